@@ -1,0 +1,1 @@
+//! The rules of tasker_ext that need no database.

@@ -1,0 +1,2 @@
+//! tasker_ext: a workflow engine inside PostgreSQL.
+pgrx::pg_module_magic!();
