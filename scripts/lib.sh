@@ -1,0 +1,108 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # some of the variables are for those who source this
+# What every script here shares: where things are, how to speak, how to become root or the server's user. Source it, don't run it.
+set -euo pipefail
+
+# `su` without `-` leaves root without sbin, and sudo drops the Rust toolchain from the path.
+PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+# A server that inherits RUST_BACKTRACE walks its stack at every raised error.
+unset RUST_BACKTRACE RUST_LIB_BACKTRACE CDPATH
+# A caller's PGHOST or PGSERVICE must not lead a test to a real database.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS PGDATA PGAPPNAME
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=scripts/versions.env
+. "$ROOT/scripts/versions.env"
+
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+[[ $TARGET == /* ]] || TARGET=$ROOT/$TARGET
+WORK=$TARGET/tasker          # what these scripts leave behind: logs, stamps, the virtual environment
+LOGS=$WORK/logs
+VENV=$WORK/venv
+# Survives `make clean` and is shared by every checkout: building cargo-pgrx takes minutes.
+TOOLS=${XDG_CACHE_HOME:-${HOME:-$WORK}/.cache}/tasker_ext
+PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
+# pgrx looks for its configuration here; our own, so that ~/.pgrx is neither needed nor touched.
+export PGRX_HOME=$WORK/pgrx-home PG_CONFIG
+SERVER_USER=${TASKER_SERVER_USER:-postgres}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { warn "$*"; exit 1; }
+
+# run_logged LOG COMMAND...: quiet when it works; the end of the log, and where it is, when it does not.
+run_logged() {
+    local log=$1 status=0
+    shift
+    mkdir -p "$(dirname "$log")"
+    "$@" > "$log" 2>&1 < /dev/null || status=$?
+    [[ $status -eq 0 ]] && return 0
+    tail -n 30 "$log" >&2
+    warn "failed (exit $status): ${*:0:6}; the whole log: $log"
+    return "$status"
+}
+
+# as_root COMMAND...: directly when we are root, with sudo otherwise; asks for a password only at a terminal.
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    elif ! command -v sudo > /dev/null; then
+        die "this step needs root: run it as root, or install sudo (wanted: $1)"
+    elif sudo -n true 2> /dev/null; then
+        sudo -n "$@"
+    elif [[ -z ${CI:-} ]] && { : > /dev/tty; } 2> /dev/null; then
+        sudo "$@"
+    else
+        die "this step needs root, and sudo asks for a password that nobody can type here (wanted: $1)"
+    fi
+}
+
+# as_server_user COMMAND...: PostgreSQL refuses to run as root, so as root its commands run as SERVER_USER, otherwise as ourselves.
+# With a clean environment, and in /, since that user may not be allowed into this checkout.
+as_server_user() (
+    cd /
+    local clean=(env -i "PATH=/usr/bin:/bin:/usr/sbin:/sbin" "LANG=C.UTF-8" "HOME=/")
+    [[ $EUID -eq 0 ]] || exec "${clean[@]}" "$@"
+    id -u "$SERVER_USER" > /dev/null 2>&1 || die "no user $SERVER_USER to run PostgreSQL as (set TASKER_SERVER_USER)"
+    if command -v runuser > /dev/null; then
+        exec runuser -u "$SERVER_USER" -- "${clean[@]}" "$@"
+    fi
+    exec sudo -n -u "$SERVER_USER" -- "${clean[@]}" "$@"
+)
+
+# server_scratch NAME: a new private folder whose path is short enough for a socket and open to the server's user.
+server_scratch() {
+    local base
+    for base in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
+        [[ -d $base && ${#base} -le 60 ]] || continue
+        as_server_user test -x "$base" 2> /dev/null || continue
+        mktemp -d "$base/$1.XXXXXX"
+        return
+    done
+    die "no folder for the server: neither TMPDIR, /tmp nor /var/tmp can be entered by user $SERVER_USER"
+}
+
+# Written only when it changes: pgrx's build script runs again whenever the file is touched.
+write_pgrx_home() {
+    local wanted
+    wanted=$(printf '[configs]\npg%s = "%s"' "$(pg_major)" "$PG_CONFIG")
+    mkdir -p "$PGRX_HOME"
+    [[ -f $PGRX_HOME/config.toml && $(< "$PGRX_HOME/config.toml") == "$wanted" ]] || printf '%s\n' "$wanted" > "$PGRX_HOME/config.toml"
+}
+
+pg_major() { "$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
+
+# The pgrx feature of the selected server, for plain cargo commands.
+pg_features() { printf -- '--no-default-features --features pg%s' "$(pg_major)"; }
+
+# cargo-pgrx of exactly our version: the one on the path if it is, else our own.
+find_cargo_pgrx() {
+    local candidate
+    for candidate in cargo-pgrx "$TOOLS/cargo-pgrx-$PGRX_VERSION/bin/cargo-pgrx"; do
+        if [[ $("$candidate" pgrx --version 2> /dev/null) == "cargo-pgrx $PGRX_VERSION" ]]; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
