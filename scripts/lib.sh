@@ -92,8 +92,8 @@ write_pgrx_home() {
 
 pg_major() { "$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
-# The pgrx feature of the selected server, for plain cargo commands.
-pg_features() { printf -- '--no-default-features --features pg%s' "$(pg_major)"; }
+# The pgrx feature of the selected server, for plain cargo commands: one argument a line.
+pg_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
 
 # cargo-pgrx of exactly our version: the one on the path if it is, else our own.
 find_cargo_pgrx() {
