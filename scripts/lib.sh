@@ -27,7 +27,8 @@ export PGRX_HOME=$WORK/pgrx-home PG_CONFIG
 SERVER_USER=${TASKER_SERVER_USER:-postgres}
 
 say() { printf '%s\n' "$*"; }
-warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+SELF=${0##*/}
+warn() { printf '%s: %s\n' "$SELF" "$*" >&2; }
 die() { warn "$*"; exit 1; }
 
 # run_logged LOG COMMAND...: quiet when it works; the end of the log, and where it is, when it does not.
