@@ -1,0 +1,7 @@
+"""``python -m tasker``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
