@@ -4,9 +4,13 @@
 
 pub mod backoff;
 pub mod graph;
+pub mod identity;
 pub mod ids;
+pub mod input_schema;
 pub mod names;
+mod number;
 mod problem;
 pub mod state;
+pub mod template;
 
 pub use problem::{Problem, Severity};

@@ -50,6 +50,11 @@ pub fn check_queue(name: &str) -> Result<(), String> {
     check_name("queue", name, QUEUE_MAX)
 }
 
+/// Checks the name of an environment. Errors: the sentence to show.
+pub fn check_environment(name: &str) -> Result<(), String> {
+    check_name("environment", name, NAMESPACE_MAX)
+}
+
 /// Checks the callable of a handler. Errors: the sentence to show.
 pub fn check_handler(name: &str) -> Result<(), String> {
     check_name("handler", name, HANDLER_MAX)

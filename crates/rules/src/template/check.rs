@@ -1,0 +1,201 @@
+//! What can only be seen across the whole of a template: names, dependencies, cycles, schemas.
+
+use std::collections::{HashMap, HashSet};
+
+use super::raw::{Located, RawBody, RawStep};
+use super::reader::Findings;
+use crate::graph::{Dag, GraphError, describe_cycle};
+use crate::ids::MAX_STEPS;
+use crate::input_schema::Schema;
+use crate::names::{nearest, shown};
+
+/// Checks the steps together. `base` is the template without the environment, whose schemas have been checked before.
+/// The graph is there if it is one.
+pub(super) fn check(
+    body: &RawBody,
+    base: Option<&RawBody>,
+    findings: &mut Findings,
+) -> Option<Dag> {
+    check_schemas(body, base, findings);
+    for step in &body.steps {
+        if let (Some(base_ms), Some(max_ms)) = (step.backoff.base_ms, step.backoff.max_ms)
+            && max_ms < base_ms
+        {
+            let message = format!(
+                "the cap of {max_ms} ms is below the base of {base_ms} ms, so every delay is the cap"
+            );
+            findings.warning(format!("{}.retry", step.path), message);
+        }
+    }
+    if body.steps.is_empty() {
+        findings.error(
+            body.steps_path.as_str(),
+            "the template needs at least one step",
+        );
+        return None;
+    }
+    if body.steps.len() > MAX_STEPS {
+        let message = format!(
+            "{} steps; at most {MAX_STEPS} are possible",
+            body.steps.len()
+        );
+        findings.error(body.steps_path.as_str(), message);
+        return None;
+    }
+    let by_name = index_names(&body.steps, findings);
+    check_named_steps(body, findings);
+    let edges = edges(&body.steps, &by_name, findings);
+    graph(&body.steps, edges, findings)
+}
+
+fn index_names<'s>(steps: &'s [RawStep], findings: &mut Findings) -> HashMap<&'s str, usize> {
+    let mut by_name = HashMap::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        let Some(name) = step.name.as_deref() else {
+            continue;
+        };
+        if let Some(first) = by_name.get(name) {
+            let first: &RawStep = &steps[*first];
+            let message = format!("step name {} is taken by {}", shown(name), first.path);
+            findings.error(format!("{}.name", step.path), message);
+        } else {
+            by_name.insert(name, index);
+        }
+    }
+    by_name
+}
+
+/// The original's list of permitted names: if there is one, steps and dependencies must be in it.
+fn check_named_steps(body: &RawBody, findings: &mut Findings) {
+    let Some(named) = &body.named_steps else {
+        return;
+    };
+    let named: HashSet<&str> = named.iter().map(String::as_str).collect();
+    for step in &body.steps {
+        if let Some(name) = step.name.as_deref().filter(|name| !named.contains(name)) {
+            let message = format!("step {} is missing from named_steps", shown(name));
+            findings.error(format!("{}.name", step.path), message);
+        }
+    }
+}
+
+/// The edges that lead from one step to another, as positions.
+fn edges(
+    steps: &[RawStep],
+    by_name: &HashMap<&str, usize>,
+    findings: &mut Findings,
+) -> Vec<(usize, usize)> {
+    let mut edges = Vec::new();
+    for (child, step) in steps.iter().enumerate() {
+        let name = step.name.as_deref().unwrap_or_default();
+        let mut met = HashSet::new();
+        for Located {
+            value: wanted,
+            path,
+        } in step.depends_on.iter().flatten()
+        {
+            if !met.insert(wanted.as_str()) {
+                let message = format!("step {} depends on {} twice", shown(name), shown(wanted));
+                findings.error(path.as_str(), message);
+            } else if wanted == name {
+                findings.error(
+                    path.as_str(),
+                    format!("step {} depends on itself: {name} -> {name}", shown(name)),
+                );
+            } else if let Some(parent) = by_name.get(wanted.as_str()) {
+                edges.push((*parent, child));
+            } else {
+                let advice = nearest(wanted, by_name.keys().copied().filter(|near| *near != name))
+                    .map_or_else(String::new, |near| {
+                        format!("; did you mean {}?", shown(near))
+                    });
+                let message = format!(
+                    "step {} depends on {}, which is no step of this template{advice}",
+                    shown(name),
+                    shown(wanted)
+                );
+                findings.error(path.as_str(), message);
+            }
+        }
+    }
+    edges
+}
+
+fn graph(steps: &[RawStep], edges: Vec<(usize, usize)>, findings: &mut Findings) -> Option<Dag> {
+    let names = steps
+        .iter()
+        .map(|step| step.name.clone().unwrap_or_default())
+        .collect();
+    match Dag::from_indexes(names, edges) {
+        Ok(dag) => Some(dag),
+        Err(GraphError::Cycles(cycles)) => {
+            for cycle in cycles {
+                let message = format!("the dependencies form a cycle: {}", describe_cycle(&cycle));
+                findings.error(cycle_path(steps, &cycle), message);
+            }
+            None
+        }
+        // Excluded by what was checked before; said all the same, in case it was not.
+        Err(other) => {
+            findings.error("steps", other.to_string());
+            None
+        }
+    }
+}
+
+/// The place of the dependency that closes the cycle: what an environment says comes before what the template says.
+fn cycle_path(steps: &[RawStep], cycle: &[String]) -> String {
+    let on_cycle: HashMap<&str, usize> = cycle
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_str(), at))
+        .collect();
+    let mut paths: Vec<&str> = Vec::new();
+    for step in steps {
+        let Some(at) = step.name.as_deref().and_then(|name| on_cycle.get(name)) else {
+            continue;
+        };
+        let before = &cycle[(at + cycle.len() - 1) % cycle.len()];
+        let dependencies = step.depends_on.iter().flatten();
+        paths.extend(
+            dependencies
+                .filter(|one| one.value == *before)
+                .map(|one| one.path.as_str()),
+        );
+    }
+    let from_environment = paths.iter().find(|path| path.starts_with("environments."));
+    from_environment
+        .or(paths.first())
+        .map_or_else(String::new, |path| (*path).to_owned())
+}
+
+fn check_schemas(body: &RawBody, base: Option<&RawBody>, findings: &mut Findings) {
+    check_schema(
+        &body.input_schema,
+        base.map(|base| &base.input_schema),
+        findings,
+    );
+    for (index, step) in body.steps.iter().enumerate() {
+        let before = base
+            .and_then(|base| base.steps.get(index))
+            .map(|step| &step.results_schema);
+        check_schema(&step.results_schema, before, findings);
+    }
+}
+
+fn check_schema(
+    schema: &Option<Located<serde_json::Value>>,
+    before: Option<&Option<Located<serde_json::Value>>>,
+    findings: &mut Findings,
+) {
+    let Some(Located { value, path }) = schema else {
+        return;
+    };
+    // An unchanged schema has been compiled, and complained about, once already.
+    if before.is_some_and(|before| before == schema) {
+        return;
+    }
+    if let Err(message) = Schema::compile(value) {
+        findings.error(path.as_str(), message);
+    }
+}

@@ -1,0 +1,244 @@
+//! Reads the fields of a template, whatever their spelling.
+//!
+//! Three spellings are understood: our own, the Rails engine's (`step_templates`, `handler_class`, ...) and the later
+//! tasker-core form (`task_handler {callable}`, `dependencies`, `retry {retryable, limit}`, `publishes_events`). The first
+//! spelling in each list is the canonical one.
+
+use serde_json::{Map, Value};
+
+use super::model::{IdentityStrategy, Priority};
+use super::raw::{Located, RawBody, RawEnvironment, RawStep, RawTemplate};
+use super::reader::{Findings, Object, below, described, kind_of, text_value};
+use super::step_fields::step;
+use crate::names;
+
+const NAME: &[&str] = &["name"];
+const NAMESPACE: &[&str] = &["namespace_name", "namespace"];
+const VERSION: &[&str] = &["version"];
+const DESCRIPTION: &[&str] = &["description"];
+const TASK_HANDLER: &[&str] = &["task_handler", "task_handler_class"];
+const MODULE: &[&str] = &["module_namespace"];
+const INPUT_SCHEMA: &[&str] = &["input_schema", "schema"];
+const IDENTITY: &[&str] = &["identity_strategy"];
+const DEPENDENT_SYSTEM: &[&str] = &["default_dependent_system"];
+const QUEUE: &[&str] = &["queue"];
+const NAMED_STEPS: &[&str] = &["named_steps"];
+const CONCURRENT: &[&str] = &["concurrent"];
+const STEPS: &[&str] = &["steps", "step_templates"];
+const ENVIRONMENTS: &[&str] = &["environments"];
+/// Known keys that the engine carries along without reading them.
+const CARRIED: &[&str] = &["metadata", "system_dependencies", "domain_events"];
+
+fn known_keys() -> Vec<&'static str> {
+    [
+        NAME,
+        NAMESPACE,
+        VERSION,
+        DESCRIPTION,
+        TASK_HANDLER,
+        MODULE,
+        INPUT_SCHEMA,
+        IDENTITY,
+        DEPENDENT_SYSTEM,
+        QUEUE,
+        NAMED_STEPS,
+        CONCURRENT,
+        STEPS,
+        ENVIRONMENTS,
+        CARRIED,
+    ]
+    .concat()
+}
+
+/// Reads the whole; `None` only if it is no object at all.
+pub(super) fn template(value: &Value, findings: &mut Findings) -> Option<RawTemplate> {
+    let mut object = Object::open(value, "", findings)?;
+    object.warn_unknown(&known_keys());
+    let name = object.text(NAME, names::check_task);
+    if name.is_none() && object.get(NAME).is_none() {
+        object.findings().error("name", "the template needs a name");
+    }
+    let namespace = object.text(NAMESPACE, names::check_namespace);
+    let version = version(&mut object);
+    let module = object.text(MODULE, names::check_handler);
+    let body = body(&mut object, module.as_deref(), false);
+    let environments = environments(&mut object, module.as_deref());
+    Some(RawTemplate {
+        name,
+        namespace,
+        version,
+        body,
+        environments,
+    })
+}
+
+fn version(object: &mut Object<'_, '_>) -> Option<String> {
+    let (value, path) = object.get(VERSION)?;
+    if let Value::Number(_) = value {
+        let found = described(value);
+        let message = format!("expected three numbers such as 1.0.0, found {found}");
+        object.findings().error(path, message);
+        return None;
+    }
+    object.text(VERSION, names::check_version)
+}
+
+fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool) -> RawBody {
+    let (task_handler, task_handler_config) = task_handler(object, module);
+    if let Some(false) = object.boolean(CONCURRENT) {
+        let path = below(object.path(), "concurrent");
+        object.findings().warning(
+            path,
+            "has no effect: independent steps always run at the same time",
+        );
+    }
+    let mut carried = Map::new();
+    for key in CARRIED {
+        if let Some((value, _)) = object.get(&[key]) {
+            carried.insert((*key).to_owned(), value.clone());
+        }
+    }
+    let (steps, steps_path) = steps(object, in_environment);
+    RawBody {
+        steps_path,
+        description: object.text(DESCRIPTION, names::check_description),
+        task_handler,
+        task_handler_config,
+        input_schema: object.get(INPUT_SCHEMA).map(|(value, path)| Located {
+            value: value.clone(),
+            path,
+        }),
+        identity_strategy: object.word(IDENTITY, |text| match text {
+            // What the original calls its own default.
+            "default" => Ok(IdentityStrategy::Unique),
+            other => other.parse(),
+        }),
+        default_dependent_system: object.text(DEPENDENT_SYSTEM, names::check_dependent_system),
+        queue: object.text(QUEUE, names::check_queue),
+        named_steps: named_steps(object),
+        steps,
+        carried,
+    }
+}
+
+/// `task_handler` is an object or a text; `task_handler_class` a text below `module_namespace`.
+fn task_handler(
+    object: &mut Object<'_, '_>,
+    module: Option<&str>,
+) -> (Option<String>, Option<Map<String, Value>>) {
+    let Some((value, path)) = object.get(TASK_HANDLER) else {
+        return (None, None);
+    };
+    if value.is_object() {
+        let Some(mut inner) = Object::open(value, &path, object.findings()) else {
+            return (None, None);
+        };
+        inner.warn_unknown(&["callable", "initialization"]);
+        (
+            inner.text(&["callable"], names::check_handler),
+            inner.map(&["initialization"]),
+        )
+    } else {
+        let class = text_value(value, &path, names::check_handler, object.findings());
+        let full = class.map(|class| match module {
+            Some(module) => format!("{module}::{class}"),
+            None => class,
+        });
+        (full, None)
+    }
+}
+
+fn named_steps(object: &mut Object<'_, '_>) -> Option<Vec<String>> {
+    let (items, path) = object.list(NAMED_STEPS, "")?;
+    let named = items.iter().enumerate().filter_map(|(index, item)| {
+        text_value(
+            item,
+            &format!("{path}[{index}]"),
+            names::check_step,
+            object.findings(),
+        )
+    });
+    Some(named.collect())
+}
+
+fn steps(object: &mut Object<'_, '_>, in_environment: bool) -> (Vec<RawStep>, String) {
+    let Some((items, path)) = object.list(STEPS, "") else {
+        return (Vec::new(), below(object.path(), STEPS[0]));
+    };
+    let read = items.iter().enumerate().filter_map(|(index, item)| {
+        step(
+            item,
+            &format!("{path}[{index}]"),
+            in_environment,
+            object.findings(),
+        )
+    });
+    (read.collect(), path)
+}
+
+fn environments(object: &mut Object<'_, '_>, module: Option<&str>) -> Vec<RawEnvironment> {
+    let Some((value, path)) = object.get(ENVIRONMENTS) else {
+        return Vec::new();
+    };
+    let Value::Object(map) = value else {
+        let message = format!(
+            "expected an object from environment name to overrides, found {}",
+            kind_of(value)
+        );
+        object.findings().error(path, message);
+        return Vec::new();
+    };
+    let findings = object.findings();
+    let mut environments = Vec::new();
+    for (name, value) in map {
+        // An empty section of YAML is null.
+        if value.is_null() {
+            continue;
+        }
+        let path = below(&path, name);
+        if let Err(message) = names::check_environment(name) {
+            findings.error(path.as_str(), message);
+        }
+        let Some(mut inner) = Object::open(value, &path, findings) else {
+            continue;
+        };
+        inner.warn_unknown(&known_keys());
+        for fixed in [NAME, NAMESPACE, VERSION, ENVIRONMENTS] {
+            if let Some((_, at)) = inner.get(fixed) {
+                inner
+                    .findings()
+                    .warning(at, "cannot differ between environments and is ignored");
+            }
+        }
+        let own_module = inner.text(MODULE, names::check_handler);
+        let body = body(&mut inner, own_module.as_deref().or(module), true);
+        environments.push(RawEnvironment {
+            name: name.clone(),
+            body,
+        });
+    }
+    environments
+}
+
+/// Reads a priority: a number from 1 to 4 or its word.
+pub(super) fn priority(object: &mut Object<'_, '_>) -> Option<Priority> {
+    let (value, path) = object.get(&["priority"])?;
+    let read = match value {
+        Value::Number(number) => number
+            .as_i64()
+            .and_then(Priority::from_level)
+            .ok_or_else(|| {
+                format!(
+                    "expected a priority from 1 (low) to 4 (urgent), found {}",
+                    described(value)
+                )
+            }),
+        Value::String(text) => text.parse(),
+        other => Err(format!(
+            "expected a priority from 1 (low) to 4 (urgent), found {}",
+            kind_of(other)
+        )),
+    };
+    read.map_err(|message| object.findings().error(path, message))
+        .ok()
+}

@@ -1,0 +1,136 @@
+//! Workflow templates: text to value, value to model, model to canonical form.
+//!
+//! The way of a template: [`parse`] turns YAML or JSON into a value; [`read`] reads the fields whatever their spelling,
+//! lays the environment over them, checks everything and gives either the model or every problem at once.
+
+mod check;
+mod export;
+mod fields;
+mod merge;
+mod model;
+mod parse;
+mod raw;
+mod reader;
+mod step_fields;
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+pub use model::{
+    CustomEvent, DEFAULT_NAME, DEFAULT_RETRY_LIMIT, DEFAULT_VERSION, IdentityStrategy, Priority,
+    SQL_PREFIX, SQL_QUEUE, Step, Template,
+};
+pub use parse::{SyntaxError, parse};
+
+use crate::graph::Dag;
+use crate::problem::Problem;
+use raw::{RawBody, RawStep, RawTemplate};
+use reader::Findings;
+
+/// Reads a template as the environment `env` sees it; `None`, or a name that the template does not know, is the template
+/// without overrides.
+///
+/// Every problem is reported, of all environments, whichever is asked for; the template is there only if none of them is
+/// an error. A problem that exists only under an environment ends with its name.
+pub fn read(value: &Value, env: Option<&str>) -> (Option<Template>, Vec<Problem>) {
+    let mut findings = Findings::default();
+    reader::check_storable(value, "", &mut findings);
+    let Some(raw) = fields::template(value, &mut findings) else {
+        return (None, findings.into_problems());
+    };
+    let base_dag = check::check(&raw.body, None, &mut findings);
+    let mut effective = None;
+    let mut problems = findings.into_problems();
+    for environment in &raw.environments {
+        let mut notes = Findings::default();
+        let merged = merge::overlay(&raw, environment, &mut notes);
+        problems.extend(notes.into_problems());
+        let mut found = Findings::default();
+        let dag = check::check(&merged.body, Some(&raw.body), &mut found);
+        let known: HashSet<Problem> = problems.iter().cloned().collect();
+        let new = found
+            .into_problems()
+            .into_iter()
+            .filter(|problem| !known.contains(problem));
+        problems.extend(new.map(|mut problem| {
+            problem
+                .message
+                .push_str(&format!(" (in environment {})", environment.name));
+            problem
+        }));
+        if env == Some(environment.name.as_str()) {
+            effective = dag.map(|dag| (merged, dag));
+        }
+    }
+    if problems.iter().any(Problem::is_error) {
+        return (None, problems);
+    }
+    let source = export::export(&raw);
+    let chosen = effective.or_else(|| base_dag.map(|dag| (raw, dag)));
+    let template = chosen.and_then(|(raw, dag)| build(raw, dag, source));
+    (template, problems)
+}
+
+/// Fills in the defaults. `None` only for a template that an error should have stopped before.
+fn build(raw: RawTemplate, dag: Dag, source: Value) -> Option<Template> {
+    let body = raw.body;
+    let mut written: Vec<Option<RawStep>> = body.steps.iter().cloned().map(Some).collect();
+    let mut steps = Vec::with_capacity(written.len());
+    for (step_no, at) in dag.step_nos().zip(dag.template_order()) {
+        let step = written.get_mut(*at)?.take()?;
+        steps.push(build_step(step, step_no, &body)?);
+    }
+    Some(Template {
+        name: raw.name?,
+        namespace: raw.namespace.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
+        version: raw.version.unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
+        description: body.description,
+        task_handler: body.task_handler,
+        task_handler_config: body.task_handler_config.unwrap_or_default(),
+        input_schema: body.input_schema.map(|schema| schema.value),
+        identity_strategy: body.identity_strategy.unwrap_or(IdentityStrategy::Unique),
+        steps,
+        dag,
+        source,
+    })
+}
+
+fn build_step(step: RawStep, step_no: i16, body: &RawBody) -> Option<Step> {
+    let handler = step.handler?;
+    let queue = step.queue.unwrap_or_else(|| {
+        if handler.starts_with(SQL_PREFIX) {
+            SQL_QUEUE.to_owned()
+        } else {
+            body.queue
+                .clone()
+                .unwrap_or_else(|| DEFAULT_NAME.to_owned())
+        }
+    });
+    let system = step
+        .dependent_system
+        .or_else(|| body.default_dependent_system.clone());
+    Some(Step {
+        step_no,
+        name: step.name?,
+        description: step.description,
+        handler,
+        handler_config: Value::Object(step.initialization.unwrap_or_else(Map::new)),
+        depends_on: step
+            .depends_on
+            .unwrap_or_default()
+            .into_iter()
+            .map(|one| one.value)
+            .collect(),
+        dependent_system: system.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
+        queue,
+        retryable: step.retryable.unwrap_or(true),
+        retry_limit: step.retry_limit.unwrap_or(DEFAULT_RETRY_LIMIT),
+        backoff: step.backoff,
+        timeout_seconds: step.timeout_seconds,
+        priority: step.priority,
+        skippable: step.skippable.unwrap_or(false),
+        results_schema: step.results_schema.map(|schema| schema.value),
+        custom_events: step.custom_events.unwrap_or_default(),
+    })
+}
