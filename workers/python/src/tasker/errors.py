@@ -53,10 +53,15 @@ class RetryableError(TaskerError):
         *,
         error_code: str | None = None,
     ) -> None:
-        if retry_after is not None and not retry_after >= 0:
-            raise ValueError(f"retry_after must be zero or more seconds, not {retry_after!r}")
+        check_retry_after(retry_after)
         super().__init__(message, error_code, context)
         self.retry_after = retry_after
+
+
+def check_retry_after(seconds: float | None) -> None:
+    """Raise ``ValueError`` unless ``seconds`` is ``None`` or a finite number, zero or more."""
+    if seconds is not None and not 0 <= seconds < float("inf"):
+        raise ValueError(f"retry_after must be zero or more seconds, not {seconds!r}")
 
 
 class HandlerNotFound(PermanentError):

@@ -56,7 +56,7 @@ def failed(step: Step, worker_id: str, error: BaseException) -> Report:
     details: dict[str, Any] = {}
     if isinstance(error, TaskerError):
         if error.error_code:
-            details["error_code"] = error.error_code
+            details["error_code"] = json_codec.clean_text(error.error_code)
         if error.context:
             details["error_context"] = error.context
     return _failure(
@@ -148,7 +148,6 @@ def _failure(
     try:
         return _report(step, worker_id, "error", body)
     except JsonEncodeError as error:  # details of the application's own making
-        body.pop("retry_after_seconds", None)
         body["results"] = {"error_details": {"unreadable": json_codec.clean_text(str(error))}}
         return _report(step, worker_id, "error", body)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import check_retry_after
+
 METADATA_KEY = "_metadata"
 """Key under which metadata of a call result is stored beside the step's own results."""
 
@@ -50,8 +52,7 @@ class StepHandlerCallResult:
         ``error_code``, else ``error_type``, is the stored error class. ``retry_after`` is in
         seconds (``ValueError`` when negative) and only counts when ``retryable``.
         """
-        if retry_after is not None and not retry_after >= 0:
-            raise ValueError(f"retry_after must be zero or more seconds, not {retry_after!r}")
+        check_retry_after(retry_after)
         return cls(
             ok=False,
             message=message,
