@@ -15,7 +15,7 @@ mod step_fields;
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use model::{
     CustomEvent, DEFAULT_NAME, DEFAULT_RETRY_LIMIT, DEFAULT_VERSION, IdentityStrategy, Priority,
@@ -115,7 +115,7 @@ fn build_step(step: RawStep, step_no: i16, body: &RawBody) -> Option<Step> {
         name: step.name?,
         description: step.description,
         handler,
-        handler_config: Value::Object(step.initialization.unwrap_or_else(Map::new)),
+        handler_config: Value::Object(step.initialization.unwrap_or_default()),
         depends_on: step
             .depends_on
             .unwrap_or_default()

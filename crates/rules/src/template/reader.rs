@@ -287,13 +287,9 @@ pub(super) fn check_storable(value: &Value, path: &str, findings: &mut Findings)
                 "contains the character U+0000, which PostgreSQL cannot store",
             );
         }
-        Value::Number(number) => {
-            if !Decimal::of(number).is_some_and(|decimal| decimal.fits_numeric()) {
-                findings.error(
-                    path,
-                    format!("{} is beyond the range of numeric", described(value)),
-                );
-            }
+        Value::Number(number) if !storable(number) => {
+            let message = format!("{} is beyond the range of numeric", described(value));
+            findings.error(path, message);
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -316,4 +312,8 @@ pub(super) fn check_storable(value: &Value, path: &str, findings: &mut Findings)
         }
         _ => {}
     }
+}
+
+fn storable(number: &serde_json::Number) -> bool {
+    Decimal::of(number).is_some_and(|decimal| decimal.fits_numeric())
 }

@@ -1,0 +1,240 @@
+//! The workflow shapes of the acceptance list, through template and graph.
+
+mod common;
+
+use common::{problem, problems, steps, template};
+use tasker_rules::graph::Dag;
+
+const L: &str = "initialize_data
+    validate_input: initialize_data
+    process_data: validate_input
+    transform_results: process_data
+    validate_output: transform_results
+    finalize_workflow: validate_output";
+
+const D: &str = "start_workflow
+    branch_one_process: start_workflow
+    branch_one_validate: branch_one_process
+    branch_two_process: start_workflow
+    branch_two_validate: branch_two_process
+    merge_branches: branch_one_validate branch_two_validate
+    end_workflow: merge_branches";
+
+const P: &str = "fetch_user_data
+    process_user_data: fetch_user_data
+    fetch_order_data
+    process_order_data: fetch_order_data
+    fetch_inventory_data
+    fetch_pricing_data
+    merge_all_data: process_user_data process_order_data fetch_inventory_data fetch_pricing_data";
+
+const M: &str = "init_auth
+    init_config
+    validate_permissions: init_auth
+    setup_environment: init_config
+    begin_processing: validate_permissions setup_environment
+    process_critical_data: begin_processing
+    process_optional_data: begin_processing
+    cleanup_temp_files: setup_environment
+    finalize_and_report: process_critical_data cleanup_temp_files";
+
+const Y: &str = "step-one
+    step-two
+    step-three: step-two
+    step-four: step-three";
+
+fn dag(lines: &str) -> Dag {
+    template(&steps(lines)).dag
+}
+
+fn names(dag: &Dag, steps: &[i16]) -> Vec<String> {
+    steps
+        .iter()
+        .map(|step| dag.name(*step).to_owned())
+        .collect()
+}
+
+#[test]
+fn g68_l_has_six_nodes_five_edges_and_levels_0_to_5() {
+    let dag = dag(L);
+    assert_eq!((dag.len(), dag.edge_count()), (6, 5));
+    assert_eq!(dag.levels(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!((dag.max_level(), dag.level_widths()), (5, vec![1; 6]));
+    assert_eq!((dag.roots(), dag.leaves()), (vec![1], vec![6]));
+}
+
+#[test]
+fn g68_d_has_more_than_one_parallel_branch() {
+    let dag = dag(D);
+    // Numbers follow the template here, because it is in topological order already.
+    assert_eq!(dag.levels(), [0, 1, 2, 1, 2, 3, 4]);
+    assert_eq!(dag.level_widths(), [1, 2, 2, 1, 1]);
+    assert_eq!(
+        names(&dag, dag.parents(6)),
+        ["branch_one_validate", "branch_two_validate"]
+    );
+    assert_eq!(dag.descendants(2), [3, 6, 7]);
+    assert_eq!(dag.ancestors(6), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn shape_p_merges_four_branches_at_level_2() {
+    let dag = dag(P);
+    assert_eq!((dag.roots().len(), dag.leaves()), (4, vec![7]));
+    assert_eq!((dag.level(7), dag.min_depth(7)), (2, 1));
+}
+
+#[test]
+fn shape_m_has_two_roots_and_two_leaves() {
+    let dag = dag(M);
+    assert_eq!(names(&dag, &dag.roots()), ["init_auth", "init_config"]);
+    assert_eq!(
+        names(&dag, &dag.leaves()),
+        ["process_optional_data", "finalize_and_report"]
+    );
+}
+
+#[test]
+fn a2_y_has_an_isolated_step_that_is_root_and_leaf() {
+    let dag = dag(Y);
+    assert_eq!(names(&dag, &dag.roots()), ["step-one", "step-two"]);
+    assert_eq!(names(&dag, &dag.leaves()), ["step-one", "step-four"]);
+    assert_eq!(dag.levels(), [0, 0, 1, 2]);
+    assert_eq!(
+        (dag.children(2), dag.parents(3), dag.min_depth(3)),
+        (&[3i16][..], &[2i16][..], 1)
+    );
+}
+
+#[test]
+fn steps_are_numbered_topologically_with_ties_in_template_order() {
+    let template = template(&steps("late: early\nalone\nearly\nlast: late alone"));
+    let got: Vec<_> = template
+        .steps
+        .iter()
+        .map(|step| (step.step_no, step.name.as_str()))
+        .collect();
+    assert_eq!(got, [(1, "alone"), (2, "early"), (3, "late"), (4, "last")]);
+    assert_eq!(template.dag.template_order(), [1, 2, 0, 3]);
+}
+
+#[test]
+fn f60_a_self_edge_is_named() {
+    assert_eq!(
+        problem(&steps("a: a")),
+        "error steps[0].depends_on_steps[0]: step \"a\" depends on itself: a -> a"
+    );
+}
+
+#[test]
+fn f60_a_direct_cycle_is_named() {
+    assert_eq!(
+        problem(&steps("a: b\nb: a")),
+        "error steps[0].depends_on_steps[0]: the dependencies form a cycle: a -> b -> a"
+    );
+}
+
+#[test]
+fn f60_a_three_node_cycle_is_named() {
+    let found = problem(&steps("before\na: c before\nb: a\nc: b\nafter: c"));
+    assert_eq!(
+        found,
+        "error steps[1].depends_on_steps[0]: the dependencies form a cycle: a -> b -> c -> a"
+    );
+}
+
+#[test]
+fn f60_separate_cycles_are_all_named_and_the_shortest_way_round_is_shown() {
+    let found = problems(&steps("a: d b\nb: a\nc: b\nd: c\nx: y\ny: x\nz: z"));
+    assert!(
+        found.iter().any(|one| one.ends_with("cycle: a -> b -> a")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|one| one.ends_with("cycle: x -> y -> x")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|one| one.ends_with("itself: z -> z")),
+        "{found:#?}"
+    );
+    assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn f60_several_paths_to_one_node_are_accepted() {
+    let dag = dag("a\nb: a\nc: a b\nd: a b c");
+    assert_eq!(dag.levels(), [0, 1, 2, 3]);
+    assert_eq!(dag.min_depth(4), 1);
+}
+
+#[test]
+fn f60_a_long_cycle_is_shortened_in_the_message() {
+    let mut lines = "s0: s999".to_owned();
+    for index in 1..1_000 {
+        lines.push_str(&format!("\ns{index}: s{}", index - 1));
+    }
+    let found = problem(&steps(&lines));
+    assert!(found.len() < 300, "{found}");
+    assert!(
+        found.ends_with("s8 -> s9 -> ... 989 more ... -> s999 -> s0"),
+        "{found}"
+    );
+}
+
+#[test]
+fn f63_an_unknown_dependency_names_both_steps() {
+    assert_eq!(
+        problem(&steps("validate\nship: validat")),
+        "error steps[1].depends_on_steps[0]: step \"ship\" depends on \"validat\", which is no step of this \
+         template; did you mean \"validate\"?"
+    );
+}
+
+#[test]
+fn a20_a_second_identical_edge_is_refused() {
+    assert_eq!(
+        problem(&steps("a\nb: a a")),
+        "error steps[1].depends_on_steps[1]: step \"b\" depends on \"a\" twice"
+    );
+}
+
+#[test]
+fn a14_a_template_without_steps_is_refused() {
+    let expected = "error steps: the template needs at least one step";
+    assert_eq!(problem("name: t\n"), expected);
+    assert_eq!(problem("name: t\nsteps: []\n"), expected);
+    assert_eq!(problem("name: t\nsteps:\n"), expected);
+    let rails = problem("name: t\nstep_templates: []\n");
+    assert_eq!(
+        rails,
+        "error step_templates: the template needs at least one step"
+    );
+}
+
+#[test]
+fn a_step_name_is_taken_once() {
+    let found = problem(&steps("a\nb\na"));
+    assert_eq!(
+        found,
+        "error steps[2].name: step name \"a\" is taken by steps[0]"
+    );
+}
+
+#[test]
+fn the_five_examples_are_templates() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/templates");
+    let Ok(files) = std::fs::read_dir(directory) else {
+        // The crate may be built on its own, without the repository around it.
+        return;
+    };
+    for file in files.flatten().map(|entry| entry.path()) {
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
+            let text = std::fs::read_to_string(&file).expect("readable");
+            assert_eq!(problems(&text), Vec::<String>::new(), "{}", file.display());
+        }
+    }
+}
