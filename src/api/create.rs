@@ -1,0 +1,62 @@
+//! `create_task` and `create_tasks`.
+
+use crate::call::{Call, Output};
+use crate::datum::{self, Jsonb};
+use crate::error::{Error, Result};
+use crate::orchestration::Engine;
+use crate::orchestration::create::{self, Request};
+
+crate::sql_function! {
+    create_task / pg_finfo_create_task => one;
+    create_tasks / pg_finfo_create_tasks => many;
+}
+
+fn request(call: &Call, contexts: Vec<Jsonb>, idempotency_keys: Vec<Option<String>>) -> Result<Request> {
+    Ok(Request {
+        name: call.get(0, "name")?,
+        contexts,
+        namespace: call.get(2, "namespace")?,
+        version: call.opt_text(3),
+        initiator: call.get(4, "initiator")?,
+        source_system: call.get(5, "source_system")?,
+        reason: call.get(6, "reason")?,
+        tags: call.jsonb(7, "tags")?,
+        bypass_steps: call.jsonb(8, "bypass_steps")?,
+        priority: call.get(9, "priority")?,
+        run_at: call.opt(10),
+        idempotency_keys,
+        correlation_id: call.opt_text(12),
+        traceparent: call.opt_text(13),
+    })
+}
+
+fn one(call: &mut Call) -> Result<Output> {
+    let context = call.jsonb(1, "context")?;
+    let key = call.opt_text(11);
+    let request = request(call, vec![context], vec![key])?;
+    let created = {
+        let mut engine = Engine::open_any_isolation()?;
+        let created = create::create(&mut engine, &request)?;
+        engine.close()?;
+        created
+    };
+    let task = created.first().ok_or_else(|| Error::corrupt("one context makes one task"))?;
+    datum::copy_uuid(&task.task_uuid).map(Output::Datum).ok_or_else(|| Error::corrupt("no uuid"))
+}
+
+fn many(call: &mut Call) -> Result<Output> {
+    let contexts = call
+        .opt_array::<Jsonb>(1)
+        .ok_or_else(|| Error::null("contexts"))?
+        .into_iter()
+        .map(|context| context.ok_or_else(|| Error::null("an element of contexts")))
+        .collect::<Result<Vec<_>>>()?;
+    let keys = call.opt_array::<String>(11).unwrap_or_default();
+    let request = request(call, contexts, keys)?;
+    let mut engine = Engine::open_any_isolation()?;
+    for task in create::create(&mut engine, &request)? {
+        call.row(&[datum::uuid(&task.task_uuid)])?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}

@@ -1,0 +1,7 @@
+//! The SQL functions, one file per noun: they check what the caller gave, call the engine, and hand back rows.
+
+pub mod create;
+
+pub mod reports;
+pub mod templates;
+pub mod work;

@@ -1,0 +1,197 @@
+//! `complete_step`, `fail_step`, `report_steps`: reports in, outcomes out.
+
+use pgrx::pg_sys;
+use tasker_rules::state::StepState;
+
+use crate::call::{Call, Output};
+use crate::datum::{self, Jsonb, Uuid};
+use crate::error::{Error, Result};
+use crate::orchestration::report::{self, Failure, Outcome, Report};
+use crate::orchestration::{Engine, StepKey, workers};
+use crate::store::{Row, Rows, Session, Statement};
+
+crate::sql_function! {
+    complete_step / pg_finfo_complete_step => complete;
+    fail_step / pg_finfo_fail_step => fail;
+    report_steps / pg_finfo_report_steps => report_many;
+}
+
+/// The longest wait a worker may ask for; the configured cap applies to it anyway.
+const LONGEST_RETRY_AFTER_MS: f64 = 1e15;
+
+fn key_and_claim(call: &Call) -> Result<(StepKey, i32)> {
+    Ok((StepKey::from_uuid(&call.uuid(0, "step_uuid")?), call.get(1, "claim_number")?))
+}
+
+fn object(jsonb: Jsonb) -> Result<Jsonb> {
+    if datum::is_object(jsonb) {
+        Ok(jsonb)
+    } else {
+        Err(Error::check("results must be a JSON object")
+            .hint("Wrap another value as {\"result\": value}, as the SDKs do."))
+    }
+}
+
+fn complete(call: &mut Call) -> Result<Output> {
+    let (key, claim_number) = key_and_claim(call)?;
+    let results = object(call.jsonb(2, "results")?)?;
+    one(Report { key, claim_number, results: Some(results), failure: None })
+}
+
+fn fail(call: &mut Call) -> Result<Output> {
+    let (key, claim_number) = key_and_claim(call)?;
+    let message: String = call.get(2, "error_message")?;
+    let failure = Failure {
+        message,
+        class: call.opt_text(3),
+        retryable: call.get(4, "retryable")?,
+        retry_after_ms: call.opt_interval(5).map(|microseconds| microseconds / 1000),
+        backtrace: call.opt_array::<String>(6).and_then(|lines| backtrace(&lines)),
+    };
+    let results = call.opt_jsonb(7).map(object).transpose()?;
+    one(Report { key, claim_number, results, failure: Some(failure) })
+}
+
+fn backtrace(lines: &[Option<String>]) -> Option<Jsonb> {
+    let lines: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
+    serde_json::to_string(&lines).ok().and_then(|json| datum::jsonb_from_text(&json))
+}
+
+fn one(report: Report) -> Result<Output> {
+    let (key, claim_number) = (report.key, report.claim_number);
+    let mut engine = Engine::open()?;
+    let outcomes = report::apply(&mut engine, &[report])?;
+    match outcomes.first() {
+        Some(Outcome::Accepted(state) | Outcome::Duplicate(state)) => {
+            engine.close()?;
+            Ok(Output::from(state_name(*state)))
+        }
+        Some(refused) => Err(report::refusal(&key, claim_number, refused)),
+        None => Err(Error::corrupt("a report has no outcome")),
+    }
+}
+
+fn state_name(code: u8) -> &'static str {
+    StepState::from_code(code).map_or("unknown", StepState::as_str)
+}
+
+fn report_many(call: &mut Call) -> Result<Output> {
+    let worker_id: String = call.get(0, "worker_id")?;
+    workers::check_id(&worker_id)?;
+    let reports = call.jsonb(1, "reports")?;
+    let mut engine = Engine::open()?;
+    let batch = Batch::read(&engine.session, reports)?;
+    let answers = batch.apply(&mut engine)?;
+    engine.ready.flush(&engine.session, engine.now)?;
+    for answer in &answers {
+        call.row(&[answer.step_uuid.as_ref().and_then(datum::uuid), datum::text(answer.outcome)])?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
+/// An element of `reports` with what became of it.
+pub struct Answer {
+    pub step_uuid: Option<Uuid>,
+    pub outcome: &'static str,
+    pub accepted: bool,
+}
+
+/// The elements of a `reports` array. Unreadable ones keep their place.
+pub struct Batch {
+    elements: Vec<(Option<Uuid>, Option<usize>)>,
+    reports: Vec<Report>,
+    // Owns the memory that the jsonb of the reports point to.
+    _rows: Option<Rows>,
+}
+
+// Fields leave the document as text; results and backtrace pass through unread.
+static ELEMENTS: Statement = Statement::new(
+    "SELECT e.value ->> 'step_uuid', e.value ->> 'claim_number', e.value ->> 'status',
+            nullif(e.value -> 'results', 'null'), e.value ->> 'error_message', e.value ->> 'error_class',
+            e.value ->> 'retryable', e.value ->> 'retry_after_seconds', nullif(e.value -> 'backtrace', 'null')
+     FROM pg_catalog.jsonb_array_elements($1) AS e (value)",
+    &[pg_sys::JSONBOID],
+);
+
+impl Batch {
+    pub fn read(session: &Session, reports: Jsonb) -> Result<Self> {
+        if !datum::is_array(reports) {
+            return Err(Error::parameter("reports must be a JSON array")
+                .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
+        }
+        if datum::element_count(reports) == 0 {
+            return Ok(Self { elements: vec![], reports: vec![], _rows: None });
+        }
+        let rows = session.run(&ELEMENTS, &[Some(reports.0)])?;
+        let mut batch = Self { elements: Vec::with_capacity(rows.len()), reports: vec![], _rows: None };
+        for row in rows.iter() {
+            let step_uuid = row.opt::<String>(1).and_then(|text| parse_uuid(&text));
+            let report = step_uuid.and_then(|uuid| element(&uuid, &row));
+            batch.elements.push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
+            batch.reports.extend(report);
+        }
+        batch._rows = Some(rows);
+        Ok(batch)
+    }
+
+    pub fn apply(&self, engine: &mut Engine) -> Result<Vec<Answer>> {
+        let outcomes = report::apply(engine, &self.reports)?;
+        let answers = self.elements.iter().map(|(step_uuid, index)| {
+            let (outcome, accepted) = match index.and_then(|index| outcomes.get(index)) {
+                Some(Outcome::Accepted(state)) => (state_name(*state), true),
+                Some(Outcome::Duplicate(_)) => ("duplicate", false),
+                Some(Outcome::Stale) => ("stale", false),
+                Some(Outcome::UnknownStep) => ("unknown_step", false),
+                Some(Outcome::Invalid(_)) | None => ("invalid", false),
+            };
+            Answer { step_uuid: *step_uuid, outcome, accepted }
+        });
+        Ok(answers.collect())
+    }
+}
+
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    uuid::Uuid::try_parse(text.trim()).ok().map(uuid::Uuid::into_bytes)
+}
+
+/// A readable element; anything that does not fit makes it invalid as a whole.
+fn element(step_uuid: &Uuid, row: &Row) -> Option<Report> {
+    let claim_number = row.opt::<String>(2)?.parse().ok()?;
+    let results: Option<Jsonb> = row.opt(4);
+    if results.is_some_and(|results| !datum::is_object(results)) {
+        return None;
+    }
+    let failure = match row.opt::<String>(3)?.as_str() {
+        "complete" => None,
+        "error" => Some(failure(row)?),
+        _ => return None,
+    };
+    let results = match failure {
+        None => Some(results.or_else(|| datum::jsonb_from_text("{}"))?),
+        Some(_) => results,
+    };
+    Some(Report { key: StepKey::from_uuid(step_uuid), claim_number, results, failure })
+}
+
+fn failure(row: &Row) -> Option<Failure> {
+    let retryable = match row.opt::<String>(7).as_deref() {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(_) => return None,
+    };
+    let retry_after_ms = match row.opt::<String>(8) {
+        None => None,
+        Some(seconds) => {
+            let milliseconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())? * 1000.0;
+            Some(milliseconds.clamp(0.0, LONGEST_RETRY_AFTER_MS) as i64)
+        }
+    };
+    Some(Failure {
+        message: row.opt(5).unwrap_or_else(|| "no error_message was reported".to_owned()),
+        class: row.opt(6),
+        retryable,
+        retry_after_ms,
+        backtrace: row.opt(9),
+    })
+}

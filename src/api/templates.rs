@@ -1,0 +1,70 @@
+//! `register_template`, `validate_template`, `export_template`.
+
+use pgrx::pg_sys;
+
+use crate::call::{Call, Output};
+use crate::datum::{self, Jsonb, OwnedJsonb};
+use crate::error::{Error, Result};
+use crate::orchestration::{Engine, create};
+use crate::store::Statement;
+use crate::templates::register;
+
+crate::sql_function! {
+    register_template / pg_finfo_register_template => store;
+    validate_template / pg_finfo_validate_template => validate;
+    export_template / pg_finfo_export_template => export;
+}
+
+fn store(call: &mut Call) -> Result<Output> {
+    let text: String = call.get(0, "template")?;
+    let replace: bool = call.get(1, "replace")?;
+    let engine = Engine::open_any_isolation()?;
+    let id = register::register(&engine.session, &text, replace)?;
+    engine.close()?;
+    Ok(Output::from(i64::from(id)))
+}
+
+fn validate(call: &mut Call) -> Result<Output> {
+    let text: String = call.get(0, "template")?;
+    let problems = match register::read(&text) {
+        Ok((_, problems)) => problems,
+        // What cannot be read is a problem like any other here.
+        Err(error) => {
+            let place = error.detail.unwrap_or_default();
+            call.row(&[
+                datum::text("error"),
+                datum::text(""),
+                datum::text(&format!("{} {place}", error.message)),
+            ])?;
+            return Ok(Output::Rows);
+        }
+    };
+    for problem in problems {
+        call.row(&[
+            datum::text(problem.severity.as_str()),
+            datum::text(&problem.path),
+            datum::text(&problem.message),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+static CONFIGURATION: Statement = Statement::new(
+    "SELECT t.configuration FROM tasker.named_tasks t WHERE t.named_task_id = $1",
+    &[pg_sys::INT4OID],
+);
+
+fn export(call: &mut Call) -> Result<Output> {
+    let name: String = call.get(0, "name")?;
+    let namespace: String = call.get(1, "namespace")?;
+    let version = call.opt_text(2);
+    let configuration = {
+        let engine = Engine::open_any_isolation()?;
+        let template = create::find_template(&engine, &namespace, &name, version.as_deref())?;
+        let rows = engine.session.read(&CONFIGURATION, &[datum::int4(template.id)])?;
+        let configuration: Jsonb =
+            rows.first().ok_or_else(|| Error::corrupt("a found template is stored"))?.get(1)?;
+        OwnedJsonb::copy(configuration)
+    };
+    Ok(Output::Datum(configuration.into_palloc()))
+}

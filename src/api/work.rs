@@ -1,0 +1,163 @@
+//! `claim_steps`, `report_and_claim`, `heartbeat`, `release_steps`, `get_dependency_results`.
+
+use pgrx::pg_sys;
+
+use super::reports::Batch;
+use crate::call::{Call, Output};
+use crate::datum::{self, Arg, Jsonb};
+use crate::error::{Error, Result};
+use crate::orchestration::claim::{self, Dependencies, Request};
+use crate::orchestration::{Engine, StepKey, leases, report, workers};
+use crate::store::{Session, Statement};
+
+crate::sql_function! {
+    claim_steps / pg_finfo_claim_steps => claim;
+    report_and_claim / pg_finfo_report_and_claim => report_and_claim_steps;
+    heartbeat / pg_finfo_heartbeat => beat;
+    release_steps / pg_finfo_release_steps => release;
+    get_dependency_results / pg_finfo_get_dependency_results => dependency_results;
+}
+
+const DAY_US: i64 = 86_400_000_000;
+const MOST_STEPS: i32 = 10_000;
+
+fn worker(call: &Call) -> Result<String> {
+    let worker_id: String = call.get(0, "worker_id")?;
+    workers::check_id(&worker_id)?;
+    Ok(worker_id)
+}
+
+fn lease(call: &Call, index: usize) -> Result<i64> {
+    let lease = call.interval(index, "lease")?;
+    if lease <= 0 || lease > DAY_US {
+        return Err(Error::parameter("lease is out of range").hint("A lease is longer than zero and at most 1 day."));
+    }
+    Ok(lease)
+}
+
+fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String>>> {
+    call.opt_array::<String>(index)
+        .map(|names| {
+            names
+                .into_iter()
+                .map(|name| name.ok_or_else(|| Error::null(&format!("an element of {parameter}"))))
+                .collect()
+        })
+        .transpose()
+}
+
+/// The parameters that claim_steps and report_and_claim share; `first` is the index of `namespaces`.
+fn request(call: &Call, first: usize) -> Result<Request> {
+    let worker_id = worker(call)?;
+    let namespaces = names(call, first, "namespaces")?.ok_or_else(|| Error::null("namespaces"))?;
+    let max_steps: i32 = call.get(first + 1, "max_steps")?;
+    if !(1..=MOST_STEPS).contains(&max_steps) {
+        return Err(Error::parameter(format!("max_steps {max_steps} is out of range"))
+            .hint(format!("Claim 1 to {MOST_STEPS} steps in one call.")));
+    }
+    let lease_us = lease(call, first + 2)?;
+    let dependencies = match call.get::<String>(first + 3, "dependency_results")?.as_str() {
+        "none" => Dependencies::None,
+        "parents" => Dependencies::Parents,
+        "ancestors" => Dependencies::Ancestors,
+        other => {
+            return Err(Error::parameter(format!("dependency_results \"{other}\" is unknown"))
+                .hint("Use 'none', 'parents' or 'ancestors'."));
+        }
+    };
+    let queues = names(call, first + 4, "queues")?;
+    Ok(Request { worker_id, namespaces, queues, max_steps: max_steps as usize, lease_us, dependencies })
+}
+
+fn claim(call: &mut Call) -> Result<Output> {
+    let request = request(call, 1)?;
+    let mut engine = Engine::open()?;
+    hand_out(call, &mut engine, &request, &[])?;
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
+fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
+    let reports = call.jsonb(1, "reports")?;
+    let request = request(call, 2)?;
+    let mut engine = Engine::open()?;
+    let batch = Batch::read(&engine.session, reports)?;
+    let answers = batch.apply(&mut engine)?;
+    for answer in answers.iter().filter(|answer| !answer.accepted) {
+        let mut row: [Arg; 18] = [None; 18];
+        row[0] = datum::text(answer.outcome);
+        row[1] = answer.step_uuid.as_ref().and_then(datum::uuid);
+        call.row(&row)?;
+    }
+    hand_out(call, &mut engine, &request, &[datum::text("claimed")])?;
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
+/// Claims, and puts a row per step behind the columns in `prefix`.
+fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
+    let worker_no = workers::number(&engine.session, &request.worker_id)?;
+    let batch = claim::claim(engine, worker_no, request)?;
+    let empty = datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    for row in batch.rows(empty)? {
+        let columns: Vec<Arg> = prefix.iter().chain(&row).copied().collect();
+        call.row(&columns)?;
+    }
+    workers::seen(
+        &engine.session,
+        &request.worker_id,
+        &request.namespaces,
+        batch.steps.is_empty(),
+        engine.now,
+    )
+}
+
+fn beat(call: &mut Call) -> Result<Output> {
+    let worker_id = worker(call)?;
+    let lease_us = lease(call, 1)?;
+    let mut engine = Engine::open()?;
+    for beat in leases::heartbeat(&mut engine, &worker_id, lease_us)? {
+        call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
+fn release(call: &mut Call) -> Result<Output> {
+    let worker_id = worker(call)?;
+    let mut engine = Engine::open()?;
+    let released = leases::release(&mut engine, &worker_id)?;
+    engine.close()?;
+    Ok(Output::from(released))
+}
+
+static STEP: Statement = Statement::new(
+    "SELECT s.named_task_id FROM tasker_engine.steps s WHERE s.task_uuid = $1 AND s.step_no = $2",
+    &[pg_sys::UUIDOID, pg_sys::INT2OID],
+);
+
+static ANCESTOR_RESULTS: Statement = Statement::new(
+    "SELECT coalesce(pg_catalog.jsonb_object_agg(n.name, coalesce(s.results, '{}')), '{}')
+     FROM tasker_engine.steps s
+     JOIN tasker.named_tasks_named_steps n
+       ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND s.state IN ('c', 'r')",
+    &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
+);
+
+fn dependency_results(call: &mut Call) -> Result<Output> {
+    let key = StepKey::from_uuid(&call.uuid(0, "step_uuid")?);
+    let results = {
+        let session = Session::open()?;
+        let rows = session.read(&STEP, &[datum::uuid(&key.task), datum::int2(key.no)])?;
+        let row = rows.first().ok_or_else(|| {
+            Error::not_found(format!("no step has the uuid {}", report::describe(&key)))
+        })?;
+        let template = crate::templates::get(&session, row.get(1)?)?;
+        let ancestors = template.ancestors(key.no);
+        let rows = session.read(&ANCESTOR_RESULTS, &[datum::uuid(&key.task), datum::int2s(ancestors)])?;
+        let results: Jsonb = rows.first().ok_or_else(|| Error::corrupt("an aggregate has a row"))?.get(1)?;
+        datum::OwnedJsonb::copy(results)
+    };
+    Ok(Output::Datum(results.into_palloc()))
+}

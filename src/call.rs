@@ -1,0 +1,245 @@
+//! Between SQL functions and Rust: arguments by name, results, errors.
+//!
+//! The SQL side is declared in sql/schema/, where every tool can read it; `sql_function!` exports the symbol.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
+
+use crate::datum::{self, Arg, Element, FromColumn, Jsonb, Uuid};
+use crate::error::{Error, Result};
+
+/// Exports `$body` as the C function `$name`, with the version record PostgreSQL looks for.
+#[macro_export]
+macro_rules! sql_function {
+    ($($name:ident / $record:ident => $body:path;)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $record() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                static RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                &RECORD
+            }
+
+            #[unsafe(no_mangle)]
+            #[pgrx::pg_guard]
+            pub unsafe extern "C-unwind" fn $name(
+                fcinfo: pgrx::pg_sys::FunctionCallInfo,
+            ) -> pgrx::pg_sys::Datum {
+                $crate::call::dispatch(fcinfo, stringify!($name), $body)
+            }
+        )*
+    };
+}
+
+/// What a function hands back.
+pub enum Output {
+    Null,
+    Datum(Datum),
+    Text(String),
+    /// The rows were put with [`Call::row`].
+    Rows,
+}
+
+impl From<bool> for Output {
+    fn from(value: bool) -> Self {
+        Output::Datum(Datum::from(value))
+    }
+}
+
+impl From<i32> for Output {
+    fn from(value: i32) -> Self {
+        Output::Datum(Datum::from(value))
+    }
+}
+
+impl From<i64> for Output {
+    fn from(value: i64) -> Self {
+        Output::Datum(Datum::from(value))
+    }
+}
+
+impl From<&str> for Output {
+    fn from(value: &str) -> Self {
+        Output::Text(value.to_owned())
+    }
+}
+
+/// Runs the body of a function and turns its result or error into what PostgreSQL expects.
+pub fn dispatch(
+    fcinfo: FunctionCallInfo,
+    name: &'static str,
+    body: fn(&mut Call) -> Result<Output>,
+) -> Datum {
+    let mut call = Call { fcinfo, rows: None };
+    match body(&mut call) {
+        Ok(output) => call.finish(output),
+        Err(error) => error.raise(name),
+    }
+}
+
+/// One call of a function.
+pub struct Call {
+    fcinfo: FunctionCallInfo,
+    rows: Option<(*mut pg_sys::Tuplestorestate, pg_sys::TupleDesc)>,
+}
+
+impl Call {
+    fn arg(&self, index: usize) -> Arg {
+        // SAFETY: the SQL declaration gives the function this many arguments.
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index) }
+    }
+
+    /// A parameter of a by-value type or uuid; `None` for NULL.
+    pub fn opt<T: FromColumn>(&self, index: usize) -> Option<T> {
+        self.arg(index).map(|datum| unsafe { T::from_column(datum) })
+    }
+
+    /// A parameter that may not be NULL (22004).
+    pub fn get<T: FromColumn>(&self, index: usize, name: &str) -> Result<T> {
+        self.opt(index).ok_or_else(|| Error::null(name))
+    }
+
+    pub fn opt_text(&self, index: usize) -> Option<String> {
+        self.opt(index)
+    }
+
+    pub fn uuid(&self, index: usize, name: &str) -> Result<Uuid> {
+        self.get(index, name)
+    }
+
+    /// A jsonb parameter, detoasted so that its header can be read.
+    pub fn opt_jsonb(&self, index: usize) -> Option<Jsonb> {
+        self.arg(index).map(|datum| {
+            // SAFETY: the parameter is declared jsonb, a varlena.
+            Jsonb(Datum::from(unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) }))
+        })
+    }
+
+    pub fn jsonb(&self, index: usize, name: &str) -> Result<Jsonb> {
+        self.opt_jsonb(index).ok_or_else(|| Error::null(name))
+    }
+
+    /// An array parameter whose elements may be NULL.
+    pub fn opt_array<T: Element>(&self, index: usize) -> Option<Vec<Option<T>>> {
+        // SAFETY: the parameter is declared as an array of T's type.
+        self.arg(index).map(|datum| unsafe { datum::elements(datum) })
+    }
+
+    /// An interval in microseconds; a month counts 30 days, a day 24 hours.
+    pub fn opt_interval(&self, index: usize) -> Option<i64> {
+        self.arg(index).map(|datum| {
+            // SAFETY: the parameter is declared interval.
+            let interval = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
+            let days = i64::from(interval.month).saturating_mul(30).saturating_add(interval.day.into());
+            days.saturating_mul(86_400_000_000).saturating_add(interval.time)
+        })
+    }
+
+    pub fn interval(&self, index: usize, name: &str) -> Result<i64> {
+        self.opt_interval(index).ok_or_else(|| Error::null(name))
+    }
+
+    /// Appends a row to the result of a set-returning function. The values are copied.
+    pub fn row(&mut self, values: &[Arg]) -> Result<()> {
+        let (store, description) = self.result_rows()?;
+        let mut datums: Vec<Datum> = values.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+        // SAFETY: the declaration of the function has these columns in this order.
+        unsafe {
+            if (*description).natts as usize != values.len() {
+                return Err(Error::corrupt("the function's declaration has other columns than its code")
+                    .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
+            }
+            pg_sys::tuplestore_putvalues(store, description, datums.as_mut_ptr(), nulls.as_mut_ptr());
+        }
+        Ok(())
+    }
+
+    fn result_rows(&mut self) -> Result<(*mut pg_sys::Tuplestorestate, pg_sys::TupleDesc)> {
+        if let Some(rows) = self.rows {
+            return Ok(rows);
+        }
+        // SAFETY: the protocol of a materialized set-returning function: store and description live in the
+        // memory of the query that asked.
+        unsafe {
+            let info = (*self.fcinfo).resultinfo as *mut pg_sys::ReturnSetInfo;
+            if info.is_null()
+                || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32 == 0
+            {
+                return Err(Error::new(
+                    pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                    "this function returns rows and must be called where rows are accepted",
+                )
+                .hint("Call it as SELECT * FROM tasker.function(...)."));
+            }
+            let memory = (*(*info).econtext).ecxt_per_query_memory;
+            let previous = pg_sys::MemoryContextSwitchTo(memory);
+            let mut description: pg_sys::TupleDesc = std::ptr::null_mut();
+            let class =
+                pg_sys::get_call_result_type(self.fcinfo, std::ptr::null_mut(), &mut description);
+            if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE {
+                description = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
+            }
+            let store = pg_sys::tuplestore_begin_heap(
+                (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32 != 0,
+                false,
+                pg_sys::work_mem,
+            );
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = description;
+            pg_sys::MemoryContextSwitchTo(previous);
+            self.rows = Some((store, description));
+            Ok((store, description))
+        }
+    }
+
+    fn finish(mut self, output: Output) -> Datum {
+        let datum = match output {
+            Output::Null => None,
+            Output::Datum(datum) => Some(datum),
+            Output::Text(text) => crate::datum::text(&text),
+            Output::Rows => {
+                if let Err(error) = self.result_rows() {
+                    error.raise("rows");
+                }
+                None
+            }
+        };
+        // SAFETY: fcinfo belongs to this call.
+        unsafe { (*self.fcinfo).isnull = datum.is_none() };
+        datum.unwrap_or(Datum::null())
+    }
+}
+
+/// True under READ COMMITTED, where each statement sees what was committed before it.
+fn statements_see_commits() -> bool {
+    // SAFETY: a plain read of the backend's own variable.
+    unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
+}
+
+/// Refuses to change steps under a snapshot that cannot see concurrent reports (25001).
+pub fn require_read_committed() -> Result<()> {
+    if statements_see_commits() {
+        return Ok(());
+    }
+    Err(Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+        "tasker functions that change steps need the isolation level READ COMMITTED",
+    )
+    .detail("With one snapshot for the whole transaction the last two reports of a task could miss each other.")
+    .hint("Run the call in a transaction of its own, or use BEGIN ISOLATION LEVEL READ COMMITTED."))
+}
+
+/// Now, as the engine's clock reads it.
+pub fn clock() -> i64 {
+    // SAFETY: plain call.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// The oid of a schema, or 0: a cheap look into the system cache.
+pub fn schema_oid(name: &CStr) -> u32 {
+    // SAFETY: NUL-terminated name, missing_ok.
+    unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) }.to_u32()
+}

@@ -1,0 +1,87 @@
+//! The one error type: what went wrong, for the person who reads it.
+//!
+//! Only standard SQLSTATEs are used: pgrx turns codes it does not know into XX000, and drivers raise named
+//! exceptions for the standard ones.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode as Code};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error with SQLSTATE, message, DETAIL and HINT.
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub code: Code,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None }
+    }
+
+    /// 22023: a value out of its range.
+    pub fn parameter(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
+    }
+
+    /// 22004: NULL where none may be.
+    pub fn null(parameter: &str) -> Self {
+        Self::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{parameter} must not be null"))
+    }
+
+    /// P0002: nothing has that name or uuid.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_NO_DATA_FOUND, message)
+    }
+
+    /// 55000: undeclared transition, or the wrong state for the operation.
+    pub fn state(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+    }
+
+    /// 09000: a guard of the state machine refused.
+    pub fn guard(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_TRIGGERED_ACTION_EXCEPTION, message)
+    }
+
+    /// 55006: the step is held or was ended under another claim.
+    pub fn stale(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_OBJECT_IN_USE, message)
+    }
+
+    /// 23514: a document breaks its JSON Schema or shape.
+    pub fn check(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_CHECK_VIOLATION, message)
+    }
+
+    /// XX001: the stored data contradict the engine's rules; never caused by a caller's input.
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_DATA_CORRUPTED, message)
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Raises the error in PostgreSQL; does not return.
+    pub fn raise(self, function: &'static str) -> ! {
+        let mut report = ErrorReport::new(self.code, self.message, function);
+        if let Some(detail) = self.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+}

@@ -1,0 +1,419 @@
+//! Claims: handing out ready steps. A claim never waits for a lock; what others hold is left for the next one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, ItemPointerData};
+
+use super::ready::{self, Found};
+use super::{Engine, StepKey, leases};
+use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::store::{Rows, Statement};
+use crate::templates::{self, Template};
+
+/// Which results come with a claimed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependencies {
+    None,
+    Parents,
+    Ancestors,
+}
+
+/// What a worker asks for.
+pub struct Request {
+    pub worker_id: String,
+    pub namespaces: Vec<String>,
+    pub queues: Option<Vec<String>>,
+    pub max_steps: usize,
+    pub lease_us: i64,
+    pub dependencies: Dependencies,
+}
+
+/// A step handed out.
+pub struct Claimed {
+    pub key: StepKey,
+    pub template: Rc<Template>,
+    pub claim_number: i32,
+    pub attempt: i16,
+    pub retry_limit: i16,
+}
+
+/// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
+pub struct Batch {
+    pub steps: Vec<Claimed>,
+    pub lease_expires_at: Timestamp,
+    tasks: HashMap<Uuid, TaskData>,
+    results: HashMap<usize, Jsonb>,
+    // Own the memory that the jsonb point to.
+    _rows: Vec<Rows>,
+}
+
+struct TaskData {
+    context: Arg,
+    correlation_id: Arg,
+    traceparent: Arg,
+}
+
+/// A step that a claim may take: locked, and its entry is valid.
+struct Candidate {
+    tid: ItemPointerData,
+    claimed: Claimed,
+    from: u8,
+}
+
+static LOCK_STEPS: Statement = Statement::new(
+    "SELECT u.ord, s.ctid, s.named_task_id, s.claim_number, s.attempts, s.retry_limit, s.state, s.available_at
+     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     FOR UPDATE OF s SKIP LOCKED",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
+);
+
+static START_STEPS: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = 'i', attempts = s.attempts + 1, claim_number = s.claim_number + 1, claim_id = $2
+     WHERE s.ctid = ANY ($1)",
+    &[pg_sys::TIDARRAYOID, pg_sys::INT8OID],
+);
+
+static READ_TASKS: Statement = Statement::new(
+    "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent
+     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+static START_TASKS: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t
+     SET state = 'i', started_at = coalesce(t.started_at, $2)
+     WHERE t.ctid = ANY (ARRAY(
+         SELECT p.ctid
+         FROM pg_catalog.unnest($1) AS u (task_uuid)
+         JOIN tasker_engine.tasks p ON p.task_uuid = u.task_uuid
+         WHERE p.state = 'p'
+         FOR UPDATE OF p SKIP LOCKED))
+     RETURNING t.task_uuid",
+    &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static PARENT_RESULTS: Statement = Statement::new(
+    "SELECT u.ord, pg_catalog.jsonb_build_object(u.name, coalesce(s.results, '{}'))
+     FROM pg_catalog.unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
+// `step_nos` is an array literal per step: arrays of arrays of different lengths do not exist in SQL.
+static SEVERAL_RESULTS: Statement = Statement::new(
+    "SELECT u.ord,
+            (SELECT pg_catalog.jsonb_object_agg(n.name, coalesce(s.results, '{}'))
+             FROM tasker_engine.steps s
+             JOIN tasker.named_tasks_named_steps n
+               ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+             WHERE s.task_uuid = u.task_uuid AND s.step_no = ANY (u.step_nos::smallint[])
+               AND s.state IN ('c', 'r'))
+     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord)",
+    &[pg_sys::UUIDARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
+static QUEUE: Statement = Statement::new(
+    "SELECT q.queue_id
+     FROM tasker.task_namespaces n
+     JOIN tasker_engine.queues q ON q.task_namespace_id = n.task_namespace_id AND q.name = $2
+     WHERE n.name = $1",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+/// How often stale entries may send a claim back to the queue before it returns fewer steps than asked.
+const MOST_LOOKS: usize = 4;
+const DEFAULT_QUEUE: &str = "default";
+/// A queue that came back empty is looked up by name again after this time: it may have been made anew.
+const QUEUE_KEPT_US: i64 = 1_000_000;
+
+thread_local! {
+    static ROTATION: Cell<usize> = const { Cell::new(0) };
+    static QUEUES: RefCell<HashMap<(String, String), (i32, Timestamp)>> = RefCell::new(HashMap::new());
+}
+
+/// Forgets queue ids: their rows may be gone.
+pub fn forget_queues() {
+    QUEUES.with_borrow_mut(HashMap::clear);
+}
+
+/// Claims up to `max_steps` ready steps for the worker.
+pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<Batch> {
+    let mut candidates = Vec::new();
+    leases::take_over_expired(engine, false)?;
+    gather(engine, request, &mut candidates)?;
+    if candidates.len() < request.max_steps && leases::take_over_expired(engine, true)? {
+        gather(engine, request, &mut candidates)?;
+    }
+    let lease_expires_at = engine.now + request.lease_us;
+    if candidates.is_empty() {
+        return Ok(Batch { steps: vec![], lease_expires_at, tasks: HashMap::new(), results: HashMap::new(), _rows: vec![] });
+    }
+    start(engine, worker_no, lease_expires_at, candidates, request.dependencies)
+}
+
+/// Asks the queues in rotation, so that no namespace waits behind another for ever.
+fn gather(engine: &mut Engine, request: &Request, candidates: &mut Vec<Candidate>) -> Result<()> {
+    // What a take-over released must be visible to the look.
+    engine.ready.flush(&engine.session, engine.now)?;
+    let default = [DEFAULT_QUEUE.to_owned()];
+    let names = request.queues.as_deref().unwrap_or(&default);
+    let first = ROTATION.replace(ROTATION.get().wrapping_add(1));
+    for turn in 0..request.namespaces.len() {
+        let namespace = &request.namespaces[(first + turn) % request.namespaces.len()];
+        for queue in names {
+            if candidates.len() >= request.max_steps {
+                return Ok(());
+            }
+            if let Some(queue_id) = queue_id(engine, namespace, queue)? {
+                gather_from(engine, queue_id, request.max_steps, candidates)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>> {
+    let name = (namespace.to_owned(), queue.to_owned());
+    if let Some((id, since)) = QUEUES.with_borrow(|queues| queues.get(&name).copied())
+        && engine.now - since < QUEUE_KEPT_US
+    {
+        return Ok(Some(id));
+    }
+    let rows = engine.session.run(&QUEUE, &[datum::text(namespace), datum::text(queue)])?;
+    let id: Option<i32> = rows.first().map(|row| row.get(1)).transpose()?;
+    QUEUES.with_borrow_mut(|queues| match id {
+        Some(id) => queues.insert(name, (id, engine.now)),
+        None => queues.remove(&name),
+    });
+    Ok(id)
+}
+
+fn gather_from(engine: &mut Engine, queue_id: i32, max: usize, candidates: &mut Vec<Candidate>) -> Result<()> {
+    for _ in 0..MOST_LOOKS {
+        let wanted = max - candidates.len();
+        let found = ready::look(&engine.session, queue_id, engine.now, wanted)?;
+        let short = found.len() < wanted;
+        let stale = lock(engine, found, candidates)?;
+        if short {
+            engine.ready.emptied(queue_id);
+        }
+        if short || !stale || candidates.len() >= max {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Locks the steps of the found entries. Valid ones become candidates; entries that the step's row contradicts
+/// are dropped; entries whose step is held by somebody stay. Returns whether any was dropped.
+fn lock(engine: &Engine, found: Vec<Found>, candidates: &mut Vec<Candidate>) -> Result<bool> {
+    if found.is_empty() {
+        return Ok(false);
+    }
+    let rows = engine.session.run(
+        &LOCK_STEPS,
+        &[
+            datum::uuids(found.iter().map(|found| &found.entry.key.task)),
+            datum::int2s(found.iter().map(|found| found.entry.key.no)),
+        ],
+    )?;
+    let mut take = Vec::with_capacity(rows.len());
+    let mut stale = false;
+    let known: std::collections::HashSet<StepKey> =
+        candidates.iter().map(|candidate| candidate.claimed.key).collect();
+    for row in rows.iter() {
+        let Some(found) = found.get(row.get::<i64>(1)? as usize - 1) else { continue };
+        let (state, available_at) = (row.get::<u8>(7)?, row.opt::<Timestamp>(8));
+        take.push(found.tid);
+        // The first release of a pending step does not touch its row.
+        let valid = match available_at {
+            Some(at) => (state == b'p' || state == b'e') && at == found.entry.available_at,
+            None => state == b'p',
+        };
+        if !valid || known.contains(&found.entry.key) {
+            stale = true;
+            continue;
+        }
+        candidates.push(Candidate {
+            tid: row.get(2)?,
+            from: state,
+            claimed: Claimed {
+                key: found.entry.key,
+                template: templates::get(&engine.session, row.get(3)?)?,
+                claim_number: row.get::<i32>(4)? + 1,
+                attempt: row.get::<i16>(5)? + 1,
+                retry_limit: row.get(6)?,
+            },
+        });
+    }
+    if !take.is_empty() {
+        ready::take(&engine.session, take)?;
+    }
+    Ok(stale)
+}
+
+fn start(
+    engine: &mut Engine,
+    worker_no: i32,
+    lease_expires_at: Timestamp,
+    candidates: Vec<Candidate>,
+    dependencies: Dependencies,
+) -> Result<Batch> {
+    let keys: Vec<StepKey> = candidates.iter().map(|candidate| candidate.claimed.key).collect();
+    let claim_id = leases::open_claim(engine, worker_no, lease_expires_at, &keys)?;
+    engine.session.run(
+        &START_STEPS,
+        &[datum::tids(candidates.iter().map(|candidate| candidate.tid)), datum::int8(claim_id)],
+    )?;
+    for candidate in &candidates {
+        let (key, attempt) = (candidate.claimed.key, candidate.claimed.attempt);
+        if candidate.from == b'e' {
+            engine.log.step(key, worker_no, attempt - 1, b'e', b'p');
+        }
+        engine.log.step(key, worker_no, attempt, b'p', b'i');
+    }
+    let steps: Vec<Claimed> = candidates.into_iter().map(|candidate| candidate.claimed).collect();
+    let mut batch =
+        Batch { steps, lease_expires_at, tasks: HashMap::new(), results: HashMap::new(), _rows: vec![] };
+    batch.read_tasks(engine)?;
+    if dependencies != Dependencies::None {
+        batch.read_results(engine, dependencies)?;
+    }
+    Ok(batch)
+}
+
+impl Batch {
+    fn read_tasks(&mut self, engine: &mut Engine) -> Result<()> {
+        let tasks: std::collections::BTreeSet<Uuid> = self.steps.iter().map(|step| step.key.task).collect();
+        let rows = engine.session.run(&READ_TASKS, &[datum::uuids(&tasks)])?;
+        let mut pending = Vec::new();
+        for row in rows.iter() {
+            let task: Uuid = row.get(1)?;
+            if row.get::<u8>(2)? == b'p' {
+                pending.push(task);
+            }
+            self.tasks.insert(
+                task,
+                TaskData { context: row.datum(3), correlation_id: row.datum(4), traceparent: row.datum(5) },
+            );
+        }
+        self._rows.push(rows);
+        if !pending.is_empty() {
+            let started = engine
+                .session
+                .run(&START_TASKS, &[datum::uuids(&pending), datum::timestamp(engine.now)])?;
+            for row in started.iter() {
+                engine.log.task(row.get(1)?, b'p', b'i');
+            }
+        }
+        Ok(())
+    }
+
+    fn read_results(&mut self, engine: &Engine, dependencies: Dependencies) -> Result<()> {
+        let mut single = Vec::new();
+        let mut several = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let parents = &step.template.step(step.key.no)?.parents;
+            match parents.as_slice() {
+                [] => {}
+                &[parent] if dependencies == Dependencies::Parents => single.push((index, parent)),
+                parents => {
+                    let wanted = match dependencies {
+                        Dependencies::Ancestors => step.template.ancestors(step.key.no),
+                        _ => parents.to_vec(),
+                    };
+                    several.push((index, datum::array_literal(&wanted)));
+                }
+            }
+        }
+        if !single.is_empty() {
+            let names = single
+                .iter()
+                .map(|(index, parent)| Ok(Some(self.steps[*index].template.step(*parent)?.name.as_str())))
+                .collect::<Result<Vec<_>>>()?;
+            let rows = engine.session.run(
+                &PARENT_RESULTS,
+                &[
+                    datum::uuids(single.iter().map(|(index, _)| &self.steps[*index].key.task)),
+                    datum::int2s(single.iter().map(|(_, parent)| *parent)),
+                    datum::texts(names),
+                ],
+            )?;
+            for row in rows.iter() {
+                self.results.insert(single[row.get::<i64>(1)? as usize - 1].0, row.get(2)?);
+            }
+            self._rows.push(rows);
+        }
+        if !several.is_empty() {
+            let rows = engine.session.run(
+                &SEVERAL_RESULTS,
+                &[
+                    datum::uuids(several.iter().map(|(index, _)| &self.steps[*index].key.task)),
+                    datum::texts(several.iter().map(|(_, numbers)| Some(numbers.as_str()))),
+                ],
+            )?;
+            for row in rows.iter() {
+                if let Some(results) = row.opt(2) {
+                    self.results.insert(several[row.get::<i64>(1)? as usize - 1].0, results);
+                }
+            }
+            self._rows.push(rows);
+        }
+        Ok(())
+    }
+
+    /// The columns of claim_steps for each step, in claim order. `empty` stands for "no results".
+    pub fn rows(&self, empty: Jsonb) -> Result<Vec<[Arg; 17]>> {
+        let mut texts = Texts::default();
+        self.steps
+            .iter()
+            .enumerate()
+            .map(|(index, claimed)| {
+                let template = &claimed.template;
+                let step = template.step(claimed.key.no)?;
+                let task = self
+                    .tasks
+                    .get(&claimed.key.task)
+                    .ok_or_else(|| Error::corrupt("a claimed step has no task"))?;
+                let results = self.results.get(&index).copied().unwrap_or(empty);
+                // The uuid must outlive this closure: it goes into the session's memory.
+                let step_uuid = datum::copy_uuid(&claimed.key.uuid());
+                Ok([
+                    step_uuid,
+                    datum::uuid(&claimed.key.task),
+                    datum::int4(claimed.claim_number),
+                    datum::int4(claimed.attempt.into()),
+                    datum::int4(claimed.retry_limit.into()),
+                    texts.of(&template.namespace),
+                    texts.of(&step.queue),
+                    texts.of(&template.name),
+                    texts.of(&template.version),
+                    texts.of(&step.name),
+                    texts.of(&step.handler),
+                    Some(step.handler_config.as_jsonb().0),
+                    task.context,
+                    Some(results.0),
+                    datum::timestamp(self.lease_expires_at),
+                    task.correlation_id,
+                    task.traceparent,
+                ])
+            })
+            .collect()
+    }
+}
+
+/// The same text datum for the same string: most rows of a batch repeat a few names.
+#[derive(Default)]
+struct Texts(BTreeMap<usize, Arg>);
+
+impl Texts {
+    fn of(&mut self, text: &str) -> Arg {
+        *self.0.entry(text.as_ptr() as usize).or_insert_with(|| datum::text(text))
+    }
+}

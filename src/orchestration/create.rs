@@ -1,0 +1,382 @@
+//! Creation of tasks: one set-based statement per table, however many there are; all or nothing.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use tasker_rules::identity;
+
+use super::Engine;
+use super::log::NO_WORKER;
+use super::report::format_uuid;
+use crate::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::store::Statement;
+use crate::templates::{self, Template};
+
+/// What is asked for; one task per context.
+pub struct Request {
+    pub name: String,
+    pub namespace: String,
+    pub version: Option<String>,
+    pub contexts: Vec<Jsonb>,
+    pub initiator: String,
+    pub source_system: String,
+    pub reason: String,
+    pub tags: Jsonb,
+    pub bypass_steps: Jsonb,
+    pub priority: i32,
+    pub run_at: Option<Timestamp>,
+    /// One per context, or none at all.
+    pub idempotency_keys: Vec<Option<String>>,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+static FIND_TEMPLATE: Statement = Statement::new(
+    "SELECT t.named_task_id
+     FROM tasker.task_namespaces n
+     JOIN tasker.named_tasks t ON t.task_namespace_id = n.task_namespace_id
+     WHERE n.name = $1 AND t.name = $2 AND ($3 IS NULL OR t.version = $3)
+     ORDER BY t.version_order DESC
+     LIMIT 1",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+static KNOWN_VERSIONS: Statement = Statement::new(
+    "SELECT pg_catalog.string_agg(t.version, ', ' ORDER BY t.version_order)
+     FROM tasker.task_namespaces n
+     JOIN tasker.named_tasks t ON t.task_namespace_id = n.task_namespace_id
+     WHERE n.name = $1 AND t.name = $2",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+static INSERT_TASKS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.tasks
+         (task_uuid, requested_at, named_task_id, open_leaves, priority, initiator, source_system, reason,
+          run_at, correlation_id, traceparent, tags, bypass_steps, context)
+     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, u.context
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, context)",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::JSONBARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+        pg_sys::INT2OID,
+        pg_sys::INT2OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::JSONBOID,
+    ],
+);
+
+static INSERT_STEPS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.steps
+         (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, available_at)
+     SELECT t.task_uuid, s.step_no, $2, s.open_parents, s.retry_limit, s.retryable, s.priority, s.checked,
+            CASE WHEN s.open_parents = 0 THEN $9 END
+     FROM pg_catalog.unnest($1) AS t (task_uuid),
+          pg_catalog.unnest($3, $4, $5, $6, $7, $8)
+              AS s (step_no, open_parents, retry_limit, retryable, priority, checked)",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT4OID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+static INSERT_READY: Statement = Statement::new(
+    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
+     SELECT $5, t.task_uuid, s.queue_id, s.priority, s.step_no
+     FROM pg_catalog.unnest($1) AS t (task_uuid),
+          pg_catalog.unnest($2, $3, $4) AS s (queue_id, priority, step_no)",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+static INSERT_LOG: Statement = Statement::new(
+    "INSERT INTO tasker_engine.transitions (task_uuid, created_at, worker_no, step_no, attempt, to_state)
+     SELECT t.task_uuid, $2, $3, 0, 0, 'p' FROM pg_catalog.unnest($1) AS t (task_uuid)",
+    &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
+);
+
+static CLAIM_IDENTITIES: Statement = Statement::new(
+    "INSERT INTO tasker_engine.task_identities (identity_hash, task_uuid)
+     SELECT u.identity_hash, u.task_uuid
+     FROM pg_catalog.unnest($1, $2) AS u (identity_hash, task_uuid)
+     ON CONFLICT (identity_hash) DO NOTHING
+     RETURNING identity_hash",
+    &[pg_sys::TEXTARRAYOID, pg_sys::UUIDARRAYOID],
+);
+
+static FIND_IDENTITIES: Statement = Statement::new(
+    "SELECT i.identity_hash, i.task_uuid
+     FROM tasker_engine.task_identities i
+     WHERE i.identity_hash = ANY ($1)",
+    &[pg_sys::TEXTARRAYOID],
+);
+
+/// The template that a name stands for; without a version the highest.
+pub fn find_template(engine: &Engine, namespace: &str, name: &str, version: Option<&str>) -> Result<Rc<Template>> {
+    let rows = engine
+        .session
+        .run(&FIND_TEMPLATE, &[datum::text(namespace), datum::text(name), datum::opt_text(version)])?;
+    match rows.first() {
+        Some(row) => templates::get(&engine.session, row.get(1)?),
+        None => {
+            let known = engine.session.run(&KNOWN_VERSIONS, &[datum::text(namespace), datum::text(name)])?;
+            let known: Option<String> = known.first().and_then(|row| row.opt(1));
+            let wanted = version.map(|version| format!(" version {version}")).unwrap_or_default();
+            let error =
+                Error::not_found(format!("no template \"{name}\"{wanted} in namespace \"{namespace}\""));
+            Err(match known {
+                Some(versions) => error.detail(format!("Registered versions: {versions}.")),
+                None => error.hint("Register it with tasker.register_template, or look into tasker.named_tasks."),
+            })
+        }
+    }
+}
+
+/// Creates the tasks and returns their uuids in the order given. A context whose key or hash is known already
+/// gives no new task: its uuid is the known one, and `existing` says so.
+pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
+    check(request)?;
+    let template = find_template(engine, &request.namespace, &request.name, request.version.as_deref())?;
+    check_contexts(&template, &request.contexts)?;
+    let mut created: Vec<Created> = tasker_rules::ids::new_task_uuids(request.contexts.len())
+        .into_iter()
+        .map(|task_uuid| Created { task_uuid, existing: false })
+        .collect();
+    if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
+        settle_identities(engine, request, &template, &mut created)?;
+    }
+    let new: Vec<usize> = (0..created.len()).filter(|index| !created[*index].existing).collect();
+    if !new.is_empty() {
+        insert(engine, request, &template, &created, &new)?;
+    }
+    Ok(created)
+}
+
+/// One created task, or the one that was there before.
+pub struct Created {
+    pub task_uuid: Uuid,
+    pub existing: bool,
+}
+
+fn check(request: &Request) -> Result<()> {
+    if !(1..=4).contains(&request.priority) {
+        return Err(Error::parameter(format!("priority {} is out of range", request.priority))
+            .hint("1 low, 2 normal, 3 high, 4 urgent."));
+    }
+    if !datum::is_array(request.tags) {
+        return Err(Error::parameter("tags must be a JSON array").hint("For example '[\"nightly\"]'."));
+    }
+    if !datum::is_array(request.bypass_steps) {
+        return Err(Error::parameter("bypass_steps must be a JSON array of step names"));
+    }
+    if datum::element_count(request.bypass_steps) > 0 {
+        return Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "bypass_steps is not supported yet",
+        )
+        .hint("Leave it empty; resolve_step_manually skips a step of a running task."));
+    }
+    if !request.idempotency_keys.is_empty() && request.idempotency_keys.len() != request.contexts.len() {
+        return Err(Error::parameter("idempotency_keys must have one entry per context").detail(format!(
+            "{} contexts, {} keys.",
+            request.contexts.len(),
+            request.idempotency_keys.len()
+        )));
+    }
+    for (name, value) in [
+        ("initiator", &request.initiator),
+        ("source_system", &request.source_system),
+        ("reason", &request.reason),
+    ] {
+        if value.chars().count() > 128 {
+            return Err(Error::parameter(format!("{name} must have at most 128 characters")));
+        }
+    }
+    Ok(())
+}
+
+fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<()> {
+    for (index, context) in contexts.iter().enumerate() {
+        let place = if contexts.len() > 1 { format!("contexts[{}]", index + 1) } else { "context".to_owned() };
+        if !datum::is_object(*context) {
+            return Err(Error::check(format!("{place} must be a JSON object")).hint("'{}' is an object."));
+        }
+        if let Some(schema) = &template.input_schema {
+            let problems = schema.validate(&place, &read_json(*context, &place)?);
+            if let Some(first) = problems.first() {
+                let all: Vec<String> = problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", problem.path, problem.message))
+                    .collect();
+                return Err(Error::check(format!("{}: {}", first.path, first.message))
+                    .detail(all.join("\n"))
+                    .hint(format!("The input_schema of {} describes the context.", template.full_name())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A unique index decides who was first, not a look-up before.
+fn settle_identities(
+    engine: &Engine,
+    request: &Request,
+    template: &Template,
+    created: &mut [Created],
+) -> Result<()> {
+    let keyed = |index: usize| request.idempotency_keys.get(index).and_then(Option::as_deref);
+    let mut first_of: HashMap<String, usize> = HashMap::new();
+    let mut identities: Vec<Option<String>> = Vec::with_capacity(created.len());
+    for index in 0..created.len() {
+        let identity = match keyed(index) {
+            Some(key) => Some(identity::hash_of_key(&template.namespace, &template.name, key)),
+            None if template.hashed_identity => Some(hash_of_request(request, template, index)?),
+            None => None,
+        };
+        if let Some(identity) = &identity {
+            first_of.entry(identity.clone()).or_insert(index);
+        }
+        identities.push(identity);
+    }
+    // Ascending, so that two callers with the same keys cannot wait for each other in a circle.
+    let mut firsts: Vec<(&String, usize)> = first_of.iter().map(|(identity, index)| (identity, *index)).collect();
+    firsts.sort();
+    let won = engine.session.run(
+        &CLAIM_IDENTITIES,
+        &[
+            datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str()))),
+            datum::uuids(firsts.iter().map(|(_, index)| &created[*index].task_uuid)),
+        ],
+    )?;
+    let known: HashMap<String, Uuid> = if won.len() == firsts.len() {
+        HashMap::new()
+    } else {
+        let rows = engine.session.run(
+            &FIND_IDENTITIES,
+            &[datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str())))],
+        )?;
+        rows.iter().map(|row| Ok((row.get(1)?, row.get(2)?))).collect::<Result<_>>()?
+    };
+    for index in 0..created.len() {
+        let Some(identity) = &identities[index] else { continue };
+        let owner = known.get(identity).copied().unwrap_or(created[first_of[identity]].task_uuid);
+        if owner == created[index].task_uuid {
+            continue;
+        }
+        if keyed(index).is_none() {
+            return Err(Error::new(
+                pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+                format!("an identical request of {} exists already", template.full_name()),
+            )
+            .detail(format!("Existing task: {}.", format_uuid(&owner)))
+            .hint("Identity strategy hash refuses equal requests; change the context, reason or initiator, or use the existing task."));
+        }
+        created[index] = Created { task_uuid: owner, existing: true };
+    }
+    Ok(())
+}
+
+fn hash_of_request(request: &Request, template: &Template, index: usize) -> Result<String> {
+    Ok(identity::hash(&identity::Request {
+        namespace: &template.namespace,
+        name: &template.name,
+        version: &template.version,
+        initiator: &request.initiator,
+        source_system: &request.source_system,
+        context: &read_json(request.contexts[index], "context")?,
+        reason: &request.reason,
+        bypass_steps: &[],
+    }))
+}
+
+/// A document as a value, for the few checks that must look inside; numbers stay exact.
+fn read_json(jsonb: Jsonb, place: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(&datum::jsonb_text(jsonb))
+        .map_err(|error| Error::check(format!("{place} cannot be read: {error}")))
+}
+
+fn insert(
+    engine: &mut Engine,
+    request: &Request,
+    template: &Template,
+    created: &[Created],
+    new: &[usize],
+) -> Result<()> {
+    let tasks = || datum::uuids(new.iter().map(|index| &created[*index].task_uuid));
+    let priority = request.priority as i16;
+    // A time in the past is now: the queue is kept in the order of arrival.
+    let available_at = request.run_at.map_or(engine.now, |run_at| run_at.max(engine.now));
+    engine.session.run(
+        &INSERT_TASKS,
+        &[
+            tasks(),
+            datum::jsonbs(new.iter().map(|index| Some(request.contexts[*index]))),
+            datum::timestamp(engine.now),
+            datum::int4(template.id),
+            datum::int2(template.leaves),
+            datum::int2(priority),
+            datum::text(&request.initiator),
+            datum::text(&request.source_system),
+            datum::text(&request.reason),
+            request.run_at.and_then(datum::timestamp),
+            datum::opt_text(request.correlation_id.as_deref()),
+            datum::opt_text(request.traceparent.as_deref()),
+            Some(request.tags.0),
+            Some(request.bypass_steps.0),
+        ],
+    )?;
+    let steps = template.steps();
+    engine.session.run(
+        &INSERT_STEPS,
+        &[
+            tasks(),
+            datum::int4(template.id),
+            datum::int2s(steps.iter().map(|step| step.no)),
+            datum::int2s(steps.iter().map(|step| step.parents.len() as i16)),
+            datum::int2s(steps.iter().map(|step| step.retry_limit)),
+            datum::booleans(steps.iter().map(|step| step.retryable)),
+            datum::int2s(steps.iter().map(|step| step.priority.unwrap_or(priority))),
+            datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
+            datum::timestamp(available_at),
+        ],
+    )?;
+    let roots: Vec<_> = steps.iter().filter(|step| step.parents.is_empty()).collect();
+    engine.session.run(
+        &INSERT_READY,
+        &[
+            tasks(),
+            datum::int4s(roots.iter().map(|step| step.queue_id)),
+            datum::int2s(roots.iter().map(|step| step.priority.unwrap_or(priority))),
+            datum::int2s(roots.iter().map(|step| step.no)),
+            datum::timestamp(available_at),
+        ],
+    )?;
+    if available_at <= engine.now {
+        roots.iter().for_each(|step| engine.ready.released(step.queue_id));
+    }
+    engine
+        .session
+        .run(&INSERT_LOG, &[tasks(), datum::timestamp(engine.now), datum::int4(NO_WORKER)])?;
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! When a task ends. A task without trouble counts its open leaves; any other is looked at.
+//!
+//! The look is a statement of its own after the task's row is locked, with a fresh snapshot: of two last reports
+//! at the same instant the second waits for the lock and sees what the first has done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pgrx::pg_sys;
+
+use super::Engine;
+use crate::datum::{self, Uuid};
+use crate::error::Result;
+use crate::store::Statement;
+
+/// Level 3: the tasks that a call must touch.
+#[derive(Default)]
+pub struct Tasks {
+    leaves: BTreeMap<Uuid, i16>,
+    look: BTreeSet<Uuid>,
+    trouble: BTreeSet<Uuid>,
+}
+
+static LEAVES: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t
+     SET open_leaves = t.open_leaves - u.leaves,
+         state = CASE WHEN t.state = 'i' AND t.open_leaves = u.leaves AND NOT t.watched THEN 'c' ELSE t.state END,
+         completed_at = CASE WHEN t.state = 'i' AND t.open_leaves = u.leaves AND NOT t.watched THEN $3
+                             ELSE t.completed_at END
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, leaves)
+     WHERE t.task_uuid = u.task_uuid
+     RETURNING t.task_uuid, t.state, t.open_leaves, t.watched",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static LOCK: Statement = Statement::new(
+    "SELECT FROM pg_catalog.unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid
+     FOR UPDATE OF t",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+static WATCH: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t SET watched = true
+     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     WHERE t.task_uuid = u.task_uuid AND NOT t.watched",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+// From the last step down: what still runs is found early, however long the task is.
+static LOOK: Statement = Statement::new(
+    "SELECT t.task_uuid, t.state,
+            EXISTS (SELECT FROM tasker_engine.steps s
+                    WHERE s.task_uuid = u.task_uuid
+                      AND (s.state = 'i' OR s.state = 'p' AND NOT s.doomed
+                           OR s.state = 'e' AND s.available_at IS NOT NULL)
+                    ORDER BY s.step_no DESC LIMIT 1),
+            NOT EXISTS (SELECT FROM tasker_engine.steps s
+                        WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
+                        ORDER BY s.step_no DESC LIMIT 1)
+     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+static SET_STATE: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t
+     SET state = u.state,
+         started_at = CASE WHEN u.state = 'i' THEN coalesce(t.started_at, $3) ELSE t.started_at END,
+         completed_at = CASE WHEN u.state = 'c' THEN $3 ELSE t.completed_at END
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, state)
+     WHERE t.task_uuid = u.task_uuid",
+    &[pg_sys::UUIDARRAYOID, pg_sys::CHARARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+impl Tasks {
+    /// A leaf of the task completed.
+    pub fn leaf(&mut self, task: Uuid) {
+        *self.leaves.entry(task).or_default() += 1;
+    }
+
+    /// Something other than plain success happened near the reported step.
+    pub fn look(&mut self, task: Uuid) {
+        self.look.insert(task);
+    }
+
+    /// Something of the task failed for good: from now on its leaves alone cannot tell that it is complete.
+    pub fn trouble(&mut self, task: Uuid) {
+        self.trouble.insert(task);
+        self.look.insert(task);
+    }
+
+    pub fn settle(mut self, engine: &mut Engine) -> Result<()> {
+        if !self.look.is_empty() {
+            let locked: BTreeSet<&Uuid> = self.leaves.keys().chain(&self.look).collect();
+            engine.session.run(&LOCK, &[datum::uuids(locked)])?;
+        }
+        if !self.trouble.is_empty() {
+            engine.session.run(&WATCH, &[datum::uuids(&self.trouble)])?;
+        }
+        let leaves = std::mem::take(&mut self.leaves);
+        let never_started = self.count_leaves(engine, &leaves)?;
+        set_states(engine, &never_started.iter().map(|task| (*task, b'p', b'c')).collect::<Vec<_>>())?;
+        look(engine, &self.look)
+    }
+
+    /// Returns tasks that are complete although no claim could mark them as started.
+    fn count_leaves(&mut self, engine: &mut Engine, leaves: &BTreeMap<Uuid, i16>) -> Result<Vec<Uuid>> {
+        let mut never_started = Vec::new();
+        if leaves.is_empty() {
+            return Ok(never_started);
+        }
+        let rows = engine.session.run(
+            &LEAVES,
+            &[
+                datum::uuids(leaves.keys()),
+                datum::int2s(leaves.values().copied()),
+                datum::timestamp(engine.now),
+            ],
+        )?;
+        for row in rows.iter() {
+            let (task, state, open, watched) =
+                (row.get::<Uuid>(1)?, row.get::<u8>(2)?, row.get::<i16>(3)?, row.get::<bool>(4)?);
+            if watched {
+                self.look.insert(task);
+            } else if open == 0 && state == b'c' {
+                engine.log.task(task, b'i', b'c');
+            } else if open == 0 && state == b'p' {
+                never_started.push(task);
+            }
+        }
+        Ok(never_started)
+    }
+}
+
+/// Ends those of the locked tasks of which nothing can run any more.
+pub fn look(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let rows = engine.session.run(&LOOK, &[datum::uuids(tasks)])?;
+    let mut ended = Vec::new();
+    for row in rows.iter() {
+        let (task, state, alive, all_good) =
+            (row.get::<Uuid>(1)?, row.get::<u8>(2)?, row.get::<bool>(3)?, row.get::<bool>(4)?);
+        if !alive && (state == b'i' || state == b'p') {
+            ended.push((task, state, if all_good { b'c' } else { b'e' }));
+        }
+    }
+    set_states(engine, &ended)
+}
+
+/// Writes new states of locked tasks and logs them; a pending task passes in_progress on its way to complete.
+pub fn set_states(engine: &mut Engine, changes: &[(Uuid, u8, u8)]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    engine.session.run(
+        &SET_STATE,
+        &[
+            datum::uuids(changes.iter().map(|(task, _, _)| task)),
+            datum::chars(changes.iter().map(|(_, _, to)| *to)),
+            datum::timestamp(engine.now),
+        ],
+    )?;
+    for (task, from, to) in changes {
+        let mut from = *from;
+        if from == b'p' && *to == b'c' {
+            engine.log.task(*task, b'p', b'i');
+            from = b'i';
+        }
+        engine.log.task(*task, from, *to);
+    }
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! Leases: a claim row per claim call, heartbeats, giving back, and taking over what a lost worker held.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pgrx::pg_sys;
+
+use super::ready::Entry;
+use super::report::lower_claims;
+use super::{Engine, StepKey, ending, workers};
+use crate::call;
+use crate::datum::{self, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::store::{Rows, Statement};
+use crate::templates;
+
+static OPEN: Statement = Statement::new(
+    "INSERT INTO tasker_engine.claims (claimed_at, lease_expires_at, worker_no, remaining, task_uuids, step_nos)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     RETURNING claim_id",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+        pg_sys::INT4OID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+    ],
+);
+
+// Live claims are as few as the batches in flight; the walk begins where they begin.
+static EXPIRED: Statement = Statement::new(
+    "SELECT (SELECT c.claim_id FROM tasker_engine.claims c WHERE c.claim_id >= $1 ORDER BY c.claim_id LIMIT 1),
+            ARRAY(SELECT c.claim_id FROM tasker_engine.claims c
+                  WHERE c.claim_id >= $1 AND c.lease_expires_at <= $2 ORDER BY c.claim_id LIMIT 16)",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+);
+
+static LOCK_EXPIRED: Statement = Statement::new(
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
+     FROM tasker_engine.claims c
+     WHERE c.claim_id = ANY ($1) AND c.lease_expires_at <= $2
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// The steps that a claim still holds; locked ones of others are left out.
+static LOCK_HELD: Statement = Statement::new(
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     WHERE s.state = 'i' AND s.claim_id = $3
+     FOR UPDATE OF s SKIP LOCKED",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8OID],
+);
+
+static COUNT_HELD: Statement = Statement::new(
+    "SELECT pg_catalog.count(*)
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     WHERE s.state = 'i' AND s.claim_id = $3",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8OID],
+);
+
+static EXPIRE_STEPS: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = 'e', claim_id = NULL, available_at = u.available_at,
+         results = pg_catalog.jsonb_build_object('error_message', 'the lease ended before the step was reported',
+                                                 'error_class', 'LeaseExpired')
+     FROM pg_catalog.unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
+);
+
+static TRY_LOCK_DESCENDANTS: Statement = Statement::new(
+    "SELECT FROM tasker_engine.steps s
+     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2)
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
+);
+
+static TRY_LOCK_TASK: Statement = Statement::new(
+    "SELECT FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE SKIP LOCKED",
+    &[pg_sys::UUIDOID],
+);
+
+static CLOSE: Statement = Statement::new(
+    "DELETE FROM tasker_engine.claims c WHERE c.claim_id = $1",
+    &[pg_sys::INT8OID],
+);
+
+static OF_WORKER: Statement = Statement::new(
+    "SELECT c.claim_id, c.task_uuids, c.step_nos
+     FROM tasker_engine.claims c
+     WHERE c.claim_id >= 0 AND c.worker_no = $1
+     ORDER BY c.claim_id",
+    &[pg_sys::INT4OID],
+);
+
+static EXTEND: Statement = Statement::new(
+    "UPDATE tasker_engine.claims c SET lease_expires_at = $2
+     FROM pg_catalog.unnest($1) AS u (claim_id)
+     WHERE c.claim_id = u.claim_id
+     RETURNING c.claim_id",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static STATES: Statement = Statement::new(
+    "SELECT s.task_uuid, s.step_no, s.state, s.claim_id, s.claim_number
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
+);
+
+static LOCK_TO_RELEASE: Statement = Statement::new(
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id
+     FROM pg_catalog.unnest($1, $2, $3) AS u (task_uuid, step_no, claim_id)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     WHERE s.state = 'i' AND s.claim_id = u.claim_id
+     FOR UPDATE OF s",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8ARRAYOID],
+);
+
+static RELEASE: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = 'p', claim_id = NULL, attempts = s.attempts - 1, available_at = $3
+     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Expired leases are looked for at most this often, and never with more than a twentieth of the time.
+const LOOK_AGAIN_US: i64 = 20_000;
+const LOOK_SHARE: i64 = 20;
+/// How often the walk over the claims begins at the first one again.
+const FROM_FIRST_US: i64 = 1_000_000;
+
+thread_local! {
+    static LOOKED_AT: Cell<Timestamp> = const { Cell::new(0) };
+    static WALK_US: Cell<i64> = const { Cell::new(0) };
+    static FIRST_CLAIM: Cell<(i64, Timestamp)> = const { Cell::new((0, 0)) };
+}
+
+/// Forgets where the live claims begin: they may have begun anew.
+pub fn forget() {
+    LOOKED_AT.set(0);
+    FIRST_CLAIM.set((0, 0));
+}
+
+/// The lease of one claim call.
+pub fn open_claim(engine: &Engine, worker_no: i32, expires_at: Timestamp, keys: &[StepKey]) -> Result<i64> {
+    let rows = engine.session.run(
+        &OPEN,
+        &[
+            datum::timestamp(engine.now),
+            datum::timestamp(expires_at),
+            datum::int4(worker_no),
+            datum::int4(keys.len() as i32),
+            datum::uuids(keys.iter().map(|key| &key.task)),
+            datum::int2s(keys.iter().map(|key| key.no)),
+        ],
+    )?;
+    rows.first().ok_or_else(|| Error::corrupt("the claim got no id"))?.get(1)
+}
+
+/// Takes over the steps of leases that have ended: error (class LeaseExpired, no backoff), and ready again or
+/// failed for good. Never waits; what somebody holds is left for the next claim. With `idle` the look happens
+/// whenever this call has not had one. Returns whether anything was taken over.
+pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
+    let last = LOOKED_AT.get();
+    if last == engine.now || !idle && engine.now - last < LOOK_AGAIN_US.max(WALK_US.get() * LOOK_SHARE) {
+        return Ok(false);
+    }
+    let started = call::clock();
+    let (mut first, mut since) = FIRST_CLAIM.get();
+    if engine.now - since > FROM_FIRST_US {
+        (first, since) = (0, engine.now);
+    }
+    let rows = engine.session.run(&EXPIRED, &[datum::int8(first), datum::timestamp(engine.now)])?;
+    let row = rows.first().ok_or_else(|| Error::corrupt("no row where one always is"))?;
+    FIRST_CLAIM.set((row.opt(1).unwrap_or(first), since));
+    let expired: Vec<i64> = row.get(2)?;
+    LOOKED_AT.set(engine.now);
+    WALK_US.set(call::clock() - started);
+    if expired.is_empty() {
+        return Ok(false);
+    }
+    let claims = engine
+        .session
+        .run(&LOCK_EXPIRED, &[datum::int8s(expired), datum::timestamp(engine.now)])?;
+    let mut any = false;
+    for row in claims.iter() {
+        any |= expire(
+            engine,
+            Expired {
+                claim_id: row.get(1)?,
+                claimed_at: row.get(2)?,
+                worker_no: row.get(3)?,
+                keys: step_keys(&row, 4, 5)?,
+            },
+        )?;
+    }
+    Ok(any)
+}
+
+struct Expired {
+    claim_id: i64,
+    claimed_at: Timestamp,
+    worker_no: i32,
+    keys: Vec<StepKey>,
+}
+
+fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
+    let tasks: Vec<Uuid> = row.get(tasks)?;
+    let numbers: Vec<i16> = row.get(numbers)?;
+    Ok(tasks.into_iter().zip(numbers).map(|(task, no)| StepKey { task, no }).collect())
+}
+
+fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
+    [datum::uuids(keys.iter().map(|key| &key.task)), datum::int2s(keys.iter().map(|key| key.no))]
+}
+
+fn held_args(expired: &Expired) -> [datum::Arg; 3] {
+    let [tasks, numbers] = key_args(&expired.keys);
+    [tasks, numbers, datum::int8(expired.claim_id)]
+}
+
+fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
+    let rows = engine.session.run(&LOCK_HELD, &held_args(&expired))?;
+    let mut keys = Vec::new();
+    let mut retry_at = Vec::new();
+    let mut tasks = ending::Tasks::default();
+    for row in rows.iter() {
+        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+        let (attempts, limit, retryable) = (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
+        let template = templates::get(&engine.session, row.get(3)?)?;
+        if retryable && attempts < limit {
+            // As old as the lost claim: it goes before what was released since.
+            retry_at.push(Some(expired.claimed_at));
+            engine.ready.push(Entry {
+                queue_id: template.step(key.no)?.queue_id,
+                priority: row.get(7)?,
+                available_at: expired.claimed_at,
+                key,
+            });
+        } else if doom_without_waiting(engine, key, &template)? {
+            retry_at.push(None);
+            tasks.trouble(key.task);
+        } else {
+            continue;
+        }
+        engine.log.step(key, expired.worker_no, attempts, b'i', b'e');
+        keys.push(key);
+    }
+    if !keys.is_empty() {
+        let [task_arg, number_arg] = key_args(&keys);
+        engine
+            .session
+            .run(&EXPIRE_STEPS, &[task_arg, number_arg, datum::timestamps(retry_at)])?;
+        tasks.settle(engine)?;
+    }
+    let left = engine.session.run(&COUNT_HELD, &held_args(&expired))?;
+    if left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0)) {
+        engine.session.run(&CLOSE, &[datum::int8(expired.claim_id)])?;
+    }
+    Ok(!keys.is_empty())
+}
+
+static DOOM: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s SET doomed = true
+     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND NOT s.doomed",
+    &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
+);
+
+/// Dooms the descendants of a step that failed for good, if nobody holds them or the task.
+fn doom_without_waiting(engine: &Engine, key: StepKey, template: &templates::Template) -> Result<bool> {
+    let descendants = template.descendants(key.no);
+    let args = [datum::uuid(&key.task), datum::int2s(descendants.iter().copied())];
+    if engine.session.run(&TRY_LOCK_DESCENDANTS, &args)?.len() < descendants.len()
+        || engine.session.run(&TRY_LOCK_TASK, &[datum::uuid(&key.task)])?.is_empty()
+    {
+        return Ok(false);
+    }
+    engine.session.run(&DOOM, &args)?;
+    Ok(true)
+}
+
+/// What a heartbeat says of a step the worker has claimed and not reported.
+pub struct Beat {
+    pub key: StepKey,
+    pub status: &'static str,
+}
+
+/// Extends every lease the worker holds, and tells which steps it no longer has.
+pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<Vec<Beat>> {
+    let Some(worker_no) = workers::find(&engine.session, worker_id)? else { return Ok(vec![]) };
+    let rows = engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?;
+    let (claims, keys) = claims_and_keys(&rows)?;
+    if claims.is_empty() {
+        return Ok(vec![]);
+    }
+    let extended: BTreeSet<i64> = engine
+        .session
+        .run(&EXTEND, &[datum::int8s(claims.iter().copied()), datum::timestamp(engine.now + lease_us)])?
+        .iter()
+        .map(|row| row.get(1))
+        .collect::<Result<_>>()?;
+    let [tasks, numbers] = key_args(&keys.keys().copied().collect::<Vec<_>>());
+    let mut beats = Vec::new();
+    for row in engine.session.run(&STATES, &[tasks, numbers])?.iter() {
+        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+        let (state, claim_id) = (row.get::<u8>(3)?, row.opt::<i64>(4));
+        let mine = claim_id.is_some_and(|id| keys.get(&key).is_some_and(|claims| claims.contains(&id)));
+        let status = match (state, mine) {
+            (b'i', true) if claim_id.is_some_and(|id| extended.contains(&id)) => "extended",
+            // Reported by this worker itself: nothing to say.
+            (b'c' | b'e', true) => continue,
+            (b'x', _) => "cancelled",
+            _ => "lost",
+        };
+        beats.push(Beat { key, status });
+    }
+    Ok(beats)
+}
+
+type ClaimsAndKeys = (Vec<i64>, BTreeMap<StepKey, Vec<i64>>);
+
+fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
+    let mut claims = Vec::new();
+    let mut keys: BTreeMap<StepKey, Vec<i64>> = BTreeMap::new();
+    for row in rows.iter() {
+        let claim_id: i64 = row.get(1)?;
+        claims.push(claim_id);
+        for key in step_keys(&row, 2, 3)? {
+            keys.entry(key).or_default().push(claim_id);
+        }
+    }
+    Ok((claims, keys))
+}
+
+/// Gives back what the worker has claimed and not reported; no attempt is counted.
+pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
+    let Some(worker_no) = workers::find(&engine.session, worker_id)? else { return Ok(0) };
+    let (claims, keys) = claims_and_keys(&engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?)?;
+    if claims.is_empty() {
+        return Ok(0);
+    }
+    let pairs: Vec<(StepKey, i64)> =
+        keys.iter().flat_map(|(key, claims)| claims.iter().map(|claim| (*key, *claim))).collect();
+    let rows = engine.session.run(
+        &LOCK_TO_RELEASE,
+        &[
+            datum::uuids(pairs.iter().map(|(key, _)| &key.task)),
+            datum::int2s(pairs.iter().map(|(key, _)| key.no)),
+            datum::int8s(pairs.iter().map(|(_, claim)| *claim)),
+        ],
+    )?;
+    let mut released: Vec<StepKey> = Vec::new();
+    let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
+    for row in rows.iter() {
+        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+        let template = templates::get(&engine.session, row.get(3)?)?;
+        engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
+        engine.ready.push(Entry {
+            queue_id: template.step(key.no)?.queue_id,
+            priority: row.get(5)?,
+            available_at: engine.now,
+            key,
+        });
+        *lowered.entry(row.get(6)?).or_default() += 1;
+        released.push(key);
+    }
+    if !released.is_empty() {
+        let [tasks, numbers] = key_args(&released);
+        engine.session.run(&RELEASE, &[tasks, numbers, datum::timestamp(engine.now)])?;
+        lower_claims(engine, &lowered)?;
+    }
+    Ok(released.len() as i32)
+}
+
+/// Steps of these tasks were taken from their claims by an operator: the claims hold fewer now.
+pub fn taken_away(engine: &Engine, claims: &BTreeMap<i64, i32>) -> Result<()> {
+    lower_claims(engine, claims).map(drop)
+}
+

@@ -1,0 +1,70 @@
+//! Create, claim, report, retry, finalize: everything that changes a task or a step.
+//!
+//! One call is one transaction and one instant. Locks are taken in levels (DESIGN section 5): reported steps,
+//! their children and descendants, tasks, claim rows; ascending (task_uuid, step_no) within a level.
+
+pub mod claim;
+pub mod create;
+pub mod ending;
+pub mod leases;
+pub mod log;
+pub mod ready;
+pub mod report;
+pub mod workers;
+
+use crate::datum::{Timestamp, Uuid};
+use crate::error::Result;
+use crate::store::Session;
+use crate::{call, templates};
+
+/// The key of a step: its task and its ordinal there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepKey {
+    pub task: Uuid,
+    pub no: i16,
+}
+
+impl StepKey {
+    pub fn uuid(&self) -> Uuid {
+        tasker_rules::ids::step_uuid(&self.task, self.no)
+    }
+
+    pub fn from_uuid(uuid: &Uuid) -> Self {
+        let (task, no) = tasker_rules::ids::split(uuid);
+        Self { task, no }
+    }
+}
+
+/// One call of the engine: its session, its instant, and the rows it will append when it is done.
+pub struct Engine {
+    pub session: Session,
+    pub now: Timestamp,
+    pub log: log::Log,
+    pub ready: ready::Releases,
+}
+
+impl Engine {
+    /// For functions that change steps: refuses other isolation levels than READ COMMITTED.
+    pub fn open() -> Result<Self> {
+        call::require_read_committed()?;
+        Self::open_any_isolation()
+    }
+
+    /// For functions that only insert new tasks.
+    pub fn open_any_isolation() -> Result<Self> {
+        templates::forget_after_reinstall();
+        Ok(Self {
+            session: Session::open()?,
+            now: call::clock(),
+            log: log::Log::default(),
+            ready: ready::Releases::default(),
+        })
+    }
+
+    /// Appends what the call released and logged; the last act of every call.
+    pub fn close(mut self) -> Result<()> {
+        self.ready.flush(&self.session, self.now)?;
+        self.ready.notify(&self.session, self.now)?;
+        self.log.flush(&self.session, self.now)
+    }
+}

@@ -1,0 +1,238 @@
+//! The ready queue: entries that a call releases, and looking for the next ones to claim.
+//!
+//! An entry is a hint; the step's row decides. Claims walk the index level by level, larger priority first,
+//! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
+//! make every walk longer, so each backend remembers per level where the live entries begin.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use pgrx::pg_sys::{self, ItemPointerData};
+
+use super::StepKey;
+use crate::call;
+use crate::datum::{self, Timestamp};
+use crate::error::Result;
+use crate::store::{Session, Statement};
+
+/// One entry of the queue.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub queue_id: i32,
+    pub priority: i16,
+    pub available_at: Timestamp,
+    pub key: StepKey,
+}
+
+/// What one call releases.
+#[derive(Default)]
+pub struct Releases {
+    entries: Vec<Entry>,
+    /// Queues that got due entries and were not emptied by this call's own claim.
+    wake: BTreeSet<i32>,
+}
+
+static INSERT: Statement = Statement::new(
+    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
+     SELECT * FROM pg_catalog.unnest($1, $2, $3, $4, $5)",
+    &[
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+    ],
+);
+
+impl Releases {
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Due entries were written to this queue by other means.
+    pub fn released(&mut self, queue_id: i32) {
+        self.wake.insert(queue_id);
+    }
+
+    /// Writes the entries, so that the claim of the same call sees them.
+    pub fn flush(&mut self, session: &Session, now: Timestamp) -> Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        session.run(
+            &INSERT,
+            &[
+                datum::timestamps(entries.iter().map(|entry| Some(entry.available_at))),
+                datum::uuids(entries.iter().map(|entry| &entry.key.task)),
+                datum::int4s(entries.iter().map(|entry| entry.queue_id)),
+                datum::int2s(entries.iter().map(|entry| entry.priority)),
+                datum::int2s(entries.iter().map(|entry| entry.key.no)),
+            ],
+        )?;
+        for entry in &entries {
+            if entry.available_at <= now {
+                self.wake.insert(entry.queue_id);
+            }
+            lower_mark(entry);
+        }
+        Ok(())
+    }
+
+    /// The call's own claim came back short: nothing ready was left behind in this queue.
+    pub fn emptied(&mut self, queue_id: i32) {
+        self.wake.remove(&queue_id);
+    }
+
+    /// Wakes idle workers of the namespaces in which ready work is left.
+    pub fn notify(&mut self, session: &Session, now: Timestamp) -> Result<()> {
+        let queues = std::mem::take(&mut self.wake);
+        if queues.is_empty() { Ok(()) } else { super::workers::wake(session, &queues, now) }
+    }
+}
+
+/// An entry that a claim holds locked.
+pub struct Found {
+    pub tid: ItemPointerData,
+    pub entry: Entry,
+}
+
+// One index range per level, tried lazily in order: an IN over priorities would need a sort, and one range over
+// all levels would walk over the future entries of the higher ones.
+static LOOK: Statement = Statement::new(
+    "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
+     FROM (
+         SELECT * FROM (
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             FROM tasker_engine.ready r
+             WHERE r.queue_id = $1 AND r.priority = 4::int2 AND r.available_at >= $4 AND r.available_at <= $2
+             ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) urgent
+         UNION ALL
+         SELECT * FROM (
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             FROM tasker_engine.ready r
+             WHERE r.queue_id = $1 AND r.priority = 3::int2 AND r.available_at >= $5 AND r.available_at <= $2
+             ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) high
+         UNION ALL
+         SELECT * FROM (
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             FROM tasker_engine.ready r
+             WHERE r.queue_id = $1 AND r.priority = 2::int2 AND r.available_at >= $6 AND r.available_at <= $2
+             ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) normal
+         UNION ALL
+         SELECT * FROM (
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             FROM tasker_engine.ready r
+             WHERE r.queue_id = $1 AND r.priority = 1::int2 AND r.available_at >= $7 AND r.available_at <= $2
+             ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) low
+     ) e
+     WHERE (SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1)
+     LIMIT $3",
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+static TAKE: Statement = Statement::new(
+    "DELETE FROM tasker_engine.ready r WHERE r.ctid = ANY ($1)",
+    &[pg_sys::TIDARRAYOID],
+);
+
+const LEVELS: [i16; 4] = [4, 3, 2, 1];
+const BEGINNING: Timestamp = Timestamp::MIN;
+/// A look from the beginning happens at most this often, and never takes more than a twentieth of the time.
+const LOOK_AGAIN_US: i64 = 20_000;
+const LOOK_SHARE: i64 = 20;
+/// An entry of a call that began this much earlier may still commit; the mark stays behind it.
+const COMMIT_GRACE_US: i64 = 50_000;
+
+/// Where the live entries of a queue begin, per level, as this backend last saw it.
+struct Marks {
+    since: [Timestamp; 4],
+    looked_at: Timestamp,
+    walk_us: i64,
+}
+
+thread_local! {
+    static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
+}
+
+/// Forgets all marks: the tables they speak of are gone.
+pub fn forget_marks() {
+    MARKS.with_borrow_mut(HashMap::clear);
+}
+
+fn lower_mark(entry: &Entry) {
+    MARKS.with_borrow_mut(|marks| {
+        if let (Some(marks), Some(level)) =
+            (marks.get_mut(&entry.queue_id), LEVELS.iter().position(|level| *level == entry.priority))
+        {
+            marks.since[level] = marks.since[level].min(entry.available_at);
+        }
+    });
+}
+
+/// Locks up to `limit` due entries of a queue, best first; never waits.
+pub fn look(session: &Session, queue_id: i32, now: Timestamp, limit: usize) -> Result<Vec<Found>> {
+    let (since, from_beginning) = MARKS.with_borrow(|marks| match marks.get(&queue_id) {
+        Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
+            (marks.since, false)
+        }
+        _ => ([BEGINNING; 4], true),
+    });
+    let started = if from_beginning { call::clock() } else { 0 };
+    let rows = session.run(
+        &LOOK,
+        &[
+            datum::int4(queue_id),
+            datum::timestamp(now),
+            datum::int8(limit as i64),
+            datum::timestamp(since[0]),
+            datum::timestamp(since[1]),
+            datum::timestamp(since[2]),
+            datum::timestamp(since[3]),
+        ],
+    )?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows.iter() {
+        found.push(Found {
+            tid: row.get(1)?,
+            entry: Entry {
+                queue_id,
+                priority: row.get(2)?,
+                available_at: row.get(3)?,
+                key: StepKey { task: row.get(4)?, no: row.get(5)? },
+            },
+        });
+    }
+    if from_beginning {
+        let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
+        MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
+    }
+    Ok(found)
+}
+
+fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -> Marks {
+    let since = LEVELS.map(|level| {
+        let first = found.iter().find(|found| found.entry.priority == level);
+        let unseen = if exhausted || found.iter().any(|found| found.entry.priority < level) {
+            now - COMMIT_GRACE_US
+        } else {
+            BEGINNING
+        };
+        first.map_or(unseen, |found| found.entry.available_at)
+    });
+    Marks { since, looked_at: now, walk_us }
+}
+
+/// Removes entries that the caller holds locked.
+pub fn take(session: &Session, tids: impl IntoIterator<Item = ItemPointerData>) -> Result<()> {
+    session.run(&TAKE, &[datum::tids(tids)])?;
+    Ok(())
+}

@@ -1,0 +1,519 @@
+//! Reports: what a worker says of the steps it holds, and everything that follows from it in one transaction.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use tasker_rules::backoff;
+
+use super::ready::Entry;
+use super::{Engine, StepKey, ending, log};
+use crate::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::settings;
+use crate::store::{Row, Rows, Statement};
+use crate::templates::{self, Template};
+
+/// What one report says.
+pub struct Report {
+    pub key: StepKey,
+    pub claim_number: i32,
+    pub results: Option<Jsonb>,
+    /// `None`: the step is complete.
+    pub failure: Option<Failure>,
+}
+
+/// Why a run failed, and whether and when it may be tried again.
+pub struct Failure {
+    pub message: String,
+    pub class: Option<String>,
+    pub retryable: bool,
+    pub retry_after_ms: Option<i64>,
+    pub backtrace: Option<Jsonb>,
+}
+
+/// What became of one report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The step's new state.
+    Accepted(u8),
+    /// Said before; the state has not changed.
+    Duplicate(u8),
+    /// Under another claim than the current one, or the step has ended otherwise.
+    Stale,
+    UnknownStep,
+    /// The results break the step's results_schema; the text says where. Nothing was changed.
+    Invalid(String),
+}
+
+/// The row of a step whose report is accepted.
+struct Held {
+    template: Rc<Template>,
+    claim_id: i64,
+    attempts: i16,
+    retry_limit: i16,
+    retryable: bool,
+    priority: i16,
+    watched: bool,
+}
+
+const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] =
+    [pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT4ARRAYOID];
+
+static COMPLETE: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
+     FROM pg_catalog.unnest($1, $2, $3, $4, $5) WITH ORDINALITY
+          AS u (task_uuid, step_no, claim_number, results, checked, ord)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+       AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
+     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched",
+    &[
+        KEYS_AND_CLAIMS[0],
+        KEYS_AND_CLAIMS[1],
+        KEYS_AND_CLAIMS[2],
+        pg_sys::JSONBARRAYOID,
+        pg_sys::BOOLARRAYOID,
+    ],
+);
+
+// With a failure in the batch the decision needs the row first; all rows of the batch are locked in one order.
+static HOLD: Statement = Statement::new(
+    "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
+     FROM pg_catalog.unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     WHERE s.claim_number = u.claim_number AND s.state = 'i'
+     FOR UPDATE OF s",
+    &KEYS_AND_CLAIMS,
+);
+
+static FAIL: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = 'e', available_at = u.available_at, retryable = u.retryable,
+         results = coalesce(u.results, '{}')
+                   || pg_catalog.jsonb_build_object('error_message', u.message)
+                   || CASE WHEN u.class IS NULL THEN '{}'::jsonb
+                           ELSE pg_catalog.jsonb_build_object('error_class', u.class) END
+                   || CASE WHEN u.backtrace IS NULL THEN '{}'::jsonb
+                           ELSE pg_catalog.jsonb_build_object('backtrace', u.backtrace) END
+     FROM pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8)
+          AS u (task_uuid, step_no, available_at, retryable, results, message, class, backtrace)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::JSONBARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
+// Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.
+static TOUCH: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET open_parents = s.open_parents - u.parents, doomed = s.doomed OR u.doom
+     FROM pg_catalog.unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.doomed",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
+);
+
+static WHY_REFUSED: Statement = Statement::new(
+    "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL, s.state
+     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
+);
+
+static CLOSE_CLAIMS: Statement = Statement::new(
+    "DELETE FROM tasker_engine.claims c
+     USING pg_catalog.unnest($1, $2) AS u (claim_id, reported)
+     WHERE c.claim_id = u.claim_id AND c.remaining <= u.reported
+     RETURNING c.claim_id, c.worker_no",
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
+);
+
+static LOWER_CLAIMS: Statement = Statement::new(
+    "UPDATE tasker_engine.claims c SET remaining = c.remaining - u.reported
+     FROM pg_catalog.unnest($1, $2) AS u (claim_id, reported)
+     WHERE c.claim_id = u.claim_id
+     RETURNING c.claim_id, c.worker_no, c.remaining",
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
+);
+
+/// What a step that has just changed means for others.
+#[derive(Default)]
+pub(super) struct Consequences {
+    /// Level 2: parents to subtract, and whether the step is doomed. Zero and false only looks at the row.
+    touch: BTreeMap<StepKey, (i16, bool)>,
+    pub tasks: ending::Tasks,
+}
+
+impl Consequences {
+    /// The step has completed (or was resolved): its children lose a parent, or are released at once.
+    pub fn completed(&mut self, engine: &mut Engine, key: StepKey, template: &Template, priority: i16, watched: bool) -> Result<()> {
+        let step = template.step(key.no)?;
+        if step.children.is_empty() {
+            self.tasks.leaf(key.task);
+        }
+        if watched {
+            self.tasks.look(key.task);
+        }
+        for &no in &step.children {
+            let child_key = StepKey { task: key.task, no };
+            let child = template.step(no)?;
+            // A child with one parent needs no counter: nobody but this report can release it. Only an
+            // operator can have changed it before, and marks the task's steps `watched` when he does.
+            if child.parents.len() == 1 && !watched {
+                engine.ready.push(Entry {
+                    queue_id: child.queue_id,
+                    priority: child.priority.unwrap_or(priority),
+                    available_at: engine.now,
+                    key: child_key,
+                });
+            } else {
+                let entry = self.touch.entry(child_key).or_default();
+                entry.0 += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The step will never complete: nor will anything that needs it, and the task may have ended.
+    pub fn failed_for_good(&mut self, key: StepKey, template: &Template) {
+        for no in template.descendants(key.no) {
+            self.touch.entry(StepKey { task: key.task, no }).or_default().1 = true;
+        }
+        self.tasks.trouble(key.task);
+    }
+
+    /// Levels 2 and 3.
+    pub fn settle(mut self, engine: &mut Engine) -> Result<()> {
+        if !self.touch.is_empty() {
+            self.settle_steps(engine)?;
+        }
+        self.tasks.settle(engine)
+    }
+
+    fn settle_steps(&mut self, engine: &mut Engine) -> Result<()> {
+        let touch = std::mem::take(&mut self.touch);
+        let rows = engine.session.run(
+            &TOUCH,
+            &[
+                datum::uuids(touch.keys().map(|key| &key.task)),
+                datum::int2s(touch.keys().map(|key| key.no)),
+                datum::int2s(touch.values().map(|(parents, _)| *parents)),
+                datum::booleans(touch.values().map(|(_, doom)| *doom)),
+            ],
+        )?;
+        for row in rows.iter() {
+            let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+            let (open, state, doomed) = (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
+            if doomed || state != b'p' {
+                self.tasks.look(key.task);
+            } else if open == 0 {
+                let template = templates::get(&engine.session, row.get(3)?)?;
+                engine.ready.push(Entry {
+                    queue_id: template.step(key.no)?.queue_id,
+                    priority: row.get(5)?,
+                    available_at: engine.now,
+                    key,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
+pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
+    let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
+    let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (index, report) in reports.iter().enumerate() {
+        match firsts.get(&report.key) {
+            None => {
+                firsts.insert(report.key, index);
+            }
+            Some(first) => repeated.push((index, *first)),
+        }
+    }
+    let order: Vec<usize> = firsts.into_values().collect();
+    let mut consequences = Consequences::default();
+    let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
+    let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
+
+    let held = hold(engine, reports, &order, &mut outcomes)?;
+    let failures = decide(engine, reports, &held)?;
+    for (&index, held) in &held {
+        let report = &reports[index];
+        let state = if report.failure.is_none() { b'c' } else { b'e' };
+        engine.log.step(report.key, log::NO_WORKER, held.attempts, b'i', state);
+        *claims.entry(held.claim_id).or_default() += 1;
+        claim_of.insert(report.key, held.claim_id);
+        outcomes[index] = Outcome::Accepted(state);
+        if report.failure.is_none() {
+            consequences.completed(engine, report.key, &held.template, held.priority, held.watched)?;
+        }
+    }
+    for failure in failures {
+        let (report, held) = (&reports[failure.index], &held[&failure.index]);
+        match failure.retry_at {
+            Some(available_at) => engine.ready.push(Entry {
+                queue_id: held.template.step(report.key.no)?.queue_id,
+                priority: held.priority,
+                available_at,
+                key: report.key,
+            }),
+            None => consequences.failed_for_good(report.key, &held.template),
+        }
+    }
+    consequences.settle(engine)?;
+    let worker_of_claim = lower_claims(engine, &claims)?;
+    engine.log.credit(|key| claim_of.get(key).and_then(|claim| worker_of_claim.get(claim).copied()));
+
+    let refused: Vec<usize> = order
+        .into_iter()
+        .filter(|index| !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_)))
+        .collect();
+    explain_refusals(engine, reports, &refused, &mut outcomes)?;
+    for (index, first) in repeated {
+        outcomes[index] = match &outcomes[first] {
+            Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
+            other => other.clone(),
+        };
+    }
+    Ok(outcomes)
+}
+
+fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg> {
+    vec![
+        datum::uuids(order.iter().map(|index| &reports[*index].key.task)),
+        datum::int2s(order.iter().map(|index| reports[*index].key.no)),
+        datum::int4s(order.iter().map(|index| reports[*index].claim_number)),
+    ]
+}
+
+/// Level 1: locks the steps whose reports are accepted, and completes those that did not fail.
+fn hold(
+    engine: &Engine,
+    reports: &[Report],
+    order: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<BTreeMap<usize, Held>> {
+    if order.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    if reports.iter().all(|report| report.failure.is_none()) {
+        let mut all = complete(engine, reports, order, false)?;
+        if all.len() < order.len() {
+            let rest: Vec<usize> = order.iter().copied().filter(|index| !all.contains_key(index)).collect();
+            all.extend(hold_and_check(engine, reports, &rest, outcomes)?);
+        }
+        return Ok(all);
+    }
+    hold_and_check(engine, reports, order, outcomes)
+}
+
+/// Locks first, then completes what passes its results_schema.
+fn hold_and_check(
+    engine: &Engine,
+    reports: &[Report],
+    order: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<BTreeMap<usize, Held>> {
+    let mut all = read_held(engine, &engine.session.run(&HOLD, &keys_and_claims(reports, order))?, order)?;
+    all.retain(|index, held| match broken_schema(&reports[*index], held) {
+        Some(problem) => {
+            outcomes[*index] = Outcome::Invalid(problem);
+            false
+        }
+        None => true,
+    });
+    let completed: Vec<usize> =
+        all.keys().copied().filter(|index| reports[*index].failure.is_none()).collect();
+    let completed: Vec<usize> = order.iter().copied().filter(|index| completed.contains(index)).collect();
+    if !completed.is_empty() {
+        complete(engine, reports, &completed, true)?;
+    }
+    Ok(all)
+}
+
+fn broken_schema(report: &Report, held: &Held) -> Option<String> {
+    if report.failure.is_some() {
+        return None;
+    }
+    let schema = held.template.step(report.key.no).ok()?.results_schema.as_ref()?;
+    let text = report.results.map_or_else(|| "{}".to_owned(), datum::jsonb_text);
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let problems = schema.validate("results", &value);
+    problems.first().map(|problem| format!("{}: {}", problem.path, problem.message))
+}
+
+fn complete(
+    engine: &Engine,
+    reports: &[Report],
+    order: &[usize],
+    checked: bool,
+) -> Result<BTreeMap<usize, Held>> {
+    let mut args = keys_and_claims(reports, order);
+    args.push(datum::jsonbs(order.iter().map(|index| reports[*index].results)));
+    args.push(datum::booleans(order.iter().map(|_| checked)));
+    read_held(engine, &engine.session.run(&COMPLETE, &args)?, order)
+}
+
+fn read_held(engine: &Engine, rows: &Rows, order: &[usize]) -> Result<BTreeMap<usize, Held>> {
+    rows.iter().map(|row| Ok((order[row.get::<i64>(1)? as usize - 1], held(engine, &row)?))).collect()
+}
+
+fn held(engine: &Engine, row: &Row) -> Result<Held> {
+    Ok(Held {
+        template: templates::get(&engine.session, row.get(2)?)?,
+        claim_id: row.opt(3).unwrap_or_default(),
+        attempts: row.get(4)?,
+        retry_limit: row.get(5)?,
+        retryable: row.get(6)?,
+        priority: row.get(7)?,
+        watched: row.get(8)?,
+    })
+}
+
+struct Decided {
+    index: usize,
+    retry_at: Option<Timestamp>,
+}
+
+/// Decides for each failed run whether and when it is tried again, and writes it.
+fn decide(engine: &Engine, reports: &[Report], held: &BTreeMap<usize, Held>) -> Result<Vec<Decided>> {
+    let mut decided = Vec::new();
+    let mut retryable = Vec::new();
+    for (&index, held) in held {
+        let Some(failure) = &reports[index].failure else { continue };
+        let may_retry = failure.retryable && held.retryable;
+        let retry_at = if may_retry && held.attempts < held.retry_limit {
+            let delay = backoff::delay_ms(
+                held.attempts.into(),
+                &held.template.step(reports[index].key.no)?.backoff,
+                &settings::backoff(),
+                failure.retry_after_ms,
+                fastrand::f64(),
+            );
+            Some(engine.now + delay * 1000)
+        } else {
+            None
+        };
+        retryable.push(may_retry);
+        decided.push(Decided { index, retry_at });
+    }
+    if decided.is_empty() {
+        return Ok(decided);
+    }
+    let report = |decided: &Decided| &reports[decided.index];
+    let failures: Vec<&Failure> =
+        decided.iter().filter_map(|decided| report(decided).failure.as_ref()).collect();
+    engine.session.run(
+        &FAIL,
+        &[
+            datum::uuids(decided.iter().map(|decided| &report(decided).key.task)),
+            datum::int2s(decided.iter().map(|decided| report(decided).key.no)),
+            datum::timestamps(decided.iter().map(|decided| decided.retry_at)),
+            datum::booleans(retryable),
+            datum::jsonbs(decided.iter().map(|decided| report(decided).results)),
+            datum::texts(failures.iter().map(|failure| Some(failure.message.as_str()))),
+            datum::texts(failures.iter().map(|failure| failure.class.as_deref())),
+            datum::jsonbs(failures.iter().map(|failure| failure.backtrace)),
+        ],
+    )?;
+    Ok(decided)
+}
+
+/// Level 4: the claims hold fewer steps now; returns who held each.
+pub(super) fn lower_claims(engine: &Engine, claims: &BTreeMap<i64, i32>) -> Result<BTreeMap<i64, i32>> {
+    let mut workers = BTreeMap::new();
+    if claims.is_empty() {
+        return Ok(workers);
+    }
+    let args = |claims: &BTreeMap<i64, i32>| {
+        [datum::int8s(claims.keys().copied()), datum::int4s(claims.values().copied())]
+    };
+    for row in engine.session.run(&CLOSE_CLAIMS, &args(claims))?.iter() {
+        workers.insert(row.get(1)?, row.get(2)?);
+    }
+    let open: BTreeMap<i64, i32> =
+        claims.iter().filter(|(id, _)| !workers.contains_key(id)).map(|(id, n)| (*id, *n)).collect();
+    if open.is_empty() {
+        return Ok(workers);
+    }
+    let mut empty = BTreeMap::new();
+    for row in engine.session.run(&LOWER_CLAIMS, &args(&open))?.iter() {
+        workers.insert(row.get(1)?, row.get(2)?);
+        if row.get::<i32>(3)? <= 0 {
+            empty.insert(row.get(1)?, 0);
+        }
+    }
+    if !empty.is_empty() {
+        engine.session.run(&CLOSE_CLAIMS, &args(&empty))?;
+    }
+    Ok(workers)
+}
+
+/// A refused report was said before, came too late, or names a step that is not there.
+fn explain_refusals(
+    engine: &Engine,
+    reports: &[Report],
+    refused: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<()> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let rows = engine.session.run(
+        &WHY_REFUSED,
+        &[
+            datum::uuids(refused.iter().map(|index| &reports[*index].key.task)),
+            datum::int2s(refused.iter().map(|index| reports[*index].key.no)),
+        ],
+    )?;
+    for row in rows.iter() {
+        let index = refused[row.get::<i64>(1)? as usize - 1];
+        let report = &reports[index];
+        let state: u8 = row.get(4)?;
+        // A reported step keeps the claim that reported it; whoever takes a step away clears it.
+        let said_before = row.get::<i32>(2)? == report.claim_number
+            && row.get::<bool>(3)?
+            && match report.failure {
+                None => state == b'c',
+                Some(_) => state == b'e',
+            };
+        outcomes[index] = if said_before { Outcome::Duplicate(state) } else { Outcome::Stale };
+    }
+    Ok(())
+}
+
+/// The steps of the accepted reports, for messages.
+pub fn describe(key: &StepKey) -> String {
+    format_uuid(&key.uuid())
+}
+
+/// A uuid as text.
+pub fn format_uuid(uuid: &Uuid) -> String {
+    uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
+}
+
+/// The error that `complete_step` and `fail_step` raise for a refused report.
+pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
+    match outcome {
+        Outcome::UnknownStep => Error::not_found(format!("no step has the uuid {}", describe(key)))
+            .hint("Use the step_uuid that claim_steps returned."),
+        Outcome::Invalid(problem) => Error::check(problem.clone())
+            .detail(format!("The results of step {} break its results_schema.", describe(key)))
+            .hint("Report other results, or fail the step."),
+        _ => Error::stale(format!("the report for step {} is stale", describe(key)))
+            .detail(format!(
+                "Claim number {claim_number} is not the step's current claim, or the step was ended otherwise."
+            ))
+            .hint("Drop the result: the step was released, expired, cancelled or resolved meanwhile. A longer lease or a heartbeat keeps a slow step."),
+    }
+}

@@ -1,0 +1,114 @@
+//! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operations.md lists them.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use tasker_rules::backoff::Config;
+
+static DEFAULT_BACKOFF_SECONDS: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32"));
+static MAX_BACKOFF_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static BACKOFF_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(2.0);
+static JITTER_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
+static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
+static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// Defines every setting; alphabetical.
+pub fn define() {
+    // A worker's role may not shorten its own backoff, so these need SET rights that superusers can grant.
+    let flags = GucFlags::empty();
+    GucRegistry::define_float_guc(
+        c"tasker.backoff_multiplier",
+        c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
+        c"Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1).",
+        &BACKOFF_MULTIPLIER,
+        1.0,
+        10.0,
+        GucContext::Suset,
+        flags,
+    );
+    // SAFETY: the hook only reads the string it is given.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"tasker.default_backoff_seconds",
+            c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
+            c"Comma-separated numbers, none negative.",
+            &DEFAULT_BACKOFF_SECONDS,
+            GucContext::Suset,
+            flags,
+            Some(check_list),
+            None,
+            None,
+        );
+    }
+    GucRegistry::define_string_guc(
+        c"tasker.environment",
+        c"Which environment's overrides of a template are applied when it is registered.",
+        c"Empty: none. Templates keep all their environments; export_template shows them.",
+        &ENVIRONMENT,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_bool_guc(
+        c"tasker.jitter_enabled",
+        c"Whether backoff is spread at random where the template does not say.",
+        c"",
+        &JITTER_ENABLED,
+        GucContext::Suset,
+        flags,
+    );
+    GucRegistry::define_float_guc(
+        c"tasker.jitter_max_percentage",
+        c"Largest share of the delay that jitter adds or takes away, 0 to 1.",
+        c"",
+        &JITTER_MAX_PERCENTAGE,
+        0.0,
+        1.0,
+        GucContext::Suset,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.max_backoff_seconds",
+        c"No retry waits longer than this, whatever the kind or a Retry-After says.",
+        c"",
+        &MAX_BACKOFF_SECONDS,
+        1,
+        86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+}
+
+fn parse_list(text: &str) -> Option<Vec<f64>> {
+    text.split(',')
+        .map(|item| item.trim().parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0))
+        .collect()
+}
+
+unsafe extern "C-unwind" fn check_list(value: *mut *mut c_char, _: *mut *mut c_void, _: u32) -> bool {
+    // SAFETY: PostgreSQL passes a pointer to a NUL-terminated string, or to NULL.
+    unsafe {
+        let text = *value;
+        !text.is_null() && CStr::from_ptr(text).to_str().ok().and_then(parse_list).is_some()
+    }
+}
+
+/// The backoff configuration in force.
+pub fn backoff() -> Config {
+    let list = DEFAULT_BACKOFF_SECONDS
+        .get()
+        .and_then(|text| parse_list(&text.to_string_lossy()))
+        .unwrap_or_else(|| Config::default().list_seconds);
+    Config {
+        list_seconds: list,
+        multiplier: BACKOFF_MULTIPLIER.get(),
+        max_ms: i64::from(MAX_BACKOFF_SECONDS.get()) * 1000,
+        jitter: if JITTER_ENABLED.get() { JITTER_MAX_PERCENTAGE.get() } else { 0.0 },
+    }
+}
+
+/// The environment whose overrides apply, if any.
+pub fn environment() -> Option<String> {
+    ENVIRONMENT.get().map(|name| name.to_string_lossy().into_owned()).filter(|name| !name.is_empty())
+}
+

@@ -1,0 +1,6 @@
+//! Templates: registered once, immutable, and kept compiled in the memory of each backend.
+
+pub mod cache;
+pub mod register;
+
+pub use cache::{Template, forget_after_reinstall, get};

@@ -1,0 +1,289 @@
+//! Storing a template: its namespace, systems, queues and steps are made if missing, its version once.
+
+use pgrx::pg_sys;
+use tasker_rules::names;
+use tasker_rules::Problem;
+use tasker_rules::template::{self, Template};
+
+use crate::datum::{self, Jsonb};
+use crate::error::{Error, Result};
+use crate::settings;
+use crate::store::{Session, Statement};
+
+static NAMESPACE: Statement = Statement::new(
+    "WITH made AS (
+         INSERT INTO tasker.task_namespaces (name) VALUES ($1)
+         ON CONFLICT (name) DO NOTHING
+         RETURNING task_namespace_id)
+     SELECT task_namespace_id FROM made
+     UNION ALL
+     SELECT n.task_namespace_id FROM tasker.task_namespaces n WHERE n.name = $1
+     LIMIT 1",
+    &[pg_sys::TEXTOID],
+);
+
+static SYSTEMS: Statement = Statement::new(
+    "INSERT INTO tasker.dependent_systems (name)
+     SELECT DISTINCT u.name FROM pg_catalog.unnest($1) AS u (name) ORDER BY u.name
+     ON CONFLICT (name) DO NOTHING",
+    &[pg_sys::TEXTARRAYOID],
+);
+
+static NAMED_STEPS: Statement = Statement::new(
+    "INSERT INTO tasker.named_steps (dependent_system_id, name, description)
+     SELECT d.dependent_system_id, u.name, u.description
+     FROM pg_catalog.unnest($1, $2, $3) AS u (system, name, description)
+     JOIN tasker.dependent_systems d ON d.name = u.system
+     ORDER BY 1, 2
+     ON CONFLICT (dependent_system_id, name) DO NOTHING",
+    &[pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
+static QUEUES: Statement = Statement::new(
+    "INSERT INTO tasker_engine.queues (task_namespace_id, name, paused)
+     SELECT n.task_namespace_id, u.name, n.paused
+     FROM (SELECT DISTINCT v.name FROM pg_catalog.unnest($2) AS v (name) ORDER BY 1) u
+     JOIN tasker.task_namespaces n ON n.task_namespace_id = $1
+     ON CONFLICT (task_namespace_id, name) DO NOTHING",
+    &[pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
+);
+
+static EXISTING: Statement = Statement::new(
+    "SELECT t.named_task_id, t.configuration = $4 AND t.environment = $5,
+            EXISTS (SELECT FROM tasker_engine.tasks k WHERE k.named_task_id = t.named_task_id)
+     FROM tasker.named_tasks t
+     WHERE t.task_namespace_id = $1 AND t.name = $2 AND t.version = $3
+     FOR UPDATE",
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::TEXTOID],
+);
+
+static REMOVE: Statement = Statement::new(
+    "DELETE FROM tasker.named_tasks t WHERE t.named_task_id = $1",
+    &[pg_sys::INT4OID],
+);
+
+static NAMED_TASK: Statement = Statement::new(
+    "INSERT INTO tasker.named_tasks
+         (task_namespace_id, name, version, description, configuration, version_order, environment)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)
+     ON CONFLICT (task_namespace_id, name, version) DO NOTHING
+     RETURNING named_task_id",
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+static STEPS: Statement = Statement::new(
+    "INSERT INTO tasker.named_tasks_named_steps
+         (named_task_id, step_no, named_step_id, name, skippable, default_retryable, default_retry_limit,
+          handler, handler_config, queue_id, priority, timeout_seconds, parents, children)
+     SELECT $1, u.step_no, s.named_step_id, u.name, u.skippable, u.retryable, u.retry_limit,
+            u.handler, u.handler_config::jsonb, q.queue_id, nullif(u.priority, 0), nullif(u.timeout_seconds, 0),
+            u.parents::smallint[], u.children::smallint[]
+     FROM pg_catalog.unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+          AS u (step_no, system, name, skippable, retryable, retry_limit, handler, handler_config, queue,
+                priority, timeout_seconds, parents, children)
+     JOIN tasker.dependent_systems d ON d.name = u.system
+     JOIN tasker.named_steps s ON s.dependent_system_id = d.dependent_system_id AND s.name = u.name
+     JOIN tasker_engine.queues q ON q.task_namespace_id = $2 AND q.name = u.queue
+     ORDER BY u.step_no",
+    &[
+        pg_sys::INT4OID,
+        pg_sys::INT4OID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
+);
+
+/// Reads a template text, or says everything that is wrong with it.
+pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
+    let value = template::parse(text).map_err(|error| {
+        Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
+            format!("the template is neither valid YAML nor valid JSON: {}", error.message),
+        )
+        .detail(format!("Line {}, column {}.", error.line, error.column))
+        .hint("A template that begins with { is read as JSON, any other as YAML 1.2.")
+    })?;
+    Ok(template::read(&value, settings::environment().as_deref()))
+}
+
+fn refused(problems: &[Problem]) -> Error {
+    let errors: Vec<String> =
+        problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+    Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+        format!("invalid template: {}", errors.first().map_or("", String::as_str)),
+    )
+    .detail(errors.join("\n"))
+    .hint("SELECT * FROM tasker.validate_template(...) lists every problem with its path.")
+}
+
+/// Registers a template; returns its named_task_id.
+pub fn register(session: &Session, text: &str, replace: bool) -> Result<i32> {
+    let (template, problems) = read(text)?;
+    let template = template.ok_or_else(|| refused(&problems))?;
+    let environment = settings::environment().unwrap_or_default();
+    let configuration = datum::jsonb_from_text(&template.export().to_string())
+        .ok_or_else(|| Error::corrupt("a template that was read is JSON"))?;
+    let namespace_id = namespace(session, &template.namespace)?;
+    if let Some(same) = make_room(session, namespace_id, &template, configuration, &environment, replace)? {
+        return Ok(same);
+    }
+    make_parts(session, namespace_id, &template)?;
+    let id = named_task(session, namespace_id, &template, configuration, &environment)?;
+    steps(session, id, namespace_id, &template)?;
+    Ok(id)
+}
+
+fn namespace(session: &Session, name: &str) -> Result<i32> {
+    // Somebody may make it between the look and the insert; the second time it is visible.
+    for _ in 0..2 {
+        if let Some(row) = session.run(&NAMESPACE, &[datum::text(name)])?.first() {
+            return row.get(1);
+        }
+    }
+    Err(Error::corrupt(format!("namespace \"{name}\" can be neither found nor made")))
+}
+
+/// Refuses a second registration, or removes a version that no task uses yet. Returns the id of a version that is
+/// the same already.
+fn make_room(
+    session: &Session,
+    namespace_id: i32,
+    template: &Template,
+    configuration: Jsonb,
+    environment: &str,
+    replace: bool,
+) -> Result<Option<i32>> {
+    let rows = session.run(
+        &EXISTING,
+        &[
+            datum::int4(namespace_id),
+            datum::text(&template.name),
+            datum::text(&template.version),
+            Some(configuration.0),
+            datum::text(environment),
+        ],
+    )?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (id, same, used) = (row.get::<i32>(1)?, row.get::<bool>(2)?, row.get::<bool>(3)?);
+    if !replace {
+        return Err(registered_already(template));
+    }
+    if same {
+        return Ok(Some(id));
+    }
+    if used {
+        return Err(Error::state(format!("{} is used by tasks and cannot be changed", template.full_name()))
+            .detail("A version is immutable once a task uses it: a task keeps the version it was created with.")
+            .hint("Register the change under a higher version; new tasks take the highest one."));
+    }
+    session.run(&REMOVE, &[datum::int4(id)])?;
+    Ok(None)
+}
+
+fn registered_already(template: &Template) -> Error {
+    Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+        format!("{} is registered already", template.full_name()),
+    )
+    .hint("Give the change a higher version, or use replace => true while no task uses this one.")
+}
+
+fn make_parts(session: &Session, namespace_id: i32, template: &Template) -> Result<()> {
+    let all = || template.steps.iter();
+    let systems = || datum::texts(all().map(|step| Some(step.dependent_system.as_str())));
+    session.run(&SYSTEMS, &[systems()])?;
+    session.run(
+        &NAMED_STEPS,
+        &[
+            systems(),
+            datum::texts(all().map(|step| Some(step.name.as_str()))),
+            datum::texts(all().map(|step| step.description.as_deref())),
+        ],
+    )?;
+    // `default` always exists, so that a worker of the namespace finds its queue.
+    let queues = all().map(|step| Some(step.queue.as_str())).chain([Some(template::DEFAULT_NAME)]);
+    session.run(&QUEUES, &[datum::int4(namespace_id), datum::texts(queues)])?;
+    Ok(())
+}
+
+fn named_task(
+    session: &Session,
+    namespace_id: i32,
+    template: &Template,
+    configuration: Jsonb,
+    environment: &str,
+) -> Result<i32> {
+    let order = names::version_order(&template.version)
+        .ok_or_else(|| Error::corrupt("a checked version can be ordered"))?;
+    let order = [order.0, order.1, order.2].map(|part| i32::try_from(part).unwrap_or(i32::MAX));
+    let rows = session.run(
+        &NAMED_TASK,
+        &[
+            datum::int4(namespace_id),
+            datum::text(&template.name),
+            datum::text(&template.version),
+            datum::opt_text(template.description.as_deref()),
+            Some(configuration.0),
+            datum::int4s(order),
+            datum::text(environment),
+        ],
+    )?;
+    // Nothing returned: another session registered it at this moment.
+    rows.first().ok_or_else(|| registered_already(template))?.get(1)
+}
+
+fn steps(session: &Session, id: i32, namespace_id: i32, template: &Template) -> Result<()> {
+    let all = || template.steps.iter();
+    let literals = |numbers: fn(&Template, i16) -> &[i16]| -> Vec<String> {
+        all().map(|step| datum::array_literal(numbers(template, step.step_no))).collect()
+    };
+    let configs: Vec<String> = all().map(|step| step.handler_config.to_string()).collect();
+    let (parents, children) = (
+        literals(|template, no| template.dag.parents(no)),
+        literals(|template, no| template.dag.children(no)),
+    );
+    fn some(texts: &[String]) -> datum::Arg {
+        datum::texts(texts.iter().map(|text| Some(text.as_str())))
+    }
+    session.run(
+        &STEPS,
+        &[
+            datum::int4(id),
+            datum::int4(namespace_id),
+            datum::int2s(all().map(|step| step.step_no)),
+            datum::texts(all().map(|step| Some(step.dependent_system.as_str()))),
+            datum::texts(all().map(|step| Some(step.name.as_str()))),
+            datum::booleans(all().map(|step| step.skippable)),
+            datum::booleans(all().map(|step| step.retryable)),
+            datum::int2s(all().map(|step| step.retry_limit)),
+            datum::texts(all().map(|step| Some(step.handler.as_str()))),
+            some(&configs),
+            datum::texts(all().map(|step| Some(step.queue.as_str()))),
+            datum::int2s(all().map(|step| step.priority.map_or(0, |priority| priority.level()))),
+            datum::int4s(all().map(|step| step.timeout_seconds.unwrap_or(0))),
+            some(&parents),
+            some(&children),
+        ],
+    )?;
+    Ok(())
+}
