@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import ORDER_CONTEXT, example_template, fake_steps
+from examples_support import ORDER_CONTEXT, example_template, fake_steps
 from fake_engine import FakeEngine
 from tasker_examples import workflows
 from tasker_examples.workflows import order_fulfillment as shop

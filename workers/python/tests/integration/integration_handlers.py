@@ -1,0 +1,94 @@
+"""Step handlers that the integration tests run in worker processes of their own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tasker import (
+    PermanentError,
+    RetryableError,
+    Sequence,
+    Step,
+    StepHandlerCallResult,
+    StepStatus,
+    Task,
+    TaskHandler,
+    step_handler,
+    task_handler,
+)
+
+
+@step_handler("test.quick")
+def quick(task: Task, sequence: Sequence, step: Step) -> int:
+    return 1
+
+
+@step_handler("test.echo")
+def echo(task: Task, sequence: Sequence, step: Step) -> dict[str, object]:
+    """The context, the configuration and what comes from every step before."""
+    return {
+        "context": task.context,
+        "config": step.handler_config,
+        "ancestors": sequence.all_results(),
+        "task": task.full_name,
+        "correlation_id": task.correlation_id,
+        "traceparent": task.traceparent,
+    }
+
+
+@step_handler("test.hold")
+def hold(task: Task, sequence: Sequence, step: Step) -> str:
+    """Touches ``<directory>/<step>.started``, then waits for ``<directory>/go``."""
+    directory = Path(task.context["directory"])
+    (directory / f"{step.name}.started").touch()
+    while not (directory / "go").exists():
+        time.sleep(0.01)
+    return "held"
+
+
+@step_handler("test.sleep")
+def sleep(task: Task, sequence: Sequence, step: Step) -> str:
+    time.sleep(float(task.context["seconds"]))
+    return "slept"
+
+
+@step_handler("test.retry_once")
+def retry_once(task: Task, sequence: Sequence, step: Step) -> int:
+    if step.attempt == 1:
+        raise RetryableError("not yet", retry_after=1, context={"attempt": 1})
+    return step.attempt
+
+
+@step_handler("test.permanent")
+def permanent(task: Task, sequence: Sequence, step: Step) -> None:
+    raise PermanentError("never", error_code="NEVER", context={"why": "test"})
+
+
+@step_handler("test.failure_result")
+def failure_result(task: Task, sequence: Sequence, step: Step) -> StepHandlerCallResult:
+    return StepHandlerCallResult.failure("by value", error_code="BY_VALUE", retryable=False)
+
+
+@step_handler("test.until_cancelled")
+def until_cancelled(task: Task, sequence: Sequence, step: Step) -> str:
+    directory = Path(task.context["directory"])
+    (directory / f"{step.name}.started").touch()
+    if step.cancelled.wait(20):
+        (directory / "cancelled").touch()
+    return "too late"
+
+
+@task_handler("integration_hooks", "hooked")
+class Hooks(TaskHandler):
+    def establish_step_dependencies_and_defaults(
+        self, task: Task, steps: list[StepStatus]
+    ) -> None:
+        names = ",".join(sorted(step.name for step in steps))
+        (Path(task.context["directory"]) / "established").write_text(names)
+
+    def update_annotations(
+        self, task: Task, sequence: Sequence, steps: list[StepStatus]
+    ) -> None:
+        states = ",".join(sorted({step.state for step in steps}))
+        (Path(task.context["directory"]) / "annotated").write_text(states)

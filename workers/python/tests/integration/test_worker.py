@@ -1,0 +1,319 @@
+"""Failures, leases, signals and wake-ups of worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tasker.connection import channel_name
+
+Start = Callable[..., Any]
+
+
+def wait_for(condition: Callable[[], bool], timeout: float = 20) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out after {timeout} s"
+        time.sleep(0.02)
+
+
+# -- outcomes ---------------------------------------------------------------------------------
+
+
+def test_a_step_gets_context_configuration_and_ancestors(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {
+        "a": {}, "b": {"after": ["a"]},
+        "c": {"handler": "test.echo", "after": ["b"], "config": {"url": "x", "big": 2**70}},
+    }, {"n": 1})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "complete")
+    echoed = db.results(task)["c"]
+    assert echoed["context"] == {"n": 1} and echoed["config"] == {"url": "x", "big": 2**70}
+    assert echoed["ancestors"] == {"a": {"result": 1}, "b": {"result": 1}}
+    assert echoed["task"].startswith(f"{namespace}.") and echoed["task"].endswith("@1.0.0")
+
+
+def test_a_retry_waits_for_retry_after(db: Any, worker: Start, namespace: str) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.retry_once"}})
+    worker(namespace, "--poll", "0.1")
+    wait_for(lambda: db.steps(task)["s"]["state"] == "error")
+    failed_at = time.monotonic()
+    assert db.results(task)["s"]["error_details"] == {"error_context": {"attempt": 1}}
+    db.wait_status(task, "complete")
+    assert 0.8 <= time.monotonic() - failed_at <= 5
+    assert db.steps(task)["s"]["attempts"] == 2 and db.results(task)["s"] == {"result": 2}
+
+
+def test_7_a_permanent_error_blocks_the_task_at_once(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.permanent"}, "t": {"after": ["s"]}})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "error")
+    step = db.steps(task)["s"]
+    assert step["attempts"] == 1
+    assert step["results"]["error_class"] == "NEVER" and step["results"]["error_message"] == "never"
+    assert any("PermanentError" in line for line in step["results"]["backtrace"])
+    context = db.client.get_task_execution_context(task)
+    assert context.execution_status == "blocked_by_failures" and context.health_status == "blocked"
+
+
+def test_a_failure_returned_as_a_value_counts_like_an_exception(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.failure_result"}})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "error")
+    assert db.results(task)["s"]["error_class"] == "BY_VALUE"
+
+
+def test_an_unknown_handler_fails_the_step_for_good(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.nowhere"}})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "error")
+    step = db.steps(task)["s"]
+    assert step["attempts"] == 1 and step["results"]["error_class"] == "HandlerNotFound"
+    assert "test.nowhere" in step["results"]["error_message"]
+    assert "test.quick" in step["results"]["error_message"]
+
+
+def test_hooks_of_a_task_handler_are_called(db: Any, worker: Start, tmp_path: Path) -> None:
+    namespace = "integration_hooks"
+    try:
+        db.rows("SELECT tasker.export_template('hooked', %s, '1.0.0')", namespace)
+    except psycopg.errors.NoDataFound:
+        db.register({
+            "name": "hooked", "namespace_name": namespace, "version": "1.0.0",
+            "steps": [
+                {"name": "a", "handler": {"callable": "test.quick"}},
+                {"name": "b", "handler": {"callable": "test.quick"}, "depends_on_steps": ["a"]},
+            ],
+        })
+    task = db.client.create_task("hooked", {"directory": str(tmp_path)}, namespace=namespace)
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "complete")
+    wait_for((tmp_path / "annotated").exists)
+    wait_for(lambda: (tmp_path / "annotated").read_text() == "complete")
+    assert (tmp_path / "established").read_text() == "a,b"
+
+
+# -- leases -----------------------------------------------------------------------------------
+
+
+def test_a_killed_workers_step_is_taken_over_after_its_lease(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.hold"}}, {"directory": str(tmp_path)})
+    first = worker(namespace, "--lease", "1", "--poll", "0.1")
+    wait_for((tmp_path / "s.started").exists)
+    first.kill()
+    (tmp_path / "go").touch()
+    worker(namespace, "--lease", "1", "--poll", "0.1")
+    db.wait_status(task, "complete", 15)
+    step = db.steps(task)["s"]
+    assert (step["attempts"], step["claim_number"]) == (2, 2)
+
+
+def test_a_step_longer_than_its_lease_is_kept_by_heartbeats(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.sleep"}}, {"seconds": 3.5})
+    worker(namespace, "--lease", "1", "--poll", "0.1")
+    wait_for(lambda: db.steps(task)["s"]["state"] == "in_progress")
+    worker(namespace, "--lease", "1", "--poll", "0.1")  # would take it over
+    db.wait_status(task, "complete", 15)
+    step = db.steps(task)["s"]
+    assert (step["attempts"], step["claim_number"]) == (1, 1)
+
+
+def test_52_a_running_step_hears_of_the_cancellation(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    task = db.create(
+        namespace, {"s": {"handler": "test.until_cancelled"}}, {"directory": str(tmp_path)}
+    )
+    process = worker(namespace, "--lease", "1", "--poll", "0.1")
+    wait_for((tmp_path / "s.started").exists)
+    assert db.client.cancel_task(task, "test") == "cancelled"
+    wait_for((tmp_path / "cancelled").exists, 5)
+    wait_for(lambda: "was refused: stale" in process.log.read_text(), 5)
+    assert db.steps(task)["s"]["state"] == "cancelled"
+
+
+# -- signals ----------------------------------------------------------------------------------
+
+
+def test_sigterm_reports_what_finishes_and_gives_back_the_rest(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    held = db.create(namespace, {"held": {"handler": "test.hold"}}, {"directory": str(tmp_path)})
+    process = worker(namespace, "--threads", "1", "--batch", "2", "--poll", "0.1")
+    wait_for((tmp_path / "held.started").exists)
+    waiting = db.create(namespace, {"waiting": {}})
+    wait_for(lambda: db.steps(waiting)["waiting"]["state"] == "in_progress")
+    process.terminate()
+    time.sleep(0.3)
+    (tmp_path / "go").touch()
+    assert process.wait() == 0
+    assert db.status(held) == "complete"
+    step = db.steps(waiting)["waiting"]
+    assert (step["state"], step["attempts"]) == ("pending", 0)
+
+
+def test_sigterm_releases_what_outlasts_the_grace_time(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.hold"}}, {"directory": str(tmp_path)})
+    process = worker(namespace, "--grace", "0.2", "--poll", "0.1")
+    wait_for((tmp_path / "s.started").exists)
+    began = time.monotonic()
+    process.terminate()
+    assert process.wait() == 0
+    assert time.monotonic() - began < 5
+    step = db.steps(task)["s"]
+    assert (step["state"], step["attempts"]) == ("pending", 0)
+
+
+def test_a_second_signal_ends_at_once(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    db.create(namespace, {"s": {"handler": "test.hold"}}, {"directory": str(tmp_path)})
+    process = worker(namespace, "--grace", "60", "--poll", "0.1")
+    wait_for((tmp_path / "s.started").exists)
+    process.terminate()
+    wait_for(lambda: "Stopping" in process.log.read_text())
+    process.terminate()
+    assert process.wait(2) == 128 + signal.SIGTERM
+
+
+# -- waking up --------------------------------------------------------------------------------
+
+
+def test_new_work_wakes_an_idle_worker_long_before_its_poll(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    first = db.create(namespace, {"s": {}})
+    process = worker(namespace, "--poll", "60")
+    process.wait_ready()
+    db.wait_status(first, "complete")
+    for _ in range(3):
+        time.sleep(0.5)  # idle, and registered as such
+        task = db.create(namespace, {"s": {}})
+        db.wait_status(task, "complete", 5)
+
+
+def test_a_worker_without_listen_polls(db: Any, worker: Start, namespace: str) -> None:
+    process = worker(namespace, "--poll", "0.2", "--no-listen")
+    process.wait_ready()
+    db.wait_status(db.create(namespace, {"s": {}}), "complete", 5)
+
+
+def test_the_listening_channel_is_the_namespaces(db: Any, worker: Start, namespace: str) -> None:
+    process = worker(namespace, "--poll", "60")
+    process.wait_ready()
+    task = db.create(namespace, {"s": {}})
+    time.sleep(0.3)
+    db.rows("SELECT pg_notify(%s, '')", channel_name(namespace))
+    db.wait_status(task, "complete", 5)
+
+
+# -- troubles of the server -------------------------------------------------------------------
+
+
+def test_a_worker_survives_the_end_of_its_backends(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    name = f"victim_{namespace}"
+    task = db.create(namespace, {
+        "s": {"handler": "test.hold"}, "t": {"after": ["s"]},
+    }, {"directory": str(tmp_path)})
+    worker(namespace, "--poll", "0.1", dsn=make_conninfo(db.dsn, application_name=name))
+    wait_for((tmp_path / "s.started").exists)
+    killed = db.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", name
+    )
+    assert len(killed) >= 1
+    (tmp_path / "go").touch()
+    db.wait_status(task, "complete")
+    assert [s["attempts"] for s in db.steps(task).values()] == [1, 1]
+
+
+def test_a_worker_survives_a_restart_of_the_server(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    restart = os.environ.get("TASKER_TEST_RESTART")
+    if not restart:
+        pytest.skip("TASKER_TEST_RESTART holds no command that restarts the server")
+    task = db.create(namespace, {
+        "s": {"handler": "test.hold"}, "t": {"after": ["s"]},
+    }, {"directory": str(tmp_path)})
+    process = worker(namespace, "--poll", "0.1")
+    wait_for((tmp_path / "s.started").exists)
+    subprocess.run(restart, shell=True, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    (tmp_path / "go").touch()
+    db.wait_status(task, "complete", 60)
+    assert [s["attempts"] for s in db.steps(task).values()] == [1, 1]
+    process.terminate()
+    assert process.wait() == 0
+
+
+def test_two_workers_share_many_tasks_and_run_every_step_once(
+    db: Any, worker: Start
+) -> None:
+    namespace, name = db.register_example("diamond")
+    tasks = db.client.create_tasks(name, [{"even_number": 4}] * 60, namespace=namespace)
+    assert len(set(tasks)) == 60
+    for _ in range(2):
+        worker(namespace, "--poll", "0.1", "--batch", "7", "--threads", "3")
+    for task in tasks:
+        db.wait_status(task, "complete", 40)
+        steps = db.steps(task)
+        assert steps["diamond_end"]["results"] == {"result": 4294967296}
+        assert {step["attempts"] for step in steps.values()} == {1}
+
+
+# -- what cannot start ------------------------------------------------------------------------
+
+
+def test_a_database_without_the_extension_is_named(db: Any, worker: Start) -> None:
+    name = f"tasker_none_{os.getpid()}"
+    try:
+        db.rows(f"CREATE DATABASE {name} TEMPLATE template0")
+    except psycopg.errors.InsufficientPrivilege:
+        pytest.skip("the role may not create a database")
+    except psycopg.ProgrammingError:
+        pass  # created; there are no rows to fetch
+    try:
+        process = worker("default", dsn=make_conninfo(db.dsn, dbname=name))
+        assert process.wait() == 1
+        assert "CREATE EXTENSION tasker_ext" in process.log.read_text()
+        assert "Traceback" not in process.log.read_text()
+    finally:
+        db.connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_role_without_the_privilege_is_named(db: Any, worker: Start) -> None:
+    role = f"tasker_stranger_{os.getpid()}"
+    try:
+        db.connection.execute(f"CREATE ROLE {role}")
+    except psycopg.errors.InsufficientPrivilege:
+        pytest.skip("the role may not create a role")
+    try:
+        process = worker("default", dsn=make_conninfo(db.dsn, options=f"-c role={role}"))
+        assert process.wait() == 1
+        assert f"GRANT tasker_worker TO {role}" in process.log.read_text()
+    finally:
+        db.connection.execute(f"DROP ROLE {role}")
