@@ -126,5 +126,10 @@ def channel_name(namespace: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an error without line breaks; of a server's error also DETAIL and HINT."""
+    text = str(error)
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        diag = error.diag
+        parts = (diag.message_primary, diag.message_detail, diag.message_hint)
+        text = "; ".join(part for part in parts if part)
+    return " ".join(text.split()) or type(error).__name__
