@@ -27,6 +27,9 @@ pub(super) fn check(
             findings.warning(format!("{}.retry", step.path), message);
         }
     }
+    if body.steps.is_empty() && body.steps_unreadable {
+        return None;
+    }
     if body.steps.is_empty() {
         findings.error(
             body.steps_path.as_str(),

@@ -98,9 +98,10 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
             carried.insert((*key).to_owned(), value.clone());
         }
     }
-    let (steps, steps_path) = steps(object, in_environment);
+    let (steps, steps_path, steps_unreadable) = steps(object, in_environment);
     RawBody {
         steps_path,
+        steps_unreadable,
         description: object.text(DESCRIPTION, names::check_description),
         task_handler,
         task_handler_config,
@@ -161,19 +162,19 @@ fn named_steps(object: &mut Object<'_, '_>) -> Option<Vec<String>> {
     Some(named.collect())
 }
 
-fn steps(object: &mut Object<'_, '_>, in_environment: bool) -> (Vec<RawStep>, String) {
+/// The steps, and whether all of them could be read.
+fn steps(object: &mut Object<'_, '_>, in_environment: bool) -> (Vec<RawStep>, String, bool) {
     let Some((items, path)) = object.list(STEPS, "") else {
-        return (Vec::new(), below(object.path(), STEPS[0]));
+        let unreadable = object.get(STEPS).is_some();
+        return (Vec::new(), below(object.path(), STEPS[0]), unreadable);
     };
-    let read = items.iter().enumerate().filter_map(|(index, item)| {
-        step(
-            item,
-            &format!("{path}[{index}]"),
-            in_environment,
-            object.findings(),
-        )
-    });
-    (read.collect(), path)
+    let mut read = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        read.extend(step(item, &path, in_environment, object.findings()));
+    }
+    let unreadable = read.len() < items.len();
+    (read, path, unreadable)
 }
 
 fn environments(object: &mut Object<'_, '_>, module: Option<&str>) -> Vec<RawEnvironment> {

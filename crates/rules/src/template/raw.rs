@@ -36,6 +36,8 @@ pub(super) struct RawEnvironment {
 pub(super) struct RawBody {
     /// Path of the list of steps, as spelled.
     pub(super) steps_path: String,
+    /// Whether there was something that could not be read as steps, which has been complained about.
+    pub(super) steps_unreadable: bool,
     pub(super) description: Option<String>,
     pub(super) task_handler: Option<String>,
     pub(super) task_handler_config: Option<Map<String, Value>>,
