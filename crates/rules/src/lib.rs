@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows PostgreSQL, or panics on any input.
 
 pub mod backoff;
+pub mod diagram;
 pub mod graph;
 pub mod identity;
 pub mod ids;

@@ -1,0 +1,150 @@
+//! Pictures of a template or a task: Mermaid, Graphviz and SVG from one model.
+
+mod dot;
+mod layout;
+mod mermaid;
+mod style;
+mod svg;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+pub use dot::dot;
+pub use mermaid::mermaid;
+pub use svg::svg;
+
+use crate::state::StepState;
+use crate::template::Template;
+
+/// What there is to draw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiagramModel {
+    /// Heading of the picture.
+    pub title: String,
+    /// The steps, in the order of their numbers.
+    pub nodes: Vec<Node>,
+    /// Edges as (parent, child) step numbers. One that names no node is not drawn.
+    pub edges: Vec<(i16, i16)>,
+}
+
+/// A step in a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Number of the step, unique in the picture.
+    pub step_no: i16,
+    /// Its name; any text is drawn as it is.
+    pub name: String,
+    /// Its state; None in the picture of a template.
+    pub state: Option<StepState>,
+    /// Runs so far; None in the picture of a template.
+    pub attempts: Option<i32>,
+    /// Attempts in total.
+    pub retry_limit: i32,
+    /// How long it took, or has taken so far, in milliseconds.
+    pub duration_ms: Option<i64>,
+    /// One more line, such as the worker or the error.
+    pub note: Option<String>,
+}
+
+/// The forms of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Text for Mermaid, which Markdown viewers draw.
+    Mermaid,
+    /// Text for Graphviz.
+    Dot,
+    /// A self-contained SVG image.
+    Svg,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    /// Errors: the sentence to show.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mermaid" => Ok(Self::Mermaid),
+            "dot" => Ok(Self::Dot),
+            "svg" => Ok(Self::Svg),
+            other => Err(format!(
+                "unknown diagram format {}; use mermaid, dot or svg",
+                crate::names::shown(other)
+            )),
+        }
+    }
+}
+
+/// Draws the model in the form asked for.
+pub fn draw(model: &DiagramModel, format: Format) -> String {
+    match format {
+        Format::Mermaid => mermaid(model),
+        Format::Dot => dot(model),
+        Format::Svg => svg(model),
+    }
+}
+
+impl DiagramModel {
+    /// The picture of a template: no states, no attempts.
+    pub fn of_template(template: &Template) -> Self {
+        let nodes = template.steps.iter().map(|step| Node {
+            step_no: step.step_no,
+            name: step.name.clone(),
+            state: None,
+            attempts: None,
+            retry_limit: i32::from(step.retry_limit),
+            duration_ms: None,
+            note: Some(step.handler.clone()),
+        });
+        Self {
+            title: template.full_name(),
+            nodes: nodes.collect(),
+            edges: template.dag.edges().collect(),
+        }
+    }
+
+    /// The edges whose two ends are both there.
+    fn drawable_edges(&self) -> impl Iterator<Item = (i16, i16)> + '_ {
+        let known: HashSet<i16> = self.nodes.iter().map(|node| node.step_no).collect();
+        let both = move |edge: &(i16, i16)| known.contains(&edge.0) && known.contains(&edge.1);
+        self.edges.iter().copied().filter(both)
+    }
+}
+
+impl Node {
+    /// State, attempts and duration in one line; empty if there is nothing to say.
+    fn status_line(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.state.map(|state| state.as_str().replace('_', " ")));
+        let ran = self.attempts.filter(|attempts| *attempts > 0);
+        parts.extend(
+            ran.map(|attempts| format!("attempt {attempts} of {}", self.retry_limit.max(attempts))),
+        );
+        parts.extend(self.duration_ms.map(|ms| Duration(ms).to_string()));
+        parts.join(", ")
+    }
+}
+
+/// Milliseconds for people: `850 ms`, `1.2 s`, `3 min 5 s`, `2 h 5 min`, `3 d 4 h`.
+struct Duration(i64);
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.max(0);
+        let (seconds, minutes, hours) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
+        match ms {
+            0..1_000 => write!(f, "{ms} ms"),
+            1_000..60_000 => write!(f, "{seconds}.{} s", ms % 1_000 / 100),
+            60_000..3_600_000 => write!(f, "{minutes} min {} s", seconds % 60),
+            3_600_000..86_400_000 => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{} d {} h", hours / 24, hours % 24),
+        }
+    }
+}
+
+/// The text on one line: control characters become spaces.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,30 @@
+//! The colours of the states, the same in every form of picture.
+
+use crate::state::StepState;
+
+/// Colours as `#rrggbb`.
+pub(super) struct Style {
+    pub(super) fill: &'static str,
+    pub(super) stroke: &'static str,
+    pub(super) text: &'static str,
+    pub(super) dashed: bool,
+}
+
+/// The colours of a step; those of a template's step for None.
+pub(super) const fn style(state: Option<StepState>) -> Style {
+    let (fill, stroke) = match state {
+        None => ("#ffffff", "#374151"),
+        Some(StepState::Pending) => ("#f3f4f6", "#6b7280"),
+        Some(StepState::InProgress) => ("#dbeafe", "#2563eb"),
+        Some(StepState::Error) => ("#fee2e2", "#dc2626"),
+        Some(StepState::Complete) => ("#dcfce7", "#16a34a"),
+        Some(StepState::Cancelled) => ("#e5e7eb", "#6b7280"),
+        Some(StepState::ResolvedManually) => ("#fef3c7", "#b45309"),
+    };
+    Style {
+        fill,
+        stroke,
+        text: "#111827",
+        dashed: matches!(state, Some(StepState::Cancelled)),
+    }
+}

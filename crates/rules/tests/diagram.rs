@@ -1,0 +1,231 @@
+//! Pictures: what they show, and that no name can break them.
+
+mod common;
+
+use common::{steps, template};
+use proptest::prelude::*;
+use tasker_rules::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
+use tasker_rules::state::StepState;
+
+fn node(step_no: i16, name: &str, state: StepState) -> Node {
+    Node {
+        step_no,
+        name: name.to_owned(),
+        state: Some(state),
+        attempts: Some(2),
+        retry_limit: 3,
+        duration_ms: Some(1_250),
+        note: None,
+    }
+}
+
+fn model() -> DiagramModel {
+    DiagramModel {
+        title: "default.t@1.0.0".to_owned(),
+        nodes: vec![
+            node(1, "fetch", StepState::Complete),
+            node(2, "store", StepState::Error),
+            Node {
+                attempts: Some(0),
+                duration_ms: None,
+                ..node(3, "notify", StepState::Pending)
+            },
+        ],
+        edges: vec![(1, 2), (2, 3), (3, 99)],
+    }
+}
+
+#[test]
+fn mermaid_shows_steps_edges_states_attempts_and_duration() {
+    let expected = "graph TD
+    accTitle: default.t@1.0.0
+    s1[\"fetch<br/>complete, attempt 2 of 3, 1.2 s\"]:::complete
+    s2[\"store<br/>error, attempt 2 of 3, 1.2 s\"]:::error
+    s3[\"notify<br/>pending\"]:::pending
+    s1 --> s2
+    s2 --> s3
+    classDef pending fill:#f3f4f6,stroke:#6b7280,color:#111827
+    classDef error fill:#fee2e2,stroke:#dc2626,color:#111827
+    classDef complete fill:#dcfce7,stroke:#16a34a,color:#111827
+";
+    assert_eq!(mermaid(&model()), expected);
+}
+
+#[test]
+fn mermaid_names_cannot_end_their_label() {
+    let mut model = model();
+    model.nodes[0].name = "a\"] --> b; %%{x}\n<script>`#&\\".to_owned();
+    let text = mermaid(&model);
+    let line = text
+        .lines()
+        .find(|line| line.contains("s1["))
+        .expect("there");
+    assert_eq!(
+        line,
+        "    s1[\"a#34;#93; --#62; b#59; #37;#37;#123;x#125; #60;script#62;#96;#35;#38;#92;\
+         <br/>complete, attempt 2 of 3, 1.2 s\"]:::complete"
+    );
+    model.nodes[0].name = "größe 数据".to_owned();
+    assert!(mermaid(&model).contains("größe 数据"));
+}
+
+#[test]
+fn dot_shows_the_same() {
+    let text = dot(&model());
+    assert!(text.starts_with("digraph \"default.t@1.0.0\" {\n"));
+    assert!(text.contains(
+        "s2 [label=\"store\\nerror, attempt 2 of 3, 1.2 s\", fillcolor=\"#fee2e2\", color=\"#dc2626\", \
+         fontcolor=\"#111827\"];"
+    ));
+    assert!(text.contains("    s1 -> s2;\n") && !text.contains("s99") && text.ends_with("}\n"));
+}
+
+#[test]
+fn dot_names_cannot_end_their_string() {
+    let mut model = model();
+    model.nodes[0].name = "a\\\" -> \\N & \n <b>".to_owned();
+    assert!(dot(&model).contains("label=\"a\\\\\\\" -> \\\\N &amp;   <b>\\ncomplete"));
+}
+
+#[test]
+fn svg_shows_the_same_and_shortens_long_names() {
+    let mut model = model();
+    model.nodes[0].name = "a_very_long_step_name_that_no_box_can_hold_in_one_line".to_owned();
+    model.nodes[1].note = Some("worker <7> & \"co\"".to_owned());
+    let text = svg(&model);
+    assert!(
+        text.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && text.ends_with("</svg>\n")
+    );
+    assert!(
+        text.contains("<title>a_very_long_step_name_that_no_box_can_hold_in_one_line\ncomplete")
+    );
+    assert!(text.contains("…</text>"));
+    assert!(text.contains("worker &lt;7&gt; &amp; &quot;co&quot;"));
+    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2 of 3, 1.2 s"));
+    assert_eq!(text.matches("marker-end").count(), 2);
+}
+
+#[test]
+fn a_template_is_drawn_without_states() {
+    let model = DiagramModel::of_template(&template(&steps("a\nb: a")));
+    assert_eq!(
+        mermaid(&model),
+        "graph TD\n    accTitle: default.t@0.1.0\n    s1[\"a<br/>H\"]\n    s2[\"b<br/>H\"]\n    s1 --> s2\n"
+    );
+    assert!(svg(&model).contains("<g class=\"template\">"));
+}
+
+#[test]
+fn durations_read_like_a_person_says_them() {
+    let shown = |ms| {
+        let mut model = model();
+        model.nodes[0].duration_ms = Some(ms);
+        let text = mermaid(&model);
+        text.lines()
+            .nth(2)
+            .and_then(|line| line.split("3, ").nth(1))
+            .map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+    };
+    for (ms, expected) in [
+        (-5, "0 ms"),
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (59_999, "59.9 s"),
+        (185_000, "3 min 5 s"),
+        (7_500_000, "2 h 5 min"),
+        (273_600_000, "3 d 4 h"),
+        (i64::MAX, "106751991167 d 7 h"),
+    ] {
+        assert_eq!(shown(ms).as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_format_is_one_of_three_words() {
+    for (word, beginning) in [("mermaid", "graph TD"), ("dot", "digraph"), ("svg", "<svg")] {
+        let format: Format = word.parse().expect("known");
+        assert!(draw(&model(), format).starts_with(beginning));
+    }
+    assert_eq!(
+        "png".parse::<Format>(),
+        Err("unknown diagram format \"png\"; use mermaid, dot or svg".to_owned())
+    );
+}
+
+#[test]
+fn the_empty_picture_and_a_cyclic_one_are_drawn_all_the_same() {
+    for format in [Format::Mermaid, Format::Dot, Format::Svg] {
+        assert!(!draw(&DiagramModel::default(), format).is_empty());
+        let mut cyclic = model();
+        cyclic.edges = vec![(1, 2), (2, 1), (3, 3), (1, 2)];
+        assert!(!draw(&cyclic, format).is_empty());
+    }
+}
+
+#[test]
+fn a_picture_of_thousands_of_steps_takes_little_time() {
+    let nodes = (1..=5_000)
+        .map(|step| node(step, "n", StepState::Pending))
+        .collect();
+    let edges = (2..=5_000)
+        .flat_map(|step| [(step / 2, step), (1, step)])
+        .collect();
+    let began = std::time::Instant::now();
+    let text = svg(&DiagramModel {
+        title: "t".into(),
+        nodes,
+        edges,
+    });
+    assert!(text.len() > 1_000_000);
+    assert!(began.elapsed().as_secs() < 20);
+}
+
+/// Every quote, bracket and angle of the document itself is where it should be, whatever the texts are.
+fn is_well_formed_xml(text: &str) -> bool {
+    let mut open: Vec<String> = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        if rest[..at].contains('>') {
+            return false;
+        }
+        let Some(end) = rest[at..].find('>') else {
+            return false;
+        };
+        let tag = &rest[at + 1..at + end];
+        let name = tag
+            .trim_start_matches('/')
+            .split([' ', '/'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        if tag.starts_with('/') {
+            if open.pop() != Some(name) {
+                return false;
+            }
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        rest = &rest[at + end + 1..];
+    }
+    open.is_empty()
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_a_picture(title in ".{0,30}", name in "[ -~\\n\u{0}-\u{1f}äß数🙂]{0,60}", note in ".{0,90}") {
+        let mut model = model();
+        model.title = title;
+        model.nodes[0].name = name;
+        model.nodes[0].note = Some(note);
+        let picture = svg(&model);
+        prop_assert!(is_well_formed_xml(&picture), "{picture}");
+        prop_assert!(!picture.chars().any(|c| c.is_control() && c != '\n'));
+        let text = mermaid(&model);
+        let expected = 1 + usize::from(!model.title.trim().is_empty()) + 3 + 2 + 3;
+        prop_assert_eq!(text.lines().count(), expected, "{}", text);
+        let line = text.lines().find(|line| line.starts_with("    s1[")).expect("there");
+        prop_assert_eq!(line.matches('"').count(), 2);
+        let drawn = dot(&model);
+        prop_assert_eq!(drawn.lines().count(), 1 + 3 + 3 + 2 + 1, "{}", drawn);
+    }
+}
