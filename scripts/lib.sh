@@ -4,7 +4,9 @@
 set -euo pipefail
 
 # `su` without `-` leaves root without sbin, and sudo drops the Rust toolchain from the path.
-PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+for folder in /usr/sbin /sbin "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"; do
+    [[ :$PATH: == *:$folder:* ]] || PATH=$PATH:$folder
+done
 # A server that inherits RUST_BACKTRACE walks its stack at every raised error.
 unset RUST_BACKTRACE RUST_LIB_BACKTRACE CDPATH
 # A caller's PGHOST or PGSERVICE must not lead a test to a real database.
@@ -39,7 +41,7 @@ run_logged() {
     "$@" > "$log" 2>&1 < /dev/null || status=$?
     [[ $status -eq 0 ]] && return 0
     tail -n 30 "$log" >&2
-    warn "failed (exit $status): ${*:0:6}; the whole log: $log"
+    warn "failed (exit $status): ${*:1:4}; the whole log: $log"
     return "$status"
 }
 
