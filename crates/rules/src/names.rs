@@ -152,8 +152,23 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, word)| {
             *distance <= 1 + word.chars().count().min(given.chars().count()) / 4
         })
-        .min_by_key(|(distance, _)| *distance)
+        .min()
         .map(|(_, word)| word)
+}
+
+/// `; did you mean "..."?` with the step that was probably meant, or nothing. Among very many names none is sought: every
+/// mistake would cost a look at each of them.
+pub(crate) fn did_you_mean<'a>(
+    given: &str,
+    known: impl ExactSizeIterator<Item = &'a str>,
+) -> String {
+    const MOST: usize = 500;
+    if known.len() > MOST {
+        return String::new();
+    }
+    nearest(given, known.filter(|word| *word != given)).map_or_else(String::new, |word| {
+        format!("; did you mean {}?", shown(word))
+    })
 }
 
 #[cfg(test)]

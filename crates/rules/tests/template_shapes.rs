@@ -238,3 +238,20 @@ fn the_five_examples_are_templates() {
         }
     }
 }
+
+#[test]
+fn the_largest_template_is_read_and_one_step_more_is_refused() {
+    let mut lines = "s0".to_owned();
+    for index in 1..32_767 {
+        lines.push_str(&format!("\ns{index}: s{}", index - 1));
+    }
+    let began = std::time::Instant::now();
+    let template = template(&steps(&lines));
+    assert_eq!(
+        (template.steps.len(), template.dag.max_level()),
+        (32_767, 32_766)
+    );
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    let more = problem(&steps(&format!("{lines}\none_more")));
+    assert_eq!(more, "error steps: 32768 steps; at most 32767 are possible");
+}

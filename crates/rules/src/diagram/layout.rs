@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::graph::Dag;
 
 /// Width of a box.
-pub(super) const BOX_WIDTH: f64 = 210.0;
+pub(super) const BOX_WIDTH: f64 = 250.0;
 /// Height of a box.
 pub(super) const BOX_HEIGHT: f64 = 62.0;
 const GAP_ACROSS: f64 = 28.0;

@@ -9,7 +9,7 @@ use super::{DiagramModel, Node, one_line};
 
 const MARGIN: f64 = 24.0;
 const HEADING: f64 = 40.0;
-const TEXT_ROOM: f64 = BOX_WIDTH - 24.0;
+const TEXT_ROOM: f64 = BOX_WIDTH - 16.0;
 
 /// The model as an SVG image. Texts that do not fit are shortened; the whole text shows when the pointer rests on the box.
 pub fn svg(model: &DiagramModel) -> String {
@@ -140,18 +140,19 @@ fn node_box(out: &mut String, node: &Node, x: f64, y: f64) {
 
 /// A generous estimate of how wide a text is drawn: nothing here can measure fonts.
 fn text_width(text: &str, size: f64) -> f64 {
-    let units: f64 = text
-        .chars()
-        .map(|c| match c {
-            'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '!' | '\'' | ' ' => 0.36,
-            'm' | 'w' | 'M' | 'W' | '@' | '%' => 1.0,
-            'A'..='Z' | '_' => 0.76,
-            c if c.is_ascii() => 0.62,
-            // Letters of most alphabets are narrower than this, ideographs just fit.
-            c if u32::from(c) < 0x1100 => 0.8,
-            _ => 1.1,
-        })
-        .sum();
+    let units: f64 =
+        text.chars()
+            .map(|c| match c {
+                'i' | 'j' | 'l' | 'f' | 't' | 'r' | '.' | ',' | ':' | ';' | '|' | '!' | '\''
+                | ' ' => 0.36,
+                'm' | 'w' | 'M' | 'W' | '@' | '%' => 1.0,
+                'A'..='Z' | '_' => 0.76,
+                c if c.is_ascii() => 0.6,
+                // Letters of most alphabets are narrower than this, ideographs just fit.
+                c if u32::from(c) < 0x1100 => 0.8,
+                _ => 1.1,
+            })
+            .sum();
     units * size
 }
 

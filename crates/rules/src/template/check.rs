@@ -7,7 +7,7 @@ use super::reader::Findings;
 use crate::graph::{Dag, GraphError, describe_cycle};
 use crate::ids::MAX_STEPS;
 use crate::input_schema::Schema;
-use crate::names::{nearest, shown};
+use crate::names::{did_you_mean, shown};
 
 /// Checks the steps together. `base` is the template without the environment, whose schemas have been checked before.
 /// The graph is there if it is one.
@@ -108,10 +108,7 @@ fn edges(
             } else if let Some(parent) = by_name.get(wanted.as_str()) {
                 edges.push((*parent, child));
             } else {
-                let advice = nearest(wanted, by_name.keys().copied().filter(|near| *near != name))
-                    .map_or_else(String::new, |near| {
-                        format!("; did you mean {}?", shown(near))
-                    });
+                let advice = did_you_mean(wanted, by_name.keys().copied());
                 let message = format!(
                     "step {} depends on {}, which is no step of this template{advice}",
                     shown(name),

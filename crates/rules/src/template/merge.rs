@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::raw::{Located, RawBody, RawEnvironment, RawStep, RawTemplate};
 use super::reader::Findings;
-use crate::names::{nearest, shown};
+use crate::names::{did_you_mean, shown};
 
 /// The name under which an environment speaks of every step (tasker-core's form).
 const EVERY_STEP: &str = "ALL";
@@ -64,10 +64,7 @@ fn merge_steps(body: &mut RawBody, over: &RawBody, findings: &mut Findings) {
                 merge_step(target, step);
             }
         } else {
-            let advice = nearest(name, by_name.keys().map(String::as_str))
-                .map_or_else(String::new, |near| {
-                    format!("; did you mean {}?", shown(near))
-                });
+            let advice = did_you_mean(name, by_name.keys().map(String::as_str));
             findings.warning(
                 format!("{}.name", step.path),
                 format!(

@@ -12,6 +12,7 @@ mod parse;
 mod raw;
 mod reader;
 mod step_fields;
+mod unique_keys;
 
 use std::collections::HashSet;
 
