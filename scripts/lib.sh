@@ -38,7 +38,7 @@ run_logged() {
     local log=$1 status=0
     shift
     mkdir -p "$(dirname "$log")"
-    "$@" > "$log" 2>&1 < /dev/null || status=$?
+    NO_COLOR=1 CARGO_TERM_COLOR=never "$@" > "$log" 2>&1 < /dev/null || status=$?
     [[ $status -eq 0 ]] && return 0
     tail -n 30 "$log" >&2
     warn "failed (exit $status): ${*:1:4}; the whole log: $log"

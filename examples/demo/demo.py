@@ -41,7 +41,12 @@ def workflows() -> list[Workflow]:
     """S5 and S1 of the acceptance scenarios."""
     order = json.loads((HERE / "order.json").read_text())
     return [
-        Workflow("fulfillment", "process_order", order, {"validate_order": {"order_total": 209.97}, "reserve_inventory": {"items_reserved": 2}}),
+        Workflow("fulfillment", "process_order", order, {
+            "validate_order": {"order_total": 209.97},
+            "reserve_inventory": {"items_reserved": 2},
+            "process_payment": {"gateway_fee": 6.09},
+            "ship_order": {"shipping_cost": 16.25},
+        }),
         Workflow("linear_workflow", "mathematical_sequence", {"even_number": 6}, {"linear_step_4": {"result": 2821109907456}}),
     ]
 
@@ -71,7 +76,7 @@ def register_templates(db: psycopg.Connection[Any], folder: Path) -> None:
 @contextmanager
 def running_workers(dsn: str, namespaces: list[str], logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Worker processes that end with the block: politely, then not."""
-    command = [sys.executable, "-m", "tasker", "--dsn", dsn, "--handlers", "tasker_examples"]
+    command = [sys.executable, "-m", "tasker", "--dsn", dsn, "--handlers", "tasker_examples.workflows"]
     for namespace in namespaces:
         command += ["--namespace", namespace]
     workers: list[subprocess.Popen[bytes]] = []
