@@ -33,7 +33,6 @@ macro_rules! sql_function {
 
 /// What a function hands back.
 pub enum Output {
-    Null,
     Datum(Datum),
     Text(String),
     /// The rows were put with [`Call::row`].
@@ -197,7 +196,6 @@ impl Call {
 
     fn finish(mut self, output: Output) -> Datum {
         let datum = match output {
-            Output::Null => None,
             Output::Datum(datum) => Some(datum),
             Output::Text(text) => crate::datum::text(&text),
             Output::Rows => {

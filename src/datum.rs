@@ -85,11 +85,6 @@ pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
 
-/// The one-byte `"char"` of the state columns.
-pub fn char(value: u8) -> Arg {
-    Some(Datum::from(value as i8))
-}
-
 pub fn timestamp(value: Timestamp) -> Arg {
     Some(Datum::from(value))
 }

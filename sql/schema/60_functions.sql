@@ -90,3 +90,7 @@ SET search_path = pg_catalog, pg_temp;
 CREATE FUNCTION tasker.export_template(name text, namespace text DEFAULT 'default', version text DEFAULT NULL)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'export_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION tasker.notify_channel(namespace text)
+RETURNS text AS 'MODULE_PATHNAME', 'notify_channel' LANGUAGE c IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;

@@ -2,6 +2,7 @@
 
 pub mod create;
 
+pub mod operators;
 pub mod reports;
 pub mod templates;
 pub mod work;

@@ -16,6 +16,7 @@ crate::sql_function! {
     heartbeat / pg_finfo_heartbeat => beat;
     release_steps / pg_finfo_release_steps => release;
     get_dependency_results / pg_finfo_get_dependency_results => dependency_results;
+    notify_channel / pg_finfo_notify_channel => channel;
 }
 
 const DAY_US: i64 = 86_400_000_000;
@@ -160,4 +161,9 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
         datum::OwnedJsonb::copy(results)
     };
     Ok(Output::Datum(results.into_palloc()))
+}
+
+fn channel(call: &mut Call) -> Result<Output> {
+    let namespace: String = call.get(0, "namespace")?;
+    Ok(Output::Text(workers::channel(&namespace)))
 }

@@ -65,7 +65,7 @@ struct Candidate {
 
 static LOCK_STEPS: Statement = Statement::new(
     "SELECT u.ord, s.ctid, s.named_task_id, s.claim_number, s.attempts, s.retry_limit, s.state, s.available_at
-     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      FOR UPDATE OF s SKIP LOCKED",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
@@ -80,7 +80,7 @@ static START_STEPS: Statement = Statement::new(
 
 static READ_TASKS: Statement = Statement::new(
     "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent
-     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
 );
@@ -90,7 +90,7 @@ static START_TASKS: Statement = Statement::new(
      SET state = 'i', started_at = coalesce(t.started_at, $2)
      WHERE t.ctid = ANY (ARRAY(
          SELECT p.ctid
-         FROM pg_catalog.unnest($1) AS u (task_uuid)
+         FROM unnest($1) AS u (task_uuid)
          JOIN tasker_engine.tasks p ON p.task_uuid = u.task_uuid
          WHERE p.state = 'p'
          FOR UPDATE OF p SKIP LOCKED))
@@ -100,7 +100,7 @@ static START_TASKS: Statement = Statement::new(
 
 static PARENT_RESULTS: Statement = Statement::new(
     "SELECT u.ord, pg_catalog.jsonb_build_object(u.name, coalesce(s.results, '{}'))
-     FROM pg_catalog.unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TEXTARRAYOID],
 );
@@ -114,7 +114,7 @@ static SEVERAL_RESULTS: Statement = Statement::new(
                ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
              WHERE s.task_uuid = u.task_uuid AND s.step_no = ANY (u.step_nos::smallint[])
                AND s.state IN ('c', 'r'))
-     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord)",
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord)",
     &[pg_sys::UUIDARRAYOID, pg_sys::TEXTARRAYOID],
 );
 

@@ -56,7 +56,7 @@ static INSERT_TASKS: Statement = Statement::new(
          (task_uuid, requested_at, named_task_id, open_leaves, priority, initiator, source_system, reason,
           run_at, correlation_id, traceparent, tags, bypass_steps, context)
      SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, u.context
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, context)",
+     FROM unnest($1, $2) AS u (task_uuid, context)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::JSONBARRAYOID,
@@ -80,8 +80,8 @@ static INSERT_STEPS: Statement = Statement::new(
          (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, available_at)
      SELECT t.task_uuid, s.step_no, $2, s.open_parents, s.retry_limit, s.retryable, s.priority, s.checked,
             CASE WHEN s.open_parents = 0 THEN $9 END
-     FROM pg_catalog.unnest($1) AS t (task_uuid),
-          pg_catalog.unnest($3, $4, $5, $6, $7, $8)
+     FROM unnest($1) AS t (task_uuid),
+          unnest($3, $4, $5, $6, $7, $8)
               AS s (step_no, open_parents, retry_limit, retryable, priority, checked)",
     &[
         pg_sys::UUIDARRAYOID,
@@ -99,8 +99,8 @@ static INSERT_STEPS: Statement = Statement::new(
 static INSERT_READY: Statement = Statement::new(
     "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
      SELECT $5, t.task_uuid, s.queue_id, s.priority, s.step_no
-     FROM pg_catalog.unnest($1) AS t (task_uuid),
-          pg_catalog.unnest($2, $3, $4) AS s (queue_id, priority, step_no)",
+     FROM unnest($1) AS t (task_uuid),
+          unnest($2, $3, $4) AS s (queue_id, priority, step_no)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT4ARRAYOID,
@@ -112,14 +112,14 @@ static INSERT_READY: Statement = Statement::new(
 
 static INSERT_LOG: Statement = Statement::new(
     "INSERT INTO tasker_engine.transitions (task_uuid, created_at, worker_no, step_no, attempt, to_state)
-     SELECT t.task_uuid, $2, $3, 0, 0, 'p' FROM pg_catalog.unnest($1) AS t (task_uuid)",
+     SELECT t.task_uuid, $2, $3, 0, 0, 'p' FROM unnest($1) AS t (task_uuid)",
     &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
 );
 
 static CLAIM_IDENTITIES: Statement = Statement::new(
     "INSERT INTO tasker_engine.task_identities (identity_hash, task_uuid)
      SELECT u.identity_hash, u.task_uuid
-     FROM pg_catalog.unnest($1, $2) AS u (identity_hash, task_uuid)
+     FROM unnest($1, $2) AS u (identity_hash, task_uuid)
      ON CONFLICT (identity_hash) DO NOTHING
      RETURNING identity_hash",
     &[pg_sys::TEXTARRAYOID, pg_sys::UUIDARRAYOID],

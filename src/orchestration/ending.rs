@@ -26,14 +26,14 @@ static LEAVES: Statement = Statement::new(
          state = CASE WHEN t.state = 'i' AND t.open_leaves = u.leaves AND NOT t.watched THEN 'c' ELSE t.state END,
          completed_at = CASE WHEN t.state = 'i' AND t.open_leaves = u.leaves AND NOT t.watched THEN $3
                              ELSE t.completed_at END
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, leaves)
+     FROM unnest($1, $2) AS u (task_uuid, leaves)
      WHERE t.task_uuid = u.task_uuid
      RETURNING t.task_uuid, t.state, t.open_leaves, t.watched",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
 static LOCK: Statement = Statement::new(
-    "SELECT FROM pg_catalog.unnest($1) AS u (task_uuid)
+    "SELECT FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid
      FOR UPDATE OF t",
     &[pg_sys::UUIDARRAYOID],
@@ -41,7 +41,7 @@ static LOCK: Statement = Statement::new(
 
 static WATCH: Statement = Statement::new(
     "UPDATE tasker_engine.tasks t SET watched = true
-     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     FROM unnest($1) AS u (task_uuid)
      WHERE t.task_uuid = u.task_uuid AND NOT t.watched",
     &[pg_sys::UUIDARRAYOID],
 );
@@ -57,7 +57,7 @@ static LOOK: Statement = Statement::new(
             NOT EXISTS (SELECT FROM tasker_engine.steps s
                         WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
                         ORDER BY s.step_no DESC LIMIT 1)
-     FROM pg_catalog.unnest($1) AS u (task_uuid)
+     FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
 );
@@ -67,7 +67,7 @@ static SET_STATE: Statement = Statement::new(
      SET state = u.state,
          started_at = CASE WHEN u.state = 'i' THEN coalesce(t.started_at, $3) ELSE t.started_at END,
          completed_at = CASE WHEN u.state = 'c' THEN $3 ELSE t.completed_at END
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, state)
+     FROM unnest($1, $2) AS u (task_uuid, state)
      WHERE t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID, pg_sys::CHARARRAYOID, pg_sys::TIMESTAMPTZOID],
 );

@@ -47,7 +47,7 @@ static LOCK_EXPIRED: Statement = Statement::new(
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3
      FOR UPDATE OF s SKIP LOCKED",
@@ -56,7 +56,7 @@ static LOCK_HELD: Statement = Statement::new(
 
 static COUNT_HELD: Statement = Statement::new(
     "SELECT pg_catalog.count(*)
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8OID],
@@ -67,7 +67,7 @@ static EXPIRE_STEPS: Statement = Statement::new(
      SET state = 'e', claim_id = NULL, available_at = u.available_at,
          results = pg_catalog.jsonb_build_object('error_message', 'the lease ended before the step was reported',
                                                  'error_class', 'LeaseExpired')
-     FROM pg_catalog.unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
+     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
 );
@@ -99,7 +99,7 @@ static OF_WORKER: Statement = Statement::new(
 
 static EXTEND: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET lease_expires_at = $2
-     FROM pg_catalog.unnest($1) AS u (claim_id)
+     FROM unnest($1) AS u (claim_id)
      WHERE c.claim_id = u.claim_id
      RETURNING c.claim_id",
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
@@ -107,14 +107,14 @@ static EXTEND: Statement = Statement::new(
 
 static STATES: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.state, s.claim_id, s.claim_number
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
 static LOCK_TO_RELEASE: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id
-     FROM pg_catalog.unnest($1, $2, $3) AS u (task_uuid, step_no, claim_id)
+     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, claim_id)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = u.claim_id
      FOR UPDATE OF s",
@@ -124,7 +124,7 @@ static LOCK_TO_RELEASE: Statement = Statement::new(
 static RELEASE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'p', claim_id = NULL, attempts = s.attempts - 1, available_at = $3
-     FROM pg_catalog.unnest($1, $2) AS u (task_uuid, step_no)
+     FROM unnest($1, $2) AS u (task_uuid, step_no)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
@@ -377,9 +377,3 @@ pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
     }
     Ok(released.len() as i32)
 }
-
-/// Steps of these tasks were taken from their claims by an operator: the claims hold fewer now.
-pub fn taken_away(engine: &Engine, claims: &BTreeMap<i64, i32>) -> Result<()> {
-    lower_claims(engine, claims).map(drop)
-}
-

@@ -21,13 +21,16 @@ struct Transition {
 
 /// Transitions of one call, in the order they happened.
 #[derive(Default)]
-pub struct Log(Vec<Transition>);
+pub struct Log {
+    rows: Vec<Transition>,
+    task_metadata: Option<Jsonb>,
+}
 
 static APPEND: Statement = Statement::new(
     "INSERT INTO tasker_engine.transitions
          (task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state)
      SELECT u.task_uuid, $1, u.worker_no, u.step_no, u.attempt, u.from_state, u.to_state
-     FROM pg_catalog.unnest($2, $3, $4, $5, $6, $7)
+     FROM unnest($2, $3, $4, $5, $6, $7)
           AS u (task_uuid, worker_no, step_no, attempt, from_state, to_state)",
     &[
         pg_sys::TIMESTAMPTZOID,
@@ -45,7 +48,7 @@ static APPEND_WITH_METADATA: Statement = Statement::new(
          (task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state, metadata)
      SELECT u.task_uuid, $1, u.worker_no, u.step_no, u.attempt, u.from_state, u.to_state,
             coalesce(u.metadata, '{}')
-     FROM pg_catalog.unnest($2, $3, $4, $5, $6, $7, $8)
+     FROM unnest($2, $3, $4, $5, $6, $7, $8)
           AS u (task_uuid, worker_no, step_no, attempt, from_state, to_state, metadata)",
     &[
         pg_sys::TIMESTAMPTZOID,
@@ -61,7 +64,7 @@ static APPEND_WITH_METADATA: Statement = Statement::new(
 
 impl Log {
     pub fn step(&mut self, key: StepKey, worker_no: i32, attempt: i16, from: u8, to: u8) {
-        self.0.push(Transition { key, worker_no, attempt, from, to, metadata: None });
+        self.rows.push(Transition { key, worker_no, attempt, from, to, metadata: None });
     }
 
     pub fn step_with(
@@ -73,27 +76,28 @@ impl Log {
         to: u8,
         metadata: Option<Jsonb>,
     ) {
-        self.0.push(Transition { key, worker_no, attempt, from, to, metadata });
+        self.rows.push(Transition { key, worker_no, attempt, from, to, metadata });
     }
 
     pub fn task(&mut self, task: Uuid, from: u8, to: u8) {
-        self.task_with(task, from, to, None);
+        let (key, metadata) = (StepKey { task, no: 0 }, self.task_metadata);
+        self.rows.push(Transition { key, worker_no: NO_WORKER, attempt: 0, from, to, metadata });
     }
 
-    pub fn task_with(&mut self, task: Uuid, from: u8, to: u8, metadata: Option<Jsonb>) {
-        let key = StepKey { task, no: 0 };
-        self.0.push(Transition { key, worker_no: NO_WORKER, attempt: 0, from, to, metadata });
+    /// What the next transitions of tasks carry: an operator's reason.
+    pub fn next_task_metadata(&mut self, metadata: Option<Jsonb>) {
+        self.task_metadata = metadata;
     }
 
     /// Credits the transitions of these steps that have no worker yet.
     pub fn credit(&mut self, worker_of: impl Fn(&StepKey) -> Option<i32>) {
-        for row in self.0.iter_mut().filter(|row| row.worker_no == NO_WORKER && row.key.no > 0) {
+        for row in self.rows.iter_mut().filter(|row| row.worker_no == NO_WORKER && row.key.no > 0) {
             row.worker_no = worker_of(&row.key).unwrap_or(NO_WORKER);
         }
     }
 
     pub fn flush(self, session: &Session, now: Timestamp) -> Result<()> {
-        let rows = self.0;
+        let rows = self.rows;
         if rows.is_empty() {
             return Ok(());
         }

@@ -8,8 +8,10 @@ pub mod create;
 pub mod ending;
 pub mod leases;
 pub mod log;
+pub mod operate;
 pub mod ready;
 pub mod report;
+pub mod whole;
 pub mod workers;
 
 use crate::datum::{Timestamp, Uuid};

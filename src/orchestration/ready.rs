@@ -34,7 +34,7 @@ pub struct Releases {
 
 static INSERT: Statement = Statement::new(
     "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
-     SELECT * FROM pg_catalog.unnest($1, $2, $3, $4, $5)",
+     SELECT * FROM unnest($1, $2, $3, $4, $5)",
     &[
         pg_sys::TIMESTAMPTZARRAYOID,
         pg_sys::UUIDARRAYOID,

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use tasker_rules::backoff;
 
 use super::ready::Entry;
+use super::whole::HELD;
 use super::{Engine, StepKey, ending, log};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
@@ -62,7 +63,7 @@ const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] =
 
 static COMPLETE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
-     FROM pg_catalog.unnest($1, $2, $3, $4, $5) WITH ORDINALITY
+     FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
           AS u (task_uuid, step_no, claim_number, results, checked, ord)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
        AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
@@ -79,7 +80,7 @@ static COMPLETE: Statement = Statement::new(
 // With a failure in the batch the decision needs the row first; all rows of the batch are locked in one order.
 static HOLD: Statement = Statement::new(
     "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
-     FROM pg_catalog.unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.claim_number = u.claim_number AND s.state = 'i'
      FOR UPDATE OF s",
@@ -95,7 +96,7 @@ static FAIL: Statement = Statement::new(
                            ELSE pg_catalog.jsonb_build_object('error_class', u.class) END
                    || CASE WHEN u.backtrace IS NULL THEN '{}'::jsonb
                            ELSE pg_catalog.jsonb_build_object('backtrace', u.backtrace) END
-     FROM pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8)
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
           AS u (task_uuid, step_no, available_at, retryable, results, message, class, backtrace)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[
@@ -114,22 +115,23 @@ static FAIL: Statement = Statement::new(
 static TOUCH: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET open_parents = s.open_parents - u.parents, doomed = s.doomed OR u.doom
-     FROM pg_catalog.unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
+     FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.doomed",
+     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.doomed,
+               s.available_at",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
 );
 
 static WHY_REFUSED: Statement = Statement::new(
     "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL, s.state
-     FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
 static CLOSE_CLAIMS: Statement = Statement::new(
     "DELETE FROM tasker_engine.claims c
-     USING pg_catalog.unnest($1, $2) AS u (claim_id, reported)
+     USING unnest($1, $2) AS u (claim_id, reported)
      WHERE c.claim_id = u.claim_id AND c.remaining <= u.reported
      RETURNING c.claim_id, c.worker_no",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
@@ -137,7 +139,7 @@ static CLOSE_CLAIMS: Statement = Statement::new(
 
 static LOWER_CLAIMS: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET remaining = c.remaining - u.reported
-     FROM pg_catalog.unnest($1, $2) AS u (claim_id, reported)
+     FROM unnest($1, $2) AS u (claim_id, reported)
      WHERE c.claim_id = u.claim_id
      RETURNING c.claim_id, c.worker_no, c.remaining",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
@@ -211,14 +213,17 @@ impl Consequences {
         for row in rows.iter() {
             let key = StepKey { task: row.get(1)?, no: row.get(2)? };
             let (open, state, doomed) = (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
-            if doomed || state != b'p' {
+            let available_at: Option<Timestamp> = row.opt(8);
+            let waits = state == b'p' || state == b'e' && available_at.is_some();
+            if doomed || !waits {
                 self.tasks.look(key.task);
-            } else if open == 0 {
+            } else if open == 0 && available_at != Some(HELD) {
                 let template = templates::get(&engine.session, row.get(3)?)?;
                 engine.ready.push(Entry {
                     queue_id: template.step(key.no)?.queue_id,
                     priority: row.get(5)?,
-                    available_at: engine.now,
+                    // An operator may have scheduled it; else it is available from now on.
+                    available_at: available_at.unwrap_or(engine.now),
                     key,
                 });
             }

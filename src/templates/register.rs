@@ -24,7 +24,7 @@ static NAMESPACE: Statement = Statement::new(
 
 static SYSTEMS: Statement = Statement::new(
     "INSERT INTO tasker.dependent_systems (name)
-     SELECT DISTINCT u.name FROM pg_catalog.unnest($1) AS u (name) ORDER BY u.name
+     SELECT DISTINCT u.name FROM unnest($1) AS u (name) ORDER BY u.name
      ON CONFLICT (name) DO NOTHING",
     &[pg_sys::TEXTARRAYOID],
 );
@@ -32,7 +32,7 @@ static SYSTEMS: Statement = Statement::new(
 static NAMED_STEPS: Statement = Statement::new(
     "INSERT INTO tasker.named_steps (dependent_system_id, name, description)
      SELECT d.dependent_system_id, u.name, u.description
-     FROM pg_catalog.unnest($1, $2, $3) AS u (system, name, description)
+     FROM unnest($1, $2, $3) AS u (system, name, description)
      JOIN tasker.dependent_systems d ON d.name = u.system
      ORDER BY 1, 2
      ON CONFLICT (dependent_system_id, name) DO NOTHING",
@@ -42,7 +42,7 @@ static NAMED_STEPS: Statement = Statement::new(
 static QUEUES: Statement = Statement::new(
     "INSERT INTO tasker_engine.queues (task_namespace_id, name, paused)
      SELECT n.task_namespace_id, u.name, n.paused
-     FROM (SELECT DISTINCT v.name FROM pg_catalog.unnest($2) AS v (name) ORDER BY 1) u
+     FROM (SELECT DISTINCT v.name FROM unnest($2) AS v (name) ORDER BY 1) u
      JOIN tasker.task_namespaces n ON n.task_namespace_id = $1
      ON CONFLICT (task_namespace_id, name) DO NOTHING",
     &[pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
@@ -86,7 +86,7 @@ static STEPS: Statement = Statement::new(
      SELECT $1, u.step_no, s.named_step_id, u.name, u.skippable, u.retryable, u.retry_limit,
             u.handler, u.handler_config::jsonb, q.queue_id, nullif(u.priority, 0), nullif(u.timeout_seconds, 0),
             u.parents::smallint[], u.children::smallint[]
-     FROM pg_catalog.unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+     FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
           AS u (step_no, system, name, skippable, retryable, retry_limit, handler, handler_config, queue,
                 priority, timeout_seconds, parents, children)
      JOIN tasker.dependent_systems d ON d.name = u.system

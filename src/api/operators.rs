@@ -1,0 +1,163 @@
+//! What operators call: cancel, retry, resolve, pause, and the state machines by hand.
+
+use pgrx::{PgSqlErrorCode, pg_sys};
+
+use crate::call::{Call, Output};
+use crate::datum::{self, Jsonb};
+use crate::error::{Error, Result};
+use crate::orchestration::{Engine, StepKey, operate};
+use crate::store::Statement;
+
+crate::sql_function! {
+    cancel_task / pg_finfo_cancel_task => on_cancel_task;
+    retry_task / pg_finfo_retry_task => on_retry_task;
+    resolve_task_manually / pg_finfo_resolve_task_manually => resolve_task;
+    resolve_step_manually / pg_finfo_resolve_step_manually => resolve_step;
+    retry_step / pg_finfo_retry_step => on_retry_step;
+    cancel_step / pg_finfo_cancel_step => on_cancel_step;
+    set_retry_limit / pg_finfo_set_retry_limit => on_set_retry_limit;
+    pause_namespace / pg_finfo_pause_namespace => pause;
+    resume_namespace / pg_finfo_resume_namespace => resume;
+    transition_task / pg_finfo_transition_task => on_transition_task;
+    transition_step / pg_finfo_transition_step => on_transition_step;
+    try_transition_task / pg_finfo_try_transition_task => on_try_transition_task;
+    try_transition_step / pg_finfo_try_transition_step => on_try_transition_step;
+}
+
+fn key(call: &Call) -> Result<StepKey> {
+    Ok(StepKey::from_uuid(&call.uuid(0, "step_uuid")?))
+}
+
+/// Runs one operation and answers with the state it led to.
+fn operation<S: std::fmt::Display>(run: impl FnOnce(&mut Engine) -> Result<S>) -> Result<Output> {
+    let mut engine = Engine::open()?;
+    let state = run(&mut engine)?;
+    engine.close()?;
+    Ok(Output::Text(state.to_string()))
+}
+
+fn on_cancel_task(call: &mut Call) -> Result<Output> {
+    let (task, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
+    operation(|engine| operate::cancel_task(engine, task, reason.as_deref()))
+}
+
+fn on_retry_task(call: &mut Call) -> Result<Output> {
+    let (task, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
+    operation(|engine| operate::retry_task(engine, task, reason.as_deref()))
+}
+
+fn resolve_task(call: &mut Call) -> Result<Output> {
+    let (task, by, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1), call.opt_text(2));
+    operation(|engine| operate::resolve_task(engine, task, by.as_deref(), reason.as_deref()))
+}
+
+fn resolve_step(call: &mut Call) -> Result<Output> {
+    let (key, results) = (key(call)?, call.opt_jsonb(1));
+    if results.is_some_and(|results| !datum::is_object(results)) {
+        return Err(Error::check("results must be a JSON object"));
+    }
+    let (by, reason) = (call.opt_text(2), call.opt_text(3));
+    operation(|engine| operate::resolve_step(engine, key, results, by.as_deref(), reason.as_deref()))
+}
+
+fn on_retry_step(call: &mut Call) -> Result<Output> {
+    let (key, reset) = (key(call)?, call.get(1, "reset_attempts")?);
+    operation(|engine| operate::retry_step(engine, key, reset))
+}
+
+fn on_cancel_step(call: &mut Call) -> Result<Output> {
+    let (key, reason) = (key(call)?, call.opt_text(1));
+    operation(|engine| operate::cancel_step(engine, key, reason.as_deref()))
+}
+
+fn on_set_retry_limit(call: &mut Call) -> Result<Output> {
+    let (key, limit) = (key(call)?, call.get(1, "retry_limit")?);
+    operation(|engine| operate::set_retry_limit(engine, key, limit))
+}
+
+static PAUSE: Statement = Statement::new(
+    "WITH changed AS (
+         UPDATE tasker.task_namespaces n
+         SET paused = $2, updated_at = pg_catalog.clock_timestamp()
+         WHERE n.name = $1
+         RETURNING n.task_namespace_id)
+     UPDATE tasker_engine.queues q SET paused = $2
+     FROM changed c
+     WHERE q.task_namespace_id = c.task_namespace_id
+     RETURNING q.queue_id",
+    &[pg_sys::TEXTOID, pg_sys::BOOLOID],
+);
+
+static NAMESPACE: Statement = Statement::new(
+    "SELECT FROM tasker.task_namespaces n WHERE n.name = $1",
+    &[pg_sys::TEXTOID],
+);
+
+fn set_paused(call: &Call, paused: bool) -> Result<Output> {
+    let name: String = call.get(0, "name")?;
+    operation(|engine| {
+        let queues = engine.session.run(&PAUSE, &[datum::text(&name), datum::boolean(paused)])?;
+        if queues.is_empty() && engine.session.run(&NAMESPACE, &[datum::text(&name)])?.is_empty() {
+            return Err(Error::not_found(format!("no namespace has the name \"{name}\""))
+                .hint("SELECT name FROM tasker.task_namespaces lists them."));
+        }
+        if !paused {
+            for row in queues.iter() {
+                engine.ready.released(row.get(1)?);
+            }
+        }
+        Ok(if paused { "paused" } else { "active" })
+    })
+}
+
+fn pause(call: &mut Call) -> Result<Output> {
+    set_paused(call, true)
+}
+
+fn resume(call: &mut Call) -> Result<Output> {
+    set_paused(call, false)
+}
+
+/// The target state and the metadata that both machines take.
+fn target(call: &Call) -> Result<(String, Option<Jsonb>)> {
+    let to: String = call.get(1, "to_state")?;
+    let metadata = call.jsonb(2, "metadata")?;
+    if !datum::is_object(metadata) {
+        return Err(Error::parameter("metadata must be a JSON object"));
+    }
+    Ok((to, Some(metadata).filter(|metadata| datum::element_count(*metadata) > 0)))
+}
+
+fn on_transition_task(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(0, "task_uuid")?;
+    let (to, metadata) = target(call)?;
+    operation(|engine| operate::transition_task(engine, task, &to, metadata))
+}
+
+fn on_transition_step(call: &mut Call) -> Result<Output> {
+    let key = key(call)?;
+    let (to, metadata) = target(call)?;
+    operation(|engine| operate::transition_step(engine, key, &to, metadata))
+}
+
+/// False where the machine refuses: same state, undeclared pair, guard. Other errors stay errors.
+fn tried(result: Result<Output>) -> Result<Output> {
+    match result {
+        Ok(_) => Ok(Output::from(true)),
+        Err(error)
+            if error.code == PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+                || error.code == PgSqlErrorCode::ERRCODE_TRIGGERED_ACTION_EXCEPTION =>
+        {
+            Ok(Output::from(false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn on_try_transition_task(call: &mut Call) -> Result<Output> {
+    tried(on_transition_task(call))
+}
+
+fn on_try_transition_step(call: &mut Call) -> Result<Output> {
+    tried(on_transition_step(call))
+}

@@ -1,0 +1,349 @@
+//! A whole task under locks: what operators work on. Their path is short of traffic and rich in cases, so every
+//! rule that the hot path keeps up step by step (hope, open parents, the end) is computed here from the states.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use tasker_rules::state::{StepState, TaskState};
+
+use super::ready::Entry;
+use super::report::{format_uuid, lower_claims};
+use super::{Engine, StepKey, ending};
+use crate::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::store::Statement;
+use crate::templates::{self, Template};
+
+/// What a held step waits for: never, until the task is taken up again.
+pub const HELD: Timestamp = Timestamp::MAX;
+
+/// A step's row.
+#[derive(Clone)]
+pub struct Step {
+    pub no: i16,
+    pub state: StepState,
+    pub available_at: Option<Timestamp>,
+    pub claim_id: Option<i64>,
+    pub claim_number: i32,
+    pub attempts: i16,
+    pub retry_limit: i16,
+    pub retryable: bool,
+    pub priority: i16,
+    open_parents: i16,
+    doomed: bool,
+    watched: bool,
+    /// New results, if they change.
+    pub results: Option<Jsonb>,
+}
+
+impl Step {
+    /// Failed, and no retry is scheduled.
+    pub fn failed_for_good(&self) -> bool {
+        self.state == StepState::Error && self.available_at.is_none()
+    }
+
+    fn can_run(&self) -> bool {
+        match self.state {
+            StepState::InProgress => true,
+            StepState::Pending => !self.doomed,
+            StepState::Error => self.available_at.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// A task with all its steps, locked in the order of the levels: steps ascending, then the task.
+pub struct Whole {
+    pub uuid: Uuid,
+    pub template: Rc<Template>,
+    pub state: TaskState,
+    pub steps: Vec<Step>,
+    before: Vec<Step>,
+    state_before: TaskState,
+    watched: bool,
+}
+
+static LOCK_STEPS: Statement = Statement::new(
+    "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
+            s.retryable, s.priority, s.open_parents, s.doomed, s.watched
+     FROM tasker_engine.steps s
+     WHERE s.task_uuid = $1
+     ORDER BY s.task_uuid, s.step_no
+     FOR UPDATE",
+    &[pg_sys::UUIDOID],
+);
+
+static LOCK_TASK: Statement = Statement::new(
+    "SELECT t.named_task_id, t.state, t.watched FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE",
+    &[pg_sys::UUIDOID],
+);
+
+static SAVE_STEPS: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = u.state, available_at = u.available_at, claim_id = nullif(u.claim_id, 0),
+         claim_number = u.claim_number, attempts = u.attempts, retry_limit = u.retry_limit,
+         retryable = u.retryable, open_parents = u.open_parents, doomed = u.doomed, watched = u.watched,
+         results = coalesce(u.results, s.results)
+     FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+          AS u (step_no, state, available_at, claim_id, claim_number, attempts, retry_limit, retryable,
+                open_parents, doomed, watched, results)
+     WHERE s.task_uuid = $1 AND s.step_no = u.step_no",
+    &[
+        pg_sys::UUIDOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::CHARARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
+static WATCH_TASK: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t SET watched = true WHERE t.task_uuid = $1 AND NOT t.watched",
+    &[pg_sys::UUIDOID],
+);
+
+fn unknown_task(uuid: &Uuid) -> Error {
+    Error::not_found(format!("no task has the uuid {}", format_uuid(uuid)))
+        .hint("SELECT task_uuid FROM tasker.tasks lists the tasks you may see.")
+}
+
+impl Whole {
+    /// Locks and reads the task; waits for reports in flight.
+    pub fn lock(engine: &Engine, uuid: Uuid) -> Result<Self> {
+        let rows = engine.session.run(&LOCK_STEPS, &[datum::uuid(&uuid)])?;
+        let mut steps = Vec::with_capacity(rows.len());
+        for row in rows.iter() {
+            steps.push(Step {
+                no: row.get(1)?,
+                state: step_state(row.get(2)?)?,
+                available_at: row.opt(3),
+                claim_id: row.opt(4),
+                claim_number: row.get(5)?,
+                attempts: row.get(6)?,
+                retry_limit: row.get(7)?,
+                retryable: row.get(8)?,
+                priority: row.get(9)?,
+                open_parents: row.get(10)?,
+                doomed: row.get(11)?,
+                watched: row.get(12)?,
+                results: None,
+            });
+        }
+        let rows = engine.session.run(&LOCK_TASK, &[datum::uuid(&uuid)])?;
+        let row = rows.first().ok_or_else(|| unknown_task(&uuid))?;
+        let state = TaskState::from_code(row.get(2)?)
+            .ok_or_else(|| Error::corrupt("a task has a state that does not exist"))?;
+        Ok(Self {
+            uuid,
+            template: templates::get(&engine.session, row.get(1)?)?,
+            state,
+            before: steps.clone(),
+            steps,
+            state_before: state,
+            watched: row.get(3)?,
+        })
+    }
+
+    pub fn key(&self, no: i16) -> StepKey {
+        StepKey { task: self.uuid, no }
+    }
+
+    pub fn index_of(&self, key: StepKey) -> Result<usize> {
+        self.steps.iter().position(|step| step.no == key.no).ok_or_else(|| {
+            Error::not_found(format!("no step has the uuid {}", format_uuid(&key.uuid())))
+                .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
+        })
+    }
+
+    /// Whether every parent is complete or resolved.
+    pub fn parents_good(&self, no: i16) -> Result<bool> {
+        Ok(self.open_parents_of(&self.steps, no)? == 0)
+    }
+
+    fn open_parents_of(&self, steps: &[Step], no: i16) -> Result<i16> {
+        let parents = &self.template.step(no)?.parents;
+        let good = |parent: &&i16| {
+            steps.get(**parent as usize - 1).is_some_and(|step| step.state.is_finished_good())
+        };
+        Ok((parents.len() - parents.iter().filter(good).count()) as i16)
+    }
+
+    pub fn all_good(&self) -> bool {
+        self.steps.iter().all(|step| step.state.is_finished_good())
+    }
+
+    /// Schedules the step to run at once.
+    pub fn run_now(&mut self, engine: &Engine, index: usize) {
+        self.steps[index].available_at = Some(engine.now);
+    }
+
+    /// Writes what changed, releases what became ready, and moves the task to where its steps have brought it.
+    pub fn settle(mut self, engine: &mut Engine) -> Result<TaskState> {
+        self.recompute()?;
+        self.release(engine)?;
+        self.save(engine)?;
+        let own = self.state;
+        let path = self.follow_steps();
+        self.write_task(engine, own, &path)?;
+        Ok(self.state)
+    }
+
+    /// Hope and open parents, from the states alone. Step numbers are topological: parents come first.
+    fn recompute(&mut self) -> Result<()> {
+        let changed = (0..self.steps.len()).any(|index| self.steps[index].state != self.before[index].state);
+        for index in 0..self.steps.len() {
+            let no = self.steps[index].no;
+            let hopeless = |parent: &i16| {
+                self.steps.get(*parent as usize - 1).is_some_and(|parent| {
+                    parent.state == StepState::Cancelled
+                        || parent.failed_for_good()
+                        || parent.doomed && !parent.state.is_finished_good()
+                })
+            };
+            let doomed = self.template.step(no)?.parents.iter().any(hopeless);
+            let open_parents = self.open_parents_of(&self.steps, no)?;
+            let several = self.template.step(no)?.parents.len() > 1;
+            let step = &mut self.steps[index];
+            step.doomed = doomed && !step.state.is_finished_good();
+            if several {
+                step.open_parents = open_parents;
+            }
+            // Reports of the steps that still run must look whether the task has ended.
+            step.watched |= changed && step.state.is_open();
+        }
+        self.watched |= changed;
+        Ok(())
+    }
+
+    /// Queue entries: for steps scheduled anew, and for pending ones whose last parent has just become good.
+    fn release(&mut self, engine: &mut Engine) -> Result<()> {
+        for index in 0..self.steps.len() {
+            let (step, before) = (&self.steps[index], &self.before[index]);
+            if !matches!(step.state, StepState::Pending | StepState::Error) || step.doomed {
+                continue;
+            }
+            let ready = self.open_parents_of(&self.steps, step.no)? == 0;
+            let was_ready = before.state == StepState::Pending
+                && !before.doomed
+                && self.open_parents_of(&self.before, step.no)? == 0;
+            let scheduled_anew = step.available_at.is_some()
+                && (step.available_at != before.available_at || step.state != before.state);
+            let newly_ready = step.state == StepState::Pending && ready && !was_ready;
+            if !(ready && (scheduled_anew || newly_ready)) || step.available_at == Some(HELD) {
+                continue;
+            }
+            let queue_id = self.template.step(step.no)?.queue_id;
+            engine.ready.push(Entry {
+                queue_id,
+                priority: step.priority,
+                available_at: step.available_at.unwrap_or(engine.now),
+                key: self.key(step.no),
+            });
+        }
+        Ok(())
+    }
+
+    fn save(&self, engine: &mut Engine) -> Result<()> {
+        let changed: Vec<(&Step, &Step)> =
+            self.steps.iter().zip(&self.before).filter(|(step, before)| differ(step, before)).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let new = || changed.iter().map(|(step, _)| *step);
+        engine.session.run(
+            &SAVE_STEPS,
+            &[
+                datum::uuid(&self.uuid),
+                datum::int2s(new().map(|step| step.no)),
+                datum::chars(new().map(|step| step.state.code())),
+                datum::timestamps(new().map(|step| step.available_at)),
+                datum::int8s(new().map(|step| step.claim_id.unwrap_or(0))),
+                datum::int4s(new().map(|step| step.claim_number)),
+                datum::int2s(new().map(|step| step.attempts)),
+                datum::int2s(new().map(|step| step.retry_limit)),
+                datum::booleans(new().map(|step| step.retryable)),
+                datum::int2s(new().map(|step| step.open_parents)),
+                datum::booleans(new().map(|step| step.doomed)),
+                datum::booleans(new().map(|step| step.watched)),
+                datum::jsonbs(new().map(|step| step.results)),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The states through which the task goes because of its steps.
+    fn follow_steps(&mut self) -> Vec<TaskState> {
+        use TaskState::{Complete, Error, InProgress, Pending};
+        let can_run = self.steps.iter().any(Step::can_run);
+        let path = match (self.state, can_run, self.all_good()) {
+            (Error, _, true) if self.state_before == Error => vec![Pending, InProgress, Complete],
+            (Error, true, _) if self.state_before == Error => vec![Pending],
+            (Pending, false, true) => vec![InProgress, Complete],
+            (InProgress, false, true) => vec![Complete],
+            (Pending | InProgress, false, false) if self.state == self.state_before => vec![Error],
+            _ => vec![],
+        };
+        if let Some(last) = path.last() {
+            self.state = *last;
+        }
+        path
+    }
+
+    /// First the state that the operator set, then those that follow from the steps.
+    fn write_task(&self, engine: &mut Engine, own: TaskState, path: &[TaskState]) -> Result<()> {
+        if self.watched {
+            engine.session.run(&WATCH_TASK, &[datum::uuid(&self.uuid)])?;
+        }
+        let mut at = self.state_before;
+        for next in std::iter::once(&own).chain(path) {
+            if *next != at {
+                ending::set_states(engine, &[(self.uuid, at.code(), next.code())])?;
+                at = *next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the step away from whoever holds it. Call [`lower`] with what it returns, after the task.
+    pub fn take_away(&mut self, index: usize) -> Option<i64> {
+        let step = &mut self.steps[index];
+        let held = step.claim_id.take();
+        if self.before[index].state == StepState::InProgress { held } else { None }
+    }
+}
+
+fn differ(step: &Step, before: &Step) -> bool {
+    step.state != before.state
+        || step.available_at != before.available_at
+        || step.claim_id != before.claim_id
+        || step.claim_number != before.claim_number
+        || step.attempts != before.attempts
+        || step.retry_limit != before.retry_limit
+        || step.retryable != before.retryable
+        || step.open_parents != before.open_parents
+        || step.doomed != before.doomed
+        || step.watched != before.watched
+        || step.results.is_some()
+}
+
+fn step_state(code: u8) -> Result<StepState> {
+    StepState::from_code(code).ok_or_else(|| Error::corrupt("a step has a state that does not exist"))
+}
+
+/// The claims that held these steps hold fewer now: level 4.
+pub fn lower(engine: &Engine, claims: impl IntoIterator<Item = i64>) -> Result<()> {
+    let mut counts: BTreeMap<i64, i32> = BTreeMap::new();
+    for claim in claims {
+        *counts.entry(claim).or_default() += 1;
+    }
+    lower_claims(engine, &counts).map(drop)
+}
