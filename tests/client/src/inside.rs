@@ -1,0 +1,64 @@
+//! What the tests need and the contract does not offer: looking at everything at once, and moving the clock.
+//! Nothing else in this crate names the private schema.
+
+use crate::{Session, Uuid};
+
+/// Made in every test database beside the extension.
+pub const HELPERS: &str = r"
+CREATE SCHEMA harness;
+
+-- The content of every table of the extension. Who was seen when is no change.
+CREATE FUNCTION harness.fingerprint() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    relation regclass;
+    part text;
+    whole text := '';
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_class c
+        WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine')
+          AND c.relkind IN ('r', 'p') AND c.relname <> 'workers'
+        ORDER BY 1
+    LOOP
+        EXECUTE format('SELECT count(*) || '':'' || md5(coalesce(string_agg(t::text, E''\n'' ORDER BY t::text), '''')) FROM ONLY %s t', relation)
+        INTO part;
+        whole := whole || relation || ' ' || part || E'\n';
+    END LOOP;
+    RETURN whole;
+END
+$$;
+
+-- What is due later is due now: the clock of each step and its entry in the queue.
+CREATE FUNCTION harness.make_due(task uuid) RETURNS void LANGUAGE sql AS $$
+    WITH moved AS (
+        UPDATE tasker_engine.steps s SET available_at = clock_timestamp()
+        WHERE s.task_uuid = task AND s.available_at > clock_timestamp()
+        RETURNING s.task_uuid, s.step_no, s.available_at)
+    UPDATE tasker_engine.ready r SET available_at = m.available_at
+    FROM moved m
+    WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
+$$;
+";
+
+/// Everything stored, as one comparable text.
+#[track_caller]
+pub fn fingerprint(session: &mut Session) -> String {
+    session.one("SELECT harness.fingerprint()", &[])
+}
+
+/// Lets every backoff of the task pass.
+#[track_caller]
+pub fn make_due(session: &mut Session, task: Uuid) {
+    session.query("SELECT harness.make_due($1)", &[&task]);
+}
+
+/// The tables that a call may touch, largest schema first; for locks that stop a call on its way.
+#[track_caller]
+pub fn tables(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT c.oid::regclass::text FROM pg_class c
+         WHERE c.relnamespace::regnamespace::text = 'tasker_engine' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+         ORDER BY 1",
+        &[],
+    )
+}

@@ -1,0 +1,214 @@
+//! PostgreSQL servers of the tests' own, by `scripts/throwaway-server`.
+//!
+//! A server ends with the process that started it, however that ends: a guard in a process group of its own waits
+//! for the end of a pipe and then removes the server.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, NoTls};
+
+use crate::session::Session;
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+static SHARED: OnceLock<Server> = OnceLock::new();
+
+/// Settings of every test server: no test hangs for ever, and waiting times can be compared.
+const SETTINGS: [&str; 5] = [
+    "max_connections=200",
+    "shared_buffers=256MB",
+    "max_wal_size=4GB",
+    "statement_timeout=60s",
+    "tasker.jitter_enabled=off",
+];
+
+/// A running server in a folder of its own.
+pub struct Server {
+    folder: PathBuf,
+    guard: Mutex<Option<Child>>,
+}
+
+fn script() -> PathBuf {
+    std::env::var_os("TASKER_THROWAWAY_SERVER")
+        .map_or_else(|| root().join("scripts/throwaway-server"), PathBuf::from)
+}
+
+/// The folder of the whole project.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the tests live in the project")
+}
+
+/// A program of the PostgreSQL under test.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let selected = std::env::var_os("PG_CONFIG").map(PathBuf::from);
+        let config = selected.unwrap_or_else(|| "/usr/lib/postgresql/15/bin/pg_config".into());
+        let output = Command::new(config)
+            .arg("--bindir")
+            .output()
+            .expect("pg_config runs");
+        PathBuf::from(
+            String::from_utf8(output.stdout)
+                .expect("a path in UTF-8")
+                .trim(),
+        )
+    });
+    folder.join(name)
+}
+
+/// A folder name short enough for a Unix socket, below a folder that the server's user can enter.
+fn new_folder() -> PathBuf {
+    let temp = std::env::temp_dir();
+    let base = if temp.as_os_str().len() <= 60 {
+        temp
+    } else {
+        "/tmp".into()
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    base.join(format!("tasker-client-{}-{number}", std::process::id()))
+}
+
+impl Server {
+    /// Starts a new server with more settings than the usual ones.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = new_folder();
+        let guard = Command::new("/bin/sh")
+            .args(["-c", "read -r line; exec \"$0\" remove \"$1\""])
+            .arg(script())
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("a shell runs");
+        let server = Self {
+            folder,
+            guard: Mutex::new(Some(guard)),
+        };
+        let mut arguments = vec![];
+        for setting in SETTINGS.iter().chain(settings) {
+            arguments.extend(["--conf", setting]);
+        }
+        server.run("start", &arguments);
+        server
+    }
+
+    /// The server that all tests of this binary share.
+    pub fn shared() -> &'static Self {
+        SHARED.get_or_init(|| {
+            // Statics are not dropped.
+            extern "C" fn remove_shared() {
+                if let Some(server) = SHARED.get() {
+                    server.remove();
+                }
+            }
+            unsafe extern "C" {
+                fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
+            }
+            // SAFETY: the callback only ends a child process and does not unwind.
+            unsafe { atexit(remove_shared) };
+            Self::start(&[])
+        })
+    }
+
+    fn run(&self, action: &str, arguments: &[&str]) {
+        let output = Command::new(script())
+            .arg(action)
+            .args(arguments)
+            .arg(&self.folder)
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::null())
+            .output()
+            .expect("scripts/throwaway-server runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "throwaway-server {action}: {complaint}"
+        );
+    }
+
+    /// kill -9 to every process of the server at once.
+    pub fn kill(&self) {
+        self.run("kill9", &[]);
+    }
+
+    /// Starts it again after a kill.
+    pub fn start_again(&self) {
+        self.run("start", &[]);
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    pub fn config(&self, database: &str, user: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(&self.folder)
+            .port(5432)
+            .user(user)
+            .dbname(database);
+        config
+            .application_name("tasker_client_tests")
+            .connect_timeout(Duration::from_secs(10));
+        config
+    }
+
+    /// A session of the superuser.
+    pub fn connect(&self, database: &str) -> Session {
+        Session::open(self.config(database, "postgres"))
+    }
+
+    /// Waits until the server takes connections again after a crash.
+    pub fn wait_until_up(&self, database: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self
+                .config(database, "postgres")
+                .connect(NoTls)
+                .and_then(|mut client: Client| client.batch_execute("SELECT 1"))
+            {
+                Ok(()) => return,
+                Err(error) => assert!(
+                    Instant::now() < deadline,
+                    "the server is not back after a minute: {error}\n{}",
+                    self.log()
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn remove(&self) {
+        let guard = self
+            .guard
+            .lock()
+            .map(|mut guard| guard.take())
+            .unwrap_or_default();
+        if let Some(mut guard) = guard {
+            drop(guard.stdin.take());
+            // A failure to wait leaves the guard at work; nothing is lost.
+            let _ = guard.wait();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
