@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -195,5 +196,8 @@ if __name__ == "__main__":
     except (Failure, psycopg.Error, subprocess.CalledProcessError) as error:
         print(f"demo: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # `make demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
