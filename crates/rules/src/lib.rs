@@ -2,6 +2,18 @@
 //!
 //! Nothing here does I/O, knows PostgreSQL, or panics on any input.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
 pub mod backoff;
 pub mod diagram;
 pub mod graph;
