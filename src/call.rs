@@ -241,3 +241,17 @@ pub fn schema_oid(name: &CStr) -> u32 {
     // SAFETY: NUL-terminated name, missing_ok.
     unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) }.to_u32()
 }
+
+/// The next value of one of the engine's sequences.
+pub fn next_value(sequence: &CStr) -> Result<i64> {
+    // SAFETY: both look-ups are in the system cache; the sequence belongs to the extension.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
+        let relation = pg_sys::get_relname_relid(sequence.as_ptr(), schema);
+        if relation == pg_sys::InvalidOid {
+            return Err(Error::corrupt("a sequence of the engine is missing"));
+        }
+        pgrx::fcinfo::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(Datum::from(relation))])
+            .ok_or_else(|| Error::corrupt("a sequence has no value"))
+    }
+}

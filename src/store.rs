@@ -102,7 +102,7 @@ impl Drop for Session {
     }
 }
 
-/// The rows of one statement.
+/// The rows of one statement; their memory is freed with the session.
 pub struct Rows {
     table: *mut pg_sys::SPITupleTable,
     count: usize,
@@ -125,14 +125,6 @@ impl Rows {
 
     pub fn first(&self) -> Option<Row<'_>> {
         self.iter().next()
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        if !self.table.is_null() && !std::thread::panicking() {
-            unsafe { pg_sys::SPI_freetuptable(self.table) };
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::datum::{self, Jsonb, Uuid};
 use crate::error::{Error, Result};
 use crate::orchestration::report::{self, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
-use crate::store::{Row, Rows, Session, Statement};
+use crate::store::{Row, Session, Statement};
 
 crate::sql_function! {
     complete_step / pg_finfo_complete_step => complete;
@@ -97,12 +97,10 @@ pub struct Answer {
     pub accepted: bool,
 }
 
-/// The elements of a `reports` array. Unreadable ones keep their place.
+/// The elements of a `reports` array; unreadable ones keep their place. Their jsonb live as long as the session.
 pub struct Batch {
     elements: Vec<(Option<Uuid>, Option<usize>)>,
     reports: Vec<Report>,
-    // Owns the memory that the jsonb of the reports point to.
-    _rows: Option<Rows>,
 }
 
 // Fields leave the document as text; results and backtrace pass through unread.
@@ -121,17 +119,16 @@ impl Batch {
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         if datum::element_count(reports) == 0 {
-            return Ok(Self { elements: vec![], reports: vec![], _rows: None });
+            return Ok(Self { elements: vec![], reports: vec![] });
         }
         let rows = session.run(&ELEMENTS, &[Some(reports.0)])?;
-        let mut batch = Self { elements: Vec::with_capacity(rows.len()), reports: vec![], _rows: None };
+        let mut batch = Self { elements: Vec::with_capacity(rows.len()), reports: vec![] };
         for row in rows.iter() {
             let step_uuid = row.opt::<String>(1).and_then(|text| parse_uuid(&text));
             let report = step_uuid.and_then(|uuid| element(&uuid, &row));
             batch.elements.push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
             batch.reports.extend(report);
         }
-        batch._rows = Some(rows);
         Ok(batch)
     }
 

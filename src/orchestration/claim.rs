@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self, ItemPointerData};
+use pgrx::pg_sys;
 
 use super::ready::{self, Found};
 use super::{Engine, StepKey, leases};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::store::{Rows, Statement};
+use crate::store::Statement;
 use crate::templates::{self, Template};
 
 /// Which results come with a claimed step.
@@ -46,8 +46,6 @@ pub struct Batch {
     pub lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData>,
     results: HashMap<usize, Jsonb>,
-    // Own the memory that the jsonb point to.
-    _rows: Vec<Rows>,
 }
 
 struct TaskData {
@@ -56,26 +54,30 @@ struct TaskData {
     traceparent: Arg,
 }
 
-/// A step that a claim may take: locked, and its entry is valid.
-struct Candidate {
-    tid: ItemPointerData,
-    claimed: Claimed,
-    from: u8,
-}
-
-static LOCK_STEPS: Statement = Statement::new(
-    "SELECT u.ord, s.ctid, s.named_task_id, s.claim_number, s.attempts, s.retry_limit, s.state, s.available_at
-     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
-     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     FOR UPDATE OF s SKIP LOCKED",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
-);
-
+// Locks and starts in one statement; a row that somebody holds, or that contradicts its entry, is left out.
+// The first release of a pending step does not touch its row, so its available_at is NULL.
 static START_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
-     SET state = 'i', attempts = s.attempts + 1, claim_number = s.claim_number + 1, claim_id = $2
-     WHERE s.ctid = ANY ($1)",
-    &[pg_sys::TIDARRAYOID, pg_sys::INT8OID],
+     SET state = 'i', attempts = s.attempts + 1, claim_number = s.claim_number + 1, claim_id = $4
+     FROM (SELECT p.ctid AS tid, p.state AS was, u.ord
+           FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
+           JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
+           WHERE p.state = 'p' AND p.available_at IS NULL
+              OR p.state IN ('p', 'e') AND p.available_at = u.available_at
+           FOR UPDATE OF p SKIP LOCKED) o
+     WHERE s.ctid = o.tid
+     RETURNING o.ord, o.was, s.named_task_id, s.claim_number, s.attempts, s.retry_limit",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
+);
+
+// Of entries whose steps did not start: those that still agree with their step's row.
+static STILL_VALID: Statement = Statement::new(
+    "SELECT u.ord
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
+     JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
+     WHERE p.state = 'p' AND p.available_at IS NULL
+        OR p.state IN ('p', 'e') AND p.available_at = u.available_at",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
 );
 
 static READ_TASKS: Statement = Statement::new(
@@ -142,23 +144,38 @@ pub fn forget_queues() {
     QUEUES.with_borrow_mut(HashMap::clear);
 }
 
+/// The claim in the making: its number is taken before its first step starts.
+struct Taking {
+    worker_no: i32,
+    claim_id: i64,
+    max: usize,
+    steps: Vec<Claimed>,
+}
+
 /// Claims up to `max_steps` ready steps for the worker.
 pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<Batch> {
-    let mut candidates = Vec::new();
+    let mut taking = Taking { worker_no, claim_id: 0, max: request.max_steps, steps: Vec::new() };
     leases::take_over_expired(engine, false)?;
-    gather(engine, request, &mut candidates)?;
-    if candidates.len() < request.max_steps && leases::take_over_expired(engine, true)? {
-        gather(engine, request, &mut candidates)?;
+    gather(engine, request, &mut taking)?;
+    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? {
+        gather(engine, request, &mut taking)?;
     }
     let lease_expires_at = engine.now + request.lease_us;
-    if candidates.is_empty() {
-        return Ok(Batch { steps: vec![], lease_expires_at, tasks: HashMap::new(), results: HashMap::new(), _rows: vec![] });
+    let mut batch =
+        Batch { steps: taking.steps, lease_expires_at, tasks: HashMap::new(), results: HashMap::new() };
+    if !batch.steps.is_empty() {
+        let keys: Vec<StepKey> = batch.steps.iter().map(|step| step.key).collect();
+        leases::open_claim(engine, taking.claim_id, worker_no, lease_expires_at, &keys)?;
+        batch.read_tasks(engine)?;
+        if request.dependencies != Dependencies::None {
+            batch.read_results(engine, request.dependencies)?;
+        }
     }
-    start(engine, worker_no, lease_expires_at, candidates, request.dependencies)
+    Ok(batch)
 }
 
 /// Asks the queues in rotation, so that no namespace waits behind another for ever.
-fn gather(engine: &mut Engine, request: &Request, candidates: &mut Vec<Candidate>) -> Result<()> {
+fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result<()> {
     // What a take-over released must be visible to the look.
     engine.ready.flush(&engine.session, engine.now)?;
     let default = [DEFAULT_QUEUE.to_owned()];
@@ -167,11 +184,11 @@ fn gather(engine: &mut Engine, request: &Request, candidates: &mut Vec<Candidate
     for turn in 0..request.namespaces.len() {
         let namespace = &request.namespaces[(first + turn) % request.namespaces.len()];
         for queue in names {
-            if candidates.len() >= request.max_steps {
+            if taking.steps.len() >= taking.max {
                 return Ok(());
             }
             if let Some(queue_id) = queue_id(engine, namespace, queue)? {
-                gather_from(engine, queue_id, request.max_steps, candidates)?;
+                gather_from(engine, queue_id, taking)?;
             }
         }
     }
@@ -194,98 +211,83 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
     Ok(id)
 }
 
-fn gather_from(engine: &mut Engine, queue_id: i32, max: usize, candidates: &mut Vec<Candidate>) -> Result<()> {
+fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
     for _ in 0..MOST_LOOKS {
-        let wanted = max - candidates.len();
-        let found = ready::look(&engine.session, queue_id, engine.now, wanted)?;
+        let wanted = taking.max - taking.steps.len();
+        let take_first = ready::may_take_first(engine.now);
+        let found = ready::find(&engine.session, queue_id, engine.now, wanted, take_first)?;
         let short = found.len() < wanted;
-        let stale = lock(engine, found, candidates)?;
+        let stale = start(engine, &found, take_first, taking)?;
         if short {
             engine.ready.emptied(queue_id);
         }
-        if short || !stale || candidates.len() >= max {
+        if short || !stale || taking.steps.len() >= taking.max {
             break;
         }
     }
     Ok(())
 }
 
-/// Locks the steps of the found entries. Valid ones become candidates; entries that the step's row contradicts
-/// are dropped; entries whose step is held by somebody stay. Returns whether any was dropped.
-fn lock(engine: &Engine, found: Vec<Found>, candidates: &mut Vec<Candidate>) -> Result<bool> {
+fn entry_args(found: &[&Found]) -> Vec<Arg> {
+    vec![
+        datum::uuids(found.iter().map(|found| &found.entry.key.task)),
+        datum::int2s(found.iter().map(|found| found.entry.key.no)),
+        datum::timestamps(found.iter().map(|found| Some(found.entry.available_at))),
+    ]
+}
+
+/// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
+/// somebody holds stays for the next claim. Returns whether any was dropped.
+fn start(engine: &mut Engine, found: &[Found], taken: bool, taking: &mut Taking) -> Result<bool> {
     if found.is_empty() {
         return Ok(false);
     }
-    let rows = engine.session.run(
-        &LOCK_STEPS,
-        &[
-            datum::uuids(found.iter().map(|found| &found.entry.key.task)),
-            datum::int2s(found.iter().map(|found| found.entry.key.no)),
-        ],
-    )?;
-    let mut take = Vec::with_capacity(rows.len());
-    let mut stale = false;
-    let known: std::collections::HashSet<StepKey> =
-        candidates.iter().map(|candidate| candidate.claimed.key).collect();
+    if taking.claim_id == 0 {
+        taking.claim_id = leases::next_claim_id()?;
+    }
+    let all: Vec<&Found> = found.iter().collect();
+    let mut args = entry_args(&all);
+    args.push(datum::int8(taking.claim_id));
+    let rows = engine.session.run(&START_STEPS, &args)?;
+    let mut started = vec![false; found.len()];
     for row in rows.iter() {
-        let Some(found) = found.get(row.get::<i64>(1)? as usize - 1) else { continue };
-        let (state, available_at) = (row.get::<u8>(7)?, row.opt::<Timestamp>(8));
-        take.push(found.tid);
-        // The first release of a pending step does not touch its row.
-        let valid = match available_at {
-            Some(at) => (state == b'p' || state == b'e') && at == found.entry.available_at,
-            None => state == b'p',
-        };
-        if !valid || known.contains(&found.entry.key) {
-            stale = true;
-            continue;
+        let index = row.get::<i64>(1)? as usize - 1;
+        let (key, attempt) = (found[index].entry.key, row.get::<i16>(5)?);
+        started[index] = true;
+        if row.get::<u8>(2)? == b'e' {
+            engine.log.step(key, taking.worker_no, attempt - 1, b'e', b'p');
         }
-        candidates.push(Candidate {
-            tid: row.get(2)?,
-            from: state,
-            claimed: Claimed {
-                key: found.entry.key,
-                template: templates::get(&engine.session, row.get(3)?)?,
-                claim_number: row.get::<i32>(4)? + 1,
-                attempt: row.get::<i16>(5)? + 1,
-                retry_limit: row.get(6)?,
-            },
+        engine.log.step(key, taking.worker_no, attempt, b'p', b'i');
+        taking.steps.push(Claimed {
+            key,
+            template: templates::get(&engine.session, row.get(3)?)?,
+            claim_number: row.get(4)?,
+            attempt,
+            retry_limit: row.get(6)?,
         });
     }
-    if !take.is_empty() {
-        ready::take(&engine.session, take)?;
+    let refused: Vec<&Found> =
+        found.iter().zip(&started).filter(|(_, started)| !**started).map(|(found, _)| found).collect();
+    let held = held_by_others(engine, &refused)?;
+    if taken {
+        held.iter().for_each(|found| engine.ready.push(found.entry.clone()));
+    } else {
+        let gone = found.iter().filter(|found| !held.iter().any(|held| std::ptr::eq(*held, *found)));
+        ready::take(&engine.session, gone.map(|found| found.tid))?;
     }
-    Ok(stale)
+    Ok(refused.len() > held.len())
 }
 
-fn start(
-    engine: &mut Engine,
-    worker_no: i32,
-    lease_expires_at: Timestamp,
-    candidates: Vec<Candidate>,
-    dependencies: Dependencies,
-) -> Result<Batch> {
-    let keys: Vec<StepKey> = candidates.iter().map(|candidate| candidate.claimed.key).collect();
-    let claim_id = leases::open_claim(engine, worker_no, lease_expires_at, &keys)?;
-    engine.session.run(
-        &START_STEPS,
-        &[datum::tids(candidates.iter().map(|candidate| candidate.tid)), datum::int8(claim_id)],
-    )?;
-    for candidate in &candidates {
-        let (key, attempt) = (candidate.claimed.key, candidate.claimed.attempt);
-        if candidate.from == b'e' {
-            engine.log.step(key, worker_no, attempt - 1, b'e', b'p');
-        }
-        engine.log.step(key, worker_no, attempt, b'p', b'i');
+/// Those of the entries that are still valid: their steps did not start because somebody holds them.
+fn held_by_others<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
+    if refused.is_empty() {
+        return Ok(vec![]);
     }
-    let steps: Vec<Claimed> = candidates.into_iter().map(|candidate| candidate.claimed).collect();
-    let mut batch =
-        Batch { steps, lease_expires_at, tasks: HashMap::new(), results: HashMap::new(), _rows: vec![] };
-    batch.read_tasks(engine)?;
-    if dependencies != Dependencies::None {
-        batch.read_results(engine, dependencies)?;
+    let rows = engine.session.run(&STILL_VALID, &entry_args(refused))?;
+    if !rows.is_empty() {
+        ready::met_a_lock(engine.now);
     }
-    Ok(batch)
+    rows.iter().map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1])).collect()
 }
 
 impl Batch {
@@ -303,7 +305,6 @@ impl Batch {
                 TaskData { context: row.datum(3), correlation_id: row.datum(4), traceparent: row.datum(5) },
             );
         }
-        self._rows.push(rows);
         if !pending.is_empty() {
             let started = engine
                 .session
@@ -348,8 +349,7 @@ impl Batch {
             for row in rows.iter() {
                 self.results.insert(single[row.get::<i64>(1)? as usize - 1].0, row.get(2)?);
             }
-            self._rows.push(rows);
-        }
+            }
         if !several.is_empty() {
             let rows = engine.session.run(
                 &SEVERAL_RESULTS,
@@ -363,8 +363,7 @@ impl Batch {
                     self.results.insert(several[row.get::<i64>(1)? as usize - 1].0, results);
                 }
             }
-            self._rows.push(rows);
-        }
+            }
         Ok(())
     }
 

@@ -15,10 +15,11 @@ use crate::store::{Rows, Statement};
 use crate::templates;
 
 static OPEN: Statement = Statement::new(
-    "INSERT INTO tasker_engine.claims (claimed_at, lease_expires_at, worker_no, remaining, task_uuids, step_nos)
-     VALUES ($1, $2, $3, $4, $5, $6)
-     RETURNING claim_id",
+    "INSERT INTO tasker_engine.claims
+         (claim_id, claimed_at, lease_expires_at, worker_no, remaining, task_uuids, step_nos)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)",
     &[
+        pg_sys::INT8OID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INT4OID,
@@ -147,11 +148,23 @@ pub fn forget() {
     FIRST_CLAIM.set((0, 0));
 }
 
+/// The id of a claim to be opened.
+pub fn next_claim_id() -> Result<i64> {
+    call::next_value(c"claims_claim_id_seq")
+}
+
 /// The lease of one claim call.
-pub fn open_claim(engine: &Engine, worker_no: i32, expires_at: Timestamp, keys: &[StepKey]) -> Result<i64> {
-    let rows = engine.session.run(
+pub fn open_claim(
+    engine: &Engine,
+    claim_id: i64,
+    worker_no: i32,
+    expires_at: Timestamp,
+    keys: &[StepKey],
+) -> Result<()> {
+    engine.session.run(
         &OPEN,
         &[
+            datum::int8(claim_id),
             datum::timestamp(engine.now),
             datum::timestamp(expires_at),
             datum::int4(worker_no),
@@ -160,7 +173,7 @@ pub fn open_claim(engine: &Engine, worker_no: i32, expires_at: Timestamp, keys: 
             datum::int2s(keys.iter().map(|key| key.no)),
         ],
     )?;
-    rows.first().ok_or_else(|| Error::corrupt("the claim got no id"))?.get(1)
+    Ok(())
 }
 
 /// Takes over the steps of leases that have ended: error (class LeaseExpired, no backoff), and ready again or

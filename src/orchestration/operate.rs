@@ -345,8 +345,8 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
         .hint("SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for."));
     }
     let worker_no = workers::number(&engine.session, MANUAL_WORKER)?;
-    let claim_id =
-        leases::open_claim(engine, worker_no, engine.now + MANUAL_LEASE_US, &[whole.key(no)])?;
+    let claim_id = leases::next_claim_id()?;
+    leases::open_claim(engine, claim_id, worker_no, engine.now + MANUAL_LEASE_US, &[whole.key(no)])?;
     let step = &mut whole.steps[index];
     step.claim_id = Some(claim_id);
     step.claim_number += 1;

@@ -4,7 +4,7 @@
 //! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
 //! make every walk longer, so each backend remembers per level where the live entries begin.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 
 use pgrx::pg_sys::{self, ItemPointerData};
@@ -99,8 +99,9 @@ pub struct Found {
 
 // One index range per level, tried lazily in order: an IN over priorities would need a sort, and one range over
 // all levels would walk over the future entries of the higher ones.
-static LOOK: Statement = Statement::new(
-    "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
+macro_rules! due_entries {
+    () => {
+        "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
      FROM (
          SELECT * FROM (
              SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
@@ -127,16 +128,29 @@ static LOOK: Statement = Statement::new(
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) low
      ) e
      WHERE (SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1)
-     LIMIT $3",
-    &[
-        pg_sys::INT4OID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INT8OID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-    ],
+     LIMIT $3"
+    };
+}
+
+const LOOK_TYPES: [pg_sys::Oid; 7] = [
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+];
+
+static LOOK: Statement = Statement::new(due_entries!(), &LOOK_TYPES);
+
+static TAKE_DUE: Statement = Statement::new(
+    concat!(
+        "DELETE FROM tasker_engine.ready r WHERE r.ctid = ANY (ARRAY(SELECT d.tid FROM (",
+        due_entries!(),
+        ") d)) RETURNING r.ctid, r.priority, r.available_at, r.task_uuid, r.step_no"
+    ),
+    &LOOK_TYPES,
 );
 
 static TAKE: Statement = Statement::new(
@@ -160,6 +174,7 @@ struct Marks {
 }
 
 thread_local! {
+    static CAREFUL_UNTIL: Cell<Timestamp> = const { Cell::new(0) };
     static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
 }
 
@@ -178,8 +193,12 @@ fn lower_mark(entry: &Entry) {
     });
 }
 
-/// Locks up to `limit` due entries of a queue, best first; never waits.
-pub fn look(session: &Session, queue_id: i32, now: Timestamp, limit: usize) -> Result<Vec<Found>> {
+/// How long a backend looks before it takes, after it met a step that somebody holds.
+const CAREFUL_US: i64 = 1_000_000;
+
+/// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once,
+/// otherwise only locked.
+pub fn find(session: &Session, queue_id: i32, now: Timestamp, limit: usize, take: bool) -> Result<Vec<Found>> {
     let (since, from_beginning) = MARKS.with_borrow(|marks| match marks.get(&queue_id) {
         Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
             (marks.since, false)
@@ -188,7 +207,7 @@ pub fn look(session: &Session, queue_id: i32, now: Timestamp, limit: usize) -> R
     });
     let started = if from_beginning { call::clock() } else { 0 };
     let rows = session.run(
-        &LOOK,
+        if take { &TAKE_DUE } else { &LOOK },
         &[
             datum::int4(queue_id),
             datum::timestamp(now),
@@ -211,6 +230,8 @@ pub fn look(session: &Session, queue_id: i32, now: Timestamp, limit: usize) -> R
             },
         });
     }
+    // A DELETE returns its rows in the order of the heap.
+    found.sort_by_key(|found| (-found.entry.priority, found.entry.available_at, found.entry.key));
     if from_beginning {
         let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
         MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
@@ -229,6 +250,17 @@ fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -
         first.map_or(unseen, |found| found.entry.available_at)
     });
     Marks { since, looked_at: now, walk_us }
+}
+
+/// Whether entries may be taken before their steps are obtained. Not while somebody holds steps for long: giving
+/// the same entries back on every claim would only bloat the queue.
+pub fn may_take_first(now: Timestamp) -> bool {
+    now >= CAREFUL_UNTIL.get()
+}
+
+/// A step was held by somebody.
+pub fn met_a_lock(now: Timestamp) {
+    CAREFUL_UNTIL.set(now + CAREFUL_US);
 }
 
 /// Removes entries that the caller holds locked.
