@@ -1,0 +1,80 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::shape::{Order, Shape};
+
+/// Load driver of tasker_ext. It creates namespaces and tasks: point it at a server of its own.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    /// Where the server is: a libpq connection string or URI
+    #[arg(long, env = "TASKER_BENCH_DSN", global = true, default_value = "host=/var/run/postgresql user=postgres dbname=postgres")]
+    pub dsn: String,
+    /// Drop the extension WITH ALL ITS DATA and create it again first
+    #[arg(long, global = true)]
+    pub reset: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Workers loop on report_and_claim; several shapes take turns
+    Run(RunArgs),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+/// Options of every scenario with workers.
+#[derive(Args, Clone)]
+pub struct LoadArgs {
+    #[arg(long, default_value_t = 8)]
+    pub clients: usize,
+    /// Steps asked for in each call
+    #[arg(long, default_value_t = 50)]
+    pub batch: i32,
+    /// Length of one measured window
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Uncounted seconds before each window
+    #[arg(long, default_value_t = 2.0)]
+    pub warmup: f64,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Size of each step's results
+    #[arg(long, default_value_t = 32)]
+    pub results_bytes: usize,
+    /// synchronous_commit of the workers (and of pgbench)
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub sync: Switch,
+    /// Fetch only outcome, step_uuid and claim_number instead of every column
+    #[arg(long)]
+    pub narrow_rows: bool,
+    #[arg(long, value_enum, default_value_t = Order::Steady)]
+    pub order: Order,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[arg(value_enum, required = true)]
+    pub shapes: Vec<Shape>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Interleave with `pgbench -N`
+    #[arg(long)]
+    pub reference: bool,
+    /// pgbench scale; 20 is 300 MB
+    #[arg(long, default_value_t = 20)]
+    pub scale: u32,
+    /// Another session cancels this many tasks a second, at random
+    #[arg(long, default_value_t = 0)]
+    pub cancels: u32,
+    /// Show the WAL by record type (needs pg_walinspect)
+    #[arg(long)]
+    pub wal: bool,
+}

@@ -1,0 +1,43 @@
+//! Measures tasker_ext under load, beside `pgbench -N` on the same server.
+
+mod checks;
+mod cli;
+mod connect;
+mod counters;
+mod lane;
+mod pgbench;
+mod raw;
+mod report;
+mod scenarios;
+mod setup;
+mod shape;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use cli::{Cli, Command};
+use connect::Server;
+
+fn main() -> ExitCode {
+    match measure(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("tasker_load: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns whether everything that was checked is correct.
+fn measure(cli: &Cli) -> Result<bool> {
+    let server = Server::new(&cli.dsn)?;
+    let mut admin = server.connect()?;
+    setup::extension(&mut admin, cli.reset)?;
+    match &cli.command {
+        Command::Run(args) => scenarios::run::run(&server, &mut admin, args),
+    }
+}

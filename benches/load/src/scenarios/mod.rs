@@ -1,0 +1,4 @@
+//! One file per scenario.
+
+pub mod cancels;
+pub mod run;
