@@ -51,7 +51,7 @@ SELECT (SELECT coalesce(sum(started), 0)::bigint FROM steps),
 
 /// Compares the whole history of a lane with what its clients counted. Nothing may be claimed any more.
 pub fn lane(client: &mut Client, lane: &Lane) -> Result<Vec<Check>> {
-    client.batch_execute("BEGIN; SET LOCAL work_mem = '256MB'; SET LOCAL jit = off")?;
+    client.batch_execute("BEGIN; SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL enable_nestloop = off")?;
     let row = client.query_one(FACTS, &[&lane.namespace])?;
     client.batch_execute("COMMIT")?;
     let total = &lane.total;

@@ -68,8 +68,8 @@ impl Shape {
                 let first = parents.is_empty();
                 let parents: Vec<String> = parents.into_iter().map(name).collect();
                 let mut step = json!({"name": name(no), "handler": {"callable": "bench"}, "depends_on_steps": parents});
-                if order == Order::Steady && first && self != Shape::Single {
-                    step["priority"] = json!(1);
+                if order == Order::Steady {
+                    step["priority"] = json!(if first { 1 } else { 2 });
                 }
                 step
             })
