@@ -1,109 +1,144 @@
 //! Two or more sessions released at the same instant, again and again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-/// When an attempt began and ended.
-#[derive(Clone, Copy)]
-struct Span(Instant, Instant);
-
-/// What both sides of a race brought, and how often they really ran at the same time.
-pub struct Outcome<T> {
-    pub pairs: Vec<(T, T)>,
-    pub overlaps: usize,
+/// What was prepared, and what both sides made of it.
+pub struct Round<P, T> {
+    pub prepared: Arc<P>,
+    pub left: T,
+    pub right: T,
 }
 
-impl<T> Outcome<T> {
+/// All rounds of a race, and how often its sides really ran at the same time.
+pub struct Rounds<P, T> {
+    rounds: Vec<Round<P, T>>,
+    overlaps: usize,
+}
+
+impl<P, T> Rounds<P, T> {
     /// A race whose sides never met proves nothing.
     #[track_caller]
-    pub fn met(self) -> Vec<(T, T)> {
-        let least = (self.pairs.len() / 20).max(1);
+    pub fn met(self) -> Vec<Round<P, T>> {
+        let (overlaps, all) = (self.overlaps, self.rounds.len());
         assert!(
-            self.overlaps >= least,
-            "only {} of {} repetitions overlapped",
-            self.overlaps,
-            self.pairs.len()
+            overlaps >= (all / 20).max(1),
+            "only {overlaps} of {all} rounds overlapped"
         );
-        self.pairs
+        self.rounds
     }
 }
 
-/// Runs `left` and `right` for every repetition, released together; now and then one of them a little later, so
-/// that their inner steps meet in different orders.
-pub fn race<T: Send>(
-    repetitions: usize,
-    mut left: impl FnMut(usize) -> T + Send,
-    mut right: impl FnMut(usize) -> T + Send,
-) -> Outcome<T> {
+struct Ran<T> {
+    begin: Instant,
+    end: Instant,
+    value: T,
+}
+
+/// Prepares each round, then runs `left` and `right`, released together; now and then one of them a little later,
+/// so that their inner steps meet in different orders.
+pub fn race<P: Send + Sync, T: Send>(
+    rounds: usize,
+    mut prepare: impl FnMut(usize) -> P,
+    mut left: impl FnMut(&P) -> T,
+    mut right: impl FnMut(&P) -> T + Send,
+) -> Rounds<P, T> {
     let barrier = Barrier::new(2);
+    let prepared: Mutex<Option<Arc<P>>> = Mutex::new(None);
     // Who fails must not leave the other waiting: both see it behind the next barrier.
     let failed = AtomicBool::new(false);
-    let run = |side: &mut (dyn FnMut(usize) -> T + Send), delay: &dyn Fn(usize) -> u64| {
-        let mut brought = Vec::with_capacity(repetitions);
-        for number in 0..repetitions {
+    let current = || prepared.lock().expect("no panic while it is held").clone();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut ran = Vec::with_capacity(rounds);
+            for round in 0..rounds {
+                barrier.wait();
+                let Some(prepared) = current() else { break };
+                match guarded(&failed, || run(late(round, 1), || right(&prepared))) {
+                    Ok(value) => ran.push(value),
+                    Err(panic) => {
+                        barrier.wait();
+                        resume_unwind(panic);
+                    }
+                }
+                barrier.wait();
+                if failed.load(Ordering::Acquire) {
+                    break;
+                }
+            }
+            ran
+        });
+        let mut lefts = Vec::with_capacity(rounds);
+        let mut panicked = None;
+        for round in 0..rounds {
+            let made = guarded(&failed, || Arc::new(prepare(round)));
+            *prepared.lock().expect("no panic while it is held") = made.as_ref().ok().cloned();
             barrier.wait();
+            let made = match made {
+                Ok(made) => made,
+                Err(panic) => {
+                    panicked = Some(panic);
+                    break;
+                }
+            };
+            let result = guarded(&failed, || run(late(round, 0), || left(&made)));
+            barrier.wait();
+            match result {
+                Ok(value) => lefts.push((made, value)),
+                Err(panic) => panicked = Some(panic),
+            }
             if failed.load(Ordering::Acquire) {
                 break;
             }
-            spin(Duration::from_micros(delay(number)));
-            let begin = Instant::now();
-            match catch_unwind(AssertUnwindSafe(|| side(number))) {
-                Ok(value) => brought.push((Span(begin, Instant::now()), value)),
-                Err(panic) => {
-                    failed.store(true, Ordering::Release);
-                    if number + 1 < repetitions {
-                        barrier.wait();
-                    }
-                    resume_unwind(panic);
-                }
-            }
         }
-        brought
-    };
-    let (lefts, rights) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            run(&mut right, &|number| {
-                if number % 2 == 1 {
-                    (number as u64 * 37) % 400
-                } else {
-                    0
+        let rights = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
+        let mut overlaps = 0;
+        let rounds = lefts
+            .into_iter()
+            .zip(rights)
+            .map(|((prepared, left), right)| {
+                overlaps += usize::from(left.begin < right.end && right.begin < left.end);
+                Round {
+                    prepared,
+                    left: left.value,
+                    right: right.value,
                 }
             })
-        });
-        let lefts = run(&mut left, &|number| {
-            if number % 2 == 0 {
-                (number as u64 * 53) % 400
-            } else {
-                0
-            }
-        });
-        (
-            lefts,
-            other
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        )
-    });
-    let mut overlaps = 0;
-    let pairs = lefts
-        .into_iter()
-        .zip(rights)
-        .map(|((a, left), (b, right))| {
-            if a.0 < b.1 && b.0 < a.1 {
-                overlaps += 1;
-            }
-            (left, right)
-        })
-        .collect();
-    Outcome { pairs, overlaps }
+            .collect();
+        Rounds { rounds, overlaps }
+    })
 }
 
-fn spin(time: Duration) {
-    let until = Instant::now() + time;
-    while Instant::now() < until {
+fn guarded<T>(failed: &AtomicBool, body: impl FnOnce() -> T) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).inspect_err(|_| failed.store(true, Ordering::Release))
+}
+
+/// Every other round one side starts up to 400 microseconds late.
+fn late(round: usize, side: usize) -> Duration {
+    let late = if round % 2 == side {
+        (round as u64 * 53) % 400
+    } else {
+        0
+    };
+    Duration::from_micros(late)
+}
+
+fn run<T>(late: Duration, side: impl FnOnce() -> T) -> Ran<T> {
+    let start = Instant::now() + late;
+    while Instant::now() < start {
         std::hint::spin_loop();
+    }
+    let begin = Instant::now();
+    let value = side();
+    Ran {
+        begin,
+        end: Instant::now(),
+        value,
     }
 }
 
@@ -111,9 +146,9 @@ fn spin(time: Duration) {
 pub fn together<T: Send>(threads: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(threads);
     std::thread::scope(|scope| {
+        let (barrier, body) = (&barrier, &body);
         let handles: Vec<_> = (0..threads)
             .map(|number| {
-                let (barrier, body) = (&barrier, &body);
                 scope.spawn(move || {
                     barrier.wait();
                     body(number)
@@ -122,11 +157,7 @@ pub fn together<T: Send>(threads: usize, body: impl Fn(usize) -> T + Sync) -> Ve
             .collect();
         handles
             .into_iter()
-            .map(|handle| {
-                handle
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)))
             .collect()
     })
 }

@@ -100,10 +100,7 @@ impl Session {
     pub fn fails(&mut self, sql: &str, params: &[Param]) -> Failure {
         match self.client.query(sql, params) {
             Ok(rows) => panic!("not refused, {} rows: {sql}", rows.len()),
-            Err(error) => match Failure::of(&error) {
-                Some(failure) => failure,
-                None => panic!("the session broke: {error}\nin: {sql}"),
-            },
+            Err(error) => self.refusal(&error, sql),
         }
     }
 
@@ -119,11 +116,20 @@ impl Session {
                 assert_eq!(rows.len(), 1, "one row expected from: {sql}");
                 Ok(get(&rows[0], sql))
             }
-            Err(error) => match Failure::of(&error) {
-                Some(failure) => Err(failure),
-                None => panic!("the session broke: {error}\nin: {sql}"),
-            },
+            Err(error) => Err(self.refusal(&error, sql)),
         }
+    }
+
+    /// The error is sent before the transaction is undone; after this its locks are gone.
+    #[track_caller]
+    fn refusal(&mut self, error: &postgres::Error, sql: &str) -> Failure {
+        let Some(failure) = Failure::of(error) else {
+            panic!("the session broke: {error}\nin: {sql}")
+        };
+        if let Err(error) = self.client.batch_execute("") {
+            panic!("the session broke after {failure}: {error}");
+        }
+        failure
     }
 
     /// This session's backend.
