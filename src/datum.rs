@@ -85,6 +85,11 @@ pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
 
+/// The one-byte `"char"` of a state column; 0 is NULL.
+pub fn state(code: u8) -> Arg {
+    (code != 0).then(|| Datum::from(code as i8))
+}
+
 pub fn timestamp(value: Timestamp) -> Arg {
     Some(Datum::from(value))
 }
@@ -334,4 +339,50 @@ pub fn element_count(jsonb: Jsonb) -> u32 {
 pub fn array_literal(numbers: &[i16]) -> String {
     let numbers: Vec<String> = numbers.iter().map(i16::to_string).collect();
     format!("{{{}}}", numbers.join(","))
+}
+
+/// The element of an array at this place, from 0.
+pub fn array_element(array: Jsonb, index: usize) -> Option<Jsonb> {
+    // SAFETY: the function takes a jsonb and an integer.
+    unsafe {
+        pgrx::fcinfo::direct_function_call_as_datum(
+            pg_sys::jsonb_array_element,
+            &[Some(array.0), int4(index as i32)],
+        )
+    }
+    .map(Jsonb)
+}
+
+/// The value under a key of an object as text; `None` for JSON null, a missing key, and anything but an object.
+pub fn field_text(object: Jsonb, key: Arg) -> Option<String> {
+    // SAFETY: the function takes a jsonb and a text, and returns a text.
+    unsafe {
+        pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_object_field_text, &[Some(object.0), key])
+            .map(|datum| String::from_column(datum))
+    }
+}
+
+/// The value under a key of an object; `None` as in [`field_text`].
+pub fn field(object: Jsonb, key: Arg) -> Option<Jsonb> {
+    // SAFETY: the function takes a jsonb and a text, and returns a jsonb.
+    let value = unsafe {
+        pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_object_field, &[Some(object.0), key])
+    }
+    .map(Jsonb)?;
+    (!is_null(value)).then_some(value)
+}
+
+/// Whether the document is the JSON null.
+fn is_null(jsonb: Jsonb) -> bool {
+    // The only element of a scalar's pseudo-array says its type in its entry behind the header.
+    const ENTRY_TYPE: u32 = 0x7000_0000;
+    const ENTRY_NULL: u32 = 0x4000_0000;
+    if container_header(jsonb) & CONTAINER_SCALAR == 0 {
+        return false;
+    }
+    // SAFETY: a scalar document has one entry after its header.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum(jsonb.0.cast_mut_ptr());
+        *(pgrx::vardata_any(varlena) as *const u32).add(1) & ENTRY_TYPE == ENTRY_NULL
+    }
 }

@@ -4,6 +4,7 @@
 //! crate `tasker_rules` decides without a database.
 
 mod api;
+mod append;
 mod call;
 mod datum;
 mod error;

@@ -1,4 +1,4 @@
-//! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operations.md lists them.
+//! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operating-with-psql.md lists them.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 

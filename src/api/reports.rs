@@ -1,14 +1,12 @@
 //! `complete_step`, `fail_step`, `report_steps`: reports in, outcomes out.
 
-use pgrx::pg_sys;
 use tasker_rules::state::StepState;
 
 use crate::call::{Call, Output};
-use crate::datum::{self, Jsonb, Uuid};
+use crate::datum::{self, Arg, Jsonb, Uuid};
 use crate::error::{Error, Result};
 use crate::orchestration::report::{self, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
-use crate::store::{Row, Session, Statement};
 
 crate::sql_function! {
     complete_step / pg_finfo_complete_step => complete;
@@ -80,9 +78,8 @@ fn report_many(call: &mut Call) -> Result<Output> {
     workers::check_id(&worker_id)?;
     let reports = call.jsonb(1, "reports")?;
     let mut engine = Engine::open()?;
-    let batch = Batch::read(&engine.session, reports)?;
+    let batch = Batch::read(reports)?;
     let answers = batch.apply(&mut engine)?;
-    engine.ready.flush(&engine.session, engine.now)?;
     for answer in &answers {
         call.row(&[answer.step_uuid.as_ref().and_then(datum::uuid), datum::text(answer.outcome)])?;
     }
@@ -103,29 +100,52 @@ pub struct Batch {
     reports: Vec<Report>,
 }
 
-// Fields leave the document as text; results and backtrace pass through unread.
-static ELEMENTS: Statement = Statement::new(
-    "SELECT e.value ->> 'step_uuid', e.value ->> 'claim_number', e.value ->> 'status',
-            nullif(e.value -> 'results', 'null'), e.value ->> 'error_message', e.value ->> 'error_class',
-            e.value ->> 'retryable', e.value ->> 'retry_after_seconds', nullif(e.value -> 'backtrace', 'null')
-     FROM pg_catalog.jsonb_array_elements($1) AS e (value)",
-    &[pg_sys::JSONBOID],
-);
+/// The keys of an element, made once per call. Fields leave the document as text; results and backtrace pass
+/// through unread.
+struct Keys {
+    step_uuid: Arg,
+    claim_number: Arg,
+    status: Arg,
+    results: Arg,
+    error_message: Arg,
+    error_class: Arg,
+    retryable: Arg,
+    retry_after_seconds: Arg,
+    backtrace: Arg,
+}
 
 impl Batch {
-    pub fn read(session: &Session, reports: Jsonb) -> Result<Self> {
+    /// Reads the elements; called while the session is open, whose memory the parts live in.
+    pub fn read(reports: Jsonb) -> Result<Self> {
         if !datum::is_array(reports) {
             return Err(Error::parameter("reports must be a JSON array")
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
-        if datum::element_count(reports) == 0 {
-            return Ok(Self { elements: vec![], reports: vec![] });
+        let count = datum::element_count(reports) as usize;
+        let mut batch = Self { elements: Vec::with_capacity(count), reports: Vec::with_capacity(count) };
+        if count == 0 {
+            return Ok(batch);
         }
-        let rows = session.run(&ELEMENTS, &[Some(reports.0)])?;
-        let mut batch = Self { elements: Vec::with_capacity(rows.len()), reports: vec![] };
-        for row in rows.iter() {
-            let step_uuid = row.opt::<String>(1).and_then(|text| parse_uuid(&text));
-            let report = step_uuid.and_then(|uuid| element(&uuid, &row));
+        let keys = Keys {
+            step_uuid: datum::text("step_uuid"),
+            claim_number: datum::text("claim_number"),
+            status: datum::text("status"),
+            results: datum::text("results"),
+            error_message: datum::text("error_message"),
+            error_class: datum::text("error_class"),
+            retryable: datum::text("retryable"),
+            retry_after_seconds: datum::text("retry_after_seconds"),
+            backtrace: datum::text("backtrace"),
+        };
+        for index in 0..count {
+            let object = datum::array_element(reports, index);
+            let step_uuid = object
+                .and_then(|object| datum::field_text(object, keys.step_uuid))
+                .and_then(|text| parse_uuid(&text));
+            let report = match (object, step_uuid) {
+                (Some(object), Some(uuid)) => element(&uuid, object, &keys),
+                _ => None,
+            };
             batch.elements.push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
             batch.reports.extend(report);
         }
@@ -153,15 +173,15 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
 }
 
 /// A readable element; anything that does not fit makes it invalid as a whole.
-fn element(step_uuid: &Uuid, row: &Row) -> Option<Report> {
-    let claim_number = row.opt::<String>(2)?.parse().ok()?;
-    let results: Option<Jsonb> = row.opt(4);
+fn element(step_uuid: &Uuid, object: Jsonb, keys: &Keys) -> Option<Report> {
+    let claim_number = datum::field_text(object, keys.claim_number)?.parse().ok()?;
+    let results = datum::field(object, keys.results);
     if results.is_some_and(|results| !datum::is_object(results)) {
         return None;
     }
-    let failure = match row.opt::<String>(3)?.as_str() {
+    let failure = match datum::field_text(object, keys.status)?.as_str() {
         "complete" => None,
-        "error" => Some(failure(row)?),
+        "error" => Some(failure(object, keys)?),
         _ => return None,
     };
     let results = match failure {
@@ -171,13 +191,13 @@ fn element(step_uuid: &Uuid, row: &Row) -> Option<Report> {
     Some(Report { key: StepKey::from_uuid(step_uuid), claim_number, results, failure })
 }
 
-fn failure(row: &Row) -> Option<Failure> {
-    let retryable = match row.opt::<String>(7).as_deref() {
+fn failure(object: Jsonb, keys: &Keys) -> Option<Failure> {
+    let retryable = match datum::field_text(object, keys.retryable).as_deref() {
         None | Some("true") => true,
         Some("false") => false,
         Some(_) => return None,
     };
-    let retry_after_ms = match row.opt::<String>(8) {
+    let retry_after_ms = match datum::field_text(object, keys.retry_after_seconds) {
         None => None,
         Some(seconds) => {
             let milliseconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())? * 1000.0;
@@ -185,10 +205,11 @@ fn failure(row: &Row) -> Option<Failure> {
         }
     };
     Some(Failure {
-        message: row.opt(5).unwrap_or_else(|| "no error_message was reported".to_owned()),
-        class: row.opt(6),
+        message: datum::field_text(object, keys.error_message)
+            .unwrap_or_else(|| "no error_message was reported".to_owned()),
+        class: datum::field_text(object, keys.error_class),
         retryable,
         retry_after_ms,
-        backtrace: row.opt(9),
+        backtrace: datum::field(object, keys.backtrace),
     })
 }

@@ -82,7 +82,7 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
     let reports = call.jsonb(1, "reports")?;
     let request = request(call, 2)?;
     let mut engine = Engine::open()?;
-    let batch = Batch::read(&engine.session, reports)?;
+    let batch = Batch::read(reports)?;
     let answers = batch.apply(&mut engine)?;
     for answer in answers.iter().filter(|answer| !answer.accepted) {
         let mut row: [Arg; 18] = [None; 18];

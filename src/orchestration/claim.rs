@@ -1,7 +1,7 @@
 //! Claims: handing out ready steps. A claim never waits for a lock; what others hold is left for the next one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -128,8 +128,9 @@ static QUEUE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// How often stale entries may send a claim back to the queue before it returns fewer steps than asked.
-const MOST_LOOKS: usize = 4;
+/// How often stale or held entries may send a claim back to the queue before it returns fewer steps than asked.
+/// With the growth below that looks behind more than a thousand held entries.
+const MOST_LOOKS: usize = 6;
 const DEFAULT_QUEUE: &str = "default";
 /// A queue that came back empty is looked up by name again after this time: it may have been made anew.
 const QUEUE_KEPT_US: i64 = 1_000_000;
@@ -177,7 +178,7 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
 /// Asks the queues in rotation, so that no namespace waits behind another for ever.
 fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result<()> {
     // What a take-over released must be visible to the look.
-    engine.ready.flush(&engine.session, engine.now)?;
+    engine.ready.flush(engine.now)?;
     let default = [DEFAULT_QUEUE.to_owned()];
     let names = request.queues.as_deref().unwrap_or(&default);
     let first = ROTATION.replace(ROTATION.get().wrapping_add(1));
@@ -212,18 +213,30 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
+    let mut held: HashSet<StepKey> = HashSet::new();
+    let mut skip = ready::held_at_head(queue_id, engine.now);
     for _ in 0..MOST_LOOKS {
-        let wanted = taking.max - taking.steps.len();
-        let take_first = ready::may_take_first(engine.now);
-        let found = ready::find(&engine.session, queue_id, engine.now, wanted, take_first)?;
-        let short = found.len() < wanted;
-        let stale = start(engine, &found, take_first, taking)?;
-        if short {
+        let limit = taking.max - taking.steps.len() + skip;
+        let take_first = skip == 0;
+        let found = ready::find(&engine.session, queue_id, engine.now, limit, take_first)?;
+        let exhausted = found.len() < limit;
+        let mut rest: &[Found] = &found;
+        while taking.steps.len() < taking.max && !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(taking.max - taking.steps.len()));
+            start(engine, now, take_first, taking, &mut held)?;
+            rest = later;
+        }
+        if !held.is_empty() {
+            ready::remember_held(queue_id, held.len(), engine.now);
+        }
+        if exhausted {
             engine.ready.emptied(queue_id);
         }
-        if short || !stale || taking.steps.len() >= taking.max {
+        if exhausted || taking.steps.len() >= taking.max {
             break;
         }
+        // Somebody holds the head of the queue: look behind it, further each time.
+        skip = if held.is_empty() { 0 } else { (skip * 4).max(held.len() * 4) };
     }
     Ok(())
 }
@@ -237,22 +250,28 @@ fn entry_args(found: &[&Found]) -> Vec<Arg> {
 }
 
 /// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
-/// somebody holds stays for the next claim. Returns whether any was dropped.
-fn start(engine: &mut Engine, found: &[Found], taken: bool, taking: &mut Taking) -> Result<bool> {
-    if found.is_empty() {
-        return Ok(false);
+/// somebody holds stays for the next claim and is added to `held`.
+fn start(
+    engine: &mut Engine,
+    found: &[Found],
+    taken: bool,
+    taking: &mut Taking,
+    held: &mut HashSet<StepKey>,
+) -> Result<()> {
+    let entries: Vec<&Found> = found.iter().filter(|found| !held.contains(&found.entry.key)).collect();
+    if entries.is_empty() {
+        return Ok(());
     }
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id()?;
     }
-    let all: Vec<&Found> = found.iter().collect();
-    let mut args = entry_args(&all);
+    let mut args = entry_args(&entries);
     args.push(datum::int8(taking.claim_id));
     let rows = engine.session.run(&START_STEPS, &args)?;
-    let mut started = vec![false; found.len()];
+    let mut started = vec![false; entries.len()];
     for row in rows.iter() {
         let index = row.get::<i64>(1)? as usize - 1;
-        let (key, attempt) = (found[index].entry.key, row.get::<i16>(5)?);
+        let (key, attempt) = (entries[index].entry.key, row.get::<i16>(5)?);
         started[index] = true;
         if row.get::<u8>(2)? == b'e' {
             engine.log.step(key, taking.worker_no, attempt - 1, b'e', b'p');
@@ -267,26 +286,24 @@ fn start(engine: &mut Engine, found: &[Found], taken: bool, taking: &mut Taking)
         });
     }
     let refused: Vec<&Found> =
-        found.iter().zip(&started).filter(|(_, started)| !**started).map(|(found, _)| found).collect();
-    let held = held_by_others(engine, &refused)?;
+        entries.iter().zip(&started).filter(|(_, started)| !**started).map(|(found, _)| *found).collect();
+    let valid = still_valid(engine, &refused)?;
+    held.extend(valid.iter().map(|found| found.entry.key));
     if taken {
-        held.iter().for_each(|found| engine.ready.push(found.entry.clone()));
+        valid.iter().for_each(|found| engine.ready.push(found.entry.clone()));
     } else {
-        let gone = found.iter().filter(|found| !held.iter().any(|held| std::ptr::eq(*held, *found)));
+        let gone = entries.iter().filter(|found| !held.contains(&found.entry.key));
         ready::take(&engine.session, gone.map(|found| found.tid))?;
     }
-    Ok(refused.len() > held.len())
+    Ok(())
 }
 
-/// Those of the entries that are still valid: their steps did not start because somebody holds them.
-fn held_by_others<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
+/// Those of the entries that agree with their step's row: their steps did not start because somebody holds them.
+fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
     if refused.is_empty() {
         return Ok(vec![]);
     }
     let rows = engine.session.run(&STILL_VALID, &entry_args(refused))?;
-    if !rows.is_empty() {
-        ready::met_a_lock(engine.now);
-    }
     rows.iter().map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1])).collect()
 }
 

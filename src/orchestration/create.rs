@@ -43,6 +43,12 @@ static FIND_TEMPLATE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
+// The foreign key takes the same lock: taken here, a version that is being replaced is waited for and looked up anew.
+static KEEP_TEMPLATE: Statement = Statement::new(
+    "SELECT FROM tasker.named_tasks t WHERE t.named_task_id = $1 FOR KEY SHARE",
+    &[pg_sys::INT4OID],
+);
+
 static KNOWN_VERSIONS: Statement = Statement::new(
     "SELECT pg_catalog.string_agg(t.version, ', ' ORDER BY t.version_order)
      FROM tasker.task_namespaces n
@@ -157,7 +163,7 @@ pub fn find_template(engine: &Engine, namespace: &str, name: &str, version: Opti
 /// gives no new task: its uuid is the known one, and `existing` says so.
 pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
     check(request)?;
-    let template = find_template(engine, &request.namespace, &request.name, request.version.as_deref())?;
+    let template = keep_template(engine, request)?;
     check_contexts(&template, &request.contexts)?;
     let mut created: Vec<Created> = tasker_rules::ids::new_task_uuids(request.contexts.len())
         .into_iter()
@@ -171,6 +177,16 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
         insert(engine, request, &template, &created, &new)?;
     }
     Ok(created)
+}
+
+/// The template to create from, locked against replacement.
+fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
+    loop {
+        let template = find_template(engine, &request.namespace, &request.name, request.version.as_deref())?;
+        if !engine.session.run(&KEEP_TEMPLATE, &[datum::int4(template.id)])?.is_empty() {
+            return Ok(template);
+        }
+    }
 }
 
 /// One created task, or the one that was there before.

@@ -86,8 +86,8 @@ static TRY_LOCK_TASK: Statement = Statement::new(
 );
 
 static CLOSE: Statement = Statement::new(
-    "DELETE FROM tasker_engine.claims c WHERE c.claim_id = $1",
-    &[pg_sys::INT8OID],
+    "DELETE FROM tasker_engine.claims c WHERE c.claim_id = ANY ($1)",
+    &[pg_sys::INT8ARRAYOID],
 );
 
 static OF_WORKER: Statement = Statement::new(
@@ -107,7 +107,7 @@ static EXTEND: Statement = Statement::new(
 );
 
 static STATES: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.state, s.claim_id, s.claim_number
+    "SELECT s.task_uuid, s.step_no, s.state, s.claim_id
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
@@ -133,6 +133,8 @@ static RELEASE: Statement = Statement::new(
 /// Expired leases are looked for at most this often, and never with more than a twentieth of the time.
 const LOOK_AGAIN_US: i64 = 20_000;
 const LOOK_SHARE: i64 = 20;
+/// How long a claim whose steps were taken over can still tell its worker.
+const TELL_LOST_US: i64 = 600_000_000;
 /// How often the walk over the claims begins at the first one again.
 const FROM_FIRST_US: i64 = 1_000_000;
 
@@ -272,11 +274,17 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             .run(&EXPIRE_STEPS, &[task_arg, number_arg, datum::timestamps(retry_at)])?;
         tasks.settle(engine)?;
     }
+    if !keys.is_empty() {
+        // Kept for a while, so that a slow worker's heartbeat is told what it has lost.
+        let until = datum::timestamp(engine.now + TELL_LOST_US);
+        engine.session.run(&EXTEND, &[datum::int8s([expired.claim_id]), until])?;
+        return Ok(true);
+    }
     let left = engine.session.run(&COUNT_HELD, &held_args(&expired))?;
     if left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0)) {
-        engine.session.run(&CLOSE, &[datum::int8(expired.claim_id)])?;
+        engine.session.run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
     }
-    Ok(!keys.is_empty())
+    Ok(false)
 }
 
 static DOOM: Statement = Statement::new(
@@ -320,18 +328,26 @@ pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<
         .collect::<Result<_>>()?;
     let [tasks, numbers] = key_args(&keys.keys().copied().collect::<Vec<_>>());
     let mut beats = Vec::new();
+    let mut empty = extended.clone();
     for row in engine.session.run(&STATES, &[tasks, numbers])?.iter() {
         let key = StepKey { task: row.get(1)?, no: row.get(2)? };
         let (state, claim_id) = (row.get::<u8>(3)?, row.opt::<i64>(4));
-        let mine = claim_id.is_some_and(|id| keys.get(&key).is_some_and(|claims| claims.contains(&id)));
+        let mine = claim_id.filter(|id| keys.get(&key).is_some_and(|claims| claims.contains(id)));
         let status = match (state, mine) {
-            (b'i', true) if claim_id.is_some_and(|id| extended.contains(&id)) => "extended",
+            (b'i', Some(claim_id)) if extended.contains(&claim_id) => {
+                empty.remove(&claim_id);
+                "extended"
+            }
             // Reported by this worker itself: nothing to say.
-            (b'c' | b'e', true) => continue,
+            (b'c' | b'e', Some(_)) => continue,
             (b'x', _) => "cancelled",
             _ => "lost",
         };
         beats.push(Beat { key, status });
+    }
+    // Of these claims nothing is held any more, and the worker knows it now.
+    if !empty.is_empty() {
+        engine.session.run(&CLOSE, &[datum::int8s(empty)])?;
     }
     Ok(beats)
 }

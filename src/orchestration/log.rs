@@ -3,9 +3,10 @@
 use pgrx::pg_sys;
 
 use super::StepKey;
+use crate::append::append;
+use crate::call;
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
-use crate::error::Result;
-use crate::store::{Session, Statement};
+use crate::error::{Error, Result};
 
 /// Who a transition is credited to when no worker is involved.
 pub const NO_WORKER: i32 = 0;
@@ -25,42 +26,6 @@ pub struct Log {
     rows: Vec<Transition>,
     task_metadata: Option<Jsonb>,
 }
-
-static APPEND: Statement = Statement::new(
-    "INSERT INTO tasker_engine.transitions
-         (task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state)
-     SELECT u.task_uuid, $1, u.worker_no, u.step_no, u.attempt, u.from_state, u.to_state
-     FROM unnest($2, $3, $4, $5, $6, $7)
-          AS u (task_uuid, worker_no, step_no, attempt, from_state, to_state)",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::CHARARRAYOID,
-        pg_sys::CHARARRAYOID,
-    ],
-);
-
-static APPEND_WITH_METADATA: Statement = Statement::new(
-    "INSERT INTO tasker_engine.transitions
-         (task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state, metadata)
-     SELECT u.task_uuid, $1, u.worker_no, u.step_no, u.attempt, u.from_state, u.to_state,
-            coalesce(u.metadata, '{}')
-     FROM unnest($2, $3, $4, $5, $6, $7, $8)
-          AS u (task_uuid, worker_no, step_no, attempt, from_state, to_state, metadata)",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::CHARARRAYOID,
-        pg_sys::CHARARRAYOID,
-        pg_sys::JSONBARRAYOID,
-    ],
-);
 
 impl Log {
     pub fn step(&mut self, key: StepKey, worker_no: i32, attempt: i16, from: u8, to: u8) {
@@ -96,26 +61,31 @@ impl Log {
         }
     }
 
-    pub fn flush(self, session: &Session, now: Timestamp) -> Result<()> {
-        let rows = self.rows;
-        if rows.is_empty() {
+    pub fn flush(self, now: Timestamp) -> Result<()> {
+        if self.rows.is_empty() {
             return Ok(());
         }
-        let mut args = vec![
-            datum::timestamp(now),
-            datum::uuids(rows.iter().map(|row| &row.key.task)),
-            datum::int4s(rows.iter().map(|row| row.worker_no)),
-            datum::int2s(rows.iter().map(|row| row.key.no)),
-            datum::int2s(rows.iter().map(|row| row.attempt)),
-            datum::chars(rows.iter().map(|row| row.from)),
-            datum::chars(rows.iter().map(|row| row.to)),
-        ];
-        if rows.iter().all(|row| row.metadata.is_none()) {
-            session.run(&APPEND, &args)?;
-        } else {
-            args.push(datum::jsonbs(rows.iter().map(|row| row.metadata)));
-            session.run(&APPEND_WITH_METADATA, &args)?;
-        }
-        Ok(())
+        let nothing = datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+        // SAFETY: plain call; it assigns the transaction its id, as any insert does.
+        let xid = unsafe { pg_sys::GetCurrentFullTransactionId() }.value as i64;
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| {
+                Ok([
+                    datum::int8(call::next_value(c"transitions_id_seq")?),
+                    datum::uuid(&row.key.task),
+                    datum::timestamp(now),
+                    datum::int8(xid),
+                    datum::int4(row.worker_no),
+                    datum::int2(row.key.no),
+                    datum::int2(row.attempt),
+                    datum::state(row.from),
+                    datum::state(row.to),
+                    Some(row.metadata.unwrap_or(nothing).0),
+                ])
+            })
+            .collect::<Result<Vec<_>>>()?;
+        append(c"transitions", &rows)
     }
 }

@@ -65,8 +65,8 @@ impl Engine {
 
     /// Appends what the call released and logged; the last act of every call.
     pub fn close(mut self) -> Result<()> {
-        self.ready.flush(&self.session, self.now)?;
+        self.ready.flush(self.now)?;
         self.ready.notify(&self.session, self.now)?;
-        self.log.flush(&self.session, self.now)
+        self.log.flush(self.now)
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use tasker_rules::backoff;
 use tasker_rules::state::{StepState, TaskState};
 
-use super::whole::{HELD, Whole, lower};
+use super::whole::{HELD, Whole};
 use super::{Engine, StepKey, leases, log, workers};
 use crate::datum::{self, Jsonb, Uuid};
 use crate::error::{Error, Result};
@@ -103,12 +103,11 @@ pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Res
 }
 
 fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> Result<TaskState> {
-    let mut taken = Vec::new();
     if matches!(whole.state, TaskState::Pending | TaskState::InProgress) {
         for index in 0..whole.steps.len() {
             match whole.steps[index].state {
                 StepState::Pending | StepState::InProgress => {
-                    taken.extend(whole.take_away(index));
+                    whole.take_away(index);
                     move_step(engine, &mut whole, index, StepState::Cancelled, log::NO_WORKER, note);
                 }
                 // Stays in error, and its retry is off.
@@ -117,9 +116,7 @@ fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> R
             }
         }
     }
-    let state = set_task(engine, whole, TaskState::Cancelled, note)?;
-    lower(engine, taken)?;
-    Ok(state)
+    set_task(engine, whole, TaskState::Cancelled, note)
 }
 
 /// Sets the task's state with its metadata; its steps must not pull it elsewhere.
@@ -313,7 +310,7 @@ fn step_to(
     allow_step(&whole, index, to)?;
     require_living_task(&whole)?;
     let from = whole.steps[index].state;
-    let taken = whole.take_away(index);
+    whole.take_away(index);
     let mut worker_no = log::NO_WORKER;
     whole.steps[index].results = results;
     match to {
@@ -330,7 +327,6 @@ fn step_to(
     }
     move_step(engine, &mut whole, index, to, worker_no, note);
     whole.settle(engine)?;
-    lower(engine, taken)?;
     Ok(to)
 }
 

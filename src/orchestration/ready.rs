@@ -4,12 +4,13 @@
 //! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
 //! make every walk longer, so each backend remembers per level where the live entries begin.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use pgrx::pg_sys::{self, ItemPointerData};
 
 use super::StepKey;
+use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp};
 use crate::error::Result;
@@ -32,18 +33,6 @@ pub struct Releases {
     wake: BTreeSet<i32>,
 }
 
-static INSERT: Statement = Statement::new(
-    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
-     SELECT * FROM unnest($1, $2, $3, $4, $5)",
-    &[
-        pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::INT2ARRAYOID,
-    ],
-);
-
 impl Releases {
     pub fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
@@ -55,21 +44,19 @@ impl Releases {
     }
 
     /// Writes the entries, so that the claim of the same call sees them.
-    pub fn flush(&mut self, session: &Session, now: Timestamp) -> Result<()> {
+    pub fn flush(&mut self, now: Timestamp) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
-        if entries.is_empty() {
-            return Ok(());
-        }
-        session.run(
-            &INSERT,
-            &[
-                datum::timestamps(entries.iter().map(|entry| Some(entry.available_at))),
-                datum::uuids(entries.iter().map(|entry| &entry.key.task)),
-                datum::int4s(entries.iter().map(|entry| entry.queue_id)),
-                datum::int2s(entries.iter().map(|entry| entry.priority)),
-                datum::int2s(entries.iter().map(|entry| entry.key.no)),
-            ],
-        )?;
+        let row = |entry: &Entry| {
+            [
+                datum::timestamp(entry.available_at),
+                datum::uuid(&entry.key.task),
+                datum::int4(entry.queue_id),
+                datum::int2(entry.priority),
+                datum::int2(entry.key.no),
+            ]
+        };
+        // `entries` lives until the rows are written: they point into it.
+        append(c"ready", &entries.iter().map(row).collect::<Vec<_>>())?;
         for entry in &entries {
             if entry.available_at <= now {
                 self.wake.insert(entry.queue_id);
@@ -174,13 +161,14 @@ struct Marks {
 }
 
 thread_local! {
-    static CAREFUL_UNTIL: Cell<Timestamp> = const { Cell::new(0) };
+    static HELD: RefCell<HashMap<i32, (usize, Timestamp)>> = RefCell::new(HashMap::new());
     static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
 }
 
 /// Forgets all marks: the tables they speak of are gone.
 pub fn forget_marks() {
     MARKS.with_borrow_mut(HashMap::clear);
+    HELD.with_borrow_mut(HashMap::clear);
 }
 
 fn lower_mark(entry: &Entry) {
@@ -252,15 +240,19 @@ fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -
     Marks { since, looked_at: now, walk_us }
 }
 
-/// Whether entries may be taken before their steps are obtained. Not while somebody holds steps for long: giving
-/// the same entries back on every claim would only bloat the queue.
-pub fn may_take_first(now: Timestamp) -> bool {
-    now >= CAREFUL_UNTIL.get()
+/// How many entries at the head of the queue had steps that somebody held, when this backend last met one. Above
+/// zero, entries are looked at before they are taken: giving the same ones back on every claim would only bloat
+/// the queue.
+pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
+    HELD.with_borrow(|held| match held.get(&queue_id) {
+        Some((count, until)) if now < *until => *count,
+        _ => 0,
+    })
 }
 
-/// A step was held by somebody.
-pub fn met_a_lock(now: Timestamp) {
-    CAREFUL_UNTIL.set(now + CAREFUL_US);
+/// Remembers for a while that this many entries at the head of the queue are held.
+pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
+    HELD.with_borrow_mut(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
 }
 
 /// Removes entries that the caller holds locked.

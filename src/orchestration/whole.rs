@@ -1,14 +1,13 @@
 //! A whole task under locks: what operators work on. Their path is short of traffic and rich in cases, so every
 //! rule that the hot path keeps up step by step (hope, open parents, the end) is computed here from the states.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::state::{StepState, TaskState};
 
 use super::ready::Entry;
-use super::report::{format_uuid, lower_claims};
+use super::report::format_uuid;
 use super::{Engine, StepKey, ending};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
@@ -313,11 +312,10 @@ impl Whole {
         Ok(())
     }
 
-    /// Takes the step away from whoever holds it. Call [`lower`] with what it returns, after the task.
-    pub fn take_away(&mut self, index: usize) -> Option<i64> {
-        let step = &mut self.steps[index];
-        let held = step.claim_id.take();
-        if self.before[index].state == StepState::InProgress { held } else { None }
+    /// Takes the step away from whoever holds it: a late report is stale. The claim's row stays until its lease
+    /// ends, so that the worker's heartbeat is told.
+    pub fn take_away(&mut self, index: usize) {
+        self.steps[index].claim_id = None;
     }
 }
 
@@ -337,13 +335,4 @@ fn differ(step: &Step, before: &Step) -> bool {
 
 fn step_state(code: u8) -> Result<StepState> {
     StepState::from_code(code).ok_or_else(|| Error::corrupt("a step has a state that does not exist"))
-}
-
-/// The claims that held these steps hold fewer now: level 4.
-pub fn lower(engine: &Engine, claims: impl IntoIterator<Item = i64>) -> Result<()> {
-    let mut counts: BTreeMap<i64, i32> = BTreeMap::new();
-    for claim in claims {
-        *counts.entry(claim).or_default() += 1;
-    }
-    lower_claims(engine, &counts).map(drop)
 }
