@@ -9,7 +9,7 @@ CREATE FUNCTION tasker.create_task(
     traceparent text DEFAULT NULL)
 RETURNS uuid AS 'MODULE_PATHNAME', 'create_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET jit = off;
+SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.create_tasks(
     name text, contexts jsonb[], namespace text DEFAULT 'default', version text DEFAULT NULL,
@@ -19,7 +19,7 @@ CREATE FUNCTION tasker.create_tasks(
     traceparent text DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'create_tasks' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET jit = off;
+SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.claim_steps(
     worker_id text, namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
@@ -30,12 +30,12 @@ RETURNS TABLE (
     dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
 AS 'MODULE_PATHNAME', 'claim_steps' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_hashagg = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off;
 
 CREATE FUNCTION tasker.complete_step(step_uuid uuid, claim_number integer, results jsonb DEFAULT '{}')
 RETURNS text AS 'MODULE_PATHNAME', 'complete_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.fail_step(
     step_uuid uuid, claim_number integer, error_message text, error_class text DEFAULT NULL,
@@ -43,13 +43,13 @@ CREATE FUNCTION tasker.fail_step(
     results jsonb DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'fail_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.report_steps(worker_id text, reports jsonb)
 RETURNS TABLE (step_uuid uuid, outcome text)
 AS 'MODULE_PATHNAME', 'report_steps' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.report_and_claim(
     worker_id text, reports jsonb DEFAULT '[]', namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
@@ -60,23 +60,23 @@ RETURNS TABLE (
     context jsonb, dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
 AS 'MODULE_PATHNAME', 'report_and_claim' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_hashagg = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off;
 
 CREATE FUNCTION tasker.heartbeat(worker_id text, lease interval DEFAULT '30 seconds')
 RETURNS TABLE (step_uuid uuid, status text)
 AS 'MODULE_PATHNAME', 'heartbeat' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.release_steps(worker_id text)
 RETURNS integer AS 'MODULE_PATHNAME', 'release_steps' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.get_dependency_results(step_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'get_dependency_results' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET jit = off;
+SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 
 CREATE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE SECURITY DEFINER
