@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use postgres::types::{FromSql, ToSql};
-use postgres::{Client, Config, NoTls, Row};
+use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
 
 use crate::{Failure, Uuid, Value};
 
@@ -115,6 +115,29 @@ impl Session {
             Ok(rows) => {
                 assert_eq!(rows.len(), 1, "one row expected from: {sql}");
                 Ok(get(&rows[0], sql))
+            }
+            Err(error) => Err(self.refusal(&error, sql)),
+        }
+    }
+
+    /// How many rows a query with parameters brings, or why it was refused.
+    #[track_caller]
+    pub fn attempt_with(&mut self, sql: &str, params: &[Param]) -> Result<usize, Failure> {
+        match self.client.query(sql, params) {
+            Ok(rows) => Ok(rows.len()),
+            Err(error) => Err(self.refusal(&error, sql)),
+        }
+    }
+
+    /// How many rows a query without parameters brings, or why it was refused.
+    #[track_caller]
+    pub fn attempt_rows(&mut self, sql: &str) -> Result<usize, Failure> {
+        match self.client.simple_query(sql) {
+            Ok(messages) => {
+                let rows = messages
+                    .iter()
+                    .filter(|message| matches!(message, SimpleQueryMessage::Row(_)));
+                Ok(rows.count())
             }
             Err(error) => Err(self.refusal(&error, sql)),
         }
