@@ -27,11 +27,15 @@ pub fn append<const COLUMNS: usize>(table: &CStr, rows: &[[Arg; COLUMNS]]) -> Re
         let relation = pg_sys::table_open(oid, lock);
         let description = (*relation).rd_att;
         if (*description).natts as usize != COLUMNS {
-            return Err(Error::corrupt("a table of the engine has other columns than this library expects")
-                .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
+            return Err(Error::corrupt(
+                "a table of the engine has other columns than this library expects",
+            )
+            .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
         }
-        let mut slots: Vec<*mut pg_sys::TupleTableSlot> =
-            rows.iter().map(|row| filled_slot(description, row)).collect();
+        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = rows
+            .iter()
+            .map(|row| filled_slot(description, row))
+            .collect();
         pg_sys::heap_multi_insert(
             relation,
             slots.as_mut_ptr(),
@@ -41,7 +45,11 @@ pub fn append<const COLUMNS: usize>(table: &CStr, rows: &[[Arg; COLUMNS]]) -> Re
             std::ptr::null_mut(),
         );
         let indexes = pg_sys::RelationGetIndexList(relation);
-        let count = if indexes.is_null() { 0 } else { (*indexes).length as usize };
+        let count = if indexes.is_null() {
+            0
+        } else {
+            (*indexes).length as usize
+        };
         for position in 0..count {
             let index = (*(*indexes).elements.add(position)).oid_value;
             insert_into_index(relation, index, lock, rows, &slots);

@@ -90,7 +90,8 @@ impl Call {
 
     /// A parameter of a by-value type or uuid; `None` for NULL.
     pub fn opt<T: FromColumn>(&self, index: usize) -> Option<T> {
-        self.arg(index).map(|datum| unsafe { T::from_column(datum) })
+        self.arg(index)
+            .map(|datum| unsafe { T::from_column(datum) })
     }
 
     /// A parameter that may not be NULL (22004).
@@ -110,7 +111,9 @@ impl Call {
     pub fn opt_jsonb(&self, index: usize) -> Option<Jsonb> {
         self.arg(index).map(|datum| {
             // SAFETY: the parameter is declared jsonb, a varlena.
-            Jsonb(Datum::from(unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) }))
+            Jsonb(Datum::from(unsafe {
+                pg_sys::pg_detoast_datum(datum.cast_mut_ptr())
+            }))
         })
     }
 
@@ -121,7 +124,8 @@ impl Call {
     /// An array parameter whose elements may be NULL.
     pub fn opt_array<T: Element>(&self, index: usize) -> Option<Vec<Option<T>>> {
         // SAFETY: the parameter is declared as an array of T's type.
-        self.arg(index).map(|datum| unsafe { datum::elements(datum) })
+        self.arg(index)
+            .map(|datum| unsafe { datum::elements(datum) })
     }
 
     /// An interval in microseconds; a month counts 30 days, a day 24 hours.
@@ -129,8 +133,11 @@ impl Call {
         self.arg(index).map(|datum| {
             // SAFETY: the parameter is declared interval.
             let interval = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
-            let days = i64::from(interval.month).saturating_mul(30).saturating_add(interval.day.into());
-            days.saturating_mul(86_400_000_000).saturating_add(interval.time)
+            let days = i64::from(interval.month)
+                .saturating_mul(30)
+                .saturating_add(interval.day.into());
+            days.saturating_mul(86_400_000_000)
+                .saturating_add(interval.time)
         })
     }
 
@@ -141,15 +148,25 @@ impl Call {
     /// Appends a row to the result of a set-returning function. The values are copied.
     pub fn row(&mut self, values: &[Arg]) -> Result<()> {
         let (store, description) = self.result_rows()?;
-        let mut datums: Vec<Datum> = values.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut datums: Vec<Datum> = values
+            .iter()
+            .map(|value| value.unwrap_or(Datum::null()))
+            .collect();
         let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
         // SAFETY: the declaration of the function has these columns in this order.
         unsafe {
             if (*description).natts as usize != values.len() {
-                return Err(Error::corrupt("the function's declaration has other columns than its code")
-                    .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
+                return Err(Error::corrupt(
+                    "the function's declaration has other columns than its code",
+                )
+                .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
             }
-            pg_sys::tuplestore_putvalues(store, description, datums.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::tuplestore_putvalues(
+                store,
+                description,
+                datums.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
         }
         Ok(())
     }
@@ -164,7 +181,8 @@ impl Call {
             let info = (*self.fcinfo).resultinfo as *mut pg_sys::ReturnSetInfo;
             if info.is_null()
                 || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
-                || (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32 == 0
+                || (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
+                    == 0
             {
                 return Err(Error::new(
                     pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -181,7 +199,9 @@ impl Call {
                 description = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
             }
             let store = pg_sys::tuplestore_begin_heap(
-                (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32 != 0,
+                (*info).allowedModes
+                    & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32
+                    != 0,
                 false,
                 pg_sys::work_mem,
             );
@@ -251,7 +271,10 @@ pub fn next_value(sequence: &CStr) -> Result<i64> {
         if relation == pg_sys::InvalidOid {
             return Err(Error::corrupt("a sequence of the engine is missing"));
         }
-        pgrx::fcinfo::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(Datum::from(relation))])
-            .ok_or_else(|| Error::corrupt("a sequence has no value"))
+        pgrx::fcinfo::direct_function_call::<i64>(
+            pg_sys::nextval_oid,
+            &[Some(Datum::from(relation))],
+        )
+        .ok_or_else(|| Error::corrupt("a sequence has no value"))
     }
 }

@@ -33,7 +33,10 @@ fn array(element: Oid, length: i16, by_value: bool, align: u8, items: &mut [Datu
 
 fn nullable_array(element: Oid, length: i16, by_value: bool, align: u8, items: &[Arg]) -> Arg {
     let mut nulls: Vec<bool> = items.iter().map(Option::is_none).collect();
-    let mut values: Vec<Datum> = items.iter().map(|item| item.unwrap_or(Datum::null())).collect();
+    let mut values: Vec<Datum> = items
+        .iter()
+        .map(|item| item.unwrap_or(Datum::null()))
+        .collect();
     let mut dims = [items.len() as i32];
     let mut lower = [1];
     // SAFETY: as above; PostgreSQL reads `dims` and `lower` for one dimension.
@@ -95,8 +98,17 @@ pub fn timestamp(value: Timestamp) -> Arg {
 }
 
 pub fn uuids<'a>(values: impl IntoIterator<Item = &'a Uuid>) -> Arg {
-    let mut items: Vec<Datum> = values.into_iter().map(|value| Datum::from(value.as_ptr())).collect();
-    array(pg_sys::UUIDOID, 16, false, pg_sys::TYPALIGN_CHAR, &mut items)
+    let mut items: Vec<Datum> = values
+        .into_iter()
+        .map(|value| Datum::from(value.as_ptr()))
+        .collect();
+    array(
+        pg_sys::UUIDOID,
+        16,
+        false,
+        pg_sys::TYPALIGN_CHAR,
+        &mut items,
+    )
 }
 
 pub fn int2s(values: impl IntoIterator<Item = i16>) -> Arg {
@@ -111,11 +123,20 @@ pub fn int4s(values: impl IntoIterator<Item = i32>) -> Arg {
 
 pub fn int8s(values: impl IntoIterator<Item = i64>) -> Arg {
     let mut items: Vec<Datum> = values.into_iter().map(Datum::from).collect();
-    array(pg_sys::INT8OID, 8, true, pg_sys::TYPALIGN_DOUBLE, &mut items)
+    array(
+        pg_sys::INT8OID,
+        8,
+        true,
+        pg_sys::TYPALIGN_DOUBLE,
+        &mut items,
+    )
 }
 
 pub fn chars(values: impl IntoIterator<Item = u8>) -> Arg {
-    let mut items: Vec<Datum> = values.into_iter().map(|value| Datum::from(value as i8)).collect();
+    let mut items: Vec<Datum> = values
+        .into_iter()
+        .map(|value| Datum::from(value as i8))
+        .collect();
     array(pg_sys::CHAROID, 1, true, pg_sys::TYPALIGN_CHAR, &mut items)
 }
 
@@ -125,8 +146,17 @@ pub fn booleans(values: impl IntoIterator<Item = bool>) -> Arg {
 }
 
 pub fn timestamps(values: impl IntoIterator<Item = Option<Timestamp>>) -> Arg {
-    let items: Vec<Arg> = values.into_iter().map(|value| value.map(Datum::from)).collect();
-    nullable_array(pg_sys::TIMESTAMPTZOID, 8, true, pg_sys::TYPALIGN_DOUBLE, &items)
+    let items: Vec<Arg> = values
+        .into_iter()
+        .map(|value| value.map(Datum::from))
+        .collect();
+    nullable_array(
+        pg_sys::TIMESTAMPTZOID,
+        8,
+        true,
+        pg_sys::TYPALIGN_DOUBLE,
+        &items,
+    )
 }
 
 pub fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Arg {
@@ -135,13 +165,19 @@ pub fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Arg {
 }
 
 pub fn jsonbs(values: impl IntoIterator<Item = Option<Jsonb>>) -> Arg {
-    let items: Vec<Arg> = values.into_iter().map(|value| value.map(|jsonb| jsonb.0)).collect();
+    let items: Vec<Arg> = values
+        .into_iter()
+        .map(|value| value.map(|jsonb| jsonb.0))
+        .collect();
     nullable_array(pg_sys::JSONBOID, -1, false, pg_sys::TYPALIGN_INT, &items)
 }
 
 pub fn tids(values: impl IntoIterator<Item = pg_sys::ItemPointerData>) -> Arg {
     let values: Vec<pg_sys::ItemPointerData> = values.into_iter().collect();
-    let mut items: Vec<Datum> = values.iter().map(|tid| Datum::from(tid as *const _)).collect();
+    let mut items: Vec<Datum> = values
+        .iter()
+        .map(|tid| Datum::from(tid as *const _))
+        .collect();
     array(pg_sys::TIDOID, 6, false, pg_sys::TYPALIGN_SHORT, &mut items)
 }
 
@@ -253,7 +289,11 @@ impl OwnedJsonb {
             let varlena = pg_sys::pg_detoast_datum(jsonb.0.cast_mut_ptr());
             let length = pgrx::varsize_any(varlena);
             let mut words = vec![0u64; length.div_ceil(8)].into_boxed_slice();
-            std::ptr::copy_nonoverlapping(varlena as *const u8, words.as_mut_ptr() as *mut u8, length);
+            std::ptr::copy_nonoverlapping(
+                varlena as *const u8,
+                words.as_mut_ptr() as *mut u8,
+                length,
+            );
             Self(words)
         }
     }
@@ -278,9 +318,12 @@ impl OwnedJsonb {
 pub fn jsonb_text(jsonb: Jsonb) -> String {
     // SAFETY: jsonb_out takes one jsonb and returns a NUL-terminated string in the server's encoding.
     unsafe {
-        let printed = pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(jsonb.0)]);
+        let printed =
+            pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(jsonb.0)]);
         printed.map_or_else(String::new, |datum| {
-            std::ffi::CStr::from_ptr(datum.cast_mut_ptr()).to_string_lossy().into_owned()
+            std::ffi::CStr::from_ptr(datum.cast_mut_ptr())
+                .to_string_lossy()
+                .into_owned()
         })
     }
 }
@@ -290,8 +333,11 @@ pub fn jsonb_from_text(json: &str) -> Option<Jsonb> {
     let text = std::ffi::CString::new(json).ok()?;
     // SAFETY: jsonb_in takes one NUL-terminated string.
     unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))])
-            .map(Jsonb)
+        pgrx::fcinfo::direct_function_call_as_datum(
+            pg_sys::jsonb_in,
+            &[Some(Datum::from(text.as_ptr()))],
+        )
+        .map(Jsonb)
     }
 }
 
@@ -357,8 +403,11 @@ pub fn array_element(array: Jsonb, index: usize) -> Option<Jsonb> {
 pub fn field_text(object: Jsonb, key: Arg) -> Option<String> {
     // SAFETY: the function takes a jsonb and a text, and returns a text.
     unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_object_field_text, &[Some(object.0), key])
-            .map(|datum| String::from_column(datum))
+        pgrx::fcinfo::direct_function_call_as_datum(
+            pg_sys::jsonb_object_field_text,
+            &[Some(object.0), key],
+        )
+        .map(|datum| String::from_column(datum))
     }
 }
 
@@ -366,7 +415,10 @@ pub fn field_text(object: Jsonb, key: Arg) -> Option<String> {
 pub fn field(object: Jsonb, key: Arg) -> Option<Jsonb> {
     // SAFETY: the function takes a jsonb and a text, and returns a jsonb.
     let value = unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_object_field, &[Some(object.0), key])
+        pgrx::fcinfo::direct_function_call_as_datum(
+            pg_sys::jsonb_object_field,
+            &[Some(object.0), key],
+        )
     }
     .map(Jsonb)?;
     (!is_null(value)).then_some(value)

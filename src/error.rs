@@ -19,7 +19,12 @@ pub struct Error {
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
+        Self {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
     }
 
     /// 22023: a value out of its range.
@@ -29,7 +34,10 @@ impl Error {
 
     /// 22004: NULL where none may be.
     pub fn null(parameter: &str) -> Self {
-        Self::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{parameter} must not be null"))
+        Self::new(
+            Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("{parameter} must not be null"),
+        )
     }
 
     /// P0002: nothing has that name or uuid.

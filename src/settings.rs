@@ -11,6 +11,7 @@ static MAX_BACKOFF_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static BACKOFF_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(2.0);
 static JITTER_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
+static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Defines every setting; alphabetical.
@@ -77,19 +78,48 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_int_guc(
+        c"tasker.priority_aging_seconds",
+        c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
+        c"Nothing starves behind urgent work. 0: never.",
+        &PRIORITY_AGING_SECONDS,
+        0,
+        86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+}
+
+/// How long a ready step of level 1 waits before it moves up; 0 for ever.
+pub fn priority_aging_us() -> i64 {
+    i64::from(PRIORITY_AGING_SECONDS.get()) * 1_000_000
 }
 
 fn parse_list(text: &str) -> Option<Vec<f64>> {
     text.split(',')
-        .map(|item| item.trim().parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0))
+        .map(|item| {
+            item.trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+        })
         .collect()
 }
 
-unsafe extern "C-unwind" fn check_list(value: *mut *mut c_char, _: *mut *mut c_void, _: u32) -> bool {
+unsafe extern "C-unwind" fn check_list(
+    value: *mut *mut c_char,
+    _: *mut *mut c_void,
+    _: u32,
+) -> bool {
     // SAFETY: PostgreSQL passes a pointer to a NUL-terminated string, or to NULL.
     unsafe {
         let text = *value;
-        !text.is_null() && CStr::from_ptr(text).to_str().ok().and_then(parse_list).is_some()
+        !text.is_null()
+            && CStr::from_ptr(text)
+                .to_str()
+                .ok()
+                .and_then(parse_list)
+                .is_some()
     }
 }
 
@@ -103,12 +133,18 @@ pub fn backoff() -> Config {
         list_seconds: list,
         multiplier: BACKOFF_MULTIPLIER.get(),
         max_ms: i64::from(MAX_BACKOFF_SECONDS.get()) * 1000,
-        jitter: if JITTER_ENABLED.get() { JITTER_MAX_PERCENTAGE.get() } else { 0.0 },
+        jitter: if JITTER_ENABLED.get() {
+            JITTER_MAX_PERCENTAGE.get()
+        } else {
+            0.0
+        },
     }
 }
 
 /// The environment whose overrides apply, if any.
 pub fn environment() -> Option<String> {
-    ENVIRONMENT.get().map(|name| name.to_string_lossy().into_owned()).filter(|name| !name.is_empty())
+    ENVIRONMENT
+        .get()
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| !name.is_empty())
 }
-

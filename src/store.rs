@@ -26,7 +26,11 @@ unsafe impl Sync for Statement {}
 
 impl Statement {
     pub const fn new(sql: &'static str, types: &'static [Oid]) -> Self {
-        Self { sql, types, plan: Cell::new(std::ptr::null_mut()) }
+        Self {
+            sql,
+            types,
+            plan: Cell::new(std::ptr::null_mut()),
+        }
     }
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr> {
@@ -34,7 +38,8 @@ impl Statement {
         if !kept.is_null() {
             return Ok(kept);
         }
-        let sql = CString::new(self.sql).map_err(|_| Error::corrupt("a statement contains a NUL byte"))?;
+        let sql = CString::new(self.sql)
+            .map_err(|_| Error::corrupt("a statement contains a NUL byte"))?;
         let mut types = self.types.to_vec();
         // SAFETY: called between SPI_connect and SPI_finish; the kept plan lives until the backend ends.
         unsafe {
@@ -79,16 +84,28 @@ impl Session {
     fn execute(&self, statement: &Statement, args: &[Arg], read_only: bool) -> Result<Rows> {
         debug_assert_eq!(args.len(), statement.types.len());
         let plan = statement.plan()?;
-        let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
-        let nulls: Vec<std::ffi::c_char> =
-            args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as _).collect();
+        let mut values: Vec<Datum> = args
+            .iter()
+            .map(|arg| arg.unwrap_or(Datum::null()))
+            .collect();
+        let nulls: Vec<std::ffi::c_char> = args
+            .iter()
+            .map(|arg| if arg.is_some() { b' ' } else { b'n' } as _)
+            .collect();
         // SAFETY: the arrays have one entry per declared parameter; SPI copies nothing and keeps nothing of them.
         unsafe {
-            let code = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            let code =
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
             if code < 0 {
-                return Err(Error::corrupt(format!("SPI error {code} in: {}", statement.sql)));
+                return Err(Error::corrupt(format!(
+                    "SPI error {code} in: {}",
+                    statement.sql
+                )));
             }
-            Ok(Rows { table: pg_sys::SPI_tuptable, count: pg_sys::SPI_processed as usize })
+            Ok(Rows {
+                table: pg_sys::SPI_tuptable,
+                count: pg_sys::SPI_processed as usize,
+            })
         }
     }
 }
@@ -141,15 +158,20 @@ impl Row<'_> {
         // SAFETY: `index` is below the row count; the caller reads a column as the type its statement gives it.
         unsafe {
             let table = &*self.rows.table;
-            let datum =
-                pg_sys::SPI_getbinval(*table.vals.add(self.index), table.tupdesc, column, &mut null);
+            let datum = pg_sys::SPI_getbinval(
+                *table.vals.add(self.index),
+                table.tupdesc,
+                column,
+                &mut null,
+            );
             (!null).then(|| T::from_column(datum))
         }
     }
 
     /// The value of a column that cannot be NULL.
     pub fn get<T: FromColumn>(&self, column: i32) -> Result<T> {
-        self.opt(column).ok_or_else(|| Error::corrupt(format!("unexpected NULL in column {column}")))
+        self.opt(column)
+            .ok_or_else(|| Error::corrupt(format!("unexpected NULL in column {column}")))
     }
 
     /// The raw datum of a column, valid while the rows live.

@@ -11,7 +11,11 @@ crate::sql_function! {
     create_tasks / pg_finfo_create_tasks => many;
 }
 
-fn request(call: &Call, contexts: Vec<Jsonb>, idempotency_keys: Vec<Option<String>>) -> Result<Request> {
+fn request(
+    call: &Call,
+    contexts: Vec<Jsonb>,
+    idempotency_keys: Vec<Option<String>>,
+) -> Result<Request> {
     Ok(Request {
         name: call.get(0, "name")?,
         contexts,
@@ -40,8 +44,12 @@ fn one(call: &mut Call) -> Result<Output> {
         engine.close()?;
         created
     };
-    let task = created.first().ok_or_else(|| Error::corrupt("one context makes one task"))?;
-    datum::copy_uuid(&task.task_uuid).map(Output::Datum).ok_or_else(|| Error::corrupt("no uuid"))
+    let task = created
+        .first()
+        .ok_or_else(|| Error::corrupt("one context makes one task"))?;
+    datum::copy_uuid(&task.task_uuid)
+        .map(Output::Datum)
+        .ok_or_else(|| Error::corrupt("no uuid"))
 }
 
 fn many(call: &mut Call) -> Result<Output> {

@@ -47,7 +47,11 @@ fn on_retry_task(call: &mut Call) -> Result<Output> {
 }
 
 fn resolve_task(call: &mut Call) -> Result<Output> {
-    let (task, by, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1), call.opt_text(2));
+    let (task, by, reason) = (
+        call.uuid(0, "task_uuid")?,
+        call.opt_text(1),
+        call.opt_text(2),
+    );
     operation(|engine| operate::resolve_task(engine, task, by.as_deref(), reason.as_deref()))
 }
 
@@ -57,7 +61,9 @@ fn resolve_step(call: &mut Call) -> Result<Output> {
         return Err(Error::check("results must be a JSON object"));
     }
     let (by, reason) = (call.opt_text(2), call.opt_text(3));
-    operation(|engine| operate::resolve_step(engine, key, results, by.as_deref(), reason.as_deref()))
+    operation(|engine| {
+        operate::resolve_step(engine, key, results, by.as_deref(), reason.as_deref())
+    })
 }
 
 fn on_retry_step(call: &mut Call) -> Result<Output> {
@@ -96,10 +102,19 @@ static NAMESPACE: Statement = Statement::new(
 fn set_paused(call: &Call, paused: bool) -> Result<Output> {
     let name: String = call.get(0, "name")?;
     operation(|engine| {
-        let queues = engine.session.run(&PAUSE, &[datum::text(&name), datum::boolean(paused)])?;
-        if queues.is_empty() && engine.session.run(&NAMESPACE, &[datum::text(&name)])?.is_empty() {
-            return Err(Error::not_found(format!("no namespace has the name \"{name}\""))
-                .hint("SELECT name FROM tasker.task_namespaces lists them."));
+        let queues = engine
+            .session
+            .run(&PAUSE, &[datum::text(&name), datum::boolean(paused)])?;
+        if queues.is_empty()
+            && engine
+                .session
+                .run(&NAMESPACE, &[datum::text(&name)])?
+                .is_empty()
+        {
+            return Err(
+                Error::not_found(format!("no namespace has the name \"{name}\""))
+                    .hint("SELECT name FROM tasker.task_namespaces lists them."),
+            );
         }
         if !paused {
             for row in queues.iter() {
@@ -125,7 +140,10 @@ fn target(call: &Call) -> Result<(String, Option<Jsonb>)> {
     if !datum::is_object(metadata) {
         return Err(Error::parameter("metadata must be a JSON object"));
     }
-    Ok((to, Some(metadata).filter(|metadata| datum::element_count(*metadata) > 0)))
+    Ok((
+        to,
+        Some(metadata).filter(|metadata| datum::element_count(*metadata) > 0),
+    ))
 }
 
 fn on_transition_task(call: &mut Call) -> Result<Output> {

@@ -18,7 +18,10 @@ crate::sql_function! {
 const LONGEST_RETRY_AFTER_MS: f64 = 1e15;
 
 fn key_and_claim(call: &Call) -> Result<(StepKey, i32)> {
-    Ok((StepKey::from_uuid(&call.uuid(0, "step_uuid")?), call.get(1, "claim_number")?))
+    Ok((
+        StepKey::from_uuid(&call.uuid(0, "step_uuid")?),
+        call.get(1, "claim_number")?,
+    ))
 }
 
 fn object(jsonb: Jsonb) -> Result<Jsonb> {
@@ -33,7 +36,12 @@ fn object(jsonb: Jsonb) -> Result<Jsonb> {
 fn complete(call: &mut Call) -> Result<Output> {
     let (key, claim_number) = key_and_claim(call)?;
     let results = object(call.jsonb(2, "results")?)?;
-    one(Report { key, claim_number, results: Some(results), failure: None })
+    one(Report {
+        key,
+        claim_number,
+        results: Some(results),
+        failure: None,
+    })
 }
 
 fn fail(call: &mut Call) -> Result<Output> {
@@ -44,15 +52,24 @@ fn fail(call: &mut Call) -> Result<Output> {
         class: call.opt_text(3),
         retryable: call.get(4, "retryable")?,
         retry_after_ms: call.opt_interval(5).map(|microseconds| microseconds / 1000),
-        backtrace: call.opt_array::<String>(6).and_then(|lines| backtrace(&lines)),
+        backtrace: call
+            .opt_array::<String>(6)
+            .and_then(|lines| backtrace(&lines)),
     };
     let results = call.opt_jsonb(7).map(object).transpose()?;
-    one(Report { key, claim_number, results, failure: Some(failure) })
+    one(Report {
+        key,
+        claim_number,
+        results,
+        failure: Some(failure),
+    })
 }
 
 fn backtrace(lines: &[Option<String>]) -> Option<Jsonb> {
     let lines: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
-    serde_json::to_string(&lines).ok().and_then(|json| datum::jsonb_from_text(&json))
+    serde_json::to_string(&lines)
+        .ok()
+        .and_then(|json| datum::jsonb_from_text(&json))
 }
 
 fn one(report: Report) -> Result<Output> {
@@ -81,7 +98,10 @@ fn report_many(call: &mut Call) -> Result<Output> {
     let batch = Batch::read(reports)?;
     let answers = batch.apply(&mut engine)?;
     for answer in &answers {
-        call.row(&[answer.step_uuid.as_ref().and_then(datum::uuid), datum::text(answer.outcome)])?;
+        call.row(&[
+            answer.step_uuid.as_ref().and_then(datum::uuid),
+            datum::text(answer.outcome),
+        ])?;
     }
     engine.close()?;
     Ok(Output::Rows)
@@ -122,7 +142,10 @@ impl Batch {
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         let count = datum::element_count(reports) as usize;
-        let mut batch = Self { elements: Vec::with_capacity(count), reports: Vec::with_capacity(count) };
+        let mut batch = Self {
+            elements: Vec::with_capacity(count),
+            reports: Vec::with_capacity(count),
+        };
         if count == 0 {
             return Ok(batch);
         }
@@ -146,7 +169,9 @@ impl Batch {
                 (Some(object), Some(uuid)) => element(&uuid, object, &keys),
                 _ => None,
             };
-            batch.elements.push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
+            batch
+                .elements
+                .push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
             batch.reports.extend(report);
         }
         Ok(batch)
@@ -162,14 +187,20 @@ impl Batch {
                 Some(Outcome::UnknownStep) => ("unknown_step", false),
                 Some(Outcome::Invalid(_)) | None => ("invalid", false),
             };
-            Answer { step_uuid: *step_uuid, outcome, accepted }
+            Answer {
+                step_uuid: *step_uuid,
+                outcome,
+                accepted,
+            }
         });
         Ok(answers.collect())
     }
 }
 
 fn parse_uuid(text: &str) -> Option<Uuid> {
-    uuid::Uuid::try_parse(text.trim()).ok().map(uuid::Uuid::into_bytes)
+    uuid::Uuid::try_parse(text.trim())
+        .ok()
+        .map(uuid::Uuid::into_bytes)
 }
 
 /// A readable element; anything that does not fit makes it invalid as a whole.
@@ -188,7 +219,12 @@ fn element(step_uuid: &Uuid, object: Jsonb, keys: &Keys) -> Option<Report> {
         None => Some(results.or_else(|| datum::jsonb_from_text("{}"))?),
         Some(_) => results,
     };
-    Some(Report { key: StepKey::from_uuid(step_uuid), claim_number, results, failure })
+    Some(Report {
+        key: StepKey::from_uuid(step_uuid),
+        claim_number,
+        results,
+        failure,
+    })
 }
 
 fn failure(object: Jsonb, keys: &Keys) -> Option<Failure> {
@@ -200,7 +236,11 @@ fn failure(object: Jsonb, keys: &Keys) -> Option<Failure> {
     let retry_after_ms = match datum::field_text(object, keys.retry_after_seconds) {
         None => None,
         Some(seconds) => {
-            let milliseconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())? * 1000.0;
+            let milliseconds = seconds
+                .parse::<f64>()
+                .ok()
+                .filter(|seconds| seconds.is_finite())?
+                * 1000.0;
             Some(milliseconds.clamp(0.0, LONGEST_RETRY_AFTER_MS) as i64)
         }
     };

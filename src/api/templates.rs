@@ -61,9 +61,13 @@ fn export(call: &mut Call) -> Result<Output> {
     let configuration = {
         let engine = Engine::open_any_isolation()?;
         let template = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-        let rows = engine.session.read(&CONFIGURATION, &[datum::int4(template.id)])?;
-        let configuration: Jsonb =
-            rows.first().ok_or_else(|| Error::corrupt("a found template is stored"))?.get(1)?;
+        let rows = engine
+            .session
+            .read(&CONFIGURATION, &[datum::int4(template.id)])?;
+        let configuration: Jsonb = rows
+            .first()
+            .ok_or_else(|| Error::corrupt("a found template is stored"))?
+            .get(1)?;
         OwnedJsonb::copy(configuration)
     };
     Ok(Output::Datum(configuration.into_palloc()))

@@ -31,7 +31,8 @@ fn worker(call: &Call) -> Result<String> {
 fn lease(call: &Call, index: usize) -> Result<i64> {
     let lease = call.interval(index, "lease")?;
     if lease <= 0 || lease > DAY_US {
-        return Err(Error::parameter("lease is out of range").hint("A lease is longer than zero and at most 1 day."));
+        return Err(Error::parameter("lease is out of range")
+            .hint("A lease is longer than zero and at most 1 day."));
     }
     Ok(lease)
 }
@@ -53,21 +54,35 @@ fn request(call: &Call, first: usize) -> Result<Request> {
     let namespaces = names(call, first, "namespaces")?.ok_or_else(|| Error::null("namespaces"))?;
     let max_steps: i32 = call.get(first + 1, "max_steps")?;
     if !(1..=MOST_STEPS).contains(&max_steps) {
-        return Err(Error::parameter(format!("max_steps {max_steps} is out of range"))
-            .hint(format!("Claim 1 to {MOST_STEPS} steps in one call.")));
+        return Err(
+            Error::parameter(format!("max_steps {max_steps} is out of range"))
+                .hint(format!("Claim 1 to {MOST_STEPS} steps in one call.")),
+        );
     }
     let lease_us = lease(call, first + 2)?;
-    let dependencies = match call.get::<String>(first + 3, "dependency_results")?.as_str() {
+    let dependencies = match call
+        .get::<String>(first + 3, "dependency_results")?
+        .as_str()
+    {
         "none" => Dependencies::None,
         "parents" => Dependencies::Parents,
         "ancestors" => Dependencies::Ancestors,
         other => {
-            return Err(Error::parameter(format!("dependency_results \"{other}\" is unknown"))
-                .hint("Use 'none', 'parents' or 'ancestors'."));
+            return Err(
+                Error::parameter(format!("dependency_results \"{other}\" is unknown"))
+                    .hint("Use 'none', 'parents' or 'ancestors'."),
+            );
         }
     };
     let queues = names(call, first + 4, "queues")?;
-    Ok(Request { worker_id, namespaces, queues, max_steps: max_steps as usize, lease_us, dependencies })
+    Ok(Request {
+        worker_id,
+        namespaces,
+        queues,
+        max_steps: max_steps as usize,
+        lease_us,
+        dependencies,
+    })
 }
 
 fn claim(call: &mut Call) -> Result<Output> {
@@ -99,7 +114,8 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
 fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
     let worker_no = workers::number(&engine.session, &request.worker_id)?;
     let batch = claim::claim(engine, worker_no, request)?;
-    let empty = datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    let empty =
+        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
     for row in batch.rows(empty)? {
         let columns: Vec<Arg> = prefix.iter().chain(&row).copied().collect();
         call.row(&columns)?;
@@ -156,8 +172,14 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
         })?;
         let template = crate::templates::get(&session, row.get(1)?)?;
         let ancestors = template.ancestors(key.no);
-        let rows = session.read(&ANCESTOR_RESULTS, &[datum::uuid(&key.task), datum::int2s(ancestors)])?;
-        let results: Jsonb = rows.first().ok_or_else(|| Error::corrupt("an aggregate has a row"))?.get(1)?;
+        let rows = session.read(
+            &ANCESTOR_RESULTS,
+            &[datum::uuid(&key.task), datum::int2s(ancestors)],
+        )?;
+        let results: Jsonb = rows
+            .first()
+            .ok_or_else(|| Error::corrupt("an aggregate has a row"))?
+            .get(1)?;
         datum::OwnedJsonb::copy(results)
     };
     Ok(Output::Datum(results.into_palloc()))

@@ -67,7 +67,12 @@ static START_STEPS: Statement = Statement::new(
            FOR UPDATE OF p SKIP LOCKED) o
      WHERE s.ctid = o.tid
      RETURNING o.ord, o.was, s.named_task_id, s.claim_number, s.attempts, s.retry_limit",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::INT8OID,
+    ],
 );
 
 // Of entries whose steps did not start: those that still agree with their step's row.
@@ -77,7 +82,11 @@ static STILL_VALID: Statement = Statement::new(
      JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
      WHERE p.state = 'p' AND p.available_at IS NULL
         OR p.state IN ('p', 'e') AND p.available_at = u.available_at",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+    ],
 );
 
 static READ_TASKS: Statement = Statement::new(
@@ -104,7 +113,11 @@ static PARENT_RESULTS: Statement = Statement::new(
     "SELECT u.ord, pg_catalog.jsonb_build_object(u.name, coalesce(s.results, '{}'))
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TEXTARRAYOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
 );
 
 // `step_nos` is an array literal per step: arrays of arrays of different lengths do not exist in SQL.
@@ -155,15 +168,24 @@ struct Taking {
 
 /// Claims up to `max_steps` ready steps for the worker.
 pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<Batch> {
-    let mut taking = Taking { worker_no, claim_id: 0, max: request.max_steps, steps: Vec::new() };
+    let mut taking = Taking {
+        worker_no,
+        claim_id: 0,
+        max: request.max_steps,
+        steps: Vec::new(),
+    };
     leases::take_over_expired(engine, false)?;
     gather(engine, request, &mut taking)?;
     if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? {
         gather(engine, request, &mut taking)?;
     }
     let lease_expires_at = engine.now + request.lease_us;
-    let mut batch =
-        Batch { steps: taking.steps, lease_expires_at, tasks: HashMap::new(), results: HashMap::new() };
+    let mut batch = Batch {
+        steps: taking.steps,
+        lease_expires_at,
+        tasks: HashMap::new(),
+        results: HashMap::new(),
+    };
     if !batch.steps.is_empty() {
         let keys: Vec<StepKey> = batch.steps.iter().map(|step| step.key).collect();
         leases::open_claim(engine, taking.claim_id, worker_no, lease_expires_at, &keys)?;
@@ -203,7 +225,9 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
     {
         return Ok(Some(id));
     }
-    let rows = engine.session.run(&QUEUE, &[datum::text(namespace), datum::text(queue)])?;
+    let rows = engine
+        .session
+        .run(&QUEUE, &[datum::text(namespace), datum::text(queue)])?;
     let id: Option<i32> = rows.first().map(|row| row.get(1)).transpose()?;
     QUEUES.with_borrow_mut(|queues| match id {
         Some(id) => queues.insert(name, (id, engine.now)),
@@ -213,6 +237,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
+    ready::age(&engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
     let mut skip = ready::held_at_head(queue_id, engine.now);
     for _ in 0..MOST_LOOKS {
@@ -236,7 +261,11 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
             break;
         }
         // Somebody holds the head of the queue: look behind it, further each time.
-        skip = if held.is_empty() { 0 } else { (skip * 4).max(held.len() * 4) };
+        skip = if held.is_empty() {
+            0
+        } else {
+            (skip * 4).max(held.len() * 4)
+        };
     }
     Ok(())
 }
@@ -258,7 +287,10 @@ fn start(
     taking: &mut Taking,
     held: &mut HashSet<StepKey>,
 ) -> Result<()> {
-    let entries: Vec<&Found> = found.iter().filter(|found| !held.contains(&found.entry.key)).collect();
+    let entries: Vec<&Found> = found
+        .iter()
+        .filter(|found| !held.contains(&found.entry.key))
+        .collect();
     if entries.is_empty() {
         return Ok(());
     }
@@ -274,7 +306,9 @@ fn start(
         let (key, attempt) = (entries[index].entry.key, row.get::<i16>(5)?);
         started[index] = true;
         if row.get::<u8>(2)? == b'e' {
-            engine.log.step(key, taking.worker_no, attempt - 1, b'e', b'p');
+            engine
+                .log
+                .step(key, taking.worker_no, attempt - 1, b'e', b'p');
         }
         engine.log.step(key, taking.worker_no, attempt, b'p', b'i');
         taking.steps.push(Claimed {
@@ -285,14 +319,22 @@ fn start(
             retry_limit: row.get(6)?,
         });
     }
-    let refused: Vec<&Found> =
-        entries.iter().zip(&started).filter(|(_, started)| !**started).map(|(found, _)| *found).collect();
+    let refused: Vec<&Found> = entries
+        .iter()
+        .zip(&started)
+        .filter(|(_, started)| !**started)
+        .map(|(found, _)| *found)
+        .collect();
     let valid = still_valid(engine, &refused)?;
     held.extend(valid.iter().map(|found| found.entry.key));
     if taken {
-        valid.iter().for_each(|found| engine.ready.push(found.entry.clone()));
+        valid
+            .iter()
+            .for_each(|found| engine.ready.push(found.entry.clone()));
     } else {
-        let gone = entries.iter().filter(|found| !held.contains(&found.entry.key));
+        let gone = entries
+            .iter()
+            .filter(|found| !held.contains(&found.entry.key));
         ready::take(&engine.session, gone.map(|found| found.tid))?;
     }
     Ok(())
@@ -304,12 +346,15 @@ fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Fou
         return Ok(vec![]);
     }
     let rows = engine.session.run(&STILL_VALID, &entry_args(refused))?;
-    rows.iter().map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1])).collect()
+    rows.iter()
+        .map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1]))
+        .collect()
 }
 
 impl Batch {
     fn read_tasks(&mut self, engine: &mut Engine) -> Result<()> {
-        let tasks: std::collections::BTreeSet<Uuid> = self.steps.iter().map(|step| step.key.task).collect();
+        let tasks: std::collections::BTreeSet<Uuid> =
+            self.steps.iter().map(|step| step.key.task).collect();
         let rows = engine.session.run(&READ_TASKS, &[datum::uuids(&tasks)])?;
         let mut pending = Vec::new();
         for row in rows.iter() {
@@ -319,13 +364,18 @@ impl Batch {
             }
             self.tasks.insert(
                 task,
-                TaskData { context: row.datum(3), correlation_id: row.datum(4), traceparent: row.datum(5) },
+                TaskData {
+                    context: row.datum(3),
+                    correlation_id: row.datum(4),
+                    traceparent: row.datum(5),
+                },
             );
         }
         if !pending.is_empty() {
-            let started = engine
-                .session
-                .run(&START_TASKS, &[datum::uuids(&pending), datum::timestamp(engine.now)])?;
+            let started = engine.session.run(
+                &START_TASKS,
+                &[datum::uuids(&pending), datum::timestamp(engine.now)],
+            )?;
             for row in started.iter() {
                 engine.log.task(row.get(1)?, b'p', b'i');
             }
@@ -353,7 +403,11 @@ impl Batch {
         if !single.is_empty() {
             let names = single
                 .iter()
-                .map(|(index, parent)| Ok(Some(self.steps[*index].template.step(*parent)?.name.as_str())))
+                .map(|(index, parent)| {
+                    Ok(Some(
+                        self.steps[*index].template.step(*parent)?.name.as_str(),
+                    ))
+                })
                 .collect::<Result<Vec<_>>>()?;
             let rows = engine.session.run(
                 &PARENT_RESULTS,
@@ -364,23 +418,29 @@ impl Batch {
                 ],
             )?;
             for row in rows.iter() {
-                self.results.insert(single[row.get::<i64>(1)? as usize - 1].0, row.get(2)?);
+                self.results
+                    .insert(single[row.get::<i64>(1)? as usize - 1].0, row.get(2)?);
             }
-            }
+        }
         if !several.is_empty() {
             let rows = engine.session.run(
                 &SEVERAL_RESULTS,
                 &[
-                    datum::uuids(several.iter().map(|(index, _)| &self.steps[*index].key.task)),
+                    datum::uuids(
+                        several
+                            .iter()
+                            .map(|(index, _)| &self.steps[*index].key.task),
+                    ),
                     datum::texts(several.iter().map(|(_, numbers)| Some(numbers.as_str()))),
                 ],
             )?;
             for row in rows.iter() {
                 if let Some(results) = row.opt(2) {
-                    self.results.insert(several[row.get::<i64>(1)? as usize - 1].0, results);
+                    self.results
+                        .insert(several[row.get::<i64>(1)? as usize - 1].0, results);
                 }
             }
-            }
+        }
         Ok(())
     }
 
@@ -430,6 +490,9 @@ struct Texts(BTreeMap<usize, Arg>);
 
 impl Texts {
     fn of(&mut self, text: &str) -> Arg {
-        *self.0.entry(text.as_ptr() as usize).or_insert_with(|| datum::text(text))
+        *self
+            .0
+            .entry(text.as_ptr() as usize)
+            .or_insert_with(|| datum::text(text))
     }
 }

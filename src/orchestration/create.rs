@@ -139,21 +139,39 @@ static FIND_IDENTITIES: Statement = Statement::new(
 );
 
 /// The template that a name stands for; without a version the highest.
-pub fn find_template(engine: &Engine, namespace: &str, name: &str, version: Option<&str>) -> Result<Rc<Template>> {
-    let rows = engine
-        .session
-        .run(&FIND_TEMPLATE, &[datum::text(namespace), datum::text(name), datum::opt_text(version)])?;
+pub fn find_template(
+    engine: &Engine,
+    namespace: &str,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Rc<Template>> {
+    let rows = engine.session.run(
+        &FIND_TEMPLATE,
+        &[
+            datum::text(namespace),
+            datum::text(name),
+            datum::opt_text(version),
+        ],
+    )?;
     match rows.first() {
         Some(row) => templates::get(&engine.session, row.get(1)?),
         None => {
-            let known = engine.session.run(&KNOWN_VERSIONS, &[datum::text(namespace), datum::text(name)])?;
+            let known = engine.session.run(
+                &KNOWN_VERSIONS,
+                &[datum::text(namespace), datum::text(name)],
+            )?;
             let known: Option<String> = known.first().and_then(|row| row.opt(1));
-            let wanted = version.map(|version| format!(" version {version}")).unwrap_or_default();
-            let error =
-                Error::not_found(format!("no template \"{name}\"{wanted} in namespace \"{namespace}\""));
+            let wanted = version
+                .map(|version| format!(" version {version}"))
+                .unwrap_or_default();
+            let error = Error::not_found(format!(
+                "no template \"{name}\"{wanted} in namespace \"{namespace}\""
+            ));
             Err(match known {
                 Some(versions) => error.detail(format!("Registered versions: {versions}.")),
-                None => error.hint("Register it with tasker.register_template, or look into tasker.named_tasks."),
+                None => error.hint(
+                    "Register it with tasker.register_template, or look into tasker.named_tasks.",
+                ),
             })
         }
     }
@@ -167,12 +185,17 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
     check_contexts(&template, &request.contexts)?;
     let mut created: Vec<Created> = tasker_rules::ids::new_task_uuids(request.contexts.len())
         .into_iter()
-        .map(|task_uuid| Created { task_uuid, existing: false })
+        .map(|task_uuid| Created {
+            task_uuid,
+            existing: false,
+        })
         .collect();
     if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
         settle_identities(engine, request, &template, &mut created)?;
     }
-    let new: Vec<usize> = (0..created.len()).filter(|index| !created[*index].existing).collect();
+    let new: Vec<usize> = (0..created.len())
+        .filter(|index| !created[*index].existing)
+        .collect();
     if !new.is_empty() {
         insert(engine, request, &template, &created, &new)?;
     }
@@ -182,8 +205,17 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
 /// The template to create from, locked against replacement.
 fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
     loop {
-        let template = find_template(engine, &request.namespace, &request.name, request.version.as_deref())?;
-        if !engine.session.run(&KEEP_TEMPLATE, &[datum::int4(template.id)])?.is_empty() {
+        let template = find_template(
+            engine,
+            &request.namespace,
+            &request.name,
+            request.version.as_deref(),
+        )?;
+        if !engine
+            .session
+            .run(&KEEP_TEMPLATE, &[datum::int4(template.id)])?
+            .is_empty()
+        {
             return Ok(template);
         }
     }
@@ -197,14 +229,20 @@ pub struct Created {
 
 fn check(request: &Request) -> Result<()> {
     if !(1..=4).contains(&request.priority) {
-        return Err(Error::parameter(format!("priority {} is out of range", request.priority))
-            .hint("1 low, 2 normal, 3 high, 4 urgent."));
+        return Err(
+            Error::parameter(format!("priority {} is out of range", request.priority))
+                .hint("1 low, 2 normal, 3 high, 4 urgent."),
+        );
     }
     if !datum::is_array(request.tags) {
-        return Err(Error::parameter("tags must be a JSON array").hint("For example '[\"nightly\"]'."));
+        return Err(
+            Error::parameter("tags must be a JSON array").hint("For example '[\"nightly\"]'.")
+        );
     }
     if !datum::is_array(request.bypass_steps) {
-        return Err(Error::parameter("bypass_steps must be a JSON array of step names"));
+        return Err(Error::parameter(
+            "bypass_steps must be a JSON array of step names",
+        ));
     }
     if datum::element_count(request.bypass_steps) > 0 {
         return Err(Error::new(
@@ -213,12 +251,16 @@ fn check(request: &Request) -> Result<()> {
         )
         .hint("Leave it empty; resolve_step_manually skips a step of a running task."));
     }
-    if !request.idempotency_keys.is_empty() && request.idempotency_keys.len() != request.contexts.len() {
-        return Err(Error::parameter("idempotency_keys must have one entry per context").detail(format!(
-            "{} contexts, {} keys.",
-            request.contexts.len(),
-            request.idempotency_keys.len()
-        )));
+    if !request.idempotency_keys.is_empty()
+        && request.idempotency_keys.len() != request.contexts.len()
+    {
+        return Err(
+            Error::parameter("idempotency_keys must have one entry per context").detail(format!(
+                "{} contexts, {} keys.",
+                request.contexts.len(),
+                request.idempotency_keys.len()
+            )),
+        );
     }
     for (name, value) in [
         ("initiator", &request.initiator),
@@ -226,7 +268,9 @@ fn check(request: &Request) -> Result<()> {
         ("reason", &request.reason),
     ] {
         if value.chars().count() > 128 {
-            return Err(Error::parameter(format!("{name} must have at most 128 characters")));
+            return Err(Error::parameter(format!(
+                "{name} must have at most 128 characters"
+            )));
         }
     }
     Ok(())
@@ -234,9 +278,15 @@ fn check(request: &Request) -> Result<()> {
 
 fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<()> {
     for (index, context) in contexts.iter().enumerate() {
-        let place = if contexts.len() > 1 { format!("contexts[{}]", index + 1) } else { "context".to_owned() };
+        let place = if contexts.len() > 1 {
+            format!("contexts[{}]", index + 1)
+        } else {
+            "context".to_owned()
+        };
         if !datum::is_object(*context) {
-            return Err(Error::check(format!("{place} must be a JSON object")).hint("'{}' is an object."));
+            return Err(
+                Error::check(format!("{place} must be a JSON object")).hint("'{}' is an object.")
+            );
         }
         if let Some(schema) = &template.input_schema {
             let problems = schema.validate(&place, &read_json(*context, &place)?);
@@ -247,7 +297,10 @@ fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<()> {
                     .collect();
                 return Err(Error::check(format!("{}: {}", first.path, first.message))
                     .detail(all.join("\n"))
-                    .hint(format!("The input_schema of {} describes the context.", template.full_name())));
+                    .hint(format!(
+                        "The input_schema of {} describes the context.",
+                        template.full_name()
+                    )));
             }
         }
     }
@@ -261,12 +314,21 @@ fn settle_identities(
     template: &Template,
     created: &mut [Created],
 ) -> Result<()> {
-    let keyed = |index: usize| request.idempotency_keys.get(index).and_then(Option::as_deref);
+    let keyed = |index: usize| {
+        request
+            .idempotency_keys
+            .get(index)
+            .and_then(Option::as_deref)
+    };
     let mut first_of: HashMap<String, usize> = HashMap::new();
     let mut identities: Vec<Option<String>> = Vec::with_capacity(created.len());
     for index in 0..created.len() {
         let identity = match keyed(index) {
-            Some(key) => Some(identity::hash_of_key(&template.namespace, &template.name, key)),
+            Some(key) => Some(identity::hash_of_key(
+                &template.namespace,
+                &template.name,
+                key,
+            )),
             None if template.hashed_identity => Some(hash_of_request(request, template, index)?),
             None => None,
         };
@@ -276,7 +338,10 @@ fn settle_identities(
         identities.push(identity);
     }
     // Ascending, so that two callers with the same keys cannot wait for each other in a circle.
-    let mut firsts: Vec<(&String, usize)> = first_of.iter().map(|(identity, index)| (identity, *index)).collect();
+    let mut firsts: Vec<(&String, usize)> = first_of
+        .iter()
+        .map(|(identity, index)| (identity, *index))
+        .collect();
     firsts.sort();
     let won = engine.session.run(
         &CLAIM_IDENTITIES,
@@ -290,13 +355,22 @@ fn settle_identities(
     } else {
         let rows = engine.session.run(
             &FIND_IDENTITIES,
-            &[datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str())))],
+            &[datum::texts(
+                firsts.iter().map(|(identity, _)| Some(identity.as_str())),
+            )],
         )?;
-        rows.iter().map(|row| Ok((row.get(1)?, row.get(2)?))).collect::<Result<_>>()?
+        rows.iter()
+            .map(|row| Ok((row.get(1)?, row.get(2)?)))
+            .collect::<Result<_>>()?
     };
     for index in 0..created.len() {
-        let Some(identity) = &identities[index] else { continue };
-        let owner = known.get(identity).copied().unwrap_or(created[first_of[identity]].task_uuid);
+        let Some(identity) = &identities[index] else {
+            continue;
+        };
+        let owner = known
+            .get(identity)
+            .copied()
+            .unwrap_or(created[first_of[identity]].task_uuid);
         if owner == created[index].task_uuid {
             continue;
         }
@@ -308,7 +382,10 @@ fn settle_identities(
             .detail(format!("Existing task: {}.", format_uuid(&owner)))
             .hint("Identity strategy hash refuses equal requests; change the context, reason or initiator, or use the existing task."));
         }
-        created[index] = Created { task_uuid: owner, existing: true };
+        created[index] = Created {
+            task_uuid: owner,
+            existing: true,
+        };
     }
     Ok(())
 }
@@ -342,7 +419,9 @@ fn insert(
     let tasks = || datum::uuids(new.iter().map(|index| &created[*index].task_uuid));
     let priority = request.priority as i16;
     // A time in the past is now: the queue is kept in the order of arrival.
-    let available_at = request.run_at.map_or(engine.now, |run_at| run_at.max(engine.now));
+    let available_at = request
+        .run_at
+        .map_or(engine.now, |run_at| run_at.max(engine.now));
     engine.session.run(
         &INSERT_TASKS,
         &[
@@ -377,7 +456,10 @@ fn insert(
             datum::timestamp(available_at),
         ],
     )?;
-    let roots: Vec<_> = steps.iter().filter(|step| step.parents.is_empty()).collect();
+    let roots: Vec<_> = steps
+        .iter()
+        .filter(|step| step.parents.is_empty())
+        .collect();
     engine.session.run(
         &INSERT_READY,
         &[
@@ -389,10 +471,17 @@ fn insert(
         ],
     )?;
     if available_at <= engine.now {
-        roots.iter().for_each(|step| engine.ready.released(step.queue_id));
+        roots
+            .iter()
+            .for_each(|step| engine.ready.released(step.queue_id));
     }
-    engine
-        .session
-        .run(&INSERT_LOG, &[tasks(), datum::timestamp(engine.now), datum::int4(NO_WORKER)])?;
+    engine.session.run(
+        &INSERT_LOG,
+        &[
+            tasks(),
+            datum::timestamp(engine.now),
+            datum::int4(NO_WORKER),
+        ],
+    )?;
     Ok(())
 }

@@ -69,7 +69,11 @@ static SET_STATE: Statement = Statement::new(
          completed_at = CASE WHEN u.state = 'c' THEN $3 ELSE t.completed_at END
      FROM unnest($1, $2) AS u (task_uuid, state)
      WHERE t.task_uuid = u.task_uuid",
-    &[pg_sys::UUIDARRAYOID, pg_sys::CHARARRAYOID, pg_sys::TIMESTAMPTZOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::CHARARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
 );
 
 impl Tasks {
@@ -99,12 +103,22 @@ impl Tasks {
         }
         let leaves = std::mem::take(&mut self.leaves);
         let never_started = self.count_leaves(engine, &leaves)?;
-        set_states(engine, &never_started.iter().map(|task| (*task, b'p', b'c')).collect::<Vec<_>>())?;
+        set_states(
+            engine,
+            &never_started
+                .iter()
+                .map(|task| (*task, b'p', b'c'))
+                .collect::<Vec<_>>(),
+        )?;
         look(engine, &self.look)
     }
 
     /// Returns tasks that are complete although no claim could mark them as started.
-    fn count_leaves(&mut self, engine: &mut Engine, leaves: &BTreeMap<Uuid, i16>) -> Result<Vec<Uuid>> {
+    fn count_leaves(
+        &mut self,
+        engine: &mut Engine,
+        leaves: &BTreeMap<Uuid, i16>,
+    ) -> Result<Vec<Uuid>> {
         let mut never_started = Vec::new();
         if leaves.is_empty() {
             return Ok(never_started);
@@ -118,8 +132,12 @@ impl Tasks {
             ],
         )?;
         for row in rows.iter() {
-            let (task, state, open, watched) =
-                (row.get::<Uuid>(1)?, row.get::<u8>(2)?, row.get::<i16>(3)?, row.get::<bool>(4)?);
+            let (task, state, open, watched) = (
+                row.get::<Uuid>(1)?,
+                row.get::<u8>(2)?,
+                row.get::<i16>(3)?,
+                row.get::<bool>(4)?,
+            );
             if watched {
                 self.look.insert(task);
             } else if open == 0 && state == b'c' {
@@ -140,8 +158,12 @@ pub fn look(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     let rows = engine.session.run(&LOOK, &[datum::uuids(tasks)])?;
     let mut ended = Vec::new();
     for row in rows.iter() {
-        let (task, state, alive, all_good) =
-            (row.get::<Uuid>(1)?, row.get::<u8>(2)?, row.get::<bool>(3)?, row.get::<bool>(4)?);
+        let (task, state, alive, all_good) = (
+            row.get::<Uuid>(1)?,
+            row.get::<u8>(2)?,
+            row.get::<bool>(3)?,
+            row.get::<bool>(4)?,
+        );
         if !alive && (state == b'i' || state == b'p') {
             ended.push((task, state, if all_good { b'c' } else { b'e' }));
         }

@@ -119,7 +119,11 @@ static LOCK_TO_RELEASE: Statement = Statement::new(
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = u.claim_id
      FOR UPDATE OF s",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8ARRAYOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
 );
 
 static RELEASE: Statement = Statement::new(
@@ -127,7 +131,11 @@ static RELEASE: Statement = Statement::new(
      SET state = 'p', claim_id = NULL, attempts = s.attempts - 1, available_at = $3
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
 );
 
 /// Expired leases are looked for at most this often, and never with more than a twentieth of the time.
@@ -183,7 +191,9 @@ pub fn open_claim(
 /// whenever this call has not had one. Returns whether anything was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     let last = LOOKED_AT.get();
-    if last == engine.now || !idle && engine.now - last < LOOK_AGAIN_US.max(WALK_US.get() * LOOK_SHARE) {
+    if last == engine.now
+        || !idle && engine.now - last < LOOK_AGAIN_US.max(WALK_US.get() * LOOK_SHARE)
+    {
         return Ok(false);
     }
     let started = call::clock();
@@ -191,8 +201,13 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     if engine.now - since > FROM_FIRST_US {
         (first, since) = (0, engine.now);
     }
-    let rows = engine.session.run(&EXPIRED, &[datum::int8(first), datum::timestamp(engine.now)])?;
-    let row = rows.first().ok_or_else(|| Error::corrupt("no row where one always is"))?;
+    let rows = engine.session.run(
+        &EXPIRED,
+        &[datum::int8(first), datum::timestamp(engine.now)],
+    )?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("no row where one always is"))?;
     FIRST_CLAIM.set((row.opt(1).unwrap_or(first), since));
     let expired: Vec<i64> = row.get(2)?;
     LOOKED_AT.set(engine.now);
@@ -200,9 +215,10 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     if expired.is_empty() {
         return Ok(false);
     }
-    let claims = engine
-        .session
-        .run(&LOCK_EXPIRED, &[datum::int8s(expired), datum::timestamp(engine.now)])?;
+    let claims = engine.session.run(
+        &LOCK_EXPIRED,
+        &[datum::int8s(expired), datum::timestamp(engine.now)],
+    )?;
     let mut any = false;
     for row in claims.iter() {
         any |= expire(
@@ -228,11 +244,18 @@ struct Expired {
 fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
     let tasks: Vec<Uuid> = row.get(tasks)?;
     let numbers: Vec<i16> = row.get(numbers)?;
-    Ok(tasks.into_iter().zip(numbers).map(|(task, no)| StepKey { task, no }).collect())
+    Ok(tasks
+        .into_iter()
+        .zip(numbers)
+        .map(|(task, no)| StepKey { task, no })
+        .collect())
 }
 
 fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
-    [datum::uuids(keys.iter().map(|key| &key.task)), datum::int2s(keys.iter().map(|key| key.no))]
+    [
+        datum::uuids(keys.iter().map(|key| &key.task)),
+        datum::int2s(keys.iter().map(|key| key.no)),
+    ]
 }
 
 fn held_args(expired: &Expired) -> [datum::Arg; 3] {
@@ -246,8 +269,12 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     let mut retry_at = Vec::new();
     let mut tasks = ending::Tasks::default();
     for row in rows.iter() {
-        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
-        let (attempts, limit, retryable) = (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
+        let key = StepKey {
+            task: row.get(1)?,
+            no: row.get(2)?,
+        };
+        let (attempts, limit, retryable) =
+            (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
         let template = templates::get(&engine.session, row.get(3)?)?;
         if retryable && attempts < limit {
             // As old as the lost claim: it goes before what was released since.
@@ -264,25 +291,32 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         } else {
             continue;
         }
-        engine.log.step(key, expired.worker_no, attempts, b'i', b'e');
+        engine
+            .log
+            .step(key, expired.worker_no, attempts, b'i', b'e');
         keys.push(key);
     }
     if !keys.is_empty() {
         let [task_arg, number_arg] = key_args(&keys);
-        engine
-            .session
-            .run(&EXPIRE_STEPS, &[task_arg, number_arg, datum::timestamps(retry_at)])?;
+        engine.session.run(
+            &EXPIRE_STEPS,
+            &[task_arg, number_arg, datum::timestamps(retry_at)],
+        )?;
         tasks.settle(engine)?;
     }
     if !keys.is_empty() {
         // Kept for a while, so that a slow worker's heartbeat is told what it has lost.
         let until = datum::timestamp(engine.now + TELL_LOST_US);
-        engine.session.run(&EXTEND, &[datum::int8s([expired.claim_id]), until])?;
+        engine
+            .session
+            .run(&EXTEND, &[datum::int8s([expired.claim_id]), until])?;
         return Ok(true);
     }
     let left = engine.session.run(&COUNT_HELD, &held_args(&expired))?;
     if left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0)) {
-        engine.session.run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
+        engine
+            .session
+            .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
     }
     Ok(false)
 }
@@ -294,11 +328,21 @@ static DOOM: Statement = Statement::new(
 );
 
 /// Dooms the descendants of a step that failed for good, if nobody holds them or the task.
-fn doom_without_waiting(engine: &Engine, key: StepKey, template: &templates::Template) -> Result<bool> {
+fn doom_without_waiting(
+    engine: &Engine,
+    key: StepKey,
+    template: &templates::Template,
+) -> Result<bool> {
     let descendants = template.descendants(key.no);
-    let args = [datum::uuid(&key.task), datum::int2s(descendants.iter().copied())];
+    let args = [
+        datum::uuid(&key.task),
+        datum::int2s(descendants.iter().copied()),
+    ];
     if engine.session.run(&TRY_LOCK_DESCENDANTS, &args)?.len() < descendants.len()
-        || engine.session.run(&TRY_LOCK_TASK, &[datum::uuid(&key.task)])?.is_empty()
+        || engine
+            .session
+            .run(&TRY_LOCK_TASK, &[datum::uuid(&key.task)])?
+            .is_empty()
     {
         return Ok(false);
     }
@@ -314,7 +358,9 @@ pub struct Beat {
 
 /// Extends every lease the worker holds, and tells which steps it no longer has.
 pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<Vec<Beat>> {
-    let Some(worker_no) = workers::find(&engine.session, worker_id)? else { return Ok(vec![]) };
+    let Some(worker_no) = workers::find(&engine.session, worker_id)? else {
+        return Ok(vec![]);
+    };
     let rows = engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?;
     let (claims, keys) = claims_and_keys(&rows)?;
     if claims.is_empty() {
@@ -322,7 +368,13 @@ pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<
     }
     let extended: BTreeSet<i64> = engine
         .session
-        .run(&EXTEND, &[datum::int8s(claims.iter().copied()), datum::timestamp(engine.now + lease_us)])?
+        .run(
+            &EXTEND,
+            &[
+                datum::int8s(claims.iter().copied()),
+                datum::timestamp(engine.now + lease_us),
+            ],
+        )?
         .iter()
         .map(|row| row.get(1))
         .collect::<Result<_>>()?;
@@ -330,7 +382,10 @@ pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<
     let mut beats = Vec::new();
     let mut empty = extended.clone();
     for row in engine.session.run(&STATES, &[tasks, numbers])?.iter() {
-        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+        let key = StepKey {
+            task: row.get(1)?,
+            no: row.get(2)?,
+        };
         let (state, claim_id) = (row.get::<u8>(3)?, row.opt::<i64>(4));
         let mine = claim_id.filter(|id| keys.get(&key).is_some_and(|claims| claims.contains(id)));
         let status = match (state, mine) {
@@ -369,13 +424,18 @@ fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
 
 /// Gives back what the worker has claimed and not reported; no attempt is counted.
 pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
-    let Some(worker_no) = workers::find(&engine.session, worker_id)? else { return Ok(0) };
-    let (claims, keys) = claims_and_keys(&engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?)?;
+    let Some(worker_no) = workers::find(&engine.session, worker_id)? else {
+        return Ok(0);
+    };
+    let (claims, keys) =
+        claims_and_keys(&engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?)?;
     if claims.is_empty() {
         return Ok(0);
     }
-    let pairs: Vec<(StepKey, i64)> =
-        keys.iter().flat_map(|(key, claims)| claims.iter().map(|claim| (*key, *claim))).collect();
+    let pairs: Vec<(StepKey, i64)> = keys
+        .iter()
+        .flat_map(|(key, claims)| claims.iter().map(|claim| (*key, *claim)))
+        .collect();
     let rows = engine.session.run(
         &LOCK_TO_RELEASE,
         &[
@@ -387,7 +447,10 @@ pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
     let mut released: Vec<StepKey> = Vec::new();
     let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
     for row in rows.iter() {
-        let key = StepKey { task: row.get(1)?, no: row.get(2)? };
+        let key = StepKey {
+            task: row.get(1)?,
+            no: row.get(2)?,
+        };
         let template = templates::get(&engine.session, row.get(3)?)?;
         engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
         engine.ready.push(Entry {
@@ -401,7 +464,9 @@ pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
     }
     if !released.is_empty() {
         let [tasks, numbers] = key_args(&released);
-        engine.session.run(&RELEASE, &[tasks, numbers, datum::timestamp(engine.now)])?;
+        engine
+            .session
+            .run(&RELEASE, &[tasks, numbers, datum::timestamp(engine.now)])?;
         lower_claims(engine, &lowered)?;
     }
     Ok(released.len() as i32)

@@ -29,7 +29,14 @@ pub struct Log {
 
 impl Log {
     pub fn step(&mut self, key: StepKey, worker_no: i32, attempt: i16, from: u8, to: u8) {
-        self.rows.push(Transition { key, worker_no, attempt, from, to, metadata: None });
+        self.rows.push(Transition {
+            key,
+            worker_no,
+            attempt,
+            from,
+            to,
+            metadata: None,
+        });
     }
 
     pub fn step_with(
@@ -41,12 +48,26 @@ impl Log {
         to: u8,
         metadata: Option<Jsonb>,
     ) {
-        self.rows.push(Transition { key, worker_no, attempt, from, to, metadata });
+        self.rows.push(Transition {
+            key,
+            worker_no,
+            attempt,
+            from,
+            to,
+            metadata,
+        });
     }
 
     pub fn task(&mut self, task: Uuid, from: u8, to: u8) {
         let (key, metadata) = (StepKey { task, no: 0 }, self.task_metadata);
-        self.rows.push(Transition { key, worker_no: NO_WORKER, attempt: 0, from, to, metadata });
+        self.rows.push(Transition {
+            key,
+            worker_no: NO_WORKER,
+            attempt: 0,
+            from,
+            to,
+            metadata,
+        });
     }
 
     /// What the next transitions of tasks carry: an operator's reason.
@@ -56,7 +77,11 @@ impl Log {
 
     /// Credits the transitions of these steps that have no worker yet.
     pub fn credit(&mut self, worker_of: impl Fn(&StepKey) -> Option<i32>) {
-        for row in self.rows.iter_mut().filter(|row| row.worker_no == NO_WORKER && row.key.no > 0) {
+        for row in self
+            .rows
+            .iter_mut()
+            .filter(|row| row.worker_no == NO_WORKER && row.key.no > 0)
+        {
             row.worker_no = worker_of(&row.key).unwrap_or(NO_WORKER);
         }
     }
@@ -65,7 +90,8 @@ impl Log {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let nothing = datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+        let nothing = datum::jsonb_from_text("{}")
+            .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         // SAFETY: plain call; it assigns the transaction its id, as any insert does.
         let xid = unsafe { pg_sys::GetCurrentFullTransactionId() }.value as i64;
         let rows = self

@@ -21,15 +21,18 @@ fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) 
     if allowed.is_empty() {
         error.detail(format!("{from} is final."))
     } else {
-        error.detail(format!("From {from} it can go to {}.", allowed.join(" or ")))
+        error.detail(format!(
+            "From {from} it can go to {}.",
+            allowed.join(" or ")
+        ))
     }
 }
 
 fn hint_for_step(from: StepState, to: StepState) -> Option<&'static str> {
     match (from, to) {
-        (StepState::Error, StepState::Cancelled) => {
-            Some("A step in error never runs again by itself: resolve_step_manually, retry_step or cancel the task.")
-        }
+        (StepState::Error, StepState::Cancelled) => Some(
+            "A step in error never runs again by itself: resolve_step_manually, retry_step or cancel the task.",
+        ),
         (StepState::InProgress, StepState::ResolvedManually) => {
             Some("Cancel or fail the step first, or wait for its lease to end.")
         }
@@ -43,8 +46,19 @@ fn allow_step(whole: &Whole, index: usize, to: StepState) -> Result<()> {
     if step.state.allowed(to) {
         return Ok(());
     }
-    let allowed: Vec<String> = step.state.next_states().iter().map(ToString::to_string).collect();
-    let error = refused("step", &whole.key(step.no).uuid(), step.state.as_str(), to.as_str(), &allowed);
+    let allowed: Vec<String> = step
+        .state
+        .next_states()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let error = refused(
+        "step",
+        &whole.key(step.no).uuid(),
+        step.state.as_str(),
+        to.as_str(),
+        &allowed,
+    );
     Err(match hint_for_step(step.state, to) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -55,13 +69,26 @@ fn allow_task(whole: &Whole, to: TaskState) -> Result<()> {
     if whole.state.allowed(to) {
         return Ok(());
     }
-    let allowed: Vec<String> = whole.state.next_states().iter().map(ToString::to_string).collect();
-    let error = refused("task", &whole.uuid, whole.state.as_str(), to.as_str(), &allowed);
-    Err(if whole.state == TaskState::Error && to == TaskState::Cancelled {
-        error.hint("A task in error runs no more: use resolve_task_manually, or retry_task and cancel it then.")
-    } else {
-        error
-    })
+    let allowed: Vec<String> = whole
+        .state
+        .next_states()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let error = refused(
+        "task",
+        &whole.uuid,
+        whole.state.as_str(),
+        to.as_str(),
+        &allowed,
+    );
+    Err(
+        if whole.state == TaskState::Error && to == TaskState::Cancelled {
+            error.hint("A task in error runs no more: use resolve_task_manually, or retry_task and cancel it then.")
+        } else {
+            error
+        },
+    )
 }
 
 /// Steps change only while their task is open or in error (55000).
@@ -76,11 +103,25 @@ fn require_living_task(whole: &Whole) -> Result<()> {
 }
 
 /// Moves a step in memory and logs it.
-fn move_step(engine: &mut Engine, whole: &mut Whole, index: usize, to: StepState, worker_no: i32, metadata: Option<Jsonb>) {
+fn move_step(
+    engine: &mut Engine,
+    whole: &mut Whole,
+    index: usize,
+    to: StepState,
+    worker_no: i32,
+    metadata: Option<Jsonb>,
+) {
     let step = &mut whole.steps[index];
     let from = std::mem::replace(&mut step.state, to);
     let (no, attempts) = (step.no, step.attempts);
-    engine.log.step_with(whole.key(no), worker_no, attempts, from.code(), to.code(), metadata);
+    engine.log.step_with(
+        whole.key(no),
+        worker_no,
+        attempts,
+        from.code(),
+        to.code(),
+        metadata,
+    );
 }
 
 /// `{"key": "value", ...}` of the given texts, without the missing ones.
@@ -108,7 +149,14 @@ fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> R
             match whole.steps[index].state {
                 StepState::Pending | StepState::InProgress => {
                     whole.take_away(index);
-                    move_step(engine, &mut whole, index, StepState::Cancelled, log::NO_WORKER, note);
+                    move_step(
+                        engine,
+                        &mut whole,
+                        index,
+                        StepState::Cancelled,
+                        log::NO_WORKER,
+                        note,
+                    );
                 }
                 // Stays in error, and its retry is off.
                 StepState::Error => whole.steps[index].available_at = None,
@@ -120,7 +168,12 @@ fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> R
 }
 
 /// Sets the task's state with its metadata; its steps must not pull it elsewhere.
-fn set_task(engine: &mut Engine, mut whole: Whole, to: TaskState, note: Option<Jsonb>) -> Result<TaskState> {
+fn set_task(
+    engine: &mut Engine,
+    mut whole: Whole,
+    to: TaskState,
+    note: Option<Jsonb>,
+) -> Result<TaskState> {
     engine.log.next_task_metadata(note);
     whole.state = to;
     let state = whole.settle(engine)?;
@@ -133,19 +186,29 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
     let mut whole = Whole::lock(engine, task)?;
     allow_task(&whole, TaskState::Pending)?;
     if whole.state != TaskState::Error {
-        return Err(refused("task", &task, whole.state.as_str(), "pending", &[]).hint("Only a task in error is retried."));
+        return Err(refused("task", &task, whole.state.as_str(), "pending", &[])
+            .hint("Only a task in error is retried."));
     }
-    let failed: Vec<usize> =
-        (0..whole.steps.len()).filter(|index| whole.steps[*index].state == StepState::Error).collect();
-    let cancelled = whole.steps.iter().any(|step| step.state == StepState::Cancelled);
-    let held = whole.steps.iter().any(|step| step.available_at == Some(HELD));
+    let failed: Vec<usize> = (0..whole.steps.len())
+        .filter(|index| whole.steps[*index].state == StepState::Error)
+        .collect();
+    let cancelled = whole
+        .steps
+        .iter()
+        .any(|step| step.state == StepState::Cancelled);
+    let held = whole
+        .steps
+        .iter()
+        .any(|step| step.available_at == Some(HELD));
     if failed.is_empty() && !held {
         let error = Error::state(format!(
             "task {} has no failed step to retry",
             super::report::format_uuid(&task)
         ));
         return Err(if cancelled {
-            error.detail("Only cancelled steps keep it from completing.").hint("resolve_task_manually ends it; a cancelled step is final.")
+            error
+                .detail("Only cancelled steps keep it from completing.")
+                .hint("resolve_task_manually ends it; a cancelled step is final.")
         } else {
             error
         });
@@ -162,7 +225,13 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
 }
 
 /// error -> pending, to run at once.
-fn start_over(engine: &mut Engine, whole: &mut Whole, index: usize, reset: bool, note: Option<Jsonb>) -> Result<()> {
+fn start_over(
+    engine: &mut Engine,
+    whole: &mut Whole,
+    index: usize,
+    reset: bool,
+    note: Option<Jsonb>,
+) -> Result<()> {
     let no = whole.steps[index].no;
     let retryable = whole.template.step(no)?.retryable;
     let step = &mut whole.steps[index];
@@ -171,7 +240,14 @@ fn start_over(engine: &mut Engine, whole: &mut Whole, index: usize, reset: bool,
     }
     step.retryable = retryable;
     whole.run_now(engine, index);
-    move_step(engine, whole, index, StepState::Pending, log::NO_WORKER, note);
+    move_step(
+        engine,
+        whole,
+        index,
+        StepState::Pending,
+        log::NO_WORKER,
+        note,
+    );
     Ok(())
 }
 
@@ -189,10 +265,20 @@ fn take_up(engine: &Engine, whole: &mut Whole) -> Result<()> {
 }
 
 /// Declares a task in error done.
-pub fn resolve_task(engine: &mut Engine, task: Uuid, by: Option<&str>, reason: Option<&str>) -> Result<TaskState> {
+pub fn resolve_task(
+    engine: &mut Engine,
+    task: Uuid,
+    by: Option<&str>,
+    reason: Option<&str>,
+) -> Result<TaskState> {
     let whole = Whole::lock(engine, task)?;
     allow_task(&whole, TaskState::ResolvedManually)?;
-    set_task(engine, whole, TaskState::ResolvedManually, metadata(&[("resolved_by", by), ("reason", reason)]))
+    set_task(
+        engine,
+        whole,
+        TaskState::ResolvedManually,
+        metadata(&[("resolved_by", by), ("reason", reason)]),
+    )
 }
 
 /// Declares a pending or failed step done, with results its children can read.
@@ -203,11 +289,23 @@ pub fn resolve_step(
     by: Option<&str>,
     reason: Option<&str>,
 ) -> Result<StepState> {
-    step_to(engine, key, StepState::ResolvedManually, results, metadata(&[("resolved_by", by), ("reason", reason)]))
+    step_to(
+        engine,
+        key,
+        StepState::ResolvedManually,
+        results,
+        metadata(&[("resolved_by", by), ("reason", reason)]),
+    )
 }
 
 pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> Result<StepState> {
-    step_to(engine, key, StepState::Cancelled, None, metadata(&[("reason", reason)]))
+    step_to(
+        engine,
+        key,
+        StepState::Cancelled,
+        None,
+        metadata(&[("reason", reason)]),
+    )
 }
 
 /// Makes a failed step ready now; with `reset` its attempts count from zero.
@@ -216,7 +314,8 @@ pub fn retry_step(engine: &mut Engine, key: StepKey, reset: bool) -> Result<Step
     let index = whole.index_of(key)?;
     if whole.steps[index].state != StepState::Error {
         let state = whole.steps[index].state;
-        return Err(refused("step", &key.uuid(), state.as_str(), "pending", &[]).hint("Only a step in error is retried."));
+        return Err(refused("step", &key.uuid(), state.as_str(), "pending", &[])
+            .hint("Only a step in error is retried."));
     }
     require_living_task(&whole)?;
     start_over(engine, &mut whole, index, reset, None)?;
@@ -229,7 +328,10 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
     let limit = i16::try_from(limit)
         .ok()
         .filter(|limit| *limit >= 0)
-        .ok_or_else(|| Error::parameter(format!("retry_limit {limit} is out of range")).hint("0 to 32767; it counts all attempts."))?;
+        .ok_or_else(|| {
+            Error::parameter(format!("retry_limit {limit} is out of range"))
+                .hint("0 to 32767; it counts all attempts.")
+        })?;
     let mut whole = Whole::lock(engine, key.task)?;
     let index = whole.index_of(key)?;
     let step = &mut whole.steps[index];
@@ -249,7 +351,12 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
 }
 
 /// The state machine of tasks by hand.
-pub fn transition_task(engine: &mut Engine, task: Uuid, to: &str, note: Option<Jsonb>) -> Result<TaskState> {
+pub fn transition_task(
+    engine: &mut Engine,
+    task: Uuid,
+    to: &str,
+    note: Option<Jsonb>,
+) -> Result<TaskState> {
     let to = parse::<TaskState>(to)?;
     let mut whole = Whole::lock(engine, task)?;
     allow_task(&whole, to)?;
@@ -258,7 +365,11 @@ pub fn transition_task(engine: &mut Engine, task: Uuid, to: &str, note: Option<J
         TaskState::Complete if !whole.all_good() => Err(unfinished(&whole)),
         TaskState::Error => {
             // Nothing of it starts any more; what runs may still report.
-            for step in whole.steps.iter_mut().filter(|step| step.state == StepState::Pending) {
+            for step in whole
+                .steps
+                .iter_mut()
+                .filter(|step| step.state == StepState::Pending)
+            {
                 step.available_at = Some(HELD);
             }
             set_task(engine, whole, to, note)
@@ -276,7 +387,13 @@ fn unfinished(whole: &Whole) -> Error {
         .steps
         .iter()
         .filter(|step| !step.state.is_finished_good())
-        .filter_map(|step| whole.template.step(step.no).ok().map(|step| step.name.as_str()))
+        .filter_map(|step| {
+            whole
+                .template
+                .step(step.no)
+                .ok()
+                .map(|step| step.name.as_str())
+        })
         .take(10)
         .collect();
     Error::guard(format!(
@@ -287,14 +404,20 @@ fn unfinished(whole: &Whole) -> Error {
 }
 
 /// The state machine of steps by hand, with everything that claim and report do for the same pair.
-pub fn transition_step(engine: &mut Engine, key: StepKey, to: &str, note: Option<Jsonb>) -> Result<StepState> {
+pub fn transition_step(
+    engine: &mut Engine,
+    key: StepKey,
+    to: &str,
+    note: Option<Jsonb>,
+) -> Result<StepState> {
     step_to(engine, key, parse::<StepState>(to)?, None, note)
 }
 
 fn parse<S: FromStr>(state: &str) -> Result<S> {
     state.parse().map_err(|_| {
-        Error::parameter(format!("unknown state \"{state}\""))
-            .hint("States are pending, in_progress, error, complete, cancelled and resolved_manually.")
+        Error::parameter(format!("unknown state \"{state}\"")).hint(
+            "States are pending, in_progress, error, complete, cancelled and resolved_manually.",
+        )
     })
 }
 
@@ -315,7 +438,9 @@ fn step_to(
     whole.steps[index].results = results;
     match to {
         StepState::InProgress => worker_no = start_by_hand(engine, &mut whole, index)?,
-        StepState::Complete => whole.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}")),
+        StepState::Complete => {
+            whole.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
+        }
         StepState::Error => fail_by_hand(engine, &mut whole, index, note)?,
         StepState::Pending => {
             if from == StepState::InProgress {
@@ -338,11 +463,19 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
             "step {} cannot start: not all of its parents are complete",
             super::report::describe(&whole.key(no))
         ))
-        .hint("SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for."));
+        .hint(
+            "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
+        ));
     }
     let worker_no = workers::number(&engine.session, MANUAL_WORKER)?;
     let claim_id = leases::next_claim_id()?;
-    leases::open_claim(engine, claim_id, worker_no, engine.now + MANUAL_LEASE_US, &[whole.key(no)])?;
+    leases::open_claim(
+        engine,
+        claim_id,
+        worker_no,
+        engine.now + MANUAL_LEASE_US,
+        &[whole.key(no)],
+    )?;
     let step = &mut whole.steps[index];
     step.claim_id = Some(claim_id);
     step.claim_number += 1;
@@ -354,20 +487,42 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
 }
 
 /// Decides on a retry as a report would.
-fn fail_by_hand(engine: &Engine, whole: &mut Whole, index: usize, note: Option<Jsonb>) -> Result<()> {
+fn fail_by_hand(
+    engine: &Engine,
+    whole: &mut Whole,
+    index: usize,
+    note: Option<Jsonb>,
+) -> Result<()> {
     let no = whole.steps[index].no;
-    let policy = whole.template.step(no)?.backoff.clone();
+    let policy = whole.template.step(no)?.backoff;
     let step = &mut whole.steps[index];
     step.available_at = (step.retryable && step.attempts < step.retry_limit).then(|| {
-        let delay = backoff::delay_ms(step.attempts.into(), &policy, &settings::backoff(), None, fastrand::f64());
+        let delay = backoff::delay_ms(
+            step.attempts.into(),
+            &policy,
+            &settings::backoff(),
+            None,
+            fastrand::f64(),
+        );
         engine.now + delay * 1000
     });
-    let note = note.map(datum::jsonb_text).and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let said = |key: &str| note.as_ref().and_then(|note| note.get(key)?.as_str().map(str::to_owned));
+    let note = note
+        .map(datum::jsonb_text)
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let said = |key: &str| {
+        note.as_ref()
+            .and_then(|note| note.get(key)?.as_str().map(str::to_owned))
+    };
     step.results = metadata(&[
-        ("error_message", Some(said("error_message").as_deref().unwrap_or("set to error by hand"))),
+        (
+            "error_message",
+            Some(
+                said("error_message")
+                    .as_deref()
+                    .unwrap_or("set to error by hand"),
+            ),
+        ),
         ("error_class", said("error_class").as_deref()),
     ]);
     Ok(())
 }
-

@@ -14,6 +14,7 @@ use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp};
 use crate::error::Result;
+use crate::settings;
 use crate::store::{Session, Statement};
 
 /// One entry of the queue.
@@ -74,7 +75,11 @@ impl Releases {
     /// Wakes idle workers of the namespaces in which ready work is left.
     pub fn notify(&mut self, session: &Session, now: Timestamp) -> Result<()> {
         let queues = std::mem::take(&mut self.wake);
-        if queues.is_empty() { Ok(()) } else { super::workers::wake(session, &queues, now) }
+        if queues.is_empty() {
+            Ok(())
+        } else {
+            super::workers::wake(session, &queues, now)
+        }
     }
 }
 
@@ -145,6 +150,31 @@ static TAKE: Statement = Statement::new(
     &[pg_sys::TIDARRAYOID],
 );
 
+// What has waited `interval * level` moves up a level; a few at a time, and never waiting for anybody.
+static AGE: Statement = Statement::new(
+    "UPDATE tasker_engine.ready r SET priority = (r.priority + 1)::int2
+     WHERE r.ctid = ANY (ARRAY(
+         SELECT e.tid FROM (
+             SELECT * FROM (
+                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 WHERE a.queue_id = $1 AND a.priority = 3::int2 AND a.available_at < $2 - 3 * $3
+                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) high
+             UNION ALL
+             SELECT * FROM (
+                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 WHERE a.queue_id = $1 AND a.priority = 2::int2 AND a.available_at < $2 - 2 * $3
+                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) normal
+             UNION ALL
+             SELECT * FROM (
+                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 WHERE a.queue_id = $1 AND a.priority = 1::int2 AND a.available_at < $2 - $3
+                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) low) e))",
+    &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
+);
+
+/// How often a backend looks for entries of a queue that have waited too long.
+const AGE_EVERY_US: i64 = 1_000_000;
+
 const LEVELS: [i16; 4] = [4, 3, 2, 1];
 const BEGINNING: Timestamp = Timestamp::MIN;
 /// A look from the beginning happens at most this often, and never takes more than a twentieth of the time.
@@ -161,6 +191,7 @@ struct Marks {
 }
 
 thread_local! {
+    static AGED: RefCell<HashMap<i32, Timestamp>> = RefCell::new(HashMap::new());
     static HELD: RefCell<HashMap<i32, (usize, Timestamp)>> = RefCell::new(HashMap::new());
     static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
 }
@@ -169,13 +200,15 @@ thread_local! {
 pub fn forget_marks() {
     MARKS.with_borrow_mut(HashMap::clear);
     HELD.with_borrow_mut(HashMap::clear);
+    AGED.with_borrow_mut(HashMap::clear);
 }
 
 fn lower_mark(entry: &Entry) {
     MARKS.with_borrow_mut(|marks| {
-        if let (Some(marks), Some(level)) =
-            (marks.get_mut(&entry.queue_id), LEVELS.iter().position(|level| *level == entry.priority))
-        {
+        if let (Some(marks), Some(level)) = (
+            marks.get_mut(&entry.queue_id),
+            LEVELS.iter().position(|level| *level == entry.priority),
+        ) {
             marks.since[level] = marks.since[level].min(entry.available_at);
         }
     });
@@ -184,9 +217,42 @@ fn lower_mark(entry: &Entry) {
 /// How long a backend looks before it takes, after it met a step that somebody holds.
 const CAREFUL_US: i64 = 1_000_000;
 
+/// Moves entries that have waited too long up a level, so that nothing starves. Seldom, and not per claim.
+pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
+    let interval_us = settings::priority_aging_us();
+    let last = AGED.with_borrow_mut(|aged| aged.insert(queue_id, now));
+    let Some(last) = last.filter(|_| interval_us > 0) else {
+        return Ok(());
+    };
+    if now - last < AGE_EVERY_US {
+        AGED.with_borrow_mut(|aged| aged.insert(queue_id, last));
+        return Ok(());
+    }
+    let interval = pg_sys::Interval {
+        time: interval_us,
+        day: 0,
+        month: 0,
+    };
+    let interval = Some(pg_sys::Datum::from(&raw const interval));
+    let aged = session.run(
+        &AGE,
+        &[datum::int4(queue_id), datum::timestamp(now), interval],
+    )?;
+    if !aged.is_empty() {
+        MARKS.with_borrow_mut(|marks| marks.remove(&queue_id));
+    }
+    Ok(())
+}
+
 /// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once,
 /// otherwise only locked.
-pub fn find(session: &Session, queue_id: i32, now: Timestamp, limit: usize, take: bool) -> Result<Vec<Found>> {
+pub fn find(
+    session: &Session,
+    queue_id: i32,
+    now: Timestamp,
+    limit: usize,
+    take: bool,
+) -> Result<Vec<Found>> {
     let (since, from_beginning) = MARKS.with_borrow(|marks| match marks.get(&queue_id) {
         Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
             (marks.since, false)
@@ -214,12 +280,21 @@ pub fn find(session: &Session, queue_id: i32, now: Timestamp, limit: usize, take
                 queue_id,
                 priority: row.get(2)?,
                 available_at: row.get(3)?,
-                key: StepKey { task: row.get(4)?, no: row.get(5)? },
+                key: StepKey {
+                    task: row.get(4)?,
+                    no: row.get(5)?,
+                },
             },
         });
     }
     // A DELETE returns its rows in the order of the heap.
-    found.sort_by_key(|found| (-found.entry.priority, found.entry.available_at, found.entry.key));
+    found.sort_by_key(|found| {
+        (
+            -found.entry.priority,
+            found.entry.available_at,
+            found.entry.key,
+        )
+    });
     if from_beginning {
         let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
         MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
@@ -237,7 +312,11 @@ fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -
         };
         first.map_or(unseen, |found| found.entry.available_at)
     });
-    Marks { since, looked_at: now, walk_us }
+    Marks {
+        since,
+        looked_at: now,
+        walk_us,
+    }
 }
 
 /// How many entries at the head of the queue had steps that somebody held, when this backend last met one. Above

@@ -58,8 +58,11 @@ struct Held {
     watched: bool,
 }
 
-const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] =
-    [pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT4ARRAYOID];
+const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] = [
+    pg_sys::UUIDARRAYOID,
+    pg_sys::INT2ARRAYOID,
+    pg_sys::INT4ARRAYOID,
+];
 
 static COMPLETE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
@@ -155,7 +158,14 @@ pub(super) struct Consequences {
 
 impl Consequences {
     /// The step has completed (or was resolved): its children lose a parent, or are released at once.
-    pub fn completed(&mut self, engine: &mut Engine, key: StepKey, template: &Template, priority: i16, watched: bool) -> Result<()> {
+    pub fn completed(
+        &mut self,
+        engine: &mut Engine,
+        key: StepKey,
+        template: &Template,
+        priority: i16,
+        watched: bool,
+    ) -> Result<()> {
         let step = template.step(key.no)?;
         if step.children.is_empty() {
             self.tasks.leaf(key.task);
@@ -186,7 +196,10 @@ impl Consequences {
     /// The step will never complete: nor will anything that needs it, and the task may have ended.
     pub fn failed_for_good(&mut self, key: StepKey, template: &Template) {
         for no in template.descendants(key.no) {
-            self.touch.entry(StepKey { task: key.task, no }).or_default().1 = true;
+            self.touch
+                .entry(StepKey { task: key.task, no })
+                .or_default()
+                .1 = true;
         }
         self.tasks.trouble(key.task);
     }
@@ -211,8 +224,12 @@ impl Consequences {
             ],
         )?;
         for row in rows.iter() {
-            let key = StepKey { task: row.get(1)?, no: row.get(2)? };
-            let (open, state, doomed) = (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
+            let key = StepKey {
+                task: row.get(1)?,
+                no: row.get(2)?,
+            };
+            let (open, state, doomed) =
+                (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
             let available_at: Option<Timestamp> = row.opt(8);
             let waits = state == b'p' || state == b'e' && available_at.is_some();
             if doomed || !waits {
@@ -255,12 +272,20 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     for (&index, held) in &held {
         let report = &reports[index];
         let state = if report.failure.is_none() { b'c' } else { b'e' };
-        engine.log.step(report.key, log::NO_WORKER, held.attempts, b'i', state);
+        engine
+            .log
+            .step(report.key, log::NO_WORKER, held.attempts, b'i', state);
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);
         if report.failure.is_none() {
-            consequences.completed(engine, report.key, &held.template, held.priority, held.watched)?;
+            consequences.completed(
+                engine,
+                report.key,
+                &held.template,
+                held.priority,
+                held.watched,
+            )?;
         }
     }
     for failure in failures {
@@ -277,11 +302,17 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     }
     consequences.settle(engine)?;
     let worker_of_claim = lower_claims(engine, &claims)?;
-    engine.log.credit(|key| claim_of.get(key).and_then(|claim| worker_of_claim.get(claim).copied()));
+    engine.log.credit(|key| {
+        claim_of
+            .get(key)
+            .and_then(|claim| worker_of_claim.get(claim).copied())
+    });
 
     let refused: Vec<usize> = order
         .into_iter()
-        .filter(|index| !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_)))
+        .filter(|index| {
+            !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_))
+        })
         .collect();
     explain_refusals(engine, reports, &refused, &mut outcomes)?;
     for (index, first) in repeated {
@@ -314,7 +345,11 @@ fn hold(
     if reports.iter().all(|report| report.failure.is_none()) {
         let mut all = complete(engine, reports, order, false)?;
         if all.len() < order.len() {
-            let rest: Vec<usize> = order.iter().copied().filter(|index| !all.contains_key(index)).collect();
+            let rest: Vec<usize> = order
+                .iter()
+                .copied()
+                .filter(|index| !all.contains_key(index))
+                .collect();
             all.extend(hold_and_check(engine, reports, &rest, outcomes)?);
         }
         return Ok(all);
@@ -329,7 +364,13 @@ fn hold_and_check(
     order: &[usize],
     outcomes: &mut [Outcome],
 ) -> Result<BTreeMap<usize, Held>> {
-    let mut all = read_held(engine, &engine.session.run(&HOLD, &keys_and_claims(reports, order))?, order)?;
+    let mut all = read_held(
+        engine,
+        &engine
+            .session
+            .run(&HOLD, &keys_and_claims(reports, order))?,
+        order,
+    )?;
     all.retain(|index, held| match broken_schema(&reports[*index], held) {
         Some(problem) => {
             outcomes[*index] = Outcome::Invalid(problem);
@@ -337,9 +378,16 @@ fn hold_and_check(
         }
         None => true,
     });
-    let completed: Vec<usize> =
-        all.keys().copied().filter(|index| reports[*index].failure.is_none()).collect();
-    let completed: Vec<usize> = order.iter().copied().filter(|index| completed.contains(index)).collect();
+    let completed: Vec<usize> = all
+        .keys()
+        .copied()
+        .filter(|index| reports[*index].failure.is_none())
+        .collect();
+    let completed: Vec<usize> = order
+        .iter()
+        .copied()
+        .filter(|index| completed.contains(index))
+        .collect();
     if !completed.is_empty() {
         complete(engine, reports, &completed, true)?;
     }
@@ -350,11 +398,20 @@ fn broken_schema(report: &Report, held: &Held) -> Option<String> {
     if report.failure.is_some() {
         return None;
     }
-    let schema = held.template.step(report.key.no).ok()?.results_schema.as_ref()?;
-    let text = report.results.map_or_else(|| "{}".to_owned(), datum::jsonb_text);
+    let schema = held
+        .template
+        .step(report.key.no)
+        .ok()?
+        .results_schema
+        .as_ref()?;
+    let text = report
+        .results
+        .map_or_else(|| "{}".to_owned(), datum::jsonb_text);
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     let problems = schema.validate("results", &value);
-    problems.first().map(|problem| format!("{}: {}", problem.path, problem.message))
+    problems
+        .first()
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
 }
 
 fn complete(
@@ -364,13 +421,17 @@ fn complete(
     checked: bool,
 ) -> Result<BTreeMap<usize, Held>> {
     let mut args = keys_and_claims(reports, order);
-    args.push(datum::jsonbs(order.iter().map(|index| reports[*index].results)));
+    args.push(datum::jsonbs(
+        order.iter().map(|index| reports[*index].results),
+    ));
     args.push(datum::booleans(order.iter().map(|_| checked)));
     read_held(engine, &engine.session.run(&COMPLETE, &args)?, order)
 }
 
 fn read_held(engine: &Engine, rows: &Rows, order: &[usize]) -> Result<BTreeMap<usize, Held>> {
-    rows.iter().map(|row| Ok((order[row.get::<i64>(1)? as usize - 1], held(engine, &row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((order[row.get::<i64>(1)? as usize - 1], held(engine, &row)?)))
+        .collect()
 }
 
 fn held(engine: &Engine, row: &Row) -> Result<Held> {
@@ -391,11 +452,17 @@ struct Decided {
 }
 
 /// Decides for each failed run whether and when it is tried again, and writes it.
-fn decide(engine: &Engine, reports: &[Report], held: &BTreeMap<usize, Held>) -> Result<Vec<Decided>> {
+fn decide(
+    engine: &Engine,
+    reports: &[Report],
+    held: &BTreeMap<usize, Held>,
+) -> Result<Vec<Decided>> {
     let mut decided = Vec::new();
     let mut retryable = Vec::new();
     for (&index, held) in held {
-        let Some(failure) = &reports[index].failure else { continue };
+        let Some(failure) = &reports[index].failure else {
+            continue;
+        };
         let may_retry = failure.retryable && held.retryable;
         let retry_at = if may_retry && held.attempts < held.retry_limit {
             let delay = backoff::delay_ms(
@@ -416,8 +483,10 @@ fn decide(engine: &Engine, reports: &[Report], held: &BTreeMap<usize, Held>) -> 
         return Ok(decided);
     }
     let report = |decided: &Decided| &reports[decided.index];
-    let failures: Vec<&Failure> =
-        decided.iter().filter_map(|decided| report(decided).failure.as_ref()).collect();
+    let failures: Vec<&Failure> = decided
+        .iter()
+        .filter_map(|decided| report(decided).failure.as_ref())
+        .collect();
     engine.session.run(
         &FAIL,
         &[
@@ -426,7 +495,11 @@ fn decide(engine: &Engine, reports: &[Report], held: &BTreeMap<usize, Held>) -> 
             datum::timestamps(decided.iter().map(|decided| decided.retry_at)),
             datum::booleans(retryable),
             datum::jsonbs(decided.iter().map(|decided| report(decided).results)),
-            datum::texts(failures.iter().map(|failure| Some(failure.message.as_str()))),
+            datum::texts(
+                failures
+                    .iter()
+                    .map(|failure| Some(failure.message.as_str())),
+            ),
             datum::texts(failures.iter().map(|failure| failure.class.as_deref())),
             datum::jsonbs(failures.iter().map(|failure| failure.backtrace)),
         ],
@@ -435,19 +508,28 @@ fn decide(engine: &Engine, reports: &[Report], held: &BTreeMap<usize, Held>) -> 
 }
 
 /// Level 4: the claims hold fewer steps now; returns who held each.
-pub(super) fn lower_claims(engine: &Engine, claims: &BTreeMap<i64, i32>) -> Result<BTreeMap<i64, i32>> {
+pub(super) fn lower_claims(
+    engine: &Engine,
+    claims: &BTreeMap<i64, i32>,
+) -> Result<BTreeMap<i64, i32>> {
     let mut workers = BTreeMap::new();
     if claims.is_empty() {
         return Ok(workers);
     }
     let args = |claims: &BTreeMap<i64, i32>| {
-        [datum::int8s(claims.keys().copied()), datum::int4s(claims.values().copied())]
+        [
+            datum::int8s(claims.keys().copied()),
+            datum::int4s(claims.values().copied()),
+        ]
     };
     for row in engine.session.run(&CLOSE_CLAIMS, &args(claims))?.iter() {
         workers.insert(row.get(1)?, row.get(2)?);
     }
-    let open: BTreeMap<i64, i32> =
-        claims.iter().filter(|(id, _)| !workers.contains_key(id)).map(|(id, n)| (*id, *n)).collect();
+    let open: BTreeMap<i64, i32> = claims
+        .iter()
+        .filter(|(id, _)| !workers.contains_key(id))
+        .map(|(id, n)| (*id, *n))
+        .collect();
     if open.is_empty() {
         return Ok(workers);
     }
@@ -492,7 +574,11 @@ fn explain_refusals(
                 None => state == b'c',
                 Some(_) => state == b'e',
             };
-        outcomes[index] = if said_before { Outcome::Duplicate(state) } else { Outcome::Stale };
+        outcomes[index] = if said_before {
+            Outcome::Duplicate(state)
+        } else {
+            Outcome::Stale
+        };
     }
     Ok(())
 }

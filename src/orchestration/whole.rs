@@ -153,7 +153,10 @@ impl Whole {
     }
 
     pub fn key(&self, no: i16) -> StepKey {
-        StepKey { task: self.uuid, no }
+        StepKey {
+            task: self.uuid,
+            no,
+        }
     }
 
     pub fn index_of(&self, key: StepKey) -> Result<usize> {
@@ -171,7 +174,9 @@ impl Whole {
     fn open_parents_of(&self, steps: &[Step], no: i16) -> Result<i16> {
         let parents = &self.template.step(no)?.parents;
         let good = |parent: &&i16| {
-            steps.get(**parent as usize - 1).is_some_and(|step| step.state.is_finished_good())
+            steps
+                .get(**parent as usize - 1)
+                .is_some_and(|step| step.state.is_finished_good())
         };
         Ok((parents.len() - parents.iter().filter(good).count()) as i16)
     }
@@ -198,7 +203,8 @@ impl Whole {
 
     /// Hope and open parents, from the states alone. Step numbers are topological: parents come first.
     fn recompute(&mut self) -> Result<()> {
-        let changed = (0..self.steps.len()).any(|index| self.steps[index].state != self.before[index].state);
+        let changed =
+            (0..self.steps.len()).any(|index| self.steps[index].state != self.before[index].state);
         for index in 0..self.steps.len() {
             let no = self.steps[index].no;
             let hopeless = |parent: &i16| {
@@ -252,8 +258,12 @@ impl Whole {
     }
 
     fn save(&self, engine: &mut Engine) -> Result<()> {
-        let changed: Vec<(&Step, &Step)> =
-            self.steps.iter().zip(&self.before).filter(|(step, before)| differ(step, before)).collect();
+        let changed: Vec<(&Step, &Step)> = self
+            .steps
+            .iter()
+            .zip(&self.before)
+            .filter(|(step, before)| differ(step, before))
+            .collect();
         if changed.is_empty() {
             return Ok(());
         }
@@ -300,7 +310,9 @@ impl Whole {
     /// First the state that the operator set, then those that follow from the steps.
     fn write_task(&self, engine: &mut Engine, own: TaskState, path: &[TaskState]) -> Result<()> {
         if self.watched {
-            engine.session.run(&WATCH_TASK, &[datum::uuid(&self.uuid)])?;
+            engine
+                .session
+                .run(&WATCH_TASK, &[datum::uuid(&self.uuid)])?;
         }
         let mut at = self.state_before;
         for next in std::iter::once(&own).chain(path) {
@@ -334,5 +346,6 @@ fn differ(step: &Step, before: &Step) -> bool {
 }
 
 fn step_state(code: u8) -> Result<StepState> {
-    StepState::from_code(code).ok_or_else(|| Error::corrupt("a step has a state that does not exist"))
+    StepState::from_code(code)
+        .ok_or_else(|| Error::corrupt("a step has a state that does not exist"))
 }

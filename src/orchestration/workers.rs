@@ -23,7 +23,12 @@ static REGISTER: Statement = Statement::new(
 
 static SEEN: Statement = Statement::new(
     "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4 WHERE worker_no = $1",
-    &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID],
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
 );
 
 // The namespaces of these queues in which somebody waits.
@@ -41,7 +46,8 @@ static ANYBODY_WAITING: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID],
 );
 
-static NOTIFY: Statement = Statement::new("SELECT pg_catalog.pg_notify($1, '')", &[pg_sys::TEXTOID]);
+static NOTIFY: Statement =
+    Statement::new("SELECT pg_catalog.pg_notify($1, '')", &[pg_sys::TEXTOID]);
 
 /// An idle worker is expected to come back within this time; its registration is renewed at half of it.
 const IDLE_US: i64 = 60_000_000;
@@ -84,14 +90,18 @@ pub fn check_id(worker_id: &str) -> Result<()> {
             .hint("Use a name that is unique for each start of a worker process, such as host-pid-random."));
     }
     if worker_id.chars().count() > 255 {
-        return Err(Error::parameter("worker_id must have at most 255 characters"));
+        return Err(Error::parameter(
+            "worker_id must have at most 255 characters",
+        ));
     }
     Ok(())
 }
 
 /// The number of a worker that is known already.
 pub fn find(session: &Session, worker_id: &str) -> Result<Option<i32>> {
-    if let Some(worker_no) = KNOWN.with_borrow(|known| known.get(worker_id).map(|known| known.worker_no)) {
+    if let Some(worker_no) =
+        KNOWN.with_borrow(|known| known.get(worker_id).map(|known| known.worker_no))
+    {
         return Ok(Some(worker_no));
     }
     let rows = session.run(&FIND, &[datum::text(worker_id)])?;
@@ -105,19 +115,33 @@ pub fn number(session: &Session, worker_id: &str) -> Result<i32> {
         None => {
             forget_on_abort();
             let rows = session.run(&REGISTER, &[datum::text(worker_id)])?;
-            rows.first().ok_or_else(|| Error::corrupt("the worker was not registered"))?.get(1)?
+            rows.first()
+                .ok_or_else(|| Error::corrupt("the worker was not registered"))?
+                .get(1)?
         }
     };
     KNOWN.with_borrow_mut(|known| {
-        known.entry(worker_id.to_owned()).or_insert(Known { worker_no, idle_until: None, seen_at: 0 });
+        known.entry(worker_id.to_owned()).or_insert(Known {
+            worker_no,
+            idle_until: None,
+            seen_at: 0,
+        });
     });
     Ok(worker_no)
 }
 
 /// Remembers for NOTIFY whether the worker goes away empty-handed. Writes only when that changes, or seldom.
-pub fn seen(session: &Session, worker_id: &str, namespaces: &[String], idle: bool, now: Timestamp) -> Result<()> {
+pub fn seen(
+    session: &Session,
+    worker_id: &str,
+    namespaces: &[String],
+    idle: bool,
+    now: Timestamp,
+) -> Result<()> {
     let Some((worker_no, idle_until, seen_at)) = KNOWN.with_borrow(|known| {
-        known.get(worker_id).map(|known| (known.worker_no, known.idle_until, known.seen_at))
+        known
+            .get(worker_id)
+            .map(|known| (known.worker_no, known.idle_until, known.seen_at))
     }) else {
         return Ok(());
     };
@@ -141,7 +165,14 @@ pub fn seen(session: &Session, worker_id: &str, namespaces: &[String], idle: boo
     )?;
     forget_on_abort();
     KNOWN.with_borrow_mut(|known| {
-        known.insert(worker_id.to_owned(), Known { worker_no, idle_until, seen_at: now });
+        known.insert(
+            worker_id.to_owned(),
+            Known {
+                worker_no,
+                idle_until,
+                seen_at: now,
+            },
+        );
     });
     Ok(())
 }
@@ -159,16 +190,22 @@ fn forget_on_abort() {
 
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    if session.run(&ANYBODY_WAITING, &[datum::timestamp(now)])?.is_empty() {
+    if session
+        .run(&ANYBODY_WAITING, &[datum::timestamp(now)])?
+        .is_empty()
+    {
         return Ok(());
     }
-    let waiting =
-        session.run(&WAITING, &[datum::timestamp(now), datum::int4s(queues.iter().copied())])?;
+    let waiting = session.run(
+        &WAITING,
+        &[datum::timestamp(now), datum::int4s(queues.iter().copied())],
+    )?;
     for row in waiting.iter() {
         let namespace: String = row.get(1)?;
         let idle_since: Timestamp = row.get(2)?;
         let due = NOTIFIED.with_borrow(|last| {
-            last.get(&namespace).is_none_or(|last| now - last >= NOTIFY_EVERY_US || idle_since >= *last)
+            last.get(&namespace)
+                .is_none_or(|last| now - last >= NOTIFY_EVERY_US || idle_since >= *last)
         });
         if due {
             session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;

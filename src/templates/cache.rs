@@ -72,7 +72,9 @@ impl Template {
         let mut seen = vec![false; self.steps.len() + 1];
         let mut queue = VecDeque::from([from]);
         while let Some(no) = queue.pop_front() {
-            let Some(step) = self.steps.get(no as usize - 1) else { continue };
+            let Some(step) = self.steps.get(no as usize - 1) else {
+                continue;
+            };
             for &other in next(step) {
                 if let Some(slot) = seen.get_mut(other as usize)
                     && !std::mem::replace(slot, true)
@@ -81,7 +83,9 @@ impl Template {
                 }
             }
         }
-        (1..=self.steps.len() as i16).filter(|no| seen[*no as usize]).collect()
+        (1..=self.steps.len() as i16)
+            .filter(|no| seen[*no as usize])
+            .collect()
     }
 }
 
@@ -140,7 +144,9 @@ pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
 
 fn load(session: &Session, id: i32) -> Result<Template> {
     let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
-    let row = rows.first().ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?;
     let configuration = datum::jsonb_text(row.get::<Jsonb>(4)?);
     let environment: String = row.get(5)?;
     let rules = compile(&configuration, &environment)?;
@@ -148,10 +154,9 @@ fn load(session: &Session, id: i32) -> Result<Template> {
     let mut steps = Vec::new();
     for step in session.run(&LOAD_STEPS, &[datum::int4(id)])?.iter() {
         let no: i16 = step.get(1)?;
-        let rule = rules
-            .steps
-            .get(no as usize - 1)
-            .ok_or_else(|| Error::corrupt(format!("template {id} lacks a configuration of step {no}")))?;
+        let rule = rules.steps.get(no as usize - 1).ok_or_else(|| {
+            Error::corrupt(format!("template {id} lacks a configuration of step {no}"))
+        })?;
         steps.push(TemplateStep {
             no,
             name: step.get(2)?,
@@ -164,8 +169,11 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             priority: step.opt(9),
             parents: step.get(10)?,
             children: step.get(11)?,
-            backoff: rule.backoff.clone(),
-            results_schema: rule.results_schema.as_ref().and_then(|schema| Schema::compile(schema).ok()),
+            backoff: rule.backoff,
+            results_schema: rule
+                .results_schema
+                .as_ref()
+                .and_then(|schema| Schema::compile(schema).ok()),
         });
     }
     Ok(Template {
@@ -173,7 +181,10 @@ fn load(session: &Session, id: i32) -> Result<Template> {
         namespace: row.get(1)?,
         name: row.get(2)?,
         version: row.get(3)?,
-        input_schema: rules.input_schema.as_ref().and_then(|schema| Schema::compile(schema).ok()),
+        input_schema: rules
+            .input_schema
+            .as_ref()
+            .and_then(|schema| Schema::compile(schema).ok()),
         hashed_identity: rules.identity_strategy == tasker_rules::template::IdentityStrategy::Hash,
         leaves: steps.iter().filter(|step| step.children.is_empty()).count() as i16,
         steps,
@@ -181,12 +192,18 @@ fn load(session: &Session, id: i32) -> Result<Template> {
 }
 
 fn compile(configuration: &str, environment: &str) -> Result<tasker_rules::template::Template> {
-    let value = tasker_rules::template::parse(configuration)
-        .map_err(|error| Error::corrupt(format!("a stored template cannot be read: {}", error.message)))?;
+    let value = tasker_rules::template::parse(configuration).map_err(|error| {
+        Error::corrupt(format!(
+            "a stored template cannot be read: {}",
+            error.message
+        ))
+    })?;
     let (template, problems) =
         tasker_rules::template::read(&value, Some(environment).filter(|name| !name.is_empty()));
     template.ok_or_else(|| {
-        let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.message));
+        let first = problems
+            .first()
+            .map(|problem| format!("{}: {}", problem.path, problem.message));
         Error::corrupt("a stored template is no longer valid").detail(first.unwrap_or_default())
     })
 }

@@ -1,8 +1,8 @@
 //! Storing a template: its namespace, systems, queues and steps are made if missing, its version once.
 
 use pgrx::pg_sys;
-use tasker_rules::names;
 use tasker_rules::Problem;
+use tasker_rules::names;
 use tasker_rules::template::{self, Template};
 
 use crate::datum::{self, Jsonb};
@@ -36,7 +36,11 @@ static NAMED_STEPS: Statement = Statement::new(
      JOIN tasker.dependent_systems d ON d.name = u.system
      ORDER BY 1, 2
      ON CONFLICT (dependent_system_id, name) DO NOTHING",
-    &[pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+    &[
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
 );
 
 static QUEUES: Statement = Statement::new(
@@ -54,7 +58,13 @@ static EXISTING: Statement = Statement::new(
      FROM tasker.named_tasks t
      WHERE t.task_namespace_id = $1 AND t.name = $2 AND t.version = $3
      FOR UPDATE",
-    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::TEXTOID],
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::TEXTOID,
+    ],
 );
 
 static REMOVE: Statement = Statement::new(
@@ -117,7 +127,10 @@ pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
     let value = template::parse(text).map_err(|error| {
         Error::new(
             pgrx::PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
-            format!("the template is neither valid YAML nor valid JSON: {}", error.message),
+            format!(
+                "the template is neither valid YAML nor valid JSON: {}",
+                error.message
+            ),
         )
         .detail(format!("Line {}, column {}.", error.line, error.column))
         .hint("A template that begins with { is read as JSON, any other as YAML 1.2.")
@@ -126,11 +139,17 @@ pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
 }
 
 fn refused(problems: &[Problem]) -> Error {
-    let errors: Vec<String> =
-        problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+    let errors: Vec<String> = problems
+        .iter()
+        .filter(|problem| problem.is_error())
+        .map(ToString::to_string)
+        .collect();
     Error::new(
         pgrx::PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
-        format!("invalid template: {}", errors.first().map_or("", String::as_str)),
+        format!(
+            "invalid template: {}",
+            errors.first().map_or("", String::as_str)
+        ),
     )
     .detail(errors.join("\n"))
     .hint("SELECT * FROM tasker.validate_template(...) lists every problem with its path.")
@@ -144,11 +163,24 @@ pub fn register(session: &Session, text: &str, replace: bool) -> Result<i32> {
     let configuration = datum::jsonb_from_text(&template.export().to_string())
         .ok_or_else(|| Error::corrupt("a template that was read is JSON"))?;
     let namespace_id = namespace(session, &template.namespace)?;
-    if let Some(same) = make_room(session, namespace_id, &template, configuration, &environment, replace)? {
+    if let Some(same) = make_room(
+        session,
+        namespace_id,
+        &template,
+        configuration,
+        &environment,
+        replace,
+    )? {
         return Ok(same);
     }
     make_parts(session, namespace_id, &template)?;
-    let id = named_task(session, namespace_id, &template, configuration, &environment)?;
+    let id = named_task(
+        session,
+        namespace_id,
+        &template,
+        configuration,
+        &environment,
+    )?;
     steps(session, id, namespace_id, &template)?;
     Ok(id)
 }
@@ -160,7 +192,9 @@ fn namespace(session: &Session, name: &str) -> Result<i32> {
             return row.get(1);
         }
     }
-    Err(Error::corrupt(format!("namespace \"{name}\" can be neither found nor made")))
+    Err(Error::corrupt(format!(
+        "namespace \"{name}\" can be neither found nor made"
+    )))
 }
 
 /// Refuses a second registration, or removes a version that no task uses yet. Returns the id of a version that is
@@ -183,7 +217,9 @@ fn make_room(
             datum::text(environment),
         ],
     )?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let (id, same, used) = (row.get::<i32>(1)?, row.get::<bool>(2)?, row.get::<bool>(3)?);
     if !replace {
         return Err(registered_already(template));
@@ -221,7 +257,9 @@ fn make_parts(session: &Session, namespace_id: i32, template: &Template) -> Resu
         ],
     )?;
     // `default` always exists, so that a worker of the namespace finds its queue.
-    let queues = all().map(|step| Some(step.queue.as_str())).chain([Some(template::DEFAULT_NAME)]);
+    let queues = all()
+        .map(|step| Some(step.queue.as_str()))
+        .chain([Some(template::DEFAULT_NAME)]);
     session.run(&QUEUES, &[datum::int4(namespace_id), datum::texts(queues)])?;
     Ok(())
 }
@@ -249,13 +287,17 @@ fn named_task(
         ],
     )?;
     // Nothing returned: another session registered it at this moment.
-    rows.first().ok_or_else(|| registered_already(template))?.get(1)
+    rows.first()
+        .ok_or_else(|| registered_already(template))?
+        .get(1)
 }
 
 fn steps(session: &Session, id: i32, namespace_id: i32, template: &Template) -> Result<()> {
     let all = || template.steps.iter();
     let literals = |numbers: fn(&Template, i16) -> &[i16]| -> Vec<String> {
-        all().map(|step| datum::array_literal(numbers(template, step.step_no))).collect()
+        all()
+            .map(|step| datum::array_literal(numbers(template, step.step_no)))
+            .collect()
     };
     let configs: Vec<String> = all().map(|step| step.handler_config.to_string()).collect();
     let (parents, children) = (
