@@ -22,6 +22,18 @@ pub struct Cli {
 pub enum Command {
     /// Workers loop on report_and_claim; several shapes take turns
     Run(RunArgs),
+    /// The same with and without a transaction left open elsewhere
+    PinnedXmin(PinnedArgs),
+    /// A claim out of few and out of many pending steps
+    Backlog(DepthArgs),
+    /// A claim beside few and beside many finished steps
+    Finished(DepthArgs),
+    /// create_tasks against INSERT ... SELECT of the same rows
+    Create(CreateArgs),
+    /// One state transition against one plain UPDATE of a row like it
+    Transition(TransitionArgs),
+    /// From create to complete with one idle worker
+    Latency(LatencyArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,4 +89,64 @@ pub struct RunArgs {
     /// Show the WAL by record type (needs pg_walinspect)
     #[arg(long)]
     pub wal: bool,
+}
+
+#[derive(Args)]
+pub struct PinnedArgs {
+    #[arg(value_enum, default_value_t = Shape::Linear5)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Args)]
+pub struct DepthArgs {
+    /// Sizes to compare; the first is the base
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub sizes: Vec<u64>,
+    /// Claims and reports in each round
+    #[arg(long, default_value_t = 100)]
+    pub calls: usize,
+    #[arg(long, default_value_t = 30)]
+    pub rounds: usize,
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub sync: Switch,
+}
+
+#[derive(Args)]
+pub struct CreateArgs {
+    /// Tasks in one call
+    #[arg(long, default_value_t = 5000)]
+    pub tasks: u64,
+    #[arg(long, default_value_t = 7)]
+    pub rounds: usize,
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub sync: Switch,
+}
+
+#[derive(Args)]
+pub struct LatencyArgs {
+    #[arg(long, default_value_t = 200)]
+    pub tasks: usize,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub sync: Switch,
+    /// Length of a pgbench run
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// pgbench scale
+    #[arg(long, default_value_t = 20)]
+    pub scale: u32,
+}
+
+#[derive(Args)]
+pub struct TransitionArgs {
+    /// Transitions of each kind in each round
+    #[arg(long, default_value_t = 100)]
+    pub calls: usize,
+    #[arg(long, default_value_t = 20)]
+    pub rounds: usize,
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub sync: Switch,
 }

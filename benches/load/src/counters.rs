@@ -99,24 +99,21 @@ pub struct WalKind {
     pub image_bytes: i64,
 }
 
-/// The WAL between two places, by record type; `None` without pg_walinspect.
-pub fn wal_kinds(client: &mut Client, from: i64, to: i64) -> Result<Option<Vec<WalKind>>> {
-    let there = client.query_opt("SELECT FROM pg_available_extensions WHERE name = 'pg_walinspect'", &[])?;
-    if there.is_none() {
-        return Ok(None);
-    }
-    client.batch_execute(
-        "SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS pg_walinspect; RESET client_min_messages;
-         SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '', '')",
-    )?;
+/// The WAL between two places, by record type; `None` without pg_walinspect, or when the WAL is gone already.
+pub fn wal_kinds(client: &mut Client, from: i64, to: i64) -> Option<Vec<WalKind>> {
+    client
+        .batch_execute(
+            "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_walinspect;
+             SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '', '')",
+        )
+        .ok()?;
     let rows = client.query(
         "SELECT \"resource_manager/record_type\", count, combined_size, fpi_size
          FROM pg_get_wal_stats('0/0'::pg_lsn + $1::bigint::numeric, '0/0'::pg_lsn + $2::bigint::numeric, true)
-         WHERE count > 0
-         ORDER BY combined_size DESC",
+         WHERE count > 0",
         &[&from, &to],
-    )?;
-    let kinds = rows.iter().map(|row| {
+    );
+    let kinds = rows.ok()?.into_iter().map(|row| {
         Ok(WalKind {
             name: row.try_get(0)?,
             count: row.try_get(1)?,
@@ -124,5 +121,5 @@ pub fn wal_kinds(client: &mut Client, from: i64, to: i64) -> Result<Option<Vec<W
             image_bytes: row.try_get(3)?,
         })
     });
-    kinds.collect::<Result<Vec<_>>>().map(Some)
+    kinds.collect::<Result<Vec<_>>>().ok()
 }

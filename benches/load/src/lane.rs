@@ -106,14 +106,14 @@ impl Lane {
     }
 
     /// Tops up, tidies the server, then measures.
-    pub fn measure(&mut self, admin: &mut Client, seconds: f64, wal: bool) -> Result<Window> {
+    pub fn measure(&mut self, admin: &mut Client, seconds: f64) -> Result<Window> {
         self.top_up(admin, seconds + 1.0)?;
         setup::settle(admin)?;
-        self.measure_now(admin, seconds, wal)
+        self.measure_now(admin, seconds)
     }
 
     /// Measures without any preparation but the lead-in.
-    pub fn measure_now(&mut self, admin: &mut Client, seconds: f64, wal: bool) -> Result<Window> {
+    pub fn measure_now(&mut self, admin: &mut Client, seconds: f64) -> Result<Window> {
         self.run(LEAD_IN)?;
         self.drain()?;
         let before = Counters::read(admin)?;
@@ -121,7 +121,7 @@ impl Lane {
         let rest = self.drain()?;
         let after = Counters::read(admin)?;
         self.rate = tally.completed as f64 / elapsed;
-        let wal = if wal { counters::wal_kinds(admin, before.lsn, after.lsn)? } else { None };
+        let wal = counters::wal_kinds(admin, before.lsn, after.lsn);
         Ok(Window {
             seconds: elapsed,
             counted_steps: tally.completed + rest.completed,

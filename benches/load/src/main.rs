@@ -39,5 +39,11 @@ fn measure(cli: &Cli) -> Result<bool> {
     setup::extension(&mut admin, cli.reset)?;
     match &cli.command {
         Command::Run(args) => scenarios::run::run(&server, &mut admin, args),
+        Command::PinnedXmin(args) => scenarios::pinned::run(&server, &mut admin, args),
+        Command::Backlog(args) => scenarios::depth::backlog(&server, &mut admin, args),
+        Command::Finished(args) => scenarios::depth::finished(&server, &mut admin, args),
+        Command::Create(args) => scenarios::create::run(&server, &mut admin, args),
+        Command::Transition(args) => scenarios::transition::run(&server, &mut admin, args),
+        Command::Latency(args) => scenarios::latency::run(&server, &mut admin, args),
     }
 }

@@ -46,6 +46,12 @@ impl Uuid {
         u16::from_be_bytes([self.0[14], self.0[15]])
     }
 
+    /// Of a task: its step number 1.
+    pub fn first_step(mut self) -> Uuid {
+        self.0[15] = 1;
+        self
+    }
+
     pub fn task(mut self) -> Uuid {
         self.0[14] = 0;
         self.0[15] = 0;

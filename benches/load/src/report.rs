@@ -28,6 +28,15 @@ impl Spread {
         Spread { median, least: end(values.first()), most: end(values.last()) }
     }
 
+    /// The middle half instead of everything.
+    pub fn middle_half(values: impl IntoIterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let quarter = values.len() / 4;
+        let middle = values.get(quarter..values.len() - quarter).unwrap_or(&[]);
+        Spread { median: Spread::of(values.clone()).median, ..Spread::of(middle.to_vec()) }
+    }
+
     /// `1,234 (1,100 to 1,300)`.
     pub fn show(&self, digits: usize) -> String {
         let one = |value| number(value, digits);

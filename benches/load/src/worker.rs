@@ -88,7 +88,7 @@ impl Tally {
 
 /// Tasks that are being worked on, for those who interfere. Old ones are overwritten.
 pub type Recent = Arc<Mutex<Vec<Uuid>>>;
-const RECENT: usize = 4096;
+const RECENT: usize = 512;
 
 pub struct Worker {
     client: Client,

@@ -1,4 +1,10 @@
 //! One file per scenario.
 
-pub mod cancels;
+mod cancels;
+pub mod create;
+pub mod depth;
+mod history;
+pub mod latency;
+pub mod pinned;
 pub mod run;
+pub mod transition;

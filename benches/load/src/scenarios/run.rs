@@ -63,7 +63,7 @@ pub fn run(server: &Server, admin: &mut Client, args: &RunArgs) -> Result<bool> 
             lane.warm_up(admin, load.warmup)?;
             windows.push(match &recent {
                 Some(recent) => stormy(server, admin, lane, args, recent, cancelled)?,
-                None => lane.measure(admin, load.seconds, args.wal)?,
+                None => lane.measure(admin, load.seconds)?,
             });
         }
         if let Some(pgbench) = &pgbench {
@@ -97,7 +97,7 @@ fn stormy(
     lane.cancelled += (args.cancels as f64 * args.load.seconds) as u64;
     let (window, cancelled) = thread::scope(|scope| {
         let storm = scope.spawn(|| cancels::storm(server, &namespace, sync, args.cancels, recent, &stop));
-        let window = lane.measure(admin, args.load.seconds, args.wal);
+        let window = lane.measure(admin, args.load.seconds);
         stop.store(true, Ordering::Relaxed);
         (window, storm.join().unwrap_or_else(|_| Err(anyhow!("the cancelling thread panicked"))))
     });
