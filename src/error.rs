@@ -38,6 +38,8 @@ impl Error {
             Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             format!("{parameter} must not be null"),
         )
+        .detail(format!("The call gave NULL for {parameter}."))
+        .hint("Only parameters whose default is NULL accept NULL.")
     }
 
     /// P0002: nothing has that name or uuid.

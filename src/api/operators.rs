@@ -58,7 +58,9 @@ fn resolve_task(call: &mut Call) -> Result<Output> {
 fn resolve_step(call: &mut Call) -> Result<Output> {
     let (key, results) = (key(call)?, call.opt_jsonb(1));
     if results.is_some_and(|results| !datum::is_object(results)) {
-        return Err(Error::check("results must be a JSON object"));
+        return Err(Error::check("results must be a JSON object")
+            .detail("The document given is an array or a single value.")
+            .hint("Wrap another value as {\"result\": value}."));
     }
     let (by, reason) = (call.opt_text(2), call.opt_text(3));
     operation(|engine| {
@@ -113,6 +115,7 @@ fn set_paused(call: &Call, paused: bool) -> Result<Output> {
         {
             return Err(
                 Error::not_found(format!("no namespace has the name \"{name}\""))
+                    .detail("A namespace exists once a template is registered in it.")
                     .hint("SELECT name FROM tasker.task_namespaces lists them."),
             );
         }
@@ -138,7 +141,9 @@ fn target(call: &Call) -> Result<(String, Option<Jsonb>)> {
     let to: String = call.get(1, "to_state")?;
     let metadata = call.jsonb(2, "metadata")?;
     if !datum::is_object(metadata) {
-        return Err(Error::parameter("metadata must be a JSON object"));
+        return Err(Error::parameter("metadata must be a JSON object")
+            .detail("The document given is an array or a single value.")
+            .hint("For example '{\"reason\": \"why\"}'."));
     }
     Ok((
         to,

@@ -29,6 +29,7 @@ fn object(jsonb: Jsonb) -> Result<Jsonb> {
         Ok(jsonb)
     } else {
         Err(Error::check("results must be a JSON object")
+            .detail("The document given is an array or a single value.")
             .hint("Wrap another value as {\"result\": value}, as the SDKs do."))
     }
 }
@@ -139,6 +140,7 @@ impl Batch {
     pub fn read(reports: Jsonb) -> Result<Self> {
         if !datum::is_array(reports) {
             return Err(Error::parameter("reports must be a JSON array")
+                .detail("The document given is an object or a single value.")
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         let count = datum::element_count(reports) as usize;

@@ -32,6 +32,7 @@ fn lease(call: &Call, index: usize) -> Result<i64> {
     let lease = call.interval(index, "lease")?;
     if lease <= 0 || lease > DAY_US {
         return Err(Error::parameter("lease is out of range")
+            .detail(format!("It is {} seconds.", lease as f64 / 1e6))
             .hint("A lease is longer than zero and at most 1 day."));
     }
     Ok(lease)
@@ -56,6 +57,7 @@ fn request(call: &Call, first: usize) -> Result<Request> {
     if !(1..=MOST_STEPS).contains(&max_steps) {
         return Err(
             Error::parameter(format!("max_steps {max_steps} is out of range"))
+                .detail(format!("The range is 1 to {MOST_STEPS}."))
                 .hint(format!("Claim 1 to {MOST_STEPS} steps in one call.")),
         );
     }
@@ -70,6 +72,7 @@ fn request(call: &Call, first: usize) -> Result<Request> {
         other => {
             return Err(
                 Error::parameter(format!("dependency_results \"{other}\" is unknown"))
+                    .detail("It says which results come with a step.")
                     .hint("Use 'none', 'parents' or 'ancestors'."),
             );
         }
@@ -167,9 +170,9 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
     let results = {
         let session = Session::open()?;
         let rows = session.read(&STEP, &[datum::uuid(&key.task), datum::int2(key.no)])?;
-        let row = rows.first().ok_or_else(|| {
-            Error::not_found(format!("no step has the uuid {}", report::describe(&key)))
-        })?;
+        let row = rows
+            .first()
+            .ok_or_else(|| report::refusal(&key, 0, &report::Outcome::UnknownStep))?;
         let template = crate::templates::get(&session, row.get(1)?)?;
         let ancestors = template.ancestors(key.no);
         let rows = session.read(

@@ -166,12 +166,12 @@ pub fn find_template(
                 .unwrap_or_default();
             let error = Error::not_found(format!(
                 "no template \"{name}\"{wanted} in namespace \"{namespace}\""
-            ));
+            ))
+            .detail("No version of it is registered in this namespace.")
+            .hint("Register it with tasker.register_template, or look into tasker.named_tasks.");
             Err(match known {
                 Some(versions) => error.detail(format!("Registered versions: {versions}.")),
-                None => error.hint(
-                    "Register it with tasker.register_template, or look into tasker.named_tasks.",
-                ),
+                None => error,
             })
         }
     }
@@ -231,35 +231,41 @@ fn check(request: &Request) -> Result<()> {
     if !(1..=4).contains(&request.priority) {
         return Err(
             Error::parameter(format!("priority {} is out of range", request.priority))
+                .detail("Priorities are 1, 2, 3 and 4.")
                 .hint("1 low, 2 normal, 3 high, 4 urgent."),
         );
     }
     if !datum::is_array(request.tags) {
-        return Err(
-            Error::parameter("tags must be a JSON array").hint("For example '[\"nightly\"]'.")
-        );
+        return Err(Error::parameter("tags must be a JSON array")
+            .detail("The document given is not an array.")
+            .hint("For example '[\"nightly\"]'."));
     }
     if !datum::is_array(request.bypass_steps) {
-        return Err(Error::parameter(
-            "bypass_steps must be a JSON array of step names",
-        ));
+        return Err(
+            Error::parameter("bypass_steps must be a JSON array of step names")
+                .detail("The document given is not an array.")
+                .hint("Leave it at its default '[]'."),
+        );
     }
     if datum::element_count(request.bypass_steps) > 0 {
         return Err(Error::new(
             pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             "bypass_steps is not supported yet",
         )
+        .detail("The request names steps to bypass.")
         .hint("Leave it empty; resolve_step_manually skips a step of a running task."));
     }
     if !request.idempotency_keys.is_empty()
         && request.idempotency_keys.len() != request.contexts.len()
     {
         return Err(
-            Error::parameter("idempotency_keys must have one entry per context").detail(format!(
-                "{} contexts, {} keys.",
-                request.contexts.len(),
-                request.idempotency_keys.len()
-            )),
+            Error::parameter("idempotency_keys must have one entry per context")
+                .detail(format!(
+                    "{} contexts, {} keys.",
+                    request.contexts.len(),
+                    request.idempotency_keys.len()
+                ))
+                .hint("Give NULL for a context without a key, or no idempotency_keys at all."),
         );
     }
     for (name, value) in [
@@ -268,9 +274,11 @@ fn check(request: &Request) -> Result<()> {
         ("reason", &request.reason),
     ] {
         if value.chars().count() > 128 {
-            return Err(Error::parameter(format!(
-                "{name} must have at most 128 characters"
-            )));
+            return Err(
+                Error::parameter(format!("{name} must have at most 128 characters"))
+                    .detail(format!("It has {}.", value.chars().count()))
+                    .hint("Longer notes belong into the context or the tags."),
+            );
         }
     }
     Ok(())
@@ -284,9 +292,9 @@ fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<()> {
             "context".to_owned()
         };
         if !datum::is_object(*context) {
-            return Err(
-                Error::check(format!("{place} must be a JSON object")).hint("'{}' is an object.")
-            );
+            return Err(Error::check(format!("{place} must be a JSON object"))
+                .detail("The document given is an array or a single value.")
+                .hint("'{}' is an object."));
         }
         if let Some(schema) = &template.input_schema {
             let problems = schema.validate(&place, &read_json(*context, &place)?);

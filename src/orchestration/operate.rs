@@ -18,8 +18,9 @@ const MANUAL_LEASE_US: i64 = 30_000_000;
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
     let uuid = super::report::format_uuid(uuid);
     let error = Error::state(format!("{entity} {uuid} cannot go from {from} to {to}"));
+    let error = error.hint("docs/concepts.md shows both state machines.");
     if allowed.is_empty() {
-        error.detail(format!("{from} is final."))
+        error.detail(format!("From {from} this operation leads nowhere."))
     } else {
         error.detail(format!(
             "From {from} it can go to {}.",
@@ -98,7 +99,9 @@ fn require_living_task(whole: &Whole) -> Result<()> {
         ended => Err(Error::state(format!(
             "task {} is {ended}: its steps no longer change",
             super::report::format_uuid(&whole.uuid)
-        ))),
+        ))
+        .detail("Steps change only while their task is pending, in progress or in error.")
+        .hint("Create a new task.")),
     }
 }
 
@@ -211,6 +214,8 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
                 .hint("resolve_task_manually ends it; a cancelled step is final.")
         } else {
             error
+                .detail("Every step of it is complete or resolved.")
+                .hint("transition_task(task_uuid, 'pending') takes it up again.")
         });
     }
     let note = metadata(&[("reason", reason)]);
@@ -330,7 +335,8 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
         .filter(|limit| *limit >= 0)
         .ok_or_else(|| {
             Error::parameter(format!("retry_limit {limit} is out of range"))
-                .hint("0 to 32767; it counts all attempts.")
+                .detail("Limits are 0 to 32767.")
+                .hint("It counts all attempts, the first one included.")
         })?;
     let mut whole = Whole::lock(engine, key.task)?;
     let index = whole.index_of(key)?;
@@ -401,6 +407,7 @@ fn unfinished(whole: &Whole) -> Error {
         super::report::format_uuid(&whole.uuid)
     ))
     .detail(format!("Unfinished steps: {}.", open.join(", ")))
+    .hint("Complete, resolve or retry them first.")
 }
 
 /// The state machine of steps by hand, with everything that claim and report do for the same pair.
@@ -415,7 +422,9 @@ pub fn transition_step(
 
 fn parse<S: FromStr>(state: &str) -> Result<S> {
     state.parse().map_err(|_| {
-        Error::parameter(format!("unknown state \"{state}\"")).hint(
+        Error::parameter(format!("unknown state \"{state}\""))
+            .detail("It is none of the six states.")
+            .hint(
             "States are pending, in_progress, error, complete, cancelled and resolved_manually.",
         )
     })

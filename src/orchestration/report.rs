@@ -597,6 +597,7 @@ pub fn format_uuid(uuid: &Uuid) -> String {
 pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
     match outcome {
         Outcome::UnknownStep => Error::not_found(format!("no step has the uuid {}", describe(key)))
+            .detail("The uuid leads to no task with a step of this number.")
             .hint("Use the step_uuid that claim_steps returned."),
         Outcome::Invalid(problem) => Error::check(problem.clone())
             .detail(format!("The results of step {} break its results_schema.", describe(key)))

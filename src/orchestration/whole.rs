@@ -112,6 +112,7 @@ static WATCH_TASK: Statement = Statement::new(
 
 fn unknown_task(uuid: &Uuid) -> Error {
     Error::not_found(format!("no task has the uuid {}", format_uuid(uuid)))
+        .detail("There is no row with this task_uuid.")
         .hint("SELECT task_uuid FROM tasker.tasks lists the tasks you may see.")
 }
 
@@ -162,6 +163,7 @@ impl Whole {
     pub fn index_of(&self, key: StepKey) -> Result<usize> {
         self.steps.iter().position(|step| step.no == key.no).ok_or_else(|| {
             Error::not_found(format!("no step has the uuid {}", format_uuid(&key.uuid())))
+                .detail("The uuid leads to a task that has no step of this number.")
                 .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
         })
     }

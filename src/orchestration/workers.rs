@@ -87,12 +87,15 @@ pub fn channel(namespace: &str) -> String {
 pub fn check_id(worker_id: &str) -> Result<()> {
     if worker_id.trim().is_empty() {
         return Err(Error::parameter("worker_id must not be empty")
+            .detail("The call gave an empty or blank worker_id.")
             .hint("Use a name that is unique for each start of a worker process, such as host-pid-random."));
     }
     if worker_id.chars().count() > 255 {
-        return Err(Error::parameter(
-            "worker_id must have at most 255 characters",
-        ));
+        return Err(
+            Error::parameter("worker_id must have at most 255 characters")
+                .detail(format!("It has {}.", worker_id.chars().count()))
+                .hint("Host, process id and a short random part are enough."),
+        );
     }
     Ok(())
 }

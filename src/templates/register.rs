@@ -241,6 +241,7 @@ fn registered_already(template: &Template) -> Error {
         pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
         format!("{} is registered already", template.full_name()),
     )
+    .detail("A version is registered once.")
     .hint("Give the change a higher version, or use replace => true while no task uses this one.")
 }
 
