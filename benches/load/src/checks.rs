@@ -51,23 +51,61 @@ SELECT (SELECT coalesce(sum(started), 0)::bigint FROM steps),
 
 /// Compares the whole history of a lane with what its clients counted. Nothing may be claimed any more.
 pub fn lane(client: &mut Client, lane: &Lane) -> Result<Vec<Check>> {
-    client.batch_execute("BEGIN; SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL enable_nestloop = off")?;
+    client.batch_execute(
+        "BEGIN; SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL enable_nestloop = off",
+    )?;
     let row = client.query_one(FACTS, &[&lane.namespace])?;
     client.batch_execute("COMMIT")?;
     let total = &lane.total;
     let refused: u64 = total.refused.values().sum();
     let mut checks = vec![
-        Check { what: "steps started, audit log against clients", expected: total.claimed as i64, found: row.try_get(0)? },
-        Check { what: "steps completed, audit log against clients", expected: total.completed as i64, found: row.try_get(1)? },
-        Check { what: "steps completed twice", expected: 0, found: row.try_get(2)? },
-        Check { what: "step rows complete, against clients", expected: total.completed as i64, found: row.try_get(3)? },
-        Check { what: "steps left in progress", expected: 0, found: row.try_get(4)? },
-        Check { what: "steps started before their parents completed", expected: 0, found: row.try_get(5)? },
-        Check { what: "ready steps without a queue entry", expected: 0, found: row.try_get(6)? },
-        Check { what: "tasks whose state disagrees with their steps", expected: 0, found: row.try_get(7)? },
+        Check {
+            what: "steps started, audit log against clients",
+            expected: total.claimed as i64,
+            found: row.try_get(0)?,
+        },
+        Check {
+            what: "steps completed, audit log against clients",
+            expected: total.completed as i64,
+            found: row.try_get(1)?,
+        },
+        Check {
+            what: "steps completed twice",
+            expected: 0,
+            found: row.try_get(2)?,
+        },
+        Check {
+            what: "step rows complete, against clients",
+            expected: total.completed as i64,
+            found: row.try_get(3)?,
+        },
+        Check {
+            what: "steps left in progress",
+            expected: 0,
+            found: row.try_get(4)?,
+        },
+        Check {
+            what: "steps started before their parents completed",
+            expected: 0,
+            found: row.try_get(5)?,
+        },
+        Check {
+            what: "ready steps without a queue entry",
+            expected: 0,
+            found: row.try_get(6)?,
+        },
+        Check {
+            what: "tasks whose state disagrees with their steps",
+            expected: 0,
+            found: row.try_get(7)?,
+        },
     ];
     if lane.cancelled == 0 {
-        checks.push(Check { what: "reports refused", expected: 0, found: refused as i64 });
+        checks.push(Check {
+            what: "reports refused",
+            expected: 0,
+            found: refused as i64,
+        });
     }
     Ok(checks)
 }

@@ -9,7 +9,12 @@ use crate::shape::{Order, Shape};
 #[command(version)]
 pub struct Cli {
     /// Where the server is: a libpq connection string or URI
-    #[arg(long, env = "TASKER_BENCH_DSN", global = true, default_value = "host=/var/run/postgresql user=postgres dbname=postgres")]
+    #[arg(
+        long,
+        env = "TASKER_BENCH_DSN",
+        global = true,
+        default_value = "host=/var/run/postgresql user=postgres dbname=postgres"
+    )]
     pub dsn: String,
     /// Drop the extension WITH ALL ITS DATA and create it again first
     #[arg(long, global = true)]

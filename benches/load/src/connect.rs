@@ -24,7 +24,11 @@ impl Server {
     /// A session whose commits wait for the flush, or do not.
     pub fn connect_with(&self, sync: bool) -> Result<Client> {
         let mut client = self.connect()?;
-        client.batch_execute(if sync { "SET synchronous_commit = on" } else { "SET synchronous_commit = off" })?;
+        client.batch_execute(if sync {
+            "SET synchronous_commit = on"
+        } else {
+            "SET synchronous_commit = off"
+        })?;
         Ok(client)
     }
 
@@ -46,7 +50,10 @@ impl Server {
             parts.push(("password", String::from_utf8_lossy(password).into_owned()));
         }
         let quoted = parts.iter().map(|(key, value)| {
-            format!("{key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+            format!(
+                "{key}='{}'",
+                value.replace('\\', "\\\\").replace('\'', "\\'")
+            )
         });
         Ok(quoted.collect::<Vec<_>>().join(" "))
     }

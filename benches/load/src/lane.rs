@@ -63,11 +63,25 @@ impl Lane {
     ) -> Result<Lane> {
         let namespace = setup::namespace(shape.name())?;
         setup::register(admin, shape, &namespace, order)?;
-        let manner = Manner { namespace: namespace.clone(), ..manner.clone() };
+        let manner = Manner {
+            namespace: namespace.clone(),
+            ..manner.clone()
+        };
         let workers = (0..clients)
-            .map(|no| Worker::new(server, format!("{namespace}-{no}"), manner.clone(), recent.clone()))
+            .map(|no| {
+                Worker::new(
+                    server,
+                    format!("{namespace}-{no}"),
+                    manner.clone(),
+                    recent.clone(),
+                )
+            })
             .collect::<Result<Vec<_>>>()?;
-        let rate = if manner.batch >= 10 { 50_000.0 } else { 1_500.0 * clients as f64 };
+        let rate = if manner.batch >= 10 {
+            50_000.0
+        } else {
+            1_500.0 * clients as f64
+        };
         Ok(Lane {
             shape,
             namespace,
@@ -143,7 +157,11 @@ impl Lane {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a worker's thread panicked"))))
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow!("a worker's thread panicked")))
+                })
                 .collect::<Result<Vec<_>>>()
         })?;
         let elapsed = started.elapsed().as_secs_f64();

@@ -25,7 +25,11 @@ impl Spread {
             _ => (values[middle - 1] + values[middle]) / 2.0,
         };
         let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
-        Spread { median, least: end(values.first()), most: end(values.last()) }
+        Spread {
+            median,
+            least: end(values.first()),
+            most: end(values.last()),
+        }
     }
 
     /// The middle half instead of everything.
@@ -34,7 +38,10 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let quarter = values.len() / 4;
         let middle = values.get(quarter..values.len() - quarter).unwrap_or(&[]);
-        Spread { median: Spread::of(values.clone()).median, ..Spread::of(middle.to_vec()) }
+        Spread {
+            median: Spread::of(values.clone()).median,
+            ..Spread::of(middle.to_vec())
+        }
     }
 
     /// `1,234 (1,100 to 1,300)`.
@@ -43,7 +50,12 @@ impl Spread {
         if self.least == self.most {
             return one(self.median);
         }
-        format!("{} ({} to {})", one(self.median), one(self.least), one(self.most))
+        format!(
+            "{} ({} to {})",
+            one(self.median),
+            one(self.least),
+            one(self.most)
+        )
     }
 }
 
@@ -66,14 +78,35 @@ pub fn row(cells: &[String]) {
 }
 
 pub fn head(cells: &[&str]) {
-    println!("\n| {} |\n|{}", cells.join(" | "), "---|".repeat(cells.len()));
+    println!(
+        "\n| {} |\n|{}",
+        cells.join(" | "),
+        "---|".repeat(cells.len())
+    );
 }
 
 /// The rounds of a lane, one row each.
 pub fn rounds(windows: &[Window]) {
-    head(&["round", "steps/s", "calls/s", "p50 ms", "p95 ms", "p99 ms", "WAL B/step", "of it images", "commits/step", "deadlocks", "empty calls"]);
+    head(&[
+        "round",
+        "steps/s",
+        "calls/s",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "WAL B/step",
+        "of it images",
+        "commits/step",
+        "deadlocks",
+        "empty calls",
+    ]);
     for (index, window) in windows.iter().enumerate() {
-        let latency = |quantile| number(window.tally.latency.value_at_quantile(quantile) as f64 / 1000.0, 2);
+        let latency = |quantile| {
+            number(
+                window.tally.latency.value_at_quantile(quantile) as f64 / 1000.0,
+                2,
+            )
+        };
         let steps = window.counted_steps.max(1) as f64;
         row(&[
             (index + 1).to_string(),
@@ -96,7 +129,10 @@ fn images(window: &Window) -> String {
     match (&window.wal, window.counters.images) {
         (Some(kinds), _) => {
             let images: i64 = kinds.iter().map(|kind| kind.image_bytes).sum();
-            format!("{} %", number(100.0 * images as f64 / window.counters.lsn.max(1) as f64, 0))
+            format!(
+                "{} %",
+                number(100.0 * images as f64 / window.counters.lsn.max(1) as f64, 0)
+            )
         }
         (None, Some(count)) => format!("{count} images"),
         (None, None) => "unknown".to_owned(),
@@ -105,7 +141,11 @@ fn images(window: &Window) -> String {
 
 /// What is written per step, over all rounds.
 pub fn writes(windows: &[Window]) {
-    let steps = windows.iter().map(|window| window.counted_steps).sum::<u64>().max(1) as f64;
+    let steps = windows
+        .iter()
+        .map(|window| window.counted_steps)
+        .sum::<u64>()
+        .max(1) as f64;
     let mut sums: BTreeMap<&str, Writes> = BTreeMap::new();
     for (table, writes) in windows.iter().flat_map(|window| &window.counters.writes) {
         let sum = sums.entry(table).or_default();
@@ -114,7 +154,13 @@ pub fn writes(windows: &[Window]) {
         sum.hot += writes.hot;
         sum.deleted += writes.deleted;
     }
-    head(&["table", "inserts/step", "updates/step", "HOT", "deletes/step"]);
+    head(&[
+        "table",
+        "inserts/step",
+        "updates/step",
+        "HOT",
+        "deletes/step",
+    ]);
     let mut rows = 0;
     for (table, sum) in sums {
         let count = sum.inserted + sum.updated + sum.deleted;
@@ -122,18 +168,36 @@ pub fn writes(windows: &[Window]) {
         if count == 0 {
             continue;
         }
-        let hot = if sum.updated > 0 { number(100.0 * sum.hot as f64 / sum.updated as f64, 0) + " %" } else { "-".to_owned() };
+        let hot = if sum.updated > 0 {
+            number(100.0 * sum.hot as f64 / sum.updated as f64, 0) + " %"
+        } else {
+            "-".to_owned()
+        };
         let share = |count: i64| number(count as f64 / steps, 3);
-        row(&[table.to_owned(), share(sum.inserted), share(sum.updated), hot, share(sum.deleted)]);
+        row(&[
+            table.to_owned(),
+            share(sum.inserted),
+            share(sum.updated),
+            hot,
+            share(sum.deleted),
+        ]);
     }
     println!("\n{} row writes per step.", number(rows as f64 / steps, 2));
 }
 
 /// The WAL by record type, per step.
 pub fn wal(windows: &[Window]) {
-    let steps = windows.iter().map(|window| window.counted_steps).sum::<u64>().max(1) as f64;
+    let steps = windows
+        .iter()
+        .map(|window| window.counted_steps)
+        .sum::<u64>()
+        .max(1) as f64;
     let mut sums: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
-    for kind in windows.iter().filter_map(|window| window.wal.as_ref()).flatten() {
+    for kind in windows
+        .iter()
+        .filter_map(|window| window.wal.as_ref())
+        .flatten()
+    {
         let sum = sums.entry(&kind.name).or_default();
         sum.0 += kind.count;
         sum.1 += kind.bytes;
@@ -170,17 +234,26 @@ pub fn mix(shape_steps: u64, windows: &[Window]) {
 
 /// Prints the checks; returns whether all held.
 pub fn checks(lane: &Lane, checks: &[Check]) -> bool {
-    let wrong: Vec<&Check> = checks.iter().filter(|check| check.expected != check.found).collect();
+    let wrong: Vec<&Check> = checks
+        .iter()
+        .filter(|check| check.expected != check.found)
+        .collect();
     println!(
         "\nCorrectness: {} of {} checks hold over {} completed steps; {} tasks created at {} steps/s.",
         checks.len() - wrong.len(),
         checks.len(),
         number(lane.total.completed as f64, 0),
         number(lane.created as f64, 0),
-        number((lane.created * lane.shape.steps()) as f64 / lane.creating_seconds.max(1e-9), 0),
+        number(
+            (lane.created * lane.shape.steps()) as f64 / lane.creating_seconds.max(1e-9),
+            0
+        ),
     );
     for check in &wrong {
-        println!("WRONG: {}: expected {}, found {}", check.what, check.expected, check.found);
+        println!(
+            "WRONG: {}: expected {}, found {}",
+            check.what, check.expected, check.found
+        );
     }
     if !lane.total.refused.is_empty() {
         println!("Refused reports: {:?}", lane.total.refused);

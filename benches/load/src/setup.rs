@@ -31,7 +31,9 @@ pub fn namespace(scenario: &str) -> Result<String> {
 
 pub fn register(client: &mut Client, shape: Shape, namespace: &str, order: Order) -> Result<()> {
     let template = shape.template(namespace, order).to_string();
-    client.execute("SELECT tasker.register_template($1)", &[&template]).context("the template was refused")?;
+    client
+        .execute("SELECT tasker.register_template($1)", &[&template])
+        .context("the template was refused")?;
     Ok(())
 }
 
@@ -60,7 +62,10 @@ pub fn settle(client: &mut Client) -> Result<()> {
         &[],
     )?;
     for row in rows {
-        client.batch_execute(&format!("VACUUM (ANALYZE) tasker_engine.{}", row.try_get::<_, String>(0)?))?;
+        client.batch_execute(&format!(
+            "VACUUM (ANALYZE) tasker_engine.{}",
+            row.try_get::<_, String>(0)?
+        ))?;
     }
     client.batch_execute("CHECKPOINT")?;
     Ok(())
@@ -77,5 +82,8 @@ pub fn sample(client: &mut Client, namespace: &str, count: i64) -> Result<Vec<Uu
          ORDER BY random() LIMIT $2",
         &[&namespace, &count],
     )?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?)
 }

@@ -45,7 +45,9 @@ impl Shape {
     fn parents(self) -> Vec<Vec<usize>> {
         match self {
             Shape::Single => vec![vec![]],
-            Shape::Linear5 => (0..5).map(|no: usize| no.checked_sub(1).into_iter().collect()).collect(),
+            Shape::Linear5 => (0..5)
+                .map(|no: usize| no.checked_sub(1).into_iter().collect())
+                .collect(),
             Shape::FanOut => (0..22)
                 .map(|no| match no {
                     0 => vec![],
@@ -53,7 +55,9 @@ impl Shape {
                     _ => vec![0],
                 })
                 .collect(),
-            Shape::FanIn => (0..5).map(|no| if no == 4 { (0..4).collect() } else { vec![] }).collect(),
+            Shape::FanIn => (0..5)
+                .map(|no| if no == 4 { (0..4).collect() } else { vec![] })
+                .collect(),
         }
     }
 

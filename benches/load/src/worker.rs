@@ -102,7 +102,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(server: &Server, id: String, manner: Manner, recent: Option<Recent>) -> Result<Worker> {
+    pub fn new(
+        server: &Server,
+        id: String,
+        manner: Manner,
+        recent: Option<Recent>,
+    ) -> Result<Worker> {
         let mut client = server.connect_with(manner.sync)?;
         let columns = if manner.full_rows { FULL } else { NARROW };
         let call = client
@@ -110,10 +115,24 @@ impl Worker {
                 "SELECT {columns} FROM tasker.report_and_claim($1, $2, namespaces => $3, max_steps => $4)"
             ))
             .context("tasker.report_and_claim cannot be prepared")?;
-        let report = client.prepare("SELECT step_uuid, outcome FROM tasker.report_steps($1, $2)")?;
-        let padding = "x".repeat(manner.results_bytes.saturating_sub(r#"{"result":""}"#.len()));
+        let report =
+            client.prepare("SELECT step_uuid, outcome FROM tasker.report_steps($1, $2)")?;
+        let padding = "x".repeat(
+            manner
+                .results_bytes
+                .saturating_sub(r#"{"result":""}"#.len()),
+        );
         let results = format!(r#"{{"result":"{padding}"}}"#);
-        Ok(Worker { client, call, report, id, manner, results, held: Vec::new(), recent })
+        Ok(Worker {
+            client,
+            call,
+            report,
+            id,
+            manner,
+            results,
+            held: Vec::new(),
+            recent,
+        })
     }
 
     /// Calls until the deadline.
@@ -136,10 +155,13 @@ impl Worker {
         let namespaces = vec![self.manner.namespace.as_str()];
         let started = Instant::now();
         let rows = patiently(&mut tally.deadlocks, || {
-            let params: [&(dyn ToSql + Sync); 4] = [&self.id, &Json(&reports), &namespaces, &self.manner.batch];
+            let params: [&(dyn ToSql + Sync); 4] =
+                [&self.id, &Json(&reports), &namespaces, &self.manner.batch];
             self.client.query(&self.call, &params)
         })?;
-        tally.latency.saturating_record(started.elapsed().as_micros() as u64);
+        tally
+            .latency
+            .saturating_record(started.elapsed().as_micros() as u64);
         tally.calls += 1;
         let before = std::mem::take(&mut self.held);
         let mut refused: Vec<Uuid> = Vec::new();
@@ -170,7 +192,8 @@ impl Worker {
         if !self.held.is_empty() {
             let reports = self.reports();
             let rows = patiently(&mut tally.deadlocks, || {
-                self.client.query(&self.report, &[&self.id, &Json(&reports)])
+                self.client
+                    .query(&self.report, &[&self.id, &Json(&reports)])
             })?;
             let mut refused = Vec::new();
             for row in &rows {
@@ -191,7 +214,9 @@ impl Worker {
     fn read(&self, row: &Row) -> Result<()> {
         let mut bytes = 0;
         for column in 3..row.len() {
-            bytes += row.try_get::<_, Option<Raw>>(column)?.map_or(0, |raw| raw.0.len());
+            bytes += row
+                .try_get::<_, Option<Raw>>(column)?
+                .map_or(0, |raw| raw.0.len());
         }
         std::hint::black_box(bytes);
         Ok(())
@@ -214,7 +239,9 @@ impl Worker {
     }
 
     fn remember(&self) {
-        let Some(Ok(mut recent)) = self.recent.as_ref().map(|recent| recent.try_lock()) else { return };
+        let Some(Ok(mut recent)) = self.recent.as_ref().map(|recent| recent.try_lock()) else {
+            return;
+        };
         for (step, _) in &self.held {
             if recent.len() < RECENT {
                 recent.push(step.task());

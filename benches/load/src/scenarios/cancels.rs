@@ -42,10 +42,14 @@ pub fn storm(
             thread::sleep(pause);
             continue;
         };
-        match patiently(&mut result.deadlocks, || client.query_one(&cancel, &[&task])) {
+        match patiently(&mut result.deadlocks, || {
+            client.query_one(&cancel, &[&task])
+        }) {
             Ok(_) => result.done += 1,
             // Complete, in error or cancelled meanwhile.
-            Err(error) if error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => result.refused += 1,
+            Err(error) if error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                result.refused += 1
+            }
             Err(error) => return Err(error).context("cancel_task failed"),
         }
         next += pause;

@@ -32,7 +32,13 @@ pub fn run(server: &Server, admin: &mut Client, args: &CreateArgs) -> Result<boo
     for _ in 0..args.rounds {
         rounds.push(round(&mut client, &namespace, args.tasks)?);
     }
-    report::head(&["round", "create_tasks steps/s", "rows/s", "INSERT ... SELECT rows/s", "share"]);
+    report::head(&[
+        "round",
+        "create_tasks steps/s",
+        "rows/s",
+        "INSERT ... SELECT rows/s",
+        "share",
+    ]);
     for (no, round) in rounds.iter().enumerate() {
         let steps = (args.tasks * Shape::Linear5.steps()) as f64;
         report::row(&[
@@ -44,7 +50,10 @@ pub fn run(server: &Server, admin: &mut Client, args: &CreateArgs) -> Result<boo
         ]);
     }
     let share = Spread::of(rounds.iter().map(|round| round.plain / round.engine));
-    println!("\ncreate_tasks reaches {} of the plain INSERT ... SELECT.", share.show(2));
+    println!(
+        "\ncreate_tasks reaches {} of the plain INSERT ... SELECT.",
+        share.show(2)
+    );
     client.batch_execute("DROP SCHEMA tasker_load_copy CASCADE")?;
     Ok(true)
 }
@@ -57,7 +66,9 @@ struct Round {
 
 /// The copies have the columns, defaults, checks, keys, indexes, foreign keys and storage options of the originals.
 fn copy_tables(client: &mut Client) -> Result<()> {
-    client.batch_execute("DROP SCHEMA IF EXISTS tasker_load_copy CASCADE; CREATE SCHEMA tasker_load_copy")?;
+    client.batch_execute(
+        "DROP SCHEMA IF EXISTS tasker_load_copy CASCADE; CREATE SCHEMA tasker_load_copy",
+    )?;
     for table in TABLES {
         client.batch_execute(&format!(
             "CREATE TABLE tasker_load_copy.{table} (LIKE tasker_engine.{table} INCLUDING ALL);
@@ -81,14 +92,22 @@ fn copy_tables(client: &mut Client) -> Result<()> {
 
 fn round(client: &mut Client, namespace: &str, tasks: u64) -> Result<Round> {
     let contexts = "ARRAY(SELECT jsonb_build_object('order_id', n, 'customer', 'c' || n) FROM generate_series(1, $3::integer) n)";
-    client.batch_execute("DROP TABLE IF EXISTS created; CREATE TEMP TABLE created (task_uuid uuid)")?;
+    client.batch_execute(
+        "DROP TABLE IF EXISTS created; CREATE TEMP TABLE created (task_uuid uuid)",
+    )?;
     let create = client.prepare(&format!(
         "INSERT INTO created SELECT * FROM tasker.create_tasks($1, {contexts}, namespace => $2)"
     ))?;
     let started = Instant::now();
-    let count = client.execute(&create, &[&Shape::Linear5.name(), &namespace, &(tasks as i32)])?;
+    let count = client.execute(
+        &create,
+        &[&Shape::Linear5.name(), &namespace, &(tasks as i32)],
+    )?;
     let engine = started.elapsed().as_secs_f64();
-    ensure!(count == tasks, "create_tasks returned {count} tasks instead of {tasks}");
+    ensure!(
+        count == tasks,
+        "create_tasks returned {count} tasks instead of {tasks}"
+    );
 
     for table in TABLES {
         client.batch_execute(&format!(
@@ -101,8 +120,15 @@ fn round(client: &mut Client, namespace: &str, tasks: u64) -> Result<Round> {
     let started = Instant::now();
     let mut transaction = client.transaction()?;
     for table in TABLES {
-        rows += transaction.execute(&format!("INSERT INTO tasker_load_copy.{table} SELECT * FROM stage_{table}"), &[])?;
+        rows += transaction.execute(
+            &format!("INSERT INTO tasker_load_copy.{table} SELECT * FROM stage_{table}"),
+            &[],
+        )?;
     }
     transaction.commit()?;
-    Ok(Round { rows, engine, plain: started.elapsed().as_secs_f64() })
+    Ok(Round {
+        rows,
+        engine,
+        plain: started.elapsed().as_secs_f64(),
+    })
 }

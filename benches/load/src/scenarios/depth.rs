@@ -38,7 +38,9 @@ struct Site {
 
 pub fn backlog(server: &Server, admin: &mut Client, args: &DepthArgs) -> Result<bool> {
     println!("\n## backlog: one step claimed out of many pending\n");
-    compare(server, admin, args, |_, size| Ok((size, format!("{} pending", number(size as f64, 0)))))
+    compare(server, admin, args, |_, size| {
+        Ok((size, format!("{} pending", number(size as f64, 0))))
+    })
 }
 
 pub fn finished(server: &Server, admin: &mut Client, args: &DepthArgs) -> Result<bool> {
@@ -58,7 +60,12 @@ fn compare(
     fill: impl Fn(&Server, u64) -> Result<(u64, String)>,
 ) -> Result<bool> {
     let sync = args.sync == Switch::On;
-    println!("One client, synchronous_commit {}, {} calls x {} rounds, sizes in turns; medians of rounds, the middle half in parentheses.", if sync { "on" } else { "off" }, args.calls, args.rounds);
+    println!(
+        "One client, synchronous_commit {}, {} calls x {} rounds, sizes in turns; medians of rounds, the middle half in parentheses.",
+        if sync { "on" } else { "off" },
+        args.calls,
+        args.rounds
+    );
     let mut sites = Vec::new();
     for (no, size) in args.sizes.iter().enumerate() {
         let database = format!("{DATABASE}_{no}");
@@ -90,7 +97,13 @@ fn compare(
 }
 
 impl Site {
-    fn open(server: &Server, label: String, database: String, tasks: u64, sync: bool) -> Result<Site> {
+    fn open(
+        server: &Server,
+        label: String,
+        database: String,
+        tasks: u64,
+        sync: bool,
+    ) -> Result<Site> {
         let mut client = server.connect_with(sync)?;
         let namespace = setup::namespace("depth")?;
         setup::register(&mut client, Shape::Single, &namespace, Order::Fifo)?;
@@ -99,7 +112,15 @@ impl Site {
         let claim =
             client.prepare("SELECT step_uuid, claim_number FROM tasker.claim_steps($1, namespaces => $2, max_steps => 1)")?;
         let report = client.prepare("SELECT outcome FROM tasker.report_steps($1, $2)")?;
-        Ok(Site { label, database, client, namespace, claim, report, rounds: Vec::new() })
+        Ok(Site {
+            label,
+            database,
+            client,
+            namespace,
+            claim,
+            report,
+            rounds: Vec::new(),
+        })
     }
 
     /// All claims, then all reports, each with its own count of buffers.
@@ -111,7 +132,10 @@ impl Site {
         let mut claims = Vec::with_capacity(calls);
         for _ in 0..calls {
             let started = Instant::now();
-            let row = self.client.query_opt(&self.claim, &[&worker, &namespaces])?.context("nothing left to claim")?;
+            let row = self
+                .client
+                .query_opt(&self.claim, &[&worker, &namespaces])?
+                .context("nothing left to claim")?;
             claims.push(started.elapsed());
             held.push((row.try_get(0)?, row.try_get(1)?));
         }
@@ -122,11 +146,15 @@ impl Site {
                 r#"[{{"step_uuid":"{step}","claim_number":{number},"status":"complete","results":{{"result":64}}}}]"#
             );
             let started = Instant::now();
-            self.client.query(&self.report, &[&worker, &Json(&report)])?;
+            self.client
+                .query(&self.report, &[&worker, &Json(&report)])?;
             reports.push(started.elapsed());
         }
         let after = buffers(&mut self.client)?;
-        self.rounds.push((Calls::of(claims, between - before), Calls::of(reports, after - between)));
+        self.rounds.push((
+            Calls::of(claims, between - before),
+            Calls::of(reports, after - between),
+        ));
         Ok(())
     }
 }
@@ -135,9 +163,15 @@ impl Calls {
     fn of(mut times: Vec<Duration>, buffers: i64) -> Calls {
         times.sort_unstable();
         let at = |share: f64| {
-            times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+            times
+                .get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)))
+                .map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
         };
-        Calls { median_us: at(0.5), p95_us: at(0.95), buffers: buffers as f64 / times.len().max(1) as f64 }
+        Calls {
+            median_us: at(0.5),
+            p95_us: at(0.95),
+            buffers: buffers as f64 / times.len().max(1) as f64,
+        }
     }
 }
 
@@ -154,13 +188,32 @@ fn buffers(client: &mut Client) -> Result<i64> {
 }
 
 fn show(sites: &[Site]) {
-    report::head(&["tables hold", "claim median us", "ratio", "p95 us", "buffers", "report median us", "ratio", "p95 us", "buffers"]);
+    report::head(&[
+        "tables hold",
+        "claim median us",
+        "ratio",
+        "p95 us",
+        "buffers",
+        "report median us",
+        "ratio",
+        "p95 us",
+        "buffers",
+    ]);
     let Some(first) = sites.first() else { return };
     for site in sites {
         let mut cells = vec![site.label.clone()];
-        for pick in [(|round| &round.0) as fn(&(Calls, Calls)) -> &Calls, |round| &round.1] {
-            let spread = |of: fn(&Calls) -> f64| Spread::middle_half(site.rounds.iter().map(|round| of(pick(round))));
-            let ratios = site.rounds.iter().zip(&first.rounds).map(|(own, base)| pick(own).median_us / pick(base).median_us);
+        for pick in [
+            (|round| &round.0) as fn(&(Calls, Calls)) -> &Calls,
+            |round| &round.1,
+        ] {
+            let spread = |of: fn(&Calls) -> f64| {
+                Spread::middle_half(site.rounds.iter().map(|round| of(pick(round))))
+            };
+            let ratios = site
+                .rounds
+                .iter()
+                .zip(&first.rounds)
+                .map(|(own, base)| pick(own).median_us / pick(base).median_us);
             cells.push(spread(|calls| calls.median_us).show(0));
             cells.push(Spread::middle_half(ratios).show(2));
             cells.push(number(spread(|calls| calls.p95_us).median, 0));

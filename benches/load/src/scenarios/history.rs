@@ -18,7 +18,13 @@ const COPIES_PER_STATEMENT: u64 = 10;
 pub fn make(server: &Server, steps: u64) -> Result<()> {
     let mut admin = server.connect_with(false)?;
     let shape = Shape::Linear5;
-    let manner = Manner { namespace: String::new(), batch: 200, sync: false, full_rows: false, results_bytes: 32 };
+    let manner = Manner {
+        namespace: String::new(),
+        batch: 200,
+        sync: false,
+        full_rows: false,
+        results_bytes: 32,
+    };
     let mut lane = Lane::open(server, &mut admin, shape, Order::Steady, 2, &manner, None)?;
     let originals = ORIGINALS.min(steps.div_ceil(shape.steps()));
     crate::setup::create(&mut admin, shape, &lane.namespace, originals)?;
@@ -26,9 +32,15 @@ pub fn make(server: &Server, steps: u64) -> Result<()> {
         let before = lane.total.completed;
         lane.run(Duration::from_millis(500))?;
         lane.drain()?;
-        ensure!(lane.total.completed > before, "the tasks of the history do not finish");
+        ensure!(
+            lane.total.completed > before,
+            "the tasks of the history do not finish"
+        );
     }
-    copy(&mut admin, (steps / (originals * shape.steps())).saturating_sub(1))
+    copy(
+        &mut admin,
+        (steps / (originals * shape.steps())).saturating_sub(1),
+    )
 }
 
 /// A task's uuid begins with its time: copies lie in the past, each in its own 65 seconds.
@@ -43,12 +55,23 @@ fn copy(client: &mut Client, copies: u64) -> Result<()> {
                AND attidentity = '' AND attgenerated = ''",
             &[&table],
         )?;
-        let columns = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+        let columns = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<String>, _>>()?;
         let values: Vec<String> = columns
             .iter()
-            .map(|column| if column == "task_uuid" { OLDER.to_owned() } else { format!("o.{column}") })
+            .map(|column| {
+                if column == "task_uuid" {
+                    OLDER.to_owned()
+                } else {
+                    format!("o.{column}")
+                }
+            })
             .collect();
-        client.batch_execute(&format!("CREATE TEMP TABLE original AS SELECT * FROM tasker_engine.{table}"))?;
+        client.batch_execute(&format!(
+            "CREATE TEMP TABLE original AS SELECT * FROM tasker_engine.{table}"
+        ))?;
         let statement = format!(
             "INSERT INTO tasker_engine.{table} ({}) SELECT {} FROM generate_series($1::bigint, $2::bigint) n, original o",
             columns.join(", "),

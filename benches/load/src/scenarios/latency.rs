@@ -31,13 +31,22 @@ pub fn run(server: &Server, admin: &mut Client, args: &LatencyArgs) -> Result<bo
     setup::register(admin, Shape::Linear5, &namespace, Order::Fifo)?;
     let mut pair = Pair::new(server, &namespace, sync)?;
     report::head(&[
-        "round", "median ms", "p95 ms", "worker's round trips", "commits counted", "not woken", "pgbench -N median ms", "ratio to 6 of them",
+        "round",
+        "median ms",
+        "p95 ms",
+        "worker's round trips",
+        "commits counted",
+        "not woken",
+        "pgbench -N median ms",
+        "ratio to 6 of them",
     ]);
     let mut ratios = Vec::new();
     for no in 1..=args.rounds {
         let round = pair.round(admin, args.tasks)?;
         let reference = pgbench.run(admin, args.seconds)?;
-        let at = |share: f64| round.times[((args.tasks as f64 * share) as usize).min(args.tasks - 1)] * 1000.0;
+        let at = |share: f64| {
+            round.times[((args.tasks as f64 * share) as usize).min(args.tasks - 1)] * 1000.0
+        };
         let ratio = at(0.5) / (6.0 * reference.median_ms);
         ratios.push(ratio);
         report::row(&[
@@ -85,8 +94,15 @@ impl Pair {
         let create = creator.prepare("SELECT tasker.create_task($1, $2, namespace => $3)")?;
         let mut worker = server.connect_with(sync)?;
         worker.batch_execute(&format!("LISTEN \"tasker_{namespace}\""))?;
-        let call = worker.prepare("SELECT * FROM tasker.report_and_claim($1, $2, namespaces => $3)")?;
-        Ok(Pair { creator, create, worker, call, namespace: namespace.to_owned() })
+        let call =
+            worker.prepare("SELECT * FROM tasker.report_and_claim($1, $2, namespaces => $3)")?;
+        Ok(Pair {
+            creator,
+            create,
+            worker,
+            call,
+            namespace: namespace.to_owned(),
+        })
     }
 
     fn round(&mut self, admin: &mut Client, tasks: usize) -> Result<Round> {
@@ -115,8 +131,17 @@ impl Pair {
         while self.worker.notifications().iter().next()?.is_some() {}
         let started = Instant::now();
         let context = Json(r#"{"even_number": 8}"#);
-        self.creator.query_one(&self.create, &[&Shape::Linear5.name(), &context, &self.namespace])?;
-        if self.worker.notifications().timeout_iter(PATIENCE).next()?.is_none() {
+        self.creator.query_one(
+            &self.create,
+            &[&Shape::Linear5.name(), &context, &self.namespace],
+        )?;
+        if self
+            .worker
+            .notifications()
+            .timeout_iter(PATIENCE)
+            .next()?
+            .is_none()
+        {
             round.not_woken += 1;
         }
         let mut reports = "[]".to_owned();
@@ -137,12 +162,22 @@ impl Pair {
 
     fn turn(&mut self, reports: &str) -> Result<Option<(Uuid, i32)>> {
         let namespaces = vec![self.namespace.as_str()];
-        let row = self.worker.query_opt(&self.call, &[&format!("{}-0", self.namespace), &Json(reports), &namespaces])?;
+        let row = self.worker.query_opt(
+            &self.call,
+            &[
+                &format!("{}-0", self.namespace),
+                &Json(reports),
+                &namespaces,
+            ],
+        )?;
         match row {
             Some(row) => {
                 let outcome: &str = row.try_get("outcome")?;
                 ensure!(outcome == "claimed", "a report was refused: {outcome}");
-                Ok(Some((row.try_get("step_uuid")?, row.try_get("claim_number")?)))
+                Ok(Some((
+                    row.try_get("step_uuid")?,
+                    row.try_get("claim_number")?,
+                )))
             }
             None => Ok(None),
         }

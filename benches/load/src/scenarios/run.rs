@@ -46,15 +46,38 @@ impl LoadArgs {
 pub fn run(server: &Server, admin: &mut Client, args: &RunArgs) -> Result<bool> {
     let load = &args.load;
     let names: Vec<&str> = args.shapes.iter().map(|shape| shape.name()).collect();
-    println!("\n## {}{}\n\n{}.", names.join(", "), if args.cancels > 0 { " under a storm of cancels" } else { "" }, load.describe());
+    println!(
+        "\n## {}{}\n\n{}.",
+        names.join(", "),
+        if args.cancels > 0 {
+            " under a storm of cancels"
+        } else {
+            ""
+        },
+        load.describe()
+    );
     let pgbench = match args.reference {
-        true => Some(Pgbench::prepare(server, admin, args.scale, load.clients, load.sync == Switch::On)?),
+        true => Some(Pgbench::prepare(
+            server,
+            admin,
+            args.scale,
+            load.clients,
+            load.sync == Switch::On,
+        )?),
         false => None,
     };
     let recent = (args.cancels > 0).then(Recent::default);
     let mut lanes = Vec::new();
     for shape in &args.shapes {
-        let lane = Lane::open(server, admin, *shape, load.order, load.clients, &load.manner(), recent.clone())?;
+        let lane = Lane::open(
+            server,
+            admin,
+            *shape,
+            load.order,
+            load.clients,
+            &load.manner(),
+            recent.clone(),
+        )?;
         lanes.push((lane, Vec::new(), Cancelled::default()));
     }
     let mut references = Vec::new();
@@ -96,10 +119,16 @@ fn stormy(
     let (namespace, sync) = (lane.namespace.clone(), args.load.sync == Switch::On);
     lane.cancelled += (args.cancels as f64 * args.load.seconds) as u64;
     let (window, cancelled) = thread::scope(|scope| {
-        let storm = scope.spawn(|| cancels::storm(server, &namespace, sync, args.cancels, recent, &stop));
+        let storm =
+            scope.spawn(|| cancels::storm(server, &namespace, sync, args.cancels, recent, &stop));
         let window = lane.measure(admin, args.load.seconds);
         stop.store(true, Ordering::Relaxed);
-        (window, storm.join().unwrap_or_else(|_| Err(anyhow!("the cancelling thread panicked"))))
+        (
+            window,
+            storm
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("the cancelling thread panicked"))),
+        )
     });
     let cancelled = cancelled?;
     sum.done += cancelled.done;
@@ -108,7 +137,13 @@ fn stormy(
     window
 }
 
-fn show(admin: &mut Client, args: &RunArgs, lane: &Lane, windows: &[Window], cancelled: &Cancelled) -> Result<bool> {
+fn show(
+    admin: &mut Client,
+    args: &RunArgs,
+    lane: &Lane,
+    windows: &[Window],
+    cancelled: &Cancelled,
+) -> Result<bool> {
     println!("\n### {}", lane.shape.name());
     report::rounds(windows);
     report::mix(lane.shape.steps(), windows);
@@ -133,17 +168,36 @@ fn show(admin: &mut Client, args: &RunArgs, lane: &Lane, windows: &[Window], can
 fn show_reference(references: &[Reference]) {
     let tps = Spread::of(references.iter().map(|reference| reference.tps));
     let median = Spread::of(references.iter().map(|reference| reference.median_ms));
-    println!("\n### pgbench -N\n\n{} tps; median latency {} ms.", tps.show(0), median.show(2));
+    println!(
+        "\n### pgbench -N\n\n{} tps; median latency {} ms.",
+        tps.show(0),
+        median.show(2)
+    );
 }
 
 /// Round by round, then the median: what the machine did to one it did to its neighbour.
 fn show_ratios(lanes: &[(Lane, Vec<Window>, Cancelled)], references: &[Reference]) {
-    report::head(&["shape", "steps/s", "calls/s", "steps/s / tps", "calls/s / tps", "steps/s / first shape"]);
-    let Some((_, first, _)) = lanes.first() else { return };
+    report::head(&[
+        "shape",
+        "steps/s",
+        "calls/s",
+        "steps/s / tps",
+        "calls/s / tps",
+        "steps/s / first shape",
+    ]);
+    let Some((_, first, _)) = lanes.first() else {
+        return;
+    };
     for (lane, windows, _) in lanes {
         let against = |of: fn(&Window) -> f64| match references.is_empty() {
             true => "-".to_owned(),
-            false => Spread::of(windows.iter().zip(references).map(|(window, reference)| of(window) / reference.tps)).show(2),
+            false => Spread::of(
+                windows
+                    .iter()
+                    .zip(references)
+                    .map(|(window, reference)| of(window) / reference.tps),
+            )
+            .show(2),
         };
         report::row(&[
             lane.shape.name().to_owned(),
@@ -152,7 +206,13 @@ fn show_ratios(lanes: &[(Lane, Vec<Window>, Cancelled)], references: &[Reference
             against(Window::steps_per_second),
             against(Window::calls_per_second),
             number(
-                Spread::of(windows.iter().zip(first).map(|(own, other)| own.steps_per_second() / other.steps_per_second())).median,
+                Spread::of(
+                    windows
+                        .iter()
+                        .zip(first)
+                        .map(|(own, other)| own.steps_per_second() / other.steps_per_second()),
+                )
+                .median,
                 2,
             ),
         ]);

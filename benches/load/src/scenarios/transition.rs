@@ -15,10 +15,22 @@ use crate::shape::{Order, Shape};
 
 /// What is timed, in the order in which a task and its first step go through it.
 const KINDS: [(&str, &str); 4] = [
-    ("task pending -> in_progress", "SELECT tasker.transition_task($1, 'in_progress')"),
-    ("step pending -> in_progress, by hand", "SELECT tasker.transition_step($1, 'in_progress')"),
-    ("step in_progress -> complete, by hand", "SELECT tasker.transition_step($1, 'complete')"),
-    ("plain UPDATE of a step's row", "UPDATE tasker_load_copy.steps SET state = 'i', claim_number = claim_number + 1 WHERE task_uuid = $1 AND step_no = 1"),
+    (
+        "task pending -> in_progress",
+        "SELECT tasker.transition_task($1, 'in_progress')",
+    ),
+    (
+        "step pending -> in_progress, by hand",
+        "SELECT tasker.transition_step($1, 'in_progress')",
+    ),
+    (
+        "step in_progress -> complete, by hand",
+        "SELECT tasker.transition_step($1, 'complete')",
+    ),
+    (
+        "plain UPDATE of a step's row",
+        "UPDATE tasker_load_copy.steps SET state = 'i', claim_number = claim_number + 1 WHERE task_uuid = $1 AND step_no = 1",
+    ),
 ];
 const PLAIN: usize = 3;
 
@@ -33,7 +45,12 @@ pub fn run(server: &Server, admin: &mut Client, args: &TransitionArgs) -> Result
     let mut client = server.connect_with(sync)?;
     let namespace = setup::namespace("transition")?;
     setup::register(&mut client, Shape::Linear5, &namespace, Order::Fifo)?;
-    setup::create(&mut client, Shape::Linear5, &namespace, (args.calls * (args.rounds + 1)) as u64)?;
+    setup::create(
+        &mut client,
+        Shape::Linear5,
+        &namespace,
+        (args.calls * (args.rounds + 1)) as u64,
+    )?;
     let mut tasks = setup::sample(&mut client, &namespace, i64::MAX)?;
     client.batch_execute(
         "DROP SCHEMA IF EXISTS tasker_load_copy CASCADE; CREATE SCHEMA tasker_load_copy;
@@ -43,7 +60,11 @@ pub fn run(server: &Server, admin: &mut Client, args: &TransitionArgs) -> Result
     setup::settle(admin)?;
     let statements = KINDS
         .iter()
-        .map(|(what, sql)| client.prepare(sql).with_context(|| format!("{what} cannot be prepared")))
+        .map(|(what, sql)| {
+            client
+                .prepare(sql)
+                .with_context(|| format!("{what} cannot be prepared"))
+        })
         .collect::<Result<Vec<Statement>>>()?;
     let mut rounds = Vec::new();
     while tasks.len() >= args.calls {
@@ -67,10 +88,16 @@ fn round(client: &mut Client, statements: &[Statement], tasks: &[Uuid]) -> Resul
     for (kind, statement) in statements.iter().enumerate() {
         let mut times = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let key = if (1..PLAIN).contains(&kind) { task.first_step() } else { *task };
+            let key = if (1..PLAIN).contains(&kind) {
+                task.first_step()
+            } else {
+                *task
+            };
             let params: [&(dyn ToSql + Sync); 1] = [&key];
             let started = Instant::now();
-            client.execute(statement, &params).with_context(|| KINDS[kind].0)?;
+            client
+                .execute(statement, &params)
+                .with_context(|| KINDS[kind].0)?;
             times.push(started.elapsed().as_secs_f64() * 1e6);
         }
         medians.push(Spread::of(times).median);
