@@ -148,9 +148,9 @@ pub struct LatencyArgs {
 #[derive(Args)]
 pub struct TransitionArgs {
     /// Transitions of each kind in each round
-    #[arg(long, default_value_t = 100)]
-    pub calls: usize,
     #[arg(long, default_value_t = 20)]
+    pub calls: usize,
+    #[arg(long, default_value_t = 100)]
     pub rounds: usize,
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     pub sync: Switch,

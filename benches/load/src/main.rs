@@ -37,6 +37,7 @@ fn measure(cli: &Cli) -> Result<bool> {
     let server = Server::new(&cli.dsn)?;
     let mut admin = server.connect()?;
     setup::extension(&mut admin, cli.reset)?;
+    setup::warn_of_dev_build(&mut admin)?;
     match &cli.command {
         Command::Run(args) => scenarios::run::run(&server, &mut admin, args),
         Command::PinnedXmin(args) => scenarios::pinned::run(&server, &mut admin, args),

@@ -23,6 +23,28 @@ pub fn extension(client: &mut Client, anew: bool) -> Result<()> {
     Ok(())
 }
 
+/// Says so when the installed library is a dev build: its figures mean nothing. Silent where the server's files cannot be read.
+pub fn warn_of_dev_build(client: &mut Client) -> Result<()> {
+    let row = client.query_opt(
+        "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'",
+        &[],
+    )?;
+    let Some(folder) = row.map(|row| row.try_get::<_, String>(0)).transpose()? else {
+        return Ok(());
+    };
+    let Ok(library) = std::fs::read(std::path::Path::new(&folder).join("tasker_ext.so")) else {
+        return Ok(());
+    };
+    // Only dev builds carry debug information.
+    let name = b".debug_info";
+    if library.windows(name.len()).any(|window| window == name) {
+        println!(
+            "\nWARNING: the installed extension is a dev build; install a release build before measuring."
+        );
+    }
+    Ok(())
+}
+
 /// A namespace that no earlier run has used.
 pub fn namespace(scenario: &str) -> Result<String> {
     let moment = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
