@@ -1,6 +1,6 @@
-//! Appending rows to the two insert-only tables below the executor: one WAL record per page instead of one per
-//! row, and no plan to start. For tables without constraints, triggers, partitions, and expression or partial
-//! indexes; sql/schema/20_engine.sql keeps them so.
+//! Appending rows to the two insert-only tables below the planner: one WAL record per page instead of one per
+//! row, and no plan to start. For tables without constraints, triggers and partitions, which
+//! sql/schema/20_engine.sql keeps them; whatever index a DBA adds is served, as by any insert.
 
 use std::ffi::CStr;
 
@@ -44,22 +44,52 @@ pub fn append<const COLUMNS: usize>(table: &CStr, rows: &[[Arg; COLUMNS]]) -> Re
             0,
             std::ptr::null_mut(),
         );
-        let indexes = pg_sys::RelationGetIndexList(relation);
-        let count = if indexes.is_null() {
-            0
-        } else {
-            (*indexes).length as usize
-        };
-        for position in 0..count {
-            let index = (*(*indexes).elements.add(position)).oid_value;
-            insert_into_index(relation, index, lock, rows, &slots);
-        }
+        let state = pg_sys::CreateExecutorState();
+        let result =
+            pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
+        pg_sys::InitResultRelInfo(result, relation, 1, std::ptr::null_mut(), 0);
+        pg_sys::ExecOpenIndices(result, false);
         for slot in slots {
+            insert_into_indexes(result, slot, state);
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }
+        pg_sys::ExecCloseIndices(result);
+        pg_sys::FreeExecutorState(state);
         pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
     }
     Ok(())
+}
+
+unsafe fn insert_into_indexes(
+    result: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    state: *mut pg_sys::EState,
+) {
+    let nothing = std::ptr::null_mut();
+    // SAFETY: the indexes of `result` are open, and the slot carries the place of its row.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pg_sys::ExecInsertIndexTuples(
+            result,
+            slot,
+            state,
+            false,
+            false,
+            nothing,
+            std::ptr::null_mut(),
+        );
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pg_sys::ExecInsertIndexTuples(
+            result,
+            slot,
+            state,
+            false,
+            false,
+            nothing,
+            std::ptr::null_mut(),
+            false,
+        );
+    }
 }
 
 unsafe fn filled_slot(description: pg_sys::TupleDesc, row: &[Arg]) -> *mut pg_sys::TupleTableSlot {
@@ -70,39 +100,5 @@ unsafe fn filled_slot(description: pg_sys::TupleDesc, row: &[Arg]) -> *mut pg_sy
             *(*slot).tts_isnull.add(column) = value.is_none();
         }
         pg_sys::ExecStoreVirtualTuple(slot)
-    }
-}
-
-unsafe fn insert_into_index<const COLUMNS: usize>(
-    relation: pg_sys::Relation,
-    index: pg_sys::Oid,
-    lock: pg_sys::LOCKMODE,
-    rows: &[[Arg; COLUMNS]],
-    slots: &[*mut pg_sys::TupleTableSlot],
-) {
-    unsafe {
-        let index = pg_sys::index_open(index, lock);
-        let info = pg_sys::BuildIndexInfo(index);
-        let keys = (*info).ii_NumIndexAttrs as usize;
-        let mut values = [Datum::null(); COLUMNS];
-        let mut nulls = [false; COLUMNS];
-        for (row, slot) in rows.iter().zip(slots) {
-            for key in 0..keys.min(COLUMNS) {
-                let value = row[(*info).ii_IndexAttrNumbers[key] as usize - 1];
-                values[key] = value.unwrap_or(Datum::null());
-                nulls[key] = value.is_none();
-            }
-            pg_sys::index_insert(
-                index,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-                &raw mut (**slot).tts_tid,
-                relation,
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                false,
-                info,
-            );
-        }
-        pg_sys::index_close(index, lock);
     }
 }

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 use super::ready::Entry;
 use super::report::lower_claims;
-use super::{Engine, StepKey, ending, workers};
+use super::{Engine, StepKey, ending, log, workers};
 use crate::call;
 use crate::datum::{self, Timestamp, Uuid};
 use crate::error::{Error, Result};
@@ -291,9 +291,16 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         } else {
             continue;
         }
+        let why = log::texts(&[
+            (
+                "error_message",
+                Some("the lease ended before the step was reported"),
+            ),
+            ("error_class", Some("LeaseExpired")),
+        ]);
         engine
             .log
-            .step(key, expired.worker_no, attempts, b'i', b'e');
+            .step_with(key, expired.worker_no, attempts, b'i', b'e', why);
         keys.push(key);
     }
     if !keys.is_empty() {

@@ -115,3 +115,15 @@ impl Log {
         append(c"transitions", &rows)
     }
 }
+
+/// `{"key": "value", ...}` of the given texts, without the missing ones: what a transition carries.
+pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb> {
+    let map: serde_json::Map<String, serde_json::Value> = pairs
+        .iter()
+        .filter_map(|(key, value)| value.map(|value| ((*key).to_owned(), value.into())))
+        .collect();
+    if map.is_empty() {
+        return None;
+    }
+    datum::jsonb_from_text(&serde_json::Value::Object(map).to_string())
+}

@@ -127,23 +127,11 @@ fn move_step(
     );
 }
 
-/// `{"key": "value", ...}` of the given texts, without the missing ones.
-fn metadata(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb> {
-    let map: serde_json::Map<String, serde_json::Value> = pairs
-        .iter()
-        .filter_map(|(key, value)| value.map(|value| ((*key).to_owned(), value.into())))
-        .collect();
-    if map.is_empty() {
-        return None;
-    }
-    datum::jsonb_from_text(&serde_json::Value::Object(map).to_string())
-}
-
 /// Cancels a task with its pending and running steps.
 pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
     let whole = Whole::lock(engine, task)?;
     allow_task(&whole, TaskState::Cancelled)?;
-    cancel_whole(engine, whole, metadata(&[("reason", reason)]))
+    cancel_whole(engine, whole, log::texts(&[("reason", reason)]))
 }
 
 fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> Result<TaskState> {
@@ -218,7 +206,7 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
                 .hint("transition_task(task_uuid, 'pending') takes it up again.")
         });
     }
-    let note = metadata(&[("reason", reason)]);
+    let note = log::texts(&[("reason", reason)]);
     for index in failed {
         start_over(engine, &mut whole, index, true, note)?;
     }
@@ -282,7 +270,7 @@ pub fn resolve_task(
         engine,
         whole,
         TaskState::ResolvedManually,
-        metadata(&[("resolved_by", by), ("reason", reason)]),
+        log::texts(&[("resolved_by", by), ("reason", reason)]),
     )
 }
 
@@ -299,7 +287,7 @@ pub fn resolve_step(
         key,
         StepState::ResolvedManually,
         results,
-        metadata(&[("resolved_by", by), ("reason", reason)]),
+        log::texts(&[("resolved_by", by), ("reason", reason)]),
     )
 }
 
@@ -309,7 +297,7 @@ pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> R
         key,
         StepState::Cancelled,
         None,
-        metadata(&[("reason", reason)]),
+        log::texts(&[("reason", reason)]),
     )
 }
 
@@ -472,6 +460,7 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
             "step {} cannot start: not all of its parents are complete",
             super::report::describe(&whole.key(no))
         ))
+        .detail("A step starts when every parent is complete or resolved manually.")
         .hint(
             "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
         ));
@@ -522,7 +511,7 @@ fn fail_by_hand(
         note.as_ref()
             .and_then(|note| note.get(key)?.as_str().map(str::to_owned))
     };
-    step.results = metadata(&[
+    step.results = log::texts(&[
         (
             "error_message",
             Some(

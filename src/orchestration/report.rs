@@ -272,9 +272,16 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     for (&index, held) in &held {
         let report = &reports[index];
         let state = if report.failure.is_none() { b'c' } else { b'e' };
+        // A later success overwrites the results: why this attempt failed stays in the log.
+        let why = report.failure.as_ref().and_then(|failure| {
+            log::texts(&[
+                ("error_message", Some(&failure.message)),
+                ("error_class", failure.class.as_deref()),
+            ])
+        });
         engine
             .log
-            .step(report.key, log::NO_WORKER, held.attempts, b'i', state);
+            .step_with(report.key, log::NO_WORKER, held.attempts, b'i', state, why);
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);
