@@ -7,7 +7,8 @@ use crate::inside;
 use crate::server::Server;
 use crate::session::Session;
 
-const PATTERN: &str = "pattern";
+/// The database that the others are copied from; crash tests use it itself.
+pub const PATTERN: &str = "pattern";
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -132,7 +132,8 @@ impl Server {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
-            "throwaway-server {action}: {complaint}"
+            "throwaway-server {action} ended with {}: {complaint}",
+            output.status
         );
     }
 
@@ -156,16 +157,7 @@ impl Server {
     }
 
     pub fn config(&self, database: &str, user: &str) -> Config {
-        let mut config = Config::new();
-        config
-            .host_path(&self.folder)
-            .port(5432)
-            .user(user)
-            .dbname(database);
-        config
-            .application_name("tasker_client_tests")
-            .connect_timeout(Duration::from_secs(10));
-        config
+        config_in(&self.folder, database, user)
     }
 
     /// A session of the superuser.
@@ -205,6 +197,20 @@ impl Server {
             let _ = guard.wait();
         }
     }
+}
+
+/// The way to a server by its folder, for processes that did not start it.
+pub fn config_in(folder: &Path, database: &str, user: &str) -> Config {
+    let mut config = Config::new();
+    config
+        .host_path(folder)
+        .port(5432)
+        .user(user)
+        .dbname(database);
+    config
+        .application_name("tasker_client_tests")
+        .connect_timeout(Duration::from_secs(10));
+    config
 }
 
 impl Drop for Server {

@@ -1,6 +1,6 @@
 //! A tiny worker: claims, runs a closure, reports.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use postgres::Row;
 
@@ -151,8 +151,22 @@ impl Session {
         ask: &Ask,
         reports: &[Value],
     ) -> (Vec<(String, Option<Uuid>)>, Vec<Claim>) {
+        self.try_report_and_claim(ask, reports)
+            .unwrap_or_else(|error| match Failure::of(&error) {
+                Some(failure) => panic!("report_and_claim: {failure}"),
+                None => panic!("report_and_claim: {error}"),
+            })
+    }
+
+    /// The same where the server may go away.
+    #[allow(clippy::type_complexity)]
+    pub fn try_report_and_claim(
+        &mut self,
+        ask: &Ask,
+        reports: &[Value],
+    ) -> Result<(Vec<(String, Option<Uuid>)>, Vec<Claim>), postgres::Error> {
         let reports = Value::Array(reports.to_vec());
-        let rows = self.query(
+        let rows = self.try_query(
             "SELECT * FROM tasker.report_and_claim($1, $2, $3, $4, $5::text::interval, $6, $7)",
             &[
                 &ask.worker,
@@ -163,7 +177,7 @@ impl Session {
                 &ask.results,
                 &ask.queues,
             ],
-        );
+        )?;
         let mut refused = vec![];
         let mut claimed = vec![];
         for row in &rows {
@@ -172,7 +186,7 @@ impl Session {
                 outcome => refused.push((outcome, row.get("step_uuid"))),
             }
         }
-        (refused, claimed)
+        Ok((refused, claimed))
     }
 
     /// Exactly one step must be ready for this worker.
@@ -183,7 +197,22 @@ impl Session {
         claims.remove(0)
     }
 
-    /// Claims until nothing comes; the names in the order in which they came.
+    /// Claims until so many have come: what another session released may be seen a moment later.
+    #[track_caller]
+    pub fn claim_soon(&mut self, ask: &Ask, count: usize) -> Vec<Claim> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut claims = vec![];
+        while claims.len() < count && Instant::now() < deadline {
+            let more = self.claim(ask);
+            if more.is_empty() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            claims.extend(more);
+        }
+        claims
+    }
+
+    /// Everything that is ready now, as one batch.
     #[track_caller]
     pub fn claim_all(&mut self, worker: &str) -> Vec<Claim> {
         self.claim(&Ask::by(worker, 10_000))
