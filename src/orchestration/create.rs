@@ -459,7 +459,7 @@ fn insert(
             datum::int2s(steps.iter().map(|step| step.parents.len() as i16)),
             datum::int2s(steps.iter().map(|step| step.retry_limit)),
             datum::booleans(steps.iter().map(|step| step.retryable)),
-            datum::int2s(steps.iter().map(|step| step.priority.unwrap_or(priority))),
+            datum::int2s(steps.iter().map(|_| priority)),
             datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
             datum::timestamp(available_at),
         ],

@@ -279,12 +279,9 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         if retryable && attempts < limit {
             // As old as the lost claim: it goes before what was released since.
             retry_at.push(Some(expired.claimed_at));
-            engine.ready.push(Entry {
-                queue_id: template.step(key.no)?.queue_id,
-                priority: row.get(7)?,
-                available_at: expired.claimed_at,
-                key,
-            });
+            engine
+                .ready
+                .push(Entry::of(&template, key, row.get(7)?, expired.claimed_at)?);
         } else if doom_without_waiting(engine, key, &template)? {
             retry_at.push(None);
             tasks.trouble(key.task);
@@ -460,12 +457,9 @@ pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
         };
         let template = templates::get(&engine.session, row.get(3)?)?;
         engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
-        engine.ready.push(Entry {
-            queue_id: template.step(key.no)?.queue_id,
-            priority: row.get(5)?,
-            available_at: engine.now,
-            key,
-        });
+        engine
+            .ready
+            .push(Entry::of(&template, key, row.get(5)?, engine.now)?);
         *lowered.entry(row.get(6)?).or_default() += 1;
         released.push(key);
     }

@@ -16,6 +16,7 @@ use crate::datum::{self, Timestamp};
 use crate::error::Result;
 use crate::settings;
 use crate::store::{Session, Statement};
+use crate::templates::Template;
 
 /// One entry of the queue.
 #[derive(Debug, Clone)]
@@ -24,6 +25,24 @@ pub struct Entry {
     pub priority: i16,
     pub available_at: Timestamp,
     pub key: StepKey,
+}
+
+impl Entry {
+    /// The entry of a step, in its queue and at its level.
+    pub fn of(
+        template: &Template,
+        key: StepKey,
+        task_priority: i16,
+        available_at: Timestamp,
+    ) -> Result<Self> {
+        let step = template.step(key.no)?;
+        Ok(Self {
+            queue_id: step.queue_id,
+            priority: step.priority.unwrap_or(task_priority),
+            available_at,
+            key,
+        })
+    }
 }
 
 /// What one call releases.

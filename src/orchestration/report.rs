@@ -179,12 +179,9 @@ impl Consequences {
             // A child with one parent needs no counter: nobody but this report can release it. Only an
             // operator can have changed it before, and marks the task's steps `watched` when he does.
             if child.parents.len() == 1 && !watched {
-                engine.ready.push(Entry {
-                    queue_id: child.queue_id,
-                    priority: child.priority.unwrap_or(priority),
-                    available_at: engine.now,
-                    key: child_key,
-                });
+                engine
+                    .ready
+                    .push(Entry::of(template, child_key, priority, engine.now)?);
             } else {
                 let entry = self.touch.entry(child_key).or_default();
                 entry.0 += 1;
@@ -236,13 +233,12 @@ impl Consequences {
                 self.tasks.look(key.task);
             } else if open == 0 && available_at != Some(HELD) {
                 let template = templates::get(&engine.session, row.get(3)?)?;
-                engine.ready.push(Entry {
-                    queue_id: template.step(key.no)?.queue_id,
-                    priority: row.get(5)?,
-                    // An operator may have scheduled it; else it is available from now on.
-                    available_at: available_at.unwrap_or(engine.now),
+                engine.ready.push(Entry::of(
+                    &template,
                     key,
-                });
+                    row.get(5)?, // An operator may have scheduled it; else it is available from now on.
+                    available_at.unwrap_or(engine.now),
+                )?);
             }
         }
         Ok(())
@@ -298,12 +294,12 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     for failure in failures {
         let (report, held) = (&reports[failure.index], &held[&failure.index]);
         match failure.retry_at {
-            Some(available_at) => engine.ready.push(Entry {
-                queue_id: held.template.step(report.key.no)?.queue_id,
-                priority: held.priority,
+            Some(available_at) => engine.ready.push(Entry::of(
+                &held.template,
+                report.key,
+                held.priority,
                 available_at,
-                key: report.key,
-            }),
+            )?),
             None => consequences.failed_for_good(report.key, &held.template),
         }
     }

@@ -248,13 +248,12 @@ impl Whole {
             if !(ready && (scheduled_anew || newly_ready)) || step.available_at == Some(HELD) {
                 continue;
             }
-            let queue_id = self.template.step(step.no)?.queue_id;
-            engine.ready.push(Entry {
-                queue_id,
-                priority: step.priority,
-                available_at: step.available_at.unwrap_or(engine.now),
-                key: self.key(step.no),
-            });
+            engine.ready.push(Entry::of(
+                &self.template,
+                self.key(step.no),
+                step.priority,
+                step.available_at.unwrap_or(engine.now),
+            )?);
         }
         Ok(())
     }
