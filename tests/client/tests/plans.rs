@@ -1,0 +1,387 @@
+//! What a claim and a report cost, measured in the path that the worker uses: the buffers they touch do not grow with
+//! the backlog, and their plans neither hash nor sort it.
+
+use std::sync::OnceLock;
+
+use tasker_client_tests::worker::Ask;
+use tasker_client_tests::{Claim, Database, Session, Uuid, Value, json, long, scaled, shapes};
+
+const SMALL: usize = 1_000;
+
+/// 300,000 pending steps, a million in the long form.
+fn large() -> usize {
+    scaled(300_000, 1_000_000)
+}
+
+/// A database with that many ready steps of tasks of five.
+fn backlog(steps: usize) -> Database {
+    let database = Database::new();
+    let mut session = database.connect();
+    session.execute("SET statement_timeout = 0");
+    // One step is ready, four wait for it.
+    shapes::chain("chain", 5).register(&mut session);
+    shapes::small_diamond().register(&mut session);
+    let batch = 10_000.min(steps);
+    for _ in 0..steps / batch {
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks('chain', array_fill('{}'::jsonb, ARRAY[$1::int]))",
+            &[&(batch as i32)],
+        );
+    }
+    database
+}
+
+/// The large backlog is made once; each test takes little from it.
+fn large_backlog() -> &'static Database {
+    static LARGE: OnceLock<Database> = OnceLock::new();
+    LARGE.get_or_init(|| backlog(large()))
+}
+
+/// Buffers touched by one statement, whatever it calls inside.
+fn buffers(session: &mut Session, sql: &str) -> i64 {
+    let plan: Value = session.one(
+        &format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}"),
+        &[],
+    );
+    let top = &plan[0]["Plan"];
+    ["Shared Hit Blocks", "Shared Read Blocks"]
+        .iter()
+        .filter_map(|name| top[name].as_i64())
+        .sum()
+}
+
+/// The median of the buffers of several loops of a worker that reports and claims `most` steps.
+fn loop_buffers(session: &mut Session, most: i32) -> i64 {
+    let worker = format!("measured {most}");
+    let ask = Ask::by(&worker, most);
+    // The first loops plan, load the template and register the worker.
+    for _ in 0..6 {
+        let claims = session.claim(&ask);
+        report(session, &claims);
+    }
+    let mut all = vec![];
+    for _ in 0..11 {
+        // Claims under EXPLAIN show no rows: what they hold is asked for.
+        let held: Vec<Uuid> = session.all("SELECT step_uuid FROM tasker.heartbeat($1)", &[&worker]);
+        let tasks: Vec<Uuid> = held
+            .iter()
+            .map(|step| Uuid::from_u128(step.as_u128() >> 16 << 16))
+            .collect();
+        let held: Vec<Value> = session.all(
+            "SELECT jsonb_build_object('step_uuid', step_uuid, 'claim_number', claim_number, 'status', 'complete')
+             FROM tasker.workflow_steps WHERE task_uuid = ANY ($1) AND step_uuid = ANY ($2)",
+            &[&tasks, &held],
+        );
+        let reports = Value::Array(held).to_string();
+        all.push(buffers(session, &format!("SELECT * FROM tasker.report_and_claim('{worker}', '{reports}', max_steps => {most})")));
+    }
+    all.sort_unstable();
+    println!("{most} steps a loop: {all:?}");
+    all[all.len() / 2]
+}
+
+fn report(session: &mut Session, claims: &[Claim]) {
+    let reports: Vec<Value> = claims.iter().map(|claim| claim.done(json!({}))).collect();
+    session.query(
+        "SELECT * FROM tasker.report_steps('reporter', $1)",
+        &[&Value::Array(reports)],
+    );
+}
+
+#[test]
+fn a_loop_touches_as_few_buffers_at_300k_pending_as_at_1k() {
+    let small = backlog(SMALL);
+    let mut few = small.connect();
+    let mut many = large_backlog().connect();
+    for analyzed in [false, true] {
+        if analyzed {
+            few.execute("VACUUM ANALYZE");
+            many.execute("SET statement_timeout = 0");
+            many.execute("VACUUM ANALYZE");
+            // New sessions plan with the new statistics.
+            few = small.connect();
+            many = large_backlog().connect();
+        }
+        for (most, bound) in [(1, 120), (50, 3_500)] {
+            let (low, high) = (loop_buffers(&mut few, most), loop_buffers(&mut many, most));
+            println!(
+                "analyzed {analyzed}, {most} steps a loop: {low} buffers at {SMALL}, {high} at {}",
+                large()
+            );
+            assert!(
+                high <= bound,
+                "{high} buffers for a loop of {most} steps with {} pending",
+                large()
+            );
+            // Every index is a level or two higher, which counts for each descent.
+            assert!(
+                high as f64 <= low as f64 * 1.75,
+                "{low} buffers at {SMALL} pending, {high} at {}",
+                large()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_claim_of_a_queue_whose_entries_were_all_taken_stays_cheap() {
+    // Dead entries at the head of the queue: a transaction elsewhere keeps vacuum from removing them.
+    let database = backlog(SMALL * 20);
+    let mut session = database.connect();
+    let mut pinning = database.connect();
+    pinning.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    let fresh = loop_buffers(&mut session, 1);
+    for _ in 0..8 {
+        let claims = session.claim(&Ask::by("draining", 2_000));
+        report(&mut session, &claims);
+    }
+    let behind_dead_ones = loop_buffers(&mut session, 1);
+    println!("{fresh} buffers, {behind_dead_ones} behind 16,000 dead entries");
+    assert!(
+        behind_dead_ones <= 3 * fresh + 100,
+        "{fresh} buffers before, {behind_dead_ones} behind dead entries"
+    );
+    pinning.execute("COMMIT");
+}
+
+#[test]
+fn entries_of_the_future_are_not_visited() {
+    let database = backlog(SMALL);
+    let mut session = database.connect();
+    let before = loop_buffers(&mut session, 1);
+    for priority in [4, 3, 2] {
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks('chain', array_fill('{}'::jsonb, ARRAY[10000]), priority => $1,
+                                                       run_at => clock_timestamp() + interval '1 day')",
+            &[&priority],
+        );
+    }
+    let after = loop_buffers(&mut session, 1);
+    assert!(
+        after <= before + before / 2 + 10,
+        "{before} buffers without future entries, {after} with 30,000"
+    );
+}
+
+/// Every plan that runs inside a statement, by auto_explain.
+fn plans(session: &mut Session, sql: &str) -> Vec<Value> {
+    session.execute(
+        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+         SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off; SET auto_explain.log_format = 'json';
+         SET auto_explain.log_level = 'notice'; SET client_min_messages = 'notice'",
+    );
+    session.take_notices();
+    session.query(sql, &[]);
+    let notices = session.take_notices();
+    session.execute("SET auto_explain.log_min_duration = -1");
+    notices
+        .iter()
+        .filter_map(|notice| {
+            let start = notice.find('{')?;
+            serde_json::from_str(&notice[start..]).ok()
+        })
+        .collect()
+}
+
+/// Walks over all nodes of a plan.
+fn nodes<'a>(plan: &'a Value, visit: &mut dyn FnMut(&'a Value)) {
+    visit(plan);
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        nodes(child, visit);
+    }
+}
+
+/// What is wrong with the plans of a statement that handles at most `rows` rows.
+fn faults(plans: &[Value], rows: f64) -> Vec<String> {
+    let mut faults = vec![];
+    for plan in plans {
+        let query: String = plan["Query Text"]
+            .as_str()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        nodes(&plan["Plan"], &mut |node| {
+            let kind = node["Node Type"].as_str().unwrap_or_default();
+            let number = |name: &str| node[name].as_f64().unwrap_or_default();
+            let handled = number("Actual Rows") * number("Actual Loops").max(1.0);
+            let removed: f64 = [
+                "Rows Removed by Filter",
+                "Rows Removed by Index Recheck",
+                "Rows Removed by Join Filter",
+            ]
+            .iter()
+            .map(|name| number(name) * number("Actual Loops").max(1.0))
+            .sum();
+            let fault = if kind.contains("Hash") || node["Strategy"] == "Hashed" {
+                Some("a hash node".to_owned())
+            } else if kind.contains("Merge Join") {
+                Some("a merge join".to_owned())
+            } else if kind.contains("Sort") && handled > rows {
+                Some(format!("a sort of {handled} rows"))
+            } else if kind == "Seq Scan" && handled + removed > 300.0 {
+                Some(format!(
+                    "a sequential scan over {} rows of {}",
+                    handled + removed,
+                    node["Relation Name"]
+                ))
+            } else if removed > 10.0 * rows + 100.0 {
+                Some(format!("{removed} rows read for nothing by {kind}"))
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
+                faults.push(format!(
+                    "{fault} in: {}",
+                    query.chars().take(300).collect::<String>()
+                ));
+            }
+        });
+    }
+    faults
+}
+
+#[test]
+fn no_plan_of_claim_and_report_hashes_or_sorts_the_backlog() {
+    let database = large_backlog();
+    let mut session = database.connect();
+    for most in [1, 50] {
+        // In a session of its own each: the plan of the first call is the one that is kept.
+        session.execute("SET statement_timeout = 0");
+        let mut session = database.connect();
+        let mut seen = 0;
+        let mut told = vec![];
+        let mut check = |session: &mut Session, what: &str, sql: &str| {
+            let plans = plans(session, sql);
+            seen += plans.len();
+            assert!(!plans.is_empty(), "auto_explain shows nothing of {what}");
+            told.extend(
+                faults(&plans, 4.0 * f64::from(most))
+                    .into_iter()
+                    .map(|fault| format!("{what} of {most}: {fault}")),
+            );
+        };
+        let create = "SELECT count(*) FROM tasker.create_tasks('small_diamond', array_fill('{}'::jsonb, ARRAY[50]), priority => 4)";
+        check(&mut session, "create_tasks", create);
+        let ask = Ask::by("planned", most);
+        let claims = session.claim(&ask);
+        let reports = Value::Array(claims.iter().map(|claim| claim.done(json!({}))).collect());
+        let ask = |reports: &Value| {
+            format!(
+                "SELECT * FROM tasker.report_and_claim('planned', '{reports}', max_steps => {most})"
+            )
+        };
+        check(&mut session, "report_and_claim", &ask(&reports));
+        check(
+            &mut session,
+            "claim_steps",
+            &format!("SELECT * FROM tasker.claim_steps('planned', max_steps => {most})"),
+        );
+        let claims = session.claim(&Ask::by("failing", most));
+        let reports: Vec<Value> = claims
+            .iter()
+            .map(|claim| claim.failed(claim.step.as_u128() % 2 == 0))
+            .collect();
+        check(
+            &mut session,
+            "report_steps of failures",
+            &format!(
+                "SELECT * FROM tasker.report_steps('failing', '{}')",
+                Value::Array(reports)
+            ),
+        );
+        check(
+            &mut session,
+            "heartbeat",
+            "SELECT * FROM tasker.heartbeat('planned')",
+        );
+        let task = session.claim_one("planned").task;
+        check(
+            &mut session,
+            "cancel_task",
+            &format!("SELECT tasker.cancel_task('{task}')"),
+        );
+        check(
+            &mut session,
+            "release_steps",
+            "SELECT tasker.release_steps('planned')",
+        );
+        println!("{seen} plans seen");
+        assert!(told.is_empty(), "{}", told.join("\n"));
+    }
+}
+
+/// The check itself must be able to fail.
+#[test]
+fn hash_nodes_sorts_and_walks_over_the_backlog_are_found() {
+    let database = backlog(SMALL);
+    let mut session = database.connect();
+    session.execute(
+        "CREATE FUNCTION public.bad() RETURNS bigint LANGUAGE plpgsql AS $$
+         DECLARE found bigint;
+         BEGIN
+             SELECT count(*) INTO found FROM (
+                 SELECT a.task_uuid FROM tasker.workflow_steps a JOIN generate_series(1, 1000) g ON g = a.attempts
+                 WHERE a.state = 'pending' ORDER BY a.results, a.task_uuid OFFSET 0) x;
+             SELECT count(*) INTO found FROM (SELECT task_uuid FROM tasker.workflow_steps ORDER BY md5(task_uuid::text) OFFSET 0) x;
+             RETURN found;
+         END $$",
+    );
+    let found = faults(&plans(&mut session, "SELECT public.bad()"), 50.0).join("\n");
+    assert!(found.contains("a sort of 5000"), "{found}");
+    assert!(found.contains("a sequential scan over"), "{found}");
+    assert!(found.contains("a hash node"), "{found}");
+}
+
+#[test]
+fn a_filter_by_task_or_step_reaches_an_index_in_every_view() {
+    let database = large_backlog();
+    let mut session = database.connect();
+    session.execute("SET statement_timeout = 0");
+    let claim = session.claim_one("reader");
+    let views = session.query(
+        "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'tasker'::regnamespace AND c.relkind = 'v' AND a.attname IN ('task_uuid', 'step_uuid') ORDER BY 1, 2",
+        &[],
+    );
+    assert!(views.len() >= 8, "only {} columns", views.len());
+    let mut slow = vec![];
+    for row in &views {
+        let (view, column): (String, String) = (row.get(0), row.get(1));
+        let uuid = if column == "task_uuid" {
+            claim.task
+        } else {
+            claim.step
+        };
+        let touched = buffers(
+            &mut session,
+            &format!("SELECT * FROM tasker.{view} WHERE {column} = '{uuid}'"),
+        );
+        if touched > 500 {
+            slow.push(format!("{view}.{column}: {touched} buffers"));
+        }
+    }
+    assert!(slow.is_empty(), "{}", slow.join("\n"));
+}
+
+#[test]
+fn reading_one_task_of_many_touches_few_buffers() {
+    let database = large_backlog();
+    let mut session = database.connect();
+    let task = session.claim_one("reader").task;
+    let mut slow = vec![];
+    for function in [
+        "get_step_readiness_status",
+        "get_task_execution_context",
+        "calculate_dependency_levels",
+    ] {
+        let call = format!("SELECT * FROM tasker.{function}('{task}')");
+        session.query(&call, &[]);
+        let touched = buffers(&mut session, &call);
+        if touched > 200 {
+            slow.push(format!("{function}: {touched} buffers"));
+        }
+    }
+    assert!(slow.is_empty(), "{}", slow.join("\n"));
+    assert!(!long() || large() == 1_000_000);
+}
