@@ -11,6 +11,7 @@ mod error;
 mod orchestration;
 mod settings;
 mod store;
+mod take;
 mod templates;
 
 pgrx::pg_module_magic!(name, version);

@@ -335,7 +335,7 @@ fn start(
         let gone = entries
             .iter()
             .filter(|found| !held.contains(&found.entry.key));
-        ready::take(&engine.session, gone.map(|found| found.tid))?;
+        ready::remove(&engine.session, gone.map(|found| found.tid))?;
     }
     Ok(())
 }

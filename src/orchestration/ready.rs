@@ -16,6 +16,7 @@ use crate::datum::{self, Timestamp};
 use crate::error::Result;
 use crate::settings;
 use crate::store::{Session, Statement};
+use crate::take;
 use crate::templates::Template;
 
 /// One entry of the queue.
@@ -110,8 +111,18 @@ pub struct Found {
 
 // One index range per level, tried lazily in order: an IN over priorities would need a sort, and one range over
 // all levels would walk over the future entries of the higher ones.
-macro_rules! due_entries {
-    () => {
+
+const LOOK_TYPES: [pg_sys::Oid; 7] = [
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+];
+
+static LOOK: Statement = Statement::new(
         "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
      FROM (
          SELECT * FROM (
@@ -139,30 +150,8 @@ macro_rules! due_entries {
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) low
      ) e
      WHERE (SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1)
-     LIMIT $3"
-    };
-}
-
-const LOOK_TYPES: [pg_sys::Oid; 7] = [
-    pg_sys::INT4OID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::INT8OID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-];
-
-static LOOK: Statement = Statement::new(due_entries!(), &LOOK_TYPES);
-
-static TAKE_DUE: Statement = Statement::new(
-    concat!(
-        "DELETE FROM tasker_engine.ready r WHERE r.ctid = ANY (ARRAY(SELECT d.tid FROM (",
-        due_entries!(),
-        ") d)) RETURNING r.ctid, r.priority, r.available_at, r.task_uuid, r.step_no"
-    ),
-    &LOOK_TYPES,
-);
+     LIMIT $3",
+ &LOOK_TYPES);
 
 static TAKE: Statement = Statement::new(
     "DELETE FROM tasker_engine.ready r WHERE r.ctid = ANY ($1)",
@@ -279,8 +268,56 @@ pub fn find(
         _ => ([BEGINNING; 4], true),
     });
     let started = if from_beginning { call::clock() } else { 0 };
+    let found = if take {
+        take_due(queue_id, now, limit, &since)?
+    } else {
+        look(session, queue_id, now, limit, &since)?
+    };
+    if from_beginning {
+        let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
+        MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
+    }
+    Ok(found)
+}
+
+/// Removes due entries, level by level.
+fn take_due(
+    queue_id: i32,
+    now: Timestamp,
+    limit: usize,
+    since: &[Timestamp; 4],
+) -> Result<Vec<Found>> {
+    if !take::is_open(queue_id)? {
+        return Ok(vec![]);
+    }
+    let levels = LEVELS.into_iter().zip(since.iter().copied());
+    let found = take::due_entries(queue_id, levels, now, limit)?
+        .into_iter()
+        .map(|taken| Found {
+            tid: taken.tid,
+            entry: Entry {
+                queue_id,
+                priority: taken.priority,
+                available_at: taken.available_at,
+                key: StepKey {
+                    task: taken.task,
+                    no: taken.step_no,
+                },
+            },
+        });
+    Ok(found.collect())
+}
+
+/// Locks due entries, level by level.
+fn look(
+    session: &Session,
+    queue_id: i32,
+    now: Timestamp,
+    limit: usize,
+    since: &[Timestamp; 4],
+) -> Result<Vec<Found>> {
     let rows = session.run(
-        if take { &TAKE_DUE } else { &LOOK },
+        &LOOK,
         &[
             datum::int4(queue_id),
             datum::timestamp(now),
@@ -291,34 +328,22 @@ pub fn find(
             datum::timestamp(since[3]),
         ],
     )?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows.iter() {
-        found.push(Found {
-            tid: row.get(1)?,
-            entry: Entry {
-                queue_id,
-                priority: row.get(2)?,
-                available_at: row.get(3)?,
-                key: StepKey {
-                    task: row.get(4)?,
-                    no: row.get(5)?,
+    rows.iter()
+        .map(|row| {
+            Ok(Found {
+                tid: row.get(1)?,
+                entry: Entry {
+                    queue_id,
+                    priority: row.get(2)?,
+                    available_at: row.get(3)?,
+                    key: StepKey {
+                        task: row.get(4)?,
+                        no: row.get(5)?,
+                    },
                 },
-            },
-        });
-    }
-    // A DELETE returns its rows in the order of the heap.
-    found.sort_by_key(|found| {
-        (
-            -found.entry.priority,
-            found.entry.available_at,
-            found.entry.key,
-        )
-    });
-    if from_beginning {
-        let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
-        MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
-    }
-    Ok(found)
+            })
+        })
+        .collect()
 }
 
 fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -> Marks {
@@ -354,7 +379,7 @@ pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
 }
 
 /// Removes entries that the caller holds locked.
-pub fn take(session: &Session, tids: impl IntoIterator<Item = ItemPointerData>) -> Result<()> {
+pub fn remove(session: &Session, tids: impl IntoIterator<Item = ItemPointerData>) -> Result<()> {
     session.run(&TAKE, &[datum::tids(tids)])?;
     Ok(())
 }
