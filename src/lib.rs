@@ -9,6 +9,7 @@ mod call;
 mod datum;
 mod error;
 mod orchestration;
+mod readiness;
 mod settings;
 mod store;
 mod take;
@@ -28,9 +29,14 @@ pgrx::extension_sql_file!(
     requires = ["catalog"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/30_helpers.sql",
+    name = "helpers",
+    requires = ["engine"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/60_functions.sql",
     name = "functions",
-    requires = ["engine"]
+    requires = ["helpers"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/61_operators.sql",
@@ -38,9 +44,39 @@ pgrx::extension_sql_file!(
     requires = ["functions"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/70_readiness.sql",
+    name = "readiness",
+    requires = ["operators"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/71_context.sql",
+    name = "context",
+    requires = ["readiness"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/72_views.sql",
+    name = "views",
+    requires = ["context"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/73_finalization.sql",
+    name = "finalization",
+    requires = ["views"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/74_operator_views.sql",
+    name = "operator_views",
+    requires = ["finalization"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/75_comments.sql",
+    name = "comments",
+    requires = ["operator_views"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
-    requires = ["operators"],
+    requires = ["comments"],
     finalize
 );
 

@@ -1,8 +1,9 @@
 //! The SQL functions, one file per noun: they check what the caller gave, call the engine, and hand back rows.
 
 pub mod create;
-
+pub mod finalization;
 pub mod operators;
+pub mod reading;
 pub mod reports;
 pub mod templates;
 pub mod work;

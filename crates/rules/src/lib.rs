@@ -23,6 +23,7 @@ pub mod input_schema;
 pub mod names;
 mod number;
 mod problem;
+pub mod readiness;
 pub mod state;
 pub mod template;
 

@@ -1,0 +1,139 @@
+-- Finalization claims: who of several external processors ends a task. The engine itself needs none: the last report
+-- ends the task in its own transaction. A claim is a row of its own with the timeout its holder asked for; the primary
+-- key decides between racers, and the clock is read after every wait.
+
+CREATE FUNCTION tasker_engine.check_finalizer(task_uuid uuid, processor_id text, timeout_seconds integer)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    missing text := CASE WHEN task_uuid IS NULL THEN 'task_uuid' WHEN processor_id IS NULL THEN 'processor_id'
+                         WHEN timeout_seconds IS NULL THEN 'timeout_seconds' END;
+BEGIN
+    IF missing IS NOT NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = missing || ' must not be null';
+    END IF;
+    IF btrim(processor_id) = '' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'processor_id must not be empty',
+            HINT = 'Use a name that is unique for each processor, such as host-pid-random.';
+    END IF;
+    IF timeout_seconds <= 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('timeout_seconds %s is out of range', timeout_seconds),
+            HINT = 'A claim lasts at least one second.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.check_finalizer(uuid, text, integer) IS
+'Refuses the parameters that no finalization claim can have: 22004 for NULL, 22023 for the rest.';
+
+CREATE FUNCTION tasker.claim_task_for_finalization(task_uuid uuid, processor_id text, timeout_seconds integer DEFAULT 30)
+RETURNS TABLE (claimed boolean, already_claimed_by text, task_state text, message text, finalization_attempt_uuid uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    wanted ALIAS FOR $1;
+    processor ALIAS FOR $2;
+    lasts CONSTANT interval := make_interval(secs => timeout_seconds);
+    state "char";
+    holder tasker_engine.finalization_claims%ROWTYPE;
+BEGIN
+    PERFORM tasker_engine.check_finalizer(wanted, processor, timeout_seconds);
+    claimed := false;
+    finalization_attempt_uuid := gen_random_uuid();
+
+    SELECT t.state INTO state FROM tasker_engine.tasks t WHERE t.task_uuid = wanted;
+    IF NOT FOUND THEN
+        task_state := 'not_found';
+        message := 'Task not found';
+    ELSIF state NOT IN ('p', 'i') THEN
+        task_state := tasker_engine.state_name(state);
+        message := 'Task already ' || tasker_engine.state_name(state);
+    ELSE
+        SELECT c.execution_status INTO task_state
+        FROM tasker.task_execution_contexts c WHERE c.task_uuid = wanted;
+        IF NOT EXISTS (SELECT FROM tasker_engine.steps s
+                       WHERE s.task_uuid = wanted AND s.state IN ('c', 'e', 'x', 'r')) THEN
+            message := 'Task has no completed or failed steps';
+        ELSE
+            LOOP
+                INSERT INTO tasker_engine.finalization_claims AS c (task_uuid, processor_id, claimed_at, expires_at)
+                VALUES (wanted, processor, clock_timestamp(), clock_timestamp() + lasts)
+                ON CONFLICT DO NOTHING;
+                IF FOUND THEN
+                    claimed := true;
+                    message := 'Successfully claimed for finalization';
+                    EXIT;
+                END IF;
+                SELECT c.* INTO holder FROM tasker_engine.finalization_claims c WHERE c.task_uuid = wanted FOR UPDATE;
+                -- Released between the two statements: try again.
+                CONTINUE WHEN NOT FOUND;
+                IF holder.expires_at > clock_timestamp() AND holder.processor_id <> processor THEN
+                    already_claimed_by := holder.processor_id;
+                    message := 'Task already claimed for finalization';
+                    EXIT;
+                END IF;
+                claimed := true;
+                message := CASE WHEN holder.expires_at > clock_timestamp() THEN 'Claim extended'
+                                ELSE 'Successfully claimed for finalization' END;
+                UPDATE tasker_engine.finalization_claims c
+                SET processor_id = processor, claimed_at = clock_timestamp(), expires_at = clock_timestamp() + lasts
+                WHERE c.task_uuid = wanted;
+                EXIT;
+            END LOOP;
+        END IF;
+    END IF;
+    IF claimed THEN
+        already_claimed_by := processor;
+    END IF;
+
+    INSERT INTO tasker_engine.finalization_attempts
+        (task_uuid, finalization_attempt_uuid, attempted_at, processor_id, claimed, already_claimed_by, task_state, message)
+    VALUES (wanted, finalization_attempt_uuid, clock_timestamp(), processor, claimed, already_claimed_by, task_state, message);
+    RETURN NEXT;
+END
+$$;
+
+CREATE FUNCTION tasker.extend_finalization_claim(task_uuid uuid, processor_id text, timeout_seconds integer DEFAULT 30)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM tasker_engine.check_finalizer($1, $2, $3);
+    UPDATE tasker_engine.finalization_claims c
+    SET claimed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => timeout_seconds)
+    WHERE c.task_uuid = $1 AND c.processor_id = $2 AND c.expires_at > clock_timestamp();
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    PERFORM tasker_engine.require_task($1);
+    RETURN false;
+END
+$$;
+
+CREATE FUNCTION tasker.release_finalization_claim(task_uuid uuid, processor_id text)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM tasker_engine.check_finalizer($1, $2, 1);
+    DELETE FROM tasker_engine.finalization_claims c WHERE c.task_uuid = $1 AND c.processor_id = $2;
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    PERFORM tasker_engine.require_task($1);
+    RETURN false;
+END
+$$;
+
+CREATE FUNCTION tasker_engine.require_task(task_uuid uuid)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.task_uuid = $1) THEN
+        RAISE no_data_found USING MESSAGE = format('no task has the uuid %s', $1);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.require_task(uuid) IS 'Raises P0002 when there is no such task.';
+
+CREATE FUNCTION tasker.finalize_task(task_uuid uuid)
+RETURNS TABLE (action text, completion_percentage numeric, total_steps integer, health_status text, reason text)
+AS 'MODULE_PATHNAME', 'finalize_task' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;

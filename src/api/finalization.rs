@@ -1,0 +1,68 @@
+//! `finalize_task`: the look that every report takes, for external processors. The claims around it are plain SQL
+//! (sql/schema/73_finalization.sql).
+
+use pgrx::pg_sys;
+
+use crate::call::{Call, Output};
+use crate::datum;
+use crate::error::{Error, Result};
+use crate::orchestration::report::format_uuid;
+use crate::orchestration::{Engine, ending};
+use crate::store::Statement;
+
+crate::sql_function! {
+    finalize_task / pg_finfo_finalize_task => finalize;
+}
+
+static LOCK_TASK: Statement = Statement::new(
+    "SELECT t.state FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE",
+    &[pg_sys::UUIDOID],
+);
+
+static OUTCOME: Statement = Statement::new(
+    "SELECT c.status, c.execution_status, c.completion_percentage, c.total_steps::integer, c.health_status
+     FROM tasker.task_execution_contexts c
+     WHERE c.task_uuid = $1",
+    &[pg_sys::UUIDOID],
+);
+
+fn finalize(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(0, "task_uuid")?;
+    let mut engine = Engine::open()?;
+    let locked: Option<u8> = engine
+        .session
+        .run(&LOCK_TASK, &[datum::uuid(&task)])?
+        .first()
+        .map(|row| row.get(1))
+        .transpose()?;
+    let state = locked
+        .ok_or_else(|| Error::not_found(format!("no task has the uuid {}", format_uuid(&task))))?;
+    let open = matches!(state, b'p' | b'i');
+    if open {
+        let mut tasks = ending::Tasks::default();
+        tasks.look(task);
+        tasks.settle(&mut engine)?;
+    }
+    {
+        let rows = engine.session.run(&OUTCOME, &[datum::uuid(&task)])?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Error::corrupt("a locked task has a context"))?;
+        let (state, execution): (String, String) = (row.get(1)?, row.get(2)?);
+        let (action, reason) = match (open, state.as_str()) {
+            (false, state) => ("no_action", format!("Task already {state}")),
+            (true, "complete") => ("completed", execution),
+            (true, "error") => ("failed", execution),
+            (true, _) => ("pending", execution),
+        };
+        call.row(&[
+            datum::text(action),
+            row.datum(3),
+            row.datum(4),
+            row.datum(5),
+            datum::text(&reason),
+        ])?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}
