@@ -1,5 +1,6 @@
 -- What the views are made of. The SQL functions are plain expressions without SET clauses, so that the planner can put
--- them in place. What may run and what a task stands at is decided in Rust (crates/rules/src/readiness.rs).
+-- them in place; bodies that are parsed here (RETURN, not a string) ask no rights on schemas of who reads the view.
+-- What may run and what a task stands at is decided in Rust (crates/rules/src/readiness.rs).
 
 -- ---- uuids ----------------------------------------------------------------------------------------------------------
 
@@ -46,17 +47,15 @@ COMMENT ON FUNCTION tasker_engine.step_min_depth(integer, smallint) IS
 -- ---- names ----------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tasker_engine.state_name(state "char")
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE state WHEN 'p' THEN 'pending' WHEN 'i' THEN 'in_progress' WHEN 'e' THEN 'error'
-                      WHEN 'c' THEN 'complete' WHEN 'x' THEN 'cancelled' WHEN 'r' THEN 'resolved_manually' END
-$$;
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE state WHEN 'p' THEN 'pending' WHEN 'i' THEN 'in_progress' WHEN 'e' THEN 'error'
+                      WHEN 'c' THEN 'complete' WHEN 'x' THEN 'cancelled' WHEN 'r' THEN 'resolved_manually' END;
 COMMENT ON FUNCTION tasker_engine.state_name("char") IS 'The public name of a stored state; NULL for NULL.';
 
 CREATE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT namespace_name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) name
-           OPERATOR(pg_catalog.||) '@' OPERATOR(pg_catalog.||) version
-$$;
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN namespace_name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) name
+           OPERATOR(pg_catalog.||) '@' OPERATOR(pg_catalog.||) version;
 COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, as templates are called everywhere.';
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions.

@@ -1,10 +1,9 @@
 -- For the operator: what runs, what failed, what is stuck, and who works.
 
 CREATE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
-RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT last_seen_at OPERATOR(pg_catalog.>) (tasker_engine.clock() OPERATOR(pg_catalog.-) '2 minutes'::interval)
-        OR idle_until IS NOT NULL AND idle_until OPERATOR(pg_catalog.>) tasker_engine.clock()
-$$;
+RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN last_seen_at OPERATOR(pg_catalog.>) (tasker_engine.clock() OPERATOR(pg_catalog.-) '2 minutes'::interval)
+        OR idle_until IS NOT NULL AND idle_until OPERATOR(pg_catalog.>) tasker_engine.clock();
 COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
