@@ -89,5 +89,4 @@ pub fn prepare(server: &Server) {
 pub fn install(session: &mut Session) {
     session.execute("CREATE EXTENSION tasker_ext");
     session.execute(inside::HELPERS);
-    session.execute(include_str!("standin.sql"));
 }

@@ -38,6 +38,18 @@ CREATE FUNCTION harness.make_due(task uuid) RETURNS void LANGUAGE sql AS $$
     FROM moved m
     WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
 $$;
+
+-- A pending step waits as if it had been backed off.
+CREATE FUNCTION harness.postpone(step uuid, delay interval) RETURNS void LANGUAGE sql AS $$
+    WITH moved AS (
+        UPDATE tasker_engine.steps s SET available_at = clock_timestamp() + delay
+        FROM tasker.workflow_steps w
+        WHERE w.step_uuid = step AND s.task_uuid = w.task_uuid AND s.step_no = w.step_no
+        RETURNING s.task_uuid, s.step_no, s.available_at)
+    UPDATE tasker_engine.ready r SET available_at = m.available_at
+    FROM moved m
+    WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
+$$;
 ";
 
 /// Everything stored, as one comparable text.
@@ -50,6 +62,15 @@ pub fn fingerprint(session: &mut Session) -> String {
 #[track_caller]
 pub fn make_due(session: &mut Session, task: Uuid) {
     session.query("SELECT harness.make_due($1)", &[&task]);
+}
+
+/// Lets a pending step wait for some seconds.
+#[track_caller]
+pub fn postpone(session: &mut Session, step: Uuid, seconds: i32) {
+    session.query(
+        "SELECT harness.postpone($1, make_interval(secs => $2::int))",
+        &[&step, &seconds],
+    );
 }
 
 /// The tables that a call may touch, largest schema first; for locks that stop a call on its way.

@@ -1,0 +1,403 @@
+//! Acceptance B: the two state machines by hand, their guards, and the log.
+
+use tasker_client_tests::worker::{Ask, done};
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
+
+const STATES: [&str; 6] = [
+    "pending",
+    "in_progress",
+    "error",
+    "complete",
+    "cancelled",
+    "resolved_manually",
+];
+
+fn started(template: &Template) -> (Database, Session, Uuid) {
+    let database = Database::new();
+    let mut session = database.connect();
+    template.register(&mut session);
+    let task = session.create(template.name());
+    (database, session, task)
+}
+
+/// A new task of two steps in this state.
+fn task_in(session: &mut Session, state: &str) -> Uuid {
+    let task = session.create("two");
+    match state {
+        "pending" => {}
+        "in_progress" => drop(session.claim_one("worker")),
+        "error" => drop(session.work(|claim| {
+            if claim.task == task {
+                Act::FailForGood
+            } else {
+                Act::Keep
+            }
+        })),
+        "complete" => drop(session.work(|claim| {
+            if claim.task == task {
+                done()
+            } else {
+                Act::Keep
+            }
+        })),
+        "cancelled" => drop(session.query("SELECT tasker.cancel_task($1)", &[&task])),
+        _ => {
+            session.work(|claim| {
+                if claim.task == task {
+                    Act::FailForGood
+                } else {
+                    Act::Keep
+                }
+            });
+            session.query("SELECT tasker.resolve_task_manually($1)", &[&task]);
+        }
+    }
+    assert_eq!(session.task_state(task), state);
+    task
+}
+
+#[test]
+fn b22_the_task_machine_takes_its_eleven_pairs_and_no_other() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    let allowed = [
+        ("pending", "in_progress"),
+        ("pending", "cancelled"),
+        ("pending", "error"),
+        ("in_progress", "complete"),
+        ("in_progress", "error"),
+        ("in_progress", "cancelled"),
+        ("in_progress", "pending"),
+        ("error", "pending"),
+        ("error", "resolved_manually"),
+        ("complete", "cancelled"),
+        ("resolved_manually", "cancelled"),
+    ];
+    for from in STATES {
+        for to in STATES {
+            let task = task_in(&mut session, from);
+            let before = inside::fingerprint(&mut session);
+            let result = session.attempt::<String>(
+                "SELECT tasker.transition_task($1, $2, '{\"by\": \"hand\"}')",
+                &[&task, &to],
+            );
+            match result {
+                // The guard: its steps are not complete.
+                Err(failure) if (from, to) == ("in_progress", "complete") => {
+                    drop(failure.is("09000"))
+                }
+                Err(failure) => {
+                    assert!(
+                        !allowed.contains(&(from, to)),
+                        "{from} to {to} was refused: {failure}"
+                    );
+                    failure.is("55000").message_says(&[from, to]);
+                }
+                Ok(state) => {
+                    assert!(allowed.contains(&(from, to)), "{from} to {to} was allowed");
+                    assert_eq!(
+                        (state.as_str(), session.task_state(task).as_str()),
+                        (to, to)
+                    );
+                    let note: String = session.one(
+                        "SELECT metadata ->> 'by' FROM tasker.task_transitions WHERE task_uuid = $1 AND from_state = $2 AND to_state = $3
+                         ORDER BY id DESC LIMIT 1",
+                        &[&task, &from, &to],
+                    );
+                    assert_eq!(note, "hand");
+                    clear(&mut session, task);
+                    continue;
+                }
+            }
+            assert_eq!(inside::fingerprint(&mut session), before, "{from} to {to}");
+            clear(&mut session, task);
+        }
+    }
+}
+
+/// Nothing of the task is left to claim.
+fn clear(session: &mut Session, task: Uuid) {
+    let state = session.task_state(task);
+    if state == "pending" || state == "in_progress" {
+        session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    }
+}
+
+#[test]
+fn b23_a_task_completes_when_its_guard_is_satisfied_and_not_before() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    session.work_through("step_1");
+    let before = inside::fingerprint(&mut session);
+    session
+        .fails("SELECT tasker.transition_task($1, 'complete')", &[&task])
+        .is("09000")
+        .says(&["step_2"]);
+    assert_eq!(inside::fingerprint(&mut session), before);
+    let last = session.step(task, "step_2");
+    session.query("SELECT tasker.resolve_step_manually($1)", &[&last]);
+    // The engine itself completes a task with its last step.
+    assert_eq!(session.task_state(task), "complete");
+}
+
+/// A new step in this state; its task is open or in error.
+fn step_in(session: &mut Session, state: &str) -> Uuid {
+    let task = session.create("two");
+    let step = session.step(task, "step_1");
+    match state {
+        "pending" => {}
+        "in_progress" => assert_eq!(session.claim_one("worker").step, step),
+        "error" => {
+            let claim = session.claim_one("worker");
+            session.fail_and_wait(&claim);
+        }
+        "complete" => {
+            let claim = session.claim_one("worker");
+            session.complete(&claim, &json!({}));
+        }
+        "cancelled" => drop(session.query("SELECT tasker.cancel_step($1)", &[&step])),
+        _ => drop(session.query("SELECT tasker.resolve_step_manually($1)", &[&step])),
+    }
+    assert_eq!(session.step_state(task, "step_1"), state);
+    step
+}
+
+#[test]
+fn b24_the_step_machine_takes_its_ten_pairs_and_no_other() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    let allowed = [
+        ("pending", "in_progress"),
+        ("pending", "error"),
+        ("pending", "cancelled"),
+        ("pending", "resolved_manually"),
+        ("in_progress", "complete"),
+        ("in_progress", "error"),
+        ("in_progress", "cancelled"),
+        ("in_progress", "pending"),
+        ("error", "pending"),
+        ("error", "resolved_manually"),
+    ];
+    for from in STATES {
+        for to in STATES {
+            let step = step_in(&mut session, from);
+            let task = Uuid::from_u128(step.as_u128() - 1);
+            let before = inside::fingerprint(&mut session);
+            match session.attempt::<String>(
+                "SELECT tasker.transition_step($1, $2, '{\"by\": \"hand\"}')",
+                &[&step, &to],
+            ) {
+                Err(failure) => {
+                    assert!(
+                        !allowed.contains(&(from, to)),
+                        "{from} to {to} was refused: {failure}"
+                    );
+                    failure.is("55000").message_says(&[from, to]);
+                    assert_eq!(inside::fingerprint(&mut session), before, "{from} to {to}");
+                }
+                Ok(state) => {
+                    assert!(allowed.contains(&(from, to)), "{from} to {to} was allowed");
+                    assert_eq!(
+                        (state.as_str(), session.step_state(task, "step_1").as_str()),
+                        (to, to)
+                    );
+                    let note: String = session.one(
+                        "SELECT from_state || '>' || to_state || ' ' || (metadata ->> 'by') FROM tasker.workflow_step_transitions
+                         WHERE step_uuid = $1 ORDER BY id DESC LIMIT 1",
+                        &[&step],
+                    );
+                    assert_eq!(note, format!("{from}>{to} hand"));
+                }
+            }
+            clear(&mut session, task);
+        }
+    }
+}
+
+#[test]
+fn b25_a_step_starts_by_hand_only_when_all_its_parents_are_complete() {
+    let (_database, mut session, _task) = started(&shapes::small_diamond());
+    let start = session.work_up_to("start");
+    let task = start.task;
+    let branch = session.step(task, "b");
+    let begin = "SELECT tasker.transition_step($1, 'in_progress')";
+    session
+        .fails(begin, &[&branch])
+        .is("09000")
+        .says(&["parents"]);
+    session.fail_and_wait(&start);
+    session.fails(begin, &[&branch]).is("09000");
+    inside::make_due(&mut session, task);
+    let start = session.claim_soon(&Ask::by("worker", 1), 1).remove(0);
+    session.complete(&start, &json!({}));
+    let state: String = session.one(begin, &[&branch]);
+    assert_eq!(state, "in_progress");
+    let end = session.step(task, "end");
+    session.fails(begin, &[&end]).is("09000");
+}
+
+#[test]
+fn b25_a_step_started_by_hand_counts_an_attempt_and_is_held_by_manual() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    let step = session.step(task, "step_1");
+    session.query("SELECT tasker.transition_step($1, 'in_progress')", &[&step]);
+    assert_eq!(session.steps(task)[0], "step_1 in_progress/1");
+    assert_eq!(session.task_state(task), "in_progress");
+    assert!(
+        session.claim_all("worker").is_empty(),
+        "it was handed out beside"
+    );
+    let number: i32 = session.one(
+        "SELECT claim_number FROM tasker.workflow_steps WHERE step_uuid = $1",
+        &[&step],
+    );
+    let holder: String = session.one(
+        "SELECT worker_id FROM tasker.workflow_steps WHERE step_uuid = $1",
+        &[&step],
+    );
+    assert_eq!((number, holder.as_str()), (1, "manual"));
+    assert_eq!(
+        session.count("SELECT count(*) FROM tasker.heartbeat('manual')", &[]),
+        1
+    );
+    // By hand, too, its child is released and the task completes.
+    session.query("SELECT tasker.transition_step($1, 'complete')", &[&step]);
+    let child = session.claim_one("worker");
+    assert_eq!(child.name, "step_2");
+    session.query(
+        "SELECT tasker.transition_step($1, 'complete')",
+        &[&child.step],
+    );
+    assert_eq!(session.task_state(task), "complete");
+    session
+        .try_complete(&child)
+        .expect_err("ended by hand")
+        .is("55006");
+}
+
+#[test]
+fn b24_a_step_failed_by_hand_is_retried_as_any_other() {
+    let (_database, mut session, task) = started(
+        &shapes::chain("one", 1)
+            .every_step(json!({"retry": {"backoff": "none"}, "default_retry_limit": 2})),
+    );
+    let claim = session.claim_one("worker");
+    session.query(
+        "SELECT tasker.transition_step($1, 'error', '{\"error_message\": \"seen by hand\"}')",
+        &[&claim.step],
+    );
+    assert_eq!(session.steps(task), ["step_1 error/1"]);
+    session
+        .try_complete(&claim)
+        .expect_err("taken away")
+        .is("55006");
+    let again = session.claim_one("worker");
+    assert_eq!((again.attempt, again.number), (2, claim.number + 1));
+    session.query("SELECT tasker.transition_step($1, 'error')", &[&again.step]);
+    assert_eq!(session.task_state(task), "error");
+    assert!(session.claim_all("worker").is_empty());
+}
+
+#[test]
+fn b24_a_step_given_back_by_hand_counts_no_attempt() {
+    let (_database, mut session, task) = started(&shapes::chain("one", 1));
+    let claim = session.claim_one("worker");
+    session.query(
+        "SELECT tasker.transition_step($1, 'pending')",
+        &[&claim.step],
+    );
+    assert_eq!(session.steps(task), ["step_1 pending/0"]);
+    let again = session.claim_one("worker");
+    assert_eq!((again.attempt, again.number), (1, claim.number + 1));
+    session.try_complete(&claim).expect_err("stale").is("55006");
+}
+
+#[test]
+fn b22_a_task_put_into_error_by_hand_starts_nothing_until_it_is_taken_up_again() {
+    let (_database, mut session, task) = started(&shapes::small_diamond());
+    session.work_through("start");
+    let running = session.claim_one("worker");
+    session.query("SELECT tasker.transition_task($1, 'error')", &[&task]);
+    assert!(session.claim_all("worker").is_empty());
+    session.query("SELECT tasker.transition_task($1, 'pending')", &[&task]);
+    session.complete(&running, &json!({}));
+    assert_eq!(session.work(|_| done()).len(), 2);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn b27_the_log_shows_every_change_once_in_order_with_one_most_recent() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    session.work(|claim| {
+        if claim.attempt == 1 {
+            Act::Fail
+        } else {
+            done()
+        }
+    });
+    for (view, column, uuids) in [
+        ("task_transitions", "task_uuid", vec![task]),
+        (
+            "workflow_step_transitions",
+            "step_uuid",
+            vec![session.step(task, "step_1"), session.step(task, "step_2")],
+        ),
+    ] {
+        for uuid in uuids {
+            let recent = session.query(&format!("SELECT to_state, sort_key FROM tasker.{view} WHERE {column} = $1 AND most_recent"), &[&uuid]);
+            assert_eq!(recent.len(), 1, "{view}");
+            assert_eq!(recent[0].get::<_, String>(0), "complete");
+            let chain = session.query(
+                &format!("SELECT from_state, to_state, sort_key::bigint FROM tasker.{view} WHERE {column} = $1 ORDER BY sort_key"),
+                &[&uuid],
+            );
+            let (mut state, mut key): (Option<String>, i64) = (None, i64::MIN);
+            for (index, row) in chain.iter().enumerate() {
+                let from: Option<String> = row.get(0);
+                // The first row of a step says where it came from without a row of its own.
+                assert!(
+                    from == state || index == 0,
+                    "{view}: {from:?} after {state:?}"
+                );
+                assert!(row.get::<_, i64>(2) > key, "{view}: sort_key does not grow");
+                (state, key) = (Some(row.get(1)), row.get(2));
+            }
+        }
+    }
+}
+
+#[test]
+fn b28_the_safe_form_returns_false_and_writes_no_row() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    let claim = session.claim_one("worker");
+    let later = session.step(task, "step_2");
+    let before = inside::fingerprint(&mut session);
+    let refused = [
+        ("try_transition_task", task, "in_progress"),
+        ("try_transition_task", task, "complete"),
+        ("try_transition_task", task, "resolved_manually"),
+        ("try_transition_step", claim.step, "in_progress"),
+        ("try_transition_step", claim.step, "resolved_manually"),
+        ("try_transition_step", later, "in_progress"),
+        ("try_transition_step", later, "pending"),
+    ];
+    for (function, uuid, state) in refused {
+        assert!(
+            !session.one::<bool>(
+                &format!("SELECT tasker.{function}($1, $2)"),
+                &[&uuid, &state]
+            ),
+            "{function} to {state}"
+        );
+    }
+    assert_eq!(inside::fingerprint(&mut session), before);
+    assert!(session.one::<bool>(
+        "SELECT tasker.try_transition_step($1, 'complete')",
+        &[&claim.step]
+    ));
+    assert_eq!(session.claim_one("worker").step, later);
+    assert!(session.one::<bool>(
+        "SELECT tasker.try_transition_task($1, 'cancelled')",
+        &[&task]
+    ));
+    assert_eq!(session.task_state(task), "cancelled");
+}

@@ -1,0 +1,244 @@
+//! Acceptance 57, 58, 59, 61: identity of tasks, versions, namespaces.
+
+use tasker_client_tests::worker::done;
+use tasker_client_tests::{Database, Session, Uuid, Value, inside, json, shapes};
+
+fn registered(strategy: &str) -> (Database, Session) {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("one", 1)
+        .with("identity_strategy", json!(strategy))
+        .register(&mut session);
+    (database, session)
+}
+
+#[test]
+fn f57_the_same_request_twice_is_refused_with_the_existing_task() {
+    let (_database, mut session) = registered("hash");
+    let task = session.create_with("one", &json!({"a": 1, "b": {"c": [1, 2], "d": null}}));
+    let before = inside::fingerprint(&mut session);
+    for same in [
+        json!({"a": 1, "b": {"c": [1, 2], "d": null}}),
+        json!({"b": {"d": null, "c": [1, 2]}, "a": 1}),
+    ] {
+        session
+            .fails("SELECT tasker.create_task('one', $1)", &[&same])
+            .is("23505")
+            .message_says(&["default.one@0.1.0"])
+            .detail_says(&[&task.to_string()]);
+        session
+            .fails(
+                "SELECT * FROM tasker.create_tasks('one', ARRAY['{}'::jsonb, $1])",
+                &[&same],
+            )
+            .is("23505")
+            .detail_says(&[&task.to_string()]);
+    }
+    assert_eq!(
+        inside::fingerprint(&mut session),
+        before,
+        "one of two was created"
+    );
+}
+
+#[test]
+fn f57_another_request_is_another_task() {
+    let (_database, mut session) = registered("hash");
+    let requests = [
+        "'one', '{\"a\": 1}'",
+        "'one', '{\"a\": 2}'",
+        "'one', '{\"a\": \"1\"}'",
+        "'one', '{\"a\": [1]}'",
+        "'one', '{}'",
+        "'one', '{\"a\": 1}', initiator => 'ann'",
+        "'one', '{\"a\": 1}', source_system => 'shop'",
+        "'one', '{\"a\": 1}', reason => 'again'",
+    ];
+    for request in requests {
+        session.one::<Uuid>(&format!("SELECT tasker.create_task({request})"), &[]);
+    }
+    for request in requests {
+        session
+            .fails(&format!("SELECT tasker.create_task({request})"), &[])
+            .is("23505");
+    }
+    let hashes: Vec<String> = session.all("SELECT identity_hash::text FROM tasker.tasks", &[]);
+    let distinct: std::collections::BTreeSet<&String> = hashes.iter().collect();
+    assert_eq!(distinct.len(), requests.len());
+    assert!(
+        hashes
+            .iter()
+            .all(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        "{hashes:?}"
+    );
+}
+
+#[test]
+fn f57_two_equal_requests_in_one_call_are_refused_as_a_whole() {
+    let (_database, mut session) = registered("hash");
+    let before = inside::fingerprint(&mut session);
+    let contexts = vec![json!({"a": 1}), json!({"a": 2}), json!({"a": 1})];
+    session
+        .fails("SELECT * FROM tasker.create_tasks('one', $1)", &[&contexts])
+        .is("23505");
+    assert_eq!(inside::fingerprint(&mut session), before);
+}
+
+#[test]
+fn f57_without_a_strategy_equal_requests_make_two_tasks() {
+    let (_database, mut session) = registered("unique");
+    let context = json!({"a": 1});
+    assert_ne!(
+        session.create_with("one", &context),
+        session.create_with("one", &context)
+    );
+}
+
+#[test]
+fn f57_the_callers_own_key_returns_the_existing_task_under_every_strategy() {
+    for strategy in ["unique", "hash"] {
+        let (_database, mut session) = registered(strategy);
+        let mut create = |key: &str, context: Value| -> Uuid {
+            session.one(
+                "SELECT tasker.create_task('one', $1, idempotency_key => $2)",
+                &[&context, &key],
+            )
+        };
+        let task = create("order-1", json!({"a": 1}));
+        assert_eq!(create("order-1", json!({"a": 1})), task);
+        assert_eq!(
+            create("order-1", json!({"a": 2})),
+            task,
+            "the key decides, whatever else is said"
+        );
+        assert_ne!(create("Order-1", json!({"a": 3})), task);
+        session.work(|_| done());
+        assert_eq!(
+            session.one::<Uuid>(
+                "SELECT tasker.create_task('one', idempotency_key => 'order-1')",
+                &[]
+            ),
+            task,
+            "also when it is complete"
+        );
+        assert_eq!(session.task_state(task), "complete");
+    }
+}
+
+#[test]
+fn f57_keys_in_bulk_return_one_uuid_each_in_the_order_given() {
+    let (_database, mut session) = registered("unique");
+    let known: Uuid = session.one(
+        "SELECT tasker.create_task('one', idempotency_key => 'b')",
+        &[],
+    );
+    let contexts = vec![json!({}); 5];
+    let keys = ["a", "b", "c", "a", ""]
+        .map(|key| (!key.is_empty()).then_some(key))
+        .to_vec();
+    let tasks: Vec<Uuid> = session.all(
+        "SELECT tasker.create_tasks('one', $1, idempotency_keys => $2)",
+        &[&contexts, &keys],
+    );
+    assert_eq!(tasks.len(), 5);
+    assert_eq!(tasks[1], known);
+    assert_eq!(tasks[0], tasks[3]);
+    let distinct: std::collections::BTreeSet<&Uuid> = tasks.iter().collect();
+    assert_eq!(distinct.len(), 4);
+    assert_eq!(session.claim_all("worker").len(), 4);
+}
+
+#[test]
+fn f58_the_same_name_in_two_namespaces_resolves_apart() {
+    let (_database, mut session) = registered("hash");
+    shapes::chain("one", 2)
+        .with("namespace_name", json!("other"))
+        .with("identity_strategy", json!("hash"))
+        .register(&mut session);
+    let here = session.create_with("one", &json!({"a": 1}));
+    let there: Uuid = session.one(
+        "SELECT tasker.create_task('one', '{\"a\": 1}', 'other')",
+        &[],
+    );
+    assert_eq!(
+        (session.steps(here).len(), session.steps(there).len()),
+        (1, 2)
+    );
+    let by_key: Vec<Uuid> = ["default", "other"]
+        .iter()
+        .map(|namespace| {
+            session.one(
+                "SELECT tasker.create_task('one', '{\"k\": 1}', $1, idempotency_key => 'k')",
+                &[namespace],
+            )
+        })
+        .collect();
+    assert_ne!(by_key[0], by_key[1]);
+}
+
+#[test]
+fn f59_without_a_version_the_highest_by_number_is_taken() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for version in ["0.9.0", "0.10.0", "0.2.11"] {
+        shapes::chain("one", 1)
+            .with("version", json!(version))
+            .register(&mut session);
+    }
+    session.create("one");
+    session.query("SELECT tasker.create_task('one', version => '0.9.0')", &[]);
+    let versions: Vec<String> = session
+        .claim_all("worker")
+        .into_iter()
+        .map(|claim| claim.version)
+        .collect();
+    assert_eq!(versions, ["0.10.0", "0.9.0"]);
+    let exported: Value = session.one("SELECT tasker.export_template('one')", &[]);
+    assert_eq!(exported["version"], "0.10.0");
+    shapes::chain("one", 1)
+        .with("version", json!("1.0.0"))
+        .register(&mut session);
+    session.create("one");
+    assert_eq!(session.claim_one("worker").version, "1.0.0");
+    // The full name is how messages speak of it.
+    let text = shapes::chain("one", 1)
+        .with("version", json!("1.0.0"))
+        .text();
+    session
+        .fails("SELECT tasker.register_template($1)", &[&text])
+        .is("23505")
+        .message_says(&["default.one@1.0.0"]);
+}
+
+#[test]
+fn f61_namespaces_are_case_sensitive_unique_and_kept_while_in_use() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for (namespace, steps) in [("Shop", 1), ("shop", 2)] {
+        shapes::chain("one", steps)
+            .with("namespace_name", json!(namespace))
+            .register(&mut session);
+    }
+    shapes::chain("two", 1)
+        .with("namespace_name", json!("shop"))
+        .register(&mut session);
+    let names: Vec<String> = session.all("SELECT name::text FROM tasker.task_namespaces WHERE lower(name) = 'shop' ORDER BY name COLLATE \"C\"", &[]);
+    assert_eq!(names, ["Shop", "shop"]);
+    for (namespace, steps) in [("Shop", 1), ("shop", 2)] {
+        let task: Uuid = session.one(
+            "SELECT tasker.create_task('one', namespace => $1)",
+            &[&namespace],
+        );
+        assert_eq!(session.steps(task).len(), steps);
+    }
+    session
+        .fails(
+            "DELETE FROM tasker.task_namespaces WHERE name = 'Shop'",
+            &[],
+        )
+        .is("23503");
+    session
+        .fails("SELECT tasker.create_task('one', namespace => 'SHOP')", &[])
+        .is("P0002")
+        .says(&["SHOP"]);
+}
