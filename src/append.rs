@@ -44,51 +44,91 @@ pub fn append<const COLUMNS: usize>(table: &CStr, rows: &[[Arg; COLUMNS]]) -> Re
             0,
             std::ptr::null_mut(),
         );
-        let state = pg_sys::CreateExecutorState();
-        let result =
-            pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()) as *mut pg_sys::ResultRelInfo;
-        pg_sys::InitResultRelInfo(result, relation, 1, std::ptr::null_mut(), 0);
-        pg_sys::ExecOpenIndices(result, false);
+        let mut indexes = IndexWriter::new(relation);
         for slot in slots {
-            insert_into_indexes(result, slot, state);
+            indexes.insert(slot, false);
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }
-        pg_sys::ExecCloseIndices(result);
-        pg_sys::FreeExecutorState(state);
+        indexes.close();
         pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
     }
     Ok(())
 }
 
-unsafe fn insert_into_indexes(
-    result: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    state: *mut pg_sys::EState,
-) {
-    let nothing = std::ptr::null_mut();
-    // SAFETY: the indexes of `result` are open, and the slot carries the place of its row.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        pg_sys::ExecInsertIndexTuples(
-            result,
-            slot,
-            state,
-            false,
-            false,
-            nothing,
-            std::ptr::null_mut(),
-        );
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        pg_sys::ExecInsertIndexTuples(
-            result,
-            slot,
-            state,
-            false,
-            false,
-            nothing,
-            std::ptr::null_mut(),
-            false,
-        );
+/// Writes index entries of new rows as the executor does, whatever indexes the table has. Opened when the first
+/// row needs it.
+pub struct IndexWriter {
+    table: pg_sys::Relation,
+    open: Option<(*mut pg_sys::ResultRelInfo, *mut pg_sys::EState)>,
+}
+
+impl IndexWriter {
+    /// `table` is open for writing and stays so.
+    pub fn new(table: pg_sys::Relation) -> Self {
+        Self { table, open: None }
+    }
+
+    /// # Safety
+    /// The slot holds a row of the table and carries its place.
+    pub unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot, update: bool) {
+        let nothing = std::ptr::null_mut();
+        unsafe {
+            let (result, state) = *self.open.get_or_insert_with(|| {
+                let state = pg_sys::CreateExecutorState();
+                let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>())
+                    as *mut pg_sys::ResultRelInfo;
+                // Range table index 0: there is no query, so no columns are asked for.
+                pg_sys::InitResultRelInfo(result, self.table, 0, std::ptr::null_mut(), 0);
+                pg_sys::ExecOpenIndices(result, false);
+                (result, state)
+            });
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            pg_sys::ExecInsertIndexTuples(
+                result,
+                slot,
+                state,
+                update,
+                false,
+                nothing,
+                std::ptr::null_mut(),
+            );
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            pg_sys::ExecInsertIndexTuples(
+                result,
+                slot,
+                state,
+                update,
+                false,
+                nothing,
+                std::ptr::null_mut(),
+                false,
+            );
+        }
+    }
+
+    /// # Safety
+    /// The row is a new version that heap_update has just placed.
+    pub unsafe fn insert_moved(&mut self, row: pg_sys::HeapTuple) {
+        unsafe {
+            let slot = pg_sys::MakeSingleTupleTableSlot(
+                (*self.table).rd_att,
+                &raw const pg_sys::TTSOpsHeapTuple,
+            );
+            pg_sys::ExecStoreHeapTuple(row, slot, false);
+            self.insert(slot, true);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+    }
+
+    /// # Safety
+    /// The table is still open.
+    pub unsafe fn close(self) {
+        if let Some((result, state)) = self.open {
+            unsafe {
+                pg_sys::ExecCloseIndices(result);
+                pg_sys::FreeExecutorState(state);
+            }
+        }
     }
 }
 

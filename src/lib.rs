@@ -8,11 +8,11 @@ mod append;
 mod call;
 mod datum;
 mod error;
+mod heap;
 mod orchestration;
 mod readiness;
 mod settings;
 mod store;
-mod take;
 mod templates;
 
 pgrx::pg_module_magic!(name, version);

@@ -10,6 +10,7 @@ use super::ready::{self, Found};
 use super::{Engine, StepKey, leases};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -53,27 +54,6 @@ struct TaskData {
     correlation_id: Arg,
     traceparent: Arg,
 }
-
-// Locks and starts in one statement; a row that somebody holds, or that contradicts its entry, is left out.
-// The first release of a pending step does not touch its row, so its available_at is NULL.
-static START_STEPS: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s
-     SET state = 'i', attempts = s.attempts + 1, claim_number = s.claim_number + 1, claim_id = $4
-     FROM (SELECT p.ctid AS tid, p.state AS was, u.ord
-           FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
-           JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
-           WHERE p.state = 'p' AND p.available_at IS NULL
-              OR p.state IN ('p', 'e') AND p.available_at = u.available_at
-           FOR UPDATE OF p SKIP LOCKED) o
-     WHERE s.ctid = o.tid
-     RETURNING o.ord, o.was, s.named_task_id, s.claim_number, s.attempts, s.retry_limit",
-    &[
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::INT8OID,
-    ],
-);
 
 // Of entries whose steps did not start: those that still agree with their step's row.
 static STILL_VALID: Statement = Statement::new(
@@ -297,26 +277,34 @@ fn start(
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id()?;
     }
-    let mut args = entry_args(&entries);
-    args.push(datum::int8(taking.claim_id));
-    let rows = engine.session.run(&START_STEPS, &args)?;
+    let rows = heap::start_steps(
+        entries.iter().map(|found| {
+            (
+                &found.entry.key.task,
+                found.entry.key.no,
+                found.entry.available_at,
+            )
+        }),
+        taking.claim_id,
+    )?;
     let mut started = vec![false; entries.len()];
-    for row in rows.iter() {
-        let index = row.get::<i64>(1)? as usize - 1;
-        let (key, attempt) = (entries[index].entry.key, row.get::<i16>(5)?);
-        started[index] = true;
-        if row.get::<u8>(2)? == b'e' {
+    for row in rows {
+        let key = entries[row.index].entry.key;
+        started[row.index] = true;
+        if row.was == b'e' {
             engine
                 .log
-                .step(key, taking.worker_no, attempt - 1, b'e', b'p');
+                .step(key, taking.worker_no, row.attempt - 1, b'e', b'p');
         }
-        engine.log.step(key, taking.worker_no, attempt, b'p', b'i');
+        engine
+            .log
+            .step(key, taking.worker_no, row.attempt, b'p', b'i');
         taking.steps.push(Claimed {
             key,
-            template: templates::get(&engine.session, row.get(3)?)?,
-            claim_number: row.get(4)?,
-            attempt,
-            retry_limit: row.get(6)?,
+            template: templates::get(&engine.session, row.named_task_id)?,
+            claim_number: row.claim_number,
+            attempt: row.attempt,
+            retry_limit: row.retry_limit,
         });
     }
     let refused: Vec<&Found> = entries

@@ -14,9 +14,9 @@ use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp};
 use crate::error::Result;
+use crate::heap;
 use crate::settings;
 use crate::store::{Session, Statement};
-use crate::take;
 use crate::templates::Template;
 
 /// One entry of the queue.
@@ -287,11 +287,11 @@ fn take_due(
     limit: usize,
     since: &[Timestamp; 4],
 ) -> Result<Vec<Found>> {
-    if !take::is_open(queue_id)? {
+    if !heap::is_open(queue_id)? {
         return Ok(vec![]);
     }
     let levels = LEVELS.into_iter().zip(since.iter().copied());
-    let found = take::due_entries(queue_id, levels, now, limit)?
+    let found = heap::due_entries(queue_id, levels, now, limit)?
         .into_iter()
         .map(|taken| Found {
             tid: taken.tid,

@@ -1,11 +1,13 @@
-//! Taking due entries off the ready queue below the planner: an index walk that deletes what nobody else holds.
+//! Claiming below the planner: an index walk that deletes the queue entries nobody holds, and an update of their
+//! steps that never waits.
 //!
-//! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE behind it: a lock record in the WAL for
-//! each entry, and four index scans to start for each claim.
+//! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE or UPDATE behind it: a lock record in
+//! the WAL for each row, and half a dozen plan nodes to start for each claim.
 
 use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid};
 
-use crate::datum::{FromColumn, Timestamp, Uuid};
+use crate::append::IndexWriter;
+use crate::datum::{self, FromColumn, Timestamp, Uuid};
 use crate::error::{Error, Result};
 
 /// An entry that was taken.
@@ -24,6 +26,7 @@ const TASK_UUID: usize = 2;
 const QUEUE_ID: usize = 3;
 const PRIORITY: usize = 4;
 const STEP_NO: usize = 5;
+const STEPS_COLUMNS: usize = 16;
 const QUEUES_COLUMNS: usize = 4;
 const QUEUES_ID: usize = 1;
 const QUEUES_PAUSED: usize = 4;
@@ -63,11 +66,24 @@ impl Walk {
         }
     }
 
-    /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
+    /// As [`Walk::each_nullable`] for tables without NULLs.
     unsafe fn each<const KEYS: usize, const COLUMNS: usize>(
         &self,
-        mut keys: [pg_sys::ScanKeyData; KEYS],
+        keys: [pg_sys::ScanKeyData; KEYS],
         mut visit: impl FnMut(pg_sys::HeapTuple, [Datum; COLUMNS]) -> bool,
+    ) {
+        unsafe {
+            self.each_nullable(keys, |row, values: [datum::Arg; COLUMNS]| {
+                visit(row, values.map(|value| value.unwrap_or(Datum::null())))
+            });
+        }
+    }
+
+    /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
+    unsafe fn each_nullable<const KEYS: usize, const COLUMNS: usize>(
+        &self,
+        mut keys: [pg_sys::ScanKeyData; KEYS],
+        mut visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
     ) {
         unsafe {
             let scan = pg_sys::systable_beginscan_ordered(
@@ -93,7 +109,13 @@ impl Walk {
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
-                if !visit(row, values) {
+                let mut row_values = [None; COLUMNS];
+                for (value, (datum, null)) in
+                    row_values.iter_mut().zip(values.into_iter().zip(nulls))
+                {
+                    *value = (!null).then_some(datum);
+                }
+                if !visit(row, row_values) {
                     break;
                 }
             }
@@ -226,5 +248,157 @@ unsafe fn delete_unless_held(
             &mut failure,
             false,
         ) == pg_sys::TM_Result::TM_Ok
+    }
+}
+
+/// Where the columns of tasker_engine.steps stand that a claim reads or writes.
+mod step {
+    pub const TASK_UUID: usize = 1;
+    pub const AVAILABLE_AT: usize = 2;
+    pub const CLAIM_ID: usize = 3;
+    pub const NAMED_TASK_ID: usize = 4;
+    pub const CLAIM_NUMBER: usize = 5;
+    pub const STEP_NO: usize = 6;
+    pub const ATTEMPTS: usize = 8;
+    pub const RETRY_LIMIT: usize = 9;
+    pub const STATE: usize = 11;
+}
+
+/// A step that was started, with the state it had and the numbers it has now.
+pub struct Started {
+    pub index: usize,
+    pub was: u8,
+    pub named_task_id: i32,
+    pub claim_number: i32,
+    pub attempt: i16,
+    pub retry_limit: i16,
+}
+
+/// Starts the steps of these entries (task, step number, available_at) under a claim. Left out: a row that
+/// somebody holds, or that contradicts its entry. The first release of a pending step does not touch its row, so
+/// a pending row without available_at agrees with any entry.
+pub fn start_steps<'a>(
+    entries: impl Iterator<Item = (&'a Uuid, i16, Timestamp)>,
+    claim_id: i64,
+) -> Result<Vec<Started>> {
+    use pg_sys::BTEqualStrategyNumber;
+    let mut started = Vec::new();
+    // SAFETY: as above; the row a visit gets is pinned while the visit lasts.
+    unsafe {
+        let walk = Walk::open(c"steps", c"steps_pkey", STEPS_COLUMNS)?;
+        let mut indexes = IndexWriter::new(walk.table);
+        let command = pg_sys::GetCurrentCommandId(true);
+        for (index, (task, step_no, available_at)) in entries.enumerate() {
+            let keys = [
+                key(
+                    step::TASK_UUID,
+                    BTEqualStrategyNumber,
+                    pg_sys::F_UUID_EQ,
+                    Datum::from(task.as_ptr()),
+                ),
+                key(
+                    step::STEP_NO,
+                    BTEqualStrategyNumber,
+                    pg_sys::F_INT2EQ,
+                    Datum::from(step_no),
+                ),
+            ];
+            walk.each_nullable(keys, |row, values: [datum::Arg; STEPS_COLUMNS]| {
+                let state = values[step::STATE - 1].map_or(0, |state| u8::from_column(state));
+                let scheduled = values[step::AVAILABLE_AT - 1].map(|at| Timestamp::from_column(at));
+                let agrees = match scheduled {
+                    None => state == b'p',
+                    Some(at) => matches!(state, b'p' | b'e') && at == available_at,
+                };
+                let read = |column: usize| values[column - 1].unwrap_or(Datum::null());
+                let now = Started {
+                    index,
+                    was: state,
+                    named_task_id: i32::from_column(read(step::NAMED_TASK_ID)),
+                    claim_number: i32::from_column(read(step::CLAIM_NUMBER)) + 1,
+                    attempt: i16::from_column(read(step::ATTEMPTS)) + 1,
+                    retry_limit: i16::from_column(read(step::RETRY_LIMIT)),
+                };
+                if agrees && start_unless_held(&walk, row, &now, claim_id, command, &mut indexes) {
+                    started.push(now);
+                }
+                false
+            });
+        }
+        indexes.close();
+        walk.close();
+    }
+    Ok(started)
+}
+
+/// False where somebody holds the row or has just changed it.
+unsafe fn start_unless_held(
+    walk: &Walk,
+    row: pg_sys::HeapTuple,
+    now: &Started,
+    claim_id: i64,
+    command: pg_sys::CommandId,
+    indexes: &mut IndexWriter,
+) -> bool {
+    let mut columns = [
+        step::CLAIM_ID,
+        step::CLAIM_NUMBER,
+        step::ATTEMPTS,
+        step::STATE,
+    ]
+    .map(|column| column as i32);
+    let mut values = [
+        Datum::from(claim_id),
+        Datum::from(now.claim_number),
+        Datum::from(now.attempt),
+        Datum::from(b'i' as i8),
+    ];
+    let mut nulls = [false; 4];
+    let mut failure = pg_sys::TM_FailureData::default();
+    let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+    unsafe {
+        let new = pg_sys::heap_modify_tuple_by_cols(
+            row,
+            (*walk.table).rd_att,
+            columns.len() as i32,
+            columns.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        );
+        let mut tid = (*row).t_self;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let result = pg_sys::heap_update(
+            walk.table,
+            &mut tid,
+            new,
+            command,
+            std::ptr::null_mut(),
+            false,
+            &mut failure,
+            &mut mode,
+        );
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let result = {
+            let mut update_indexes = pg_sys::TU_UpdateIndexes::TU_None;
+            pg_sys::heap_update(
+                walk.table,
+                &mut tid,
+                new,
+                command,
+                std::ptr::null_mut(),
+                false,
+                &mut failure,
+                &mut mode,
+                &mut update_indexes,
+            )
+        };
+        if result != pg_sys::TM_Result::TM_Ok {
+            return false;
+        }
+        let heap_only = u32::from((*(*new).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
+        if !heap_only {
+            indexes.insert_moved(new);
+        }
+        true
     }
 }
