@@ -1208,6 +1208,44 @@ fn s8_a_crashed_run_counts_and_a_released_one_does_not() {
     assert_eq!(session.steps(task), ["step_1 in_progress/2"]);
 }
 
+// --- The loop of a worker.
+
+#[test]
+fn report_and_claim_hands_out_the_child_it_has_just_released() {
+    let (_database, mut session, task) = started(&shapes::chain("five", 5));
+    let mut reports = vec![];
+    for number in 1..=5 {
+        let (refused, claims) = session.report_and_claim(&Ask::default(), &reports);
+        assert!(refused.is_empty());
+        assert_eq!(
+            claims
+                .iter()
+                .map(|claim| claim.name.clone())
+                .collect::<Vec<_>>(),
+            [format!("step_{number}")]
+        );
+        reports = vec![claims[0].done(json!({"number": number}))];
+    }
+    let (refused, claims) = session.report_and_claim(&Ask::default(), &reports);
+    assert!(refused.is_empty() && claims.is_empty());
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn report_and_claim_hands_out_the_join_and_the_retry_of_its_own_reports() {
+    let (_database, mut session, _task) = started(&shapes::small_diamond());
+    session.work_through("start");
+    let claims = session.claim(&Ask::by("worker", 2));
+    let (_, again) = session.report_and_claim(&Ask::default(), &[claims[0].failed(true)]);
+    assert_eq!((again[0].step, again[0].attempt), (claims[0].step, 2));
+    let (_, join) = session.report_and_claim(
+        &Ask::default(),
+        &[again[0].done(json!({})), claims[1].done(json!({}))],
+    );
+    assert_eq!(join[0].name, "end");
+    assert_eq!(join[0].dependency_results, json!({"b": {}, "c": {}}));
+}
+
 // --- Order, queues, priorities.
 
 #[test]

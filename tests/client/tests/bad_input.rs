@@ -808,6 +808,8 @@ fn null_inside_an_array_is_22004() {
         "SELECT * FROM tasker.claim_steps('w', queues => ARRAY[NULL]::text[])",
         "SELECT * FROM tasker.report_and_claim('w', namespaces => ARRAY[NULL]::text[])",
         "SELECT * FROM tasker.report_and_claim('w', queues => ARRAY['a', NULL])",
+        "SELECT * FROM tasker.get_step_readiness_status_batch(ARRAY[NULL]::uuid[])",
+        "SELECT * FROM tasker.get_task_execution_contexts_batch(ARRAY[NULL]::uuid[])",
     ] {
         bad.refuses("22004", &["null"], call, &[]);
     }
@@ -1016,7 +1018,7 @@ fn an_unknown_task_gives_no_row_to_reads_of_sets() {
             "get_task_execution_contexts_batch",
         ] {
             let rows = bad.session.query(
-                &format!("SELECT * FROM tasker.{function}(ARRAY[$1::uuid, NULL])"),
+                &format!("SELECT * FROM tasker.{function}(ARRAY[$1::uuid])"),
                 &[&task],
             );
             assert_eq!(rows.len(), 0, "{function}({task})");
@@ -1531,7 +1533,8 @@ fn nasty(kind: &str, task: Uuid, step: Uuid) -> Vec<String> {
             "$step",
             "gen_random_uuid()",
         ],
-        "integer" | "bigint" | "smallint" => &[
+        "smallint" => &["NULL", "0", "1", "-1", "32767", "-32768"],
+        "integer" | "bigint" => &[
             "NULL",
             "0",
             "1",
