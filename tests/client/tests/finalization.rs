@@ -121,7 +121,9 @@ fn s7_the_holder_extends_and_others_are_told_its_name() {
     let extend = "SELECT tasker.extend_finalization_claim($1, $2, 60)";
     assert!(session.one::<bool>(extend, &[&task, &"one"]));
     assert!(!session.one::<bool>(extend, &[&task, &"two"]));
-    session.fails(extend, &[&Uuid::now_v7(), &"one"]).is("P0002");
+    session
+        .fails(extend, &[&Uuid::now_v7(), &"one"])
+        .is("P0002");
 }
 
 #[test]

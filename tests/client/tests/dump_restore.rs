@@ -1,0 +1,354 @@
+//! pg_dump and restore with live tasks: everything is there, and the work goes on.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tasker_client_tests::server::{Server, program};
+use tasker_client_tests::worker::{Ask, done};
+use tasker_client_tests::{Claim, Database, Session, Uuid, inside, json, shapes};
+
+/// Runs a program of PostgreSQL; its complaints fail the test.
+#[track_caller]
+fn run(name: &str, folder: &Path, user: &str, arguments: &[&str]) {
+    let output = Command::new(program(name))
+        .args(["--host", &folder.to_string_lossy(), "--username", user])
+        .args(arguments)
+        .env("PGPORT", "5432")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {complaints}");
+    assert!(!complaints.contains("ERROR"), "{name}: {complaints}");
+}
+
+/// A file beside the server that goes with it.
+fn file(server: &Server, name: &str) -> PathBuf {
+    server.folder().join(name)
+}
+
+/// Tasks in every state, and what is needed to go on with them.
+struct Live {
+    held: Claim,
+    waiting: Uuid,
+    keyed: Uuid,
+    ended: Vec<Uuid>,
+    open: Vec<Uuid>,
+}
+
+fn live(session: &mut Session) -> Live {
+    shapes::small_diamond().register(session);
+    shapes::chain("hashed", 1)
+        .with("identity_strategy", json!("hash"))
+        .register(session);
+    shapes::chain("quiet", 1)
+        .with("namespace_name", json!("paused"))
+        .register(session);
+    let complete = session.create("small_diamond");
+    session.work(|claim| {
+        tasker_client_tests::Act::Complete(
+            json!({"by": claim.name, "number": 12345678901234567890_u64, "text": "ä\"\\\n"}),
+        )
+    });
+    let failed = session.create("small_diamond");
+    session.work(|_| tasker_client_tests::Act::FailForGood);
+    let cancelled = session.create("small_diamond");
+    session.query("SELECT tasker.cancel_task($1, 'not needed')", &[&cancelled]);
+    let waiting = session.create("small_diamond");
+    let claim = session.claim_one("worker");
+    session.fail_and_wait(&claim);
+    let running = session.create("small_diamond");
+    let held = session
+        .claim(&Ask {
+            worker: "before",
+            lease: "1 hour",
+            ..Ask::default()
+        })
+        .remove(0);
+    assert_eq!(held.task, running);
+    let keyed: Uuid = session.one(
+        "SELECT tasker.create_task('small_diamond', idempotency_key => 'key')",
+        &[],
+    );
+    session.create_with("hashed", &json!({"a": 1}));
+    session.query("SELECT tasker.pause_namespace('paused')", &[]);
+    session.query(
+        "SELECT tasker.create_task('quiet', namespace => 'paused')",
+        &[],
+    );
+    Live {
+        held,
+        waiting,
+        keyed,
+        ended: vec![complete, failed, cancelled],
+        open: vec![waiting, running, keyed],
+    }
+}
+
+/// Goes on with what was dumped.
+fn go_on(session: &mut Session, live: &Live) {
+    assert_eq!(
+        session.task_states(&live.ended),
+        ["cancelled: 1", "complete: 1", "error: 1"]
+    );
+    let found = session.results(live.ended[0], "end").to_string();
+    assert!(found.contains("12345678901234567890"), "{found}");
+    // The lease of the old worker still holds, and its report is still taken.
+    assert!(
+        session
+            .claim_all("after")
+            .iter()
+            .all(|claim| claim.step != live.held.step)
+    );
+    session.query("SELECT tasker.release_steps('after')", &[]);
+    assert_eq!(
+        session
+            .query("SELECT * FROM tasker.heartbeat('before')", &[])
+            .len(),
+        1
+    );
+    session.complete(&live.held, &json!({"late": true}));
+    // Identities are known.
+    assert_eq!(
+        session.one::<Uuid>(
+            "SELECT tasker.create_task('small_diamond', idempotency_key => 'key')",
+            &[]
+        ),
+        live.keyed
+    );
+    session
+        .fails("SELECT tasker.create_task('hashed', '{\"a\": 1}')", &[])
+        .is("23505");
+    // The pause holds.
+    assert!(
+        session
+            .claim(&Ask {
+                namespaces: vec!["paused"],
+                ..Ask::default()
+            })
+            .is_empty()
+    );
+    session.query("SELECT tasker.resume_namespace('paused')", &[]);
+    assert_eq!(
+        session
+            .claim_soon(
+                &Ask {
+                    namespaces: vec!["paused"],
+                    ..Ask::default()
+                },
+                1
+            )
+            .len(),
+        1
+    );
+    // New work beside the old.
+    let fresh = session.create("small_diamond");
+    shapes::chain("fresh", 2).register(session);
+    session.create("fresh");
+    inside::make_due(session, live.waiting);
+    session.work(|_| done());
+    let mut open = live.open.clone();
+    open.push(fresh);
+    assert_eq!(
+        session.task_states(&open),
+        [format!("complete: {}", open.len())]
+    );
+    session.query("SELECT tasker.retry_task($1)", &[&live.ended[1]]);
+    session.work(|_| done());
+    assert_eq!(session.task_state(live.ended[1]), "complete");
+    let twice = session.count(
+        "SELECT count(*) - count(DISTINCT id) FROM tasker.workflow_step_transitions",
+        &[],
+    );
+    assert_eq!(twice, 0, "the log counts from the beginning again");
+}
+
+#[test]
+fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let live = live(&mut session);
+    let before = inside::fingerprint(&mut session);
+    let server = database.server();
+    let dump = file(server, "plain.sql");
+    run(
+        "pg_dump",
+        server.folder(),
+        "postgres",
+        &[
+            "--dbname",
+            database.name(),
+            "--file",
+            &dump.to_string_lossy(),
+        ],
+    );
+    let restored = Database::empty();
+    run(
+        "psql",
+        server.folder(),
+        "postgres",
+        &[
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+            restored.name(),
+            "--file",
+            &dump.to_string_lossy(),
+        ],
+    );
+    let mut session = restored.connect();
+    assert_eq!(inside::fingerprint(&mut session), before);
+    go_on(&mut session, &live);
+}
+
+#[test]
+fn a_custom_dump_restores_and_the_work_goes_on() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let live = live(&mut session);
+    let before = inside::fingerprint(&mut session);
+    let server = database.server();
+    let dump = file(server, "custom.dump");
+    run(
+        "pg_dump",
+        server.folder(),
+        "postgres",
+        &[
+            "--format=custom",
+            "--dbname",
+            database.name(),
+            "--file",
+            &dump.to_string_lossy(),
+        ],
+    );
+    let restored = Database::empty();
+    run(
+        "pg_restore",
+        server.folder(),
+        "postgres",
+        &[
+            "--exit-on-error",
+            "--dbname",
+            restored.name(),
+            &dump.to_string_lossy(),
+        ],
+    );
+    let mut session = restored.connect();
+    assert_eq!(inside::fingerprint(&mut session), before);
+    go_on(&mut session, &live);
+}
+
+#[test]
+fn a_database_owner_dumps_and_restores_without_a_superuser() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    root.execute("CREATE ROLE app LOGIN NOSUPERUSER NOCREATEROLE");
+    for database in ["app", "copy"] {
+        root.execute(&format!(
+            "CREATE DATABASE {database} OWNER app TEMPLATE template0"
+        ));
+    }
+    let connect = |database: &str| Session::open(server.config(database, "app"));
+    let mut session = connect("app");
+    session.execute("CREATE EXTENSION tasker_ext");
+    shapes::small_diamond().register(&mut session);
+    let held = {
+        session.create("small_diamond");
+        session.claim_one("before")
+    };
+    let other: Uuid = session.one(
+        "SELECT tasker.create_task('small_diamond', idempotency_key => 'key')",
+        &[],
+    );
+    let dump = server.folder().join("owner.sql");
+    run(
+        "pg_dump",
+        server.folder(),
+        "app",
+        &["--dbname=app", "--file", &dump.to_string_lossy()],
+    );
+    run(
+        "psql",
+        server.folder(),
+        "app",
+        &[
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname=copy",
+            "--file",
+            &dump.to_string_lossy(),
+        ],
+    );
+    let mut session = connect("copy");
+    session.complete(&held, &json!({}));
+    assert_eq!(
+        session.one::<Uuid>(
+            "SELECT tasker.create_task('small_diamond', idempotency_key => 'key')",
+            &[]
+        ),
+        other
+    );
+    assert_eq!(session.work(|_| done()).len(), 7);
+    assert_eq!(session.task_states(&[held.task, other]), ["complete: 2"]);
+}
+
+#[test]
+fn a_dump_taken_while_workers_work_is_one_consistent_moment() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::small_diamond().register(&mut session);
+    let tasks = session.create_many("small_diamond", 400);
+    let server = database.server();
+    let dump = file(server, "busy.sql");
+    std::thread::scope(|scope| {
+        for number in 0..2 {
+            let mut own = database.connect();
+            scope.spawn(move || {
+                let worker = format!("busy {number}");
+                let mut reports = vec![];
+                loop {
+                    let (_, claims) = own.report_and_claim(&Ask::by(&worker, 3), &reports);
+                    if claims.is_empty() {
+                        break;
+                    }
+                    reports = claims.iter().map(|claim| claim.done(json!({}))).collect();
+                }
+            });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        run(
+            "pg_dump",
+            server.folder(),
+            "postgres",
+            &[
+                "--dbname",
+                database.name(),
+                "--file",
+                &dump.to_string_lossy(),
+            ],
+        );
+    });
+    let restored = Database::empty();
+    run(
+        "psql",
+        server.folder(),
+        "postgres",
+        &[
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+            restored.name(),
+            "--file",
+            &dump.to_string_lossy(),
+        ],
+    );
+    let mut session = restored.connect();
+    for worker in ["busy 0", "busy 1"] {
+        session.query("SELECT tasker.release_steps($1)", &[&worker]);
+    }
+    session.work(|_| done());
+    assert_eq!(session.task_states(&tasks), ["complete: 400"]);
+}
