@@ -21,7 +21,7 @@ CREATE TABLE tasker_engine.tasks (
     tags jsonb NOT NULL,
     bypass_steps jsonb NOT NULL,
     context jsonb NOT NULL
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 55);
 
 CREATE TABLE tasker_engine.steps (
     task_uuid uuid NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE tasker_engine.steps (
     checked boolean NOT NULL DEFAULT false,
     results jsonb,
     PRIMARY KEY (task_uuid, step_no)
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 40);
 
 -- The ready queue: narrow, and the only table whose index follows the state. An entry is a hint:
 -- the step's row decides.
