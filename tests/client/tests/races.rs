@@ -377,7 +377,7 @@ fn fan_in_with_every_tenth_step_broken_ends_every_task_and_has_no_deadlock() {
     let tasks = session.create_many("fan_in", scaled(1000, 20_000));
     let hands = deal(&mut session, 8);
     let broken = |claim: &Claim| {
-        claim.step.as_u128().is_multiple_of(2) && (claim.task.as_u128() >> 16) % 5 == 0
+        claim.step.as_u128().is_multiple_of(2) && (claim.task.as_u128() >> 16).is_multiple_of(5)
     };
     together(8, |number| {
         let hand = std::mem::take(&mut *hands[number].lock().expect("one owner"));
@@ -915,7 +915,7 @@ fn s8_a_heartbeat_and_a_takeover_at_once_leave_one_holder() {
         let claim = &prepared.1;
         let extended = beats == ["extended"];
         assert!(
-            extended != !taken.is_empty(),
+            extended == taken.is_empty(),
             "heartbeat {beats:?} and {} taken over",
             taken.len()
         );

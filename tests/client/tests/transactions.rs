@@ -1,0 +1,379 @@
+//! Calls inside larger transactions: savepoints, exception blocks, cursors, and a DBA's work beside them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tasker_client_tests::race::together;
+use tasker_client_tests::worker::{Ask, done};
+use tasker_client_tests::{
+    Claim, Database, Session, Template, Uuid, Value, inside, json, scaled, shapes,
+};
+
+fn started(template: &Template) -> (Database, Session, Uuid) {
+    let database = Database::new();
+    let mut session = database.connect();
+    template.register(&mut session);
+    let task = session.create(template.name());
+    (database, session, task)
+}
+
+#[test]
+fn a_claim_rolled_back_to_a_savepoint_gives_its_steps_back_to_the_same_transaction() {
+    let (_database, mut session, task) = started(&shapes::wide("wide", 5));
+    session.execute("BEGIN; SAVEPOINT here");
+    let first: Vec<Uuid> = session
+        .claim(&Ask::by("worker", 3))
+        .iter()
+        .map(|claim| claim.step)
+        .collect();
+    assert_eq!(first.len(), 3);
+    session.execute("ROLLBACK TO here");
+    let again = session.claim_all("worker");
+    assert_eq!(again.len(), 5);
+    assert!(
+        again
+            .iter()
+            .all(|claim| (claim.number, claim.attempt) == (1, 1))
+    );
+    for claim in &again {
+        session.complete(claim, &json!({}));
+    }
+    session.execute("COMMIT");
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn a_new_worker_and_a_new_template_rolled_back_are_not_remembered() {
+    let (database, mut session, _task) = started(&shapes::chain("one", 1));
+    session.execute("BEGIN; SAVEPOINT here");
+    shapes::chain("two", 2)
+        .with("namespace_name", json!("elsewhere"))
+        .register(&mut session);
+    session.query(
+        "SELECT tasker.create_task('two', namespace => 'elsewhere')",
+        &[],
+    );
+    let ask = Ask {
+        worker: "never seen",
+        namespaces: vec!["elsewhere", "default"],
+        most: 10,
+        ..Ask::default()
+    };
+    assert_eq!(session.claim(&ask).len(), 2);
+    session.execute("ROLLBACK TO here");
+    // The same ids are given out again, for other things.
+    let mut other = database.connect();
+    shapes::chain("two", 3)
+        .with("namespace_name", json!("elsewhere"))
+        .register(&mut other);
+    let task: Uuid = other.one(
+        "SELECT tasker.create_task('two', namespace => 'elsewhere')",
+        &[],
+    );
+    session.execute("COMMIT");
+    let claims = session.claim_soon(&ask, 2);
+    assert_eq!(claims.len(), 2);
+    for claim in &claims {
+        session.complete(claim, &json!({}));
+    }
+    session.work_in("elsewhere", |_| done());
+    assert_eq!(session.steps(task).len(), 3);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn an_error_caught_in_a_block_undoes_its_call_only() {
+    let (_database, mut session, task) = started(&shapes::small_diamond());
+    session.execute(
+        "CREATE FUNCTION public.careful(step uuid, number integer) RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE
+             told text := '';
+         BEGIN
+             BEGIN
+                 PERFORM tasker.complete_step(step, number);
+                 RAISE EXCEPTION USING ERRCODE = '22012';
+             EXCEPTION WHEN division_by_zero THEN
+                 told := told || 'undone ';
+             END;
+             BEGIN
+                 PERFORM tasker.complete_step(step, number + 1);
+             EXCEPTION WHEN object_in_use THEN
+                 told := told || 'stale ';
+             END;
+             BEGIN
+                 PERFORM tasker.create_task('nothing');
+             EXCEPTION WHEN no_data_found THEN
+                 told := told || 'unknown ';
+             END;
+             RETURN told || tasker.complete_step(step, number, '{\"by\": \"block\"}');
+         END $$",
+    );
+    let claim = session.claim_one("worker");
+    let told: String = session.one(
+        "SELECT public.careful($1, $2)",
+        &[&claim.step, &claim.number],
+    );
+    assert_eq!(told, "undone stale unknown complete");
+    assert_eq!(session.results(task, "start"), json!({"by": "block"}));
+    assert_eq!(session.arrivals(task, Some("start"), "complete"), 1);
+    assert_eq!(session.work(|_| done()).len(), 3);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn a_whole_workflow_runs_in_one_transaction() {
+    let (database, mut session, _task) = started(&shapes::small_diamond());
+    session.execute("BEGIN");
+    let task = session.create("small_diamond");
+    assert_eq!(session.work(|_| done()).len(), 8);
+    assert_eq!(session.task_state(task), "complete");
+    let mut other = database.connect();
+    assert_eq!(
+        other.count(
+            "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'complete'",
+            &[]
+        ),
+        0
+    );
+    session.execute("COMMIT");
+    assert_eq!(
+        other.count(
+            "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'complete'",
+            &[]
+        ),
+        8
+    );
+}
+
+#[test]
+fn calls_work_wherever_sql_allows_them() {
+    let (_database, mut session, task) = started(&shapes::wide("wide", 6));
+    // In the target list, with a limit, in a CTE, through a cursor, and in a prepared statement.
+    assert_eq!(
+        session
+            .query("SELECT tasker.claim_steps('w', max_steps => 1)", &[])
+            .len(),
+        1
+    );
+    assert_eq!(
+        session
+            .query(
+                "SELECT (c).step_name FROM (SELECT tasker.claim_steps('w', max_steps => 1) AS c) x",
+                &[]
+            )
+            .len(),
+        1
+    );
+    assert_eq!(session.query("WITH c AS (SELECT * FROM tasker.claim_steps('w', max_steps => 1)) SELECT tasker.complete_step(step_uuid, claim_number) FROM c", &[]).len(), 1);
+    session.execute("BEGIN; DECLARE c CURSOR FOR SELECT step_uuid, claim_number FROM tasker.claim_steps('w', max_steps => 2)");
+    assert_eq!(session.query("FETCH 1 FROM c", &[]).len(), 1);
+    assert_eq!(session.query("FETCH ALL FROM c", &[]).len(), 1);
+    session.execute("COMMIT");
+    session.execute("PREPARE p AS SELECT * FROM tasker.claim_steps('w', max_steps => 1)");
+    for left in [1, 0, 0, 0, 0, 0, 0] {
+        assert_eq!(session.query("EXECUTE p", &[]).len(), left);
+    }
+    session.query("SELECT tasker.release_steps('w')", &[]);
+    assert_eq!(session.work(|_| done()).len(), 5);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn a_read_only_transaction_is_refused_and_the_session_lives() {
+    let (_database, mut session, task) = started(&shapes::chain("one", 1));
+    let before = inside::fingerprint(&mut session);
+    for call in [
+        "SELECT * FROM tasker.claim_steps('w')",
+        "SELECT tasker.create_task('one')",
+    ] {
+        session.execute("BEGIN READ ONLY");
+        session.fails(call, &[]).is("25006");
+        session.execute("ROLLBACK");
+    }
+    session.execute("BEGIN READ ONLY");
+    session.query(
+        "SELECT * FROM tasker.get_step_readiness_status($1)",
+        &[&task],
+    );
+    session.query("SELECT * FROM tasker.task_overview", &[]);
+    session.execute("COMMIT");
+    assert_eq!(inside::fingerprint(&mut session), before);
+    assert_eq!(session.work(|_| done()), ["step_1"]);
+}
+
+#[test]
+fn large_values_pass_through_whole() {
+    let (_database, mut session, _task) = started(&shapes::chain("two", 2));
+    let big = "x".repeat(3_000_000);
+    let task = session.create_with(
+        "two",
+        &json!({"big": big, "deep": {"a": [1, 2, {"b": null}]}}),
+    );
+    let claim = session
+        .claim_all("worker")
+        .into_iter()
+        .find(|claim| claim.task == task)
+        .expect("both are ready");
+    assert_eq!(claim.context["big"].as_str().map(str::len), Some(3_000_000));
+    session.complete(&claim, &json!({"big": big}));
+    let child = session.claim_one("worker");
+    assert_eq!(
+        child.dependency_results["step_1"]["big"]
+            .as_str()
+            .map(str::len),
+        Some(3_000_000)
+    );
+    let failed: String = session.one(
+        "SELECT tasker.fail_step($1, $2, repeat('why ', 100000), retryable => false)",
+        &[&child.step, &child.number],
+    );
+    assert_eq!(failed, "error");
+    assert_eq!(session.task_state(task), "error");
+}
+
+/// What a DBA does while workers work: none of it stops them or spoils anything.
+#[test]
+fn reindexing_vacuuming_and_analyzing_beside_workers_lose_nothing() {
+    let (database, mut session, first) = started(&shapes::small_diamond());
+    let mut tasks = session.create_many("small_diamond", scaled(1500, 15_000));
+    tasks.push(first);
+    let tables = inside::tables(&mut session);
+    let working = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let (working, tables, database) = (&working, &tables, &database);
+        let dba = scope.spawn(move || {
+            let mut own = database.connect();
+            let mut rounds = 0;
+            while working.load(Ordering::Acquire) || rounds == 0 {
+                for table in tables {
+                    own.execute(&format!("REINDEX TABLE CONCURRENTLY {table}"));
+                    own.execute(&format!("VACUUM (ANALYZE, INDEX_CLEANUP ON) {table}"));
+                }
+                own.execute(&format!("VACUUM FULL {}", tables[rounds % tables.len()]));
+                rounds += 1;
+            }
+            rounds
+        });
+        together(4, |number| {
+            let mut own = database.connect();
+            let ask_worker = format!("worker {number}");
+            let ask = Ask::by(&ask_worker, 2);
+            let (mut claims, mut empty): (Vec<Claim>, usize) = (vec![], 0);
+            while empty < 20 {
+                let reports: Vec<Value> =
+                    claims.iter().map(|claim| claim.done(json!({}))).collect();
+                let (refused, more) = own.report_and_claim(&ask, &reports);
+                assert!(refused.is_empty(), "{refused:?}");
+                claims = more;
+                empty = if claims.is_empty() { empty + 1 } else { 0 };
+                if claims.is_empty() {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+            }
+        });
+        working.store(false, Ordering::Release);
+        println!(
+            "{} rounds of maintenance",
+            dba.join().expect("no error in maintenance")
+        );
+    });
+    assert_eq!(
+        session.task_states(&tasks),
+        [format!("complete: {}", tasks.len())]
+    );
+    let again = session.count(
+        "SELECT count(*) FROM tasker.workflow_steps WHERE attempts <> 1",
+        &[],
+    );
+    assert_eq!(again, 0);
+    every_index_agrees_with_its_table(&mut session);
+}
+
+/// By amcheck, where it is there.
+fn every_index_agrees_with_its_table(session: &mut Session) {
+    session.execute("CREATE EXTENSION IF NOT EXISTS amcheck");
+    session.query(
+        "SELECT bt_index_parent_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND i.indisvalid
+           AND c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree')",
+        &[],
+    );
+    let corrupt = session.query(
+        "SELECT c.oid::regclass::text, v.blkno, v.msg FROM pg_class c, verify_heapam(c.oid) v
+         WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND c.relkind = 'r'",
+        &[],
+    );
+    let told: Vec<String> = corrupt
+        .iter()
+        .map(|row| {
+            format!(
+                "{} block {}: {}",
+                row.get::<_, String>(0),
+                row.get::<_, i64>(1),
+                row.get::<_, String>(2)
+            )
+        })
+        .collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn an_index_that_a_dba_adds_is_kept_in_step() {
+    let (_database, mut session, first) = started(&shapes::small_diamond());
+    for (number, table) in inside::tables(&mut session).iter().enumerate() {
+        let column: String = session.one(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum LIMIT 1",
+            &[&table],
+        );
+        session.execute(&format!(
+            "CREATE INDEX added_{number} ON {table} ({column})"
+        ));
+    }
+    let tasks = session.create_many("small_diamond", 50);
+    session.work(|claim| {
+        if claim.attempt == 1 && claim.name == "b" {
+            tasker_client_tests::Act::Fail
+        } else {
+            done()
+        }
+    });
+    assert_eq!(session.task_states(&tasks), ["complete: 50"]);
+    assert_eq!(session.task_state(first), "complete");
+    every_index_agrees_with_its_table(&mut session);
+}
+
+#[test]
+fn tables_and_indexes_are_sound_after_every_kind_of_work() {
+    let (_database, mut session, first) = started(&shapes::small_diamond());
+    let tasks = session.create_many("small_diamond", 100);
+    for (number, task) in tasks.iter().enumerate() {
+        match number % 5 {
+            0 => drop(session.query("SELECT tasker.cancel_task($1)", &[task])),
+            1 => {
+                session.execute("BEGIN");
+                session.claim(&Ask::by("rolled back", 3));
+                session.execute("ROLLBACK");
+            }
+            2 => drop(session.claim(&Ask {
+                worker: "lost",
+                most: 2,
+                lease: "1 millisecond",
+                ..Ask::default()
+            })),
+            _ => {}
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    session.work(|claim| {
+        if claim.attempt < 3 && claim.name == "c" {
+            tasker_client_tests::Act::Fail
+        } else {
+            done()
+        }
+    });
+    assert_eq!(session.task_state(first), "complete");
+    assert_eq!(
+        session.task_states(&tasks),
+        ["cancelled: 20", "complete: 80"]
+    );
+    every_index_agrees_with_its_table(&mut session);
+}
