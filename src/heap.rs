@@ -357,6 +357,9 @@ unsafe fn start_unless_held(
     let mut failure = pg_sys::TM_FailureData::default();
     let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
     unsafe {
+        // A row that this call itself has locked (a failed step due at once) counts as held unless told to wait;
+        // there is nobody to wait for.
+        let wait = locked_by_this_transaction(row);
         let new = pg_sys::heap_modify_tuple_by_cols(
             row,
             (*walk.table).rd_att,
@@ -373,7 +376,7 @@ unsafe fn start_unless_held(
             new,
             command,
             std::ptr::null_mut(),
-            false,
+            wait,
             &mut failure,
             &mut mode,
         );
@@ -386,7 +389,7 @@ unsafe fn start_unless_held(
                 new,
                 command,
                 std::ptr::null_mut(),
-                false,
+                wait,
                 &mut failure,
                 &mut mode,
                 &mut update_indexes,
@@ -400,5 +403,15 @@ unsafe fn start_unless_held(
             indexes.insert_moved(new);
         }
         true
+    }
+}
+
+unsafe fn locked_by_this_transaction(row: pg_sys::HeapTuple) -> bool {
+    unsafe {
+        let header = &*(*row).t_data;
+        let mask = u32::from(header.t_infomask);
+        mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
+            && mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_XMAX_INVALID) == 0
+            && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmax)
     }
 }

@@ -9,15 +9,20 @@ DECLARE
                          WHEN timeout_seconds IS NULL THEN 'timeout_seconds' END;
 BEGIN
     IF missing IS NOT NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = missing || ' must not be null';
+        RAISE null_value_not_allowed USING
+            MESSAGE = missing || ' must not be null',
+            DETAIL = format('The call gave NULL for %s.', missing),
+            HINT = 'Only parameters whose default is NULL accept NULL.';
     END IF;
     IF btrim(processor_id) = '' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'processor_id must not be empty',
+            DETAIL = 'The call gave an empty or blank processor_id.',
             HINT = 'Use a name that is unique for each processor, such as host-pid-random.';
     END IF;
     IF timeout_seconds <= 0 THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('timeout_seconds %s is out of range', timeout_seconds),
+            DETAIL = 'It must be positive.',
             HINT = 'A claim lasts at least one second.';
     END IF;
 END
@@ -126,7 +131,10 @@ CREATE FUNCTION tasker_engine.require_task(task_uuid uuid)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.task_uuid = $1) THEN
-        RAISE no_data_found USING MESSAGE = format('no task has the uuid %s', $1);
+        RAISE no_data_found USING
+            MESSAGE = format('no task has the uuid %s', $1),
+            DETAIL = 'There is no row with this task_uuid.',
+            HINT = 'SELECT task_uuid FROM tasker.tasks lists the tasks you may see.';
     END IF;
 END
 $$;

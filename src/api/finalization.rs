@@ -6,8 +6,7 @@ use pgrx::pg_sys;
 use crate::call::{Call, Output};
 use crate::datum;
 use crate::error::{Error, Result};
-use crate::orchestration::report::format_uuid;
-use crate::orchestration::{Engine, ending};
+use crate::orchestration::{Engine, ending, whole};
 use crate::store::Statement;
 
 crate::sql_function! {
@@ -35,8 +34,7 @@ fn finalize(call: &mut Call) -> Result<Output> {
         .first()
         .map(|row| row.get(1))
         .transpose()?;
-    let state = locked
-        .ok_or_else(|| Error::not_found(format!("no task has the uuid {}", format_uuid(&task))))?;
+    let state = locked.ok_or_else(|| whole::unknown_task(&task))?;
     let open = matches!(state, b'p' | b'i');
     if open {
         let mut tasks = ending::Tasks::default();

@@ -15,8 +15,7 @@ use tasker_rules::state::{StepState, TaskState};
 use crate::call::{self, Call, Output};
 use crate::datum::{self, Arg, FromColumn, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::orchestration::report::format_uuid;
-use crate::orchestration::{Engine, create};
+use crate::orchestration::{Engine, create, whole};
 use crate::readiness::{self, Facts, TaskReading, Tasks};
 use crate::settings;
 use crate::store::{Session, Statement};
@@ -50,6 +49,7 @@ fn uuid_of_step(call: &mut Call) -> Result<Output> {
     let no: i16 = call.get(1, "step_no")?;
     if no < 0 {
         return Err(Error::parameter(format!("step_no {no} is negative"))
+            .detail("0 stands for the task itself.")
             .hint("The steps of a task count from 1."));
     }
     owned(&ids::step_uuid(&task, no))
@@ -262,14 +262,19 @@ fn backoff_interval(call: &mut Call) -> Result<Output> {
         .opt_text(1)
         .map(|kind| {
             kind.parse::<Kind>().map_err(|_| {
-                Error::parameter(format!("unknown kind of backoff {:?}", shortened(&kind))).hint(
-                    format!("Use one of {}.", Kind::ALL.map(Kind::as_str).join(", ")),
-                )
+                Error::parameter(format!("unknown kind of backoff {:?}", shortened(&kind)))
+                    .detail("It is none of the four kinds.")
+                    .hint(format!(
+                        "Use one of {}.",
+                        Kind::ALL.map(Kind::as_str).join(", ")
+                    ))
             })
         })
         .transpose()?;
     let milliseconds = |index: usize, name: &str| match call.opt::<i32>(index) {
-        Some(value) if value < 0 => Err(Error::parameter(format!("{name} {value} is negative"))),
+        Some(value) if value < 0 => Err(Error::parameter(format!("{name} {value} is negative"))
+            .detail("Milliseconds count from 0.")
+            .hint("Leave it NULL for the configured value.")),
         value => Ok(value.map(i64::from)),
     };
     let policy = Policy {
@@ -320,6 +325,7 @@ fn share(call: &Call, index: usize, name: &str) -> Result<Option<f64>> {
     match call.opt::<Numeric>(index).map(|number| number.0) {
         Some(value) if !(0.0..=1.0).contains(&value) => {
             Err(Error::parameter(format!("{name} is out of range"))
+                .detail("It is negative, above 1 or not a number.")
                 .hint("A share lies between 0 and 1; 0.1 is ten percent."))
         }
         value => Ok(value),
@@ -340,6 +346,7 @@ fn format(call: &Call, index: usize) -> Result<Format> {
                 "unknown diagram format {:?}",
                 shortened(&call.opt_text(index).unwrap_or_default())
             ))
+            .detail("Diagrams are drawn in three formats.")
             .hint("Use one of mermaid, dot, svg.")
         })
 }
@@ -384,9 +391,7 @@ fn diagram_of_task(call: &mut Call) -> Result<Output> {
     templates::forget_after_reinstall();
     let session = Session::open()?;
     let rows = session.read(&TASK_OF_DIAGRAM, &[datum::uuid(&task)])?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Error::not_found(format!("no task has the uuid {}", format_uuid(&task))))?;
+    let row = rows.first().ok_or_else(|| whole::unknown_task(&task))?;
     let template = templates::get(&session, row.get(1)?)?;
     let state: String = row.get(2)?;
     let mut nodes = Vec::new();

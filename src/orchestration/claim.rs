@@ -121,9 +121,10 @@ static QUEUE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// How often stale or held entries may send a claim back to the queue before it returns fewer steps than asked.
-/// With the growth below that looks behind more than a thousand held entries.
-const MOST_LOOKS: usize = 6;
+/// How often stale or held entries may send a claim back to the queue before it returns fewer steps than asked;
+/// with the growth of the looks that is behind some twenty thousand of them.
+const MOST_LOOKS: usize = 10;
+const FURTHEST_LOOK: usize = 4096;
 const DEFAULT_QUEUE: &str = "default";
 /// A queue that came back empty is looked up by name again after this time: it may have been made anew.
 const QUEUE_KEPT_US: i64 = 1_000_000;
@@ -217,6 +218,10 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
+    if !heap::is_open(queue_id)? {
+        engine.ready.emptied(queue_id);
+        return Ok(());
+    }
     ready::age(&engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
     let mut skip = ready::held_at_head(queue_id, engine.now);
@@ -226,9 +231,10 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
         let found = ready::find(&engine.session, queue_id, engine.now, limit, take_first)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
+        let mut refused = 0;
         while taking.steps.len() < taking.max && !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(taking.max - taking.steps.len()));
-            start(engine, now, take_first, taking, &mut held)?;
+            refused += start(engine, now, take_first, taking, &mut held)?;
             rest = later;
         }
         if !held.is_empty() {
@@ -240,12 +246,12 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
         if exhausted || taking.steps.len() >= taking.max {
             break;
         }
-        // Somebody holds the head of the queue: look behind it, further each time.
-        skip = if held.is_empty() {
-            0
-        } else {
-            (skip * 4).max(held.len() * 4)
-        };
+        // The head of the queue is held or stale: look behind it, further each time.
+        skip = skip
+            .max(refused)
+            .max(held.len())
+            .saturating_mul(4)
+            .min(FURTHEST_LOOK);
     }
     Ok(())
 }
@@ -259,20 +265,20 @@ fn entry_args(found: &[&Found]) -> Vec<Arg> {
 }
 
 /// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
-/// somebody holds stays for the next claim and is added to `held`.
+/// somebody holds stays for the next claim and is added to `held`. Returns how many did not start.
 fn start(
     engine: &mut Engine,
     found: &[Found],
     taken: bool,
     taking: &mut Taking,
     held: &mut HashSet<StepKey>,
-) -> Result<()> {
+) -> Result<usize> {
     let entries: Vec<&Found> = found
         .iter()
         .filter(|found| !held.contains(&found.entry.key))
         .collect();
     if entries.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id()?;
@@ -325,7 +331,7 @@ fn start(
             .filter(|found| !held.contains(&found.entry.key));
         ready::remove(&engine.session, gone.map(|found| found.tid))?;
     }
-    Ok(())
+    Ok(refused.len())
 }
 
 /// Those of the entries that agree with their step's row: their steps did not start because somebody holds them.

@@ -165,7 +165,9 @@ pub fn find_template(
                 .map(|version| format!(" version {version}"))
                 .unwrap_or_default();
             let error = Error::not_found(format!(
-                "no template \"{name}\"{wanted} in namespace \"{namespace}\""
+                "no template {}{wanted} in namespace {}",
+                tasker_rules::names::shown(name),
+                tasker_rules::names::shown(namespace)
             ))
             .detail("No version of it is registered in this namespace.")
             .hint("Register it with tasker.register_template, or look into tasker.named_tasks.");

@@ -303,8 +303,7 @@ pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> R
 
 /// Makes a failed step ready now; with `reset` its attempts count from zero.
 pub fn retry_step(engine: &mut Engine, key: StepKey, reset: bool) -> Result<StepState> {
-    let mut whole = Whole::lock(engine, key.task)?;
-    let index = whole.index_of(key)?;
+    let (mut whole, index) = Whole::lock_step(engine, key)?;
     if whole.steps[index].state != StepState::Error {
         let state = whole.steps[index].state;
         return Err(refused("step", &key.uuid(), state.as_str(), "pending", &[])
@@ -326,8 +325,7 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
                 .detail("Limits are 0 to 32767.")
                 .hint("It counts all attempts, the first one included.")
         })?;
-    let mut whole = Whole::lock(engine, key.task)?;
-    let index = whole.index_of(key)?;
+    let (mut whole, index) = Whole::lock_step(engine, key)?;
     let step = &mut whole.steps[index];
     step.retry_limit = limit;
     let state = step.state;
@@ -425,8 +423,7 @@ fn step_to(
     results: Option<Jsonb>,
     note: Option<Jsonb>,
 ) -> Result<StepState> {
-    let mut whole = Whole::lock(engine, key.task)?;
-    let index = whole.index_of(key)?;
+    let (mut whole, index) = Whole::lock_step(engine, key)?;
     allow_step(&whole, index, to)?;
     require_living_task(&whole)?;
     let from = whole.steps[index].state;

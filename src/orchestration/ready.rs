@@ -287,9 +287,6 @@ fn take_due(
     limit: usize,
     since: &[Timestamp; 4],
 ) -> Result<Vec<Found>> {
-    if !heap::is_open(queue_id)? {
-        return Ok(vec![]);
-    }
     let levels = LEVELS.into_iter().zip(since.iter().copied());
     let found = heap::due_entries(queue_id, levels, now, limit)?
         .into_iter()

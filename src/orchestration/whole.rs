@@ -110,10 +110,17 @@ static WATCH_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-fn unknown_task(uuid: &Uuid) -> Error {
+/// P0002 for a task.
+pub fn unknown_task(uuid: &Uuid) -> Error {
     Error::not_found(format!("no task has the uuid {}", format_uuid(uuid)))
         .detail("There is no row with this task_uuid.")
         .hint("SELECT task_uuid FROM tasker.tasks lists the tasks you may see.")
+}
+
+fn unknown_step(key: StepKey) -> Error {
+    Error::not_found(format!("no step has the uuid {}", format_uuid(&key.uuid())))
+        .detail("The uuid leads to no task with a step of this number.")
+        .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
 }
 
 impl Whole {
@@ -153,19 +160,26 @@ impl Whole {
         })
     }
 
+    /// The same for the task of a step, with the step's index.
+    pub fn lock_step(engine: &Engine, key: StepKey) -> Result<(Self, usize)> {
+        let whole = Self::lock(engine, key.task).map_err(|error| {
+            if error.code == pgrx::PgSqlErrorCode::ERRCODE_NO_DATA_FOUND {
+                unknown_step(key)
+            } else {
+                error
+            }
+        })?;
+        let index = whole.steps.iter().position(|step| step.no == key.no);
+        index
+            .map(|index| (whole, index))
+            .ok_or_else(|| unknown_step(key))
+    }
+
     pub fn key(&self, no: i16) -> StepKey {
         StepKey {
             task: self.uuid,
             no,
         }
-    }
-
-    pub fn index_of(&self, key: StepKey) -> Result<usize> {
-        self.steps.iter().position(|step| step.no == key.no).ok_or_else(|| {
-            Error::not_found(format!("no step has the uuid {}", format_uuid(&key.uuid())))
-                .detail("The uuid leads to a task that has no step of this number.")
-                .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
-        })
     }
 
     /// Whether every parent is complete or resolved.

@@ -53,8 +53,7 @@ static QUEUES: Statement = Statement::new(
 );
 
 static EXISTING: Statement = Statement::new(
-    "SELECT t.named_task_id, t.configuration = $4 AND t.environment = $5,
-            EXISTS (SELECT FROM tasker_engine.tasks k WHERE k.named_task_id = t.named_task_id)
+    "SELECT t.named_task_id, t.configuration = $4 AND t.environment = $5
      FROM tasker.named_tasks t
      WHERE t.task_namespace_id = $1 AND t.name = $2 AND t.version = $3
      FOR UPDATE",
@@ -65,6 +64,12 @@ static EXISTING: Statement = Statement::new(
         pg_sys::JSONBOID,
         pg_sys::TEXTOID,
     ],
+);
+
+// Asked after the row is locked: a task that was being created then is visible now.
+static USED: Statement = Statement::new(
+    "SELECT FROM tasker_engine.tasks k WHERE k.named_task_id = $1 LIMIT 1",
+    &[pg_sys::INT4OID],
 );
 
 static REMOVE: Statement = Statement::new(
@@ -220,14 +225,14 @@ fn make_room(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let (id, same, used) = (row.get::<i32>(1)?, row.get::<bool>(2)?, row.get::<bool>(3)?);
+    let (id, same) = (row.get::<i32>(1)?, row.get::<bool>(2)?);
     if !replace {
         return Err(registered_already(template));
     }
     if same {
         return Ok(Some(id));
     }
-    if used {
+    if !session.run(&USED, &[datum::int4(id)])?.is_empty() {
         return Err(Error::state(format!("{} is used by tasks and cannot be changed", template.full_name()))
             .detail("A version is immutable once a task uses it: a task keeps the version it was created with.")
             .hint("Register the change under a higher version; new tasks take the highest one."));
