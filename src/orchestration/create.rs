@@ -6,9 +6,8 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::identity;
 
-use super::Engine;
 use super::log::NO_WORKER;
-use super::report::format_uuid;
+use super::{Engine, format_uuid};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::store::Statement;

@@ -4,6 +4,7 @@
 //! their children and descendants, tasks, claim rows; ascending (task_uuid, step_no) within a level.
 
 pub mod claim;
+pub mod consequences;
 pub mod create;
 pub mod ending;
 pub mod leases;
@@ -69,4 +70,14 @@ impl Engine {
         self.ready.notify(&self.session, self.now)?;
         self.log.flush(self.now)
     }
+}
+
+/// A uuid as text, for messages.
+pub fn format_uuid(uuid: &Uuid) -> String {
+    uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
+}
+
+/// A step's uuid as text, for messages.
+pub fn describe(key: &StepKey) -> String {
+    format_uuid(&key.uuid())
 }

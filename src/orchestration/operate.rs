@@ -5,7 +5,8 @@ use std::str::FromStr;
 use tasker_rules::backoff;
 use tasker_rules::state::{StepState, TaskState};
 
-use super::whole::{HELD, Whole};
+use super::ready::HELD;
+use super::whole::Whole;
 use super::{Engine, StepKey, leases, log, workers};
 use crate::datum::{self, Jsonb, Uuid};
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ const MANUAL_WORKER: &str = "manual";
 const MANUAL_LEASE_US: i64 = 30_000_000;
 
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
-    let uuid = super::report::format_uuid(uuid);
+    let uuid = super::format_uuid(uuid);
     let error = Error::state(format!("{entity} {uuid} cannot go from {from} to {to}"));
     let error = error.hint("docs/concepts.md shows both state machines.");
     if allowed.is_empty() {
@@ -98,7 +99,7 @@ fn require_living_task(whole: &Whole) -> Result<()> {
         TaskState::Pending | TaskState::InProgress | TaskState::Error => Ok(()),
         ended => Err(Error::state(format!(
             "task {} is {ended}: its steps no longer change",
-            super::report::format_uuid(&whole.uuid)
+            super::format_uuid(&whole.uuid)
         ))
         .detail("Steps change only while their task is pending, in progress or in error.")
         .hint("Create a new task.")),
@@ -194,7 +195,7 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
     if failed.is_empty() && !held {
         let error = Error::state(format!(
             "task {} has no failed step to retry",
-            super::report::format_uuid(&task)
+            super::format_uuid(&task)
         ));
         return Err(if cancelled {
             error
@@ -390,7 +391,7 @@ fn unfinished(whole: &Whole) -> Error {
         .collect();
     Error::guard(format!(
         "task {} cannot complete: not all of its steps are complete",
-        super::report::format_uuid(&whole.uuid)
+        super::format_uuid(&whole.uuid)
     ))
     .detail(format!("Unfinished steps: {}.", open.join(", ")))
     .hint("Complete, resolve or retry them first.")
@@ -455,7 +456,7 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
     if !whole.parents_good(no)? {
         return Err(Error::guard(format!(
             "step {} cannot start: not all of its parents are complete",
-            super::report::describe(&whole.key(no))
+            super::describe(&whole.key(no))
         ))
         .detail("A step starts when every parent is complete or resolved manually.")
         .hint(

@@ -19,6 +19,9 @@ use crate::settings;
 use crate::store::{Session, Statement};
 use crate::templates::Template;
 
+/// When a held step is available: never, until its task is taken up again.
+pub const HELD: Timestamp = Timestamp::MAX;
+
 /// One entry of the queue.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -200,14 +203,14 @@ struct Marks {
 
 thread_local! {
     static AGED: RefCell<HashMap<i32, Timestamp>> = RefCell::new(HashMap::new());
-    static HELD: RefCell<HashMap<i32, (usize, Timestamp)>> = RefCell::new(HashMap::new());
+    static HELD_AT_HEAD: RefCell<HashMap<i32, (usize, Timestamp)>> = RefCell::new(HashMap::new());
     static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
 }
 
 /// Forgets all marks: the tables they speak of are gone.
 pub fn forget_marks() {
     MARKS.with_borrow_mut(HashMap::clear);
-    HELD.with_borrow_mut(HashMap::clear);
+    HELD_AT_HEAD.with_borrow_mut(HashMap::clear);
     AGED.with_borrow_mut(HashMap::clear);
 }
 
@@ -364,7 +367,7 @@ fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -
 /// zero, entries are looked at before they are taken: giving the same ones back on every claim would only bloat
 /// the queue.
 pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
-    HELD.with_borrow(|held| match held.get(&queue_id) {
+    HELD_AT_HEAD.with_borrow(|held| match held.get(&queue_id) {
         Some((count, until)) if now < *until => *count,
         _ => 0,
     })
@@ -372,7 +375,7 @@ pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
 
 /// Remembers for a while that this many entries at the head of the queue are held.
 pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
-    HELD.with_borrow_mut(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
+    HELD_AT_HEAD.with_borrow_mut(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
 }
 
 /// Removes entries that the caller holds locked.

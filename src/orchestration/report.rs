@@ -6,10 +6,10 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::backoff;
 
+use super::consequences::Consequences;
 use super::ready::Entry;
-use super::whole::HELD;
-use super::{Engine, StepKey, ending, log};
-use crate::datum::{self, Jsonb, Timestamp, Uuid};
+use super::{Engine, StepKey, describe, log};
+use crate::datum::{self, Jsonb, Timestamp};
 use crate::error::{Error, Result};
 use crate::settings;
 use crate::store::{Row, Rows, Statement};
@@ -114,17 +114,6 @@ static FAIL: Statement = Statement::new(
     ],
 );
 
-// Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.
-static TOUCH: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s
-     SET open_parents = s.open_parents - u.parents, doomed = s.doomed OR u.doom
-     FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
-     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.doomed,
-               s.available_at",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
-);
-
 static WHY_REFUSED: Statement = Statement::new(
     "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL, s.state
      FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
@@ -147,103 +136,6 @@ static LOWER_CLAIMS: Statement = Statement::new(
      RETURNING c.claim_id, c.worker_no, c.remaining",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
-
-/// What a step that has just changed means for others.
-#[derive(Default)]
-pub(super) struct Consequences {
-    /// Level 2: parents to subtract, and whether the step is doomed. Zero and false only looks at the row.
-    touch: BTreeMap<StepKey, (i16, bool)>,
-    pub tasks: ending::Tasks,
-}
-
-impl Consequences {
-    /// The step has completed (or was resolved): its children lose a parent, or are released at once.
-    pub fn completed(
-        &mut self,
-        engine: &mut Engine,
-        key: StepKey,
-        template: &Template,
-        priority: i16,
-        watched: bool,
-    ) -> Result<()> {
-        let step = template.step(key.no)?;
-        if step.children.is_empty() {
-            self.tasks.leaf(key.task);
-        }
-        if watched {
-            self.tasks.look(key.task);
-        }
-        for &no in &step.children {
-            let child_key = StepKey { task: key.task, no };
-            let child = template.step(no)?;
-            // A child with one parent needs no counter: nobody but this report can release it. Only an
-            // operator can have changed it before, and marks the task's steps `watched` when he does.
-            if child.parents.len() == 1 && !watched {
-                engine
-                    .ready
-                    .push(Entry::of(template, child_key, priority, engine.now)?);
-            } else {
-                let entry = self.touch.entry(child_key).or_default();
-                entry.0 += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// The step will never complete: nor will anything that needs it, and the task may have ended.
-    pub fn failed_for_good(&mut self, key: StepKey, template: &Template) {
-        for no in template.descendants(key.no) {
-            self.touch
-                .entry(StepKey { task: key.task, no })
-                .or_default()
-                .1 = true;
-        }
-        self.tasks.trouble(key.task);
-    }
-
-    /// Levels 2 and 3.
-    pub fn settle(mut self, engine: &mut Engine) -> Result<()> {
-        if !self.touch.is_empty() {
-            self.settle_steps(engine)?;
-        }
-        self.tasks.settle(engine)
-    }
-
-    fn settle_steps(&mut self, engine: &mut Engine) -> Result<()> {
-        let touch = std::mem::take(&mut self.touch);
-        let rows = engine.session.run(
-            &TOUCH,
-            &[
-                datum::uuids(touch.keys().map(|key| &key.task)),
-                datum::int2s(touch.keys().map(|key| key.no)),
-                datum::int2s(touch.values().map(|(parents, _)| *parents)),
-                datum::booleans(touch.values().map(|(_, doom)| *doom)),
-            ],
-        )?;
-        for row in rows.iter() {
-            let key = StepKey {
-                task: row.get(1)?,
-                no: row.get(2)?,
-            };
-            let (open, state, doomed) =
-                (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
-            let available_at: Option<Timestamp> = row.opt(8);
-            let waits = state == b'p' || state == b'e' && available_at.is_some();
-            if doomed || !waits {
-                self.tasks.look(key.task);
-            } else if open == 0 && available_at != Some(HELD) {
-                let template = templates::get(&engine.session, row.get(3)?)?;
-                engine.ready.push(Entry::of(
-                    &template,
-                    key,
-                    row.get(5)?, // An operator may have scheduled it; else it is available from now on.
-                    available_at.unwrap_or(engine.now),
-                )?);
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
 pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
@@ -584,16 +476,6 @@ fn explain_refusals(
         };
     }
     Ok(())
-}
-
-/// The steps of the accepted reports, for messages.
-pub fn describe(key: &StepKey) -> String {
-    format_uuid(&key.uuid())
-}
-
-/// A uuid as text.
-pub fn format_uuid(uuid: &Uuid) -> String {
-    uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
 }
 
 /// The error that `complete_step` and `fail_step` raise for a refused report.

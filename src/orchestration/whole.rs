@@ -6,16 +6,12 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::state::{StepState, TaskState};
 
-use super::ready::Entry;
-use super::report::format_uuid;
-use super::{Engine, StepKey, ending};
+use super::ready::{Entry, HELD};
+use super::{Engine, StepKey, ending, format_uuid};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::store::Statement;
 use crate::templates::{self, Template};
-
-/// What a held step waits for: never, until the task is taken up again.
-pub const HELD: Timestamp = Timestamp::MAX;
 
 /// A step's row.
 #[derive(Clone)]
