@@ -729,8 +729,6 @@ fn null_where_none_may_be_is_22004_and_names_the_parameter() {
             &[("task_uuids", "ARRAY[$task]")],
         ),
         ("calculate_dependency_levels", &[("task_uuid", "$task")]),
-        ("get_slowest_steps", &[("limit_count", "10")]),
-        ("get_slowest_tasks", &[("limit_count", "10")]),
         ("calculate_backoff", &[("attempt", "1")]),
         (
             "task_diagram",
@@ -1440,20 +1438,6 @@ fn values_of_reading_functions_out_of_range_are_refused() {
             &["jitter"],
             "SELECT tasker.calculate_backoff(1, jitter => $1::text::numeric)",
             &[&jitter],
-        );
-    }
-    for count in [0, -1] {
-        bad.refuses(
-            "22023",
-            &["limit_count"],
-            "SELECT * FROM tasker.get_slowest_steps(limit_count => $1)",
-            &[&count],
-        );
-        bad.refuses(
-            "22023",
-            &["limit_count"],
-            "SELECT * FROM tasker.get_slowest_tasks(limit_count => $1)",
-            &[&count],
         );
     }
     bad.refuses(
