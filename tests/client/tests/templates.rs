@@ -194,6 +194,7 @@ fn exported_of(session: &mut Session) -> Value {
 #[test]
 fn a_template_of_as_many_steps_as_there_may_be_works() {
     let (_database, mut session) = session();
+    session.execute("SET statement_timeout = 0");
     let count = if long() { 32_767 } else { 4_000 };
     let mut template = shapes::wide("large", count - 1);
     template = template.step("last", &["step_1"]);
