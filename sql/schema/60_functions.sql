@@ -80,7 +80,7 @@ SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SE
 
 CREATE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp;
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
 
 CREATE FUNCTION tasker.validate_template(template text)
 RETURNS TABLE (severity text, path text, message text)

@@ -94,19 +94,24 @@ static NAMED_TASK: Statement = Statement::new(
     ],
 );
 
+// Looked up row by row: joined, a planner without statistics walks all named steps for each.
 static STEPS: Statement = Statement::new(
     "INSERT INTO tasker.named_tasks_named_steps
          (named_task_id, step_no, named_step_id, name, skippable, default_retryable, default_retry_limit,
           handler, handler_config, queue_id, priority, timeout_seconds, parents, children)
-     SELECT $1, u.step_no, s.named_step_id, u.name, u.skippable, u.retryable, u.retry_limit,
-            u.handler, u.handler_config::jsonb, q.queue_id, nullif(u.priority, 0), nullif(u.timeout_seconds, 0),
+     SELECT $1, u.step_no,
+            (SELECT s.named_step_id
+             FROM tasker.dependent_systems d
+             JOIN tasker.named_steps s ON s.dependent_system_id = d.dependent_system_id
+             WHERE d.name = u.system AND s.name = u.name),
+            u.name, u.skippable, u.retryable, u.retry_limit, u.handler, u.handler_config::jsonb,
+            (SELECT q.queue_id FROM tasker_engine.queues q
+             WHERE q.task_namespace_id = $2 AND q.name = u.queue),
+            nullif(u.priority, 0), nullif(u.timeout_seconds, 0),
             u.parents::smallint[], u.children::smallint[]
      FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
           AS u (step_no, system, name, skippable, retryable, retry_limit, handler, handler_config, queue,
                 priority, timeout_seconds, parents, children)
-     JOIN tasker.dependent_systems d ON d.name = u.system
-     JOIN tasker.named_steps s ON s.dependent_system_id = d.dependent_system_id AND s.name = u.name
-     JOIN tasker_engine.queues q ON q.task_namespace_id = $2 AND q.name = u.queue
      ORDER BY u.step_no",
     &[
         pg_sys::INT4OID,
