@@ -64,10 +64,18 @@ fn say(session: &mut Session, claim: &Claim, what: Say, round: usize) {
     }
 }
 
+/// Claims of the preparation outlast it, however long its form is.
+fn preparing(most: i32) -> Ask<'static> {
+    Ask {
+        lease: "1 hour",
+        ..Ask::by("preparing", most)
+    }
+}
+
 /// Every ready step of the default namespace, each under a claim of its own, by name.
 fn claim_singly(session: &mut Session) -> HashMap<String, HashMap<Uuid, Claim>> {
     let mut all: HashMap<String, HashMap<Uuid, Claim>> = HashMap::new();
-    while let Some(claim) = session.claim(&Ask::by("preparing", 1)).pop() {
+    while let Some(claim) = session.claim(&preparing(1)).pop() {
         all.entry(claim.name.clone())
             .or_default()
             .insert(claim.task, claim);
@@ -297,7 +305,7 @@ fn fan_in() -> Template {
 fn deal(session: &mut Session, clients: usize) -> Vec<Mutex<Vec<Claim>>> {
     let mut claims = vec![];
     loop {
-        let more = session.claim(&Ask::by("preparing", 50));
+        let more = session.claim(&preparing(50));
         if more.is_empty() {
             break;
         }
