@@ -427,7 +427,8 @@ fn diagram_of_template(call: &mut Call) -> Result<Output> {
     let version = call.opt_text(2);
     let format = format(call, 3)?;
     let engine = Engine::open_any_isolation()?;
-    let template = create::find_template(&engine, &namespace, &name, version.as_deref())?;
+    let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
+    let template = templates::get(&engine.session, id)?;
     let nodes = template.steps().iter().map(|step| Node {
         step_no: step.no,
         name: step.name.clone(),

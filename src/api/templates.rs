@@ -60,10 +60,8 @@ fn export(call: &mut Call) -> Result<Output> {
     let version = call.opt_text(2);
     let configuration = {
         let engine = Engine::open_any_isolation()?;
-        let template = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-        let rows = engine
-            .session
-            .read(&CONFIGURATION, &[datum::int4(template.id)])?;
+        let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
+        let rows = engine.session.read(&CONFIGURATION, &[datum::int4(id)])?;
         let configuration: Jsonb = rows
             .first()
             .ok_or_else(|| Error::corrupt("a found template is stored"))?

@@ -137,13 +137,14 @@ static FIND_IDENTITIES: Statement = Statement::new(
     &[pg_sys::TEXTARRAYOID],
 );
 
-/// The template that a name stands for; without a version the highest.
+/// The id of the template that a name stands for; without a version the highest. Nothing keeps it from being
+/// replaced until it is used or locked.
 pub fn find_template(
     engine: &Engine,
     namespace: &str,
     name: &str,
     version: Option<&str>,
-) -> Result<Rc<Template>> {
+) -> Result<i32> {
     let rows = engine.session.run(
         &FIND_TEMPLATE,
         &[
@@ -153,7 +154,7 @@ pub fn find_template(
         ],
     )?;
     match rows.first() {
-        Some(row) => templates::get(&engine.session, row.get(1)?),
+        Some(row) => row.get(1),
         None => {
             let known = engine.session.run(
                 &KNOWN_VERSIONS,
@@ -206,18 +207,15 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
 /// The template to create from, locked against replacement.
 fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
     loop {
-        let template = find_template(
+        let id = find_template(
             engine,
             &request.namespace,
             &request.name,
             request.version.as_deref(),
         )?;
-        if !engine
-            .session
-            .run(&KEEP_TEMPLATE, &[datum::int4(template.id)])?
-            .is_empty()
-        {
-            return Ok(template);
+        let kept = engine.session.run(&KEEP_TEMPLATE, &[datum::int4(id)])?;
+        if !kept.is_empty() {
+            return templates::get(&engine.session, id);
         }
     }
 }
