@@ -1,4 +1,4 @@
-//! Appending rows to the two insert-only tables below the planner: one WAL record per page instead of one per
+//! Appending rows to the log, the ready queue and the claims below the planner: one WAL record per page instead of one per
 //! row, and no plan to start. For tables without constraints, triggers and partitions, which
 //! sql/schema/20_engine.sql keeps them; whatever index a DBA adds is served, as by any insert.
 

@@ -28,6 +28,8 @@ const PRIORITY: usize = 4;
 const STEP_NO: usize = 5;
 const STEPS_COLUMNS: usize = 16;
 const QUEUES_COLUMNS: usize = 4;
+const WORKERS_COLUMNS: usize = 6;
+const WORKERS_IDLE_UNTIL: usize = 6;
 const QUEUES_ID: usize = 1;
 const QUEUES_PAUSED: usize = 4;
 
@@ -166,6 +168,27 @@ pub fn is_open(queue_id: i32) -> Result<bool> {
         walk.close();
     }
     Ok(open)
+}
+
+/// Whether any worker waits for work: asked by every call that leaves some behind.
+pub fn anybody_idle(now: Timestamp) -> Result<bool> {
+    let mut idle = false;
+    // SAFETY: as above.
+    unsafe {
+        let walk = Walk::open(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
+        let keys = [key(
+            WORKERS_IDLE_UNTIL,
+            pg_sys::BTGreaterStrategyNumber,
+            pg_sys::F_TIMESTAMPTZ_GT,
+            Datum::from(now),
+        )];
+        walk.each_nullable(keys, |_, _: [datum::Arg; WORKERS_COLUMNS]| {
+            idle = true;
+            false
+        });
+        walk.close();
+    }
+    Ok(idle)
 }
 
 /// Deletes up to `limit` entries that are due and that nobody holds: level by level, oldest first within. A level

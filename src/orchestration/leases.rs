@@ -8,26 +8,12 @@ use pgrx::pg_sys;
 use super::ready::Entry;
 use super::report::lower_claims;
 use super::{Engine, StepKey, ending, log, workers};
+use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::store::{Rows, Statement};
 use crate::templates;
-
-static OPEN: Statement = Statement::new(
-    "INSERT INTO tasker_engine.claims
-         (claim_id, claimed_at, lease_expires_at, worker_no, remaining, task_uuids, step_nos)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    &[
-        pg_sys::INT8OID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INT4OID,
-        pg_sys::INT4OID,
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-    ],
-);
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
 static EXPIRED: Statement = Statement::new(
@@ -171,19 +157,16 @@ pub fn open_claim(
     expires_at: Timestamp,
     keys: &[StepKey],
 ) -> Result<()> {
-    engine.session.run(
-        &OPEN,
-        &[
-            datum::int8(claim_id),
-            datum::timestamp(engine.now),
-            datum::timestamp(expires_at),
-            datum::int4(worker_no),
-            datum::int4(keys.len() as i32),
-            datum::uuids(keys.iter().map(|key| &key.task)),
-            datum::int2s(keys.iter().map(|key| key.no)),
-        ],
-    )?;
-    Ok(())
+    let row = [
+        datum::int8(claim_id),
+        datum::timestamp(engine.now),
+        datum::timestamp(expires_at),
+        datum::int4(worker_no),
+        datum::int4(keys.len() as i32),
+        datum::uuids(keys.iter().map(|key| &key.task)),
+        datum::int2s(keys.iter().map(|key| key.no)),
+    ];
+    append(c"claims", &[row])
 }
 
 /// Takes over the steps of leases that have ended: error (class LeaseExpired, no backoff), and ready again or

@@ -7,6 +7,7 @@ use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
 
 use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::store::{Session, Statement};
 
 static FIND: Statement = Statement::new(
@@ -39,11 +40,6 @@ static WAITING: Statement = Statement::new(
        AND n.task_namespace_id = q.task_namespace_id AND n.name = ANY (w.namespaces)
      GROUP BY n.name",
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT4ARRAYOID],
-);
-
-static ANYBODY_WAITING: Statement = Statement::new(
-    "SELECT FROM tasker_engine.workers w WHERE w.idle_until > $1 LIMIT 1",
-    &[pg_sys::TIMESTAMPTZOID],
 );
 
 static NOTIFY: Statement =
@@ -193,10 +189,7 @@ fn forget_on_abort() {
 
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    if session
-        .run(&ANYBODY_WAITING, &[datum::timestamp(now)])?
-        .is_empty()
-    {
+    if !heap::anybody_idle(now)? {
         return Ok(());
     }
     let waiting = session.run(
