@@ -135,6 +135,7 @@ const FROM_FIRST_US: i64 = 1_000_000;
 thread_local! {
     static LOOKED_AT: Cell<Timestamp> = const { Cell::new(0) };
     static WALK_US: Cell<i64> = const { Cell::new(0) };
+    static FULL_WALK_US: Cell<i64> = const { Cell::new(0) };
     static FIRST_CLAIM: Cell<(i64, Timestamp)> = const { Cell::new((0, 0)) };
 }
 
@@ -181,7 +182,8 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     }
     let started = call::clock();
     let (mut first, mut since) = FIRST_CLAIM.get();
-    if engine.now - since > FROM_FIRST_US {
+    let from_first = engine.now - since > FROM_FIRST_US.max(FULL_WALK_US.get() * LOOK_SHARE);
+    if from_first {
         (first, since) = (0, engine.now);
     }
     let rows = engine.session.run(
@@ -194,7 +196,11 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     FIRST_CLAIM.set((row.opt(1).unwrap_or(first), since));
     let expired: Vec<i64> = row.get(2)?;
     LOOKED_AT.set(engine.now);
-    WALK_US.set(call::clock() - started);
+    let walk_us = call::clock() - started;
+    WALK_US.set(walk_us);
+    if from_first {
+        FULL_WALK_US.set(walk_us);
+    }
     if expired.is_empty() {
         return Ok(false);
     }

@@ -277,8 +277,14 @@ pub fn find(
         look(session, queue_id, now, limit, &since)?
     };
     if from_beginning {
-        let marks = marks_after(&found, found.len() < limit, now, call::clock() - started);
-        MARKS.with_borrow_mut(|all| all.insert(queue_id, marks));
+        let walk_us = call::clock() - started;
+        MARKS.with_borrow_mut(|all| {
+            let before = all
+                .get(&queue_id)
+                .map_or([BEGINNING; 4], |marks| marks.since);
+            let marks = marks_after(&found, found.len() < limit, before, now, walk_us);
+            all.insert(queue_id, marks);
+        });
     }
     Ok(found)
 }
@@ -346,16 +352,25 @@ fn look(
         .collect()
 }
 
-fn marks_after(found: &[Found], exhausted: bool, now: Timestamp, walk_us: i64) -> Marks {
-    let since = LEVELS.map(|level| {
+/// A level that the walk did not reach keeps its mark: begun anew, each claim that reaches it would walk over all
+/// its dead entries.
+fn marks_after(
+    found: &[Found],
+    exhausted: bool,
+    before: [Timestamp; 4],
+    now: Timestamp,
+    walk_us: i64,
+) -> Marks {
+    let mut since = before;
+    for (level, mark) in LEVELS.into_iter().zip(&mut since) {
         let first = found.iter().find(|found| found.entry.priority == level);
-        let unseen = if exhausted || found.iter().any(|found| found.entry.priority < level) {
-            now - COMMIT_GRACE_US
-        } else {
-            BEGINNING
-        };
-        first.map_or(unseen, |found| found.entry.available_at)
-    });
+        let passed = exhausted || found.iter().any(|found| found.entry.priority < level);
+        match first {
+            Some(found) => *mark = found.entry.available_at,
+            None if passed => *mark = now - COMMIT_GRACE_US,
+            None => {}
+        }
+    }
     Marks {
         since,
         looked_at: now,
