@@ -86,8 +86,7 @@ static OF_WORKER: Statement = Statement::new(
 
 static EXTEND: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET lease_expires_at = $2
-     FROM unnest($1) AS u (claim_id)
-     WHERE c.claim_id = u.claim_id
+     WHERE c.claim_id = ANY ($1)
      RETURNING c.claim_id",
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
@@ -124,9 +123,9 @@ static RELEASE: Statement = Statement::new(
     ],
 );
 
-/// Expired leases are looked for at most this often, and never with more than a twentieth of the time.
+/// Expired leases are looked for at most this often, and never with more than a fiftieth of the time.
 const LOOK_AGAIN_US: i64 = 20_000;
-const LOOK_SHARE: i64 = 20;
+const LOOK_SHARE: i64 = 50;
 /// How long a claim whose steps were taken over can still tell its worker.
 const TELL_LOST_US: i64 = 600_000_000;
 /// How often the walk over the claims begins at the first one again.

@@ -188,9 +188,10 @@ const AGE_EVERY_US: i64 = 1_000_000;
 
 const LEVELS: [i16; 4] = [4, 3, 2, 1];
 const BEGINNING: Timestamp = Timestamp::MIN;
-/// A look from the beginning happens at most this often, and never takes more than a twentieth of the time.
+/// A look from the beginning happens at most this often, and never takes more than a fiftieth of the time: every
+/// backend makes its own, and there are more of them than processors.
 const LOOK_AGAIN_US: i64 = 20_000;
-const LOOK_SHARE: i64 = 20;
+const LOOK_SHARE: i64 = 50;
 /// An entry of a call that began this much earlier may still commit; the mark stays behind it.
 const COMMIT_GRACE_US: i64 = 50_000;
 
@@ -276,16 +277,19 @@ pub fn find(
     } else {
         look(session, queue_id, now, limit, &since)?
     };
-    if from_beginning {
-        let walk_us = call::clock() - started;
-        MARKS.with_borrow_mut(|all| {
-            let before = all
-                .get(&queue_id)
-                .map_or([BEGINNING; 4], |marks| marks.since);
-            let marks = marks_after(&found, found.len() < limit, before, now, walk_us);
-            all.insert(queue_id, marks);
+    let exhausted = found.len() < limit;
+    MARKS.with_borrow_mut(|all| {
+        let marks = all.entry(queue_id).or_insert(Marks {
+            since: [BEGINNING; 4],
+            looked_at: now,
+            walk_us: 0,
         });
-    }
+        if from_beginning {
+            marks.looked_at = now;
+            marks.walk_us = call::clock() - started;
+        }
+        advance(&mut marks.since, &found, exhausted, now, from_beginning);
+    });
     Ok(found)
 }
 
@@ -352,29 +356,30 @@ fn look(
         .collect()
 }
 
-/// A level that the walk did not reach keeps its mark: begun anew, each claim that reaches it would walk over all
-/// its dead entries.
-fn marks_after(
+/// Moves the marks to where live entries begin, after every look: otherwise each claim walks over what was taken since
+/// the last look from the beginning. What a look from the mark passed over although it lives (it commits late, or its
+/// taker gives up) is found by the next look from the beginning, the only one that may move a mark back. A level that
+/// the look did not reach keeps its mark.
+fn advance(
+    since: &mut [Timestamp; 4],
     found: &[Found],
     exhausted: bool,
-    before: [Timestamp; 4],
     now: Timestamp,
-    walk_us: i64,
-) -> Marks {
-    let mut since = before;
-    for (level, mark) in LEVELS.into_iter().zip(&mut since) {
+    from_beginning: bool,
+) {
+    for (level, mark) in LEVELS.into_iter().zip(since) {
         let first = found.iter().find(|found| found.entry.priority == level);
         let passed = exhausted || found.iter().any(|found| found.entry.priority < level);
-        match first {
-            Some(found) => *mark = found.entry.available_at,
-            None if passed => *mark = now - COMMIT_GRACE_US,
-            None => {}
-        }
-    }
-    Marks {
-        since,
-        looked_at: now,
-        walk_us,
+        let begins = match first {
+            Some(found) => found.entry.available_at,
+            None if passed => now - COMMIT_GRACE_US,
+            None => continue,
+        };
+        *mark = if from_beginning {
+            begins
+        } else {
+            begins.max(*mark)
+        };
     }
 }
 
