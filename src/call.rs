@@ -128,6 +128,18 @@ impl Call {
             .map(|datum| unsafe { datum::elements(datum) })
     }
 
+    /// A uuid array none of whose elements may be NULL (22004); `None` for a NULL array.
+    pub fn opt_uuids(&self, index: usize, name: &str) -> Result<Option<Vec<Uuid>>> {
+        self.opt_array::<Uuid>(index)
+            .map(|uuids| {
+                uuids
+                    .into_iter()
+                    .map(|uuid| uuid.ok_or_else(|| Error::null(&format!("an element of {name}"))))
+                    .collect()
+            })
+            .transpose()
+    }
+
     /// An interval in microseconds; a month counts 30 days, a day 24 hours.
     pub fn opt_interval(&self, index: usize) -> Option<i64> {
         self.arg(index).map(|datum| {
@@ -229,6 +241,11 @@ impl Call {
         unsafe { (*self.fcinfo).isnull = datum.is_none() };
         datum.unwrap_or(Datum::null())
     }
+}
+
+/// What the caller gave, short enough for a message.
+pub fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 /// True under READ COMMITTED, where each statement sees what was committed before it.

@@ -9,6 +9,7 @@ mod call;
 mod datum;
 mod error;
 mod heap;
+mod models;
 mod orchestration;
 mod readiness;
 mod settings;
@@ -44,24 +45,14 @@ pgrx::extension_sql_file!(
     requires = ["functions"]
 );
 pgrx::extension_sql_file!(
-    "../sql/schema/70_readiness.sql",
-    name = "readiness",
+    "../sql/schema/70_backoff.sql",
+    name = "backoff",
     requires = ["operators"]
-);
-pgrx::extension_sql_file!(
-    "../sql/schema/71_context.sql",
-    name = "context",
-    requires = ["readiness"]
-);
-pgrx::extension_sql_file!(
-    "../sql/schema/72_views.sql",
-    name = "views",
-    requires = ["context"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/73_finalization.sql",
     name = "finalization",
-    requires = ["views"]
+    requires = ["task_diagram"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/74_operator_views.sql",

@@ -25,13 +25,3 @@ SELECT t.task_uuid, c.named_task_id, c.status, c.total_steps, c.pending_steps, c
        c.completion_percentage, c.health_status, c.cancelled_steps
 FROM tasker_engine.tasks t
 CROSS JOIN LATERAL tasker.get_task_execution_context(t.task_uuid) c;
-
-CREATE FUNCTION tasker.task_diagram(task_uuid uuid, format text DEFAULT 'mermaid')
-RETURNS text AS 'MODULE_PATHNAME', 'task_diagram' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE FUNCTION tasker.template_diagram(
-    name text, namespace text DEFAULT 'default', version text DEFAULT NULL, format text DEFAULT 'mermaid')
-RETURNS text AS 'MODULE_PATHNAME', 'template_diagram' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp;

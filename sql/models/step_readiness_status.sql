@@ -43,15 +43,3 @@ CROSS JOIN LATERAL tasker.get_step_readiness_status(t.task_uuid) r
 JOIN tasker_engine.steps s
     ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
    AND s.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
-
-CREATE FUNCTION tasker.calculate_dependency_levels(task_uuid uuid)
-RETURNS TABLE (step_uuid uuid, dependency_level integer)
-AS 'MODULE_PATHNAME', 'calculate_dependency_levels' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE FUNCTION tasker.calculate_backoff(
-    attempt integer, kind text DEFAULT NULL, base_ms integer DEFAULT NULL, max_ms integer DEFAULT NULL,
-    retry_after interval DEFAULT NULL, jitter numeric DEFAULT NULL)
-RETURNS interval AS 'MODULE_PATHNAME', 'calculate_backoff' LANGUAGE c VOLATILE
-SET search_path = pg_catalog, pg_temp;

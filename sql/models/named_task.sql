@@ -1,0 +1,1 @@
+-- Templates: scopes and methods.

@@ -1,0 +1,1 @@
+-- The steps of templates: scopes and methods.

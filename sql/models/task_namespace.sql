@@ -1,0 +1,1 @@
+-- Namespaces: scopes and methods.

@@ -1,0 +1,61 @@
+//! Parents, children and depth of each step. Relation: view `tasker.step_dag_relationships`.
+
+use std::rc::Rc;
+
+use tasker_rules::ids;
+
+use crate::call::{Call, Output};
+use crate::datum;
+use crate::error::Result;
+use crate::readiness::{self, Facts, Tasks};
+use crate::store::Session;
+
+pgrx::extension_sql_file!(
+    "../../sql/models/step_dag_relationship.sql",
+    name = "step_dag_relationship",
+    requires = ["workflow_step_transition"]
+);
+
+crate::sql_function! {
+    step_level / pg_finfo_step_level => level;
+    step_min_depth / pg_finfo_step_min_depth => min_depth;
+    calculate_dependency_levels / pg_finfo_calculate_dependency_levels => levels;
+}
+
+fn facts_and_number(call: &Call) -> Result<(Rc<Facts>, i16)> {
+    let template_id: i32 = call.get(0, "named_task_id")?;
+    let no: i16 = call.get(1, "step_no")?;
+    readiness::forget_after_reinstall();
+    let facts = match readiness::kept_facts(template_id) {
+        Some(facts) => facts,
+        None => readiness::facts(&Session::open()?, template_id)?,
+    };
+    Ok((facts, no))
+}
+
+fn level(call: &mut Call) -> Result<Output> {
+    let (facts, no) = facts_and_number(call)?;
+    facts.level(no).map(Output::from)
+}
+
+fn min_depth(call: &mut Call) -> Result<Output> {
+    let (facts, no) = facts_and_number(call)?;
+    facts.min_depth(no).map(Output::from)
+}
+
+fn levels(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(0, "task_uuid")?;
+    let session = Session::open()?;
+    for reading in &readiness::read(&session, &Tasks::One(&task))? {
+        let mut levels: Vec<(i32, i16)> = reading
+            .steps
+            .iter()
+            .map(|step| Ok((reading.facts.level(step.no)?, step.no)))
+            .collect::<Result<_>>()?;
+        levels.sort_unstable();
+        for (level, no) in levels {
+            call.row(&[datum::uuid(&ids::step_uuid(&task, no)), datum::int4(level)])?;
+        }
+    }
+    Ok(Output::Rows)
+}

@@ -1,0 +1,131 @@
+//! Tasks and templates as pictures. Relation: view `tasker.task_diagrams`. Drawn by `tasker_rules::diagram`.
+
+use pgrx::pg_sys;
+use tasker_rules::diagram::{DiagramModel, Format, Node, draw};
+use tasker_rules::state::StepState;
+
+use crate::call::{Call, Output, shortened};
+use crate::datum;
+use crate::error::{Error, Result};
+use crate::orchestration::{Engine, create, whole};
+use crate::store::{Session, Statement};
+use crate::templates::{self, Template};
+
+pgrx::extension_sql_file!(
+    "../../sql/models/task_diagram.sql",
+    name = "task_diagram",
+    requires = ["task_execution_context"]
+);
+
+crate::sql_function! {
+    task_diagram / pg_finfo_task_diagram => diagram_of_task;
+    template_diagram / pg_finfo_template_diagram => diagram_of_template;
+}
+
+fn format(call: &Call, index: usize) -> Result<Format> {
+    call.get::<String>(index, "format")?
+        .parse::<Format>()
+        .map_err(|_| {
+            Error::parameter(format!(
+                "unknown diagram format {:?}",
+                shortened(&call.opt_text(index).unwrap_or_default())
+            ))
+            .detail("Diagrams are drawn in three formats.")
+            .hint("Use one of mermaid, dot, svg.")
+        })
+}
+
+static TASK_OF_DIAGRAM: Statement = Statement::new(
+    "SELECT t.named_task_id, tasker_engine.state_name(t.state) FROM tasker_engine.tasks t WHERE t.task_uuid = $1",
+    &[pg_sys::UUIDOID],
+);
+
+// How long a step took is how long its last run did, or has until now.
+static STEPS_OF_DIAGRAM: Statement = Statement::new(
+    "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
+            (pg_catalog.date_part('epoch', coalesce(run.ended_at, tasker_engine.clock()) - run.began_at) * 1000)::bigint,
+            CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END
+     FROM tasker_engine.steps s
+     LEFT JOIN LATERAL (
+         SELECT b.created_at AS began_at,
+                (SELECT e.created_at FROM tasker_engine.transitions e
+                 WHERE e.task_uuid = b.task_uuid AND e.step_no = b.step_no AND e.id > b.id
+                 ORDER BY e.id LIMIT 1) AS ended_at
+         FROM tasker_engine.transitions b
+         WHERE b.task_uuid = s.task_uuid AND b.step_no = s.step_no AND b.to_state = 'i' AND s.claim_number > 0
+         ORDER BY b.id DESC LIMIT 1) run ON true
+     LEFT JOIN tasker_engine.claims c ON c.claim_id = s.claim_id AND s.state = 'i'
+     LEFT JOIN tasker_engine.workers w ON w.worker_no = c.worker_no
+     WHERE s.task_uuid = $1
+     ORDER BY s.step_no",
+    &[pg_sys::UUIDOID],
+);
+
+fn edges(template: &Template) -> Vec<(i16, i16)> {
+    template
+        .steps()
+        .iter()
+        .flat_map(|step| step.parents.iter().map(|parent| (*parent, step.no)))
+        .collect()
+}
+
+fn diagram_of_task(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(0, "task_uuid")?;
+    let format = format(call, 1)?;
+    templates::forget_after_reinstall();
+    let session = Session::open()?;
+    let rows = session.read(&TASK_OF_DIAGRAM, &[datum::uuid(&task)])?;
+    let row = rows.first().ok_or_else(|| whole::unknown_task(&task))?;
+    let template = templates::get(&session, row.get(1)?)?;
+    let state: String = row.get(2)?;
+    let mut nodes = Vec::new();
+    for row in session
+        .read(&STEPS_OF_DIAGRAM, &[datum::uuid(&task)])?
+        .iter()
+    {
+        let step_no: i16 = row.get(1)?;
+        nodes.push(Node {
+            step_no,
+            name: template.step(step_no)?.name.clone(),
+            state: StepState::from_code(row.get(2)?),
+            attempts: Some(row.get(3)?),
+            retry_limit: row.get(4)?,
+            duration_ms: row.opt(5),
+            note: row.opt(6),
+        });
+    }
+    let title = format!("{}: {}", template.full_name(), state.replace('_', " "));
+    Ok(Output::Text(draw(
+        &DiagramModel {
+            title,
+            nodes,
+            edges: edges(&template),
+        },
+        format,
+    )))
+}
+
+fn diagram_of_template(call: &mut Call) -> Result<Output> {
+    let name: String = call.get(0, "name")?;
+    let namespace: String = call.get(1, "namespace")?;
+    let version = call.opt_text(2);
+    let format = format(call, 3)?;
+    let engine = Engine::open_any_isolation()?;
+    let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
+    let template = templates::get(&engine.session, id)?;
+    let nodes = template.steps().iter().map(|step| Node {
+        step_no: step.no,
+        name: step.name.clone(),
+        state: None,
+        attempts: None,
+        retry_limit: step.retry_limit.into(),
+        duration_ms: None,
+        note: Some(step.handler.clone()),
+    });
+    let model = DiagramModel {
+        title: template.full_name(),
+        nodes: nodes.collect(),
+        edges: edges(&template),
+    };
+    Ok(Output::Text(draw(&model, format)))
+}
