@@ -33,6 +33,7 @@ macro_rules! sql_function {
 
 /// What a function hands back.
 pub enum Output {
+    Null,
     Datum(Datum),
     Text(String),
     /// The rows were put with [`Call::row`].
@@ -86,6 +87,11 @@ impl Call {
     fn arg(&self, index: usize) -> Arg {
         // SAFETY: the SQL declaration gives the function this many arguments.
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index) }
+    }
+
+    /// A parameter of any type, to be passed on as it is.
+    pub fn datum(&self, index: usize) -> Arg {
+        self.arg(index)
     }
 
     /// A parameter of a by-value type or uuid; `None` for NULL.
@@ -228,6 +234,7 @@ impl Call {
 
     fn finish(mut self, output: Output) -> Datum {
         let datum = match output {
+            Output::Null => None,
             Output::Datum(datum) => Some(datum),
             Output::Text(text) => crate::datum::text(&text),
             Output::Rows => {

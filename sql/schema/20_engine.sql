@@ -23,6 +23,11 @@ CREATE TABLE tasker_engine.tasks (
     context jsonb NOT NULL
 ) WITH (fillfactor = 55);
 
+-- For scopes by template, newest last. Neither column changes.
+CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
+-- For scopes by tag. Most tasks have none and pay nothing.
+CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags OPERATOR(pg_catalog.<>) '[]';
+
 CREATE TABLE tasker_engine.steps (
     task_uuid uuid NOT NULL,
     available_at timestamptz,
@@ -69,6 +74,9 @@ CREATE TABLE tasker_engine.transitions (
     metadata jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no);
+-- For questions about a span of time. The log grows at its end, so a range of pages is a span of time: a few bytes per
+-- range instead of an entry per row.
+CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at) WITH (pages_per_range = 64);
 
 -- One row per claim call: the lease. A report lowers `remaining`, the last one deletes the row.
 CREATE TABLE tasker_engine.claims (

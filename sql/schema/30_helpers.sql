@@ -23,6 +23,21 @@ COMMENT ON FUNCTION tasker.step_number(uuid) IS
 CREATE UNIQUE INDEX steps_step_uuid ON tasker_engine.steps (tasker.step_uuid(task_uuid, step_no));
 CREATE UNIQUE INDEX task_identities_task_uuid ON tasker_engine.task_identities (task_uuid);
 
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+-- A scope is a plain query that the planner puts in place; this is how it refuses NULL. IMMUTABLE, so that a constant
+-- is checked once while planning and an index still serves the comparison.
+CREATE FUNCTION tasker_engine.required(value anyelement, name text)
+RETURNS anyelement AS 'MODULE_PATHNAME', 'required' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.required(anyelement, text) IS
+'The value as it is; 22004 for NULL, with the name of the parameter.';
+
+-- Task uuids are ascending in time, so the primary key also answers "created since".
+CREATE FUNCTION tasker_engine.uuids_since(since timestamptz)
+RETURNS uuid AS 'MODULE_PATHNAME', 'uuids_since' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.uuids_since(timestamptz) IS
+'A uuid that no task created after the given time lies below; a minute of slack covers a clock that was set back. NULL for NULL.';
+
 -- ---- the clock and the template's graph -----------------------------------------------------------------------------
 
 -- STABLE, although it moves on, so that views stay flat for the planner. Not now(): what a transaction has just
@@ -60,6 +75,6 @@ COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions.
 GRANT EXECUTE ON FUNCTION
-    tasker_engine.clock(), tasker_engine.step_level(integer, smallint), tasker_engine.step_min_depth(integer, smallint),
+    tasker_engine.required(anyelement, text), tasker_engine.uuids_since(timestamptz), tasker_engine.clock(), tasker_engine.step_level(integer, smallint), tasker_engine.step_min_depth(integer, smallint),
     tasker_engine.state_name("char"), tasker_engine.full_name(text, text, text)
 TO tasker_reader;

@@ -5,7 +5,7 @@ use tasker_rules::backoff::{self, Kind, Policy};
 use tasker_rules::ids;
 
 use crate::call::{self, Call, Output, shortened};
-use crate::datum::{self, FromColumn, Uuid};
+use crate::datum::{self, FromColumn, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::settings;
 
@@ -14,6 +14,8 @@ crate::sql_function! {
     step_task_uuid / pg_finfo_step_task_uuid => task_of_step;
     step_number / pg_finfo_step_number => number_of_step;
     engine_clock / pg_finfo_engine_clock => clock;
+    required / pg_finfo_required => required_value;
+    uuids_since / pg_finfo_uuids_since => first_uuid_since;
     calculate_backoff / pg_finfo_calculate_backoff => backoff_interval;
 }
 
@@ -46,6 +48,30 @@ fn number_of_step(call: &mut Call) -> Result<Output> {
 
 fn clock(_: &mut Call) -> Result<Output> {
     Ok(Output::from(call::clock()))
+}
+
+fn required_value(call: &mut Call) -> Result<Output> {
+    let name = call.opt_text(1).unwrap_or_default();
+    call.datum(0)
+        .map(Output::Datum)
+        .ok_or_else(|| Error::null(&name))
+}
+
+/// How far the clock may have been set back between a task's request and its uuid.
+const CLOCK_SLACK_US: i64 = 60_000_000;
+/// From 1970, where uuids count from, to 2000, where PostgreSQL does.
+const EPOCH_US: i64 = 946_684_800_000_000;
+
+fn first_uuid_since(call: &mut Call) -> Result<Output> {
+    match call.opt::<Timestamp>(0) {
+        None => Ok(Output::Null),
+        Some(since) => {
+            let unix_us = since
+                .saturating_add(EPOCH_US)
+                .saturating_sub(CLOCK_SLACK_US);
+            owned(&ids::first_task_uuid(unix_us / 1000))
+        }
+    }
 }
 
 // ---- backoff -------------------------------------------------------------------------------------------------------

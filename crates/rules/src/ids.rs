@@ -107,6 +107,11 @@ fn compose(ms: u64, tail: u64) -> [u8; 16] {
     value.to_be_bytes()
 }
 
+/// The least identifier of a task made in this millisecond since 1970; times out of range are the nearest in range.
+pub fn first_task_uuid(unix_ms: i64) -> [u8; 16] {
+    compose(unix_ms.clamp(0, MS_MASK as i64) as u64, 0)
+}
+
 fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -152,6 +157,16 @@ pub fn split(step: &[u8; 16]) -> ([u8; 16], i16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_uuid_of_a_time_divides_what_was_made_before_from_what_was_made_after() {
+        let uuid = new_task_uuids(1)[0];
+        let made = i64::try_from(now_ms()).expect("a time of this century");
+        assert!(first_task_uuid(made - 1000) < uuid);
+        assert!(first_task_uuid(made + 1000) > uuid);
+        assert_eq!(first_task_uuid(i64::MIN), first_task_uuid(0));
+        assert!(first_task_uuid(i64::MAX) > uuid);
+    }
 
     #[test]
     fn a_task_uuid_is_a_version_7_uuid_with_sixteen_zero_bits() {
