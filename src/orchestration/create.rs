@@ -1,13 +1,14 @@
 //! Creation of tasks: one set-based statement per table, however many there are; all or nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::identity;
 
-use super::log::NO_WORKER;
-use super::{Engine, format_uuid};
+use super::bypass::Bypass;
+use super::log::{self, NO_WORKER};
+use super::{Engine, StepKey, ending, format_uuid};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::store::Statement;
@@ -59,8 +60,8 @@ static KNOWN_VERSIONS: Statement = Statement::new(
 static INSERT_TASKS: Statement = Statement::new(
     "INSERT INTO tasker_engine.tasks
          (task_uuid, requested_at, named_task_id, open_leaves, priority, initiator, source_system, reason,
-          run_at, correlation_id, traceparent, tags, bypass_steps, context)
-     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, u.context
+          run_at, correlation_id, traceparent, tags, bypass_steps, watched, context)
+     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, u.context
      FROM unnest($1, $2) AS u (task_uuid, context)",
     &[
         pg_sys::UUIDARRAYOID,
@@ -77,17 +78,19 @@ static INSERT_TASKS: Statement = Statement::new(
         pg_sys::TEXTOID,
         pg_sys::JSONBOID,
         pg_sys::JSONBOID,
+        pg_sys::BOOLOID,
     ],
 );
 
 static INSERT_STEPS: Statement = Statement::new(
     "INSERT INTO tasker_engine.steps
-         (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, available_at)
-     SELECT t.task_uuid, s.step_no, $2, s.open_parents, s.retry_limit, s.retryable, s.priority, s.checked,
-            CASE WHEN s.open_parents = 0 THEN $9 END
+         (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, state,
+          available_at, watched)
+     SELECT t.task_uuid, s.step_no, $2, s.open_parents, s.retry_limit, s.retryable, s.priority, s.checked, s.state,
+            CASE WHEN s.open_parents = 0 AND s.state = 'p' THEN $10 END, $11
      FROM unnest($1) AS t (task_uuid),
-          unnest($3, $4, $5, $6, $7, $8)
-              AS s (step_no, open_parents, retry_limit, retryable, priority, checked)",
+          unnest($3, $4, $5, $6, $7, $8, $9)
+              AS s (step_no, open_parents, retry_limit, retryable, priority, checked, state)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT4OID,
@@ -97,7 +100,9 @@ static INSERT_STEPS: Statement = Statement::new(
         pg_sys::BOOLARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::BOOLARRAYOID,
+        pg_sys::CHARARRAYOID,
         pg_sys::TIMESTAMPTZOID,
+        pg_sys::BOOLOID,
     ],
 );
 
@@ -185,6 +190,7 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
     check(request)?;
     let template = keep_template(engine, request)?;
     check_contexts(&template, &request.contexts)?;
+    let bypass = Bypass::read(&template, request.bypass_steps)?;
     let mut created: Vec<Created> = tasker_rules::ids::new_task_uuids(request.contexts.len())
         .into_iter()
         .map(|task_uuid| Created {
@@ -193,13 +199,13 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
         })
         .collect();
     if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
-        settle_identities(engine, request, &template, &mut created)?;
+        settle_identities(engine, request, &template, &bypass, &mut created)?;
     }
     let new: Vec<usize> = (0..created.len())
         .filter(|index| !created[*index].existing)
         .collect();
     if !new.is_empty() {
-        insert(engine, request, &template, &created, &new)?;
+        insert(engine, request, &template, &bypass, &created, &new)?;
     }
     Ok(created)
 }
@@ -238,21 +244,6 @@ fn check(request: &Request) -> Result<()> {
         return Err(Error::parameter("tags must be a JSON array")
             .detail("The document given is not an array.")
             .hint("For example '[\"nightly\"]'."));
-    }
-    if !datum::is_array(request.bypass_steps) {
-        return Err(
-            Error::parameter("bypass_steps must be a JSON array of step names")
-                .detail("The document given is not an array.")
-                .hint("Leave it at its default '[]'."),
-        );
-    }
-    if datum::element_count(request.bypass_steps) > 0 {
-        return Err(Error::new(
-            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "bypass_steps is not supported yet",
-        )
-        .detail("The request names steps to bypass.")
-        .hint("Leave it empty; resolve_step_manually skips a step of a running task."));
     }
     if !request.idempotency_keys.is_empty()
         && request.idempotency_keys.len() != request.contexts.len()
@@ -319,6 +310,7 @@ fn settle_identities(
     engine: &Engine,
     request: &Request,
     template: &Template,
+    bypass: &Bypass,
     created: &mut [Created],
 ) -> Result<()> {
     let keyed = |index: usize| {
@@ -336,7 +328,9 @@ fn settle_identities(
                 &template.name,
                 key,
             )),
-            None if template.hashed_identity => Some(hash_of_request(request, template, index)?),
+            None if template.hashed_identity => {
+                Some(hash_of_request(request, template, bypass, index)?)
+            }
             None => None,
         };
         if let Some(identity) = &identity {
@@ -397,7 +391,12 @@ fn settle_identities(
     Ok(())
 }
 
-fn hash_of_request(request: &Request, template: &Template, index: usize) -> Result<String> {
+fn hash_of_request(
+    request: &Request,
+    template: &Template,
+    bypass: &Bypass,
+    index: usize,
+) -> Result<String> {
     Ok(identity::hash(&identity::Request {
         namespace: &template.namespace,
         name: &template.name,
@@ -406,7 +405,7 @@ fn hash_of_request(request: &Request, template: &Template, index: usize) -> Resu
         source_system: &request.source_system,
         context: &read_json(request.contexts[index], "context")?,
         reason: &request.reason,
-        bypass_steps: &[],
+        bypass_steps: &bypass.names,
     }))
 }
 
@@ -420,6 +419,7 @@ fn insert(
     engine: &mut Engine,
     request: &Request,
     template: &Template,
+    bypass: &Bypass,
     created: &[Created],
     new: &[usize],
 ) -> Result<()> {
@@ -436,7 +436,7 @@ fn insert(
             datum::jsonbs(new.iter().map(|index| Some(request.contexts[*index]))),
             datum::timestamp(engine.now),
             datum::int4(template.id),
-            datum::int2(template.leaves),
+            datum::int2(bypass.open_leaves(template)),
             datum::int2(priority),
             datum::text(&request.initiator),
             datum::text(&request.source_system),
@@ -446,6 +446,8 @@ fn insert(
             datum::opt_text(request.traceparent.as_deref()),
             Some(request.tags.0),
             Some(request.bypass_steps.0),
+            // With a bypassed leaf the count of leaves alone does not tell the end.
+            datum::boolean(!bypass.is_empty()),
         ],
     )?;
     let steps = template.steps();
@@ -455,18 +457,21 @@ fn insert(
             tasks(),
             datum::int4(template.id),
             datum::int2s(steps.iter().map(|step| step.no)),
-            datum::int2s(steps.iter().map(|step| step.parents.len() as i16)),
+            datum::int2s(steps.iter().map(|step| bypass.open_parents(step))),
             datum::int2s(steps.iter().map(|step| step.retry_limit)),
             datum::booleans(steps.iter().map(|step| step.retryable)),
             datum::int2s(steps.iter().map(|_| priority)),
             datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
+            datum::chars(
+                steps
+                    .iter()
+                    .map(|step| if bypass.contains(step) { b'r' } else { b'p' }),
+            ),
             datum::timestamp(available_at),
+            datum::boolean(!bypass.is_empty()),
         ],
     )?;
-    let roots: Vec<_> = steps
-        .iter()
-        .filter(|step| step.parents.is_empty())
-        .collect();
+    let roots: Vec<_> = steps.iter().filter(|step| bypass.is_ready(step)).collect();
     engine.session.run(
         &INSERT_READY,
         &[
@@ -490,5 +495,26 @@ fn insert(
             datum::int4(NO_WORKER),
         ],
     )?;
+    if !bypass.is_empty() {
+        resolve_bypassed(engine, bypass, created, new)?;
+    }
     Ok(())
+}
+
+/// The transitions of the bypassed steps; a task of nothing else ends at once.
+fn resolve_bypassed(
+    engine: &mut Engine,
+    bypass: &Bypass,
+    created: &[Created],
+    new: &[usize],
+) -> Result<()> {
+    let tasks: BTreeSet<Uuid> = new.iter().map(|index| created[*index].task_uuid).collect();
+    let why = log::texts(&[("reason", Some("bypassed"))]);
+    for task in &tasks {
+        for no in bypass.numbers() {
+            let key = StepKey { task: *task, no };
+            engine.log.step_with(key, NO_WORKER, 0, b'p', b'r', why);
+        }
+    }
+    ending::look(engine, &tasks)
 }

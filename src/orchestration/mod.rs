@@ -3,6 +3,7 @@
 //! One call is one transaction and one instant. Locks are taken in levels (DESIGN section 5): reported steps,
 //! their children and descendants, tasks, claim rows; ascending (task_uuid, step_no) within a level.
 
+pub mod bypass;
 pub mod claim;
 pub mod consequences;
 pub mod create;

@@ -21,7 +21,6 @@ pub struct Template {
     pub version: String,
     pub input_schema: Option<Schema>,
     pub hashed_identity: bool,
-    pub leaves: i16,
     steps: Vec<TemplateStep>,
 }
 
@@ -35,6 +34,8 @@ pub struct TemplateStep {
     pub queue: String,
     pub retry_limit: i16,
     pub retryable: bool,
+    /// Whether a request may bypass it.
+    pub skippable: bool,
     pub priority: Option<i16>,
     pub parents: Vec<i16>,
     pub children: Vec<i16>,
@@ -99,7 +100,7 @@ static LOAD_TEMPLATE: Statement = Statement::new(
 
 static LOAD_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.name, s.handler, s.handler_config, s.queue_id, q.name,
-            s.default_retry_limit, s.default_retryable, s.priority, s.parents, s.children
+            s.default_retry_limit, s.default_retryable, s.priority, s.parents, s.children, s.skippable
      FROM tasker.named_tasks_named_steps s
      JOIN tasker_engine.queues q ON q.queue_id = s.queue_id
      WHERE s.named_task_id = $1
@@ -166,6 +167,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             queue: step.get(6)?,
             retry_limit: step.get(7)?,
             retryable: step.get(8)?,
+            skippable: step.get(12)?,
             priority: step.opt(9),
             parents: step.get(10)?,
             children: step.get(11)?,
@@ -186,7 +188,6 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             .as_ref()
             .and_then(|schema| Schema::compile(schema).ok()),
         hashed_identity: rules.identity_strategy == tasker_rules::template::IdentityStrategy::Hash,
-        leaves: steps.iter().filter(|step| step.children.is_empty()).count() as i16,
         steps,
     })
 }

@@ -573,15 +573,15 @@ fn values_of_create_task_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_bypass_of_steps_is_refused_for_now() {
+fn a_bypass_of_what_cannot_be_skipped_is_refused() {
     let mut bad = Bad::new();
-    for steps in ["[\"nowhere\"]", "[\"process_data\"]"] {
+    for steps in ["[\"nowhere\"]", "[\"process_data\"]", "[1]"] {
         let call = format!("SELECT tasker.create_task('linear', bypass_steps => '{steps}')");
-        bad.refuses("0A000", &["bypass_steps"], &call, &[]);
+        bad.refuses("22023", &["bypass_steps[1]"], &call, &[]);
         let call = format!(
             "SELECT * FROM tasker.create_tasks('linear', ARRAY['{{}}'::jsonb], bypass_steps => '{steps}')"
         );
-        bad.refuses("0A000", &["bypass_steps"], &call, &[]);
+        bad.refuses("22023", &["bypass_steps[1]"], &call, &[]);
     }
 }
 

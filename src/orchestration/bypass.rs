@@ -1,0 +1,105 @@
+//! Steps that a request bypasses: skippable ones that never run. Each counts as complete for its children from the
+//! creation of the task on, whatever it would have waited for itself.
+
+use std::collections::BTreeSet;
+
+use crate::datum::{self, Jsonb};
+use crate::error::{Error, Result};
+use crate::templates::{Template, TemplateStep};
+
+/// What a request bypasses of its template.
+#[derive(Default)]
+pub struct Bypass {
+    /// As the request names them; repetition does not matter.
+    pub names: Vec<String>,
+    numbers: BTreeSet<i16>,
+}
+
+impl Bypass {
+    /// Reads the request's array of names. 22023 for what is no name of a skippable step.
+    pub fn read(template: &Template, document: Jsonb) -> Result<Self> {
+        if !datum::is_array(document) {
+            return Err(
+                Error::parameter("bypass_steps must be a JSON array of step names")
+                    .detail("The document given is not an array.")
+                    .hint("For example '[\"send_newsletter\"]'."),
+            );
+        }
+        if datum::element_count(document) == 0 {
+            return Ok(Self::default());
+        }
+        let names: Vec<serde_json::Value> = serde_json::from_str(&datum::jsonb_text(document))
+            .map_err(|error| Error::parameter(format!("bypass_steps cannot be read: {error}")))?;
+        let mut bypass = Self::default();
+        for (index, name) in names.into_iter().enumerate() {
+            let place = format!("bypass_steps[{}]", index + 1);
+            let serde_json::Value::String(name) = name else {
+                return Err(Error::parameter(format!("{place} is not a step name"))
+                    .detail("Every element is the name of a step, a JSON string.")
+                    .hint("For example '[\"send_newsletter\"]'."));
+            };
+            let step = skippable(template, &name, &place)?;
+            bypass.numbers.insert(step.no);
+            bypass.names.push(name);
+        }
+        Ok(bypass)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    pub fn contains(&self, step: &TemplateStep) -> bool {
+        self.numbers.contains(&step.no)
+    }
+
+    /// The bypassed steps, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = i16> + '_ {
+        self.numbers.iter().copied()
+    }
+
+    /// How many parents the step waits for.
+    pub fn open_parents(&self, step: &TemplateStep) -> i16 {
+        let waits_for = |no: &&i16| !self.numbers.contains(no);
+        step.parents.iter().filter(waits_for).count() as i16
+    }
+
+    /// Whether the step can run as soon as the task may.
+    pub fn is_ready(&self, step: &TemplateStep) -> bool {
+        !self.contains(step) && self.open_parents(step) == 0
+    }
+
+    /// How many leaves of the task are still to be completed.
+    pub fn open_leaves(&self, template: &Template) -> i16 {
+        let open = |step: &&TemplateStep| step.children.is_empty() && !self.contains(step);
+        template.steps().iter().filter(open).count() as i16
+    }
+}
+
+fn skippable<'a>(template: &'a Template, name: &str, place: &str) -> Result<&'a TemplateStep> {
+    let all = || template.steps().iter();
+    let shown = tasker_rules::names::shown(name);
+    let step = all().find(|step| step.name == name).ok_or_else(|| {
+        Error::parameter(format!("{place}: {} has no step {shown}", template.full_name()))
+            .detail("Only steps of the task's own template can be bypassed.")
+            .hint("SELECT name, skippable FROM tasker.named_tasks_named_steps shows the steps of each template.")
+    })?;
+    if step.skippable {
+        return Ok(step);
+    }
+    let others: Vec<&str> = all()
+        .filter(|step| step.skippable)
+        .map(|step| step.name.as_str())
+        .collect();
+    let detail = if others.is_empty() {
+        "The template has no skippable step.".to_owned()
+    } else {
+        format!("Skippable steps: {}.", others.join(", "))
+    };
+    Err(Error::parameter(format!(
+        "{place}: step {shown} of {} is not skippable",
+        template.full_name()
+    ))
+    .detail(detail)
+    .hint("A step may be bypassed when its template says skippable: true."))
+}
