@@ -145,6 +145,30 @@ fn a_claim_of_a_queue_whose_entries_were_all_taken_stays_cheap() {
 }
 
 #[test]
+fn a_report_does_not_walk_over_claims_that_vacuum_could_not_remove() {
+    let database = backlog(SMALL * 20);
+    let mut session = database.connect();
+    let mut pinning = database.connect();
+    pinning.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    let fresh = loop_buffers(&mut session, 1);
+    // Each claim leaves a dead row behind; what lives is a handful, and that is what the planner is told.
+    let ask = Ask::by("one by one", 1);
+    let mut reports = vec![];
+    for _ in 0..2_000 {
+        let (_, claims) = session.report_and_claim(&ask, &reports);
+        reports = claims.iter().map(|claim| claim.done(json!({}))).collect();
+    }
+    session.execute("VACUUM ANALYZE");
+    let behind_dead_ones = loop_buffers(&mut session, 1);
+    println!("{fresh} buffers, {behind_dead_ones} beside 2,000 dead claims");
+    assert!(
+        behind_dead_ones <= 3 * fresh + 100,
+        "{fresh} buffers before, {behind_dead_ones} beside dead claims"
+    );
+    pinning.execute("COMMIT");
+}
+
+#[test]
 fn entries_of_the_future_are_not_visited() {
     let database = backlog(SMALL);
     let mut session = database.connect();
