@@ -515,6 +515,29 @@ impl Case<'_> {
     fn claim(&mut self) {
         let worker = WORKERS[self.rng.usize(..WORKERS.len())];
         let most = self.rng.i32(1..=12);
+        let claims = self.claim_as(worker, most, "30 seconds");
+        self.held
+            .extend(claims.into_iter().map(|claim| (worker, claim)));
+    }
+
+    /// A worker dies; the claim of another one takes over what it held, and all that is ready besides.
+    fn die(&mut self) {
+        let most = self.rng.i32(1..=12);
+        let claims = self.claim_as("worker-c", most, "1 millisecond");
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        self.log.push("worker-c has died".to_owned());
+        for claim in claims {
+            let (task, index) = self.place(claim.step);
+            self.tasks[task].failed(index, true, Retry::Now);
+            self.lost.push(claim);
+        }
+        let claims = self.claim_as(WORKERS[0], 10_000, "30 seconds");
+        self.held
+            .extend(claims.into_iter().map(|claim| (WORKERS[0], claim)));
+    }
+
+    /// What is ready must be handed out, and nothing else.
+    fn claim_as(&mut self, worker: &'static str, most: i32, lease: &str) -> Vec<Claim> {
         let ready: usize = self
             .tasks
             .iter()
@@ -526,6 +549,7 @@ impl Case<'_> {
             .sum();
         let ask = Ask {
             namespaces: vec![self.namespace],
+            lease,
             ..Ask::by(worker, most)
         };
         let claims = self.session.claim(&ask);
@@ -537,7 +561,7 @@ impl Case<'_> {
         if claims.len() != ready.min(most as usize) {
             self.say(format!("{} claimed", claims.len()));
         }
-        for claim in claims {
+        for claim in &claims {
             let (task, index) = self.place(claim.step);
             let of = &self.tasks[task];
             if !of.ready(index) {
@@ -569,8 +593,8 @@ impl Case<'_> {
                     claim.attempt
                 ));
             }
-            self.held.push((worker, claim));
         }
+        claims
     }
 
     /// Reports some of what is held, each in its own way, with stale reports among them.
@@ -761,7 +785,8 @@ impl Case<'_> {
 
     fn act(&mut self) {
         match self.rng.u8(..20) {
-            0..8 => self.claim(),
+            0..7 => self.claim(),
+            7 if self.rng.bool() => self.die(),
             8..16 if !self.held.is_empty() => self.report(),
             16 => self.release(),
             17 => self.wait(),
