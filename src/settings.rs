@@ -1,4 +1,5 @@
-//! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operating-with-psql.md lists them.
+//! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operating-with-psql.md lists them. The long
+//! description says unit, special values and where the rule stands: docs/reference shows it.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -21,7 +22,7 @@ pub fn define() {
     GucRegistry::define_float_guc(
         c"tasker.backoff_multiplier",
         c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
-        c"Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1).",
+        c"A plain number. Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1). Rule: docs/concepts.md#retry.",
         &BACKOFF_MULTIPLIER,
         1.0,
         10.0,
@@ -33,7 +34,7 @@ pub fn define() {
         GucRegistry::define_string_guc_with_hooks(
             c"tasker.default_backoff_seconds",
             c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
-            c"Comma-separated numbers, none negative.",
+            c"Comma-separated numbers of seconds, none negative. The first is the base of the other kinds. Rule: docs/concepts.md#retry.",
             &DEFAULT_BACKOFF_SECONDS,
             GucContext::Suset,
             flags,
@@ -45,7 +46,7 @@ pub fn define() {
     GucRegistry::define_string_guc(
         c"tasker.environment",
         c"Which environment's overrides of a template are applied when it is registered.",
-        c"Empty: none. Templates keep all their environments; export_template shows them.",
+        c"A name; empty: none. Templates keep all their environments; export_template shows them. Rule: docs/concepts.md#environments.",
         &ENVIRONMENT,
         GucContext::Userset,
         flags,
@@ -53,15 +54,15 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"tasker.jitter_enabled",
         c"Whether backoff is spread at random where the template does not say.",
-        c"",
+        c"By up to tasker.jitter_max_percentage; a retry_after never is. Rule: docs/concepts.md#retry.",
         &JITTER_ENABLED,
         GucContext::Suset,
         flags,
     );
     GucRegistry::define_float_guc(
         c"tasker.jitter_max_percentage",
-        c"Largest share of the delay that jitter adds or takes away, 0 to 1.",
-        c"",
+        c"Largest share of the delay that jitter adds or takes away.",
+        c"A share: 0.1 is ten percent. The result never exceeds the cap. Rule: docs/concepts.md#retry.",
         &JITTER_MAX_PERCENTAGE,
         0.0,
         1.0,
@@ -71,7 +72,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"tasker.max_backoff_seconds",
         c"No retry waits longer than this, whatever the kind or a Retry-After says.",
-        c"",
+        c"Seconds. A step's max_backoff_ms comes before it. Rule: docs/concepts.md#retry.",
         &MAX_BACKOFF_SECONDS,
         1,
         86_400,
@@ -81,7 +82,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"tasker.priority_aging_seconds",
         c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
-        c"Nothing starves behind urgent work. 0: never.",
+        c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
         &PRIORITY_AGING_SECONDS,
         0,
         86_400,

@@ -23,6 +23,22 @@ static TOUCH: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
 );
 
+// Who resolves a step locks every open one of its task before: with the failed step locked, this does not change.
+static RESOLVED: Statement = Statement::new(
+    "SELECT s.step_no FROM tasker_engine.steps s WHERE s.task_uuid = $1 AND s.state = 'r'",
+    &[pg_sys::UUIDOID],
+);
+
+/// The steps that can never be done without this one: what an operator has resolved needs nothing any more.
+pub fn hopeless(engine: &Engine, key: StepKey, template: &Template) -> Result<Vec<i16>> {
+    let rows = engine.session.run(&RESOLVED, &[datum::uuid(&key.task)])?;
+    let resolved = rows
+        .iter()
+        .map(|row| row.get(1))
+        .collect::<Result<Vec<i16>>>()?;
+    Ok(template.descendants(key.no, &resolved))
+}
+
 /// What a step that has just changed means for others.
 #[derive(Default)]
 pub struct Consequences {
@@ -65,15 +81,28 @@ impl Consequences {
         Ok(())
     }
 
-    /// The step will never complete: nor will anything that needs it, and the task may have ended.
-    pub fn failed_for_good(&mut self, key: StepKey, template: &Template) {
-        for no in template.descendants(key.no) {
+    /// The step will never complete: nor will anything that needs it, and the task may have ended. `watched` says that an
+    /// operator may have resolved some of it.
+    pub fn failed_for_good(
+        &mut self,
+        engine: &Engine,
+        key: StepKey,
+        template: &Template,
+        watched: bool,
+    ) -> Result<()> {
+        let lost = if watched {
+            hopeless(engine, key, template)?
+        } else {
+            template.descendants(key.no, &[])
+        };
+        for no in lost {
             self.touch
                 .entry(StepKey { task: key.task, no })
                 .or_default()
                 .1 = true;
         }
         self.tasks.trouble(key.task);
+        Ok(())
     }
 
     /// Levels 2 and 3.

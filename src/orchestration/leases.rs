@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 use super::ready::Entry;
 use super::report::lower_claims;
-use super::{Engine, StepKey, ending, log, workers};
+use super::{Engine, StepKey, consequences, ending, log, workers};
 use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp, Uuid};
@@ -325,7 +325,7 @@ fn doom_without_waiting(
     key: StepKey,
     template: &templates::Template,
 ) -> Result<bool> {
-    let descendants = template.descendants(key.no);
+    let descendants = consequences::hopeless(engine, key, template)?;
     let args = [
         datum::uuid(&key.task),
         datum::int2s(descendants.iter().copied()),

@@ -194,7 +194,9 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
                 held.priority,
                 available_at,
             )?),
-            None => consequences.failed_for_good(report.key, &held.template),
+            None => {
+                consequences.failed_for_good(engine, report.key, &held.template, held.watched)?;
+            }
         }
     }
     consequences.settle(engine)?;

@@ -234,8 +234,8 @@ impl Whole {
             if several {
                 step.open_parents = open_parents;
             }
-            // Reports of the steps that still run must look whether the task has ended.
-            step.watched |= changed && step.state.is_open();
+            // Reports of the steps that still run, or will, must look whether the task has ended.
+            step.watched |= changed && (step.state.is_open() || step.state == StepState::Error);
         }
         self.watched |= changed;
         Ok(())

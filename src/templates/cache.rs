@@ -59,17 +59,22 @@ impl Template {
         format!("{}.{}@{}", self.namespace, self.name, self.version)
     }
 
-    /// All steps that need this one, directly or not, ascending.
-    pub fn descendants(&self, no: i16) -> Vec<i16> {
-        self.reachable(no, |step| &step.children)
+    /// All steps that need this one, directly or not, ascending; not those that need it only through one of `cut`.
+    pub fn descendants(&self, no: i16, cut: &[i16]) -> Vec<i16> {
+        self.reachable(no, |step| &step.children, cut)
     }
 
     /// All steps that this one needs, directly or not, ascending.
     pub fn ancestors(&self, no: i16) -> Vec<i16> {
-        self.reachable(no, |step| &step.parents)
+        self.reachable(no, |step| &step.parents, &[])
     }
 
-    fn reachable(&self, from: i16, next: impl Fn(&TemplateStep) -> &[i16]) -> Vec<i16> {
+    fn reachable(
+        &self,
+        from: i16,
+        next: impl Fn(&TemplateStep) -> &[i16],
+        cut: &[i16],
+    ) -> Vec<i16> {
         let mut seen = vec![false; self.steps.len() + 1];
         let mut queue = VecDeque::from([from]);
         while let Some(no) = queue.pop_front() {
@@ -78,6 +83,7 @@ impl Template {
             };
             for &other in next(step) {
                 if let Some(slot) = seen.get_mut(other as usize)
+                    && !cut.contains(&other)
                     && !std::mem::replace(slot, true)
                 {
                     queue.push_back(other);

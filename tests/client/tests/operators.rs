@@ -564,3 +564,51 @@ fn a_queue_made_in_a_paused_namespace_is_paused_too() {
     session.query("SELECT tasker.resume_namespace('default')", &[]);
     assert_eq!(session.claim_soon(&ask, 1).len(), 1);
 }
+
+#[test]
+fn a_permanent_failure_before_a_resolved_step_stops_nothing_behind_it() {
+    let (_database, mut session, task) = started(&shapes::chain("chain", 4));
+    let resolved = session.step(task, "step_2");
+    call(&mut session, "resolve_step_manually", resolved);
+    for claim in session.claim_all("worker") {
+        match claim.name.as_str() {
+            "step_1" => session.fail_for_good(&claim),
+            _ => session.complete(&claim, &json!({})),
+        };
+    }
+    assert_eq!(session.ready(task), ["step_4"]);
+    let claim = session.claim_one("worker");
+    assert_eq!(claim.name, "step_4");
+    session.complete(&claim, &json!({}));
+    assert_eq!(session.task_state(task), "error");
+}
+
+#[test]
+fn a_lost_worker_before_a_resolved_step_stops_nothing_behind_it() {
+    let template = shapes::chain("chain", 4).change("step_1", json!({ "default_retry_limit": 1 }));
+    let (_database, mut session, task) = started(&template);
+    let resolved = session.step(task, "step_2");
+    call(&mut session, "resolve_step_manually", resolved);
+    let claims = session.claim(&Ask {
+        lease: "1 millisecond",
+        ..Ask::by("lost", 1)
+    });
+    assert_eq!(claims[0].name, "step_1");
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let ran = session.work(|_| done());
+    assert_eq!(ran, ["step_3", "step_4"]);
+    assert_eq!(session.step_state(task, "step_1"), "error");
+    assert_eq!(session.task_state(task), "error");
+}
+
+#[test]
+fn a_retry_that_outlives_a_cancelled_child_ends_the_task() {
+    let (_database, mut session, task) = started(&shapes::chain("chain", 2));
+    let claim = session.claim_one("worker");
+    session.fail(&claim);
+    let child = session.step(task, "step_2");
+    call(&mut session, "cancel_step", child);
+    let claim = session.claim_one("worker");
+    session.complete(&claim, &json!({}));
+    assert_eq!(session.task_state(task), "error");
+}
