@@ -276,8 +276,10 @@ BEGIN
                                   AND k.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'v']::"char"[])
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.relnamespace
                                       AND n.nspname::text OPERATOR(pg_catalog.=) ANY (ARRAY['tasker', 'tasker_engine'])
-        WHERE v.relation OPERATOR(pg_catalog.=) ''
-           OR v.relation OPERATOR(pg_catalog.=) (n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) k.relname)
+        WHERE (v.relation OPERATOR(pg_catalog.=) ''
+               OR v.relation OPERATOR(pg_catalog.=) (n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) k.relname))
+          -- What a relation's own file says of its column is left alone.
+          AND pg_catalog.col_description(a.attrelid, a.attnum) IS NULL
         ORDER BY a.attrelid, a.attnum, v.rank DESC
     LOOP
         EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.name, c.comment);
