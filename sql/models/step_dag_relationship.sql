@@ -20,3 +20,94 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.step_dag_relationships_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r
+    WHERE r.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_for_task(uuid) IS
+'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_dag_relationships_root_steps()
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_root_step;
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_root_steps() IS 'Scope: steps that need no other step.';
+
+CREATE FUNCTION tasker.step_dag_relationships_leaf_steps()
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_leaf_step;
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_leaf_steps() IS 'Scope: steps that no step needs.';
+
+CREATE FUNCTION tasker.step_dag_relationships_with_parents()
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count OPERATOR(pg_catalog.>) 0;
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_with_parents() IS 'Scope: steps that need another step.';
+
+CREATE FUNCTION tasker.step_dag_relationships_with_children()
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count OPERATOR(pg_catalog.>) 0;
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_with_children() IS 'Scope: steps that another step needs.';
+
+CREATE FUNCTION tasker.step_dag_relationships_siblings_of(step_uuid uuid)
+RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.step_dag_relationships r
+    WHERE r.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND r.step_uuid OPERATOR(pg_catalog.<>) $1
+      AND r.parent_count OPERATOR(pg_catalog.>) 0
+      AND r.parent_step_uuids OPERATOR(pg_catalog.=) (
+          SELECT o.parent_step_uuids FROM tasker.step_dag_relationships o
+          WHERE o.step_uuid OPERATOR(pg_catalog.=) $1);
+END;
+COMMENT ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) IS
+'Scope: the other steps that need exactly the same steps; a root has none, nor an unknown step. 22004 for NULL.';
+
+-- ---- levels ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.dependency_levels_hash(task_uuid uuid)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tasker_engine.of_task(
+        (SELECT pg_catalog.jsonb_object_agg(l.step_uuid::text, l.dependency_level ORDER BY l.step_uuid)
+         FROM tasker.calculate_dependency_levels($1) l), $1);
+COMMENT ON FUNCTION tasker.dependency_levels_hash(uuid) IS
+'The level of every step of a task, {step_uuid: level}; calculate_dependency_levels as one object. P0002 for an unknown
+task, 22004 for NULL.';
+
+CREATE FUNCTION tasker.max_dependency_level(task_uuid uuid)
+RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tasker_engine.of_task(
+        (SELECT pg_catalog.max(l.dependency_level) FROM tasker.calculate_dependency_levels($1) l), $1);
+COMMENT ON FUNCTION tasker.max_dependency_level(uuid) IS
+'The highest level of a task, 0 if all its steps are roots. P0002 for an unknown task, 22004 for NULL.';
+
+CREATE FUNCTION tasker.steps_at_dependency_level(task_uuid uuid, dependency_level integer)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT s.*
+    FROM tasker.calculate_dependency_levels($1) l
+    JOIN tasker.workflow_steps s ON s.step_uuid OPERATOR(pg_catalog.=) l.step_uuid
+    WHERE l.dependency_level OPERATOR(pg_catalog.=) tasker_engine.required($2, 'dependency_level')
+      AND s.task_uuid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION tasker.steps_at_dependency_level(uuid, integer) IS
+'The steps of a task at a level; level 0 is the roots. None for an unknown task or level. 22004 for NULL.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.step_dag_relationships_for_task(uuid), tasker.step_dag_relationships_root_steps(),
+    tasker.step_dag_relationships_leaf_steps(), tasker.step_dag_relationships_with_parents(),
+    tasker.step_dag_relationships_with_children(), tasker.step_dag_relationships_siblings_of(uuid),
+    tasker.dependency_levels_hash(uuid), tasker.max_dependency_level(uuid),
+    tasker.steps_at_dependency_level(uuid, integer)
+TO tasker_reader;

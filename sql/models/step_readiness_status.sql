@@ -43,3 +43,128 @@ CROSS JOIN LATERAL tasker.get_step_readiness_status(t.task_uuid) r
 JOIN tasker_engine.steps s
     ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
    AND s.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
+
+-- ---- class queries --------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.step_readiness_statuses_ready_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.ready_for_execution;
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_ready_for_task(uuid) IS
+'Readiness of the steps of a task that a claim would hand out now. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.dependencies_satisfied;
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
+'Readiness of the steps of a task that wait for a parent. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.retry_eligible;
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
+'Readiness of the steps of a task that may not run again: out of attempts, or not retryable. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'pending';
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_pending_for_task(uuid) IS
+'Readiness of the steps of a task in state pending. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_failed_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'error';
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_failed_for_task(uuid) IS
+'Readiness of the steps of a task in state error. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_in_progress_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'in_progress';
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_in_progress_for_task(uuid) IS
+'Readiness of the steps of a task that a worker holds. 22004 for NULL.';
+
+CREATE FUNCTION tasker.step_readiness_statuses_complete_for_task(task_uuid uuid)
+RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']);
+END;
+COMMENT ON FUNCTION tasker.step_readiness_statuses_complete_for_task(uuid) IS
+'Readiness of the steps of a task that are complete or resolved_manually. 22004 for NULL.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.step_readiness_statuses_ready_for_task(uuid),
+    tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid),
+    tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid),
+    tasker.step_readiness_statuses_pending_for_task(uuid),
+    tasker.step_readiness_statuses_failed_for_task(uuid),
+    tasker.step_readiness_statuses_in_progress_for_task(uuid),
+    tasker.step_readiness_statuses_complete_for_task(uuid)
+TO tasker_reader;
+
+-- ---- what a row tells -----------------------------------------------------------------------------------------------
+
+CREATE VIEW tasker.step_readiness_details AS
+SELECT r.*,
+       r.ready_for_execution AS can_execute_now,
+       CASE WHEN r.ready_for_execution THEN NULL
+            WHEN NOT r.dependencies_satisfied THEN 'dependencies_not_satisfied'
+            WHEN NOT r.retry_eligible THEN 'retry_not_eligible'
+            WHEN r.current_state OPERATOR(pg_catalog.<>) ALL (ARRAY['pending', 'error']) THEN 'invalid_state'
+            WHEN r.next_retry_at IS NULL THEN 'waiting_for_operator'
+            ELSE 'waiting_for_backoff' END AS blocking_reason,
+       CASE WHEN r.ready_for_execution THEN '0'::interval
+            WHEN r.dependencies_satisfied AND pg_catalog.isfinite(r.next_retry_at)
+                 AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error'])
+            THEN GREATEST('0'::interval, r.next_retry_at OPERATOR(pg_catalog.-) tasker_engine.clock()) END
+           AS time_until_ready,
+       CASE WHEN r.total_parents OPERATOR(pg_catalog.=) 0 THEN 'no_dependencies'
+            WHEN r.dependencies_satisfied THEN 'all_satisfied'
+            ELSE pg_catalog.format('%s/%s_satisfied', r.completed_parents, r.total_parents) END AS dependency_status,
+       CASE WHEN r.retry_eligible THEN
+                CASE WHEN r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock() THEN 'waiting_for_backoff'
+                     ELSE 'retry_eligible' END
+            WHEN r.attempts OPERATOR(pg_catalog.>=) r.retry_limit THEN 'max_retries_reached'
+            ELSE 'not_retryable' END AS retry_status,
+       CASE WHEN r.backoff_request_seconds OPERATOR(pg_catalog.>) 0 THEN
+                (SELECT CASE COALESCE(c.step OPERATOR(pg_catalog.->) 'retry' OPERATOR(pg_catalog.->>) 'backoff', 'exponential')
+                            WHEN 'none' THEN 'explicit' WHEN 'linear' THEN 'linear' WHEN 'fibonacci' THEN 'fibonacci'
+                            ELSE 'exponential' END OPERATOR(pg_catalog.||) '_backoff'
+                 FROM tasker_engine.tasks t
+                 JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
+                 CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(
+                     nt.configuration OPERATOR(pg_catalog.->) 'steps') AS c (step)
+                 WHERE t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
+                   AND c.step OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.=) r.name)
+            WHEN r.current_state OPERATOR(pg_catalog.=) 'pending'
+                 AND r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock() THEN 'explicit_backoff'
+            ELSE 'no_backoff' END AS backoff_type,
+       COALESCE(r.backoff_request_seconds, 0) AS effective_backoff_seconds
+FROM tasker.step_readiness_statuses r;
+COMMENT ON VIEW tasker.step_readiness_details IS
+'Readiness of each step with what its rows tell: what holds it up, and for how long.';
+COMMENT ON COLUMN tasker.step_readiness_details.name IS 'Name of the step.';
+COMMENT ON COLUMN tasker.step_readiness_details.can_execute_now IS 'Whether a claim would hand it out now.';
+COMMENT ON COLUMN tasker.step_readiness_details.blocking_reason IS
+'Why not, the first that fits: dependencies_not_satisfied, retry_not_eligible, invalid_state (runs or has ended),
+waiting_for_operator, waiting_for_backoff; NULL if it is ready.';
+COMMENT ON COLUMN tasker.step_readiness_details.time_until_ready IS
+'0 if it is ready; how long it is still put off; NULL if something else than time holds it up.';
+COMMENT ON COLUMN tasker.step_readiness_details.dependency_status IS 'no_dependencies, all_satisfied, or done/all_satisfied such as 1/2_satisfied.';
+COMMENT ON COLUMN tasker.step_readiness_details.retry_status IS
+'retry_eligible, waiting_for_backoff, max_retries_reached or not_retryable.';
+COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
+'Of a failed step that waits, what its template asks for: exponential_backoff (also if it says nothing), linear_backoff,
+fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
+explicit_backoff. Else no_backoff.';
+COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';

@@ -29,3 +29,98 @@ FROM tasker_engine.tasks t
 LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
 LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
 LEFT JOIN tasker_engine.task_identities i ON i.task_uuid OPERATOR(pg_catalog.=) t.task_uuid;
+
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+-- A function of its own and not a join: the planner asks it while it estimates, and so knows how many tasks these
+-- templates have. Its cost keeps it out of conditions that are checked row by row.
+CREATE FUNCTION tasker_engine.named_task_ids(namespace_name text, name text, version text)
+RETURNS integer[] LANGUAGE sql STABLE PARALLEL SAFE COST 1000
+BEGIN ATOMIC
+    SELECT ARRAY(
+        SELECT nt.named_task_id
+        FROM tasker.named_tasks nt
+        JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
+        WHERE ($1 IS NULL OR ns.name OPERATOR(pg_catalog.=) $1)
+          AND ($2 IS NULL OR nt.name OPERATOR(pg_catalog.=) $2)
+          AND ($3 IS NULL OR nt.version OPERATOR(pg_catalog.=) $3));
+END;
+COMMENT ON FUNCTION tasker_engine.named_task_ids(text, text, text) IS
+'The templates of a namespace, of a name, of a version; NULL is any.';
+
+CREATE FUNCTION tasker.tasks_in_namespace(name text)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+        tasker_engine.named_task_ids(tasker_engine.required($1, 'name'), NULL, NULL));
+END;
+COMMENT ON FUNCTION tasker.tasks_in_namespace(text) IS
+'Scope: tasks whose template is in the namespace. 22004 for NULL.';
+
+CREATE FUNCTION tasker.tasks_with_task_name(name text)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+        tasker_engine.named_task_ids(NULL, tasker_engine.required($1, 'name'), NULL));
+END;
+COMMENT ON FUNCTION tasker.tasks_with_task_name(text) IS
+'Scope: tasks whose template has the name, in any namespace and version. 22004 for NULL.';
+
+CREATE FUNCTION tasker.tasks_with_version(version text)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+        tasker_engine.named_task_ids(NULL, NULL, tasker_engine.required($1, 'version')));
+END;
+COMMENT ON FUNCTION tasker.tasks_with_version(text) IS
+'Scope: tasks whose template has the version, whatever its name. 22004 for NULL.';
+
+CREATE FUNCTION tasker.tasks_by_current_state(state text DEFAULT NULL)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE $1 IS NULL OR t.state OPERATOR(pg_catalog.=) tasker_engine.known_state($1);
+END;
+COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
+'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
+state has no index, so that changing it stays cheap.';
+
+CREATE FUNCTION tasker.tasks_created_since(since timestamptz)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since')
+      AND t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
+END;
+COMMENT ON FUNCTION tasker.tasks_created_since(timestamptz) IS
+'Scope: tasks created after the time. 22004 for NULL.';
+
+CREATE FUNCTION tasker.tasks_with_tag(tag text)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.tags OPERATOR(pg_catalog.<>) '[]'
+      AND t.tags OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(tasker_engine.required($1, 'tag'));
+END;
+COMMENT ON FUNCTION tasker.tasks_with_tag(text) IS
+'Scope: tasks that carry the tag. 22004 for NULL.';
+
+CREATE FUNCTION tasker.tasks_with_tags(tags jsonb)
+RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.* FROM tasker.tasks t
+    WHERE t.tags OPERATOR(pg_catalog.<>) '[]'
+      AND t.tags OPERATOR(pg_catalog.@>) tasker_engine.required($1, 'tags');
+END;
+COMMENT ON FUNCTION tasker.tasks_with_tags(jsonb) IS
+'Scope: tasks that carry every tag of a JSON array, such as ["billing", "eu"]; [] is every task that has tags. 22004
+for NULL.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker_engine.named_task_ids(text, text, text), tasker.tasks_in_namespace(text), tasker.tasks_with_task_name(text),
+    tasker.tasks_with_version(text), tasker.tasks_by_current_state(text), tasker.tasks_created_since(timestamptz),
+    tasker.tasks_with_tag(text), tasker.tasks_with_tags(jsonb)
+TO tasker_reader;

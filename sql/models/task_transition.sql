@@ -1,20 +1,149 @@
--- Numbered per task, so that a filter on task_uuid reads the rows of that task and no others.
+-- The log of the tasks. Numbers within a task are counted for the rows that are read: so a condition on any column of
+-- the log, its time above all, is one on the table.
 CREATE VIEW tasker.task_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
        l.metadata,
-       l.sort_key,
-       l.most_recent,
-       t.task_uuid,
+       (SELECT pg_catalog.count(*)::pg_catalog.int4 OPERATOR(pg_catalog.*) 10
+        FROM tasker_engine.transitions o
+        WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
+          AND o.id OPERATOR(pg_catalog.<=) l.id) AS sort_key,
+       NOT EXISTS (SELECT FROM tasker_engine.transitions o
+                   WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
+                     AND o.id OPERATOR(pg_catalog.>) l.id) AS most_recent,
+       l.task_uuid,
        l.created_at,
        l.created_at AS updated_at
-FROM tasker_engine.tasks t
-CROSS JOIN LATERAL (
-    SELECT o.id, o.to_state, o.from_state, o.metadata, o.created_at,
-           pg_catalog.row_number() OVER in_order ::pg_catalog.int4 OPERATOR(pg_catalog.*) 10 AS sort_key,
-           pg_catalog.lead(o.id) OVER in_order IS NULL AS most_recent
-    FROM tasker_engine.transitions o
-    WHERE o.task_uuid OPERATOR(pg_catalog.=) t.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
-    WINDOW in_order AS (ORDER BY o.id)
-) l;
+FROM tasker_engine.transitions l
+WHERE l.step_no OPERATOR(pg_catalog.=) 0;
+
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.task_transitions_recent()
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l ORDER BY l.id DESC;
+END;
+COMMENT ON FUNCTION tasker.task_transitions_recent() IS
+'Scope: the log of the tasks, newest first. With a condition on task_uuid or created_at it reads those rows only.';
+
+CREATE FUNCTION tasker.task_transitions_to_state(state text)
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l
+    WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
+END;
+COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.';
+
+CREATE FUNCTION tasker.task_transitions_with_metadata_key(key text)
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l
+    WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
+END;
+COMMENT ON FUNCTION tasker.task_transitions_with_metadata_key(text) IS
+'Scope: changes whose metadata has the key. 22004 for NULL.';
+
+CREATE FUNCTION tasker.task_transitions_with_metadata_value(key text, value jsonb)
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l
+    WHERE l.metadata OPERATOR(pg_catalog.->) tasker_engine.required($1, 'key')
+          OPERATOR(pg_catalog.=) tasker_engine.required($2, 'value');
+END;
+COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
+'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
+22004 for NULL.';
+
+CREATE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l
+    WHERE l.created_at OPERATOR(pg_catalog.>=) tasker_engine.required($1, 'from_time')
+      AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
+END;
+COMMENT ON FUNCTION tasker.task_transitions_in_time_range(timestamptz, timestamptz) IS
+'Changes between the two times, both included; none if the first is later. 22004 for NULL.';
+
+CREATE FUNCTION tasker.task_transitions_most_recent_to_state(task_uuid uuid, state text)
+RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.task_transitions l
+    WHERE l.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
+      AND l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($2), 'state')
+    ORDER BY l.id DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
+'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.';
+
+-- ---- what a row tells -----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker_engine.change(from_state text, to_state text, metadata jsonb)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN pg_catalog.concat(
+        from_state OPERATOR(pg_catalog.||) ' to ', to_state,
+        ': ' OPERATOR(pg_catalog.||) (metadata OPERATOR(pg_catalog.->>) 'reason'),
+        ' by ' OPERATOR(pg_catalog.||) (metadata OPERATOR(pg_catalog.->>) 'resolved_by'));
+COMMENT ON FUNCTION tasker_engine.change(text, text, jsonb) IS
+'A change of state in words: "error to pending: fixed the address by ops".';
+GRANT EXECUTE ON FUNCTION tasker_engine.change(text, text, jsonb) TO tasker_reader;
+
+CREATE VIEW tasker.task_transition_details AS
+SELECT l.*,
+       l.created_at OPERATOR(pg_catalog.-)
+           (SELECT pg_catalog.max(o.created_at) FROM tasker_engine.transitions o
+            WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
+              AND o.id OPERATOR(pg_catalog.<) l.id) AS duration_since_previous,
+       l.to_state OPERATOR(pg_catalog.=) 'error' AS is_error_transition,
+       l.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
+       l.to_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancellation_transition,
+       l.metadata OPERATOR(pg_catalog.<>) '{}' AS has_metadata,
+       tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
+FROM tasker.task_transitions l;
+COMMENT ON VIEW tasker.task_transition_details IS
+'The log of the tasks with what its rows tell: time since the change before, kind of change, a sentence.';
+COMMENT ON COLUMN tasker.task_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
+COMMENT ON COLUMN tasker.task_transition_details.is_error_transition IS 'Whether it went to error.';
+COMMENT ON COLUMN tasker.task_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
+COMMENT ON COLUMN tasker.task_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
+COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.task_transition_details.description IS 'The change in words, with the reason if one was given.';
+
+CREATE FUNCTION tasker.task_transition_statistics(task_uuid uuid DEFAULT NULL, since timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    total_transitions bigint, states jsonb, recent_activity bigint, average_time_between_transitions interval)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT COALESCE(pg_catalog.sum(s.transitions), 0)::pg_catalog.int8,
+           COALESCE(pg_catalog.jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
+           COALESCE(pg_catalog.sum(s.recent), 0)::pg_catalog.int8,
+           pg_catalog.sum(s.waited) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.waits), 0)::pg_catalog.float8
+    FROM (
+        SELECT l.to_state, pg_catalog.count(*) AS transitions,
+               pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
+                   (tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
+               pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited
+        FROM (
+            SELECT o.to_state, o.created_at,
+                   o.created_at OPERATOR(pg_catalog.-) pg_catalog.lag(o.created_at) OVER (
+                       PARTITION BY o.task_uuid ORDER BY o.id) AS waited
+            FROM tasker.task_transitions o
+            WHERE ($1 IS NULL OR o.task_uuid OPERATOR(pg_catalog.=) $1)
+              AND ($2 IS NULL OR o.created_at OPERATOR(pg_catalog.>) $2)
+        ) l
+        GROUP BY l.to_state
+    ) s;
+END;
+COMMENT ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) IS
+'One row about the log of a task, or of all tasks for NULL, after the time, or since ever for NULL: how many changes,
+how many into each state ({"complete": 2, ...}), how many in the last 24 hours, and the average time between two changes
+of the same task (NULL if none has two). Without arguments it reads the whole log.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.task_transitions_recent(), tasker.task_transitions_to_state(text),
+    tasker.task_transitions_with_metadata_key(text), tasker.task_transitions_with_metadata_value(text, jsonb),
+    tasker.task_transitions_in_time_range(timestamptz, timestamptz),
+    tasker.task_transitions_most_recent_to_state(uuid, text), tasker.task_transition_statistics(uuid, timestamptz)
+TO tasker_reader;

@@ -45,3 +45,176 @@ LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id
 LEFT JOIN tasker_engine.claims c
     ON c.claim_id OPERATOR(pg_catalog.=) s.claim_id AND s.state OPERATOR(pg_catalog.=) 'i'
 LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no;
+
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.workflow_steps_completed()
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s WHERE s.processed;
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_completed() IS 'Scope: steps that are complete or resolved_manually.';
+
+CREATE FUNCTION tasker.workflow_steps_failed()
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s WHERE s.state OPERATOR(pg_catalog.=) 'error';
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_failed() IS 'Scope: steps in error, with or without a retry to come.';
+
+CREATE FUNCTION tasker.workflow_steps_pending()
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress']);
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_pending() IS
+'Scope: steps that are still to be done, running ones included. workflow_steps_by_current_state(''pending'') leaves those out.';
+
+CREATE FUNCTION tasker.workflow_steps_for_task(task_uuid uuid)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_for_task(uuid) IS 'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_steps_by_current_state(state text DEFAULT NULL)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE $1 IS NULL OR s.state OPERATOR(pg_catalog.=) tasker_engine.known_state($1);
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
+'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
+six states. Without a condition on task_uuid it reads all steps.';
+
+-- The log leads to the steps: it has an index on time, the steps have none on what changes.
+CREATE FUNCTION tasker.workflow_steps_completed_since(since timestamptz)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.state OPERATOR(pg_catalog.=) 'complete'
+      AND s.step_uuid OPERATOR(pg_catalog.=) ANY (
+          SELECT l.step_uuid FROM tasker.workflow_step_transitions l
+          WHERE l.to_state OPERATOR(pg_catalog.=) 'complete'
+            AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_completed_since(timestamptz) IS
+'Scope: steps that became complete after the time; resolved by hand does not count. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_steps_failed_since(since timestamptz)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.state OPERATOR(pg_catalog.=) 'error'
+      AND s.step_uuid OPERATOR(pg_catalog.=) ANY (
+          SELECT l.step_uuid FROM tasker.workflow_step_transitions l
+          WHERE l.to_state OPERATOR(pg_catalog.=) 'error'
+            AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_failed_since(timestamptz) IS
+'Scope: steps that are in error since after the time. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_steps_for_tasks_since(since timestamptz)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since')
+      AND s.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
+END;
+COMMENT ON FUNCTION tasker.workflow_steps_for_tasks_since(timestamptz) IS
+'Scope: the steps of tasks created after the time. 22004 for NULL.';
+
+-- ---- methods --------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.find_step_by_name(task_uuid uuid, name text)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT s.* FROM tasker.workflow_steps s
+    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
+      AND s.name OPERATOR(pg_catalog.=) tasker_engine.required($2, 'name');
+END;
+COMMENT ON FUNCTION tasker.find_step_by_name(uuid, text) IS
+'The step of a task that has the name; no row if there is none. 22004 for NULL.';
+
+CREATE FUNCTION tasker.get_viable_steps(task_uuid uuid)
+RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    SELECT s.*
+    FROM tasker.get_step_readiness_status(tasker_engine.required($1, 'task_uuid')) r
+    JOIN tasker.workflow_steps s ON s.step_uuid OPERATOR(pg_catalog.=) r.step_uuid
+    WHERE r.ready_for_execution AND s.task_uuid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION tasker.get_viable_steps(uuid) IS
+'The steps of a task that a claim would hand out now; none for an unknown task. 22004 for NULL.';
+
+CREATE FUNCTION tasker.task_completion_stats(task_uuid uuid)
+RETURNS TABLE (
+    total_steps bigint, completed_steps bigint, failed_steps bigint, pending_steps bigint, cancelled_steps bigint,
+    latest_completion_time timestamptz, all_complete boolean)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT pg_catalog.count(*),
+           pg_catalog.count(*) FILTER (WHERE s.processed),
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'error'),
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress'])),
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'cancelled'),
+           pg_catalog.max(s.processed_at),
+           pg_catalog.bool_and(s.processed)
+    FROM tasker.workflow_steps s
+    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
+END;
+COMMENT ON FUNCTION tasker.task_completion_stats(uuid) IS
+'One row: the steps of a task counted, pending with running ones, complete with resolved ones; when the last became
+complete; whether all are. No row for an unknown task. 22004 for NULL.';
+
+-- The predicates of a step, each by the rule of get_step_readiness_status.
+CREATE VIEW tasker.workflow_step_statuses AS
+SELECT r.step_uuid,
+       r.task_uuid,
+       n.name,
+       r.current_state,
+       r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_complete,
+       r.current_state OPERATOR(pg_catalog.=) 'in_progress' AS is_in_progress,
+       r.current_state OPERATOR(pg_catalog.=) 'pending' AS is_pending,
+       r.current_state OPERATOR(pg_catalog.=) 'error' AS is_in_error,
+       r.current_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancelled,
+       r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']) AS is_ready_status,
+       r.ready_for_execution AS is_ready,
+       r.dependencies_satisfied,
+       r.retry_eligible,
+       r.attempts OPERATOR(pg_catalog.>) 0 AS has_retry_attempts,
+       r.attempts OPERATOR(pg_catalog.>=) r.retry_limit AS is_retry_exhausted,
+       COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock(), false) AS is_waiting_for_backoff,
+       r.current_state OPERATOR(pg_catalog.=) 'error' AND r.retry_eligible
+           AND NOT COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock(), false) AS can_retry_now,
+       pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) 0 AS is_root_step,
+       pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.=) 0 AS is_leaf_step
+FROM tasker.step_readiness_statuses r
+JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
+JOIN tasker.named_tasks_named_steps n
+    ON n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
+   AND n.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
+COMMENT ON VIEW tasker.workflow_step_statuses IS 'What is to be said of each step with yes or no.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_progress IS 'Whether a worker holds it.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_pending IS 'Whether it is in state pending.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_error IS 'Whether it is in state error.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_cancelled IS 'Whether it is in state cancelled.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready_status IS 'Whether its state is one that a run may begin from: pending or error.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready IS 'Whether a claim would hand it out now.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.has_retry_attempts IS 'Whether it has run since the last reset.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether it has run as often as retry_limit allows.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_waiting_for_backoff IS 'Whether its time is still to come.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.can_retry_now IS 'Whether it failed and its retry is due.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.workflow_steps_completed(), tasker.workflow_steps_failed(), tasker.workflow_steps_pending(),
+    tasker.workflow_steps_for_task(uuid), tasker.workflow_steps_by_current_state(text),
+    tasker.workflow_steps_completed_since(timestamptz), tasker.workflow_steps_failed_since(timestamptz),
+    tasker.workflow_steps_for_tasks_since(timestamptz), tasker.find_step_by_name(uuid, text),
+    tasker.get_viable_steps(uuid), tasker.task_completion_stats(uuid)
+TO tasker_reader;

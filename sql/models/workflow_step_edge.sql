@@ -13,3 +13,62 @@ CROSS JOIN LATERAL pg_catalog.unnest(n.parents) AS parent (step_no)
 JOIN tasker_engine.steps p
     ON p.task_uuid OPERATOR(pg_catalog.=) c.task_uuid AND p.step_no OPERATOR(pg_catalog.=) parent.step_no
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) c.task_uuid;
+
+-- ---- scopes: the task's uuid, known from the step's, gives both ends their index -------------------------------------
+
+CREATE FUNCTION tasker.workflow_step_edges_children_of(step_uuid uuid)
+RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT e.* FROM tasker.workflow_step_edges e
+    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.from_step_uuid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION tasker.workflow_step_edges_children_of(uuid) IS
+'Scope: edges from the step to its children; none for an unknown step. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_edges_parents_of(step_uuid uuid)
+RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT e.* FROM tasker.workflow_step_edges e
+    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid OPERATOR(pg_catalog.=) $1;
+END;
+COMMENT ON FUNCTION tasker.workflow_step_edges_parents_of(uuid) IS
+'Scope: edges from its parents to the step; none for an unknown step. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_edges_siblings_of(step_uuid uuid)
+RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT e.* FROM tasker.workflow_step_edges e
+    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid OPERATOR(pg_catalog.=) ANY (
+          SELECT r.step_uuid FROM tasker.step_dag_relationships_siblings_of($1) r);
+END;
+COMMENT ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) IS
+'Scope: edges into the other steps that need exactly the same steps, one per sibling and parent; a root has none. 22004 for
+NULL.';
+
+CREATE FUNCTION tasker.workflow_step_edges_provides_edges()
+RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name OPERATOR(pg_catalog.=) 'provides';
+END;
+COMMENT ON FUNCTION tasker.workflow_step_edges_provides_edges() IS 'Scope: edges named provides. All are.';
+
+CREATE FUNCTION tasker.workflow_step_edges_provides_to_children(step_uuid uuid)
+RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT e.* FROM tasker.workflow_step_edges e
+    WHERE e.name OPERATOR(pg_catalog.=) 'provides'
+      AND e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid OPERATOR(pg_catalog.=) ANY (
+          SELECT c.to_step_uuid FROM tasker.workflow_step_edges_children_of($1) c);
+END;
+COMMENT ON FUNCTION tasker.workflow_step_edges_provides_to_children(uuid) IS
+'Scope: every edge into a child of the step, from whichever parent: what its children are provided with. 22004 for NULL.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.workflow_step_edges_children_of(uuid), tasker.workflow_step_edges_parents_of(uuid),
+    tasker.workflow_step_edges_siblings_of(uuid), tasker.workflow_step_edges_provides_edges(),
+    tasker.workflow_step_edges_provides_to_children(uuid)
+TO tasker_reader;

@@ -1,10 +1,17 @@
+-- The log of the steps, flat as that of the tasks. The step is joined for those who filter by step_uuid.
 CREATE VIEW tasker.workflow_step_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
        l.metadata,
-       l.sort_key,
-       l.most_recent,
+       (SELECT pg_catalog.count(*)::pg_catalog.int4 OPERATOR(pg_catalog.*) 10
+        FROM tasker_engine.transitions o
+        WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) l.step_no
+          AND o.id OPERATOR(pg_catalog.<=) l.id) AS sort_key,
+       NOT EXISTS (SELECT FROM tasker_engine.transitions o
+                   WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid
+                     AND o.step_no OPERATOR(pg_catalog.=) l.step_no
+                     AND o.id OPERATOR(pg_catalog.>) l.id) AS most_recent,
        tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        l.created_at,
@@ -13,12 +20,176 @@ SELECT l.id,
        l.attempt::pg_catalog.int4 AS attempt,
        w.worker_id
 FROM tasker_engine.steps s
-CROSS JOIN LATERAL (
-    SELECT o.id, o.to_state, o.from_state, o.metadata, o.created_at, o.attempt, o.worker_no,
-           pg_catalog.row_number() OVER in_order ::pg_catalog.int4 OPERATOR(pg_catalog.*) 10 AS sort_key,
-           pg_catalog.lead(o.id) OVER in_order IS NULL AS most_recent
-    FROM tasker_engine.transitions o
-    WHERE o.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND o.step_no OPERATOR(pg_catalog.=) s.step_no
-    WINDOW in_order AS (ORDER BY o.id)
-) l
-LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) l.worker_no;
+JOIN tasker_engine.transitions l
+    ON l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no
+LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) l.worker_no
+WHERE l.step_no OPERATOR(pg_catalog.>) 0;
+
+-- ---- scopes ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tasker.workflow_step_transitions_recent()
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l ORDER BY l.id DESC;
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_recent() IS
+'Scope: the log of the steps, newest first. With a condition on task_uuid, step_uuid or created_at it reads those rows
+only.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_to_state(state text)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_with_metadata_key(key text)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_key(text) IS
+'Scope: changes whose metadata has the key. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_for_task(task_uuid uuid)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_for_task(uuid) IS
+'Scope: the log of all steps of a task; none for an unknown one. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_with_metadata_value(key text, value jsonb)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.metadata OPERATOR(pg_catalog.->) tasker_engine.required($1, 'key')
+          OPERATOR(pg_catalog.=) tasker_engine.required($2, 'value');
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) IS
+'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
+22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.created_at OPERATOR(pg_catalog.>=) tasker_engine.required($1, 'from_time')
+      AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz) IS
+'Changes between the two times, both included; none if the first is later. 22004 for NULL.';
+
+CREATE FUNCTION tasker.workflow_step_transitions_most_recent_to_state(step_uuid uuid, state text)
+RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT l.* FROM tasker.workflow_step_transitions l
+    WHERE l.step_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'step_uuid')
+      AND l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($2), 'state')
+    ORDER BY l.id DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
+'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.';
+
+-- ---- what a row tells -----------------------------------------------------------------------------------------------
+
+CREATE VIEW tasker.workflow_step_transition_details AS
+SELECT d.*,
+       CASE WHEN d.from_state OPERATOR(pg_catalog.=) 'in_progress' THEN d.duration_since_previous END
+           AS execution_duration,
+       CASE WHEN d.to_state OPERATOR(pg_catalog.=) 'error' AND d.most_recent THEN
+           (SELECT pg_catalog.jsonb_build_object(
+                       'backoff_until', s.available_at,
+                       'backoff_seconds', GREATEST(0, pg_catalog.ceil(EXTRACT(
+                           epoch FROM s.available_at OPERATOR(pg_catalog.-) d.created_at)))::pg_catalog.int8,
+                       'retry_available', s.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock())
+            FROM tasker_engine.steps s
+            WHERE s.task_uuid OPERATOR(pg_catalog.=) d.task_uuid
+              AND s.step_no OPERATOR(pg_catalog.=) d.step_no AND pg_catalog.isfinite(s.available_at)) END
+           AS backoff_info
+FROM (
+    SELECT l.*,
+           n.name AS step_name,
+           l.created_at OPERATOR(pg_catalog.-)
+               (SELECT pg_catalog.max(o.created_at) FROM tasker_engine.transitions o
+                WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) l.step_no
+                  AND o.id OPERATOR(pg_catalog.<) l.id) AS duration_since_previous,
+           l.to_state OPERATOR(pg_catalog.=) 'error' AS is_error_transition,
+           l.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
+           l.to_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancellation_transition,
+           l.from_state OPERATOR(pg_catalog.=) 'error' AND l.to_state OPERATOR(pg_catalog.=) 'pending'
+               AS is_retry_transition,
+           l.metadata OPERATOR(pg_catalog.<>) '{}' AS has_metadata,
+           tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
+    FROM tasker.workflow_step_transitions l
+    JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) l.task_uuid
+    LEFT JOIN tasker.named_tasks_named_steps n
+        ON n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id AND n.step_no OPERATOR(pg_catalog.=) l.step_no
+) d;
+COMMENT ON VIEW tasker.workflow_step_transition_details IS
+'The log of the steps with what its rows tell: name of the step, durations, kind of change, backoff, a sentence.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.step_name IS 'Name of the step.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.is_error_transition IS 'Whether it went to error.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.is_retry_transition IS 'Whether it made a failed step run again.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The change in words, with the reason if one was given.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
+'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; else NULL.';
+
+CREATE FUNCTION tasker.workflow_step_transition_statistics(
+    task_uuid uuid DEFAULT NULL, step_uuid uuid DEFAULT NULL, since timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    total_transitions bigint, states jsonb, recent_activity bigint, average_time_between_transitions interval,
+    retry_attempts bigint, average_execution_time interval)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT COALESCE(pg_catalog.sum(s.transitions), 0)::pg_catalog.int8,
+           COALESCE(pg_catalog.jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
+           COALESCE(pg_catalog.sum(s.recent), 0)::pg_catalog.int8,
+           pg_catalog.sum(s.waited) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.waits), 0)::pg_catalog.float8,
+           COALESCE(pg_catalog.sum(s.retries), 0)::pg_catalog.int8,
+           pg_catalog.sum(s.ran) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.runs), 0)::pg_catalog.float8
+    FROM (
+        SELECT l.to_state, pg_catalog.count(*) AS transitions,
+               pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
+                   (tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
+               pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited,
+               pg_catalog.count(*) FILTER (WHERE l.retried) AS retries,
+               pg_catalog.count(l.waited) FILTER (WHERE l.ended) AS runs,
+               pg_catalog.sum(l.waited) FILTER (WHERE l.ended) AS ran
+        FROM (
+            SELECT o.to_state, o.created_at,
+                   o.created_at OPERATOR(pg_catalog.-) pg_catalog.lag(o.created_at) OVER (
+                       PARTITION BY o.task_uuid, o.step_no ORDER BY o.id) AS waited,
+                   o.from_state OPERATOR(pg_catalog.=) 'error' AND o.to_state OPERATOR(pg_catalog.=) 'pending' AS retried,
+                   o.from_state OPERATOR(pg_catalog.=) 'in_progress'
+                       AND o.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'error']) AS ended
+            FROM tasker.workflow_step_transitions o
+            WHERE ($1 IS NULL OR o.task_uuid OPERATOR(pg_catalog.=) $1)
+              AND ($2 IS NULL OR o.step_uuid OPERATOR(pg_catalog.=) $2)
+              AND ($3 IS NULL OR o.created_at OPERATOR(pg_catalog.>) $3)
+        ) l
+        GROUP BY l.to_state
+    ) s;
+END;
+COMMENT ON FUNCTION tasker.workflow_step_transition_statistics(uuid, uuid, timestamptz) IS
+'One row about the log of a task''s steps, of one step, or of all steps for NULL, after the time, or since ever for NULL:
+as task_transition_statistics, and how often a failed step was made to run again, and how long a run took on average,
+failed ones included. Without arguments it reads the whole log.';
+
+GRANT EXECUTE ON FUNCTION
+    tasker.workflow_step_transitions_recent(), tasker.workflow_step_transitions_to_state(text),
+    tasker.workflow_step_transitions_with_metadata_key(text), tasker.workflow_step_transitions_for_task(uuid),
+    tasker.workflow_step_transitions_with_metadata_value(text, jsonb),
+    tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz),
+    tasker.workflow_step_transitions_most_recent_to_state(uuid, text),
+    tasker.workflow_step_transition_statistics(uuid, uuid, timestamptz)
+TO tasker_reader;

@@ -32,6 +32,19 @@ RETURNS anyelement AS 'MODULE_PATHNAME', 'required' LANGUAGE c IMMUTABLE PARALLE
 COMMENT ON FUNCTION tasker_engine.required(anyelement, text) IS
 'The value as it is; 22004 for NULL, with the name of the parameter.';
 
+CREATE FUNCTION tasker_engine.known_state(state text)
+RETURNS text AS 'MODULE_PATHNAME', 'known_state' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.known_state(text) IS
+'The state as it is; 22023 for a text that is none of the six states. NULL for NULL.';
+
+-- The same for what a scalar read found of a task.
+CREATE FUNCTION tasker_engine.of_task(value anyelement, task_uuid uuid)
+RETURNS anyelement AS 'MODULE_PATHNAME', 'of_task' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.of_task(anyelement, uuid) IS
+'The value as it is. For NULL: P0002, no task has that uuid; 22004 without a uuid.';
+
+GRANT EXECUTE ON FUNCTION tasker_engine.known_state(text), tasker_engine.of_task(anyelement, uuid) TO tasker_reader;
+
 -- Task uuids are ascending in time, so the primary key also answers "created since".
 CREATE FUNCTION tasker_engine.uuids_since(since timestamptz)
 RETURNS uuid AS 'MODULE_PATHNAME', 'uuids_since' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;

@@ -13,7 +13,7 @@ use crate::store::Session;
 pgrx::extension_sql_file!(
     "../../sql/models/step_dag_relationship.sql",
     name = "step_dag_relationship",
-    requires = ["workflow_step_transition"]
+    requires = ["workflow_step"]
 );
 
 crate::sql_function! {

@@ -1,7 +1,45 @@
 //! Tasks with their request and state. Relation: view `tasker.tasks` over `tasker_engine.tasks`.
 
+use tasker_rules::state::TaskState;
+
+use crate::call::{Call, Output};
+use crate::error::{Error, Result};
+use crate::orchestration::whole::unknown_task;
+
 pgrx::extension_sql_file!(
     "../../sql/models/task.sql",
     name = "task",
     requires = ["step_readiness_status"]
 );
+
+// What needs the other relations: its associations and methods.
+pgrx::extension_sql_file!(
+    "../../sql/models/task_methods.sql",
+    name = "task_methods",
+    requires = ["task_execution_context"]
+);
+
+crate::sql_function! {
+    known_state / pg_finfo_known_state => state;
+    of_task / pg_finfo_of_task => found;
+}
+
+/// Tasks and steps have the same six states.
+fn state(call: &mut Call) -> Result<Output> {
+    let Some(text) = call.opt_text(0) else {
+        return Ok(Output::Null);
+    };
+    match text.parse::<TaskState>() {
+        Ok(state) => Ok(Output::from(state.as_str())),
+        Err(error) => Err(Error::parameter(error.to_string())
+            .detail("Tasks and steps have the same six states.")
+            .hint("Write the state in lower case, such as 'in_progress'.")),
+    }
+}
+
+fn found(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(1, "task_uuid")?;
+    call.datum(0).map(Output::Datum).ok_or_else(|| {
+        unknown_task(&task)
+    })
+}

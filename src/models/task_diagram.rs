@@ -14,7 +14,7 @@ use crate::templates::{self, Template};
 pgrx::extension_sql_file!(
     "../../sql/models/task_diagram.sql",
     name = "task_diagram",
-    requires = ["task_execution_context"]
+    requires = ["task_methods"]
 );
 
 crate::sql_function! {

@@ -15,7 +15,7 @@ use crate::store::{Session, Statement};
 pgrx::extension_sql_file!(
     "../../sql/models/task_execution_context.sql",
     name = "task_execution_context",
-    requires = ["step_dag_relationship"]
+    requires = ["workflow_step_edge"]
 );
 
 crate::sql_function! {

@@ -3,5 +3,5 @@
 pgrx::extension_sql_file!(
     "../../sql/models/workflow_step.sql",
     name = "workflow_step",
-    requires = ["task_transition"]
+    requires = ["workflow_step_transition"]
 );

@@ -3,5 +3,5 @@
 pgrx::extension_sql_file!(
     "../../sql/models/workflow_step_edge.sql",
     name = "workflow_step_edge",
-    requires = ["workflow_step"]
+    requires = ["step_dag_relationship"]
 );

@@ -3,5 +3,5 @@
 pgrx::extension_sql_file!(
     "../../sql/models/workflow_step_transition.sql",
     name = "workflow_step_transition",
-    requires = ["workflow_step_edge"]
+    requires = ["task_transition"]
 );
