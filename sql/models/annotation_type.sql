@@ -14,7 +14,7 @@ DECLARE
     found integer;
 BEGIN
     PERFORM tasker_engine.checked($1, 'annotation type', 'name');
-    PERFORM tasker_engine.checked($2, 'description', 'description') WHERE $2 IS NOT NULL;
+    PERFORM tasker_engine.checked(coalesce($2, ''), 'description', 'description');
     -- The look before the INSERT: see find_or_create_dependent_system.
     LOOP
         SELECT a.annotation_type_id INTO found FROM tasker.annotation_types a WHERE a.name = $1;

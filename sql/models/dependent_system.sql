@@ -7,7 +7,7 @@ DECLARE
     found integer;
 BEGIN
     PERFORM tasker_engine.checked($1, 'dependent system', 'name');
-    PERFORM tasker_engine.checked($2, 'description', 'description') WHERE $2 IS NOT NULL;
+    PERFORM tasker_engine.checked(coalesce($2, ''), 'description', 'description');
     -- The unique index decides between racers. The look comes first only because workers ask for the same few names
     -- again and again, and each INSERT that meets its row would use up a number of the sequence.
     LOOP

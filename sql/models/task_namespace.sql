@@ -16,7 +16,7 @@ DECLARE
     found integer;
 BEGIN
     PERFORM tasker_engine.checked($1, 'namespace', 'name');
-    PERFORM tasker_engine.checked($2, 'description', 'description') WHERE $2 IS NOT NULL;
+    PERFORM tasker_engine.checked(coalesce($2, ''), 'description', 'description');
     LOOP
         INSERT INTO tasker.task_namespaces (name, description) VALUES ($1, $2)
         ON CONFLICT (name) DO NOTHING

@@ -33,8 +33,12 @@ BEGIN
     PERFORM tasker_engine.checked($1, 'worker id', 'worker_id');
     PERFORM tasker_engine.checked(h.name, 'handler', 'an element of handlers') FROM unnest($2) AS h (name);
     PERFORM tasker_engine.checked(n.name, 'namespace', 'an element of namespaces') FROM unnest($3) AS n (name);
-    PERFORM tasker_engine.checked($4, 'plugin', 'plugin') WHERE $4 IS NOT NULL;
-    PERFORM tasker_engine.checked($5, 'plugin version', 'plugin_version') WHERE $5 IS NOT NULL;
+    IF $4 IS NOT NULL THEN
+        PERFORM tasker_engine.checked($4, 'plugin', 'plugin');
+    END IF;
+    IF $5 IS NOT NULL THEN
+        PERFORM tasker_engine.checked($5, 'plugin version', 'plugin_version');
+    END IF;
     IF cardinality($3) = 0 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'namespaces must not be empty',
             DETAIL = 'The call gave an array without elements.',
