@@ -88,7 +88,8 @@ BEGIN
 
     INSERT INTO tasker_engine.worker_handlers AS h
         (worker_no, handler, namespaces, plugin, plugin_version, metadata, announced_at)
-    SELECT DISTINCT worker, u.name, $3, $4, $5, $6, clock_timestamp() FROM unnest($2) AS u (name)
+    SELECT worker, u.name, $3, $4, $5, $6, clock_timestamp()
+    FROM (SELECT DISTINCT o.name FROM unnest($2) AS o (name)) u
     ON CONFLICT (worker_no, handler) DO UPDATE
     SET namespaces = excluded.namespaces, plugin = excluded.plugin, plugin_version = excluded.plugin_version,
         metadata = excluded.metadata, announced_at = excluded.announced_at;

@@ -25,7 +25,11 @@ fn checked(call: &mut Call) -> Result<Output> {
         "plugin" => names::check_plugin,
         "plugin version" => names::check_plugin_version,
         "description" => names::check_description,
-        _ => return Err(Error::corrupt(format!("no kind of name is called {kind:?}"))),
+        _ => {
+            return Err(Error::corrupt(format!(
+                "no kind of name is called {kind:?}"
+            )));
+        }
     };
     match check(&value) {
         Ok(()) => Ok(Output::Text(value)),
