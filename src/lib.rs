@@ -65,9 +65,14 @@ pgrx::extension_sql_file!(
     requires = ["operator_views"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/80_registry.sql",
+    name = "registry",
+    requires = ["comments"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
-    requires = ["comments"],
+    requires = ["registry"],
     finalize
 );
 

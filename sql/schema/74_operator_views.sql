@@ -8,6 +8,17 @@ COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
+-- Who is busy with a long step calls nobody but the heartbeat, which keeps the lease alive.
+CREATE VIEW tasker_engine.known_workers AS
+SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
+       tasker_engine.is_seen(w.last_seen_at, w.idle_until)
+           OR w.worker_no OPERATOR(pg_catalog.=) ANY (ARRAY(
+                  SELECT l.worker_no FROM tasker_engine.claims l
+                  WHERE l.lease_expires_at OPERATOR(pg_catalog.>) tasker_engine.clock())) AS live
+FROM tasker_engine.workers w;
+COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it still works.';
+COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
+
 CREATE VIEW tasker.workers AS
 SELECT w.worker_id,
        w.namespaces,
@@ -133,11 +144,8 @@ LEFT JOIN LATERAL (
 CREATE VIEW tasker.stuck_tasks AS
 WITH served AS MATERIALIZED (
     SELECT COALESCE(pg_catalog.array_agg(DISTINCT n.name), '{}') AS namespaces
-    FROM tasker_engine.workers w, pg_catalog.unnest(w.namespaces) AS n (name)
-    WHERE tasker_engine.is_seen(w.last_seen_at, w.idle_until)
-       OR w.worker_no OPERATOR(pg_catalog.=) ANY (ARRAY(
-              SELECT l.worker_no FROM tasker_engine.claims l
-              WHERE l.lease_expires_at OPERATOR(pg_catalog.>) tasker_engine.clock()))
+    FROM tasker_engine.known_workers w, pg_catalog.unnest(w.namespaces) AS n (name)
+    WHERE w.live
 )
 SELECT t.task_uuid,
        tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name,

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod finalization;
+pub mod names;
 pub mod operators;
 pub mod reading;
 pub mod reports;

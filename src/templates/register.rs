@@ -2,7 +2,6 @@
 
 use pgrx::pg_sys;
 use tasker_rules::Problem;
-use tasker_rules::names;
 use tasker_rules::template::{self, Template};
 
 use crate::datum::{self, Jsonb};
@@ -11,13 +10,16 @@ use crate::settings;
 use crate::store::{Session, Statement};
 
 static NAMESPACE: Statement = Statement::new(
+    // Kept, so that nobody deletes it before its first template is there.
     "WITH made AS (
          INSERT INTO tasker.task_namespaces (name) VALUES ($1)
          ON CONFLICT (name) DO NOTHING
-         RETURNING task_namespace_id)
+         RETURNING task_namespace_id),
+     kept AS (
+         SELECT n.task_namespace_id FROM tasker.task_namespaces n WHERE n.name = $1 FOR KEY SHARE)
      SELECT task_namespace_id FROM made
      UNION ALL
-     SELECT n.task_namespace_id FROM tasker.task_namespaces n WHERE n.name = $1
+     SELECT task_namespace_id FROM kept
      LIMIT 1",
     &[pg_sys::TEXTOID],
 );
@@ -79,8 +81,8 @@ static REMOVE: Statement = Statement::new(
 
 static NAMED_TASK: Statement = Statement::new(
     "INSERT INTO tasker.named_tasks
-         (task_namespace_id, name, version, description, configuration, version_order, environment)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)
+         (task_namespace_id, name, version, description, configuration, environment)
+     VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (task_namespace_id, name, version) DO NOTHING
      RETURNING named_task_id",
     &[
@@ -89,7 +91,6 @@ static NAMED_TASK: Statement = Statement::new(
         pg_sys::TEXTOID,
         pg_sys::TEXTOID,
         pg_sys::JSONBOID,
-        pg_sys::INT4ARRAYOID,
         pg_sys::TEXTOID,
     ],
 );
@@ -282,9 +283,6 @@ fn named_task(
     configuration: Jsonb,
     environment: &str,
 ) -> Result<i32> {
-    let order = names::version_order(&template.version)
-        .ok_or_else(|| Error::corrupt("a checked version can be ordered"))?;
-    let order = [order.0, order.1, order.2].map(|part| i32::try_from(part).unwrap_or(i32::MAX));
     let rows = session.run(
         &NAMED_TASK,
         &[
@@ -293,7 +291,6 @@ fn named_task(
             datum::text(&template.version),
             datum::opt_text(template.description.as_deref()),
             Some(configuration.0),
-            datum::int4s(order),
             datum::text(environment),
         ],
     )?;

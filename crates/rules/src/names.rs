@@ -18,6 +18,12 @@ pub const DEPENDENT_SYSTEM_MAX: usize = 64;
 pub const QUEUE_MAX: usize = 64;
 /// Longest name of a handler: a class or function path, not a column of the original.
 pub const HANDLER_MAX: usize = 255;
+/// Longest name of a kind of annotation.
+pub const ANNOTATION_TYPE_MAX: usize = 64;
+/// Longest id of an object in an outside system.
+pub const REMOTE_ID_MAX: usize = 128;
+/// Longest name and longest version of a plugin, not columns of the original.
+pub const PLUGIN_MAX: usize = 128;
 /// Longest name of a custom event, not a column of the original.
 pub const EVENT_MAX: usize = 128;
 
@@ -58,6 +64,33 @@ pub fn check_environment(name: &str) -> Result<(), String> {
 /// Checks the callable of a handler. Errors: the sentence to show.
 pub fn check_handler(name: &str) -> Result<(), String> {
     check_name("handler", name, HANDLER_MAX)
+}
+
+/// Checks the name of a kind of annotation. Errors: the sentence to show.
+pub fn check_annotation_type(name: &str) -> Result<(), String> {
+    check_name("annotation type", name, ANNOTATION_TYPE_MAX)
+}
+
+/// Checks the id of an object in an outside system. Errors: the sentence to show.
+pub fn check_remote_id(id: &str) -> Result<(), String> {
+    check_name("remote id", id, REMOTE_ID_MAX)
+}
+
+/// Checks the name of a plugin. Errors: the sentence to show.
+pub fn check_plugin(name: &str) -> Result<(), String> {
+    check_name("plugin", name, PLUGIN_MAX)
+}
+
+/// Checks the version of a plugin: semantic, pre-release and build parts included. Errors: the sentence to show.
+pub fn check_plugin_version(version: &str) -> Result<(), String> {
+    check_length("plugin version", version, PLUGIN_MAX)?;
+    match semver::Version::parse(version) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!(
+            "plugin version {} is not a semantic version such as 1.12.0 or 2.0.0-rc.1",
+            shown(version)
+        )),
+    }
 }
 
 /// Checks a description, which may be empty and may have several lines. Errors: the sentence to show.
@@ -195,6 +228,9 @@ mod tests {
             (check_step, 128),
             (check_dependent_system, 64),
             (check_queue, 64),
+            (check_annotation_type, 64),
+            (check_remote_id, 128),
+            (check_plugin, 128),
         ] {
             assert!(check(&"x".repeat(max)).is_ok());
             assert!(check(&"x".repeat(max + 1)).is_err());
@@ -228,6 +264,17 @@ mod tests {
         ] {
             assert!(check_version(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_plugin_has_a_semantic_version() {
+        for good in ["0.0.1", "1.12.0", "2.0.0-rc.1", "1.0.0+build.5"] {
+            assert_eq!(check_plugin_version(good), Ok(()), "{good}");
+        }
+        for bad in ["", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "latest"] {
+            assert!(check_plugin_version(bad).is_err(), "{bad}");
+        }
+        assert!(check_plugin_version(&format!("1.0.0-{}", "x".repeat(128))).is_err());
     }
 
     #[test]

@@ -83,3 +83,19 @@ pub fn tables(session: &mut Session) -> Vec<String> {
         &[],
     )
 }
+
+/// The worker was seen last that many seconds ago.
+#[track_caller]
+pub fn silence(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.workers SET idle_until = NULL, last_seen_at = clock_timestamp() - make_interval(secs => $2::int)
+         WHERE worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
+
+/// How many announcements are stored, of whichever worker.
+#[track_caller]
+pub fn announcements(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.worker_handlers", &[])
+}

@@ -49,6 +49,7 @@ class FakeEngine:
         self.lock = threading.RLock()
         self.lease = lease
         self.steps: dict[uuid.UUID, FakeStep] = {}
+        self.handlers: dict[str, list[str]] = {}
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Any]] = []
         self.before: Callable[[str, Any], None] = lambda call, detail: None
@@ -219,6 +220,14 @@ class FakeSession:
 
     def release_steps(self, worker_id: str) -> int:
         return self._call("release_steps", worker_id, lambda: self.engine.release(worker_id))
+
+    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
+        self._call("register_handlers", worker_id,
+                   lambda: self.engine.handlers.update({worker_id: handlers}))
+
+    def unregister_handlers(self, worker_id: str) -> None:
+        self._call("unregister_handlers", worker_id,
+                   lambda: self.engine.handlers.pop(worker_id, None))
 
     def get_dependency_results(self, step_uuid: uuid.UUID) -> dict[str, dict[str, Any]]:
         def ancestors() -> dict[str, dict[str, Any]]:

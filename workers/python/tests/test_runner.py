@@ -528,3 +528,52 @@ def test_a_failing_first_hook_fails_the_root_and_is_called_again(
     start()
     engine.wait_for(lambda: engine.states()["a"] == "complete")
     assert len(calls) == 2 and engine.step("a").attempts == 2
+
+
+def test_a_worker_announces_its_handlers_once_and_takes_them_back(
+    engine: FakeEngine, start: Start, gate: Gate
+) -> None:
+    engine.create_task(["a", "b"])
+    runner = start()
+    engine.wait_for(lambda: engine.calls["report_and_claim"] > 3)
+    assert engine.handlers == {runner.worker_id: ["gate", "quick"]}
+    assert engine.log[0][0] == "register_handlers" and engine.calls["register_handlers"] == 1
+    runner.stop()
+    engine.wait_for(lambda: not engine.handlers)
+
+
+def test_a_worker_announces_again_after_a_lost_connection(
+    engine: FakeEngine, start: Start, gate: Gate
+) -> None:
+    broken = threading.Event()
+
+    def before(call: str, detail: Any) -> None:
+        if call == "report_and_claim" and engine.calls[call] == 3 and not broken.is_set():
+            broken.set()
+            raise lost()
+
+    engine.before = before
+    runner = start()
+    first = runner.worker_id
+    engine.wait_for(lambda: engine.calls["report_and_claim"] > 5)
+    assert runner.worker_id != first
+    assert engine.handlers == {runner.worker_id: ["gate", "quick"]}
+
+
+@pytest.mark.parametrize("refusal", [
+    psycopg.errors.UndefinedFunction("function tasker.register_handlers does not exist"),
+    psycopg.errors.InsufficientPrivilege("permission denied for function register_handlers"),
+    psycopg.errors.InvalidParameterValue("handler is 300 characters long"),
+])
+def test_a_worker_that_may_not_announce_works_all_the_same(
+    engine: FakeEngine, start: Start, gate: Gate, refusal: psycopg.Error
+) -> None:
+    def before(call: str, detail: Any) -> None:
+        if call.endswith("register_handlers"):
+            raise refusal
+
+    engine.before = before
+    engine.create_task({"a": {"handler": "quick"}})
+    start()
+    engine.wait_for(lambda: engine.states()["a"] == "complete")
+    assert engine.calls["register_handlers"] == 1

@@ -170,6 +170,17 @@ class Client:
         assert row is not None
         return str(row[0])
 
+    def annotate_task(self, task_uuid: UUID, type_name: str, annotation: Any) -> int:
+        """Write a note on a task, any JSON value, and return its number.
+
+        The kind of note is made if it is missing. Raises ``errors.NoDataFound`` for an unknown task.
+        """
+        row = self._call(
+            "annotate_task", task_uuid=task_uuid, type_name=type_name, annotation=_jsonb(annotation)
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def _call(self, function: str, **arguments: Any) -> psycopg.Cursor[Any]:
         given = {name: value for name, value in arguments.items() if value is not None}
         statement = sql.SQL("SELECT * FROM tasker.{}({})").format(

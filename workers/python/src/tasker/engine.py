@@ -15,6 +15,9 @@ from .models import Step, StepStatus, Task
 from .reports import REFUSALS, Report, encode_batch
 from .settings import WorkerSettings
 
+_ABOUT = '{"sdk": "tasker-worker", "language": "python"}'
+"""What an announcement says about this worker."""
+
 
 @dataclass(frozen=True)
 class ClaimedStep:
@@ -60,6 +63,12 @@ class Session(Protocol):
 
     def release_steps(self, worker_id: str) -> int:
         """Give back what is not finished; returns how many steps."""
+
+    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
+        """Announce what this worker can run, in the namespaces that it claims from."""
+
+    def unregister_handlers(self, worker_id: str) -> None:
+        """Take back what was announced."""
 
     def get_dependency_results(self, step_uuid: UUID) -> dict[str, dict[str, Any]]:
         """Step name -> results of all ancestors."""
@@ -129,6 +138,18 @@ class PostgresSession:
         """See :class:`Session`."""
         rows = self._rows("SELECT tasker.release_steps(worker_id => %s) AS released", worker_id)
         return int(rows[0]["released"])
+
+    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
+        """See :class:`Session`."""
+        self._rows(
+            "SELECT tasker.register_handlers(worker_id => %s, handlers => %s::text[],"
+            " namespaces => %s::text[], metadata => %s::jsonb)",
+            worker_id, handlers, self._namespaces, _ABOUT,
+        )
+
+    def unregister_handlers(self, worker_id: str) -> None:
+        """See :class:`Session`."""
+        self._rows("SELECT tasker.unregister_handlers(worker_id => %s)", worker_id)
 
     def get_dependency_results(self, step_uuid: UUID) -> dict[str, dict[str, Any]]:
         """See :class:`Session`."""

@@ -51,6 +51,8 @@ class Runner:
     ) -> None:
         """``connect`` opens a session with the engine; given only by tests."""
         self._settings = settings
+        self._registry = registry
+        self._announced: tuple[str, Session] | None = None
         self._connect = connect or (lambda: PostgresSession(settings))
         self._inbox = Inbox()
         self._holdings = Holdings()
@@ -193,6 +195,7 @@ class Runner:
             session = self._session or self._reconnect()
             if session is None:
                 return
+            self._announce(session)
             self._give_back_retired(session)
             self._report_under_old_ids(session)
             asked = self._room()
@@ -201,6 +204,28 @@ class Runner:
             self._backoff.reset()
         except psycopg.Error as error:
             self._overcome(error, ambiguous=asked > 0)
+
+    def _announce(self, session: Session) -> None:
+        """Tell the engine what this worker runs, once per connection and worker id.
+
+        It helps whoever looks for a missing handler, and the work goes on without it: an engine
+        that has no such function, or does not let this role call it, is no trouble.
+        """
+        if self._announced == (self._identity.current, session):
+            return
+        try:
+            session.register_handlers(self._identity.current, self._registry.names())
+        except psycopg.Error as error:
+            if classify(error, session.connection) is Trouble.LOST:
+                raise
+            log.info("The engine does not list the handlers: %s", one_line(error))
+        self._announced = (self._identity.current, session)
+
+    def _withdraw(self, session: Session, worker_id: str) -> None:
+        try:
+            session.unregister_handlers(worker_id)
+        except psycopg.Error as error:
+            log.debug("The engine still lists the handlers: %s", one_line(error))
 
     def _exchange(self, session: Session, asked: int) -> None:
         sent = self._sendable(self._identity.current)
@@ -348,6 +373,7 @@ class Runner:
     def _give_back_retired(self, session: Session) -> None:
         for worker_id in self._identity.releasable(self._holdings.worker_ids()):
             released = session.release_steps(worker_id)
+            self._withdraw(session, worker_id)
             self._identity.forget(worker_id)
             if released:
                 log.info("Gave back %d steps whose claim was never answered", released)
@@ -397,6 +423,8 @@ class Runner:
             log.warning("Steps in hand will be taken over when their lease ends: %s",
                         one_line(error))
             return
+        for worker_id in self._identity.all():
+            self._withdraw(session, worker_id)
         if released:
             log.warning("Gave back %d unfinished steps", released)
         log.info("Worker %s has ended", self.worker_id)

@@ -93,6 +93,20 @@ def test_a_task_lives_and_dies_with_the_callers_transaction(
     assert db.client.get_task_execution_context(task) is None
 
 
+def test_annotate_task_writes_a_note(db: Any, linear: dict[str, str]) -> None:
+    task = db.client.create_task(linear["name"], {"even_number": 2}, namespace=linear["namespace"])
+    note = db.client.annotate_task(task, "ticket", {"id": 2**70})
+    assert db.rows(
+        "SELECT t.name, a.annotation FROM tasker.task_annotations a"
+        " JOIN tasker.annotation_types t USING (annotation_type_id) WHERE task_annotation_id = %s",
+        note,
+    ) == [("ticket", {"id": 2**70})]
+    db.client.annotate_task(task, "ticket", None)
+    with pytest.raises(psycopg.errors.NoDataFound):
+        db.client.annotate_task(uuid.uuid4(), "ticket", {})
+    db.client.cancel_task(task)
+
+
 def test_unknown_template_and_task_are_named_errors(db: Any) -> None:
     with pytest.raises(psycopg.errors.NoDataFound, match="no_such_task"):
         db.client.create_task("no_such_task")

@@ -1,0 +1,40 @@
+//! Names given to functions that are written in SQL, checked by the rules that templates obey.
+
+use tasker_rules::names;
+
+use crate::call::{Call, Output};
+use crate::error::{Error, Result};
+use crate::orchestration::workers;
+
+crate::sql_function! {
+    checked_name / pg_finfo_checked_name => checked;
+}
+
+fn checked(call: &mut Call) -> Result<Output> {
+    let (kind, parameter): (String, String) = (call.get(1, "kind")?, call.get(2, "parameter")?);
+    let value: String = call.get(0, &parameter)?;
+    let check = match kind.as_str() {
+        "namespace" => names::check_namespace,
+        "template" => names::check_task,
+        "version" => names::check_version,
+        "handler" => names::check_handler,
+        "dependent system" => names::check_dependent_system,
+        "annotation type" => names::check_annotation_type,
+        "remote id" => names::check_remote_id,
+        "worker id" => return workers::check_id(&value).map(|()| Output::Text(value)),
+        "plugin" => names::check_plugin,
+        "plugin version" => names::check_plugin_version,
+        "description" => names::check_description,
+        _ => {
+            return Err(Error::corrupt(format!(
+                "no kind of name is called {kind:?}"
+            )));
+        }
+    };
+    match check(&value) {
+        Ok(()) => Ok(Output::Text(value)),
+        Err(sentence) => Err(Error::parameter(sentence)
+            .detail(format!("The call gave it for {parameter}."))
+            .hint("Names are not blank, have no control characters, and are as long as templates allow.")),
+    }
+}
