@@ -65,9 +65,14 @@ pgrx::extension_sql_file!(
     requires = ["operator_views"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/81_analysis.sql",
+    name = "analysis",
+    requires = ["comments"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
-    requires = ["comments"],
+    requires = ["analysis"],
     finalize
 );
 
