@@ -97,6 +97,20 @@ pub fn timestamp(value: Timestamp) -> Arg {
     Some(Datum::from(value))
 }
 
+/// An interval of so many microseconds, in the current memory context.
+pub fn interval(microseconds: i64) -> Arg {
+    // SAFETY: palloc returns room for an interval or raises.
+    unsafe {
+        let interval = pg_sys::palloc(size_of::<pg_sys::Interval>()) as *mut pg_sys::Interval;
+        *interval = pg_sys::Interval {
+            time: microseconds,
+            day: 0,
+            month: 0,
+        };
+        Some(Datum::from(interval))
+    }
+}
+
 pub fn uuids<'a>(values: impl IntoIterator<Item = &'a Uuid>) -> Arg {
     let mut items: Vec<Datum> = values
         .into_iter()

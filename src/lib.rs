@@ -70,9 +70,14 @@ pgrx::extension_sql_file!(
     requires = ["comments"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/81_analysis.sql",
+    name = "analysis",
+    requires = ["registry"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
-    requires = ["registry"],
+    requires = ["analysis"],
     finalize
 );
 

@@ -31,3 +31,51 @@ SELECT t.task_uuid,
                  WHERE n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id), '[]') AS edges,
        tasker.task_diagram(t.task_uuid, 'mermaid') AS diagram
 FROM tasker_engine.tasks t;
+
+-- The same nodes and edges as rows. A condition on task_uuid reaches the steps by their primary key.
+CREATE VIEW tasker.task_diagram_nodes AS
+SELECT s.task_uuid,
+       tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
+       s.step_no::pg_catalog.int4 AS step_no,
+       n.name,
+       tasker_engine.state_name(s.state) AS state,
+       s.attempts::pg_catalog.int4 AS attempts,
+       s.retry_limit::pg_catalog.int4 AS retry_limit,
+       tasker_engine.step_level(s.named_task_id, s.step_no) AS level
+FROM tasker_engine.steps s
+JOIN tasker.named_tasks_named_steps n
+    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+COMMENT ON VIEW tasker.task_diagram_nodes IS
+'The nodes of each task''s picture, one row per step: what task_diagrams.nodes holds as one document. Filter by task_uuid.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.step_uuid IS 'The step: id of the node.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.step_no IS 'Its number in the task, from 1, in the order in which the steps could run.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.name IS 'Its name.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.state IS 'pending, in_progress, error, complete, cancelled or resolved_manually.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.attempts IS 'Runs since the last reset.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.retry_limit IS 'Attempts in total.';
+COMMENT ON COLUMN tasker.task_diagram_nodes.level IS 'Row of the node in the picture: length of the longest path from a root, roots 0.';
+
+CREATE VIEW tasker.task_diagram_edges AS
+SELECT s.task_uuid,
+       tasker.step_uuid(s.task_uuid, s.step_no) AS from_step_uuid,
+       tasker.step_uuid(s.task_uuid, u.step_no) AS to_step_uuid,
+       n.name AS from_name,
+       c.name AS to_name,
+       'provides'::text AS name,
+       s.state OPERATOR(pg_catalog.=) ANY ('{c,r}'::"char"[]) AS satisfied
+FROM tasker_engine.steps s
+JOIN tasker.named_tasks_named_steps n
+    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
+CROSS JOIN LATERAL pg_catalog.unnest(n.children) AS u (step_no)
+JOIN tasker.named_tasks_named_steps c
+    ON c.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND c.step_no OPERATOR(pg_catalog.=) u.step_no;
+COMMENT ON VIEW tasker.task_diagram_edges IS
+'The edges of each task''s picture, one row per dependency: what task_diagrams.edges holds as one document. Filter by task_uuid.';
+COMMENT ON COLUMN tasker.task_diagram_edges.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker.task_diagram_edges.from_step_uuid IS 'The step that is needed: source of the edge.';
+COMMENT ON COLUMN tasker.task_diagram_edges.to_step_uuid IS 'The step that needs it: target of the edge.';
+COMMENT ON COLUMN tasker.task_diagram_edges.from_name IS 'Name of the step that is needed.';
+COMMENT ON COLUMN tasker.task_diagram_edges.to_name IS 'Name of the step that needs it.';
+COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides, as in the original.';
+COMMENT ON COLUMN tasker.task_diagram_edges.satisfied IS 'Whether the step that is needed is complete or resolved_manually.';

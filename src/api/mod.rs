@@ -1,5 +1,6 @@
 //! The SQL functions, one file per noun: they check what the caller gave, call the engine, and hand back rows.
 
+pub mod analysis;
 pub mod create;
 pub mod finalization;
 pub mod names;

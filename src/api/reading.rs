@@ -111,20 +111,9 @@ fn backoff_interval(call: &mut Call) -> Result<Output> {
         retry_after_ms,
         fastrand::f64(),
     );
-    Ok(interval(delay.saturating_mul(1000)))
-}
-
-fn interval(microseconds: i64) -> Output {
-    // SAFETY: palloc returns room for an interval or raises.
-    unsafe {
-        let interval = pg_sys::palloc(size_of::<pg_sys::Interval>()) as *mut pg_sys::Interval;
-        *interval = pg_sys::Interval {
-            time: microseconds,
-            day: 0,
-            month: 0,
-        };
-        Output::Datum(Datum::from(interval))
-    }
+    datum::interval(delay.saturating_mul(1000))
+        .map(Output::Datum)
+        .ok_or_else(|| Error::corrupt("no interval"))
 }
 
 /// A numeric parameter, as near as a float comes to it.

@@ -11,7 +11,7 @@ use tasker_rules::input_schema::Schema;
 use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::{claim, leases, ready, workers};
-use crate::store::{Session, Statement};
+use crate::store::{Row, Session, Statement};
 
 /// A version of a template as the hot path needs it.
 pub struct Template {
@@ -154,9 +154,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
     let row = rows
         .first()
         .ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?;
-    let configuration = datum::jsonb_text(row.get::<Jsonb>(4)?);
-    let environment: String = row.get(5)?;
-    let rules = compile(&configuration, &environment)?;
+    let rules = compile(&row)?;
 
     let mut steps = Vec::new();
     for step in session.run(&LOAD_STEPS, &[datum::int4(id)])?.iter() {
@@ -198,15 +196,29 @@ fn load(session: &Session, id: i32) -> Result<Template> {
     })
 }
 
-fn compile(configuration: &str, environment: &str) -> Result<tasker_rules::template::Template> {
-    let value = tasker_rules::template::parse(configuration).map_err(|error| {
+/// The whole template as it was registered, with what no other room needs.
+pub fn whole(session: &Session, id: i32) -> Result<tasker_rules::template::Template> {
+    let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
+    compile(
+        &rows
+            .first()
+            .ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?,
+    )
+}
+
+fn compile(row: &Row) -> Result<tasker_rules::template::Template> {
+    let configuration = datum::jsonb_text(row.get::<Jsonb>(4)?);
+    let environment: String = row.get(5)?;
+    let value = tasker_rules::template::parse(&configuration).map_err(|error| {
         Error::corrupt(format!(
             "a stored template cannot be read: {}",
             error.message
         ))
     })?;
-    let (template, problems) =
-        tasker_rules::template::read(&value, Some(environment).filter(|name| !name.is_empty()));
+    let (template, problems) = tasker_rules::template::read(
+        &value,
+        Some(environment.as_str()).filter(|name| !name.is_empty()),
+    );
     template.ok_or_else(|| {
         let first = problems
             .first()

@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod analysis;
 pub mod backoff;
 pub mod diagram;
 pub mod graph;

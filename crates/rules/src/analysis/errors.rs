@@ -1,0 +1,53 @@
+//! Each failed step with what it blocks.
+
+use super::{Failure, Task, weights};
+use crate::state::StepState;
+
+/// A failed step and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorChain {
+    /// The step in error.
+    pub no: i16,
+    /// What the failure said.
+    pub failure: Failure,
+    /// Whether it will not run again by itself.
+    pub permanent: bool,
+    /// The score of Tasker's error impact.
+    pub impact: i64,
+    /// The word for it: see [`weights::severity`].
+    pub severity: &'static str,
+    /// Steps that need it, directly or not.
+    pub downstream: usize,
+    /// Those of them that are held up, ascending.
+    pub blocked: Vec<i16>,
+}
+
+/// Every step in error, gravest first.
+pub fn error_chains(task: &Task) -> Vec<ErrorChain> {
+    let mut chains: Vec<ErrorChain> = task
+        .steps()
+        .filter(|(_, step)| step.step.state == StepState::Error)
+        .map(|(no, step)| {
+            let (downstream, blocked) = task.downstream(no);
+            let permanent = step.step.failed_for_good();
+            let mut impact = blocked.len() as f64 * weights::BLOCKED
+                + downstream as f64 * weights::DOWNSTREAM
+                + f64::from(step.step.attempts) * weights::ATTEMPT;
+            if permanent {
+                impact += weights::EXHAUSTED;
+            }
+            let impact = impact.round() as i64;
+            ErrorChain {
+                no,
+                failure: step.failure.clone().unwrap_or_default(),
+                permanent,
+                impact,
+                severity: weights::severity(impact),
+                downstream,
+                blocked,
+            }
+        })
+        .collect();
+    chains.sort_by_key(|chain| (std::cmp::Reverse(chain.impact), chain.no));
+    chains
+}
