@@ -65,6 +65,11 @@ pgrx::extension_sql_file!(
     requires = ["operator_views"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/82_analytics.sql",
+    name = "analytics",
+    requires = ["comments"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
     requires = ["comments"],
