@@ -1,8 +1,8 @@
 -- Analytics: how much there is of everything, how well it goes, what is slow, and whether that is still healthy.
 --
 -- Counts read the states of tasks and the steps of unfinished tasks, times of tasks the rows of tasks, times of runs the log of
--- the period. The functions are plain queries over private views, so the planner puts them in place: it knows the
--- period when it plans, leaves out what is not asked for, and may use parallel workers.
+-- the period. Plans are made for the very period and filters (force_custom_plan), may use parallel workers, and are not
+-- compiled: jit takes a plan with a look-up per row for far more expensive than it is.
 
 -- ---- helpers --------------------------------------------------------------------------------------------------------
 
@@ -34,22 +34,21 @@ COMMENT ON FUNCTION tasker_engine.at_least_one(integer, text) IS
 'The value as it is; 22004 for NULL, 22023 below 1, with the name of the parameter.';
 
 CREATE FUNCTION tasker_engine.chosen_templates(namespace_filter text, task_name_filter text, version_filter text)
-RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT nt.named_task_id
-    FROM tasker.named_tasks nt
-    JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-    WHERE (namespace_filter IS NULL OR ns.name OPERATOR(pg_catalog.=) namespace_filter)
-      AND (task_name_filter IS NULL OR nt.name OPERATOR(pg_catalog.=) task_name_filter)
-      AND (version_filter IS NULL OR nt.version OPERATOR(pg_catalog.=) version_filter);
-END;
+RETURNS integer[] LANGUAGE sql STABLE
+    RETURN CASE WHEN COALESCE(namespace_filter, task_name_filter, version_filter) IS NOT NULL THEN ARRAY(
+        SELECT nt.named_task_id
+        FROM tasker.named_tasks nt
+        JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
+        WHERE (namespace_filter IS NULL OR ns.name OPERATOR(pg_catalog.=) namespace_filter)
+          AND (task_name_filter IS NULL OR nt.name OPERATOR(pg_catalog.=) task_name_filter)
+          AND (version_filter IS NULL OR nt.version OPERATOR(pg_catalog.=) version_filter)) END;
 COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
-'The templates that the filters of the analytics functions leave; NULL filters nothing.';
+'The templates that the filters of the analytics functions leave; NULL without any filter: all.';
 
-GRANT EXECUTE ON FUNCTION
-    tasker_engine.seconds(interval), tasker_engine.percentage(bigint, bigint),
-    tasker_engine.at_least_one(integer, text), tasker_engine.chosen_templates(text, text, text)
-TO tasker_reader;
+CREATE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
+RETURNS timestamptz LANGUAGE sql STABLE
+    RETURN COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) usual);
+COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
 
 -- ---- what is counted ------------------------------------------------------------------------------------------------
 
@@ -161,8 +160,6 @@ JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
 
-GRANT SELECT ON tasker_engine.system_counts, tasker_engine.ended_runs, tasker_engine.task_times,
-    tasker_engine.waited_for, tasker_engine.step_facts TO tasker_reader;
 
 -- ---- health ---------------------------------------------------------------------------------------------------------
 
@@ -173,8 +170,10 @@ RETURNS TABLE (
     error_steps bigint, retryable_error_steps bigint, exhausted_retry_steps bigint, in_backoff_steps bigint,
     active_connections bigint, max_connections bigint, resolved_manually_tasks bigint, cancelled_steps bigint,
     resolved_manually_steps bigint, permanent_error_steps bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+BEGIN
+    RETURN QUERY
     SELECT c.total_tasks, c.pending_tasks, c.in_progress_tasks, c.complete_tasks, c.error_tasks, c.cancelled_tasks,
            c.total_steps, c.pending_steps, c.in_progress_steps, c.complete_steps, c.error_steps,
            c.retryable_error_steps, c.exhausted_retry_steps, c.in_backoff_steps,
@@ -182,14 +181,16 @@ BEGIN ATOMIC
            pg_catalog.current_setting('max_connections')::bigint,
            c.resolved_manually_tasks, c.cancelled_steps, c.resolved_manually_steps, c.permanent_error_steps
     FROM tasker_engine.system_counts c;
-END;
+END
+$$;
 
 CREATE FUNCTION tasker.system_health()
 RETURNS TABLE (
     healthy boolean, status text, reasons text[], connection_utilization numeric, task_error_rate numeric,
     step_error_rate numeric, active_connections bigint, max_connections bigint, total_tasks bigint, error_tasks bigint,
     total_steps bigint, error_steps bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.cardinality(r.reasons) OPERATOR(pg_catalog.=) 0,
            CASE WHEN pg_catalog.cardinality(r.reasons) OPERATOR(pg_catalog.=) 0 THEN 'healthy' ELSE 'unhealthy' END,
@@ -213,6 +214,65 @@ END;
 
 -- ---- a period -------------------------------------------------------------------------------------------------------
 
+-- OFFSET 0: when a run began is looked up once, not wherever it is named.
+CREATE FUNCTION tasker_engine.period_metrics(start timestamptz)
+RETURNS TABLE (
+    total_tasks bigint, complete_tasks bigint, error_tasks bigint, cancelled_tasks bigint, resolved_tasks bigint,
+    task_average interval, task_percentiles interval[],
+    complete_runs bigint, failed_runs bigint, run_average interval, run_percentiles interval[])
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT t.total, t.complete, t.error, t.cancelled, t.resolved, t.average, t.percentiles,
+           r.complete, r.failed, r.average, r.percentiles
+    FROM (
+        SELECT pg_catalog.count(*) AS total,
+               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'c') AS complete,
+               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'e') AS error,
+               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'x') AS cancelled,
+               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'r') AS resolved,
+               pg_catalog.avg(d.took) AS average,
+               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY d.took) AS percentiles
+        FROM (
+            SELECT t.state, CASE WHEN t.state OPERATOR(pg_catalog.=) 'c' THEN t.ended_at OPERATOR(pg_catalog.-) t.due_at END AS took
+            FROM tasker_engine.task_times t
+            WHERE t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
+              AND t.requested_at OPERATOR(pg_catalog.>) start
+            OFFSET 0
+        ) d
+    ) t
+    CROSS JOIN (
+        SELECT pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'c') AS complete,
+               pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'e') AS failed,
+               pg_catalog.avg(e.took) AS average,
+               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY e.took) AS percentiles
+        FROM (
+            SELECT r.state, CASE WHEN r.state OPERATOR(pg_catalog.=) 'c' THEN r.ended_at OPERATOR(pg_catalog.-) r.started_at END AS took
+            FROM tasker_engine.ended_runs r
+            WHERE r.ended_at OPERATOR(pg_catalog.>) start
+            OFFSET 0
+        ) e
+    ) r;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.period_metrics(timestamptz) IS
+'What get_analytics_metrics and analytics_performance tell of one period.';
+
+CREATE FUNCTION tasker_engine.health_score(complete bigint, error bigint)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN complete OPERATOR(pg_catalog.+) error OPERATOR(pg_catalog.=) 0 THEN 1.000
+                ELSE pg_catalog.round(complete::numeric OPERATOR(pg_catalog./) (complete OPERATOR(pg_catalog.+) error)::numeric, 3) END;
+COMMENT ON FUNCTION tasker_engine.health_score(bigint, bigint) IS 'complete / (complete + error), 0.000 to 1.000; 1.000 without either.';
+
+CREATE VIEW tasker_engine.system_overview AS
+SELECT (SELECT pg_catalog.count(*) FROM tasker_engine.tasks t
+        WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])) AS active_tasks,
+       pg_catalog.count(DISTINCT nt.task_namespace_id) AS namespaces,
+       pg_catalog.count(DISTINCT nt.name) AS task_types
+FROM tasker.named_tasks nt
+WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id OPERATOR(pg_catalog.=) nt.named_task_id);
+
 CREATE FUNCTION tasker.get_analytics_metrics(since timestamptz DEFAULT NULL)
 RETURNS TABLE (
     active_tasks_count bigint, total_namespaces_count bigint, unique_task_types_count bigint,
@@ -222,67 +282,29 @@ RETURNS TABLE (
     cancelled_count bigint, resolved_manually_count bigint, failed_run_count bigint,
     p50_task_duration numeric, p95_task_duration numeric, p99_task_duration numeric,
     p50_step_duration numeric, p95_step_duration numeric, p99_step_duration numeric)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
-    SELECT (SELECT pg_catalog.count(*) FROM tasker_engine.task_times a
-            WHERE a.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])),
-           used.namespaces,
-           used.names,
-           CASE WHEN t.complete OPERATOR(pg_catalog.+) t.error OPERATOR(pg_catalog.=) 0 THEN 1.000
-                ELSE pg_catalog.round(t.complete::numeric OPERATOR(pg_catalog./) (t.complete OPERATOR(pg_catalog.+) t.error)::numeric, 3)
-           END,
-           t.total,
-           t.complete,
-           t.error,
-           tasker_engine.percentage(t.complete, t.total),
-           tasker_engine.percentage(t.error, t.total),
-           COALESCE(tasker_engine.seconds(t.average), 0.000),
-           COALESCE(tasker_engine.seconds(r.average), 0.000),
-           r.complete,
-           COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '1 hour'::interval),
-           tasker_engine.clock(),
-           t.cancelled,
-           t.resolved,
-           r.failed,
-           tasker_engine.seconds(t.percentiles[1]), tasker_engine.seconds(t.percentiles[2]),
-           tasker_engine.seconds(t.percentiles[3]),
-           tasker_engine.seconds(r.percentiles[1]), tasker_engine.seconds(r.percentiles[2]),
-           tasker_engine.seconds(r.percentiles[3])
-    FROM (
-        SELECT pg_catalog.count(*) AS total,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'c') AS complete,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'e') AS error,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'x') AS cancelled,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'r') AS resolved,
-               pg_catalog.avg(d.ended_at OPERATOR(pg_catalog.-) d.due_at)
-                   FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'c') AS average,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY d.ended_at OPERATOR(pg_catalog.-) d.due_at)
-                   FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'c') AS percentiles
-        FROM tasker_engine.task_times d
-        WHERE d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '1 hour'::interval))
-          AND d.requested_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '1 hour'::interval)
-    ) t
-    CROSS JOIN (
-        SELECT pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'c') AS complete,
-               pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'e') AS failed,
-               pg_catalog.avg(e.ended_at OPERATOR(pg_catalog.-) e.started_at)
-                   FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'c') AS average,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at)
-                   FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'c') AS percentiles
-        FROM tasker_engine.ended_runs e
-        WHERE e.ended_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '1 hour'::interval)
-    ) r
-    CROSS JOIN (
-        SELECT pg_catalog.count(DISTINCT nt.task_namespace_id) AS namespaces, pg_catalog.count(DISTINCT nt.name) AS names
-        FROM tasker.named_tasks nt
-        WHERE EXISTS (SELECT FROM tasker_engine.task_times u WHERE u.named_task_id OPERATOR(pg_catalog.=) nt.named_task_id)
-    ) used;
-END;
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '1 hour');
+BEGIN
+    RETURN QUERY
+    SELECT o.active_tasks, o.namespaces, o.task_types,
+           tasker_engine.health_score(m.complete_tasks, m.error_tasks),
+           m.total_tasks, m.complete_tasks, m.error_tasks,
+           tasker_engine.percentage(m.complete_tasks, m.total_tasks),
+           tasker_engine.percentage(m.error_tasks, m.total_tasks),
+           COALESCE(tasker_engine.seconds(m.task_average), 0.000),
+           COALESCE(tasker_engine.seconds(m.run_average), 0.000),
+           m.complete_runs, start, tasker_engine.clock(),
+           m.cancelled_tasks, m.resolved_tasks, m.failed_runs,
+           tasker_engine.seconds(m.task_percentiles[1]), tasker_engine.seconds(m.task_percentiles[2]),
+           tasker_engine.seconds(m.task_percentiles[3]),
+           tasker_engine.seconds(m.run_percentiles[1]), tasker_engine.seconds(m.run_percentiles[2]),
+           tasker_engine.seconds(m.run_percentiles[3])
+    FROM tasker_engine.system_overview o
+    CROSS JOIN tasker_engine.period_metrics(start) m;
+END
+$$;
 
 -- First the slowest, then what is to be told of them.
 CREATE FUNCTION tasker.get_slowest_steps(
@@ -292,8 +314,13 @@ RETURNS TABLE (
     step_uuid uuid, task_uuid uuid, step_name text, task_name text, namespace_name text, version text,
     duration_seconds numeric, attempts integer, created_at timestamptz, completed_at timestamptz, retryable boolean,
     step_status text, started_at timestamptz, handler text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
+    chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
+BEGIN
+    RETURN QUERY
     SELECT tasker.step_uuid(r.task_uuid, r.step_no), r.task_uuid, s.name, nt.name, ns.name, nt.version,
            tasker_engine.seconds(r.ended_at OPERATOR(pg_catalog.-) r.started_at),
            s.attempts::integer, s.requested_at, r.ended_at, s.retryable, tasker_engine.state_name(s.state),
@@ -302,13 +329,10 @@ BEGIN ATOMIC
         SELECT e.task_uuid, e.step_no, e.started_at, e.ended_at
         FROM tasker_engine.ended_runs e
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
-          AND e.ended_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-          AND (namespace_filter IS NULL AND task_name_filter IS NULL AND version_filter IS NULL
-               OR EXISTS (SELECT FROM tasker_engine.task_times t
-                          WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-                            AND t.named_task_id OPERATOR(pg_catalog.=) ANY (ARRAY(
-                                SELECT c FROM tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter) c))))
+          AND e.ended_at OPERATOR(pg_catalog.>) start
+          AND (chosen IS NULL OR EXISTS (SELECT FROM tasker_engine.tasks t
+                                         WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
+                                           AND t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen)))
         ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at DESC NULLS LAST
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
     ) r
@@ -317,7 +341,8 @@ BEGIN ATOMIC
     JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
     ORDER BY r.ended_at OPERATOR(pg_catalog.-) r.started_at DESC NULLS LAST;
-END;
+END
+$$;
 
 CREATE FUNCTION tasker.get_slowest_tasks(
     since timestamptz DEFAULT NULL, limit_count integer DEFAULT 10, namespace_filter text DEFAULT NULL,
@@ -326,8 +351,13 @@ RETURNS TABLE (
     task_uuid uuid, task_name text, namespace_name text, version text, duration_seconds numeric, step_count bigint,
     completed_steps bigint, error_steps bigint, created_at timestamptz, completed_at timestamptz, initiator text,
     source_system text, status text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
+    chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
+BEGIN
+    RETURN QUERY
     SELECT r.task_uuid, nt.name, ns.name, nt.version,
            tasker_engine.seconds(r.ended_at OPERATOR(pg_catalog.-) r.due_at),
            s.total, s.complete, s.error, r.requested_at, r.ended_at, r.initiator, r.source_system,
@@ -335,13 +365,9 @@ BEGIN ATOMIC
     FROM (
         SELECT d.task_uuid, d.named_task_id, d.state, d.requested_at, d.due_at, d.ended_at, d.initiator, d.source_system
         FROM tasker_engine.task_times d
-        WHERE d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval))
-          AND d.requested_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-          AND (namespace_filter IS NULL AND task_name_filter IS NULL AND version_filter IS NULL
-               OR d.named_task_id OPERATOR(pg_catalog.=) ANY (ARRAY(
-                   SELECT c FROM tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter) c)))
+        WHERE d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
+          AND d.requested_at OPERATOR(pg_catalog.>) start
+          AND (chosen IS NULL OR d.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
           AND d.ended_at IS NOT NULL
         ORDER BY d.ended_at OPERATOR(pg_catalog.-) d.due_at DESC
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
@@ -356,7 +382,8 @@ BEGIN ATOMIC
         WHERE f.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
     ) s
     ORDER BY r.ended_at OPERATOR(pg_catalog.-) r.due_at DESC;
-END;
+END
+$$;
 
 CREATE FUNCTION tasker.get_error_patterns(
     since timestamptz DEFAULT NULL, limit_count integer DEFAULT 10, namespace_filter text DEFAULT NULL,
@@ -364,8 +391,13 @@ CREATE FUNCTION tasker.get_error_patterns(
 RETURNS TABLE (
     error_class text, failed_runs bigint, share numeric, failed_tasks bigint, step_names text[], last_message text,
     first_failed_at timestamptz, last_failed_at timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
+    chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
+BEGIN
+    RETURN QUERY
     SELECT g.error_class, g.failed_runs,
            tasker_engine.percentage(g.failed_runs, (pg_catalog.sum(g.failed_runs) OVER ())::bigint),
            g.failed_tasks, g.step_names, g.last_message, g.first_failed_at, g.last_failed_at
@@ -381,16 +413,14 @@ BEGIN ATOMIC
         JOIN tasker_engine.step_facts s
             ON s.task_uuid OPERATOR(pg_catalog.=) e.task_uuid AND s.step_no OPERATOR(pg_catalog.=) e.step_no
         WHERE e.state OPERATOR(pg_catalog.=) 'e'
-          AND e.ended_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-          AND (namespace_filter IS NULL AND task_name_filter IS NULL AND version_filter IS NULL
-               OR s.named_task_id OPERATOR(pg_catalog.=) ANY (ARRAY(
-                   SELECT c FROM tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter) c)))
+          AND e.ended_at OPERATOR(pg_catalog.>) start
+          AND (chosen IS NULL OR s.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
         GROUP BY 1
     ) g
     ORDER BY g.failed_runs DESC, g.last_failed_at DESC
     LIMIT tasker_engine.at_least_one(limit_count, 'limit_count');
-END;
+END
+$$;
 
 CREATE FUNCTION tasker.get_dependency_bottlenecks(
     since timestamptz DEFAULT NULL, limit_count integer DEFAULT 10, namespace_filter text DEFAULT NULL,
@@ -398,8 +428,13 @@ CREATE FUNCTION tasker.get_dependency_bottlenecks(
 RETURNS TABLE (
     step_name text, task_name text, namespace_name text, version text, waiting_tasks bigint, waiting_steps bigint,
     running bigint, failed bigint, longest_wait_seconds numeric)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
+    chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
+BEGIN
+    RETURN QUERY
     SELECT w.name, nt.name, ns.name, nt.version,
            pg_catalog.count(*), pg_catalog.sum(w.waiting_children)::bigint,
            pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'i'),
@@ -408,17 +443,14 @@ BEGIN ATOMIC
     FROM tasker_engine.waited_for w
     JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) w.named_task_id
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-    WHERE w.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(
-              COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval))
-      AND w.requested_at OPERATOR(pg_catalog.>)
-              COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-      AND (namespace_filter IS NULL OR ns.name OPERATOR(pg_catalog.=) namespace_filter)
-      AND (task_name_filter IS NULL OR nt.name OPERATOR(pg_catalog.=) task_name_filter)
-      AND (version_filter IS NULL OR nt.version OPERATOR(pg_catalog.=) version_filter)
+    WHERE w.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
+      AND w.requested_at OPERATOR(pg_catalog.>) start
+      AND (chosen IS NULL OR w.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
     GROUP BY nt.named_task_id, ns.task_namespace_id, w.step_no, w.name
     ORDER BY 6 DESC, 9 DESC NULLS LAST
     LIMIT tasker_engine.at_least_one(limit_count, 'limit_count');
-END;
+END
+$$;
 
 CREATE FUNCTION tasker.get_duration_percentiles(
     since timestamptz DEFAULT NULL, namespace_filter text DEFAULT NULL, task_name_filter text DEFAULT NULL,
@@ -426,8 +458,13 @@ CREATE FUNCTION tasker.get_duration_percentiles(
 RETURNS TABLE (
     completed_tasks bigint, p50_task_duration numeric, p95_task_duration numeric, p99_task_duration numeric,
     completed_runs bigint, p50_step_duration numeric, p95_step_duration numeric, p99_step_duration numeric)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
+    chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
+BEGIN
+    RETURN QUERY
     SELECT t.total, tasker_engine.seconds(t.percentiles[1]), tasker_engine.seconds(t.percentiles[2]),
            tasker_engine.seconds(t.percentiles[3]),
            r.total, tasker_engine.seconds(r.percentiles[1]), tasker_engine.seconds(r.percentiles[2]),
@@ -438,13 +475,9 @@ BEGIN ATOMIC
                    WITHIN GROUP (ORDER BY d.ended_at OPERATOR(pg_catalog.-) d.due_at) AS percentiles
         FROM tasker_engine.task_times d
         WHERE d.state OPERATOR(pg_catalog.=) 'c'
-          AND d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval))
-          AND d.requested_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-          AND (namespace_filter IS NULL AND task_name_filter IS NULL AND version_filter IS NULL
-               OR d.named_task_id OPERATOR(pg_catalog.=) ANY (ARRAY(
-                   SELECT c FROM tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter) c)))
+          AND d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
+          AND d.requested_at OPERATOR(pg_catalog.>) start
+          AND (chosen IS NULL OR d.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
     ) t
     CROSS JOIN (
         SELECT pg_catalog.count(*) AS total,
@@ -452,87 +485,89 @@ BEGIN ATOMIC
                    WITHIN GROUP (ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at) AS percentiles
         FROM tasker_engine.ended_runs e
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
-          AND e.ended_at OPERATOR(pg_catalog.>)
-                  COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)
-          AND (namespace_filter IS NULL AND task_name_filter IS NULL AND version_filter IS NULL
-               OR EXISTS (SELECT FROM tasker_engine.task_times t
-                          WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-                            AND t.named_task_id OPERATOR(pg_catalog.=) ANY (ARRAY(
-                                SELECT c FROM tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter) c))))
+          AND e.ended_at OPERATOR(pg_catalog.>) start
+          AND (chosen IS NULL OR EXISTS (SELECT FROM tasker_engine.tasks t
+                                         WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
+                                           AND t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen)))
     ) r;
-END;
+END
+$$;
 
 -- ---- reports --------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker_engine.trend(since timestamptz)
-RETURNS TABLE (system_health_score numeric, trend jsonb)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
-    SELECT m.system_health_score, pg_catalog.jsonb_build_object(
-        'task_throughput', m.task_throughput,
-        'completion_rate', m.completion_rate,
-        'error_rate', m.error_rate,
-        'avg_task_duration', m.avg_task_duration,
-        'avg_step_duration', m.avg_step_duration,
-        'step_throughput', m.step_throughput,
-        'failed_run_count', m.failed_run_count,
-        'task_duration', pg_catalog.jsonb_build_object(
-            'p50', m.p50_task_duration, 'p95', m.p95_task_duration, 'p99', m.p99_task_duration),
-        'step_duration', pg_catalog.jsonb_build_object(
-            'p50', m.p50_step_duration, 'p95', m.p95_step_duration, 'p99', m.p99_step_duration))
-    FROM tasker.get_analytics_metrics(since) m;
-END;
-COMMENT ON FUNCTION tasker_engine.trend(timestamptz) IS 'The figures of get_analytics_metrics for one period, as analytics_performance shows them.';
-GRANT EXECUTE ON FUNCTION tasker_engine.trend(timestamptz) TO tasker_reader;
-
--- Three calls and not a join with a list of periods: so the planner knows each period. What has no period is asked for an
--- empty one.
-CREATE FUNCTION tasker.analytics_performance()
-RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION tasker_engine.trend(start timestamptz)
+RETURNS jsonb LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT pg_catalog.jsonb_build_object(
-        'system_overview', pg_catalog.jsonb_build_object(
-            'active_tasks', n.active_tasks_count,
-            'total_namespaces', n.total_namespaces_count,
-            'unique_task_types', n.unique_task_types_count,
-            'system_health_score', h1.system_health_score),
-        'performance_trends', pg_catalog.jsonb_build_object(
-            'last_hour', h1.trend, 'last_4_hours', h4.trend, 'last_24_hours', h24.trend),
-        'calculated_at', n.calculated_at)
-    FROM tasker.get_analytics_metrics('infinity') n
-    CROSS JOIN tasker_engine.trend(tasker_engine.clock() OPERATOR(pg_catalog.-) '1 hour'::interval) h1
-    CROSS JOIN tasker_engine.trend(tasker_engine.clock() OPERATOR(pg_catalog.-) '4 hours'::interval) h4
-    CROSS JOIN tasker_engine.trend(tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval) h24;
+        'system_health_score', tasker_engine.health_score(m.complete_tasks, m.error_tasks),
+        'task_throughput', m.total_tasks,
+        'completion_rate', tasker_engine.percentage(m.complete_tasks, m.total_tasks),
+        'error_rate', tasker_engine.percentage(m.error_tasks, m.total_tasks),
+        'avg_task_duration', COALESCE(tasker_engine.seconds(m.task_average), 0.000),
+        'avg_step_duration', COALESCE(tasker_engine.seconds(m.run_average), 0.000),
+        'step_throughput', m.complete_runs,
+        'failed_run_count', m.failed_runs,
+        'task_duration', pg_catalog.jsonb_build_object(
+            'p50', tasker_engine.seconds(m.task_percentiles[1]), 'p95', tasker_engine.seconds(m.task_percentiles[2]),
+            'p99', tasker_engine.seconds(m.task_percentiles[3])),
+        'step_duration', pg_catalog.jsonb_build_object(
+            'p50', tasker_engine.seconds(m.run_percentiles[1]), 'p95', tasker_engine.seconds(m.run_percentiles[2]),
+            'p99', tasker_engine.seconds(m.run_percentiles[3])))
+    FROM tasker_engine.period_metrics(start) m;
 END;
+COMMENT ON FUNCTION tasker_engine.trend(timestamptz) IS 'One period as analytics_performance shows it.';
 
--- plpgsql with custom plans: so the planner knows the period.
+CREATE FUNCTION tasker.analytics_performance()
+RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now CONSTANT timestamptz := tasker_engine.clock();
+    last_hour CONSTANT jsonb := tasker_engine.trend(now OPERATOR(pg_catalog.-) '1 hour'::interval);
+BEGIN
+    RETURN (
+        SELECT pg_catalog.jsonb_build_object(
+            'system_overview', pg_catalog.jsonb_build_object(
+                'active_tasks', o.active_tasks,
+                'total_namespaces', o.namespaces,
+                'unique_task_types', o.task_types,
+                'system_health_score', last_hour OPERATOR(pg_catalog.->) 'system_health_score'),
+            'performance_trends', pg_catalog.jsonb_build_object(
+                'last_hour', last_hour,
+                'last_4_hours', tasker_engine.trend(now OPERATOR(pg_catalog.-) '4 hours'::interval),
+                'last_24_hours', tasker_engine.trend(now OPERATOR(pg_catalog.-) '24 hours'::interval)),
+            'calculated_at', now)
+        FROM tasker_engine.system_overview o);
+END
+$$;
+
 CREATE FUNCTION tasker.analytics_bottlenecks(
     since timestamptz DEFAULT NULL, limit_count integer DEFAULT 10, namespace_filter text DEFAULT NULL,
     task_name_filter text DEFAULT NULL, version_filter text DEFAULT NULL)
-RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-#variable_conflict use_variable
+RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    start timestamptz := COALESCE(since, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '24 hours'::interval);
-    answer jsonb;
+    start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
 BEGIN
-    SELECT pg_catalog.jsonb_build_object(
+    RETURN pg_catalog.jsonb_build_object(
         'scope_summary', pg_catalog.jsonb_build_object(
             'period_start', start, 'limit_count', limit_count,
             'namespace', namespace_filter, 'task_name', task_name_filter, 'version', version_filter),
         'bottleneck_analysis', pg_catalog.jsonb_build_object(
-            'slowest_tasks', COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)) FROM tasker.get_slowest_tasks(
-                start, limit_count, namespace_filter, task_name_filter, version_filter) x), '[]'),
-            'slowest_steps', COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)) FROM tasker.get_slowest_steps(
-                start, limit_count, namespace_filter, task_name_filter, version_filter) x), '[]'),
-            'error_patterns', COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)) FROM tasker.get_error_patterns(
-                start, limit_count, namespace_filter, task_name_filter, version_filter) x), '[]'),
-            'dependency_bottlenecks', COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)) FROM tasker.get_dependency_bottlenecks(
-                start, limit_count, namespace_filter, task_name_filter, version_filter) x), '[]')),
-        'performance_distribution', (SELECT pg_catalog.to_jsonb(x) FROM tasker.get_duration_percentiles(
-                start, namespace_filter, task_name_filter, version_filter) x))
-    INTO answer;
-    RETURN answer;
+            'slowest_tasks', (
+                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                FROM tasker.get_slowest_tasks(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
+            'slowest_steps', (
+                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                FROM tasker.get_slowest_steps(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
+            'error_patterns', (
+                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                FROM tasker.get_error_patterns(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
+            'dependency_bottlenecks', (
+                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                FROM tasker.get_dependency_bottlenecks(start, limit_count, namespace_filter, task_name_filter, version_filter) x)),
+        'performance_distribution', (
+            SELECT pg_catalog.to_jsonb(x)
+            FROM tasker.get_duration_percentiles(start, namespace_filter, task_name_filter, version_filter) x));
 END
 $$;
 
@@ -565,11 +600,12 @@ COMMENT ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text
 COMMENT ON FUNCTION tasker.get_duration_percentiles(timestamptz, text, text, text) IS
 'One row: how long the complete tasks created since then took, and the successful runs that ended since then (NULL: in the last 24 hours), in seconds, interpolated between neighbours; NULL when there is none. Filters are exact names; NULL filters nothing.';
 COMMENT ON FUNCTION tasker.analytics_performance() IS
-'{system_overview: {active_tasks, total_namespaces, unique_task_types, system_health_score of the last hour}, performance_trends: {last_hour, last_4_hours, last_24_hours}, calculated_at}. Each trend has figures of get_analytics_metrics: task_throughput, completion_rate, error_rate, avg_task_duration, avg_step_duration, step_throughput, failed_run_count, and p50, p95, p99 of task_duration and step_duration.';
+'{system_overview: {active_tasks, total_namespaces, unique_task_types, system_health_score of the last hour}, performance_trends: {last_hour, last_4_hours, last_24_hours}, calculated_at}. Each trend has figures of get_analytics_metrics: system_health_score, task_throughput, completion_rate, error_rate, avg_task_duration, avg_step_duration, step_throughput, failed_run_count, and p50, p95, p99 of task_duration and step_duration.';
 COMMENT ON FUNCTION tasker.analytics_bottlenecks(timestamptz, integer, text, text, text) IS
 '{scope_summary, bottleneck_analysis: {slowest_tasks, slowest_steps, error_patterns, dependency_bottlenecks}, performance_distribution}: the rows of get_slowest_tasks, get_slowest_steps, get_error_patterns, get_dependency_bottlenecks and get_duration_percentiles, for one period (NULL: the last 24 hours) and one choice of templates. 22004 for limit_count NULL, 22023 below 1.';
 
 COMMENT ON VIEW tasker_engine.system_counts IS 'What get_system_health_counts counts; one row.';
+COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
 COMMENT ON VIEW tasker_engine.ended_runs IS 'Runs of steps that were reported or whose lease was lost, from the log.';
 COMMENT ON VIEW tasker_engine.task_times IS 'When each task was due and when it ended.';
 COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks that are not ended well.';
@@ -599,6 +635,9 @@ BEGIN
             ('system_counts', 'exhausted_retry_steps', 'Steps in error for good, without an attempt left.'),
             ('system_counts', 'permanent_error_steps', 'Steps in error for good with attempts left.'),
             ('system_counts', 'in_backoff_steps', 'Steps in error whose retry is not due yet.'),
+            ('system_overview', 'active_tasks', 'Tasks in state pending or in_progress.'),
+            ('system_overview', 'namespaces', 'Namespaces that have tasks.'),
+            ('system_overview', 'task_types', 'Names of templates that have tasks.'),
             ('ended_runs', 'task_uuid', 'The task.'),
             ('ended_runs', 'step_no', 'Number of the step in its task.'),
             ('ended_runs', 'attempt', 'Which attempt it was.'),
