@@ -60,14 +60,9 @@ pgrx::extension_sql_file!(
     requires = ["finalization"]
 );
 pgrx::extension_sql_file!(
-    "../sql/schema/75_comments.sql",
-    name = "comments",
-    requires = ["operator_views"]
-);
-pgrx::extension_sql_file!(
     "../sql/schema/80_registry.sql",
     name = "registry",
-    requires = ["comments"]
+    requires = ["operator_views"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/81_analysis.sql",
@@ -75,9 +70,20 @@ pgrx::extension_sql_file!(
     requires = ["registry"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/82_analytics.sql",
+    name = "analytics",
+    requires = ["analysis"]
+);
+// After everything that has columns to be explained.
+pgrx::extension_sql_file!(
+    "../sql/schema/75_comments.sql",
+    name = "comments",
+    requires = ["analytics"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
     name = "access",
-    requires = ["analysis"],
+    requires = ["comments"],
     finalize
 );
 

@@ -50,6 +50,28 @@ CREATE FUNCTION harness.postpone(step uuid, delay interval) RETURNS void LANGUAG
     FROM moved m
     WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
 $$;
+
+-- The last run of a step took this long, as if it had begun earlier.
+CREATE FUNCTION harness.set_run(step uuid, duration interval) RETURNS void LANGUAGE sql AS $$
+    UPDATE tasker_engine.transitions l SET created_at = ended.created_at - duration
+    FROM (SELECT max(id) AS id, max(created_at) AS created_at FROM tasker_engine.transitions
+          WHERE task_uuid = tasker.step_task_uuid(step) AND step_no = tasker.step_number(step) AND from_state = 'i') ended
+    WHERE l.id = (SELECT max(id) FROM tasker_engine.transitions b
+                  WHERE b.task_uuid = tasker.step_task_uuid(step) AND b.step_no = tasker.step_number(step)
+                    AND b.to_state = 'i' AND b.id < ended.id);
+$$;
+
+-- A complete task took this long, as if it had ended later.
+CREATE FUNCTION harness.set_task(task uuid, duration interval) RETURNS void LANGUAGE sql AS $$
+    UPDATE tasker_engine.tasks SET completed_at = requested_at + duration WHERE task_uuid = task;
+$$;
+
+-- A task and all of its log lie that much further in the past; its uuid stays.
+CREATE FUNCTION harness.age(task uuid, by interval) RETURNS void LANGUAGE sql AS $$
+    UPDATE tasker_engine.tasks
+    SET requested_at = requested_at - by, started_at = started_at - by, completed_at = completed_at - by WHERE task_uuid = task;
+    UPDATE tasker_engine.transitions SET created_at = created_at - by WHERE task_uuid = task;
+$$;
 ";
 
 /// Everything stored, as one comparable text.
@@ -70,6 +92,33 @@ pub fn postpone(session: &mut Session, step: Uuid, seconds: i32) {
     session.query(
         "SELECT harness.postpone($1, make_interval(secs => $2::int))",
         &[&step, &seconds],
+    );
+}
+
+/// Lets the last run of a step have lasted some seconds.
+#[track_caller]
+pub fn set_run(session: &mut Session, step: Uuid, seconds: f64) {
+    session.query(
+        "SELECT harness.set_run($1, make_interval(secs => $2))",
+        &[&step, &seconds],
+    );
+}
+
+/// Lets a complete task have lasted some seconds.
+#[track_caller]
+pub fn set_task(session: &mut Session, task: Uuid, seconds: f64) {
+    session.query(
+        "SELECT harness.set_task($1, make_interval(secs => $2))",
+        &[&task, &seconds],
+    );
+}
+
+/// Moves a task and its log some minutes into the past.
+#[track_caller]
+pub fn age(session: &mut Session, task: Uuid, minutes: i32) {
+    session.query(
+        "SELECT harness.age($1, make_interval(mins => $2))",
+        &[&task, &minutes],
     );
 }
 
