@@ -2,7 +2,7 @@
 # PG_CONFIG=/path/to/pg_config selects another server than Debian's PostgreSQL 15.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install deps check bench clean
+.PHONY: help demo test install deps check coverage bench clean
 export PG_CONFIG PART
 
 help: ## this list
@@ -25,6 +25,9 @@ deps: ## install what building and testing need, and say what and where
 check: ## cargo fmt, clippy and check
 	@scripts/deps build
 	@scripts/check
+
+coverage: ## which lines of the rules their tests run (needs llvm-cov)
+	@scripts/coverage
 
 bench: ## load and latency figures (release build)
 	@scripts/bench

@@ -55,9 +55,9 @@ COMMENT ON VIEW tasker_engine.step_runs IS 'When the runs of each step ended, fr
 -- ---- functions ------------------------------------------------------------------------------------------------------
 
 COMMENT ON FUNCTION tasker.register_template IS
-'Stores a template and returns its named_task_id. The namespace comes into being with its first template. A version that a task uses is immutable; the same text again changes nothing and returns the same id. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists with another content and replace is not given; 55000 if it exists and a task uses it. Rule: docs/concepts.md#templates.
+'Stores a template and returns its named_task_id. The namespace comes into being with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
-replace: Whether a version that no task uses yet may be replaced by another content.';
+replace: Whether a version that exists may be given: the same content changes nothing and returns its id, another one replaces it if no task uses it yet.';
 
 COMMENT ON FUNCTION tasker.validate_template IS
 'Every problem of a template at once, a row each; no row for a good one. Stores nothing, and a text that cannot be read is a row too. Rule: docs/concepts.md#templates.
@@ -412,7 +412,7 @@ BEGIN
         ('progress', 'Completed steps of all steps, 0.00 to 100.00.'),
         ('queue', 'The queue in which the step waits for a worker.'),
         ('queue_id', 'The queue.'),
-        ('ready_for_execution', 'Whether a claim would hand it out now: pending or in error with a retry, its time come, its parents done.'),
+        ('ready_for_execution', 'Whether it can run now: pending or in error with a retry, its time come, its parents done. In a paused namespace no claim hands it out all the same.'),
         ('ready_steps', 'Steps that a claim would hand out now.'),
         ('reason', 'Why the task was asked for.'),
         ('recommended_action', 'execute_ready_steps, wait_for_completion, handle_failures, finalize_task or wait_for_dependencies.'),
