@@ -585,6 +585,8 @@ fn every_scope_refuses_null_where_it_needs_a_value_and_states_that_do_not_exist(
         "tasks_with_tag(NULL)",
         "tasks_with_tags(NULL)",
         "tasks_by_annotation(NULL, 'k', 'v')",
+        "tasks_by_annotation('review', NULL, 'v')",
+        "tasks_by_annotation('review', 'k', NULL)",
         "workflow_steps_for_task(NULL)",
         "workflow_steps_completed_since(NULL)",
         "workflow_steps_failed_since(NULL)",
