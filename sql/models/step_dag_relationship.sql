@@ -96,7 +96,7 @@ CREATE FUNCTION tasker.steps_at_dependency_level(task_uuid uuid, dependency_leve
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT s.*
-    FROM tasker.calculate_dependency_levels($1) l
+    FROM tasker.calculate_dependency_levels(tasker_engine.required($1, 'task_uuid')) l
     JOIN tasker.workflow_steps s ON s.step_uuid OPERATOR(pg_catalog.=) l.step_uuid
     WHERE l.dependency_level OPERATOR(pg_catalog.=) tasker_engine.required($2, 'dependency_level')
       AND s.task_uuid OPERATOR(pg_catalog.=) $1;

@@ -21,8 +21,10 @@ BEGIN ATOMIC
         FROM tasker.task_annotations a
         JOIN tasker.annotation_types k ON k.annotation_type_id OPERATOR(pg_catalog.=) a.annotation_type_id
         WHERE k.name OPERATOR(pg_catalog.=) pg_catalog.btrim(tasker_engine.required($1, 'name'))
-          AND (a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object($2, $3)
-               OR a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object($2, tasker_engine.scalar($3)))
+          AND (a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object(
+                   tasker_engine.required($2, 'key'), tasker_engine.required($3, 'value'))
+               OR a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object(
+                   tasker_engine.required($2, 'key'), tasker_engine.scalar($3)))
           AND a.annotation OPERATOR(pg_catalog.->>) tasker_engine.required($2, 'key')
               OPERATOR(pg_catalog.=) tasker_engine.required($3, 'value'));
 END;

@@ -1,3 +1,5 @@
+-- Few joins, and queries of their own for what few steps have: with more than eight relations (join_collapse_limit) the
+-- planner would join in the order written and read all steps for a scope that knows a few.
 CREATE VIEW tasker.workflow_steps AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
@@ -33,18 +35,20 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        q.name AS queue,
        s.claim_number,
        s.available_at,
-       w.worker_id,
-       c.lease_expires_at,
+       CASE WHEN s.state OPERATOR(pg_catalog.=) 'i' THEN
+           (SELECT w.worker_id FROM tasker_engine.claims c
+            JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no
+            WHERE c.claim_id OPERATOR(pg_catalog.=) s.claim_id) END AS worker_id,
+       CASE WHEN s.state OPERATOR(pg_catalog.=) 'i' THEN
+           (SELECT c.lease_expires_at FROM tasker_engine.claims c
+            WHERE c.claim_id OPERATOR(pg_catalog.=) s.claim_id) END AS lease_expires_at,
        s.priority::pg_catalog.int4 AS priority,
        n.handler
 FROM tasker_engine.steps s
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id
-LEFT JOIN tasker_engine.claims c
-    ON c.claim_id OPERATOR(pg_catalog.=) s.claim_id AND s.state OPERATOR(pg_catalog.=) 'i'
-LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no;
+LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
 
