@@ -562,6 +562,46 @@ fn f61_a_namespace_is_deleted_or_gets_its_first_template_and_never_breaks_the_ot
     }
 }
 
+/// How many sessions of this database wait for a lock.
+fn waiting(session: &mut Session) -> i64 {
+    session.count(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        &[],
+    )
+}
+
+#[test]
+fn f61_a_namespace_whose_first_template_is_being_registered_is_not_deleted() {
+    let (database, mut session) = fresh();
+    session.query("SELECT tasker.find_or_create_namespace('slow')", &[]);
+    let text = shapes::chain("slow", 1)
+        .with("namespace_name", json!("slow"))
+        .text();
+    // Stops the registration half-way: behind the namespace, before the template.
+    let mut gate = database.connect();
+    gate.execute("BEGIN; LOCK TABLE tasker.dependent_systems IN SHARE MODE");
+    let (mut left, mut right) = (database.connect(), database.connect());
+    std::thread::scope(|scope| {
+        let registered = scope
+            .spawn(move || left.attempt::<i64>("SELECT tasker.register_template($1)", &[&text]));
+        while waiting(&mut session) < 1 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let deleted = scope
+            .spawn(move || right.attempt::<i32>("SELECT tasker.delete_namespace('slow')", &[]));
+        for _ in 0..400 {
+            if waiting(&mut session) == 2 || deleted.is_finished() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        gate.execute("COMMIT");
+        let deleted = deleted.join().expect("no panic");
+        assert!(registered.join().expect("no panic").is_ok());
+        deleted.expect_err("a template is registered").is("23503");
+    });
+}
+
 // ---- outside systems and annotation types ----------------------------------------------------------------------------
 
 /// The same call by 50 sessions at once, again and again: what each of them got.
@@ -954,4 +994,8 @@ fn each_role_may_call_what_it_works_with() {
         own.execute("RESET ROLE");
         session.execute("DELETE FROM tasker.dependent_system_object_maps");
     }
+    // A session that has not called the function yet: the index of the table is evaluated with the operator's rights.
+    let mut operator = database.connect();
+    operator.execute("SET ROLE tasker_operator");
+    operator.execute(&operate[2]);
 }

@@ -242,3 +242,41 @@ fn f61_namespaces_are_case_sensitive_unique_and_kept_while_in_use() {
         .is("P0002")
         .says(&["SHOP"]);
 }
+
+#[test]
+fn f57_the_version_takes_part_and_tags_priority_and_time_do_not() {
+    let (_database, mut session) = registered("hash");
+    shapes::chain("one", 1)
+        .with("identity_strategy", json!("hash"))
+        .with("version", json!("0.2.0"))
+        .register(&mut session);
+    let newest = session.create_with("one", &json!({"a": 1}));
+    let older: Uuid = session.one(
+        "SELECT tasker.create_task('one', '{\"a\": 1}', version => '0.1.0')",
+        &[],
+    );
+    assert_ne!(newest, older);
+    for same in [
+        "version => '0.2.0'",
+        "tags => '[\"x\"]'",
+        "priority => 4",
+        "run_at => now() + interval '1 day'",
+        "correlation_id => 'c'",
+    ] {
+        session
+            .fails(
+                &format!("SELECT tasker.create_task('one', '{{\"a\": 1}}', {same})"),
+                &[],
+            )
+            .is("23505")
+            .detail_says(&[&newest.to_string()]);
+    }
+    // The caller's own key counts for the task of that name, whatever its version.
+    let mut keyed = |version: &str| -> Uuid {
+        session.one(
+            "SELECT tasker.create_task('one', version => $1, idempotency_key => 'k')",
+            &[&version],
+        )
+    };
+    assert_eq!(keyed("0.1.0"), keyed("0.2.0"));
+}
