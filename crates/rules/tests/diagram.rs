@@ -101,7 +101,7 @@ fn svg_shows_the_same_and_shortens_long_names() {
     );
     assert!(text.contains("…</text>"));
     assert!(text.contains("worker &lt;7&gt; &amp; &quot;co&quot;"));
-    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2 of 3, 1.2 s"));
+    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2 of 3 · 1.2 s"));
     assert_eq!(text.matches("marker-end").count(), 2);
 }
 
