@@ -90,18 +90,22 @@ fn dot_names_cannot_end_their_string() {
 #[test]
 fn svg_shows_the_same_and_shortens_long_names() {
     let mut model = model();
-    model.nodes[0].name = "a_very_long_step_name_that_no_box_can_hold_in_one_line".to_owned();
+    model.nodes[0].name =
+        "a_very_long_step_name_that_no_box_can_hold_in_two_lines_of_text_however_wide_it_is"
+            .to_owned();
     model.nodes[1].note = Some("worker <7> & \"co\"".to_owned());
     let text = svg(&model);
     assert!(
         text.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && text.ends_with("</svg>\n")
     );
     assert!(
-        text.contains("<title>a_very_long_step_name_that_no_box_can_hold_in_one_line\ncomplete")
+        text.contains(
+            "<title>a_very_long_step_name_that_no_box_can_hold_in_two_lines_of_text_however_wide_it_is\ncomplete"
+        )
     );
     assert!(text.contains("…</text>"));
     assert!(text.contains("worker &lt;7&gt; &amp; &quot;co&quot;"));
-    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2 of 3 · 1.2 s"));
+    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2/3 · 1.2 s"));
     assert_eq!(text.matches("marker-end").count(), 2);
 }
 

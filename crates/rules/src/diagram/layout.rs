@@ -41,6 +41,8 @@ struct Place {
     width: f64,
     above: Vec<usize>,
     below: Vec<usize>,
+    /// A box of a level that takes several rows stays under the others, whatever its neighbours want.
+    anchored: bool,
     x: f64,
 }
 
@@ -58,8 +60,11 @@ impl Place {
 /// in the same few rows.
 pub(super) fn layout(count: usize, edges: &[(usize, usize)], size: (f64, f64)) -> Layout {
     let mut row_of = levels(count, edges);
-    wrap(&mut row_of);
+    let wrapped = wrap(&mut row_of);
     let (mut places, chains) = places(&row_of, edges, size.0);
+    for (place, wrapped) in places.iter_mut().zip(wrapped) {
+        place.anchored = wrapped;
+    }
     let mut rows = rows(&places);
     let sweeps = if places.len() > HUGE {
         SWEEPS_OF_HUGE
@@ -124,8 +129,9 @@ fn levels(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     levels
 }
 
-/// Turns levels into rows: a level that is too wide for the picture takes several of about equal length.
-fn wrap(row_of: &mut [usize]) {
+/// Turns levels into rows: a level that is too wide for the picture takes several of about equal length. Which boxes are in
+/// such a level.
+fn wrap(row_of: &mut [usize]) -> Vec<bool> {
     let across = LEAST_ACROSS.max((1.4 * (row_of.len() as f64).sqrt()).ceil() as usize);
     let mut widths = vec![0usize; row_of.iter().map(|row| row + 1).max().unwrap_or(0)];
     for level in row_of.iter() {
@@ -140,6 +146,7 @@ fn wrap(row_of: &mut [usize]) {
             first
         })
         .collect();
+    let wrapped = row_of.iter().map(|level| widths[*level] > across).collect();
     let mut seen = vec![0usize; widths.len()];
     for row in row_of.iter_mut() {
         let level = *row;
@@ -147,6 +154,7 @@ fn wrap(row_of: &mut [usize]) {
         *row = first_rows[level] + seen[level] / in_row;
         seen[level] += 1;
     }
+    wrapped
 }
 
 /// The places, boxes first, and for each edge the places that it runs through.
@@ -160,6 +168,7 @@ fn places(
         width,
         above: Vec::new(),
         below: Vec::new(),
+        anchored: false,
         x: 0.0,
     };
     let mut places: Vec<Place> = row_of.iter().map(|row| place(*row, box_width)).collect();
@@ -299,10 +308,15 @@ fn spread(places: &mut [Place], rows: &[Vec<usize>], sweeps: usize) {
         let down = sweep % 2 == 0;
         let both = sweep + 4 >= sweeps;
         for at in sequence(rows.len(), down) {
+            let anchored = rows[at].iter().filter(|index| places[**index].anchored);
+            let mut centred = centred(anchored.map(|index| places[*index].width + GAP_ACROSS));
             let wanted: Vec<f64> = rows[at]
                 .iter()
                 .map(|index| {
                     let place = &places[*index];
+                    if place.anchored {
+                        return centred.next().unwrap_or(0.0);
+                    }
                     let pull = |other: &usize| {
                         let straight = place.is_slot() && places[*other].is_slot();
                         (places[*other].x, if straight { 8.0 } else { 1.0 })
@@ -343,7 +357,11 @@ fn settle(places: &mut [Place], row: &[usize], wanted: &[f64]) {
     // Each pool: weighted sum of wanted places, weight, number of members.
     let mut pools: Vec<(f64, f64, usize)> = Vec::with_capacity(row.len());
     for ((want, offset), place) in wanted.iter().zip(&offsets).zip(row) {
-        let weight = if places[*place].is_slot() { 4.0 } else { 1.0 };
+        let weight = match &places[*place] {
+            place if place.anchored => 64.0,
+            place if place.is_slot() => 8.0,
+            _ => 1.0,
+        };
         let mut pool = ((want - offset) * weight, weight, 1);
         while let Some(before) = pools.last() {
             if before.0 / before.1 <= pool.0 / pool.1 {
@@ -360,6 +378,19 @@ fn settle(places: &mut [Place], row: &[usize], wanted: &[f64]) {
             places[*place].x = sum / weight + offset;
         }
     }
+}
+
+/// Places side by side of these widths, with the middle of all at 0.
+fn centred(widths: impl Iterator<Item = f64>) -> std::vec::IntoIter<f64> {
+    let mut left = 0.0;
+    let mut places: Vec<f64> = widths
+        .map(|width| {
+            left += width;
+            left - width / 2.0
+        })
+        .collect();
+    places.iter_mut().for_each(|place| *place -= left / 2.0);
+    places.into_iter()
 }
 
 /// The top of each row.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::layout::{Layout, layout};
 use super::style::style;
-use super::text::{Font, escaped, shortened, width};
+use super::text::{Font, escaped, shortened, two_lines, width};
 use super::{DiagramModel, Duration, Node, one_line};
 use crate::state::StepState;
 
@@ -22,7 +22,7 @@ const LINE: &str = "#6b7280";
 const PADDING: f64 = 12.0;
 const STRIPE: f64 = 6.0;
 /// A card is as wide as its widest text, within these.
-const CARD_WIDTH: (f64, f64) = (150.0, 300.0);
+const CARD_WIDTH: (f64, f64) = (150.0, 280.0);
 const LINE_HEIGHT: f64 = 17.0;
 const COLUMN_GAP: f64 = 14.0;
 /// Headings and legends of narrow pictures may be this wide.
@@ -33,6 +33,11 @@ const fn font(size: f64, bold: bool) -> Font {
     Font { size, bold }
 }
 
+/// What a card's texts can take of its width.
+fn room(card_width: f64) -> f64 {
+    card_width - 2.0 * PADDING - STRIPE
+}
+
 /// The texts of a card.
 struct Card {
     name: String,
@@ -40,6 +45,8 @@ struct Card {
     state: String,
     /// Attempts and duration, at its right.
     run: String,
+    /// The same where that has no room.
+    short_run: String,
     /// The handler, the worker or the error.
     note: String,
 }
@@ -47,16 +54,19 @@ struct Card {
 impl Card {
     fn of(node: &Node) -> Self {
         let ran = node.attempts.filter(|attempts| *attempts > 0);
-        let mut run = Vec::new();
-        run.extend(
-            ran.map(|attempts| format!("attempt {attempts} of {}", node.retry_limit.max(attempts))),
-        );
-        run.extend(node.duration_ms.map(|ms| Duration(ms).to_string()));
+        let ran = ran.map(|attempts| format!("{attempts}/{}", node.retry_limit.max(attempts)));
+        let took = node.duration_ms.map(|ms| Duration(ms).to_string());
+        let run = |word: &str| {
+            let ran = ran.as_ref().map(|ran| format!("{word}{ran}"));
+            let parts: Vec<String> = ran.into_iter().chain(took.clone()).collect();
+            parts.join(" · ")
+        };
         let state = node.state.map_or("", |state| state.as_str());
         Self {
             name: one_line(&node.name),
             state: state.replace('_', " "),
-            run: run.join(" · "),
+            run: run("attempt "),
+            short_run: run(""),
             note: one_line(node.note.as_deref().unwrap_or_default())
                 .trim()
                 .to_owned(),
@@ -71,8 +81,9 @@ impl Card {
         (text + 2.0 * PADDING + STRIPE).ceil()
     }
 
-    fn lines(&self) -> usize {
-        1 + usize::from(!self.state.is_empty() || !self.run.is_empty())
+    fn lines(&self, card_width: f64) -> usize {
+        two_lines(&self.name, NAME, room(card_width)).len()
+            + usize::from(!self.state.is_empty() || !self.run.is_empty())
             + usize::from(!self.note.is_empty())
     }
 }
@@ -91,10 +102,11 @@ pub fn svg(model: &DiagramModel) -> String {
         .collect();
     let cards: Vec<Card> = model.nodes.iter().map(Card::of).collect();
     let wanted = cards.iter().map(Card::width).fold(0.0, f64::max);
-    let lines = cards.iter().map(Card::lines).max().unwrap_or(1);
+    let card_width = wanted.clamp(CARD_WIDTH.0, CARD_WIDTH.1);
+    let lines = cards.iter().map(|card| card.lines(card_width));
     let size = (
-        wanted.clamp(CARD_WIDTH.0, CARD_WIDTH.1),
-        16.0 + lines as f64 * LINE_HEIGHT,
+        card_width,
+        16.0 + lines.max().unwrap_or(1) as f64 * LINE_HEIGHT,
     );
     let layout = layout(model.nodes.len(), &edges, size);
 
@@ -321,26 +333,25 @@ fn draw_card(out: &mut String, node: &Node, card: &Card, at: (f64, f64), size: (
         style.stroke
     );
     let (left, right) = (x + STRIPE + PADDING, x + size.0 - PADDING);
-    let room = right - left;
+    let room = room(size.0);
     // With fewer lines than the tallest card they move to the middle.
-    let mut line = y + size.1 / 2.0 - (card.lines() as f64 - 1.0) * LINE_HEIGHT / 2.0 + 4.5;
-    text(
-        out,
-        (left, line),
-        &shortened(&card.name, NAME, room),
-        NAME,
-        style.text,
-        "",
-    );
+    let below = (card.lines(size.0) as f64 - 1.0) * LINE_HEIGHT;
+    let mut line = y + (size.1 - below) / 2.0 + 4.5;
+    for (number, name) in two_lines(&card.name, NAME, room).iter().enumerate() {
+        line += if number > 0 { LINE_HEIGHT } else { 0.0 };
+        text(out, (left, line), name, NAME, style.text, "");
+    }
     if !card.state.is_empty() || !card.run.is_empty() {
         line += LINE_HEIGHT;
         let state = shortened(&card.state, STATE, room);
         let beside = room - width(&state, STATE) - COLUMN_GAP;
         text(out, (left, line), &state, STATE, style.accent, "");
+        let fits = width(&card.run, SMALL) <= beside;
+        let run = if fits { &card.run } else { &card.short_run };
         text(
             out,
             (right, line),
-            &shortened(&card.run, SMALL, beside),
+            &shortened(run, SMALL, beside),
             SMALL,
             GREY,
             " text-anchor=\"end\"",

@@ -66,3 +66,62 @@ pub(super) fn escaped(text: &str) -> String {
     }
     out
 }
+
+/// The text in one line, or in two that break behind a separator, the second one shortened.
+pub(super) fn two_lines(text: &str, font: Font, room: f64) -> Vec<String> {
+    if width(text, font) <= room {
+        return vec![text.to_owned()];
+    }
+    let mut used = 0.0;
+    let (mut fits, mut separator) = (0, 0);
+    for (at, c) in text.char_indices() {
+        used += width(c.encode_utf8(&mut [0; 4]), font);
+        if used > room {
+            break;
+        }
+        fits = at + c.len_utf8();
+        if "_-./: ".contains(c) {
+            separator = fits;
+        }
+    }
+    let at = if separator * 3 > fits {
+        separator
+    } else {
+        fits
+    };
+    vec![
+        text[..at].trim_end().to_owned(),
+        shortened(text[at..].trim_start(), font, room),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FONT: Font = Font {
+        size: 13.0,
+        bold: true,
+    };
+
+    #[test]
+    fn a_long_name_breaks_behind_a_separator() {
+        assert_eq!(two_lines("short", FONT, 100.0), ["short"]);
+        assert_eq!(
+            two_lines("reserve_inventory", FONT, 100.0),
+            ["reserve_", "inventory"]
+        );
+        assert_eq!(two_lines("aaaaaaaaaaaaaaaa", FONT, 100.0).len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_shortened_fits(text in ".{0,80}", room in 20.0f64..300.0) {
+            prop_assert!(width(&shortened(&text, FONT, room), FONT) <= room);
+            for line in two_lines(&text, FONT, room) {
+                prop_assert!(width(&line, FONT) <= room);
+            }
+        }
+    }
+}
