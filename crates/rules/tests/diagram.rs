@@ -90,18 +90,22 @@ fn dot_names_cannot_end_their_string() {
 #[test]
 fn svg_shows_the_same_and_shortens_long_names() {
     let mut model = model();
-    model.nodes[0].name = "a_very_long_step_name_that_no_box_can_hold_in_one_line".to_owned();
+    model.nodes[0].name =
+        "a_very_long_step_name_that_no_box_can_hold_in_two_lines_of_text_however_wide_it_is"
+            .to_owned();
     model.nodes[1].note = Some("worker <7> & \"co\"".to_owned());
     let text = svg(&model);
     assert!(
         text.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && text.ends_with("</svg>\n")
     );
     assert!(
-        text.contains("<title>a_very_long_step_name_that_no_box_can_hold_in_one_line\ncomplete")
+        text.contains(
+            "<title>a_very_long_step_name_that_no_box_can_hold_in_two_lines_of_text_however_wide_it_is\ncomplete"
+        )
     );
     assert!(text.contains("…</text>"));
     assert!(text.contains("worker &lt;7&gt; &amp; &quot;co&quot;"));
-    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2 of 3, 1.2 s"));
+    assert!(text.contains("<g class=\"error\">") && text.contains("attempt 2/3 · 1.2 s"));
     assert_eq!(text.matches("marker-end").count(), 2);
 }
 
@@ -228,4 +232,135 @@ proptest! {
         let drawn = dot(&model);
         prop_assert_eq!(drawn.lines().count(), 1 + 3 + 3 + 2 + 1, "{}", drawn);
     }
+}
+
+// ---- the whole SVG, read back ---------------------------------------------------------------------------------------
+
+/// The number of an attribute of a tag.
+fn number(tag: &str, attribute: &str) -> f64 {
+    let from = tag
+        .find(&format!(" {attribute}=\""))
+        .unwrap_or_else(|| panic!("no {attribute} in {tag}"))
+        + attribute.len()
+        + 3;
+    let text: String = tag[from..].chars().take_while(|c| *c != '"').collect();
+    text.parse().expect("a number")
+}
+
+/// Left, top, right, bottom of each card, and of its texts as wide as DejaVu Sans draws their widest letters.
+#[allow(clippy::type_complexity)]
+fn cards(picture: &str) -> Vec<((f64, f64, f64, f64), Vec<(f64, f64, f64, f64)>)> {
+    picture
+        .split("<g class=\"")
+        .skip(1)
+        .map(|group| {
+            let card = group.split("<rect").nth(1).expect("a card");
+            let (x, y) = (number(card, "x"), number(card, "y"));
+            let card = (x, y, x + number(card, "width"), y + number(card, "height"));
+            let texts = group.split("<text").skip(1).map(|text| {
+                let words = text
+                    .split('>')
+                    .nth(1)
+                    .and_then(|text| text.split('<').next());
+                let (x, y, size) = (
+                    number(text, "x"),
+                    number(text, "y"),
+                    number(text, "font-size"),
+                );
+                // DejaVu Sans Bold: lower case letters and digits are at most 0.72 wide, but m and w; _ is 0.5.
+                let em: f64 = words
+                    .unwrap_or_default()
+                    .chars()
+                    .map(|c| match c {
+                        'm' => 1.05,
+                        'w' => 0.93,
+                        '_' => 0.5,
+                        'i' | 'l' | 'j' | ' ' | '.' | ',' | '/' | ':' => 0.38,
+                        'f' | 't' | 'r' | '-' => 0.5,
+                        '…' => 1.0,
+                        _ => 0.72,
+                    })
+                    .sum();
+                let wide = em
+                    * size
+                    * if text.contains("font-weight=\"bold\"") {
+                        1.0
+                    } else {
+                        0.89
+                    };
+                let (left, right) = if text.contains("text-anchor=\"end\"") {
+                    (x - wide, x)
+                } else {
+                    (x, x + wide)
+                };
+                (left, y - size, right, y + 3.0)
+            });
+            (card, texts.collect())
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cards_do_not_overlap_and_their_texts_fit(
+        names in prop::collection::vec("[a-z][a-z0-9_]{0,70}", 1..51),
+        pairs in prop::collection::btree_set((1i16..51, 1i16..51), 0..100),
+        states in prop::collection::vec(0usize..6, 51),
+        note in "[a-z ]{0,80}",
+    ) {
+        let count = names.len() as i16;
+        let nodes: Vec<Node> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, no)| Node {
+                duration_ms: Some(1_234_567),
+                note: (no % 3 == 0).then(|| note.clone()),
+                ..node(no, name, StepState::ALL[states[no as usize]])
+            })
+            .collect();
+        let edges = pairs.into_iter().filter(|(from, to)| from < to && *to <= count).collect();
+        let picture = svg(&DiagramModel { title: "default.t@1.0.0".into(), nodes, edges });
+        let (width, height) = (number(&picture, "width"), number(&picture, "height"));
+        let found = cards(&picture);
+        prop_assert_eq!(found.len(), names.len());
+        for (index, (card, texts)) in found.iter().enumerate() {
+            prop_assert!(card.0 >= 0.0 && card.1 >= 60.0 && card.2 <= width && card.3 <= height);
+            for (other, _) in &found[index + 1..] {
+                let apart = card.2 < other.0 || other.2 < card.0 || card.3 < other.1 || other.3 < card.1;
+                prop_assert!(apart, "{card:?} {other:?}");
+            }
+            for (at, text) in texts.iter().enumerate() {
+                prop_assert!(text.0 >= card.0 && text.2 <= card.2 && text.1 >= card.1 && text.3 <= card.3, "{text:?} {card:?}");
+                for other in &texts[at + 1..] {
+                    let apart = text.2 <= other.0 || other.2 <= text.0 || text.3 <= other.1 + 4.0 || other.3 <= text.1 + 4.0;
+                    prop_assert!(apart, "{text:?} {other:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_svg_says_what_it_shows_to_who_cannot_see_it() {
+    let text = svg(&model());
+    let id = text
+        .split("aria-labelledby=\"")
+        .nth(1)
+        .and_then(|rest| rest.split("-title").next())
+        .expect("an id");
+    assert!(text.contains("role=\"img\""));
+    assert!(text.contains(&format!("<title id=\"{id}-title\">default.t@1.0.0</title>")));
+    assert!(text.contains(&format!(
+        "<desc id=\"{id}-desc\">Workflow of 3 steps, 2 dependencies: 1 pending, 1 error, 1 complete.</desc>"
+    )));
+    // The legend, and nothing from elsewhere.
+    assert!(text.contains(">pending 1</text>") && text.contains(">error 1</text>"));
+    assert!(!text.contains("href") && !text.contains("<script") && !text.contains("<style"));
+    assert_eq!(text.matches("http").count(), 1);
+    // Two pictures in one page do not share names.
+    let mut other = model();
+    other.title.push('x');
+    assert!(!svg(&other).contains(&format!("{id}-")));
 }

@@ -251,6 +251,12 @@ fn a_reader_reads_every_view_and_function_and_changes_nothing() {
         "get_task_execution_context",
         "calculate_dependency_levels",
         "task_diagram",
+        "analyze_task",
+        "task_schedule",
+        "task_critical_path",
+        "task_bottlenecks",
+        "task_parallelism",
+        "task_blockers",
     ] {
         assert!(
             !reader

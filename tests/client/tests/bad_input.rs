@@ -729,6 +729,21 @@ fn null_where_none_may_be_is_22004_and_names_the_parameter() {
             &[("task_uuids", "ARRAY[$task]")],
         ),
         ("calculate_dependency_levels", &[("task_uuid", "$task")]),
+        (
+            "analyze_template",
+            &[("name", "'linear'"), ("namespace", "'default'")],
+        ),
+        (
+            "template_graph",
+            &[("name", "'linear'"), ("namespace", "'default'")],
+        ),
+        ("analyze_task", &[("task_uuid", "$task")]),
+        ("task_schedule", &[("task_uuid", "$task")]),
+        ("task_critical_path", &[("task_uuid", "$task")]),
+        ("task_bottlenecks", &[("task_uuid", "$task")]),
+        ("task_error_chains", &[("task_uuid", "$task")]),
+        ("task_parallelism", &[("task_uuid", "$task")]),
+        ("task_blockers", &[("task_uuid", "$task")]),
         ("calculate_backoff", &[("attempt", "1")]),
         (
             "task_diagram",
@@ -988,6 +1003,7 @@ fn an_unknown_task_is_p0002_for_writes_and_scalar_reads() {
         "SELECT tasker.transition_task($1, 'cancelled')",
         "SELECT tasker.try_transition_task($1, 'cancelled')",
         "SELECT tasker.task_diagram($1)",
+        "SELECT tasker.analyze_task($1)",
     ];
     for task in [Uuid::nil(), Uuid::max(), step, Uuid::now_v7()] {
         for call in calls {

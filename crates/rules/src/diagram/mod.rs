@@ -5,6 +5,7 @@ mod layout;
 mod mermaid;
 mod style;
 mod svg;
+mod text;
 
 use std::collections::HashSet;
 use std::fmt;

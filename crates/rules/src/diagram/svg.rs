@@ -1,17 +1,94 @@
-//! SVG: a self-contained picture, one row of boxes per level.
+//! SVG: a self-contained picture with a heading, a legend and a card per step.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::layout::{BOX_HEIGHT, BOX_WIDTH, layout};
+use super::layout::{Layout, layout};
 use super::style::style;
-use super::{DiagramModel, Node, one_line};
+use super::text::{Font, escaped, shortened, two_lines, width};
+use super::{DiagramModel, Duration, Node, one_line};
+use crate::state::StepState;
 
 const MARGIN: f64 = 24.0;
-const HEADING: f64 = 40.0;
-const TEXT_ROOM: f64 = BOX_WIDTH - 16.0;
+const TITLE: Font = font(17.0, true);
+const NAME: Font = font(13.0, true);
+const SMALL: Font = font(11.0, false);
+const STATE: Font = font(11.0, true);
+const INK: &str = "#111827";
+const GREY: &str = "#4b5563";
+const LINE: &str = "#6b7280";
 
-/// The model as an SVG image. Texts that do not fit are shortened; the whole text shows when the pointer rests on the box.
+/// Between the border of a card and its texts; the left side has the stripe besides.
+const PADDING: f64 = 12.0;
+const STRIPE: f64 = 6.0;
+/// A card is as wide as its widest text, within these.
+const CARD_WIDTH: (f64, f64) = (150.0, 280.0);
+const LINE_HEIGHT: f64 = 17.0;
+const COLUMN_GAP: f64 = 14.0;
+/// Headings and legends of narrow pictures may be this wide.
+const LEAST_WIDTH: f64 = 380.0;
+const MOST_TITLE_WIDTH: f64 = 1_200.0;
+
+const fn font(size: f64, bold: bool) -> Font {
+    Font { size, bold }
+}
+
+/// What a card's texts can take of its width.
+fn room(card_width: f64) -> f64 {
+    card_width - 2.0 * PADDING - STRIPE
+}
+
+/// The texts of a card.
+struct Card {
+    name: String,
+    /// The state, at the left of the second line.
+    state: String,
+    /// Attempts and duration, at its right.
+    run: String,
+    /// The same where that has no room.
+    short_run: String,
+    /// The handler, the worker or the error.
+    note: String,
+}
+
+impl Card {
+    fn of(node: &Node) -> Self {
+        let ran = node.attempts.filter(|attempts| *attempts > 0);
+        let ran = ran.map(|attempts| format!("{attempts}/{}", node.retry_limit.max(attempts)));
+        let took = node.duration_ms.map(|ms| Duration(ms).to_string());
+        let run = |word: &str| {
+            let ran = ran.as_ref().map(|ran| format!("{word}{ran}"));
+            let parts: Vec<String> = ran.into_iter().chain(took.clone()).collect();
+            parts.join(" · ")
+        };
+        let state = node.state.map_or("", |state| state.as_str());
+        Self {
+            name: one_line(&node.name),
+            state: state.replace('_', " "),
+            run: run("attempt "),
+            short_run: run(""),
+            note: one_line(node.note.as_deref().unwrap_or_default())
+                .trim()
+                .to_owned(),
+        }
+    }
+
+    fn width(&self) -> f64 {
+        let second = width(&self.state, STATE) + COLUMN_GAP + width(&self.run, SMALL);
+        let text = width(&self.name, NAME)
+            .max(second)
+            .max(width(&self.note, SMALL));
+        (text + 2.0 * PADDING + STRIPE).ceil()
+    }
+
+    fn lines(&self, card_width: f64) -> usize {
+        two_lines(&self.name, NAME, room(card_width)).len()
+            + usize::from(!self.state.is_empty() || !self.run.is_empty())
+            + usize::from(!self.note.is_empty())
+    }
+}
+
+/// The model as an SVG image. Texts that do not fit are shortened; the whole text shows when the pointer rests on the card.
 pub fn svg(model: &DiagramModel) -> String {
     let position: HashMap<i16, usize> = model
         .nodes
@@ -23,172 +100,273 @@ pub fn svg(model: &DiagramModel) -> String {
         .drawable_edges()
         .filter_map(|(parent, child)| Some((*position.get(&parent)?, *position.get(&child)?)))
         .collect();
-    let layout = layout(model.nodes.len(), &edges);
-    let title_width = text_width(&model.title, 16.0).min(1_200.0);
-    let width = layout.width.max(title_width) + 2.0 * MARGIN;
-    let height = layout.height + HEADING + 2.0 * MARGIN;
-    let (left, top) = ((width - layout.width) / 2.0, MARGIN + HEADING);
+    let cards: Vec<Card> = model.nodes.iter().map(Card::of).collect();
+    let wanted = cards.iter().map(Card::width).fold(0.0, f64::max);
+    let card_width = wanted.clamp(CARD_WIDTH.0, CARD_WIDTH.1);
+    let lines = cards.iter().map(|card| card.lines(card_width));
+    let size = (
+        card_width,
+        16.0 + lines.max().unwrap_or(1) as f64 * LINE_HEIGHT,
+    );
+    let layout = layout(model.nodes.len(), &edges, size);
+
+    let title = one_line(model.title.trim());
+    let title_width = width(&title, TITLE).min(MOST_TITLE_WIDTH);
+    let inner = layout.width.max(title_width).max(LEAST_WIDTH).ceil();
+    let counted = counted(model, edges.len());
+    let (legend, legend_height) = legend(model, &counted, inner);
+    let top = MARGIN + 26.0 + legend_height + 22.0;
+    let (width, height) = (inner + 2.0 * MARGIN, (top + layout.height + MARGIN).ceil());
+    let left = (width - layout.width) / 2.0;
 
     // Writing to a String cannot fail, hence the ignored results.
     let mut out = String::new();
-    let title = escaped(&one_line(&model.title));
+    let id = id(model);
     let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" role=\"img\" font-family=\"Helvetica, Arial, sans-serif\">"
+         height=\"{height:.0}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" \
+         font-family=\"Helvetica, Arial, sans-serif\">"
     );
-    let _ = writeln!(out, "<title>{title}</title>");
-    out.push_str(
-        "<defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
-         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" fill=\"#6b7280\"/></marker></defs>\n",
+    let _ = writeln!(out, "<title id=\"{id}-title\">{}</title>", escaped(&title));
+    let _ = writeln!(
+        out,
+        "<desc id=\"{id}-desc\">{}</desc>",
+        described(model, &counted)
+    );
+    let _ = writeln!(
+        out,
+        "<defs><marker id=\"{id}-arrow\" viewBox=\"0 0 8 8\" refX=\"7.5\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
+         orient=\"auto\"><path d=\"M0 0.5L8 4L0 7.5z\" fill=\"{LINE}\"/></marker></defs>"
     );
     let _ = writeln!(
         out,
         "<rect width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>"
     );
-    let heading = escaped(&shortened(
-        &one_line(&model.title),
-        16.0,
-        width - 2.0 * MARGIN,
-    ));
-    let _ = writeln!(
-        out,
-        "<text x=\"{MARGIN}\" y=\"{:.0}\" font-size=\"16\" font-weight=\"bold\" fill=\"#111827\">{heading}</text>",
-        MARGIN + 16.0
-    );
-    out.push_str("<g fill=\"none\" stroke=\"#6b7280\" stroke-width=\"1.4\">\n");
-    for points in &layout.edges {
-        edge(&mut out, points, left, top);
-    }
-    out.push_str("</g>\n");
-    for (node, (x, y)) in model.nodes.iter().zip(&layout.boxes) {
-        node_box(&mut out, node, left + x, top + y);
+    let heading = shortened(&title, TITLE, inner);
+    text(&mut out, (MARGIN, MARGIN + 15.0), &heading, TITLE, INK, "");
+    out.push_str(&legend);
+    draw_edges(&mut out, &layout, (left, top), &id);
+    for ((node, card), (x, y)) in model.nodes.iter().zip(&cards).zip(&layout.boxes) {
+        draw_card(
+            &mut out,
+            node,
+            card,
+            (left + x - size.0 / 2.0, top + y - size.1 / 2.0),
+            size,
+        );
     }
     out.push_str("</svg>\n");
     out
 }
 
-/// A smooth line through the points that leaves and arrives vertically everywhere.
-fn edge(out: &mut String, points: &[(f64, f64)], left: f64, top: f64) {
-    let mut path = String::new();
-    for (index, (x, y)) in points.iter().enumerate() {
-        let (x, y) = (x + left, y + top);
-        if index == 0 {
-            let _ = write!(path, "M{x:.1} {y:.1}");
-            continue;
-        }
-        let (before_x, before_y) = (points[index - 1].0 + left, points[index - 1].1 + top);
-        if (before_x - x).abs() < 0.05 {
-            let _ = write!(path, "V{y:.1}");
-        } else {
-            let middle = (before_y + y) / 2.0;
-            let _ = write!(
-                path,
-                "C{before_x:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {y:.1}"
-            );
-        }
-    }
-    let _ = writeln!(out, "<path d=\"{path}\" marker-end=\"url(#arrow)\"/>");
+/// Several pictures may stand in one page, so each has its own names: a hash of what it shows.
+fn id(model: &DiagramModel) -> String {
+    let names = model.nodes.iter().map(|node| node.name.as_str());
+    let hash = std::iter::once(model.title.as_str())
+        .chain(names)
+        .flat_map(str::bytes)
+        .fold(0x811c_9dc5u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    format!("t{hash:08x}")
 }
 
-fn node_box(out: &mut String, node: &Node, x: f64, y: f64) {
+fn counted(model: &DiagramModel, edges: usize) -> String {
+    let many = |count: usize, one: &str, several: &str| {
+        format!("{count} {}", if count == 1 { one } else { several })
+    };
+    format!(
+        "{}, {}",
+        many(model.nodes.len(), "step", "steps"),
+        many(edges, "dependency", "dependencies")
+    )
+}
+
+/// How many steps are in each state that occurs.
+fn by_state(model: &DiagramModel) -> Vec<(StepState, usize)> {
+    StepState::ALL
+        .into_iter()
+        .map(|state| {
+            (
+                state,
+                model
+                    .nodes
+                    .iter()
+                    .filter(|node| node.state == Some(state))
+                    .count(),
+            )
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+fn described(model: &DiagramModel, counted: &str) -> String {
+    let states: Vec<String> = by_state(model)
+        .into_iter()
+        .map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")))
+        .collect();
+    if states.is_empty() {
+        format!("Workflow of {counted}.")
+    } else {
+        format!("Workflow of {counted}: {}.", states.join(", "))
+    }
+}
+
+/// The counts, then a swatch with its number of steps for each state that occurs; as many lines as it takes.
+fn legend(model: &DiagramModel, counted: &str, room: f64) -> (String, f64) {
+    const SWATCH: f64 = 11.0;
+    let mut out = String::new();
+    let (mut x, mut y) = (MARGIN, MARGIN + 26.0 + 11.0);
+    let first = y;
+    text(&mut out, (x, y), counted, SMALL, GREY, "");
+    x += width(counted, SMALL) + 22.0;
+    for (state, count) in by_state(model) {
+        let label = format!("{} {count}", state.as_str().replace('_', " "));
+        let needed = SWATCH + 6.0 + width(&label, SMALL);
+        if x + needed > MARGIN + room {
+            (x, y) = (MARGIN, y + 19.0);
+        }
+        let style = style(Some(state));
+        let dashes = if style.dashed {
+            " stroke-dasharray=\"3 2\""
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{SWATCH}\" height=\"{SWATCH}\" rx=\"3\" fill=\"{}\" stroke=\"{}\" \
+             stroke-width=\"1.4\"{dashes}/>",
+            y - 9.5,
+            style.fill,
+            style.stroke
+        );
+        text(&mut out, (x + SWATCH + 6.0, y), &label, SMALL, INK, "");
+        x += needed + 18.0;
+    }
+    (out, y - first + 14.0)
+}
+
+fn text(out: &mut String, at: (f64, f64), words: &str, font: Font, fill: &str, more: &str) {
+    if words.trim().is_empty() {
+        return;
+    }
+    let weight = if font.bold {
+        " font-weight=\"bold\""
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        out,
+        "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"{}\"{weight} fill=\"{fill}\"{more}>{}</text>",
+        at.0,
+        at.1,
+        font.size,
+        escaped(words)
+    );
+}
+
+/// Smooth lines that leave and arrive vertically everywhere.
+fn draw_edges(out: &mut String, layout: &Layout, at: (f64, f64), id: &str) {
+    let _ = writeln!(
+        out,
+        "<g fill=\"none\" stroke=\"{LINE}\" stroke-width=\"1.4\">"
+    );
+    for points in &layout.edges {
+        let mut path = String::new();
+        let mut before = (0.0, 0.0);
+        for (index, (x, y)) in points.iter().enumerate() {
+            let (x, y) = (x + at.0, y + at.1);
+            if index == 0 {
+                let _ = write!(path, "M{x:.1} {y:.1}");
+            } else if (before.0 - x).abs() < 0.05 {
+                let _ = write!(path, "V{y:.1}");
+            } else {
+                let middle = (before.1 + y) / 2.0;
+                let _ = write!(
+                    path,
+                    "C{:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {y:.1}",
+                    before.0
+                );
+            }
+            before = (x, y);
+        }
+        let _ = writeln!(out, "<path d=\"{path}\" marker-end=\"url(#{id}-arrow)\"/>");
+    }
+    out.push_str("</g>\n");
+}
+
+fn draw_card(out: &mut String, node: &Node, card: &Card, at: (f64, f64), size: (f64, f64)) {
     let style = style(node.state);
-    let (left, top) = (x - BOX_WIDTH / 2.0, y - BOX_HEIGHT / 2.0);
     let class = node.state.map_or("template", |state| state.as_str());
-    let status = node.status_line();
-    let note = node.note.as_deref().unwrap_or_default();
     let dashes = if style.dashed {
         " stroke-dasharray=\"5 4\""
     } else {
         ""
     };
-    let whole: Vec<&str> = [node.name.as_str(), &status, note]
-        .into_iter()
-        .filter(|line| !line.is_empty())
-        .collect();
+    let status = node.status_line();
+    let whole: Vec<&str> = [
+        node.name.as_str(),
+        &status,
+        node.note.as_deref().unwrap_or_default(),
+    ]
+    .into_iter()
+    .filter(|line| !line.is_empty())
+    .collect();
+    let (x, y) = at;
     let _ = writeln!(
         out,
-        "<g class=\"{class}\"><title>{}</title><rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{BOX_WIDTH}\" \
-         height=\"{BOX_HEIGHT}\" rx=\"8\" fill=\"{}\" stroke=\"{}\" stroke-width=\"1.6\"{dashes}/>",
+        "<g class=\"{class}\"><title>{}</title><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"7\" \
+         fill=\"{}\" stroke=\"{}\" stroke-width=\"1.4\"{dashes}/>",
         escaped(&whole.join("\n")),
+        size.0,
+        size.1,
         style.fill,
         style.stroke
     );
-    // With fewer lines the rest moves to the middle.
-    let lines = [
-        (node.name.as_str(), 13.0, true),
-        (&status, 11.0, false),
-        (note, 11.0, false),
-    ];
-    let shown: Vec<_> = lines
-        .into_iter()
-        .filter(|line| !line.0.trim().is_empty())
-        .collect();
-    let first = y - (shown.len() as f64 - 1.0) * 8.5 + 4.5;
-    for (index, (text, size, bold)) in shown.into_iter().enumerate() {
-        let weight = if bold { " font-weight=\"bold\"" } else { "" };
-        let _ = writeln!(
+    let _ = writeln!(
+        out,
+        "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"4\" height=\"{:.1}\" rx=\"2\" fill=\"{}\"/>",
+        x + 6.0,
+        y + 8.0,
+        size.1 - 16.0,
+        style.stroke
+    );
+    let (left, right) = (x + STRIPE + PADDING, x + size.0 - PADDING);
+    let room = room(size.0);
+    // With fewer lines than the tallest card they move to the middle.
+    let below = (card.lines(size.0) as f64 - 1.0) * LINE_HEIGHT;
+    let mut line = y + (size.1 - below) / 2.0 + 4.5;
+    for (number, name) in two_lines(&card.name, NAME, room).iter().enumerate() {
+        line += if number > 0 { LINE_HEIGHT } else { 0.0 };
+        text(out, (left, line), name, NAME, style.text, "");
+    }
+    if !card.state.is_empty() || !card.run.is_empty() {
+        line += LINE_HEIGHT;
+        let state = shortened(&card.state, STATE, room);
+        let beside = room - width(&state, STATE) - COLUMN_GAP;
+        text(out, (left, line), &state, STATE, style.accent, "");
+        let fits = width(&card.run, SMALL) <= beside;
+        let run = if fits { &card.run } else { &card.short_run };
+        text(
             out,
-            "<text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"{size}\"{weight} text-anchor=\"middle\" fill=\"{}\">{}</text>",
-            first + index as f64 * 17.0,
-            style.text,
-            escaped(&shortened(&one_line(text), size, TEXT_ROOM))
+            (right, line),
+            &shortened(run, SMALL, beside),
+            SMALL,
+            GREY,
+            " text-anchor=\"end\"",
+        );
+    }
+    if !card.note.is_empty() {
+        line += LINE_HEIGHT;
+        text(
+            out,
+            (left, line),
+            &shortened(&card.note, SMALL, room),
+            SMALL,
+            style.accent,
+            "",
         );
     }
     out.push_str("</g>\n");
-}
-
-/// A generous estimate of how wide a text is drawn: nothing here can measure fonts.
-fn text_width(text: &str, size: f64) -> f64 {
-    let units: f64 =
-        text.chars()
-            .map(|c| match c {
-                'i' | 'j' | 'l' | 'f' | 't' | 'r' | '.' | ',' | ':' | ';' | '|' | '!' | '\''
-                | ' ' => 0.36,
-                'm' | 'w' | 'M' | 'W' | '@' | '%' => 1.0,
-                'A'..='Z' | '_' => 0.76,
-                c if c.is_ascii() => 0.6,
-                // Letters of most alphabets are narrower than this, ideographs just fit.
-                c if u32::from(c) < 0x1100 => 0.8,
-                _ => 1.1,
-            })
-            .sum();
-    units * size
-}
-
-/// The text, or its beginning and an ellipsis, so that it fits into `room`.
-fn shortened(text: &str, size: f64, room: f64) -> String {
-    if text_width(text, size) <= room {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut used = text_width("…", size);
-    for c in text.chars() {
-        used += text_width(c.encode_utf8(&mut [0; 4]), size);
-        if used > room {
-            break;
-        }
-        out.push(c);
-    }
-    out.push('…');
-    out
-}
-
-/// Safe inside XML text and attributes; characters that XML cannot hold are left out.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' => out.push('\n'),
-            '\u{fffe}' | '\u{ffff}' => {}
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
