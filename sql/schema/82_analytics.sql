@@ -330,9 +330,9 @@ BEGIN
         FROM tasker_engine.ended_runs e
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
           AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR EXISTS (SELECT FROM tasker_engine.tasks t
-                                         WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-                                           AND t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen)))
+          AND (chosen IS NULL
+               OR (SELECT t.named_task_id FROM tasker_engine.tasks t
+                   WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid) OPERATOR(pg_catalog.=) ANY (chosen))
         ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at DESC NULLS LAST
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
     ) r
@@ -486,9 +486,9 @@ BEGIN
         FROM tasker_engine.ended_runs e
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
           AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR EXISTS (SELECT FROM tasker_engine.tasks t
-                                         WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-                                           AND t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen)))
+          AND (chosen IS NULL
+               OR (SELECT t.named_task_id FROM tasker_engine.tasks t
+                   WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid) OPERATOR(pg_catalog.=) ANY (chosen))
     ) r;
 END
 $$;
