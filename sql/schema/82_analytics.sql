@@ -35,13 +35,8 @@ COMMENT ON FUNCTION tasker_engine.at_least_one(integer, text) IS
 
 CREATE FUNCTION tasker_engine.chosen_templates(namespace_filter text, task_name_filter text, version_filter text)
 RETURNS integer[] LANGUAGE sql STABLE
-    RETURN CASE WHEN COALESCE(namespace_filter, task_name_filter, version_filter) IS NOT NULL THEN ARRAY(
-        SELECT nt.named_task_id
-        FROM tasker.named_tasks nt
-        JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-        WHERE (namespace_filter IS NULL OR ns.name OPERATOR(pg_catalog.=) namespace_filter)
-          AND (task_name_filter IS NULL OR nt.name OPERATOR(pg_catalog.=) task_name_filter)
-          AND (version_filter IS NULL OR nt.version OPERATOR(pg_catalog.=) version_filter)) END;
+    RETURN CASE WHEN COALESCE(namespace_filter, task_name_filter, version_filter) IS NOT NULL
+                THEN tasker_engine.named_task_ids(namespace_filter, task_name_filter, version_filter) END;
 COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
 'The templates that the filters of the analytics functions leave; NULL without any filter: all.';
 
