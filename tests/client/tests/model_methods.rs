@@ -2,6 +2,8 @@
 
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, inside, json, shapes};
 
+const NONE: [Uuid; 0] = [];
+
 fn started(template: &Template) -> (Database, Session, Uuid) {
     let database = Database::new();
     let mut session = database.connect();
@@ -31,7 +33,7 @@ fn steps_are_found_by_name_and_viable_ones_are_those_a_claim_would_take() {
         )
     };
     assert_eq!(find(&mut session, "b"), [session.step(task, "b")]);
-    assert_eq!(find(&mut session, "B"), [Uuid::nil(); 0]);
+    assert_eq!(find(&mut session, "B"), NONE);
     let viable = |session: &mut Session, task: Uuid| -> Vec<String> {
         session.all(
             "SELECT name FROM tasker.get_viable_steps($1) ORDER BY step_no",

@@ -2,6 +2,8 @@
 
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, json, shapes};
 
+const NONE: [Uuid; 0] = [];
+
 fn database() -> (Database, Session) {
     let database = Database::new();
     let mut session = database.connect();
@@ -123,7 +125,7 @@ fn tasks_created_since_leaves_out_earlier_ones_of_the_same_minute() {
     let since = |at: &str| format!("tasks_created_since('{at}')");
     assert_eq!(tasks(&mut session, &since(&mark)), [late]);
     assert_eq!(tasks(&mut session, &since("2020-01-01")), [early, late]);
-    assert_eq!(tasks(&mut session, &since("infinity")), [Uuid::nil(); 0]);
+    assert_eq!(tasks(&mut session, &since("infinity")), NONE);
     assert_eq!(tasks(&mut session, &since("-infinity")), [early, late]);
 }
 
@@ -141,7 +143,7 @@ fn completed_since_asks_when_a_step_became_complete() {
     let scope = format!("tasks_completed_since('{mark}')");
     let steps = format!("workflow_steps_completed_since('{mark}')");
     // Resolved by hand is not complete.
-    assert_eq!(tasks(&mut session, &scope), [Uuid::nil(); 0]);
+    assert_eq!(tasks(&mut session, &scope), NONE);
     assert_eq!(names(&mut session, &steps), [""; 0]);
     let claim = session.claim_one("worker");
     session.complete(&claim, &json!({}));
