@@ -15,19 +15,24 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where an identifier stands in a text as a whole word, qualified with its schema.
+/// Whether an identifier stands in a text as a whole word: qualified with its schema, or at the beginning of a string
+/// that a test puts behind the schema.
 fn names(text: &str, name: &str) -> bool {
-    let wanted = format!("tasker.{name}");
-    text.match_indices(&wanted).any(|(at, _)| {
-        let next = text[at + wanted.len()..].chars().next();
-        !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
-    })
+    [format!("tasker.{name}"), format!("\"{name}")]
+        .iter()
+        .any(|wanted| {
+            text.match_indices(wanted).any(|(at, _)| {
+                let next = text[at + wanted.len()..].chars().next();
+                !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
+            })
+        })
 }
 
 #[test]
 fn a_name_counts_only_as_a_whole() {
     assert!(names("SELECT tasker.create_task('x')", "create_task"));
     assert!(names("FROM tasker.tasks", "tasks"));
+    assert!(names("(\"tasks_with_tag('eu')\", both)", "tasks_with_tag"));
     assert!(!names("SELECT tasker.create_tasks('x')", "create_task"));
     assert!(!names("SELECT tasks", "tasks"));
 }

@@ -206,17 +206,29 @@ fn readiness_rows_tell_what_holds_a_step_up() {
     );
     let mut scope = |name: &str| -> Vec<String> {
         session.all(
-            &format!("SELECT name FROM tasker.step_readiness_statuses_{name}_for_task($1) ORDER BY step_uuid"),
+            &format!("SELECT name FROM tasker.{name}($1) ORDER BY step_uuid"),
             &[&task],
         )
     };
-    assert_eq!(scope("ready"), [""; 0]);
-    assert_eq!(scope("blocked_by_dependencies"), ["child"]);
-    assert_eq!(scope("blocked_by_retry"), ["once"]);
-    assert_eq!(scope("pending"), ["child"]);
-    assert_eq!(scope("failed"), ["linear", "once"]);
-    assert_eq!(scope("in_progress"), [""; 0]);
-    assert_eq!(scope("complete"), ["root"]);
+    assert_eq!(scope("step_readiness_statuses_ready_for_task"), [""; 0]);
+    assert_eq!(
+        scope("step_readiness_statuses_blocked_by_dependencies_for_task"),
+        ["child"]
+    );
+    assert_eq!(
+        scope("step_readiness_statuses_blocked_by_retry_for_task"),
+        ["once"]
+    );
+    assert_eq!(scope("step_readiness_statuses_pending_for_task"), ["child"]);
+    assert_eq!(
+        scope("step_readiness_statuses_failed_for_task"),
+        ["linear", "once"]
+    );
+    assert_eq!(
+        scope("step_readiness_statuses_in_progress_for_task"),
+        [""; 0]
+    );
+    assert_eq!(scope("step_readiness_statuses_complete_for_task"), ["root"]);
 }
 
 #[test]

@@ -410,22 +410,34 @@ fn relationships_of_roots_leaves_parents_children_and_siblings() {
     let mut of = |scope: &str| -> Vec<String> {
         session.all(
             &format!(
-                "SELECT w.name FROM tasker.step_dag_relationships_{scope} r JOIN tasker.workflow_steps w USING (step_uuid)
+                "SELECT w.name FROM tasker.{scope} r JOIN tasker.workflow_steps w USING (step_uuid)
                  WHERE r.task_uuid = $1 ORDER BY w.step_no"
             ),
             &[&task],
         )
     };
     assert_eq!(
-        of(&format!("for_task('{task}')")),
+        of(&format!("step_dag_relationships_for_task('{task}')")),
         ["start", "b", "c", "end"]
     );
-    assert_eq!(of("root_steps()"), ["start"]);
-    assert_eq!(of("leaf_steps()"), ["end"]);
-    assert_eq!(of("with_parents()"), ["b", "c", "end"]);
-    assert_eq!(of("with_children()"), ["start", "b", "c"]);
-    assert_eq!(of(&format!("siblings_of('{b}')")), ["c"]);
-    assert_eq!(of(&format!("siblings_of('{start}')")), [""; 0]);
+    assert_eq!(of("step_dag_relationships_root_steps()"), ["start"]);
+    assert_eq!(of("step_dag_relationships_leaf_steps()"), ["end"]);
+    assert_eq!(
+        of("step_dag_relationships_with_parents()"),
+        ["b", "c", "end"]
+    );
+    assert_eq!(
+        of("step_dag_relationships_with_children()"),
+        ["start", "b", "c"]
+    );
+    assert_eq!(
+        of(&format!("step_dag_relationships_siblings_of('{b}')")),
+        ["c"]
+    );
+    assert_eq!(
+        of(&format!("step_dag_relationships_siblings_of('{start}')")),
+        [""; 0]
+    );
 }
 
 // ---- the log ---------------------------------------------------------------------------------------------------------
