@@ -328,7 +328,9 @@ fn random_graph(rng: &mut Rng) -> Vec<Node> {
     };
     let roots = rng.usize(1..=size.min(8));
     let most_parents = rng.usize(1..=4);
-    let window = rng.usize(1..=size);
+    // A small window makes long chains.
+    let widest = if rng.bool() { 3 } else { size };
+    let window = rng.usize(1..=widest);
     (0..size)
         .map(|index| {
             let mut parents: Vec<usize> = vec![];
@@ -394,6 +396,7 @@ struct Case<'a> {
     held: Vec<(&'static str, Claim)>,
     /// Claims that were taken away: their reports are stale.
     lost: Vec<Claim>,
+    busy_operator: bool,
     /// Results differ, so that nobody gets those of another step.
     number: u64,
     seed: u64,
@@ -779,7 +782,7 @@ impl Case<'_> {
     }
 
     fn act(&mut self) {
-        match self.rng.u8(..20) {
+        match self.rng.u8(..if self.busy_operator { 30 } else { 20 }) {
             0..7 => self.claim(),
             7 if self.rng.bool() => self.die(),
             8..16 if !self.held.is_empty() => self.report(),
@@ -845,6 +848,7 @@ fn run(database: &Database, seed: u64) -> (usize, State) {
     });
     let tasks = tasks.collect();
     let mut case = Case {
+        busy_operator: rng.bool(),
         session,
         rng,
         namespace: &name,
