@@ -73,7 +73,7 @@ namespace: Its namespace.
 version: x.y.z; NULL is the highest by semantic version.';
 
 COMMENT ON FUNCTION tasker.create_task IS
-'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is no object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request where the template''s identity_strategy is hash (the existing uuid is in the DETAIL), 0A000 for bypass_steps that name a step. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
+'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is no object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request where the template''s identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
 name: Name of the template.
 context: What the task works on, a JSON object that satisfies the template''s input_schema.
 namespace: Namespace of the template.
@@ -82,7 +82,7 @@ initiator: Who asks for the task; up to 128 characters, for people.
 source_system: Where the request comes from; up to 128 characters, for people.
 reason: Why; up to 128 characters, for people.
 tags: A JSON array of the caller''s words.
-bypass_steps: A JSON array of names of skippable steps that are to be skipped.
+bypass_steps: A JSON array of names of skippable steps that never run: resolved_manually from the beginning, complete for their children.
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
 run_at: No step starts before this time; NULL: at once.
 idempotency_key: The caller''s own name for the request: met again, it returns the existing task and creates nothing.
