@@ -49,15 +49,16 @@ FROM made m CROSS JOIN (SELECT no::smallint FROM generate_series(1, 5) no) s
 LEFT JOIN ran r ON r.n = m.n AND r.no = s.no
 ORDER BY m.n, s.no;
 
-INSERT INTO tasker_engine.transitions (task_uuid, created_at, step_no, attempt, from_state, to_state, metadata)
-SELECT l.task_uuid, l.created_at, l.no, CASE WHEN l.no = 0 THEN 0 ELSE 1 END, l.from_state, l.to_state,
+INSERT INTO tasker_engine.transitions (task_uuid, created_at, started_at, step_no, attempt, from_state, to_state, metadata)
+SELECT l.task_uuid, l.created_at, l.started_at, l.no, CASE WHEN l.no = 0 THEN 0 ELSE 1 END, l.from_state, l.to_state,
        CASE WHEN l.to_state = 'e' AND l.no > 0 THEN format('{"error_class": "Class%s", "error_message": "it broke"}', l.n % 7)::jsonb ELSE '{}' END
 FROM (
-    SELECT n, task_uuid, requested_at AS created_at, 0::smallint AS no, NULL::"char" AS from_state, 'p'::"char" AS to_state, 1 AS turn FROM made
-    UNION ALL SELECT n, task_uuid, min(started_at), 0, 'p', 'i', 3 FROM ran GROUP BY n, task_uuid
-    UNION ALL SELECT n, task_uuid, started_at, no, 'p', 'i', 2 FROM ran
-    UNION ALL SELECT n, task_uuid, ended_at, no, 'i', state, 4 FROM ran
-    UNION ALL SELECT m.n, m.task_uuid, max(r.ended_at), 0, 'i', m.state, 5 FROM made m JOIN ran r USING (n)
+    SELECT n, task_uuid, requested_at AS created_at, NULL::timestamptz AS started_at, 0::smallint AS no, NULL::"char" AS from_state,
+           'p'::"char" AS to_state, 1 AS turn FROM made
+    UNION ALL SELECT n, task_uuid, min(started_at), NULL, 0, 'p', 'i', 3 FROM ran GROUP BY n, task_uuid
+    UNION ALL SELECT n, task_uuid, started_at, NULL, no, 'p', 'i', 2 FROM ran
+    UNION ALL SELECT n, task_uuid, ended_at, started_at, no, 'i', state, 4 FROM ran
+    UNION ALL SELECT m.n, m.task_uuid, max(r.ended_at), NULL, 0, 'i', m.state, 5 FROM made m JOIN ran r USING (n)
               WHERE m.state <> 'i' GROUP BY m.n, m.task_uuid, m.state
 ) l
 ORDER BY l.created_at, l.n, l.turn;

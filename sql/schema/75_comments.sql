@@ -297,6 +297,7 @@ COMMENT ON COLUMN tasker_engine.steps.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker.workers.state IS
 'overdue (a lease has ended), busy, idle (waits for work), active (seen in the last 2 minutes) or silent.';
+COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run began that the change ends, if a worker ended it.';
 COMMENT ON COLUMN tasker_engine.transitions.step_no IS 'Number of the step; 0 for the task itself.';
 COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'Who holds the step now; NULL if nobody does.';
 

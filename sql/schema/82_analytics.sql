@@ -6,10 +6,16 @@
 
 -- ---- helpers --------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker_engine.seconds(span interval)
+-- float8 and not interval: millions of them are sorted for percentiles.
+CREATE FUNCTION tasker_engine.duration(span interval)
+RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN pg_catalog.date_part('epoch', span);
+COMMENT ON FUNCTION tasker_engine.duration(interval) IS 'The interval in seconds; NULL for NULL.';
+
+CREATE FUNCTION tasker_engine.seconds(duration double precision)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN pg_catalog.round(EXTRACT(epoch FROM span), 3);
-COMMENT ON FUNCTION tasker_engine.seconds(interval) IS 'The interval in seconds, to the millisecond; NULL for NULL.';
+    RETURN pg_catalog.round(duration::numeric, 3);
+COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds as they are shown, to the millisecond; NULL for NULL.';
 
 CREATE FUNCTION tasker_engine.percentage(part bigint, whole bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -100,17 +106,18 @@ CROSS JOIN (
     WHERE t.state OPERATOR(pg_catalog.<>) 'c' OR t.watched
 ) s;
 
--- Backwards from what is reported: a run begins with the last change to in_progress before its end. Attempts would not
--- tell, retry_step begins to count anew.
+-- The log says when a run that a worker ended began. One that an operator ended began with the last change to
+-- in_progress before; attempts would not tell, retry_step begins to count anew.
 CREATE VIEW tasker_engine.ended_runs AS
 SELECT l.task_uuid,
        l.step_no,
        l.attempt,
        l.to_state AS state,
        l.created_at AS ended_at,
-       (SELECT pg_catalog.max(b.created_at) FROM tasker_engine.transitions b
-        WHERE b.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND b.step_no OPERATOR(pg_catalog.=) l.step_no
-          AND b.to_state OPERATOR(pg_catalog.=) 'i' AND b.id OPERATOR(pg_catalog.<) l.id) AS started_at,
+       COALESCE(l.started_at,
+                (SELECT pg_catalog.max(b.created_at) FROM tasker_engine.transitions b
+                 WHERE b.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND b.step_no OPERATOR(pg_catalog.=) l.step_no
+                   AND b.to_state OPERATOR(pg_catalog.=) 'i' AND b.id OPERATOR(pg_catalog.<) l.id)) AS started_at,
        l.metadata
 FROM tasker_engine.transitions l
 WHERE l.step_no OPERATOR(pg_catalog.>) 0
@@ -213,8 +220,8 @@ END;
 CREATE FUNCTION tasker_engine.period_metrics(start timestamptz)
 RETURNS TABLE (
     total_tasks bigint, complete_tasks bigint, error_tasks bigint, cancelled_tasks bigint, resolved_tasks bigint,
-    task_average interval, task_percentiles interval[],
-    complete_runs bigint, failed_runs bigint, run_average interval, run_percentiles interval[])
+    task_average double precision, task_percentiles double precision[],
+    complete_runs bigint, failed_runs bigint, run_average double precision, run_percentiles double precision[])
 LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 BEGIN
@@ -230,7 +237,7 @@ BEGIN
                pg_catalog.avg(d.took) AS average,
                pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY d.took) AS percentiles
         FROM (
-            SELECT t.state, CASE WHEN t.state OPERATOR(pg_catalog.=) 'c' THEN t.ended_at OPERATOR(pg_catalog.-) t.due_at END AS took
+            SELECT t.state, CASE WHEN t.state OPERATOR(pg_catalog.=) 'c' THEN tasker_engine.duration(t.ended_at OPERATOR(pg_catalog.-) t.due_at) END AS took
             FROM tasker_engine.task_times t
             WHERE t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
               AND t.requested_at OPERATOR(pg_catalog.>) start
@@ -243,7 +250,7 @@ BEGIN
                pg_catalog.avg(e.took) AS average,
                pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY e.took) AS percentiles
         FROM (
-            SELECT r.state, CASE WHEN r.state OPERATOR(pg_catalog.=) 'c' THEN r.ended_at OPERATOR(pg_catalog.-) r.started_at END AS took
+            SELECT r.state, CASE WHEN r.state OPERATOR(pg_catalog.=) 'c' THEN tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.started_at) END AS took
             FROM tasker_engine.ended_runs r
             WHERE r.ended_at OPERATOR(pg_catalog.>) start
             OFFSET 0
@@ -317,7 +324,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT tasker.step_uuid(r.task_uuid, r.step_no), r.task_uuid, s.name, nt.name, ns.name, nt.version,
-           tasker_engine.seconds(r.ended_at OPERATOR(pg_catalog.-) r.started_at),
+           tasker_engine.seconds(tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.started_at)),
            s.attempts::integer, s.requested_at, r.ended_at, s.retryable, tasker_engine.state_name(s.state),
            r.started_at, s.handler
     FROM (
@@ -354,7 +361,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT r.task_uuid, nt.name, ns.name, nt.version,
-           tasker_engine.seconds(r.ended_at OPERATOR(pg_catalog.-) r.due_at),
+           tasker_engine.seconds(tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.due_at)),
            s.total, s.complete, s.error, r.requested_at, r.ended_at, r.initiator, r.source_system,
            tasker_engine.state_name(r.state)
     FROM (
@@ -434,7 +441,7 @@ BEGIN
            pg_catalog.count(*), pg_catalog.sum(w.waiting_children)::bigint,
            pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'i'),
            pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'e'),
-           tasker_engine.seconds(tasker_engine.clock() OPERATOR(pg_catalog.-) pg_catalog.min(w.since))
+           tasker_engine.seconds(tasker_engine.duration(tasker_engine.clock() OPERATOR(pg_catalog.-) pg_catalog.min(w.since)))
     FROM tasker_engine.waited_for w
     JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) w.named_task_id
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
@@ -467,7 +474,7 @@ BEGIN
     FROM (
         SELECT pg_catalog.count(*) AS total,
                pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY d.ended_at OPERATOR(pg_catalog.-) d.due_at) AS percentiles
+                   WITHIN GROUP (ORDER BY tasker_engine.duration(d.ended_at OPERATOR(pg_catalog.-) d.due_at)) AS percentiles
         FROM tasker_engine.task_times d
         WHERE d.state OPERATOR(pg_catalog.=) 'c'
           AND d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
@@ -477,7 +484,7 @@ BEGIN
     CROSS JOIN (
         SELECT pg_catalog.count(*) AS total,
                pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at) AS percentiles
+                   WITHIN GROUP (ORDER BY tasker_engine.duration(e.ended_at OPERATOR(pg_catalog.-) e.started_at)) AS percentiles
         FROM tasker_engine.ended_runs e
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
           AND e.ended_at OPERATOR(pg_catalog.>) start

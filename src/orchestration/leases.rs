@@ -283,9 +283,11 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             ),
             ("error_class", Some("LeaseExpired")),
         ]);
-        engine
-            .log
-            .step_with(key, expired.worker_no, attempts, b'i', b'e', why);
+        let run = log::Run {
+            worker_no: expired.worker_no,
+            started_at: expired.claimed_at,
+        };
+        engine.log.lost(key, run, attempts, why);
         keys.push(key);
     }
     if !keys.is_empty() {

@@ -11,9 +11,18 @@ use crate::error::{Error, Result};
 /// Who a transition is credited to when no worker is involved.
 pub const NO_WORKER: i32 = 0;
 
+/// Who ran a step, and since when.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub worker_no: i32,
+    pub started_at: Timestamp,
+}
+
 struct Transition {
     key: StepKey,
     worker_no: i32,
+    /// When the run began that this change ends.
+    started_at: Option<Timestamp>,
     attempt: i16,
     from: u8,
     to: u8,
@@ -29,14 +38,7 @@ pub struct Log {
 
 impl Log {
     pub fn step(&mut self, key: StepKey, worker_no: i32, attempt: i16, from: u8, to: u8) {
-        self.rows.push(Transition {
-            key,
-            worker_no,
-            attempt,
-            from,
-            to,
-            metadata: None,
-        });
+        self.step_with(key, worker_no, attempt, from, to, None);
     }
 
     pub fn step_with(
@@ -51,6 +53,7 @@ impl Log {
         self.rows.push(Transition {
             key,
             worker_no,
+            started_at: None,
             attempt,
             from,
             to,
@@ -63,6 +66,7 @@ impl Log {
         self.rows.push(Transition {
             key,
             worker_no: NO_WORKER,
+            started_at: None,
             attempt: 0,
             from,
             to,
@@ -75,14 +79,27 @@ impl Log {
         self.task_metadata = metadata;
     }
 
+    /// A lease ended before the step was reported.
+    pub fn lost(&mut self, key: StepKey, run: Run, attempt: i16, why: Option<Jsonb>) {
+        self.rows.push(Transition {
+            key,
+            worker_no: run.worker_no,
+            started_at: Some(run.started_at),
+            attempt,
+            from: b'i',
+            to: b'e',
+            metadata: why,
+        });
+    }
+
     /// Credits the transitions of these steps that have no worker yet.
-    pub fn credit(&mut self, worker_of: impl Fn(&StepKey) -> Option<i32>) {
-        for row in self
-            .rows
-            .iter_mut()
-            .filter(|row| row.worker_no == NO_WORKER && row.key.no > 0)
-        {
-            row.worker_no = worker_of(&row.key).unwrap_or(NO_WORKER);
+    pub fn credit(&mut self, run_of: impl Fn(&StepKey) -> Option<Run>) {
+        let open = |row: &&mut Transition| row.worker_no == NO_WORKER && row.key.no > 0;
+        for row in self.rows.iter_mut().filter(open) {
+            if let Some(run) = run_of(&row.key) {
+                row.worker_no = run.worker_no;
+                row.started_at = Some(run.started_at);
+            }
         }
     }
 
@@ -102,6 +119,7 @@ impl Log {
                     datum::int8(call::next_value(c"transitions_id_seq")?),
                     datum::uuid(&row.key.task),
                     datum::timestamp(now),
+                    row.started_at.and_then(datum::timestamp),
                     datum::int8(xid),
                     datum::int4(row.worker_no),
                     datum::int2(row.key.no),

@@ -127,7 +127,7 @@ static WHY_REFUSED: Statement = Statement::new(
 static CLOSE_CLAIMS: Statement = Statement::new(
     "DELETE FROM tasker_engine.claims c
      WHERE c.claim_id = ANY ($1) AND c.remaining <= ($2)[pg_catalog.array_position($1, c.claim_id)]
-     RETURNING c.claim_id, c.worker_no",
+     RETURNING c.claim_id, c.worker_no, c.claimed_at",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 
@@ -135,7 +135,7 @@ static LOWER_CLAIMS: Statement = Statement::new(
     "UPDATE tasker_engine.claims c
      SET remaining = c.remaining - ($2)[pg_catalog.array_position($1, c.claim_id)]
      WHERE c.claim_id = ANY ($1)
-     RETURNING c.claim_id, c.worker_no, c.remaining",
+     RETURNING c.claim_id, c.worker_no, c.claimed_at, c.remaining",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 
@@ -200,11 +200,11 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
         }
     }
     consequences.settle(engine)?;
-    let worker_of_claim = lower_claims(engine, &claims)?;
+    let run_of_claim = lower_claims(engine, &claims)?;
     engine.log.credit(|key| {
         claim_of
             .get(key)
-            .and_then(|claim| worker_of_claim.get(claim).copied())
+            .and_then(|claim| run_of_claim.get(claim).copied())
     });
 
     let refused: Vec<usize> = order
@@ -410,10 +410,10 @@ fn decide(
 pub(super) fn lower_claims(
     engine: &Engine,
     claims: &BTreeMap<i64, i32>,
-) -> Result<BTreeMap<i64, i32>> {
-    let mut workers = BTreeMap::new();
+) -> Result<BTreeMap<i64, log::Run>> {
+    let mut runs = BTreeMap::new();
     if claims.is_empty() {
-        return Ok(workers);
+        return Ok(runs);
     }
     let args = |claims: &BTreeMap<i64, i32>| {
         [
@@ -422,27 +422,34 @@ pub(super) fn lower_claims(
         ]
     };
     for row in engine.session.run(&CLOSE_CLAIMS, &args(claims))?.iter() {
-        workers.insert(row.get(1)?, row.get(2)?);
+        runs.insert(row.get(1)?, run(&row)?);
     }
     let open: BTreeMap<i64, i32> = claims
         .iter()
-        .filter(|(id, _)| !workers.contains_key(id))
+        .filter(|(id, _)| !runs.contains_key(id))
         .map(|(id, n)| (*id, *n))
         .collect();
     if open.is_empty() {
-        return Ok(workers);
+        return Ok(runs);
     }
     let mut empty = BTreeMap::new();
     for row in engine.session.run(&LOWER_CLAIMS, &args(&open))?.iter() {
-        workers.insert(row.get(1)?, row.get(2)?);
-        if row.get::<i32>(3)? <= 0 {
+        runs.insert(row.get(1)?, run(&row)?);
+        if row.get::<i32>(4)? <= 0 {
             empty.insert(row.get(1)?, 0);
         }
     }
     if !empty.is_empty() {
         engine.session.run(&CLOSE_CLAIMS, &args(&empty))?;
     }
-    Ok(workers)
+    Ok(runs)
+}
+
+fn run(claim: &Row) -> Result<log::Run> {
+    Ok(log::Run {
+        worker_no: claim.get(2)?,
+        started_at: claim.get(3)?,
+    })
 }
 
 /// A refused report was said before, came too late, or names a step that is not there.

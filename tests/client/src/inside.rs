@@ -53,10 +53,15 @@ $$;
 
 -- The last run of a step took this long, as if it had begun earlier.
 CREATE FUNCTION harness.set_run(step uuid, duration interval) RETURNS void LANGUAGE sql AS $$
-    UPDATE tasker_engine.transitions l SET created_at = ended.created_at - duration
-    FROM (SELECT max(id) AS id, max(created_at) AS created_at FROM tasker_engine.transitions
-          WHERE task_uuid = tasker.step_task_uuid(step) AND step_no = tasker.step_number(step) AND from_state = 'i') ended
-    WHERE l.id = (SELECT max(id) FROM tasker_engine.transitions b
+    WITH ended AS (
+        UPDATE tasker_engine.transitions l SET started_at = l.created_at - duration
+        WHERE l.id = (SELECT max(e.id) FROM tasker_engine.transitions e
+                      WHERE e.task_uuid = tasker.step_task_uuid(step) AND e.step_no = tasker.step_number(step)
+                        AND e.from_state = 'i')
+        RETURNING l.id, l.started_at)
+    UPDATE tasker_engine.transitions l SET created_at = ended.started_at
+    FROM ended
+    WHERE l.id = (SELECT max(b.id) FROM tasker_engine.transitions b
                   WHERE b.task_uuid = tasker.step_task_uuid(step) AND b.step_no = tasker.step_number(step)
                     AND b.to_state = 'i' AND b.id < ended.id);
 $$;
@@ -70,7 +75,7 @@ $$;
 CREATE FUNCTION harness.age(task uuid, by interval) RETURNS void LANGUAGE sql AS $$
     UPDATE tasker_engine.tasks
     SET requested_at = requested_at - by, started_at = started_at - by, completed_at = completed_at - by WHERE task_uuid = task;
-    UPDATE tasker_engine.transitions SET created_at = created_at - by WHERE task_uuid = task;
+    UPDATE tasker_engine.transitions SET created_at = created_at - by, started_at = started_at - by WHERE task_uuid = task;
 $$;
 ";
 
