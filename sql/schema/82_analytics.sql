@@ -308,7 +308,7 @@ BEGIN
 END
 $$;
 
--- First the slowest, then what is to be told of them.
+-- First the slowest, then what is to be told of them. LEFT JOIN: without a filter the planner leaves the tasks out.
 CREATE FUNCTION tasker.get_slowest_steps(
     since timestamptz DEFAULT NULL, limit_count integer DEFAULT 10, namespace_filter text DEFAULT NULL,
     task_name_filter text DEFAULT NULL, version_filter text DEFAULT NULL)
@@ -330,11 +330,10 @@ BEGIN
     FROM (
         SELECT e.task_uuid, e.step_no, e.started_at, e.ended_at
         FROM tasker_engine.ended_runs e
+        LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
           AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL
-               OR (SELECT t.named_task_id FROM tasker_engine.tasks t
-                   WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid) OPERATOR(pg_catalog.=) ANY (chosen))
+          AND (chosen IS NULL OR t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
         ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at DESC NULLS LAST
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
     ) r
@@ -486,11 +485,10 @@ BEGIN
                pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
                    WITHIN GROUP (ORDER BY tasker_engine.duration(e.ended_at OPERATOR(pg_catalog.-) e.started_at)) AS percentiles
         FROM tasker_engine.ended_runs e
+        LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
         WHERE e.state OPERATOR(pg_catalog.=) 'c'
           AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL
-               OR (SELECT t.named_task_id FROM tasker_engine.tasks t
-                   WHERE t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid) OPERATOR(pg_catalog.=) ANY (chosen))
+          AND (chosen IS NULL OR t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
     ) r;
 END
 $$;
