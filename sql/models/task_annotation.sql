@@ -37,7 +37,7 @@ RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
             WHERE a.annotation_type_id OPERATOR(pg_catalog.=) ($1).annotation_type_id);
 COMMENT ON FUNCTION tasker.annotation_type_name(tasker.task_annotations) IS
 'The name of the kind of a note: SELECT tasker.annotation_type_name(a) FROM tasker.task_annotations a.
-task_annotation: A row of tasker.task_annotations.';
+task_annotation: A row of tasker.task_annotations; NULL has no name.';
 
 GRANT INSERT, UPDATE, DELETE ON tasker.task_annotations TO tasker_operator;
 GRANT EXECUTE ON FUNCTION tasker.annotate_task(uuid, text, jsonb) TO tasker_worker, tasker_operator;
