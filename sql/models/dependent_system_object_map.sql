@@ -76,7 +76,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_dependent_system_object_map(text, text, text, text) IS
-'The id of the row that says that object remote_id_one of system_one is object remote_id_two of system_two; made if it is missing. The same pair in the other order is the same row. P0002 for an unknown system, 22023 for a blank or long id.';
+'The id of the row that says that object remote_id_one of system_one is object remote_id_two of system_two; made if it is missing. The same pair in the other order is the same row. P0002 for an unknown system, 22023 for a blank or long id.
+system_one: Name of the first outside system.
+remote_id_one: What the first system calls the object, 1 to 128 characters, not blank.
+system_two: Name of the second outside system; it may be the first.
+remote_id_two: What the second system calls it, 1 to 128 characters, not blank.';
 
 GRANT INSERT, UPDATE, DELETE ON tasker.dependent_system_object_maps TO tasker_operator;
 -- Who writes the table evaluates its index.

@@ -12,7 +12,8 @@ BEGIN ATOMIC
         WHERE n.name OPERATOR(pg_catalog.=) tasker_engine.required($1, 'name'));
 END;
 COMMENT ON FUNCTION tasker.named_tasks_in_namespace(text) IS
-'Scope: the templates of a namespace, every version. 22004 for NULL.';
+'Scope: the templates of a namespace, every version. 22004 for NULL.
+name: Name of the namespace.';
 
 CREATE FUNCTION tasker.named_tasks_with_version(version text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -47,7 +48,9 @@ BEGIN ATOMIC
     LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.find_named_task(text, text, text) IS
-'The template with this name; version NULL is the highest. No row if there is none.';
+'The template with this name; version NULL is the highest. No row if there is none.
+name: Name of the template.
+version: x.y.z; NULL is the highest by semantic version.';
 
 CREATE FUNCTION tasker.find_latest_version(namespace_name text, name text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
@@ -55,13 +58,16 @@ BEGIN ATOMIC
     SELECT t.* FROM tasker.find_named_task($2, $1) t;
 END;
 COMMENT ON FUNCTION tasker.find_latest_version(text, text) IS
-'The highest version of a template by number. No row if there is none.';
+'The highest version of a template by number. No row if there is none.
+name: Name of the template.';
 
 CREATE FUNCTION tasker.version_exists(namespace_name text, name text, version text)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN EXISTS (SELECT FROM tasker.find_named_task($2, $1, tasker_engine.required($3, 'version')));
 COMMENT ON FUNCTION tasker.version_exists(text, text, text) IS
-'Whether this version of a template is registered. 22004 for NULL.';
+'Whether this version of a template is registered. 22004 for NULL.
+name: Name of the template.
+version: The version, x.y.z, letter by letter.';
 
 CREATE FUNCTION tasker.delete_template(name text, namespace text, version text)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -92,7 +98,10 @@ EXCEPTION WHEN foreign_key_violation THEN
 END
 $$;
 COMMENT ON FUNCTION tasker.delete_template(text, text, text) IS
-'Deletes a version of a template that no task uses and returns its named_task_id. 23503 if tasks use it, P0002 if unknown.';
+'Deletes a version of a template that no task uses and returns its named_task_id. 23503 if tasks use it, P0002 if unknown.
+name: Name of the template.
+namespace: Its namespace.
+version: The version to delete, x.y.z.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.named_tasks_in_namespace(text), tasker.named_tasks_with_version(text), tasker.named_tasks_latest_versions(),

@@ -102,7 +102,8 @@ BEGIN ATOMIC
       AND s.task_uuid OPERATOR(pg_catalog.=) $1;
 END;
 COMMENT ON FUNCTION tasker.steps_at_dependency_level(uuid, integer) IS
-'The steps of a task at a level; level 0 is the roots. None for an unknown task or level. 22004 for NULL.';
+'The steps of a task at a level; level 0 is the roots. None for an unknown task or level. 22004 for NULL.
+dependency_level: Length of the longest path from a root to the step; roots have 0.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.step_dag_relationships_for_task(uuid), tasker.step_dag_relationships_root_steps(),

@@ -56,7 +56,8 @@ BEGIN ATOMIC
         tasker_engine.named_task_ids(tasker_engine.required($1, 'name'), NULL, NULL));
 END;
 COMMENT ON FUNCTION tasker.tasks_in_namespace(text) IS
-'Scope: tasks whose template is in the namespace. 22004 for NULL.';
+'Scope: tasks whose template is in the namespace. 22004 for NULL.
+name: Name of the namespace.';
 
 CREATE FUNCTION tasker.tasks_with_task_name(name text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -86,7 +87,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
 'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
-state has no index, so that changing it stays cheap.';
+state has no index, so that changing it stays cheap.
+state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 
 CREATE FUNCTION tasker.tasks_created_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -96,7 +98,8 @@ BEGIN ATOMIC
       AND t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
 END;
 COMMENT ON FUNCTION tasker.tasks_created_since(timestamptz) IS
-'Scope: tasks created after the time. 22004 for NULL.';
+'Scope: tasks created after the time. 22004 for NULL.
+since: The task was created later than this.';
 
 CREATE FUNCTION tasker.tasks_with_tag(tag text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -106,7 +109,8 @@ BEGIN ATOMIC
       AND t.tags OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(tasker_engine.required($1, 'tag'));
 END;
 COMMENT ON FUNCTION tasker.tasks_with_tag(text) IS
-'Scope: tasks that carry the tag. 22004 for NULL.';
+'Scope: tasks that carry the tag. 22004 for NULL.
+tag: One tag, a text.';
 
 CREATE FUNCTION tasker.tasks_with_tags(tags jsonb)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -117,7 +121,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_with_tags(jsonb) IS
 'Scope: tasks that carry every tag of a JSON array, such as ["billing", "eu"]; [] is every task that has tags. 22004
-for NULL.';
+for NULL.
+tags: A JSON array of tags.';
 
 GRANT EXECUTE ON FUNCTION
     tasker_engine.named_task_ids(text, text, text), tasker.tasks_in_namespace(text), tasker.tasks_with_task_name(text),

@@ -28,14 +28,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.annotate_task(uuid, text, jsonb) IS
-'Writes a note on a task, any JSON, and returns its task_annotation_id; the kind of annotation is made if it is missing. A task may have several of one kind. P0002 for an unknown task.';
+'Writes a note on a task, any JSON, and returns its task_annotation_id; the kind of annotation is made if it is missing. A task may have several of one kind. P0002 for an unknown task.
+type_name: Name of the kind of annotation, 1 to 64 characters, not blank.';
 
 CREATE FUNCTION tasker.annotation_type_name(task_annotation tasker.task_annotations)
 RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT a.name FROM tasker.annotation_types a
             WHERE a.annotation_type_id OPERATOR(pg_catalog.=) ($1).annotation_type_id);
 COMMENT ON FUNCTION tasker.annotation_type_name(tasker.task_annotations) IS
-'The name of the kind of a note: SELECT tasker.annotation_type_name(a) FROM tasker.task_annotations a.';
+'The name of the kind of a note: SELECT tasker.annotation_type_name(a) FROM tasker.task_annotations a.
+task_annotation: A row of tasker.task_annotations; NULL has no name.';
 
 GRANT INSERT, UPDATE, DELETE ON tasker.task_annotations TO tasker_operator;
 GRANT EXECUTE ON FUNCTION tasker.annotate_task(uuid, text, jsonb) TO tasker_worker, tasker_operator;
@@ -79,7 +81,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.tag_task(uuid, jsonb) IS
-'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for no array.';
+'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for no array.
+tags: A JSON array of tags, any JSON, words as a rule.';
 
 CREATE FUNCTION tasker.untag_task(task_uuid uuid, tags jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -99,6 +102,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.untag_task(uuid, jsonb) IS
-'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for no array.';
+'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for no array.
+tags: A JSON array of the tags to take away; one that the task does not have is passed over.';
 
 GRANT EXECUTE ON FUNCTION tasker.tag_task(uuid, jsonb), tasker.untag_task(uuid, jsonb) TO tasker_operator;

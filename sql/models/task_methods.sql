@@ -30,7 +30,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_by_annotation(text, text, text) IS
 'Scope: tasks with an annotation of the type (blanks around its name do not count) whose key has the value, a text, or a
-number, true or false written as text. 22004 for NULL.';
+number, true or false written as text. 22004 for NULL.
+name: Name of the kind of annotation.
+key: A key of the annotation itself, not of an object within it.
+value: What it has under the key, as text: what ->> shows.';
 
 CREATE FUNCTION tasker.tasks_completed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -43,7 +46,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
 'Scope: tasks of which a step became complete after the time; as in the original, the task itself need not be. For those see
-completed_at of tasker.tasks. 22004 for NULL.';
+completed_at of tasker.tasks. 22004 for NULL.
+since: The change of the step to complete is later than this.';
 
 CREATE FUNCTION tasker.tasks_failed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
@@ -56,7 +60,8 @@ BEGIN ATOMIC
             AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_failed_since(timestamptz) IS
-'Scope: tasks that are in error since after the time. 22004 for NULL.';
+'Scope: tasks that are in error since after the time. 22004 for NULL.
+since: The change of the task to error is later than this.';
 
 CREATE FUNCTION tasker.tasks_active()
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE

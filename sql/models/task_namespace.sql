@@ -29,7 +29,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_namespace(text, text) IS
-'The id of the namespace with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name. Without arguments: the default namespace.';
+'The id of the namespace with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name. Without arguments: the default namespace.
+name: Name of the namespace, 1 to 64 characters, not blank.
+description: What it is for, up to 255 characters; NULL: nothing said.';
 
 CREATE FUNCTION tasker.delete_namespace(name text)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -59,7 +61,8 @@ EXCEPTION WHEN foreign_key_violation THEN
 END
 $$;
 COMMENT ON FUNCTION tasker.delete_namespace(text) IS
-'Deletes a namespace and its queues and returns its id. 23503 while a template is registered in it, P0002 if unknown.';
+'Deletes a namespace and its queues and returns its id. 23503 while a template is registered in it, P0002 if unknown.
+name: Name of the namespace.';
 
 GRANT EXECUTE ON FUNCTION tasker.task_namespaces_custom() TO tasker_reader;
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_namespace(text, text), tasker.delete_namespace(text) TO tasker_admin;

@@ -35,7 +35,8 @@ BEGIN ATOMIC
     WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.';
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 
 CREATE FUNCTION tasker.task_transitions_with_metadata_key(key text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
@@ -44,7 +45,8 @@ BEGIN ATOMIC
     WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_with_metadata_key(text) IS
-'Scope: changes whose metadata has the key. 22004 for NULL.';
+'Scope: changes whose metadata has the key. 22004 for NULL.
+key: A key of the object itself, not of one within it.';
 
 CREATE FUNCTION tasker.task_transitions_with_metadata_value(key text, value jsonb)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
@@ -55,7 +57,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
-22004 for NULL.';
+22004 for NULL.
+key: A key of the object itself, not of one within it.
+value: What the metadata has under the key, as JSON; equal as a whole.';
 
 CREATE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
@@ -65,7 +69,9 @@ BEGIN ATOMIC
       AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_in_time_range(timestamptz, timestamptz) IS
-'Changes between the two times, both included; none if the first is later. 22004 for NULL.';
+'Changes between the two times, both included; none if the first is later. 22004 for NULL.
+from_time: The first time that counts.
+to_time: The last time that counts.';
 
 CREATE FUNCTION tasker.task_transitions_most_recent_to_state(task_uuid uuid, state text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
@@ -76,7 +82,8 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.';
+'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 
 -- ---- what a row tells -----------------------------------------------------------------------------------------------
 
@@ -137,9 +144,13 @@ BEGIN ATOMIC
     ) s;
 END;
 COMMENT ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) IS
-'One row about the log of a task, or of all tasks for NULL, after the time, or since ever for NULL: how many changes,
-how many into each state ({"complete": 2, ...}), how many in the last 24 hours, and the average time between two changes
-of the same task (NULL if none has two). Without arguments it reads the whole log.';
+'One row about the log of a task, or of all. Without arguments it reads the whole log.
+task_uuid: The task; NULL: all.
+since: Only changes later than this count; NULL: all.
+total_transitions: Changes of state, creation included.
+states: How many changes went into each state: {"complete": 2, ...}, without zeros.
+recent_activity: How many of them were in the last 24 hours.
+average_time_between_transitions: Average time between two changes of the same task that both count; NULL if no task has two.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.task_transitions_recent(), tasker.task_transitions_to_state(text),

@@ -91,7 +91,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
 'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
-six states. Without a condition on task_uuid it reads all steps.';
+six states. Without a condition on task_uuid it reads all steps.
+state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 
 -- The log leads to the steps: it has an index on time, the steps have none on what changes.
 CREATE FUNCTION tasker.workflow_steps_completed_since(since timestamptz)
@@ -105,7 +106,8 @@ BEGIN ATOMIC
             AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_completed_since(timestamptz) IS
-'Scope: steps that became complete after the time; resolved by hand does not count. 22004 for NULL.';
+'Scope: steps that became complete after the time; resolved by hand does not count. 22004 for NULL.
+since: The change to complete is later than this.';
 
 CREATE FUNCTION tasker.workflow_steps_failed_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
@@ -118,7 +120,8 @@ BEGIN ATOMIC
             AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed_since(timestamptz) IS
-'Scope: steps that are in error since after the time. 22004 for NULL.';
+'Scope: steps that are in error since after the time. 22004 for NULL.
+since: The change to error is later than this.';
 
 CREATE FUNCTION tasker.workflow_steps_for_tasks_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
@@ -128,7 +131,8 @@ BEGIN ATOMIC
       AND s.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_for_tasks_since(timestamptz) IS
-'Scope: the steps of tasks created after the time. 22004 for NULL.';
+'Scope: the steps of tasks created after the time. 22004 for NULL.
+since: The task was created later than this.';
 
 -- ---- methods --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +175,10 @@ BEGIN ATOMIC
     HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
 END;
 COMMENT ON FUNCTION tasker.task_completion_stats(uuid) IS
-'One row: the steps of a task counted, pending with running ones, complete with resolved ones; when the last became
-complete; whether all are. No row for an unknown task. 22004 for NULL.';
+'One row: the steps of a task counted, and when the last was done. No row for an unknown task. 22004 for NULL.
+pending_steps: Steps in state pending or in_progress.
+latest_completion_time: When the last of them became complete or resolved_manually; NULL if none did.
+all_complete: Whether every step is complete or resolved_manually.';
 
 -- The predicates of a step, each by the rule of get_step_readiness_status.
 CREATE VIEW tasker.workflow_step_statuses AS

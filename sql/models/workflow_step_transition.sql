@@ -43,7 +43,8 @@ BEGIN ATOMIC
     WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.';
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 
 CREATE FUNCTION tasker.workflow_step_transitions_with_metadata_key(key text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
@@ -52,7 +53,8 @@ BEGIN ATOMIC
     WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_key(text) IS
-'Scope: changes whose metadata has the key. 22004 for NULL.';
+'Scope: changes whose metadata has the key. 22004 for NULL.
+key: A key of the object itself, not of one within it.';
 
 CREATE FUNCTION tasker.workflow_step_transitions_for_task(task_uuid uuid)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
@@ -72,7 +74,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
-22004 for NULL.';
+22004 for NULL.
+key: A key of the object itself, not of one within it.
+value: What the metadata has under the key, as JSON; equal as a whole.';
 
 CREATE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
@@ -82,7 +86,9 @@ BEGIN ATOMIC
       AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz) IS
-'Changes between the two times, both included; none if the first is later. 22004 for NULL.';
+'Changes between the two times, both included; none if the first is later. 22004 for NULL.
+from_time: The first time that counts.
+to_time: The last time that counts.';
 
 CREATE FUNCTION tasker.workflow_step_transitions_most_recent_to_state(step_uuid uuid, state text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
@@ -93,7 +99,8 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.';
+'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 
 -- ---- what a row tells -----------------------------------------------------------------------------------------------
 
@@ -181,9 +188,16 @@ BEGIN ATOMIC
     ) s;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transition_statistics(uuid, uuid, timestamptz) IS
-'One row about the log of a task''s steps, of one step, or of all steps for NULL, after the time, or since ever for NULL:
-as task_transition_statistics, and how often a failed step was made to run again, and how long a run took on average,
-failed ones included. Without arguments it reads the whole log.';
+'One row about the log of the steps: of all, of a task, or of one step. Without arguments it reads the whole log.
+task_uuid: The task; NULL: all.
+step_uuid: The step; NULL: all.
+since: Only changes later than this count; NULL: all.
+total_transitions: Changes of state.
+states: How many changes went into each state: {"complete": 2, ...}, without zeros.
+recent_activity: How many of them were in the last 24 hours.
+average_time_between_transitions: Average time between two changes of the same step that both count; NULL if no step has two.
+retry_attempts: How often a failed step went back to pending, by itself or by hand.
+average_execution_time: Average time from claim to complete or error of the runs whose beginning counts too; NULL without one.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.workflow_step_transitions_recent(), tasker.workflow_step_transitions_to_state(text),

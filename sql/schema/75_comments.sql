@@ -1,7 +1,8 @@
 -- What everything means: shape, units, errors, and where the rule stands. docs/reference makes docs/sql-reference.md of it.
 --
--- A line `name: meaning` in the COMMENT of a function explains a parameter or a result column. A name without such a line
--- means what the columns of that name mean, or what another function of its section says of it: a meaning is written once.
+-- The COMMENT of a function begins with prose; a line `name: meaning` behind it explains a parameter or a result column. A
+-- name without such a line means what it means in the relation whose rows the function returns, or what another function of
+-- its section says of it, or what the columns of that name mean: a meaning is written once.
 -- New functions and relations bring their COMMENTs in their own files.
 
 -- ---- relations ------------------------------------------------------------------------------------------------------

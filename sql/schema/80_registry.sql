@@ -107,7 +107,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.register_handlers(text, text[], text[], text, text, jsonb) IS
-'Announces which handlers a worker can run, in which namespaces (NULL: all), and the plugin that brings them; returns how many. Adds to what the worker announced before and replaces what it says again. Counts as long as the worker is seen. 22023 for a malformed name or version, 23505 for a second version of a plugin in one worker.';
+'Announces which handlers a worker can run, in which namespaces (NULL: all), and the plugin that brings them; returns how many. Adds to what the worker announced before and replaces what it says again. Counts as long as the worker is seen. 22023 for a malformed name or version, 23505 for a second version of a plugin in one worker.
+worker_id: Name of the worker process, as it claims under.
+handlers: Names that steps of templates call, up to 255 characters each.
+namespaces: The namespaces it runs them for; NULL for all, 22023 for an array without elements.
+plugin: The plugin that brings them; NULL for none.
+plugin_version: Semantic version of the plugin; NULL if it has none, 22023 without a plugin.
+metadata: More about them, a JSON object.';
 
 CREATE FUNCTION tasker.unregister_handlers(worker_id text, handlers text[] DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -124,7 +130,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.unregister_handlers(text, text[]) IS
-'Takes back what a worker announced, all of it or these handlers, and returns how many there were; 0 for an unknown worker.';
+'Takes back what a worker announced, all of it or these handlers, and returns how many there were; 0 for an unknown worker.
+worker_id: Name of the worker process, as it announced.
+handlers: The handlers to take back; NULL for all.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.register_handlers(text, text[], text[], text, text, jsonb), tasker.unregister_handlers(text, text[])
@@ -267,7 +275,8 @@ BEGIN ATOMIC
     WHERE tasker_engine.required($1, 'namespace') OPERATOR(pg_catalog.=) ANY (h.namespaces);
 END;
 COMMENT ON FUNCTION tasker.handlers_in_namespace(text) IS
-'Scope (list_handlers): the handlers that templates of a namespace call. 22004 for NULL.';
+'Scope (list_handlers): the handlers that templates of a namespace call. 22004 for NULL.
+namespace: Name of the namespace.';
 GRANT EXECUTE ON FUNCTION tasker.handlers_in_namespace(text) TO tasker_reader;
 
 -- ---- what nobody offers ---------------------------------------------------------------------------------------------

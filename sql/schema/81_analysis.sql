@@ -5,7 +5,10 @@ CREATE FUNCTION tasker.analyze_template(name text, namespace text DEFAULT 'defau
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_template(text, text, text) IS
-'What can be said of a template before anything runs, as one object: nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth, parallel_branches: steps of the widest level}. version NULL is the highest. P0002 if unknown.';
+'What can be said of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
+name: Name of the template.
+namespace: Its namespace.
+version: x.y.z; NULL is the highest by semantic version.';
 
 CREATE FUNCTION tasker.template_graph(name text, namespace text DEFAULT 'default', version text DEFAULT NULL)
 RETURNS TABLE (
@@ -39,14 +42,24 @@ BEGIN ATOMIC
     ORDER BY n.step_no;
 END;
 COMMENT ON FUNCTION tasker.template_graph(text, text, text) IS
-'The graph of a template, one row per step in the order in which they could run: level and min_depth are the longest and the shortest path from a root, counted in edges; parents and children are names of steps. version NULL is the highest. No row if unknown.';
+'The graph of a template, one row per step in the order in which they could run. No row if unknown.
+name: Name of the template.
+namespace: Its namespace.
+version: x.y.z; NULL is the highest by semantic version.
+step_no: Number of the step, from 1, in topological order.
+level: Length of the longest path from a root, in edges; roots have 0.
+min_depth: Length of the shortest path from a root, in edges; roots have 0.
+parents: Names of the steps that it needs directly.
+children: Names of the steps that need it directly.
+is_root: Whether it needs no other step.
+is_leaf: Whether no step needs it.';
 
 CREATE FUNCTION tasker.analyze_task(task_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_task' LANGUAGE c STABLE SECURITY DEFINER COST 1000
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.analyze_task(uuid) IS
-'The whole runtime analysis of a task as one object, computed from what stands in the tables now: dependency_graph {nodes, edges, adjacency_list, reverse_adjacency_list, dependency_levels}, critical_path (as task_critical_path), critical_paths {total_paths, longest_path_length in steps, paths: the five with the highest score, root_nodes, leaf_nodes}, parallelism_opportunities (as task_parallelism; current_parallel_opportunities: steps that could run now; blocked_parallel_opportunities: steps that wait in levels of more than one step; parallelism_efficiency: percent of levels with more than one ready step), error_chains (as task_error_chains), bottlenecks (as task_bottlenecks, with overall_impact Severe, High, Medium, Low or None), blockers {step name: names of the steps where something must happen first}. Durations are seconds. P0002 for an unknown task.';
+'The whole runtime analysis of a task as one object, computed from what stands in the tables now: task_uuid, execution_status and health_status (as get_task_execution_context), dependency_graph {nodes, edges, adjacency_list, reverse_adjacency_list, dependency_levels}, critical_path (as task_critical_path), critical_paths {total_paths, longest_path_length in steps, paths: the five with the highest score, root_nodes, leaf_nodes}, parallelism_opportunities (as task_parallelism; current_parallel_opportunities: steps that could run now; blocked_parallel_opportunities: steps that wait in levels of more than one step; parallelism_efficiency: percent of levels with more than one ready step), error_chains (as task_error_chains), bottlenecks (as task_bottlenecks, with overall_impact Severe, High, Medium, Low or None), blockers {step name: names of the steps where something must happen first}. Durations are seconds. P0002 for an unknown task.';
 
 CREATE FUNCTION tasker.task_schedule(task_uuid uuid)
 RETURNS TABLE (
@@ -56,7 +69,15 @@ AS 'MODULE_PATHNAME', 'task_schedule' LANGUAGE c STABLE SECURITY DEFINER COST 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_schedule(uuid) IS
-'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. duration: the time of its runs from the log, without waiting and backoff (duration_basis measured; running: so far); of a step that has not run the average of up to 10 finished tasks of the same template version (average), else 30 s (estimate). starts_after and ends_after count from the beginning of the first step. slack: by how much the step can be longer without making the task longer. drag: by how much the task would be shorter if the step took no time; 0 off the critical path. No row for an unknown task.';
+'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. No row for an unknown task.
+level: Length of the longest path from a root, in edges; roots have 0.
+duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
+starts_after: When its last parent would end, counted from the beginning of the first step.
+ends_after: starts_after and its duration.
+slack: By how much it can be late or longer without making the task longer.
+drag: By how much the task would be shorter if it took no time; 0 off the critical path.
+is_critical: Whether it is on the path that task_critical_path shows.';
 
 CREATE FUNCTION tasker.task_critical_path(task_uuid uuid)
 RETURNS TABLE (
@@ -66,7 +87,14 @@ AS 'MODULE_PATHNAME', 'task_critical_path' LANGUAGE c STABLE SECURITY DEFINER CO
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_critical_path(uuid) IS
-'The longest path through a task by measured durations, from a root to a leaf: nothing makes the task faster but these steps. The columns are those of task_schedule; position counts from 1, slack is 0 throughout, and the drag says which step is worth the effort. Of paths of equal length one is shown. No row for an unknown task.';
+'The longest path through a task by the durations of task_schedule, from a root to a leaf: nothing makes the task faster but these steps. Of paths of equal length one is shown. No row for an unknown task.
+position: Place on the path, from 1.
+duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
+starts_after: When its last parent would end, counted from the beginning of the first step.
+ends_after: starts_after and its duration.
+slack: 0 throughout: none of them can be longer.
+drag: By how much the task would be shorter if it took no time: which step is worth the effort.';
 
 CREATE FUNCTION tasker.task_bottlenecks(task_uuid uuid)
 RETURNS TABLE (
@@ -76,7 +104,13 @@ AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
-'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, may not run again or lets others wait. score = (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (dependency_graph configuration of Tasker). severity: Critical from 100, High from 50, Medium from 20, else Low. downstream_steps: steps that need it, directly or not; blocked_steps: those of them that are held up. bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion, Non-Retryable, Running, Waiting to Run. No row for an unknown task.';
+'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, may not run again or lets others wait. No row for an unknown task.
+bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (may not run again), Running or Waiting to Run: the first that fits.
+severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
+score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (dependency_graph configuration of Tasker).
+downstream_steps: How many steps need it, directly or not.
+blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_step_names: Their names, in topological order.';
 
 CREATE FUNCTION tasker.task_error_chains(task_uuid uuid)
 RETURNS TABLE (
@@ -87,7 +121,15 @@ AS 'MODULE_PATHNAME', 'task_error_chains' LANGUAGE c STABLE SECURITY DEFINER COS
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_error_chains(uuid) IS
-'Each step of a task that is in error, with what it blocks; gravest first. impact_score = 15 * blocked_steps + 5 * downstream_steps + 3 * attempts + 20 if permanent; severity: Critical from 100, High from 50, Medium from 20, else Low. permanent: it will not run again by itself. blocked_step_names: the steps that are held up, directly or not. No row for an unknown task, or one without failed steps.';
+'Each step of a task that is in error, with what it blocks; gravest first. No row for an unknown task, or one without failed steps.
+error_class: What kind of error, as the worker reported it; NULL without one.
+permanent: Whether it will not run again by itself.
+next_retry_at: When it runs again; NULL if it does not.
+impact_score: 15 * blocked_steps + 5 * downstream_steps + 3 * attempts + 20 if permanent.
+severity: Of the impact_score: Critical from 100, High from 50, Medium from 20, else Low.
+downstream_steps: How many steps need it, directly or not.
+blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_step_names: Their names, in topological order.';
 
 CREATE FUNCTION tasker.task_parallelism(task_uuid uuid)
 RETURNS TABLE (
@@ -97,7 +139,14 @@ AS 'MODULE_PATHNAME', 'task_parallelism' LANGUAGE c STABLE SECURITY DEFINER COST
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_parallelism(uuid) IS
-'What could run side by side: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. Every step counts in one column: ready (a claim would hand it out), running, completed (complete or resolved_manually), failed (in error, unless its retry is due), cancelled, waiting (for a parent, or for its time). No row for an unknown task.';
+'What could run side by side: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
+level: Length of the longest path from a root, in edges; roots have 0.
+total_steps: All steps of the level; each counts in one of the other columns.
+ready_steps: Steps that a claim would hand out now, failed ones whose retry is due included.
+running_steps: Steps in state in_progress.
+failed_steps: Steps that failed for good, or whose retry is not due yet.
+waiting_steps: All others: they wait for a parent, for their time or for an operator.
+step_names: Names of the steps of the level, in topological order.';
 
 CREATE FUNCTION tasker.task_blockers(task_uuid uuid)
 RETURNS TABLE (
@@ -107,7 +156,14 @@ AS 'MODULE_PATHNAME', 'task_blockers' LANGUAGE c STABLE SECURITY DEFINER COST 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_blockers(uuid) IS
-'What is blocked by what: one row for each step that waits for a parent and each unfinished ancestor that it waits for, by step_no. An ancestor behind a step that is done does not count. direct: the ancestor is a parent. root_cause: the ancestor itself waits for no step, so that something must happen there first. blocker_standing: running, ready, scheduled (its time has not come), retrying (failed, runs again), failed (for good), cancelled, held (by an operator), waiting (for a parent). No row for an unknown task.';
+'What is blocked by what: one row for each step that waits for a parent and each unfinished ancestor that it waits for, by step_no. An ancestor behind a step that is done does not count. No row for an unknown task.
+blocker_step_uuid: The ancestor that it waits for.
+blocker_step_no: Its number in the task.
+blocker_step_name: Its name.
+blocker_state: Its state: pending, in_progress, error or cancelled.
+blocker_standing: running, ready, scheduled (its time has not come), retrying (failed, runs again), failed (for good), cancelled, held (by an operator) or waiting (for a parent).
+direct: Whether the ancestor is a parent of the step.
+root_cause: Whether the ancestor itself waits for no step, so that something must happen there first.';
 
 GRANT EXECUTE ON FUNCTION
     tasker.analyze_template(text, text, text), tasker.template_graph(text, text, text), tasker.analyze_task(uuid),

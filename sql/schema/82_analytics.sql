@@ -584,25 +584,136 @@ TO tasker_reader;
 -- ---- comments -------------------------------------------------------------------------------------------------------
 
 COMMENT ON FUNCTION tasker.get_system_health_counts() IS
-'One row: how many tasks and steps are in each state now; each is counted in exactly one, so the states add up to the total. error_steps = retryable_error_steps (will run again by themselves; in_backoff_steps of them not yet) + exhausted_retry_steps (no attempt left) + permanent_error_steps (failed for good with attempts left). active_connections: server processes that are connected to any database of the cluster, against its max_connections. Reads every row of tasks, and the steps of tasks that are not plainly complete.';
+'One row: how many tasks and steps are in each state now; each is counted in exactly one, so the states add up to the total. Reads every row of tasks, and the steps of tasks that are not plainly complete.
+total_tasks: All tasks.
+pending_tasks: Tasks in state pending.
+in_progress_tasks: Tasks in state in_progress.
+complete_tasks: Tasks in state complete.
+error_tasks: Tasks in state error.
+cancelled_tasks: Tasks in state cancelled.
+total_steps: All steps.
+complete_steps: Steps in state complete.
+error_steps: Steps in state error: retryable, exhausted and permanent ones.
+retryable_error_steps: Steps in error that will run again by themselves.
+exhausted_retry_steps: Steps in error for good, without an attempt left.
+in_backoff_steps: Those of retryable_error_steps whose time has not come.
+active_connections: Server processes that are connected to any database of the cluster.
+max_connections: How many the server allows (max_connections).
+resolved_manually_tasks: Tasks in state resolved_manually.
+resolved_manually_steps: Steps in state resolved_manually.
+permanent_error_steps: Steps in error for good with attempts left.';
 COMMENT ON FUNCTION tasker.system_health() IS
-'One row: whether all is well, and if not, why. Unhealthy above 90 % of max_connections, or with more than 50 % of all tasks or of all steps in error; exactly 90 % or 50 % is healthy, and so is an empty database. status is healthy or unhealthy, reasons an array of sentences, the rates are percentages, 0.00 of nothing. Counts as get_system_health_counts.';
+'One row: whether all is well, and if not, why. Unhealthy above 90 % of max_connections, or with more than 50 % of all tasks or of all steps in error; exactly 90 % or 50 % is healthy, and so is an empty database. Counts as get_system_health_counts.
+healthy: Whether nothing is wrong.
+status: healthy or unhealthy.
+reasons: What is wrong, a sentence each; empty if nothing is.
+connection_utilization: Percent of max_connections that are in use.
+task_error_rate: Percent of all tasks that are in error; 0.00 of none.
+step_error_rate: Percent of all steps that are in error; 0.00 of none.
+error_steps: Steps in state error.
+total_steps: All steps.';
 COMMENT ON FUNCTION tasker.get_analytics_metrics(timestamptz) IS
-'One row about the time since then; NULL is the last hour, -infinity everything. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it. active_tasks_count (pending or in progress), total_namespaces_count and unique_task_types_count (names of templates with tasks) have no period. Rates are percentages of task_throughput, the score is complete / (complete + error), 1.000 without either. Durations are seconds: of complete tasks from when they were due (requested_at, or run_at if later) to their end, of successful runs from claim to report. Of nothing an average is 0.000 and a percentile NULL.';
+'One row about a period: how many tasks and runs there were, how well they went and how long they took. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it.
+since: Where the period begins: tasks created and runs ended later count; NULL: 1 hour ago, -infinity: everything.
+active_tasks_count: Tasks that are pending or in progress now, whenever they were created.
+total_namespaces_count: Namespaces that have tasks, ever.
+unique_task_types_count: Names of templates that have tasks, ever.
+system_health_score: completion_count / (completion_count + error_count), 0.000 to 1.000; 1.000 without either.
+task_throughput: Tasks created in the period.
+completion_count: Those that are complete now.
+error_count: Those that are in error now.
+completion_rate: completion_count in percent of task_throughput; 0.00 of none.
+error_rate: error_count in percent of task_throughput; 0.00 of none.
+avg_task_duration: Average seconds of the complete tasks from when they were due (requested_at, or run_at if later) to their end; 0.000 without any.
+avg_step_duration: Average seconds of the successful runs from claim to report; 0.000 without any.
+step_throughput: Runs that ended in the period and were successful.
+analysis_period_start: Where the period began.
+calculated_at: When this was counted, end of the period.
+cancelled_count: Tasks of the period that are cancelled now.
+resolved_manually_count: Tasks of the period that are resolved_manually now.
+failed_run_count: Runs that ended in the period and failed, or whose worker was lost.
+p50_task_duration: Seconds within which half of the complete tasks were done; NULL without any.
+p95_task_duration: Seconds within which 95 percent of the complete tasks were done; NULL without any.
+p99_task_duration: Seconds within which 99 percent of the complete tasks were done; NULL without any.
+p50_step_duration: Seconds within which half of the successful runs were done; NULL without any.
+p95_step_duration: Seconds within which 95 percent of the successful runs were done; NULL without any.
+p99_step_duration: Seconds within which 99 percent of the successful runs were done; NULL without any.';
 COMMENT ON FUNCTION tasker.get_slowest_steps(timestamptz, integer, text, text, text) IS
-'The longest successful runs that ended since then (NULL: in the last 24 hours), longest first, limit_count of them. duration_seconds is the time from claim to report, created_at that of the task. Filters are exact names; NULL filters nothing. 22004 for limit_count NULL, 22023 below 1.';
+'The longest successful runs that ended in a period, longest first. 22004 for limit_count NULL, 22023 below 1.
+since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
+limit_count: At most so many rows, from 1.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.
+duration_seconds: From claim to report.
+attempts: Runs of the step since its last reset, up to now.
+created_at: When the task was created.
+completed_at: When the run was reported.
+step_status: State of the step now.
+started_at: When the run was claimed.';
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
-'The slowest tasks of those created since then (NULL: in the last 24 hours) of which a step has run, slowest first, limit_count of them. completed_at is when the task completed, or its last run so far ended; duration_seconds the time to it from when the task was due. completed_steps are complete or resolved. Filters are exact names; NULL filters nothing. 22004 for limit_count NULL, 22023 below 1.';
+'The slowest of the tasks created in a period of which a run has ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
+since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
+limit_count: At most so many rows, from 1.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.
+duration_seconds: From when the task was due (requested_at, or run_at if later) to completed_at.
+step_count: All steps of the task.
+error_steps: Steps in state error.
+created_at: When the task was created.
+completed_at: When the task completed, else when its last run so far ended.
+status: State of the task now: pending, in_progress, error, complete, cancelled or resolved_manually.';
 COMMENT ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) IS
-'The failed runs since then (NULL: in the last 24 hours) by class of error, most frequent first, limit_count rows. error_class NULL: reported without one; LeaseExpired: the worker was lost. share is a percentage of all failed runs that the filters leave. 22004 for limit_count NULL, 22023 below 1.';
+'The failed runs of a period by class of error, most frequent first. 22004 for limit_count NULL, 22023 below 1.
+since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
+limit_count: At most so many rows, from 1.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.
+error_class: What kind of error, as reported; LeaseExpired: the worker was lost; NULL: reported without one.
+failed_runs: Runs that failed with it.
+share: Percent of all failed runs that the filters leave.
+failed_tasks: Tasks in which one did.
+step_names: Names of the steps that did, sorted.
+last_message: What the last of them said; NULL if nothing.
+first_failed_at: When the first run of the period failed with it.
+last_failed_at: When the last did.';
 COMMENT ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text, text, text) IS
-'Steps that others wait for now, by template: running or in error, in tasks that are not ended well, created since then (NULL: in the last 24 hours). waiting_tasks is the number of those tasks, waiting_steps that of direct children, longest_wait_seconds the time since the first of them came to its state. Most waiting steps first, limit_count rows. 22004 for limit_count NULL, 22023 below 1.';
+'Steps that others wait for now, by template: running or in error, in tasks that are pending, in progress or in error. Most waiting steps first. 22004 for limit_count NULL, 22023 below 1.
+since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
+limit_count: At most so many rows, from 1.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.
+waiting_tasks: Tasks in which the step is running or in error, so that others wait.
+waiting_steps: Direct children of the step, counted over these tasks.
+running: Those of these tasks in which it is in_progress.
+failed: Those in which it is in error.
+longest_wait_seconds: Time since the first of them came to that state.';
 COMMENT ON FUNCTION tasker.get_duration_percentiles(timestamptz, text, text, text) IS
-'One row: how long the complete tasks created since then took, and the successful runs that ended since then (NULL: in the last 24 hours), in seconds, interpolated between neighbours; NULL when there is none. Filters are exact names; NULL filters nothing.';
+'One row: how long the complete tasks and the successful runs of a period took, from due to end and from claim to report. Percentiles are interpolated between neighbours.
+since: Where the period begins: tasks created and runs ended later count; NULL: 24 hours ago, -infinity: everything.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.
+completed_tasks: Complete tasks that were created in the period.
+completed_runs: Successful runs that ended in it.
+p50_task_duration: Seconds within which half of the complete tasks were done; NULL without any.
+p95_task_duration: Seconds within which 95 percent of the complete tasks were done; NULL without any.
+p99_task_duration: Seconds within which 99 percent of the complete tasks were done; NULL without any.
+p50_step_duration: Seconds within which half of the successful runs were done; NULL without any.
+p95_step_duration: Seconds within which 95 percent of the successful runs were done; NULL without any.
+p99_step_duration: Seconds within which 99 percent of the successful runs were done; NULL without any.';
 COMMENT ON FUNCTION tasker.analytics_performance() IS
 '{system_overview: {active_tasks, total_namespaces, unique_task_types, system_health_score of the last hour}, performance_trends: {last_hour, last_4_hours, last_24_hours}, calculated_at}. Each trend has figures of get_analytics_metrics: system_health_score, task_throughput, completion_rate, error_rate, avg_task_duration, avg_step_duration, step_throughput, failed_run_count, and p50, p95, p99 of task_duration and step_duration.';
 COMMENT ON FUNCTION tasker.analytics_bottlenecks(timestamptz, integer, text, text, text) IS
-'{scope_summary, bottleneck_analysis: {slowest_tasks, slowest_steps, error_patterns, dependency_bottlenecks}, performance_distribution}: the rows of get_slowest_tasks, get_slowest_steps, get_error_patterns, get_dependency_bottlenecks and get_duration_percentiles, for one period (NULL: the last 24 hours) and one choice of templates. 22004 for limit_count NULL, 22023 below 1.';
+'{scope_summary, bottleneck_analysis: {slowest_tasks, slowest_steps, error_patterns, dependency_bottlenecks}, performance_distribution}: the rows of get_slowest_tasks, get_slowest_steps, get_error_patterns, get_dependency_bottlenecks and get_duration_percentiles, for one period and one choice of templates. scope_summary is {period_start, limit_count, namespace, task_name, version}. 22004 for limit_count NULL, 22023 below 1.
+since: Where the period begins, as in each of them; NULL: 24 hours ago, -infinity: everything.
+limit_count: At most so many rows of each, from 1.
+namespace_filter: Name of a namespace, exact; NULL: any.
+task_name_filter: Name of a template, exact; NULL: any.
+version_filter: Version of a template, exact; NULL: any.';
 
 COMMENT ON VIEW tasker_engine.system_counts IS 'What get_system_health_counts counts; one row.';
 COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
