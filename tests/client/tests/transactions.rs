@@ -1,6 +1,7 @@
 //! Calls inside larger transactions: savepoints, exception blocks, cursors, and a DBA's work beside them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tasker_client_tests::race::together;
 use tasker_client_tests::worker::{Ask, done};
@@ -376,4 +377,37 @@ fn tables_and_indexes_are_sound_after_every_kind_of_work() {
         ["cancelled: 20", "complete: 80"]
     );
     every_index_agrees_with_its_table(&mut session);
+}
+
+#[test]
+fn a_step_that_is_committed_late_is_handed_out_before_the_younger_ones_that_are_left() {
+    let database = Database::new();
+    let mut creator = database.connect();
+    let mut worker = database.connect();
+    shapes::wide("single", 1).register(&mut worker);
+    // Due first, seen last: the worker's look at the queue is behind it by then.
+    creator.execute("BEGIN");
+    let late = creator.create("single");
+    worker.create_many("single", 3_000);
+    for _ in 0..300 {
+        let claim = worker.claim_one("worker");
+        worker.complete(&claim, &json!({}));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    creator.execute("COMMIT");
+    let committed = Instant::now();
+    let mut others = 0;
+    loop {
+        let claim = worker.claim_one("worker");
+        worker.complete(&claim, &json!({}));
+        if claim.task == late {
+            break;
+        }
+        others += 1;
+        assert!(
+            committed.elapsed() < Duration::from_secs(2),
+            "not handed out after {others} younger ones"
+        );
+    }
+    println!("{others} younger ones, {:?}", committed.elapsed());
 }
