@@ -56,7 +56,7 @@ AS 'MODULE_PATHNAME', 'task_schedule' LANGUAGE c STABLE SECURITY DEFINER COST 10
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
 COMMENT ON FUNCTION tasker.task_schedule(uuid) IS
-'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. duration: the time of its runs from the log, without waiting and backoff (duration_basis measured; running: so far); of a step that has not run the average of up to 10 finished tasks of the same template version (average), else 30 s (estimate). starts_after and ends_after count from the beginning of the first step. slack: by how much the step can be longer without making the task longer. drag: by how much the task would be shorter if the step took no time; 0 off the critical path. No row for an unknown task.';
+'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. duration: the time of its runs from the log, without waiting and backoff (duration_basis measured; running: so far); of a step that has not run the average of up to 10 finished tasks of the same template version (average), else 30 s (estimate). starts_after and ends_after count from the beginning of the first step. slack: by how much the step can be longer without making the task longer. drag: by how much the task would be shorter if the step took no time; 0 off the critical path. is_critical: slack is 0, so the step is on a longest path; of several such paths task_critical_path shows one. No row for an unknown task.';
 
 CREATE FUNCTION tasker.task_critical_path(task_uuid uuid)
 RETURNS TABLE (
