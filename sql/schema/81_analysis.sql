@@ -77,7 +77,7 @@ starts_after: When its last parent would end, counted from the beginning of the 
 ends_after: starts_after and its duration.
 slack: By how much it can be late or longer without making the task longer.
 drag: By how much the task would be shorter if it took no time; 0 off the critical path.
-is_critical: Whether it is on the path that task_critical_path shows.';
+is_critical: Whether its slack is 0, so that it is on a longest path; of several such paths task_critical_path shows one.';
 
 CREATE FUNCTION tasker.task_critical_path(task_uuid uuid)
 RETURNS TABLE (

@@ -237,7 +237,7 @@ fn schedule(call: &mut Call) -> Result<Output> {
             datum::interval(slot.ends_us),
             datum::interval(slot.slack_us),
             datum::interval(slot.drag_us),
-            datum::boolean(schedule.critical_path.contains(&no)),
+            datum::boolean(slot.slack_us == 0),
         ])?;
     }
     Ok(Output::Rows)

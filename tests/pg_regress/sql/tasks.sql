@@ -39,7 +39,7 @@ INSERT INTO tasker.dependent_system_object_maps (dependent_system_one_id, depend
     WHERE a.name = 'crm' AND b.name = 'shop';
 SELECT a.name, m.remote_id_one, b.name, m.remote_id_two FROM tasker.dependent_system_object_maps m
 JOIN tasker.dependent_systems a ON a.dependent_system_id = dependent_system_one_id
-JOIN tasker.dependent_systems b ON b.dependent_system_id = dependent_system_two_id;
+JOIN tasker.dependent_systems b ON b.dependent_system_id = dependent_system_two_id WHERE a.name = 'crm';
 
 SELECT tasker.create_task('checked', '{"order": 5}', 'tasks') IS NOT NULL AS created;
 SELECT play.refusal($$SELECT tasker.create_task('checked', '{"order": 5}', 'tasks')$$);
