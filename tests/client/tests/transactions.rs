@@ -393,7 +393,6 @@ fn a_step_that_is_committed_late_is_handed_out_before_the_younger_ones_that_are_
         let claim = worker.claim_one("worker");
         worker.complete(&claim, &json!({}));
     }
-    std::thread::sleep(Duration::from_millis(100));
     creator.execute("COMMIT");
     let committed = Instant::now();
     let mut others = 0;
