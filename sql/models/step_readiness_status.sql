@@ -57,18 +57,20 @@ COMMENT ON FUNCTION tasker.step_readiness_statuses_ready_for_task(uuid) IS
 CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.dependencies_satisfied;
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.dependencies_satisfied
+      AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
-'Readiness of the steps of a task that wait for a parent. 22004 for NULL.';
+'Readiness of the steps of a task that could run but for a parent that is not done. 22004 for NULL.';
 
 CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.retry_eligible;
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.retry_eligible
+      AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
-'Readiness of the steps of a task that may not run again: out of attempts, or not retryable. 22004 for NULL.';
+'Readiness of the steps of a task that have not ended well and may not run again: out of attempts, or not retryable. 22004 for NULL.';
 
 CREATE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
@@ -118,9 +120,9 @@ CREATE VIEW tasker.step_readiness_details AS
 SELECT r.*,
        r.ready_for_execution AS can_execute_now,
        CASE WHEN r.ready_for_execution THEN NULL
+            WHEN r.current_state OPERATOR(pg_catalog.<>) ALL (ARRAY['pending', 'error']) THEN 'invalid_state'
             WHEN NOT r.dependencies_satisfied THEN 'dependencies_not_satisfied'
             WHEN NOT r.retry_eligible THEN 'retry_not_eligible'
-            WHEN r.current_state OPERATOR(pg_catalog.<>) ALL (ARRAY['pending', 'error']) THEN 'invalid_state'
             WHEN r.next_retry_at IS NULL THEN 'waiting_for_operator'
             ELSE 'waiting_for_backoff' END AS blocking_reason,
        CASE WHEN r.ready_for_execution THEN '0'::interval
@@ -156,7 +158,7 @@ COMMENT ON VIEW tasker.step_readiness_details IS
 COMMENT ON COLUMN tasker.step_readiness_details.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.step_readiness_details.can_execute_now IS 'Whether a claim would hand it out now.';
 COMMENT ON COLUMN tasker.step_readiness_details.blocking_reason IS
-'Why not, the first that fits: dependencies_not_satisfied, retry_not_eligible, invalid_state (runs or has ended),
+'Why not, the first that fits: invalid_state (runs or has ended), dependencies_not_satisfied, retry_not_eligible,
 waiting_for_operator, waiting_for_backoff; NULL if it is ready.';
 COMMENT ON COLUMN tasker.step_readiness_details.time_until_ready IS
 '0 if it is ready; how long it is still put off; NULL if something else than time holds it up.';
