@@ -5,6 +5,7 @@
 
 mod api;
 mod append;
+mod background;
 mod call;
 mod datum;
 mod error;
@@ -74,11 +75,46 @@ pgrx::extension_sql_file!(
     name = "analytics",
     requires = ["analysis"]
 );
+pgrx::extension_sql_file!(
+    "../sql/schema/83_background.sql",
+    name = "background",
+    requires = ["analytics"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/84_executor_pools.sql",
+    name = "executor_pools",
+    requires = ["background"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/85_operational.sql",
+    name = "operational",
+    requires = ["executor_pools"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/86_schedules.sql",
+    name = "schedules",
+    requires = ["operational"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/87_retention.sql",
+    name = "retention",
+    requires = ["schedules"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/88_metrics.sql",
+    name = "metrics",
+    requires = ["retention"]
+);
+pgrx::extension_sql_file!(
+    "../sql/schema/89_maintenance.sql",
+    name = "maintenance",
+    requires = ["metrics"]
+);
 // After everything that has columns to be explained.
 pgrx::extension_sql_file!(
     "../sql/schema/75_comments.sql",
     name = "comments",
-    requires = ["analytics"]
+    requires = ["maintenance"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",

@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod create;
 pub mod finalization;
+pub mod maintenance;
 pub mod names;
 pub mod operators;
 pub mod reading;

@@ -241,6 +241,8 @@ fn reindexing_vacuuming_and_analyzing_beside_workers_lose_nothing() {
     let working = AtomicBool::new(true);
     std::thread::scope(|scope| {
         let (working, tables, database) = (&working, &tables, &database);
+        // Also when a worker fails: else the scope would wait for the maintenance for ever.
+        let stop = StopOnDrop(working);
         let dba = scope.spawn(move || {
             let mut own = database.connect();
             let mut rounds = 0;
@@ -271,7 +273,7 @@ fn reindexing_vacuuming_and_analyzing_beside_workers_lose_nothing() {
                 }
             }
         });
-        working.store(false, Ordering::Release);
+        drop(stop);
         println!(
             "{} rounds of maintenance",
             dba.join().expect("no error in maintenance")
@@ -287,6 +289,14 @@ fn reindexing_vacuuming_and_analyzing_beside_workers_lose_nothing() {
     );
     assert_eq!(again, 0);
     every_index_agrees_with_its_table(&mut session);
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// By amcheck, where it is there.

@@ -325,7 +325,7 @@ def test_a_role_without_the_privilege_is_named(db: Any, worker: Start) -> None:
 def test_a_worker_announces_its_handlers_while_it_runs(
     db: Any, worker: Start, namespace: str
 ) -> None:
-    task = db.create(namespace, {"a": {"handler": "test.echo"}, "b": {"handler": "test.nobody"}})
+    db.create(namespace, {"a": {"handler": "test.echo"}, "b": {"handler": "test.nobody"}})
     missing = "SELECT step_name FROM tasker.unannounced_handlers WHERE namespace_name = %s"
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
     process = worker(namespace, "--poll", "0.1")
@@ -333,4 +333,3 @@ def test_a_worker_announces_its_handlers_while_it_runs(
     process.terminate()
     assert process.wait() == 0
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
-    db.client.cancel_task(task)

@@ -1,0 +1,1 @@
+-- The pools of executors, their scaling and its decisions.

@@ -1,0 +1,1 @@
+-- Operational states, health, stale claims.

@@ -1,0 +1,1 @@
+-- Schedules: tasks created at times of a calendar.

@@ -1,0 +1,1 @@
+-- Timeouts of steps and tasks, and how finished tasks leave.

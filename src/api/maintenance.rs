@@ -1,0 +1,16 @@
+//! The duties of maintenance that are written in Rust.
+
+use crate::call::{Call, Output};
+use crate::error::Result;
+use crate::orchestration::{Engine, leases};
+
+crate::sql_function! {
+    duty_leases / pg_finfo_duty_leases => take_over_expired;
+}
+
+fn take_over_expired(_: &mut Call) -> Result<Output> {
+    let mut engine = Engine::open()?;
+    let any = leases::take_over_expired(&mut engine, true)?;
+    engine.close()?;
+    Ok(Output::from(i64::from(any)))
+}
