@@ -84,6 +84,10 @@ pub fn int8(value: i64) -> Arg {
     Some(Datum::from(value))
 }
 
+pub fn float8(value: f64) -> Arg {
+    value.into_datum()
+}
+
 pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
