@@ -7,11 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Rule, Settings};
 
 /// Looks over which the arrival rate and the utilisation are smoothed.
-const LOOKS: f64 = 3.0;
-/// Busy looks over which the service rate is smoothed: it changes with the kind of work, not with its amount.
-const SERVICE_LOOKS: f64 = 12.0;
-/// Steps over which the service rate forgets what it saw, if that is sooner.
-const SERVICE_STEPS: f64 = 200.0;
+const LOOKS: f64 = 12.0;
+/// Steps over which the service rate is smoothed: it changes with the kind of work, not with its amount.
+const SERVICE_STEPS: f64 = 100.0;
 /// Steps over which the error rate is smoothed.
 const ERROR_STEPS: f64 = 20.0;
 /// So many steps must have been seen before a rate of them counts.
@@ -77,6 +75,8 @@ pub struct Memory {
     /// Steps that ended lately, and how many of them failed.
     ended: f64,
     failed: f64,
+    /// Since when every look wanted fewer executors, and how many the busiest of these looks wanted.
+    pub(super) fewer: Option<(f64, u32)>,
     /// When each answer that changes nothing was last written down.
     pub(super) said: BTreeMap<Rule, f64>,
     /// The minute that is being counted, for the forecast.
@@ -182,8 +182,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
             );
         }
         // Time without work says nothing about the service.
-        let kept =
-            keep(busy, SERVICE_LOOKS * settings.interval) * keep(steps as f64, SERVICE_STEPS);
+        let kept = keep(steps as f64, SERVICE_STEPS);
         memory.served = memory.served * kept + steps as f64;
         memory.served_in = memory.served_in * kept + busy;
         let kept = keep(steps as f64, ERROR_STEPS);
