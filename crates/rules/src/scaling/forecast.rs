@@ -112,6 +112,10 @@ pub(super) fn record(
     if let Some(usual) = usual
         && elapsed > 0.0
     {
+        // As usual, until half an hour says otherwise.
+        if memory.usual == 0.0 && memory.actual == 0.0 {
+            (memory.actual, memory.usual) = (usual.now, usual.now);
+        }
         let kept = keep(elapsed, COMPARED);
         memory.actual = memory.actual * kept + (arrivals / elapsed) * (1.0 - kept);
         memory.usual = memory.usual * kept + usual.now * (1.0 - kept);

@@ -12,8 +12,8 @@ const LOOKS: f64 = 12.0;
 const SERVICE_STEPS: f64 = 100.0;
 /// Steps over which the error rate is smoothed.
 const ERROR_STEPS: f64 = 20.0;
-/// So many steps must have been seen before a rate of them counts.
-const SAMPLES: f64 = 3.0;
+/// So many steps must have been seen before a rate of them counts: three, as smoothing has it.
+const SAMPLES: f64 = 2.5;
 
 /// An executor as shared memory shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -203,13 +203,20 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
             busy_us: e.busy_us,
         })
         .collect();
-    let counts = memory.served >= SAMPLES && memory.served_in > 0.0;
+    // While the first long steps run, the rate is at most what it would be if one of them ended now.
+    let service_rate = if memory.served >= SAMPLES && memory.served_in > 0.0 {
+        Some(memory.served / memory.served_in)
+    } else if memory.served_in >= settings.interval {
+        Some((memory.served + 1.0) / memory.served_in)
+    } else {
+        None
+    };
     Figures {
         running: load.executors.iter().filter(|e| !e.draining).count() as u32,
         depth: load.depth,
         utilization: memory.utilization,
         arrival_rate: memory.arrivals,
-        service_rate: counts.then(|| memory.served / memory.served_in),
+        service_rate,
         error_rate: (memory.ended >= SAMPLES).then(|| memory.failed / memory.ended),
         arrivals,
         elapsed,

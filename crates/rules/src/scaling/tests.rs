@@ -211,6 +211,19 @@ fn arrivals_against_service_set_the_number() {
 }
 
 #[test]
+fn long_steps_that_wait_behind_a_long_step_get_executors_before_any_ends() {
+    let mut pool = Pool::of(1);
+    pool.executors[0].busy = true;
+    pool.executors[0].state_since = pool.now;
+    pool.now += 5.0;
+    let outcome = pool.look(20);
+    assert_eq!(
+        (rule(&outcome), outcome.desired),
+        (Some(Rule::ArrivalRate), 10)
+    );
+}
+
+#[test]
 fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
     let mut pool = Pool::of(7);
     let mut quiet_looks = 0;
@@ -233,18 +246,17 @@ fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
 #[test]
 fn a_single_busy_look_keeps_everybody() {
     let mut pool = Pool::of(4);
+    pool.settings.max = 4;
     for n in 0..60 {
-        let busy = if n % 10 == 0 { 1.0 } else { 0.0 };
-        pool.work(busy, 0, 0);
-        pool.memory.utilization = Some(busy * 0.7);
-        assert_eq!(pool.look(0).desired, 4, "look {n}");
+        pool.work(0.0, 0, 0);
+        let depth = if n % 10 == 0 { 500 } else { 0 };
+        assert_eq!(pool.look(depth).desired, 4, "look {n}");
     }
 }
 
 #[test]
 fn the_cooldown_holds_and_is_said_once() {
     let mut pool = Pool::of(1);
-    pool.work(1.0, 0, 0);
     assert_eq!(pool.look(150).desired, 4);
     pool.staff();
     pool.work(1.0, 0, 0);

@@ -59,7 +59,7 @@ fn line(name: &str, rule: &str, result: &Replay, to: Option<&Replay>) -> String 
     )
 }
 
-fn table(traces: &[Trace], judged: bool) -> String {
+fn table(traces: &[Trace]) -> String {
     let mut table = String::from(
         "| trace | rules | wait p50, s | p95 | p99 | worker-seconds, thousands | changes | p95 / worker-seconds, times reactive |\n|---|---|---|---|---|---|---|---|\n",
     );
@@ -67,10 +67,8 @@ fn table(traces: &[Trace], judged: bool) -> String {
         let (reactive, predictive) = both(trace);
         table += &line(trace.name, "reactive", &reactive, None);
         table += &line("", "predictive", &predictive, Some(&reactive));
-        if judged {
-            let dear = as_dear(trace, predictive.worker_seconds);
-            table += &line("", "reactive, as dear", &dear, Some(&reactive));
-        }
+        let dear = as_dear(trace, predictive.worker_seconds);
+        table += &line("", "reactive, as dear", &dear, Some(&reactive));
     }
     table
 }
@@ -120,9 +118,9 @@ ask what was tuned.
 
 {}",
         described(&judging),
-        table(&judging, true),
+        table(&judging),
         described(&tuning),
-        table(&tuning, false),
+        table(&tuning),
         include_str!("verdict.md"),
     )
 }
