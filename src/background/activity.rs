@@ -12,13 +12,19 @@ crate::sql_function! {
 fn list(call: &mut Call) -> Result<Output> {
     for slot in shared::processes() {
         let executor = slot.kind == Kind::Executor;
-        let state = if slot.stop { "draining" } else { slot.state.as_str() };
+        let state = if slot.stop {
+            "draining"
+        } else {
+            slot.state.as_str()
+        };
         call.row(&[
             datum::int4(slot.pid),
             Some(pgrx::pg_sys::Datum::from(slot.database)),
             datum::text(slot.kind.as_str()),
             executor.then(|| datum::text(slot.pool.as_str())).flatten(),
-            executor.then(|| datum::text(slot.worker_id.as_str())).flatten(),
+            executor
+                .then(|| datum::text(slot.worker_id.as_str()))
+                .flatten(),
             datum::text(state),
             datum::timestamp(slot.started_at),
             datum::timestamp(slot.state_since),

@@ -29,7 +29,8 @@ static DUTIES: Statement = Statement::new(
     &[],
 );
 
-static RUN_DUTY: Statement = Statement::new("SELECT tasker_engine.run_duty($1)", &[pg_sys::TEXTOID]);
+static RUN_DUTY: Statement =
+    Statement::new("SELECT tasker_engine.run_duty($1)", &[pg_sys::TEXTOID]);
 
 static DESIRED: Statement = Statement::new(
     "SELECT p.pool, p.desired FROM tasker_engine.desired_executors() p",
@@ -127,7 +128,9 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
             process::end(1);
         }
     }
-    pgrx::log!("tasker_ext: coordinator of database {database} at work, extension version {version}");
+    pgrx::log!(
+        "tasker_ext: coordinator of database {database} at work, extension version {version}"
+    );
     shared::set_state(State::Idle);
     loop {
         process::check_for_interrupts();
@@ -142,10 +145,14 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
                 if found.is_none() {
                     shared::judge(database, Verdict::Absent);
                 }
-                shared::request_stop(|slot| slot.database == database && slot.kind == Kind::Executor);
+                shared::request_stop(|slot| {
+                    slot.database == database && slot.kind == Kind::Executor
+                });
                 process::end(0);
             }
-            Err(error) => process::log_error("the coordinator cannot look for the extension", &error),
+            Err(error) => {
+                process::log_error("the coordinator cannot look for the extension", &error)
+            }
         }
         coordinator.run_duties();
         coordinator.keep_executors();

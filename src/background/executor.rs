@@ -64,8 +64,7 @@ static FAIL: Statement = Statement::new(
     ],
 );
 
-static RELEASE: Statement =
-    Statement::new("SELECT tasker.release_steps($1)", &[pg_sys::TEXTOID]);
+static RELEASE: Statement = Statement::new("SELECT tasker.release_steps($1)", &[pg_sys::TEXTOID]);
 
 struct Work {
     queues: Vec<String>,
@@ -100,7 +99,7 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
     loop {
         process::check_for_interrupts();
         if shared::stop_requested() {
-            finish(&worker_id);
+            finish(&worker_id, epoch);
         }
         let work = match transaction(|session| work(session, &pool, epoch)) {
             Ok(Some(work)) => work,
@@ -140,10 +139,12 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
 }
 
 /// Gives back what is not begun, and ends.
-fn finish(worker_id: &str) -> ! {
+fn finish(worker_id: &str, epoch: u32) -> ! {
     shared::set_state(State::Draining);
     let released = transaction(|session| {
-        session.run(&RELEASE, &[datum::text(worker_id)])?;
+        if process::extension(session)?.is_some_and(|(oid, _)| oid == epoch) {
+            session.run(&RELEASE, &[datum::text(worker_id)])?;
+        }
         Ok(())
     });
     if let Err(error) = released {

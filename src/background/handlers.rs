@@ -233,7 +233,9 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
         .hint("Register the template again as another role, under a higher version if tasks use this one.")));
     };
     Ok(Ok(Handler {
-        function: kept.trim_start_matches(tasker_rules::template::SQL_PREFIX).to_owned(),
+        function: kept
+            .trim_start_matches(tasker_rules::template::SQL_PREFIX)
+            .to_owned(),
         role: role.get(1)?,
         caller,
         timeout_ms,
@@ -256,12 +258,8 @@ fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
         );
         let level = pg_sys::NewGUCNestLevel();
         let timeout = process::Timeout::start(handler.timeout_ms);
-        let outcome = pg_sys::OidFunctionCall2Coll(
-            handler.caller,
-            pg_sys::InvalidOid,
-            function,
-            argument.0,
-        );
+        let outcome =
+            pg_sys::OidFunctionCall2Coll(handler.caller, pg_sys::InvalidOid, function, argument.0);
         timeout.stop();
         pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);

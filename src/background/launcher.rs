@@ -57,13 +57,17 @@ pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
         let mut soon = false;
         for oid in databases {
             let processes = shared::processes();
-            let coordinators = processes.iter().filter(|slot| slot.kind == Kind::Coordinator);
+            let coordinators = processes
+                .iter()
+                .filter(|slot| slot.kind == Kind::Coordinator);
             if coordinators.clone().any(|slot| slot.database == oid)
                 || !shared::wants_coordinator(oid, now)
             {
                 continue;
             }
-            let starting = coordinators.filter(|slot| slot.state == State::Starting).count();
+            let starting = coordinators
+                .filter(|slot| slot.state == State::Starting)
+                .count();
             let attempt = attempts.entry(oid).or_default();
             let pause = pause_us(attempt.failed);
             if now - attempt.started_at < pause {
@@ -90,7 +94,11 @@ pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
                 );
             }
         }
-        let time = if soon { Duration::from_millis(500) } else { SCAN_EVERY };
+        let time = if soon {
+            Duration::from_millis(500)
+        } else {
+            SCAN_EVERY
+        };
         process::wait(time);
     }
 }
@@ -100,7 +108,9 @@ fn pause_us(failed: u32) -> i64 {
     if failed < 2 {
         return 0;
     }
-    1_000_000_i64.saturating_mul(1 << (failed - 2).min(6)).min(SLOWEST_RESTART_US)
+    1_000_000_i64
+        .saturating_mul(1 << (failed - 2).min(6))
+        .min(SLOWEST_RESTART_US)
 }
 
 /// Starts a background process in a database.
@@ -135,7 +145,8 @@ fn databases() -> Vec<u32> {
         pg_sys::StartTransactionCommand();
         // A snapshot, so that the scan sees what is committed.
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let relation =
+            pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
         let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);

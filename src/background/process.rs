@@ -83,6 +83,8 @@ pub fn wait(time: Duration) {
             pg_sys::PG_WAIT_EXTENSION,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
+        // A cancel that came after its statement had ended means nothing any more.
+        (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
     }
     check_for_interrupts();
 }
@@ -133,10 +135,7 @@ pub fn become_admin() -> Result<Caller> {
     // SAFETY: as PostgreSQL calls a SECURITY DEFINER function.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(
-            role,
-            context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
-        );
+        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
     }
     Ok(Caller { user, context })
 }
@@ -154,9 +153,12 @@ impl Caller {
 }
 
 fn no_admin() -> Error {
-    Error::new(Code::ERRCODE_UNDEFINED_OBJECT, "role tasker_admin does not exist")
-        .detail("The engine works with its rights.")
-        .hint("Drop and create the extension, which makes its roles.")
+    Error::new(
+        Code::ERRCODE_UNDEFINED_OBJECT,
+        "role tasker_admin does not exist",
+    )
+    .detail("The engine works with its rights.")
+    .hint("Drop and create the extension, which makes its roles.")
 }
 
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;

@@ -302,9 +302,8 @@ pub fn wait_for(bits: u64) {
 
 /// Whether somebody asked this process to end.
 pub fn stop_requested() -> bool {
-    MINE.get().is_some_and(|index| {
-        SHARED.share().slots[index].is_some_and(|slot| slot.stop)
-    })
+    MINE.get()
+        .is_some_and(|index| SHARED.share().slots[index].is_some_and(|slot| slot.stop))
 }
 
 /// Every background process.

@@ -69,13 +69,10 @@ unsafe extern "C-unwind" fn process_utility(
 unsafe fn wanted_alone<'a>(node: *mut pg_sys::Node) -> Vec<&'a CStr> {
     // SAFETY: a node's tag says what it is.
     unsafe {
-        let name = |pointer: *mut std::ffi::c_char| {
-            (!pointer.is_null()).then(|| CStr::from_ptr(pointer))
-        };
+        let name =
+            |pointer: *mut std::ffi::c_char| (!pointer.is_null()).then(|| CStr::from_ptr(pointer));
         let found = match (*node).type_ {
-            pg_sys::NodeTag::T_DropdbStmt => {
-                name((*(node as *mut pg_sys::DropdbStmt)).dbname)
-            }
+            pg_sys::NodeTag::T_DropdbStmt => name((*(node as *mut pg_sys::DropdbStmt)).dbname),
             pg_sys::NodeTag::T_AlterDatabaseStmt => {
                 // SET TABLESPACE; other options need nobody gone.
                 let alter = node as *mut pg_sys::AlterDatabaseStmt;
@@ -132,6 +129,10 @@ fn may_want(database: pg_sys::Oid) -> bool {
         #[cfg(any(feature = "pg14", feature = "pg15"))]
         return pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
         #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        return pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+        return pg_sys::object_ownercheck(
+            pg_sys::DatabaseRelationId,
+            database,
+            pg_sys::GetUserId(),
+        );
     }
 }
