@@ -60,10 +60,14 @@ pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
             let coordinators = processes
                 .iter()
                 .filter(|slot| slot.kind == Kind::Coordinator);
-            if coordinators.clone().any(|slot| slot.database == oid)
-                || !shared::wants_coordinator(oid, now)
-            {
+            if coordinators.clone().any(|slot| slot.database == oid) {
                 continue;
+            }
+            let Some(asked) = shared::wants_coordinator(oid) else {
+                continue;
+            };
+            if asked {
+                attempts.remove(&oid);
             }
             let starting = coordinators
                 .filter(|slot| slot.state == State::Starting)
