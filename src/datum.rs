@@ -220,6 +220,7 @@ by_value! {
     i64 => |datum| datum.value() as i64,
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
+    Oid => |datum| Oid::from(datum.value() as u32),
     Jsonb => |datum| Jsonb(datum),
 }
 

@@ -15,6 +15,8 @@ static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
+static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Defines every setting; alphabetical.
@@ -54,6 +56,16 @@ pub fn define() {
         flags,
     );
     GucRegistry::define_int_guc(
+        c"tasker.executor_drain_seconds",
+        c"How long an executor that is to end may still work on its step.",
+        c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
+        &EXECUTOR_DRAIN_SECONDS,
+        0,
+        86_400,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
         c"tasker.executor_memory_mb",
         c"Memory that one executor is expected to use.",
         c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
@@ -62,6 +74,16 @@ pub fn define() {
         1_048_576,
         GucContext::Suset,
         GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.handler_timeout_seconds",
+        c"How long a handler inside the database may run if its step has no timeout_seconds.",
+        c"Seconds; 0: for ever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
+        &HANDLER_TIMEOUT_SECONDS,
+        0,
+        86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_bool_guc(
         c"tasker.jitter_enabled",
@@ -126,6 +148,16 @@ pub fn executor_memory_mb() -> u32 {
 /// Megabytes that all executors of the database may use together; 0: not checked.
 pub fn memory_budget_mb() -> u32 {
     MEMORY_BUDGET_MB.get().unsigned_abs()
+}
+
+/// How long an executor may take to end, microseconds.
+pub fn executor_drain_us() -> i64 {
+    i64::from(EXECUTOR_DRAIN_SECONDS.get()) * 1_000_000
+}
+
+/// The timeout of handlers inside the database that have none of their own; 0: none.
+pub fn handler_timeout_ms() -> i32 {
+    HANDLER_TIMEOUT_SECONDS.get().saturating_mul(1000)
 }
 
 fn parse_list(text: &str) -> Option<Vec<f64>> {

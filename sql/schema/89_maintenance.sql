@@ -6,6 +6,7 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
         ('scaling', interval '1 second', 'Decides how many executors each pool is to have.')
     ) AS d (duty, every, purpose);
@@ -46,6 +47,7 @@ BEGIN
     END IF;
     BEGIN
         CASE run_duty.duty
+            WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
             WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
