@@ -230,11 +230,13 @@ fn long_steps_that_wait_behind_a_long_step_get_executors_before_any_ends() {
 fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
     let mut pool = Pool::of(7);
     let mut quiet_looks = 0;
+    let mut last = pool.look(0);
     while pool.desired == 7 {
         pool.work(0.0, 0, 0);
-        pool.look(0);
+        last = pool.look(0);
         quiet_looks += 1;
     }
+    assert!(reason(&last).ends_with("No look of the last 60 s wanted more than 4."));
     assert!(f64::from(quiet_looks) * 5.0 >= 4.0 * 15.0, "patience");
     // Half of what may go: 7 - (7 - 1) / 2.
     assert_eq!(pool.desired, 4);
