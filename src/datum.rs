@@ -84,6 +84,10 @@ pub fn int8(value: i64) -> Arg {
     Some(Datum::from(value))
 }
 
+pub fn float8(value: f64) -> Arg {
+    Some(Datum::from(value.to_bits()))
+}
+
 pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
@@ -214,6 +218,7 @@ by_value! {
     i16 => |datum| datum.value() as i16,
     i32 => |datum| datum.value() as i32,
     i64 => |datum| datum.value() as i64,
+    f64 => |datum| f64::from_bits(datum.value() as u64),
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
     Jsonb => |datum| Jsonb(datum),

@@ -30,6 +30,9 @@ const STEPS_COLUMNS: usize = 16;
 const QUEUES_COLUMNS: usize = 4;
 const WORKERS_COLUMNS: usize = 6;
 const WORKERS_IDLE_UNTIL: usize = 6;
+const OPERATIONAL_COLUMNS: usize = 7;
+const OPERATIONAL_CHANGE_NO: usize = 1;
+const OPERATIONAL_STATE: usize = 4;
 const QUEUES_ID: usize = 1;
 const QUEUES_PAUSED: usize = 4;
 
@@ -84,6 +87,16 @@ impl Walk {
     /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
     unsafe fn each_nullable<const KEYS: usize, const COLUMNS: usize>(
         &self,
+        keys: [pg_sys::ScanKeyData; KEYS],
+        visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
+    ) {
+        unsafe { self.each_towards(pg_sys::ScanDirection::ForwardScanDirection, keys, visit) }
+    }
+
+    /// The same in either direction.
+    unsafe fn each_towards<const KEYS: usize, const COLUMNS: usize>(
+        &self,
+        direction: pg_sys::ScanDirection::Type,
         mut keys: [pg_sys::ScanKeyData; KEYS],
         mut visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
     ) {
@@ -96,10 +109,7 @@ impl Walk {
                 keys.as_mut_ptr(),
             );
             loop {
-                let row = pg_sys::systable_getnext_ordered(
-                    scan,
-                    pg_sys::ScanDirection::ForwardScanDirection,
-                );
+                let row = pg_sys::systable_getnext_ordered(scan, direction);
                 if row.is_null() {
                     break;
                 }
@@ -168,6 +178,33 @@ pub fn is_open(queue_id: i32) -> Result<bool> {
         walk.close();
     }
     Ok(open)
+}
+
+/// The last change of the operational state, if there was one: its number and the state.
+pub fn operational_state() -> Result<Option<(i64, String)>> {
+    let mut last = None;
+    // SAFETY: as above.
+    unsafe {
+        let walk = Walk::open(
+            c"operational_changes",
+            c"operational_changes_pkey",
+            OPERATIONAL_COLUMNS,
+        )?;
+        walk.each_towards(
+            pg_sys::ScanDirection::BackwardScanDirection,
+            [],
+            |_, values: [datum::Arg; OPERATIONAL_COLUMNS]| {
+                let read = |column: usize| values[column - 1].unwrap_or(Datum::null());
+                last = Some((
+                    i64::from_column(read(OPERATIONAL_CHANGE_NO)),
+                    String::from_column(read(OPERATIONAL_STATE)),
+                ));
+                false
+            },
+        );
+        walk.close();
+    }
+    Ok(last)
 }
 
 /// Whether any worker waits for work: asked by every call that leaves some behind.

@@ -6,6 +6,7 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
+        ('startup', interval '5 seconds', 'Ends the startup of the system.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.')
     ) AS d (duty, every, purpose);
 END;
@@ -45,6 +46,7 @@ BEGIN
     END IF;
     BEGIN
         CASE run_duty.duty
+            WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
