@@ -357,15 +357,15 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SE
 #variable_conflict use_column
 DECLARE
     now CONSTANT timestamptz := tasker_engine.clock();
-    state CONSTANT text := tasker.operational_state();
+    current CONSTANT text := tasker.operational_state();
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     most CONSTANT bigint := 100000;
     backlog bigint;
     oldest timestamptz;
 BEGIN
     measure := 'operational_state'; kind := 'troubles';
-    part := (state = 'emergency')::integer; whole := 1;
-    message := format('in state %s', state);
+    part := (current = 'emergency')::integer; whole := 1;
+    message := format('in state %s', current);
     hint := CASE WHEN part > 0 THEN 'Nothing is handed out: SELECT * FROM tasker.operational_state_changes ORDER BY change_no DESC LIMIT 5;' END;
     RETURN NEXT;
 
@@ -439,7 +439,8 @@ BEGIN
         ORDER BY r.available_at LIMIT 1) o
     WHERE NOT q.paused;
     SELECT count(*) INTO whole FROM tasker_engine.known_workers w WHERE w.live;
-    part := (backlog > 0 AND whole = 0)::integer;
+    -- Of a system at rest nobody expects workers.
+    part := (backlog > 0 AND whole = 0 AND (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current))::integer;
     message := format('%s workers live; %s steps ready%s', whole, CASE WHEN backlog = most THEN most || ' or more' ELSE backlog::text END,
                       ', the oldest for ' || date_trunc('second', now - oldest));
     hint := 'Start workers: docs/writing-a-worker.md.';

@@ -338,8 +338,10 @@ def test_a_worker_announces_its_handlers_while_it_runs(
 def test_a_worker_finishes_what_it_holds_while_the_system_drains(
     db: Any, worker: Start, namespace: str
 ) -> None:
-    task = db.create(namespace, {"a": {"handler": "test.slow"}, "b": {"after": ["a"]}})
-    started = worker(namespace, "--poll", "0.1", "--lease", "3")
+    task = db.create(
+        namespace, {"a": {"handler": "test.sleep"}, "b": {"after": ["a"]}}, {"seconds": 1.5}
+    )
+    started = worker(namespace, "--poll", "0.1", "--lease", "1")
     wait_for(lambda: db.steps(task)["a"]["state"] == "in_progress")
     db.rows("SELECT tasker.set_operational_state('graceful_shutdown', 'test')")
     try:
