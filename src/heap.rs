@@ -4,6 +4,8 @@
 //! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE or UPDATE behind it: a lock record in
 //! the WAL for each row, and half a dozen plan nodes to start for each claim.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid};
 
 use crate::append::IndexWriter;
@@ -41,11 +43,38 @@ struct Walk {
     table: pg_sys::Relation,
     index: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
+    /// The lock on the table that is given back on close.
+    released: u32,
 }
 
 impl Walk {
-    /// Opens the relations by name; the snapshot sees everything committed until now and this transaction's rows.
-    unsafe fn open(table: &std::ffi::CStr, index: &std::ffi::CStr, columns: usize) -> Result<Self> {
+    /// Opens the relations by name to change rows, which locks the table until the transaction ends; the snapshot sees
+    /// everything committed until now and this transaction's rows.
+    unsafe fn open(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
+        unsafe {
+            Self::locked(
+                table,
+                index,
+                columns,
+                pg_sys::RowExclusiveLock,
+                pg_sys::NoLock,
+            )
+        }
+    }
+
+    /// The same only to look. No lock outlives the walk: a transaction has room for few that cost little.
+    unsafe fn look(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
+        let lock = pg_sys::AccessShareLock;
+        unsafe { Self::locked(table, index, columns, lock, lock) }
+    }
+
+    unsafe fn locked(
+        table: &CStr,
+        index: &CStr,
+        columns: usize,
+        lock: u32,
+        released: u32,
+    ) -> Result<Self> {
         unsafe {
             let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
             let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
@@ -53,7 +82,7 @@ impl Walk {
             if table == pg_sys::InvalidOid || index == pg_sys::InvalidOid {
                 return Err(Error::corrupt("a table or index of the engine is missing"));
             }
-            let table = pg_sys::table_open(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
+            let table = pg_sys::table_open(table, lock as pg_sys::LOCKMODE);
             if (*(*table).rd_att).natts as usize != columns {
                 return Err(Error::corrupt(
                     "a table of the engine has other columns than this library expects",
@@ -67,6 +96,7 @@ impl Walk {
                 table,
                 index,
                 snapshot,
+                released,
             })
         }
     }
@@ -139,7 +169,7 @@ impl Walk {
         unsafe {
             pg_sys::UnregisterSnapshot(self.snapshot);
             pg_sys::index_close(self.index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-            pg_sys::table_close(self.table, pg_sys::NoLock as pg_sys::LOCKMODE);
+            pg_sys::table_close(self.table, self.released as pg_sys::LOCKMODE);
         }
     }
 }
@@ -164,7 +194,7 @@ pub fn is_open(queue_id: i32) -> Result<bool> {
     let mut open = false;
     // SAFETY: the columns and types are those of the table, checked by their number.
     unsafe {
-        let walk = Walk::open(c"queues", c"queues_pkey", QUEUES_COLUMNS)?;
+        let walk = Walk::look(c"queues", c"queues_pkey", QUEUES_COLUMNS)?;
         let keys = [key(
             QUEUES_ID,
             pg_sys::BTEqualStrategyNumber,
@@ -185,7 +215,7 @@ pub fn operational_state() -> Result<Option<(i64, String)>> {
     let mut last = None;
     // SAFETY: as above.
     unsafe {
-        let walk = Walk::open(
+        let walk = Walk::look(
             c"operational_changes",
             c"operational_changes_pkey",
             OPERATIONAL_COLUMNS,
@@ -212,7 +242,7 @@ pub fn anybody_idle(now: Timestamp) -> Result<bool> {
     let mut idle = false;
     // SAFETY: as above.
     unsafe {
-        let walk = Walk::open(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
+        let walk = Walk::look(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
         let keys = [key(
             WORKERS_IDLE_UNTIL,
             pg_sys::BTGreaterStrategyNumber,
