@@ -77,18 +77,21 @@ impl Walk {
     ) -> Result<Self> {
         unsafe {
             let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
-            let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
-            let index = pg_sys::get_relname_relid(index.as_ptr(), schema);
-            if table == pg_sys::InvalidOid || index == pg_sys::InvalidOid {
-                return Err(Error::corrupt("a table or index of the engine is missing"));
-            }
-            let table = pg_sys::table_open(table, lock as pg_sys::LOCKMODE);
+            let named = |name: &CStr| match pg_sys::get_relname_relid(name.as_ptr(), schema) {
+                pg_sys::InvalidOid => {
+                    Err(Error::corrupt("a table or index of the engine is missing"))
+                }
+                oid => Ok(oid),
+            };
+            let table = pg_sys::table_open(named(table)?, lock as pg_sys::LOCKMODE);
             if (*(*table).rd_att).natts as usize != columns {
                 return Err(Error::corrupt(
                     "a table of the engine has other columns than this library expects",
                 )
                 .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
             }
+            // Looked up under the lock: a REINDEX may have replaced the index until then.
+            let index = named(index)?;
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
             pg_sys::CommandCounterIncrement();
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());

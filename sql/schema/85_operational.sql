@@ -217,14 +217,14 @@ CREATE FUNCTION tasker_engine.check_period(period interval) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM tasker_engine.required($1, 'period');
-    IF $1 <= interval '0' THEN
+    IF $1 <= interval '0' OR $1 > interval '10 years' THEN
         RAISE invalid_parameter_value USING MESSAGE = format('period %s is out of range', $1),
-            DETAIL = 'It says how far back to look.', HINT = 'Give an interval longer than zero.';
+            DETAIL = 'It says how far back to look.', HINT = 'Give an interval longer than zero, of at most 10 years.';
     END IF;
     RETURN tasker_engine.clock() - $1;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_period(interval) IS 'Where the period that ends now began; 22004 for NULL, 22023 for none.';
+COMMENT ON FUNCTION tasker_engine.check_period(interval) IS 'Where the period that ends now began; 22004 for NULL, 22023 out of range.';
 
 CREATE FUNCTION tasker.get_processor_claim_stats(period interval DEFAULT '1 hour')
 RETURNS TABLE (
@@ -263,7 +263,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_processor_claim_stats(interval) IS
-'What became of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero.
+'What became of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero, or longer than 10 years.
 period: How far back to look, from now.
 worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.
 completed_runs: Runs that it completed.
@@ -494,7 +494,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.health_status(interval) IS
-'How the system in this database is, one row per measure and first the worst of them: overall. Reads the log of the period and little else. 22023 for a period that is not longer than zero. Rule: docs/health.md#thresholds.
+'How the system in this database is, one row per measure and first the worst of them: overall. Reads the log of the period and little else. 22023 for a period that is not longer than zero, or longer than 10 years. Rule: docs/health.md#thresholds.
 period: How far back errors are counted.
 measure: overall, operational_state, connections, task_errors, step_errors, executors, executor_pools, coordinator, duties, stale_claims or workers.
 level: healthy, degraded or unhealthy.

@@ -761,6 +761,7 @@ fn bad_input_is_refused() {
         ("health_status(NULL)", "22004"),
         ("health_status('0')", "22023"),
         ("health_status('-1 hour')", "22023"),
+        ("health_status('11 years')", "22023"),
         ("get_processor_claim_stats(NULL)", "22004"),
         ("get_processor_claim_stats('-1 second')", "22023"),
         ("force_release_stale_claims(NULL)", "22004"),
