@@ -15,6 +15,8 @@ duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.';
 
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader; -- a view runs with its reader's rights on functions
+
 -- Written when a duty did something or failed; idle rounds write nothing.
 CREATE TABLE tasker_engine.duty_runs (
     duty text PRIMARY KEY,
