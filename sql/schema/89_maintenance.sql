@@ -8,13 +8,16 @@ BEGIN ATOMIC
     SELECT * FROM (VALUES
         ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
-        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.')
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
+        ('startup', interval '5 seconds', 'Ends the startup of the system.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
 duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.';
+
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader; -- a view runs with its reader's rights on functions
 
 -- Written when a duty did something or failed; idle rounds write nothing.
 CREATE TABLE tasker_engine.duty_runs (
@@ -48,6 +51,7 @@ BEGIN
     BEGIN
         CASE run_duty.duty
             WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
+            WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
             WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty

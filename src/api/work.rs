@@ -7,7 +7,7 @@ use crate::call::{Call, Output};
 use crate::datum::{self, Arg, Jsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::claim::{self, Dependencies, Request};
-use crate::orchestration::{Engine, StepKey, leases, report, workers};
+use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::store::{Session, Statement};
 
 crate::sql_function! {
@@ -154,6 +154,16 @@ fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[A
     let batch = claim::claim(engine, worker_no, request)?;
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    match (&batch.closed, prefix) {
+        (None, _) => {}
+        // claim_steps has no column to say it in.
+        (Some(current), []) => current.tell_once(),
+        (Some(_), _) => {
+            let mut row: [Arg; 18] = [None; 18];
+            row[0] = datum::text(operational::DRAINING);
+            call.row(&row)?;
+        }
+    }
     for row in batch.rows(empty)? {
         let columns: Vec<Arg> = prefix.iter().chain(&row).copied().collect();
         call.row(&columns)?;
@@ -173,6 +183,9 @@ fn beat(call: &mut Call) -> Result<Output> {
     let mut engine = Engine::open()?;
     for beat in leases::heartbeat(&mut engine, &worker_id, lease_us)? {
         call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
+    }
+    if operational::current()?.closed().is_some() {
+        call.row(&[None, datum::text(operational::DRAINING)])?;
     }
     engine.close()?;
     Ok(Output::Rows)

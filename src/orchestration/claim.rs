@@ -7,7 +7,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
-use super::{Engine, StepKey, leases};
+use super::{Engine, StepKey, leases, operational};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
@@ -44,6 +44,8 @@ pub struct Claimed {
 /// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
 pub struct Batch {
     pub steps: Vec<Claimed>,
+    /// Set when the state of the system forbids handing anything out.
+    pub closed: Option<operational::Current>,
     pub lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData>,
     results: HashMap<usize, Jsonb>,
@@ -156,13 +158,18 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
         steps: Vec::new(),
     };
     leases::take_over_expired(engine, false)?;
-    gather(engine, request, &mut taking)?;
-    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? {
+    let closed = operational::current()?.closed();
+    let open = closed.is_none();
+    if open {
+        gather(engine, request, &mut taking)?;
+    }
+    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? && open {
         gather(engine, request, &mut taking)?;
     }
     let lease_expires_at = engine.now + request.lease_us;
     let mut batch = Batch {
         steps: taking.steps,
+        closed,
         lease_expires_at,
         tasks: HashMap::new(),
         results: HashMap::new(),

@@ -31,6 +31,14 @@ static LOCK_EXPIRED: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
+static LOCK_CLAIMS: Statement = Statement::new(
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
+     FROM tasker_engine.claims c
+     WHERE c.claim_id = ANY ($1)
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID],
+);
+
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority
@@ -52,11 +60,15 @@ static COUNT_HELD: Statement = Statement::new(
 static EXPIRE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'e', claim_id = NULL, available_at = u.available_at,
-         results = pg_catalog.jsonb_build_object('error_message', 'the lease ended before the step was reported',
-                                                 'error_class', 'LeaseExpired')
+         results = pg_catalog.jsonb_build_object('error_message', $4, 'error_class', 'LeaseExpired')
      FROM unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::TEXTOID,
+    ],
 );
 
 static TRY_LOCK_DESCENDANTS: Statement = Statement::new(
@@ -209,24 +221,54 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     )?;
     let mut any = false;
     for row in claims.iter() {
-        any |= expire(
-            engine,
-            Expired {
-                claim_id: row.get(1)?,
-                claimed_at: row.get(2)?,
-                worker_no: row.get(3)?,
-                keys: step_keys(&row, 4, 5)?,
-            },
-        )?;
+        let expired = Expired::of(&row, ENDED)?;
+        let keys = expired.keys.clone();
+        any |= expire(engine, &expired, &keys)?;
     }
     Ok(any)
 }
+
+/// Takes these steps from their claims whether the lease has ended or not, as if it had. What somebody holds locked at this moment
+/// stays. Keys count only with the claim that they are given for.
+pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>) -> Result<()> {
+    let claims = engine
+        .session
+        .run(&LOCK_CLAIMS, &[datum::int8s(wanted.keys().copied())])?;
+    for row in claims.iter() {
+        let expired = Expired::of(&row, FORCED)?;
+        let of_claim = wanted.get(&expired.claim_id);
+        let keys: Vec<StepKey> = expired
+            .keys
+            .iter()
+            .filter(|key| of_claim.is_some_and(|wanted| wanted.contains(key)))
+            .copied()
+            .collect();
+        expire(engine, &expired, &keys)?;
+    }
+    Ok(())
+}
+
+const ENDED: &str = "the lease ended before the step was reported";
+const FORCED: &str = "an operator took the step from its worker before it was reported";
 
 struct Expired {
     claim_id: i64,
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
+    why: &'static str,
+}
+
+impl Expired {
+    fn of(row: &crate::store::Row, why: &'static str) -> Result<Self> {
+        Ok(Self {
+            claim_id: row.get(1)?,
+            claimed_at: row.get(2)?,
+            worker_no: row.get(3)?,
+            keys: step_keys(row, 4, 5)?,
+            why,
+        })
+    }
 }
 
 fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
@@ -246,13 +288,16 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
     ]
 }
 
-fn held_args(expired: &Expired) -> [datum::Arg; 3] {
-    let [tasks, numbers] = key_args(&expired.keys);
-    [tasks, numbers, datum::int8(expired.claim_id)]
+fn held_args(keys: &[StepKey], claim_id: i64) -> [datum::Arg; 3] {
+    let [tasks, numbers] = key_args(keys);
+    [tasks, numbers, datum::int8(claim_id)]
 }
 
-fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
-    let rows = engine.session.run(&LOCK_HELD, &held_args(&expired))?;
+/// Takes these steps of a claim over, if they are still its own.
+fn expire(engine: &mut Engine, expired: &Expired, steps: &[StepKey]) -> Result<bool> {
+    let rows = engine
+        .session
+        .run(&LOCK_HELD, &held_args(steps, expired.claim_id))?;
     let mut keys = Vec::new();
     let mut retry_at = Vec::new();
     let mut tasks = ending::Tasks::default();
@@ -277,10 +322,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             continue;
         }
         let why = log::texts(&[
-            (
-                "error_message",
-                Some("the lease ended before the step was reported"),
-            ),
+            ("error_message", Some(expired.why)),
             ("error_class", Some("LeaseExpired")),
         ]);
         let run = log::Run {
@@ -294,25 +336,31 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         let [task_arg, number_arg] = key_args(&keys);
         engine.session.run(
             &EXPIRE_STEPS,
-            &[task_arg, number_arg, datum::timestamps(retry_at)],
+            &[
+                task_arg,
+                number_arg,
+                datum::timestamps(retry_at),
+                datum::text(expired.why),
+            ],
         )?;
         tasks.settle(engine)?;
     }
-    if !keys.is_empty() {
+    let claim = datum::int8s([expired.claim_id]);
+    let left = engine
+        .session
+        .run(&COUNT_HELD, &held_args(&expired.keys, expired.claim_id))?;
+    let holds_nothing = left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0));
+    match (holds_nothing, keys.is_empty()) {
         // Kept for a while, so that a slow worker's heartbeat is told what it has lost.
-        let until = datum::timestamp(engine.now + TELL_LOST_US);
-        engine
-            .session
-            .run(&EXTEND, &[datum::int8s([expired.claim_id]), until])?;
-        return Ok(true);
+        (true, false) => {
+            let until = datum::timestamp(engine.now + TELL_LOST_US);
+            engine.session.run(&EXTEND, &[claim, until])?;
+        }
+        (true, true) => drop(engine.session.run(&CLOSE, &[claim])?),
+        // Its lease goes on, or the next look takes the rest.
+        (false, _) => {}
     }
-    let left = engine.session.run(&COUNT_HELD, &held_args(&expired))?;
-    if left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0)) {
-        engine
-            .session
-            .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
-    }
-    Ok(false)
+    Ok(!keys.is_empty())
 }
 
 static DOOM: Statement = Statement::new(

@@ -11,6 +11,7 @@ pub mod ending;
 pub mod leases;
 pub mod log;
 pub mod operate;
+pub mod operational;
 pub mod ready;
 pub mod report;
 pub mod whole;

@@ -153,3 +153,33 @@ pub fn silence(session: &mut Session, worker: &str, seconds: i32) {
 pub fn announcements(session: &mut Session) -> i64 {
     session.count("SELECT count(*) FROM tasker_engine.worker_handlers", &[])
 }
+
+/// The operational state was set that many seconds ago.
+#[track_caller]
+pub fn state_since(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.operational_changes SET changed_at = clock_timestamp() - make_interval(secs => $1::int)
+         WHERE change_no = (SELECT max(change_no) FROM tasker_engine.operational_changes)",
+        &[&seconds],
+    );
+}
+
+/// Everything that this worker holds was claimed so many seconds earlier; the lease stays.
+#[track_caller]
+pub fn claimed_earlier(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.claims c SET claimed_at = c.claimed_at - make_interval(secs => $2::int)
+         FROM tasker_engine.workers w WHERE w.worker_no = c.worker_no AND w.worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
+
+/// The leases of this worker ended so many seconds ago.
+#[track_caller]
+pub fn lease_ended(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.claims c SET lease_expires_at = clock_timestamp() - make_interval(secs => $2::int)
+         FROM tasker_engine.workers w WHERE w.worker_no = c.worker_no AND w.worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
