@@ -13,6 +13,7 @@ static BACKOFF_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(2.0);
 static JITTER_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Defines every setting; alphabetical.
@@ -43,6 +44,16 @@ pub fn define() {
             None,
         );
     }
+    GucRegistry::define_int_guc(
+        c"tasker.default_retention",
+        c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
+        c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
+        &DEFAULT_RETENTION,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_string_guc(
         c"tasker.environment",
         c"Which environment's overrides of a template are applied when it is registered.",

@@ -6,7 +6,10 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.')
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
+        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
+        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -29,7 +32,7 @@ CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
-COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended; returns 1 if any was taken over, else 0.';
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
 
 CREATE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -46,6 +49,9 @@ BEGIN
     BEGIN
         CASE run_duty.duty
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
+            WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
+            WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;

@@ -8,5 +8,6 @@ pub mod names;
 pub mod operators;
 pub mod reading;
 pub mod reports;
+mod schedules;
 pub mod templates;
 pub mod work;

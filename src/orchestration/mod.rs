@@ -13,6 +13,7 @@ pub mod log;
 pub mod operate;
 pub mod ready;
 pub mod report;
+pub mod timeouts;
 pub mod whole;
 pub mod workers;
 

@@ -25,6 +25,7 @@ pub mod names;
 mod number;
 mod problem;
 pub mod readiness;
+pub mod schedule;
 pub mod state;
 pub mod template;
 
