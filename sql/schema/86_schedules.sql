@@ -465,3 +465,23 @@ COMMENT ON COLUMN tasker.schedule_runs.task_state IS 'State of that task; NULL i
 COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; NULL else.';
 COMMENT ON COLUMN tasker.schedule_runs.decided_at IS 'When that was decided.';
 COMMENT ON COLUMN tasker.schedule_runs.delay IS 'How much later than the time itself.';
+
+-- What is stored means what the views say.
+DO $$
+DECLARE
+    c record;
+BEGIN
+    FOR c IN
+        SELECT a.attname, stored.oid::pg_catalog.regclass::text AS relation, pg_catalog.col_description(shown.oid, v.attnum) AS comment
+        FROM pg_catalog.pg_class shown
+        JOIN pg_catalog.pg_class stored ON stored.relname OPERATOR(pg_catalog.=) shown.relname
+                                       AND stored.relnamespace OPERATOR(pg_catalog.=) 'tasker_engine'::pg_catalog.regnamespace
+        JOIN pg_catalog.pg_attribute v ON v.attrelid OPERATOR(pg_catalog.=) shown.oid AND v.attnum OPERATOR(pg_catalog.>) 0
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) stored.oid AND a.attname OPERATOR(pg_catalog.=) v.attname
+        WHERE shown.relnamespace OPERATOR(pg_catalog.=) 'tasker'::pg_catalog.regnamespace
+          AND shown.relname OPERATOR(pg_catalog.=) ANY (ARRAY['schedules', 'schedule_runs']::pg_catalog.name[])
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.attname, c.comment);
+    END LOOP;
+END
+$$;

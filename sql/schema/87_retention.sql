@@ -9,6 +9,8 @@ CREATE TABLE tasker_engine.task_deadlines (
 );
 CREATE INDEX task_deadlines_order ON tasker_engine.task_deadlines (deadline_at);
 COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task with a timeout will have taken too long. Rows of tasks that ended in time stay until then.';
+COMMENT ON COLUMN tasker_engine.task_deadlines.deadline_at IS 'When its time is over, counted from when it last went to in_progress.';
+COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run will have taken too long, whatever heartbeats say; NULL if the step has no timeout.';
 COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps will have run longer than its timeout; NULL if none has one. No heartbeat moves it.';
 
 CREATE FUNCTION tasker_engine.duty_task_timeouts() RETURNS bigint
@@ -34,23 +36,24 @@ COMMENT ON COLUMN tasker.task_timeouts.time_left IS 'How long until then; negati
 -- ---- purging --------------------------------------------------------------------------------------------------------
 
 -- The whole rule of what may go. A complete task has no step in progress; others, ended by hand, may.
-CREATE FUNCTION tasker_engine.is_purgeable(task tasker_engine.tasks, completed_before timestamptz, failed_before timestamptz)
+CREATE FUNCTION tasker_engine.is_purgeable(
+    task_uuid uuid, state "char", completed_at timestamptz, completed_before timestamptz, failed_before timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT CASE task.state
-        WHEN 'c' THEN task.completed_at OPERATOR(pg_catalog.<) completed_before
+    SELECT CASE state
+        WHEN 'c' THEN completed_at OPERATOR(pg_catalog.<) completed_before
         WHEN 'p' THEN false
         WHEN 'i' THEN false
         ELSE (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-              WHERE l.task_uuid OPERATOR(pg_catalog.=) task.task_uuid AND l.step_no OPERATOR(pg_catalog.=) 0)
+              WHERE l.task_uuid OPERATOR(pg_catalog.=) $1 AND l.step_no OPERATOR(pg_catalog.=) 0)
              OPERATOR(pg_catalog.<)
-             CASE WHEN task.state OPERATOR(pg_catalog.=) 'e' THEN failed_before ELSE completed_before END
+             CASE WHEN state OPERATOR(pg_catalog.=) 'e' THEN failed_before ELSE completed_before END
              AND NOT EXISTS (SELECT FROM tasker_engine.steps s
-                             WHERE s.task_uuid OPERATOR(pg_catalog.=) task.task_uuid
+                             WHERE s.task_uuid OPERATOR(pg_catalog.=) $1
                                AND s.state OPERATOR(pg_catalog.=) 'i')
     END;
 END;
-COMMENT ON FUNCTION tasker_engine.is_purgeable(tasker_engine.tasks, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
 -- One batch of ended tasks, oldest first. It waits for nobody: an operator who works on a task locks its first step first,
@@ -74,7 +77,8 @@ BEGIN
     IF $3 IS NULL THEN
         found := ARRAY(
             SELECT t.task_uuid FROM tasker_engine.tasks t
-            WHERE t.task_uuid > $4 AND t.task_uuid < below AND tasker_engine.is_purgeable(t, $1, $2)
+            WHERE t.task_uuid > $4 AND t.task_uuid < below AND t.state NOT IN ('p', 'i')
+              AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
             ORDER BY t.task_uuid LIMIT 2 * $5);
     ELSE
         found := ARRAY(
@@ -83,14 +87,16 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT t.task_uuid FROM tasker_engine.tasks t
                 WHERE t.named_task_id = n.named_task_id AND t.task_uuid > $4 AND t.task_uuid < below
-                  AND tasker_engine.is_purgeable(t, $1, $2)
+                  AND t.state NOT IN ('p', 'i')
+                  AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
                 ORDER BY t.task_uuid LIMIT 2 * $5) o
             WHERE n.task_namespace_id = $3
             ORDER BY o.task_uuid LIMIT 2 * $5);
     END IF;
     held := ARRAY(
         SELECT t.task_uuid FROM tasker_engine.tasks t
-        WHERE t.task_uuid = ANY (found) AND tasker_engine.is_purgeable(t, $1, $2)
+        WHERE t.task_uuid = ANY (found) AND t.state NOT IN ('p', 'i')
+          AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
         ORDER BY t.task_uuid LIMIT $5
         FOR UPDATE SKIP LOCKED);
     finished := cardinality(found) <= $5;
@@ -216,6 +222,12 @@ CREATE TABLE tasker_engine.retention (
     last_purged_at timestamptz
 );
 COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears when somebody sets it, or with the first walk.';
+COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 for ever, NULL as the setting says.';
+COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL for ever.';
+COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'Tasks up to this one have been looked at; NULL: begin with the first.';
+COMMENT ON COLUMN tasker_engine.retention.sweep_started_at IS 'When the walk began with the first task.';
+COMMENT ON COLUMN tasker_engine.retention.purged_tasks IS 'How many tasks maintenance has deleted.';
+COMMENT ON COLUMN tasker_engine.retention.last_purged_at IS 'When it deleted some last; NULL if never.';
 
 CREATE FUNCTION tasker_engine.default_retention() RETURNS interval
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -58,16 +58,12 @@ pub fn start_clocks(engine: &Engine, timeouts: &BTreeMap<Uuid, i64>) -> Result<(
 /// Ends tasks that have taken too long; returns how many clocks it has stopped. Never waits.
 pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
     let now: Timestamp = engine.now;
-    let due = engine.session.run(&DUE, &[datum::timestamp(now)])?;
-    if due.is_empty() {
+    if due(engine, now)?.is_empty() {
         return Ok(0);
     }
-    let due = due
-        .iter()
-        .map(|row| row.get(1))
-        .collect::<Result<Vec<Uuid>>>()?;
-    let mut stopped = engine.session.run(&FORGET, &[datum::timestamp(now)])?.len() as i64;
-    for task in due {
+    let forgotten = engine.session.run(&FORGET, &[datum::timestamp(now)])?.len();
+    let mut stopped = forgotten as i64;
+    for task in due(engine, now)? {
         let Some(whole) = Whole::try_lock(engine, task)? else {
             continue;
         };
@@ -81,4 +77,13 @@ pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
         }
     }
     Ok(stopped)
+}
+
+fn due(engine: &Engine, now: Timestamp) -> Result<Vec<Uuid>> {
+    engine
+        .session
+        .run(&DUE, &[datum::timestamp(now)])?
+        .iter()
+        .map(|row| row.get(1))
+        .collect()
 }
