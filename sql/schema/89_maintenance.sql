@@ -6,7 +6,9 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
         ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
         ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.')
@@ -48,7 +50,9 @@ BEGIN
     END IF;
     BEGIN
         CASE run_duty.duty
+            WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
             WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
             WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
@@ -104,6 +108,7 @@ duty: name of the duty; tasker.maintenance_duties explains it.
 done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 CREATE VIEW tasker.maintenance_duties AS
 SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,

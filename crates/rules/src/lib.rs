@@ -25,7 +25,9 @@ pub mod names;
 mod number;
 mod problem;
 pub mod readiness;
+pub mod scaling;
 pub mod schedule;
+pub mod sqlstate;
 pub mod state;
 pub mod template;
 
