@@ -276,7 +276,7 @@ fn whoever_runs_it_and_however_often_at_once_a_time_gives_one_task() {
         let before = tasks(&mut session);
         // Another second each time, and none behind it that is due.
         let due: String = session.one(
-            "SELECT (date_trunc('second', clock_timestamp()) - make_interval(secs => $1))::text",
+            "SELECT (date_trunc('year', clock_timestamp()) + make_interval(secs => $1))::text",
             &[&(round as f64)],
         );
         inside::set_next_run(&mut session, "busy", &due);
