@@ -232,7 +232,16 @@ pub fn traces(session: &mut Session, task: Uuid) -> Vec<String> {
         .collect()
 }
 
-/// Maintenance itself runs as often as it likes: the walk of retention begins anew.
+/// The walk of retention has passed everything that exists.
+#[track_caller]
+pub fn sweep_past_all(session: &mut Session) {
+    session.query(
+        "UPDATE tasker_engine.retention SET swept_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff', sweep_started_at = clock_timestamp()",
+        &[],
+    );
+}
+
+/// It began so long ago that it begins anew.
 #[track_caller]
 pub fn sweep_anew(session: &mut Session) {
     session.query(
