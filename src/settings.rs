@@ -16,6 +16,7 @@ static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
@@ -50,6 +51,16 @@ pub fn define() {
             None,
         );
     }
+    GucRegistry::define_int_guc(
+        c"tasker.default_retention",
+        c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
+        c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
+        &DEFAULT_RETENTION,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_string_guc(
         c"tasker.environment",
         c"Which environment's overrides of a template are applied when it is registered.",

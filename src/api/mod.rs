@@ -10,5 +10,6 @@ pub mod operational;
 pub mod operators;
 pub mod reading;
 pub mod reports;
+mod schedules;
 pub mod templates;
 pub mod work;

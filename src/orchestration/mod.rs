@@ -14,6 +14,7 @@ pub mod operate;
 pub mod operational;
 pub mod ready;
 pub mod report;
+pub mod timeouts;
 pub mod whole;
 pub mod workers;
 

@@ -28,6 +28,7 @@ pub mod operational;
 mod problem;
 pub mod readiness;
 pub mod scaling;
+pub mod schedule;
 pub mod sqlstate;
 pub mod state;
 pub mod template;
