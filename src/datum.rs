@@ -88,6 +88,10 @@ pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
 
+pub fn float8(value: f64) -> Arg {
+    value.into_datum()
+}
+
 /// The one-byte `"char"` of a state column; 0 is NULL.
 pub fn state(code: u8) -> Arg {
     (code != 0).then(|| Datum::from(code as i8))
@@ -216,6 +220,7 @@ by_value! {
     i64 => |datum| datum.value() as i64,
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
+    f64 => |datum| f64::from_bits(datum.value() as u64),
     Jsonb => |datum| Jsonb(datum),
 }
 
@@ -259,6 +264,7 @@ macro_rules! elements {
 elements! {
     i16 => INT2OID, 2, true, TYPALIGN_SHORT;
     i64 => INT8OID, 8, true, TYPALIGN_DOUBLE;
+    f64 => FLOAT8OID, 8, true, TYPALIGN_DOUBLE;
     Uuid => UUIDOID, 16, false, TYPALIGN_CHAR;
     String => TEXTOID, -1, false, TYPALIGN_INT;
     Jsonb => JSONBOID, -1, false, TYPALIGN_INT;

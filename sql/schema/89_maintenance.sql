@@ -6,7 +6,8 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.')
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -46,6 +47,7 @@ BEGIN
     BEGIN
         CASE run_duty.duty
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;

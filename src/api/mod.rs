@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod create;
 pub mod finalization;
 pub mod maintenance;
+pub mod metrics;
 pub mod names;
 pub mod operators;
 pub mod reading;

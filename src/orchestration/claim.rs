@@ -11,6 +11,7 @@ use super::{Engine, StepKey, leases};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::metrics::{self, Metric};
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -297,6 +298,8 @@ fn start(
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
+        let waited = engine.now - entries[row.index].entry.available_at;
+        metrics::observe(Metric::StepWait, waited);
         if row.was == b'e' {
             engine
                 .log
