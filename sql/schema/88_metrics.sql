@@ -294,7 +294,7 @@ COMMENT ON VIEW tasker_engine.recent_claims IS 'Attempts, contention and duratio
 -- is pending.
 CREATE FUNCTION tasker_engine.claim_window(from_ago interval, to_ago interval)
 RETURNS TABLE (attempts double precision, contention double precision, p95 double precision)
-LANGUAGE sql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT w.attempts, w.contention, tasker_engine.histogram_quantile(w.bounds, w.counts, 0.95)
     FROM (

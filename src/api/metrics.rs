@@ -131,12 +131,14 @@ fn finalization_call(call: &mut Call) -> Result<Output> {
     };
     crate::templates::forget_after_reinstall();
     let now = call::clock();
-    metrics::count(attempts, 1);
-    metrics::count(result, 1);
-    metrics::observe(duration, now - began_at);
-    if result == Metric::ClaimContention {
-        metrics::count_labelled(Metric::ClaimContentionByReason, &outcome);
-    }
+    metrics::batch(|batch| {
+        batch.count(attempts, 1);
+        batch.count(result, 1);
+        batch.observe(duration, now - began_at);
+        if result == Metric::ClaimContention {
+            batch.count_labelled(Metric::ClaimContentionByReason, &outcome);
+        }
+    });
     // These calls write anyway and are rare: without shared memory each counts at once.
     metrics::write(now)?;
     Ok(Output::Null)

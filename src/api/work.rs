@@ -118,10 +118,10 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
 fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
     let worker_no = workers::number(&engine.session, &request.worker_id)?;
     let batch = claim::claim(engine, worker_no, request)?;
-    metrics::count(Metric::ClaimCalls, 1);
-    if batch.steps.is_empty() {
-        metrics::count(Metric::ClaimCallsEmpty, 1);
-    }
+    metrics::batch(|counts| {
+        counts.count(Metric::ClaimCalls, 1);
+        counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
+    });
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
     for row in batch.rows(empty)? {

@@ -47,7 +47,8 @@ fn uses_table() -> bool {
     !shared::exists() || FULL.get()
 }
 
-fn add(key: Key, amount: u64) {
+/// Counts several things with one look at where the transaction stands.
+pub fn batch(body: impl FnOnce(&mut Batch)) {
     if !REGISTERED.replace(true) {
         // SAFETY: both live as long as the backend.
         unsafe {
@@ -57,34 +58,61 @@ fn add(key: Key, amount: u64) {
     }
     // SAFETY: plain call.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    LEDGER.with_borrow_mut(|ledger| ledger.add(level, key, amount));
+    LEDGER.with_borrow_mut(|ledger| body(&mut Batch { ledger, level }));
 }
 
-fn of_engine(cell: u16) -> Key {
-    Key { worker_no: 0, cell }
+pub struct Batch<'a> {
+    ledger: &'a mut Ledger,
+    level: i32,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, worker_no: i32, cell: u16, amount: u64) {
+        self.ledger.add(self.level, Key { worker_no, cell }, amount);
+    }
+
+    /// So many things happened.
+    pub fn count(&mut self, metric: Metric, amount: usize) {
+        if amount > 0 {
+            self.add(0, metric.cell(), amount as u64);
+        }
+    }
+
+    /// A thing happened that a worker did.
+    pub fn count_for(&mut self, worker_no: i32, metric: Metric) {
+        let cell = metric.cell();
+        self.add(0, cell, 1);
+        if worker_no != 0 && usize::from(cell) < WORKER_CELLS {
+            self.add(worker_no, cell, 1);
+        }
+    }
+
+    /// A thing happened with this value of the metric's label; unknown values are not counted.
+    pub fn count_labelled(&mut self, metric: Metric, value: &str) {
+        if let Some(cell) = metric.labelled(value) {
+            self.add(0, cell, 1);
+        }
+    }
+
+    /// A duration of a histogram.
+    pub fn observe(&mut self, metric: Metric, microseconds: i64) {
+        self.add(0, metric.bucket(microseconds), 1);
+        self.add(0, metric.sum(), microseconds.max(0) as u64);
+    }
 }
 
 /// So many things happened.
 pub fn count(metric: Metric, amount: usize) {
-    if amount > 0 {
-        add(of_engine(metric.cell()), amount as u64);
-    }
+    batch(|batch| batch.count(metric, amount));
 }
 
-/// A thing happened that a worker did.
-pub fn count_for(worker_no: i32, metric: Metric) {
-    count(metric, 1);
-    if worker_no != 0 && usize::from(metric.cell()) < WORKER_CELLS {
-        let cell = metric.cell();
-        add(Key { worker_no, cell }, 1);
-    }
-}
-
-/// A thing happened with this value of the metric's label; unknown values are not counted.
+/// A thing happened with this value of the metric's label.
 pub fn count_labelled(metric: Metric, value: &str) {
-    if let Some(cell) = metric.labelled(value) {
-        add(of_engine(cell), 1);
-    }
+    batch(|batch| batch.count_labelled(metric, value));
+}
+
+fn of_engine(cell: u16) -> Key {
+    Key { worker_no: 0, cell }
 }
 
 /// The same, whatever becomes of the transaction: a refusal that raises was given all the same.
@@ -96,12 +124,6 @@ pub fn count_at_once(metric: Metric, value: &str) {
         Some(adder) => adder.add(of_engine(cell), 1),
         None => LEDGER.with_borrow_mut(|ledger| ledger.keep(of_engine(cell), 1)),
     }
-}
-
-/// A duration of a histogram.
-pub fn observe(metric: Metric, microseconds: i64) {
-    add(of_engine(metric.bucket(microseconds)), 1);
-    add(of_engine(metric.sum()), microseconds.max(0) as u64);
 }
 
 #[pgrx::pg_guard]

@@ -298,8 +298,6 @@ fn start(
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
-        let waited = engine.now - entries[row.index].entry.available_at;
-        metrics::observe(Metric::StepWait, waited);
         if row.was == b'e' {
             engine
                 .log
@@ -316,6 +314,15 @@ fn start(
             retry_limit: row.retry_limit,
         });
     }
+    metrics::batch(|batch| {
+        let started = entries
+            .iter()
+            .zip(&started)
+            .filter(|(_, started)| **started);
+        started.for_each(|(found, _)| {
+            batch.observe(Metric::StepWait, engine.now - found.entry.available_at);
+        });
+    });
     let refused: Vec<&Found> = entries
         .iter()
         .zip(&started)

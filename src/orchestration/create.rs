@@ -496,8 +496,10 @@ fn insert(
             datum::int4(NO_WORKER),
         ],
     )?;
-    metrics::count(Metric::TasksCreated, new.len());
-    metrics::count(Metric::StepsCreated, new.len() * steps.len());
+    metrics::batch(|batch| {
+        batch.count(Metric::TasksCreated, new.len());
+        batch.count(Metric::StepsCreated, new.len() * steps.len());
+    });
     if !bypass.is_empty() {
         resolve_bypassed(engine, bypass, created, new)?;
     }

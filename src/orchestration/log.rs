@@ -114,7 +114,7 @@ impl Log {
         if self.rows.is_empty() {
             return Ok(false);
         }
-        self.rows.iter().for_each(|row| count(row, now));
+        metrics::batch(|batch| self.rows.iter().for_each(|row| count(batch, row, now)));
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         // SAFETY: plain call; it assigns the transaction its id, as any insert does.
@@ -143,7 +143,7 @@ impl Log {
     }
 }
 
-fn count(row: &Transition, now: Timestamp) {
+fn count(batch: &mut metrics::Batch, row: &Transition, now: Timestamp) {
     let metric = match (row.key.no > 0, row.from, row.to) {
         (true, b'p', b'i') => Metric::StepsClaimed,
         (true, b'i', b'c') => Metric::StepsCompleted,
@@ -161,11 +161,11 @@ fn count(row: &Transition, now: Timestamp) {
         (false, b'e', b'p') => Metric::TasksReopened,
         _ => return,
     };
-    metrics::count_for(row.worker_no, metric);
+    batch.count_for(row.worker_no, metric);
     if let (Metric::StepsCompleted | Metric::StepsFailed, Some(started_at)) =
         (metric, row.started_at)
     {
-        metrics::observe(Metric::StepRun, now - started_at);
+        batch.observe(Metric::StepRun, now - started_at);
     }
 }
 

@@ -153,3 +153,28 @@ pub fn silence(session: &mut Session, worker: &str, seconds: i32) {
 pub fn announcements(session: &mut Session) -> i64 {
     session.count("SELECT count(*) FROM tasker_engine.worker_handlers", &[])
 }
+
+/// How many rows the counters of backends have taken, folded ones included.
+#[track_caller]
+pub fn counter_rows(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.metric_counts", &[])
+}
+
+/// What backends have counted in their rows so far lies that much further in the past.
+#[track_caller]
+pub fn age_counters(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.metric_counts SET at = at - make_interval(secs => $1::int)",
+        &[&seconds],
+    );
+}
+
+/// Finalization claims of another second, each of them as slow as this.
+#[track_caller]
+pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
+    session.query(
+        "SELECT tasker_engine.count_finalization('claim', 'success', clock_timestamp() - make_interval(secs => $2))
+         FROM generate_series(1, $1)",
+        &[&count, &seconds],
+    );
+}
