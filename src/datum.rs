@@ -84,6 +84,10 @@ pub fn int8(value: i64) -> Arg {
     Some(Datum::from(value))
 }
 
+pub fn float8(value: f64) -> Arg {
+    value.into_datum()
+}
+
 pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
@@ -221,6 +225,7 @@ by_value! {
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
     f64 => |datum| f64::from_bits(datum.value() as u64),
+    Oid => |datum| Oid::from(datum.value() as u32),
     Jsonb => |datum| Jsonb(datum),
 }
 

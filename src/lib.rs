@@ -129,8 +129,9 @@ pgrx::extension_sql_file!(
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
-    // SAFETY: a plain read of a variable of the server's.
+    // SAFETY: a read of PostgreSQL's own flag.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        background::start();
         metrics::define();
     }
 }

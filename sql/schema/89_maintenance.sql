@@ -6,7 +6,9 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
         ('metrics', interval '1 minute', 'Folds old rows of counters together.')
     ) AS d (duty, every, purpose);
 END;
@@ -46,7 +48,9 @@ BEGIN
     END IF;
     BEGIN
         CASE run_duty.duty
+            WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';

@@ -50,6 +50,41 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
         .transpose()
 }
 
+static ALL_NAMESPACES: Statement =
+    Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
+
+/// `tasker_engine.take_steps`: a claim for handlers inside the database. The worker is not remembered as waiting for a
+/// NOTIFY, so that an idle executor writes nothing.
+pub fn take(call: &mut Call) -> Result<Output> {
+    let mut request = Request {
+        worker_id: worker(call)?,
+        namespaces: vec![],
+        queues: names(call, 2, "queues")?,
+        max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
+        lease_us: lease(call, 4)?,
+        dependencies: Dependencies::Ancestors,
+    };
+    let mut engine = Engine::open()?;
+    request.namespaces = match names(call, 1, "namespaces")? {
+        Some(names) => names,
+        None => engine
+            .session
+            .run(&ALL_NAMESPACES, &[])?
+            .iter()
+            .map(|row| row.get(1))
+            .collect::<Result<_>>()?,
+    };
+    let worker_no = workers::number(&engine.session, &request.worker_id)?;
+    let batch = claim::claim(&mut engine, worker_no, &request)?;
+    let empty =
+        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    for row in batch.rows(empty)? {
+        call.row(&row)?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
 /// The parameters that claim_steps and report_and_claim share; `first` is the index of `namespaces`.
 fn request(call: &Call, first: usize) -> Result<Request> {
     let worker_id = worker(call)?;

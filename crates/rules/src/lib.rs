@@ -26,6 +26,8 @@ pub mod names;
 mod number;
 mod problem;
 pub mod readiness;
+pub mod scaling;
+pub mod sqlstate;
 pub mod state;
 pub mod template;
 

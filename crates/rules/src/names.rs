@@ -16,6 +16,8 @@ pub const DESCRIPTION_MAX: usize = 255;
 pub const DEPENDENT_SYSTEM_MAX: usize = 64;
 /// Longest queue name.
 pub const QUEUE_MAX: usize = 64;
+/// Longest name of a pool of executors, not a column of the original.
+pub const POOL_MAX: usize = 64;
 /// Longest name of a handler: a class or function path, not a column of the original.
 pub const HANDLER_MAX: usize = 255;
 /// Longest name of a kind of annotation.
@@ -54,6 +56,11 @@ pub fn check_dependent_system(name: &str) -> Result<(), String> {
 /// Checks a queue name. Errors: the sentence to show.
 pub fn check_queue(name: &str) -> Result<(), String> {
     check_name("queue", name, QUEUE_MAX)
+}
+
+/// Checks the name of a pool of executors. Errors: the sentence to show.
+pub fn check_pool(name: &str) -> Result<(), String> {
+    check_name("pool", name, POOL_MAX)
 }
 
 /// Checks the name of an environment. Errors: the sentence to show.
