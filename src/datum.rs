@@ -92,10 +92,6 @@ pub fn boolean(value: bool) -> Arg {
     Some(Datum::from(value))
 }
 
-pub fn float8(value: f64) -> Arg {
-    value.into_datum()
-}
-
 /// The one-byte `"char"` of a state column; 0 is NULL.
 pub fn state(code: u8) -> Arg {
     (code != 0).then(|| Datum::from(code as i8))
