@@ -209,22 +209,25 @@ FROM (
         ('tasker_maintenance_failures_total', COALESCE(r.failures, 0)::double precision, 'How often duties of maintenance failed.')
     ) AS g (family, value, help)
     UNION ALL
-    SELECT 'tasker_executors', NULL, 'gauge', pg_catalog.jsonb_build_object('pool', a.pool, 'state', a.state),
-           pg_catalog.count(*)::double precision, '', 'Executors by pool and state.'
-    FROM tasker_engine.background_activity() a
-    JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database_oid
-    WHERE a.kind OPERATOR(pg_catalog.=) 'executor' AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-    GROUP BY a.pool, a.state
-    UNION ALL
-    SELECT g.family, NULL, 'counter', pg_catalog.jsonb_build_object('pool', a.pool, 'worker', a.worker_id), g.value, g.unit, g.help
-    FROM tasker_engine.background_activity() a
-    JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database_oid
+    SELECT 'tasker_pool_executors', NULL, 'gauge', pg_catalog.jsonb_build_object('pool', p.name, 'state', e.state), e.amount, '',
+           'Executors by pool and state.'
+    FROM tasker.executor_pools p
     CROSS JOIN LATERAL (VALUES
-        ('tasker_executor_steps_total', a.steps::double precision, '', 'Steps run by an executor since it started.'),
-        ('tasker_executor_failures_total', a.failures::double precision, '', 'Steps that failed in an executor since it started.'),
-        ('tasker_executor_busy_seconds_total', a.busy_us::double precision OPERATOR(pg_catalog./) 1000000, 'seconds', 'Time an executor spent running steps.')
+        ('idle', p.idle::double precision), ('busy', p.busy::double precision), ('draining', p.draining::double precision)
+    ) AS e (state, amount)
+    UNION ALL
+    SELECT 'tasker_pool_desired_executors', NULL, 'gauge', pg_catalog.jsonb_build_object('pool', p.name), p.desired_executors::double precision, '',
+           'Executors that the pool is to have.'
+    FROM tasker.executor_pools p
+    UNION ALL
+    SELECT g.family, NULL, 'counter', pg_catalog.jsonb_build_object('pool', b.pool, 'worker', b.worker_id), g.value, g.unit, g.help
+    FROM tasker.background_workers b
+    CROSS JOIN LATERAL (VALUES
+        ('tasker_executor_steps_total', b.steps::double precision, '', 'Steps run by an executor since it started.'),
+        ('tasker_executor_failures_total', b.failures::double precision, '', 'Steps that failed in an executor since it started.'),
+        ('tasker_executor_busy_seconds_total', b.busy_ms::double precision OPERATOR(pg_catalog./) 1000, 'seconds', 'Time an executor spent running steps.')
     ) AS g (family, value, unit, help)
-    WHERE a.kind OPERATOR(pg_catalog.=) 'executor' AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    WHERE b.kind OPERATOR(pg_catalog.=) 'executor'
     UNION ALL
     SELECT 'tasker_metrics_start_time_seconds', NULL, 'gauge', NULL, extract(epoch FROM s.started_at)::double precision, 'seconds',
            'When the counters began, seconds since 1970.'
@@ -356,7 +359,7 @@ COMMENT ON COLUMN tasker.finalization_alerts."window" IS 'How far back the view 
 COMMENT ON COLUMN tasker.finalization_alerts.attempts IS 'How many claims were tried in the window.';
 COMMENT ON COLUMN tasker.finalization_alerts.help IS 'What it means, and where to look.';
 
--- ---- workers and pools ----------------------------------------------------------------------------------------------
+-- ---- workers --------------------------------------------------------------------------------------------------------
 
 CREATE VIEW tasker.worker_metrics AS
 SELECT w.worker_id, w.live, COALESCE(c.claimed, 0)::bigint AS steps_claimed, COALESCE(c.completed, 0)::bigint AS steps_completed,
@@ -384,32 +387,6 @@ COMMENT ON COLUMN tasker.worker_metrics.steps_failed IS 'Runs it reported as fai
 COMMENT ON COLUMN tasker.worker_metrics.steps_expired IS 'Runs that were taken from it because its lease had ended.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_released IS 'Steps it gave back.';
 COMMENT ON COLUMN tasker.worker_metrics.last_seen_at IS 'When it was last seen, to ten seconds.';
-
-CREATE VIEW tasker.pool_metrics AS
-SELECT a.pool, pg_catalog.count(*) AS executors,
-       pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'busy') AS busy,
-       pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'idle') AS idle,
-       pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) ANY (ARRAY['draining', 'stopping'])) AS leaving,
-       pg_catalog.sum(a.steps)::bigint AS steps, pg_catalog.sum(a.failures)::bigint AS failures,
-       pg_catalog.sum(a.busy_us)::double precision OPERATOR(pg_catalog./) 1000000 AS busy_seconds,
-       pg_catalog.sum(a.busy_us)::double precision OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog./)
-           NULLIF(pg_catalog.sum(extract(epoch FROM tasker_engine.clock() OPERATOR(pg_catalog.-) a.started_at)), 0)::double precision AS utilization,
-       pg_catalog.min(a.started_at) AS oldest_started_at
-FROM tasker_engine.background_activity() a
-JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database_oid
-WHERE a.kind OPERATOR(pg_catalog.=) 'executor' AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-GROUP BY a.pool;
-COMMENT ON VIEW tasker.pool_metrics IS 'What the executors of each pool of this database do, and did since they started. No row without shared_preload_libraries, or for a pool without executors.';
-COMMENT ON COLUMN tasker.pool_metrics.pool IS 'Name of the pool.';
-COMMENT ON COLUMN tasker.pool_metrics.executors IS 'How many executors it has now.';
-COMMENT ON COLUMN tasker.pool_metrics.busy IS 'Of these, how many run a step.';
-COMMENT ON COLUMN tasker.pool_metrics.idle IS 'Of these, how many wait for one.';
-COMMENT ON COLUMN tasker.pool_metrics.leaving IS 'Of these, how many drain or stop.';
-COMMENT ON COLUMN tasker.pool_metrics.steps IS 'Steps run by the executors of now since they started.';
-COMMENT ON COLUMN tasker.pool_metrics.failures IS 'Of these steps, how many failed.';
-COMMENT ON COLUMN tasker.pool_metrics.busy_seconds IS 'Time they spent running steps.';
-COMMENT ON COLUMN tasker.pool_metrics.utilization IS 'That time as a share of their lifetime, 0 to 1.';
-COMMENT ON COLUMN tasker.pool_metrics.oldest_started_at IS 'When the oldest of them started.';
 
 -- ---- for metrics_prometheus: what it adds on demand -----------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
@@ -722,14 +722,47 @@ fn every_worker_has_its_own_counters() {
         assert_eq!(rows[0], "first t 3 1 1 0 1");
         assert_eq!(rows[1], "second t 2 0 0 2 0");
         assert_eq!(rows.len(), 3);
-        // Executors are background processes: without preload there are none, and no pool has any.
-        if matches!(home, Home::Plain(_)) {
-            assert_eq!(
-                session.count("SELECT count(*) FROM tasker.pool_metrics", &[]),
-                0
-            );
-        }
     }
+}
+
+#[test]
+fn executors_are_counted_by_pool_and_as_workers() {
+    let home = Home::preloaded();
+    let mut session = home.connect();
+    session.execute(
+        "CREATE FUNCTION public.work(jsonb) RETURNS jsonb LANGUAGE sql RETURN '{\"done\": true}'::jsonb",
+    );
+    shapes::wide("inside", 3)
+        .every_step(json!({ "handler": { "callable": "sql:public.work" } }))
+        .register(&mut session);
+    let task = session.create("inside");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while session.task_state(task) != "complete" {
+        assert!(Instant::now() < deadline, "no executor came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(value(&mut session, "tasker_steps_completed_total"), 3.0);
+    assert_eq!(
+        session.count(
+            "SELECT sum(steps_completed) FROM tasker.worker_metrics",
+            &[]
+        ),
+        3
+    );
+    // The executors may be gone by now, but not their pool.
+    let all = samples(&mut session);
+    assert!(all.contains_key("tasker_pool_desired_executors {\"pool\": \"default\"}"));
+    assert!(all.contains_key("tasker_pool_executors {\"pool\": \"default\", \"state\": \"busy\"}"));
+    let steps: f64 = all
+        .iter()
+        .filter(|(name, _)| name.starts_with("tasker_executor_steps_total"))
+        .map(|(_, value)| value)
+        .sum();
+    let running = session.count("SELECT sum(running) FROM tasker.executor_pools", &[]);
+    assert!(
+        steps == 3.0 || running == 0,
+        "{steps} steps, {running} executors"
+    );
 }
 
 #[test]
@@ -994,7 +1027,6 @@ fn readers_read_and_only_an_admin_resets() {
             "finalization_metrics",
             "finalization_alerts",
             "worker_metrics",
-            "pool_metrics",
             "metrics_source",
         ] {
             reader.query(&format!("SELECT * FROM tasker.{relation}"), &[]);
