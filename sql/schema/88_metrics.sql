@@ -11,6 +11,12 @@ CREATE TABLE tasker_engine.metric_counts (
     cells smallint[] NOT NULL,
     amounts bigint[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE tasker_engine.metric_counts IS 'What backends have counted without shared memory, and what was folded of it.';
+COMMENT ON COLUMN tasker_engine.metric_counts.at IS 'When it was written; of a folded row, when the first of them was.';
+COMMENT ON COLUMN tasker_engine.metric_counts.worker_no IS 'Number of the worker; 0 for the engine.';
+COMMENT ON COLUMN tasker_engine.metric_counts.folded IS 'Whether it is the sum of older rows.';
+COMMENT ON COLUMN tasker_engine.metric_counts.cells IS 'Which numbers, as in metric_cells().';
+COMMENT ON COLUMN tasker_engine.metric_counts.amounts IS 'How much was counted of each since the backend''s last row.';
 
 CREATE FUNCTION tasker_engine.metric_cells()
 RETURNS TABLE (
@@ -94,6 +100,9 @@ FROM (
 ) c
 GROUP BY c.worker_no, c.cell;
 COMMENT ON VIEW tasker_engine.counts IS 'Everything counted, per worker and cell; worker 0 is the engine.';
+COMMENT ON COLUMN tasker_engine.counts.worker_no IS 'Number of the worker; 0 for the engine.';
+COMMENT ON COLUMN tasker_engine.counts.cell IS 'As in metric_cells().';
+COMMENT ON COLUMN tasker_engine.counts.amount IS 'The count; of a sum, microseconds.';
 
 CREATE VIEW tasker_engine.counted_cells AS
 SELECT m.cell, m.family, m.kind, m.part, m.upper_bound, m.labels, m.unit, m.help,
@@ -103,6 +112,15 @@ FROM tasker_engine.metric_cells() m
 LEFT JOIN tasker_engine.counts c
     ON c.worker_no OPERATOR(pg_catalog.=) 0 AND c.cell OPERATOR(pg_catalog.=) m.cell;
 COMMENT ON VIEW tasker_engine.counted_cells IS 'Every number of the engine, zeros included.';
+COMMENT ON COLUMN tasker_engine.counted_cells.cell IS 'As in metric_cells().';
+COMMENT ON COLUMN tasker_engine.counted_cells.family IS 'Name of its metric.';
+COMMENT ON COLUMN tasker_engine.counted_cells.kind IS 'counter or histogram.';
+COMMENT ON COLUMN tasker_engine.counted_cells.part IS 'total, bucket or sum.';
+COMMENT ON COLUMN tasker_engine.counted_cells.upper_bound IS 'Of a bucket, seconds.';
+COMMENT ON COLUMN tasker_engine.counted_cells.labels IS 'What tells it from others of its metric.';
+COMMENT ON COLUMN tasker_engine.counted_cells.unit IS 'seconds, or empty for things.';
+COMMENT ON COLUMN tasker_engine.counted_cells.help IS 'One sentence.';
+COMMENT ON COLUMN tasker_engine.counted_cells.amount IS 'The count; of a bucket, of its own values only.';
 COMMENT ON COLUMN tasker_engine.counted_cells.up_to_here IS 'Of a bucket: the values in it and in all lower ones.';
 
 -- ---- gauges ---------------------------------------------------------------------------------------------------------
@@ -134,6 +152,12 @@ CROSS JOIN LATERAL (
     ) l
 ) d;
 COMMENT ON VIEW tasker_engine.queue_depths IS 'How much lies in each queue; at most 10,000 are counted per priority, ready and waiting each.';
+COMMENT ON COLUMN tasker_engine.queue_depths.namespace_name IS 'Namespace of the queue.';
+COMMENT ON COLUMN tasker_engine.queue_depths.queue IS 'Its name.';
+COMMENT ON COLUMN tasker_engine.queue_depths.paused IS 'Whether its namespace is paused.';
+COMMENT ON COLUMN tasker_engine.queue_depths.ready IS 'Entries that are due.';
+COMMENT ON COLUMN tasker_engine.queue_depths.waiting IS 'Entries that are due later.';
+COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'Since when the oldest due entry is due; NULL if none is.';
 
 CREATE VIEW tasker_engine.claim_depths AS
 SELECT COALESCE(pg_catalog.sum(h.held), 0) AS running_steps,
@@ -150,6 +174,9 @@ FROM (
     FROM tasker_engine.claims c
 ) h;
 COMMENT ON VIEW tasker_engine.claim_depths IS 'What workers hold now; one row.';
+COMMENT ON COLUMN tasker_engine.claim_depths.running_steps IS 'Steps in progress under a claim.';
+COMMENT ON COLUMN tasker_engine.claim_depths.claims IS 'Claims that hold such a step.';
+COMMENT ON COLUMN tasker_engine.claim_depths.stale_claims IS 'Of these, the claims whose lease has ended.';
 
 CREATE VIEW tasker.metrics_source AS
 SELECT CASE WHEN s.preloaded THEN 'shared memory' ELSE 'table' END AS source,
@@ -292,6 +319,11 @@ FROM (
 ) r
 JOIN tasker_engine.metric_cells() m ON m.cell OPERATOR(pg_catalog.=) r.cell AND m.recent;
 COMMENT ON VIEW tasker_engine.recent_claims IS 'Attempts, contention and duration of finalization claims in the last minutes.';
+COMMENT ON COLUMN tasker_engine.recent_claims.at IS 'When it was counted, or when its ten seconds end.';
+COMMENT ON COLUMN tasker_engine.recent_claims.part IS 'total or bucket.';
+COMMENT ON COLUMN tasker_engine.recent_claims.family IS 'Name of its metric.';
+COMMENT ON COLUMN tasker_engine.recent_claims.upper_bound IS 'Of a bucket, seconds.';
+COMMENT ON COLUMN tasker_engine.recent_claims.amount IS 'The count.';
 
 -- "For two minutes" needs more than one look. Both halves of the time must be above the threshold; the newer one alone
 -- is pending.
@@ -401,6 +433,13 @@ CROSS JOIN LATERAL (VALUES
 ) AS o (outcome, amount)
 WHERE w.live;
 COMMENT ON VIEW tasker_engine.worker_samples IS 'Samples per live worker; as tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.name IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.family IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.kind IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.labels IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.value IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.unit IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.worker_samples.help IS 'As in tasker.metrics.';
 
 CREATE VIEW tasker_engine.state_samples AS
 SELECT s.family AS name, s.family, 'gauge' AS kind, pg_catalog.jsonb_build_object('state', s.state) AS labels,
@@ -421,6 +460,13 @@ CROSS JOIN LATERAL (VALUES
     ('tasker_steps', 'resolved_manually', c.resolved_manually_steps, 'Stored steps by state.')
 ) AS s (family, state, amount, help);
 COMMENT ON VIEW tasker_engine.state_samples IS 'Samples that read every task and step; as tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.name IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.family IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.kind IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.labels IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.value IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.unit IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.state_samples.help IS 'As in tasker.metrics.';
 
 CREATE FUNCTION tasker.metrics_prometheus(with_workers boolean DEFAULT false, with_states boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'metrics_prometheus' LANGUAGE c VOLATILE SECURITY DEFINER

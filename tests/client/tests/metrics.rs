@@ -20,6 +20,7 @@ fn preloaded_server() -> &'static Server {
         Server::start(&[
             "shared_preload_libraries=tasker_ext",
             "max_prepared_transactions=2",
+            "max_worker_processes=64",
         ])
     })
 }
@@ -69,6 +70,19 @@ impl Home {
                 "SELECT * FROM tasker.claim_task_for_finalization($1, 'settler')",
                 &[&Uuid::now_v7()],
             );
+        }
+    }
+}
+
+impl Drop for Home {
+    /// Its coordinator and executors make room.
+    fn drop(&mut self) {
+        if let Self::Preloaded(name) = self
+            && !std::thread::panicking()
+        {
+            preloaded_server()
+                .connect("postgres")
+                .execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
 }
