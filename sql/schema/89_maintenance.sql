@@ -13,7 +13,8 @@ BEGIN ATOMIC
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
         ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
-        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.')
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -61,6 +62,7 @@ BEGIN
             WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
             WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
+            WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;

@@ -5,6 +5,7 @@ pub mod create;
 pub mod finalization;
 pub mod health;
 pub mod maintenance;
+pub mod metrics;
 pub mod names;
 pub mod operational;
 pub mod operators;

@@ -12,6 +12,7 @@ use super::{Engine, StepKey, leases, timeouts};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::metrics::{self, Metric};
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -330,6 +331,15 @@ fn start(
             retry_limit: row.retry_limit,
         });
     }
+    metrics::batch(|batch| {
+        let started = entries
+            .iter()
+            .zip(&started)
+            .filter(|(_, started)| **started);
+        started.for_each(|(found, _)| {
+            batch.observe(Metric::StepWait, engine.now - found.entry.available_at);
+        });
+    });
     let refused: Vec<&Found> = entries
         .iter()
         .zip(&started)

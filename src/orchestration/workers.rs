@@ -9,6 +9,7 @@ use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::heap;
 use crate::orchestration::operational;
+use crate::metrics::{self, Metric};
 use crate::store::{Session, Statement};
 
 static FIND: Statement = Statement::new(
@@ -207,6 +208,7 @@ pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result
         });
         if due {
             session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;
+            metrics::count(Metric::Notifies, 1);
             NOTIFIED.with_borrow_mut(|last| last.insert(namespace, now));
         }
     }

@@ -139,6 +139,11 @@ pub fn forget_after_reinstall() {
     }
 }
 
+/// The oid of the schema as this backend saw it last: it names an installation of the extension.
+pub fn installed() -> u32 {
+    INSTALLED.get()
+}
+
 /// The compiled template with this id.
 pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
     if let Some(template) = KEPT.with_borrow(|kept| kept.get(&id).cloned()) {

@@ -1,4 +1,4 @@
-//! The rules of tasker_ext that need no database: templates, their graph, the state machines, backoff, identity, diagrams.
+//! The rules of tasker_ext that need no database: templates, their graph, the state machines, backoff, identity, diagrams, metrics.
 //!
 //! Nothing here does I/O, knows PostgreSQL, or panics on any input.
 
@@ -22,6 +22,7 @@ pub mod health;
 pub mod identity;
 pub mod ids;
 pub mod input_schema;
+pub mod metrics;
 pub mod names;
 mod number;
 pub mod operational;

@@ -160,6 +160,13 @@ pub fn state_since(session: &mut Session, seconds: i32) {
     session.query(
         "UPDATE tasker_engine.operational_changes SET changed_at = clock_timestamp() - make_interval(secs => $1::int)
          WHERE change_no = (SELECT max(change_no) FROM tasker_engine.operational_changes)",
+/// How many rows the counters of backends have taken, folded ones included.
+pub fn counter_rows(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.metric_counts", &[])
+}
+/// What backends have counted in their rows so far lies that much further in the past.
+pub fn age_counters(session: &mut Session, seconds: i32) {
+        "UPDATE tasker_engine.metric_counts SET at = at - make_interval(secs => $1::int)",
         &[&seconds],
     );
 }
@@ -232,5 +239,10 @@ pub fn sweep_past_all(session: &mut Session) {
 pub fn sweep_anew(session: &mut Session) {
         "UPDATE tasker_engine.retention SET sweep_started_at = sweep_started_at - interval '2 hours'",
         &[],
+/// Finalization claims of another second, each of them as slow as this.
+pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
+        "SELECT tasker_engine.count_finalization('claim', 'success', clock_timestamp() - make_interval(secs => $2))
+         FROM generate_series(1, $1)",
+        &[&count, &seconds],
     );
 }
