@@ -89,10 +89,7 @@ struct Coordinator {
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
-    process::begin(database);
-    if !shared::enter(Kind::Coordinator, database, "", "") {
-        process::end(0);
-    }
+    process::begin(Kind::Coordinator, database, "", "");
     process::set_application_name("tasker_ext coordinator");
     let (epoch, version) = match transaction(process::extension) {
         Ok(Some(found)) => found,

@@ -84,13 +84,10 @@ struct Taken {
 pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
     let pool = BackgroundWorker::get_extra().to_owned();
-    process::begin(database);
     // SAFETY: read of the backend's own variable.
     let pid = unsafe { pg_sys::MyProcPid };
     let worker_id = format!("tasker-executor/{pool}/{pid}-{}", call::clock());
-    if !shared::enter(Kind::Executor, database, &pool, &worker_id) {
-        process::end(1);
-    }
+    process::begin(Kind::Executor, database, &pool, &worker_id);
     process::set_application_name(&format!("tasker_ext executor {pool}"));
     let epoch = match transaction(process::extension) {
         Ok(Some((epoch, _))) => epoch,

@@ -190,12 +190,15 @@ fn set_latch(latch: usize) {
     }
 }
 
-/// Takes a slot for this process; none if there already is such a process, or no room.
+/// Takes a slot for this process; none if there already is such a process, no room, or somebody wants the database alone.
 pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     let now = call::clock();
     // SAFETY: read of the backend's own variable.
     let pid = unsafe { pg_sys::MyProcPid };
     let mut shared = SHARED.exclusive();
+    if entry(&mut shared, database).is_none_or(|entry| entry.held) {
+        return false;
+    }
     let alone = matches!(kind, Kind::Launcher | Kind::Coordinator);
     if alone
         && shared
