@@ -560,3 +560,138 @@ proptest! {
         prop_assert!(wanted(depth, (share + 0.1).min(1.0)) >= wanted(depth, share));
     }
 }
+
+// ---- resources ------------------------------------------------------------------------------------------------------
+
+use super::resources::{PoolLimits, Server, Severity, allowance, reserved, validate};
+
+const SERVER: Server = Server {
+    max_worker_processes: 8,
+    max_connections: 100,
+    max_parallel_per_gather: 2,
+    memory_budget_mb: 0,
+    executor_memory_mb: 50,
+    own_processes: 2,
+    executors_elsewhere: 0,
+};
+
+fn pool(min: u32, max: u32) -> PoolLimits {
+    PoolLimits {
+        name: "p".to_owned(),
+        min,
+        max,
+    }
+}
+
+#[test]
+fn a_fifth_is_reserved_within_the_originals_limits() {
+    for (slots, expected) in [
+        (0, 0),
+        (1, 1),
+        (8, 2),
+        (20, 4),
+        (21, 4),
+        (50, 10),
+        (51, 10),
+        (100, 20),
+        (101, 20),
+        (1_000, 200),
+    ] {
+        assert_eq!(reserved(slots), expected, "{slots}");
+    }
+}
+
+#[test]
+fn what_is_left_to_executors() {
+    assert_eq!(allowance(&SERVER).executors, 4);
+    let starting = Server {
+        own_processes: 0,
+        ..SERVER
+    };
+    assert_eq!(
+        allowance(&starting).executors,
+        4,
+        "launcher and coordinator are to come"
+    );
+    let shared = Server {
+        own_processes: 3,
+        executors_elsewhere: 2,
+        ..SERVER
+    };
+    assert_eq!(allowance(&shared).executors, 1);
+    let tight = Server {
+        memory_budget_mb: 149,
+        ..SERVER
+    };
+    assert_eq!(allowance(&tight).executors, 2);
+    assert!(allowance(&tight).because.contains("memory_budget_mb 149"));
+    let rich = Server {
+        memory_budget_mb: 10_000,
+        ..SERVER
+    };
+    assert_eq!(allowance(&rich), allowance(&SERVER));
+    let full = Server {
+        executors_elsewhere: 50,
+        ..SERVER
+    };
+    assert_eq!(allowance(&full).executors, 0);
+}
+
+#[test]
+fn a_minimum_above_the_maximum_is_an_error_of_its_pool() {
+    let findings = validate(&SERVER, &[pool(2, 1)]);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(
+        (findings[0].severity, findings[0].pool.as_deref()),
+        (Severity::Error, Some("p"))
+    );
+}
+
+#[test]
+fn pools_that_leave_others_too_little_are_warned_of() {
+    let large = Server {
+        max_worker_processes: 1_000,
+        max_connections: 2_000,
+        ..SERVER
+    };
+    // 200 reserved, 2 own.
+    assert_eq!(validate(&large, &[pool(1, 798)]), []);
+    let hundred = Server {
+        max_worker_processes: 101,
+        ..large
+    };
+    // 20 reserved: 79 may be had.
+    assert_eq!(validate(&hundred, &[pool(1, 79)]).len(), 0);
+    assert_eq!(
+        validate(&hundred, &[pool(1, 80)])[0].severity,
+        Severity::Warning
+    );
+    assert_eq!(
+        validate(&hundred, &[pool(1, 102)])[0].severity,
+        Severity::Error
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_validates_without_error_can_be_had(
+        slots in 0u32..300, budget in 0u32..3_000, each in 1u32..200, own in 0u32..6, elsewhere in 0u32..20,
+        limits in prop::collection::vec((0u32..20, 0u32..20), 0..6),
+    ) {
+        let server = Server {
+            max_worker_processes: slots, memory_budget_mb: budget, executor_memory_mb: each, own_processes: own,
+            executors_elsewhere: elsewhere, ..SERVER
+        };
+        let pools: Vec<PoolLimits> = limits.iter().map(|(min, more)| pool(*min, min + more)).collect();
+        let findings = validate(&server, &pools);
+        let (least, most) = (pools.iter().map(|p| p.min).sum::<u32>(), pools.iter().map(|p| p.max).sum::<u32>());
+        let allowed = allowance(&server).executors;
+        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+        prop_assert_eq!(errors > 0, least > allowed || most > slots, "{:?}", findings);
+        if most > allowed {
+            prop_assert!(findings.iter().any(|f| f.pool.is_none()));
+        }
+        prop_assert!(findings.iter().all(|f| !f.message.is_empty() && f.hint.ends_with('.')));
+        prop_assert!(findings.windows(2).all(|w| w[0].severity <= w[1].severity), "errors first");
+    }
+}
