@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::forecast::Usual;
+use super::measure::Figures;
 use super::*;
 
 const SETTINGS: Settings = Settings {
@@ -249,6 +250,56 @@ fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
 }
 
 #[test]
+fn the_busiest_of_the_quiet_looks_says_how_many_stay() {
+    let mut pool = Pool::of(8);
+    pool.work(0.0, 0, 0);
+    pool.memory.fewer = Some((pool.now - 60.0, 6));
+    assert_eq!(pool.look(0).desired, 6);
+}
+
+#[test]
+fn a_pool_that_shrank_is_not_taken_for_overworked() {
+    let mut pool = Pool::of(8);
+    pool.work(0.0, 0, 0);
+    pool.memory.utilization = Some(0.5);
+    (pool.memory.served, pool.memory.served_in) = (10.0, 10.0);
+    pool.memory.fewer = Some((pool.now - 60.0, 1));
+    assert_eq!(pool.look(0).desired, 1);
+    assert_eq!(pool.memory.utilization, Some(SETTINGS.target));
+}
+
+#[test]
+fn the_last_executor_stays_while_it_has_something_to_do() {
+    let settings = Settings { min: 0, ..SETTINGS };
+    let figures = |busy| Figures {
+        running: 1,
+        depth: 0,
+        utilization: Some(busy),
+        arrival_rate: None,
+        service_rate: None,
+        error_rate: None,
+        arrivals: 0.0,
+        elapsed: 5.0,
+        quiet: false,
+    };
+    let wanted = |busy| rules::utilization(&settings, 1, &figures(busy)).map(|o| o.wanted);
+    assert_eq!((wanted(0.3), wanted(0.0)), (Some(1), Some(0)));
+}
+
+#[test]
+fn an_executor_that_was_not_seen_before_was_busy_at_most_all_the_time() {
+    let mut pool = Pool::of(1);
+    let mut stranger = pool.executors[0].clone();
+    stranger.pid = 999;
+    stranger.started_at -= 1_000.0;
+    stranger.busy_us = 500_000_000;
+    pool.executors.push(stranger);
+    pool.now += 5.0;
+    pool.look(0);
+    assert_eq!(pool.memory.utilization, Some(0.5));
+}
+
+#[test]
 fn a_single_busy_look_keeps_everybody() {
     let mut pool = Pool::of(4);
     pool.settings.max = 4;
@@ -427,6 +478,46 @@ fn a_forecast_needs_a_season_of_records() {
     assert_eq!(Usual::new(&SEASONAL, now, since, &records), None);
     assert_eq!(Usual::new(&SETTINGS, now, Some(0), &records), None);
     assert!(Usual::new(&SEASONAL, now, Some(0), &records).is_some());
+}
+
+#[test]
+fn the_last_season_weighs_as_much_as_all_before_it() {
+    let now = 7_200_030.0;
+    let usual = |hours| {
+        let records = recorded(now, hours, 0..10, 60);
+        let usual = Usual::new(&SEASONAL, now, Some(0), &records);
+        usual.expect("it is long").ahead
+    };
+    let (all, last) = (usual(4), usual(1));
+    assert!((all - 1.0).abs() < 1e-9, "a step per second: {all}");
+    assert!((last - 8.0 / 15.0).abs() < 1e-9, "{last}");
+}
+
+#[test]
+fn the_forecast_follows_how_the_last_half_hour_compares() {
+    let usual = Usual {
+        now: 2.0,
+        ahead: 4.0,
+    };
+    let expected = |actual| {
+        let mut memory = Memory::default();
+        (memory.actual, memory.usual) = (actual, 2.0);
+        forecast::opinion(&SEASONAL, Some(&usual), Some(1.0), &memory).map(|(_, rate)| rate)
+    };
+    assert_eq!(expected(2.0), Some(4.0));
+    assert_eq!(expected(3.0), Some(6.0));
+    assert_eq!(expected(200.0), Some(12.0), "three times at most");
+    assert_eq!(expected(0.0), Some(4.0 / 3.0), "and a third at least");
+}
+
+#[test]
+fn a_minute_without_arrivals_is_not_recorded() {
+    let mut pool = Pool::of(1);
+    pool.settings = SEASONAL;
+    for _ in 0..36 {
+        pool.work(0.0, 0, 0);
+        assert_eq!(pool.look(0).recorded, None);
+    }
 }
 
 #[test]
