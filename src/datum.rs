@@ -218,6 +218,7 @@ by_value! {
     i16 => |datum| datum.value() as i16,
     i32 => |datum| datum.value() as i32,
     i64 => |datum| datum.value() as i64,
+    f64 => |datum| f64::from_bits(datum.value() as u64),
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
     f64 => |datum| f64::from_bits(datum.value() as u64),

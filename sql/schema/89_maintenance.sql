@@ -9,6 +9,11 @@ BEGIN ATOMIC
         ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
         ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
+        ('startup', interval '5 seconds', 'Ends the startup of the system.'),
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
+        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
+        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
         ('metrics', interval '1 minute', 'Folds old rows of counters together.')
     ) AS d (duty, every, purpose);
 END;
@@ -16,6 +21,8 @@ COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the 
 duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.';
+
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader; -- a view runs with its reader's rights on functions
 
 -- Written when a duty did something or failed; idle rounds write nothing.
 CREATE TABLE tasker_engine.duty_runs (
@@ -32,7 +39,7 @@ CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
-COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended; returns 1 if any was taken over, else 0.';
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
 
 CREATE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -49,8 +56,12 @@ BEGIN
     BEGIN
         CASE run_duty.duty
             WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
+            WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
             WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
+            WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
+            WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
+            WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
@@ -104,6 +115,7 @@ duty: name of the duty; tasker.maintenance_duties explains it.
 done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 CREATE VIEW tasker.maintenance_duties AS
 SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,

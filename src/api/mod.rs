@@ -3,11 +3,14 @@
 pub mod analysis;
 pub mod create;
 pub mod finalization;
+pub mod health;
 pub mod maintenance;
 pub mod metrics;
 pub mod names;
+pub mod operational;
 pub mod operators;
 pub mod reading;
 pub mod reports;
+mod schedules;
 pub mod templates;
 pub mod work;

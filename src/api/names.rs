@@ -25,6 +25,7 @@ fn checked(call: &mut Call) -> Result<Output> {
         "plugin" => names::check_plugin,
         "pool" => names::check_pool,
         "queue" => names::check_queue,
+        "schedule" => names::check_schedule,
         "plugin version" => names::check_plugin_version,
         "description" => names::check_description,
         _ => {

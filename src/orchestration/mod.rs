@@ -11,8 +11,10 @@ pub mod ending;
 pub mod leases;
 pub mod log;
 pub mod operate;
+pub mod operational;
 pub mod ready;
 pub mod report;
+pub mod timeouts;
 pub mod whole;
 pub mod workers;
 

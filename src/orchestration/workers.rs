@@ -8,6 +8,7 @@ use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
 use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::orchestration::operational;
 use crate::metrics::{self, Metric};
 use crate::store::{Session, Statement};
 
@@ -190,7 +191,8 @@ fn forget_on_abort() {
 
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    if !heap::anybody_idle(now)? {
+    // Nobody is woken to be told that there is nothing for him; who opens the system again wakes all.
+    if !heap::anybody_idle(now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(

@@ -10,7 +10,7 @@ use tasker_rules::input_schema::Schema;
 
 use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
-use crate::orchestration::{claim, leases, ready, workers};
+use crate::orchestration::{claim, leases, operational, ready, workers};
 use crate::store::{Row, Session, Statement};
 
 /// A version of a template as the hot path needs it.
@@ -21,6 +21,8 @@ pub struct Template {
     pub version: String,
     pub input_schema: Option<Schema>,
     pub hashed_identity: bool,
+    /// How long a task may take from its start, in microseconds.
+    pub timeout_us: Option<i64>,
     steps: Vec<TemplateStep>,
 }
 
@@ -40,6 +42,8 @@ pub struct TemplateStep {
     pub parents: Vec<i16>,
     pub children: Vec<i16>,
     pub backoff: backoff::Policy,
+    /// How long a run may take, in microseconds.
+    pub timeout_us: Option<i64>,
     pub results_schema: Option<Schema>,
 }
 
@@ -131,6 +135,7 @@ pub fn forget_after_reinstall() {
         workers::forget();
         claim::forget_queues();
         leases::forget();
+        operational::forget();
     }
 }
 
@@ -181,6 +186,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             parents: step.get(10)?,
             children: step.get(11)?,
             backoff: rule.backoff,
+            timeout_us: microseconds(rule.timeout_seconds),
             results_schema: rule
                 .results_schema
                 .as_ref()
@@ -197,8 +203,13 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             .as_ref()
             .and_then(|schema| Schema::compile(schema).ok()),
         hashed_identity: rules.identity_strategy == tasker_rules::template::IdentityStrategy::Hash,
+        timeout_us: microseconds(rules.timeout_seconds),
         steps,
     })
+}
+
+fn microseconds(seconds: Option<i32>) -> Option<i64> {
+    seconds.map(|seconds| i64::from(seconds) * 1_000_000)
 }
 
 /// The whole template as it was registered, with what no other room needs.
