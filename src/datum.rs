@@ -221,7 +221,6 @@ by_value! {
     f64 => |datum| f64::from_bits(datum.value() as u64),
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
-    f64 => |datum| f64::from_bits(datum.value() as u64),
     Oid => |datum| Oid::from(datum.value() as u32),
     Jsonb => |datum| Jsonb(datum),
 }

@@ -7,7 +7,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
         ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
         ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
         ('startup', interval '5 seconds', 'Ends the startup of the system.'),
         ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),

@@ -66,9 +66,6 @@ pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
             if asked {
                 attempts.remove(&oid);
             }
-            if coordinators.clone().any(|slot| slot.database == oid)
-                || !shared::wants_coordinator(oid, now)
-            {
             let starting = coordinators
                 .filter(|slot| slot.state == State::Starting)
                 .count();

@@ -74,10 +74,6 @@ unsafe fn wanted_alone(node: *mut pg_sys::Node) -> Option<u32> {
     unsafe {
         match (*node).type_ {
             pg_sys::NodeTag::T_DropdbStmt => database((*(node as *mut pg_sys::DropdbStmt)).dbname),
-        let name =
-            |pointer: *mut std::ffi::c_char| (!pointer.is_null()).then(|| CStr::from_ptr(pointer));
-        let found = match (*node).type_ {
-            pg_sys::NodeTag::T_DropdbStmt => name((*(node as *mut pg_sys::DropdbStmt)).dbname),
             pg_sys::NodeTag::T_AlterDatabaseStmt => {
                 // SET TABLESPACE; other options need nobody gone.
                 let alter = node as *mut pg_sys::AlterDatabaseStmt;
@@ -200,11 +196,5 @@ fn send_away(database: u32) {
         }
         std::thread::sleep(Duration::from_millis(10));
         pgrx::check_for_interrupts!();
-        return pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
-        return pg_sys::object_ownercheck(
-            pg_sys::DatabaseRelationId,
-            database,
-            pg_sys::GetUserId(),
-        );
     }
 }

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
-use super::{Engine, StepKey, leases, operational};
-use super::{Engine, StepKey, leases, timeouts};
+use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
@@ -48,7 +47,6 @@ pub struct Batch {
     pub steps: Vec<Claimed>,
     /// Set when the state of the system forbids handing anything out.
     pub closed: Option<operational::Current>,
-    pub lease_expires_at: Timestamp,
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData>,
@@ -173,7 +171,6 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
     let mut batch = Batch {
         steps: taking.steps,
         closed,
-        lease_expires_at,
         claimed_at: engine.now,
         lease_expires_at: engine.now + request.lease_us,
         tasks: HashMap::new(),

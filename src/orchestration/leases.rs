@@ -62,8 +62,6 @@ static READ_HELD: Statement = Statement::new(
 static EXPIRE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'e', claim_id = NULL, available_at = u.available_at,
-         results = pg_catalog.jsonb_build_object('error_message', $4, 'error_class', 'LeaseExpired')
-     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
          results = pg_catalog.jsonb_build_object('error_message', u.message, 'error_class', u.class)
      FROM unnest($1, $2, $3, $4, $5) AS u (task_uuid, step_no, available_at, message, class)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
@@ -71,7 +69,6 @@ static EXPIRE_STEPS: Statement = Statement::new(
         pg_sys::UUIDARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::TEXTOID,
         pg_sys::TEXTARRAYOID,
         pg_sys::TEXTARRAYOID,
     ],
@@ -243,19 +240,12 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     )?;
     let mut any = false;
     for row in claims.iter() {
-        let expired = Expired::of(&row, ENDED)?;
-        let keys = expired.keys.clone();
-        any |= expire(engine, &expired, &keys)?;
-        any |= expire(
-            engine,
-            Expired {
-                claim_id: row.get(1)?,
-                claimed_at: row.get(2)?,
-                worker_no: row.get(3)?,
-                keys: step_keys(&row, 4, 5)?,
-                over: row.get(6)?,
-            },
-        )?;
+        let why = if row.get(6)? {
+            Why::Ended
+        } else {
+            Why::TimedOut
+        };
+        any |= expire(engine, Expired::of(&row, why)?)?;
     }
     Ok(any)
 }
@@ -267,32 +257,32 @@ pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>)
         .session
         .run(&LOCK_CLAIMS, &[datum::int8s(wanted.keys().copied())])?;
     for row in claims.iter() {
-        let expired = Expired::of(&row, FORCED)?;
-        let of_claim = wanted.get(&expired.claim_id);
-        let keys: Vec<StepKey> = expired
-            .keys
-            .iter()
-            .filter(|key| of_claim.is_some_and(|wanted| wanted.contains(key)))
-            .copied()
-            .collect();
-        expire(engine, &expired, &keys)?;
+        let of_claim = wanted.get(&row.get(1)?).cloned().unwrap_or_default();
+        expire(engine, Expired::of(&row, Why::Forced(of_claim))?)?;
     }
     Ok(())
 }
 
-const ENDED: &str = "the lease ended before the step was reported";
-const FORCED: &str = "an operator took the step from its worker before it was reported";
+/// Why a claim is looked at.
+enum Why {
+    /// The lease has ended.
+    Ended,
+    /// The timeout of one of its steps has come.
+    TimedOut,
+    /// An operator takes these steps.
+    Forced(BTreeSet<StepKey>),
+}
 
 struct Expired {
     claim_id: i64,
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
-    why: &'static str,
+    why: Why,
 }
 
 impl Expired {
-    fn of(row: &crate::store::Row, why: &'static str) -> Result<Self> {
+    fn of(row: &crate::store::Row, why: Why) -> Result<Self> {
         Ok(Self {
             claim_id: row.get(1)?,
             claimed_at: row.get(2)?,
@@ -301,8 +291,6 @@ impl Expired {
             why,
         })
     }
-    /// Whether the lease has ended; else only a timeout has come.
-    over: bool,
 }
 
 fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
@@ -322,79 +310,6 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
     ]
 }
 
-fn held_args(keys: &[StepKey], claim_id: i64) -> [datum::Arg; 3] {
-    let [tasks, numbers] = key_args(keys);
-    [tasks, numbers, datum::int8(claim_id)]
-}
-
-/// Takes these steps of a claim over, if they are still its own.
-fn expire(engine: &mut Engine, expired: &Expired, steps: &[StepKey]) -> Result<bool> {
-    let rows = engine
-        .session
-        .run(&LOCK_HELD, &held_args(steps, expired.claim_id))?;
-    let mut keys = Vec::new();
-    let mut retry_at = Vec::new();
-    let mut tasks = ending::Tasks::default();
-    for row in rows.iter() {
-        let key = StepKey {
-            task: row.get(1)?,
-            no: row.get(2)?,
-        };
-        let (attempts, limit, retryable) =
-            (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
-        let template = templates::get(&engine.session, row.get(3)?)?;
-        if retryable && attempts < limit {
-            // As old as the lost claim: it goes before what was released since.
-            retry_at.push(Some(expired.claimed_at));
-            engine
-                .ready
-                .push(Entry::of(&template, key, row.get(7)?, expired.claimed_at)?);
-        } else if doom_without_waiting(engine, key, &template)? {
-            retry_at.push(None);
-            tasks.trouble(key.task);
-        } else {
-            continue;
-        }
-        let why = log::texts(&[
-            ("error_message", Some(expired.why)),
-            ("error_class", Some("LeaseExpired")),
-        ]);
-        let run = log::Run {
-            worker_no: expired.worker_no,
-            started_at: expired.claimed_at,
-        };
-        engine.log.lost(key, run, attempts, why);
-        keys.push(key);
-    }
-    if !keys.is_empty() {
-        let [task_arg, number_arg] = key_args(&keys);
-        engine.session.run(
-            &EXPIRE_STEPS,
-            &[
-                task_arg,
-                number_arg,
-                datum::timestamps(retry_at),
-                datum::text(expired.why),
-            ],
-        )?;
-        tasks.settle(engine)?;
-    }
-    let claim = datum::int8s([expired.claim_id]);
-    let left = engine
-        .session
-        .run(&COUNT_HELD, &held_args(&expired.keys, expired.claim_id))?;
-    let holds_nothing = left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0));
-    match (holds_nothing, keys.is_empty()) {
-        // Kept for a while, so that a slow worker's heartbeat is told what it has lost.
-        (true, false) => {
-            let until = datum::timestamp(engine.now + TELL_LOST_US);
-            engine.session.run(&EXTEND, &[claim, until])?;
-        }
-        (true, true) => drop(engine.session.run(&CLOSE, &[claim])?),
-        // Its lease goes on, or the next look takes the rest.
-        (false, _) => {}
-    }
-    Ok(!keys.is_empty())
 /// What is taken away from a worker, and why.
 #[derive(Default)]
 struct Taken {
@@ -402,13 +317,17 @@ struct Taken {
     retry_at: Vec<Option<Timestamp>>,
     messages: Vec<String>,
     classes: Vec<&'static str>,
+}
+
 fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     let held_args = |keys: &[StepKey]| {
         let [tasks, numbers] = key_args(keys);
         [tasks, numbers, datum::int8(expired.claim_id)]
+    };
     // A step that somebody reports at this moment is left to him.
     let mut held: BTreeMap<StepKey, Option<Timestamp>> = BTreeMap::new();
     for row in engine
+        .session
         .run(&READ_HELD, &held_args(&expired.keys))?
         .iter()
     {
@@ -420,11 +339,16 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             StepKey { task, no },
             timeout.map(|timeout| expired.claimed_at + timeout),
         );
+    }
     let now = engine.now;
     let late = |timeout_at: &Option<Timestamp>| timeout_at.is_some_and(|at| at <= now);
     let due: Vec<StepKey> = held
         .iter()
-        .filter(|(_, timeout_at)| expired.over || late(timeout_at))
+        .filter(|(key, timeout_at)| match &expired.why {
+            Why::Ended => true,
+            Why::TimedOut => late(timeout_at),
+            Why::Forced(steps) => steps.contains(key),
+        })
         .map(|(key, _)| *key)
         .collect();
     let mut taken = Taken::default();
@@ -435,8 +359,10 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                 task: row.get(1)?,
                 no: row.get(2)?,
             };
-            let timed_out = held.get(&key).is_some_and(late);
+            let timed_out =
+                !matches!(expired.why, Why::Forced(_)) && held.get(&key).is_some_and(late);
             take(engine, &expired, &row, timed_out, &mut taken, &mut tasks)?;
+        }
         if !taken.keys.is_empty() {
             let [task_arg, number_arg] = key_args(&taken.keys);
             engine.session.run(
@@ -450,16 +376,22 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                 ],
             )?;
             tasks.settle(engine)?;
+        }
+    }
     for key in &taken.keys {
         held.remove(key);
+    }
     let claim_id = datum::int8(expired.claim_id);
     match (taken.keys.len(), held.is_empty()) {
         (0, true) => drop(
+            engine
                 .session
                 .run(&CLOSE, &[datum::int8s([expired.claim_id])])?,
         ),
         (_, true) => {
+            let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;
+        }
         (count, false) => {
             // What could not be taken now is due still.
             let next = held.values().flatten().min().copied();
@@ -471,7 +403,11 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                     datum::int4(count as i32),
                 ],
             )?;
+        }
+    }
     Ok(!taken.keys.is_empty())
+}
+
 /// Takes one locked step away from its worker.
 fn take(
     engine: &mut Engine,
@@ -481,6 +417,13 @@ fn take(
     taken: &mut Taken,
     tasks: &mut ending::Tasks,
 ) -> Result<()> {
+    let key = StepKey {
+        task: row.get(1)?,
+        no: row.get(2)?,
+    };
+    let (attempts, limit, retryable) =
+        (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
+    let template = templates::get(&engine.session, row.get(3)?)?;
     let step = template.step(key.no)?;
     let (message, class) = match step.timeout_us.filter(|_| timed_out) {
         Some(timeout) => (
@@ -490,10 +433,17 @@ fn take(
             ),
             "Timeout",
         ),
-        None => (
-            "the lease ended before the step was reported".to_owned(),
-            "LeaseExpired",
-        ),
+        None => {
+            let message = match expired.why {
+                Why::Forced(_) => {
+                    "an operator took the step from its worker before it was reported"
+                }
+                _ => "the lease ended before the step was reported",
+            };
+            (message.to_owned(), "LeaseExpired")
+        }
+    };
+    if retryable && attempts < limit {
         let available_at = if timed_out {
             let delay = backoff::delay_ms(
                 attempts.into(),
@@ -503,13 +453,29 @@ fn take(
                 fastrand::f64(),
             );
             engine.now + delay * 1000
+        } else {
+            // As old as the lost claim: it goes before what was released since.
             expired.claimed_at
+        };
         taken.retry_at.push(Some(available_at));
+        engine
+            .ready
             .push(Entry::of(&template, key, row.get(7)?, available_at)?);
+    } else if doom_without_waiting(engine, key, &template)? {
         taken.retry_at.push(None);
+        tasks.trouble(key.task);
+    } else {
         return Ok(());
+    }
+    let why = log::texts(&[
         ("error_message", Some(&message)),
         ("error_class", Some(class)),
+    ]);
+    let run = log::Run {
+        worker_no: expired.worker_no,
+        started_at: expired.claimed_at,
+    };
+    engine.log.lost(key, run, attempts, why);
     taken.keys.push(key);
     taken.messages.push(message);
     taken.classes.push(class);

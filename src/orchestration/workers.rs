@@ -9,8 +9,8 @@ use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
 use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::heap;
-use crate::orchestration::operational;
 use crate::metrics::{self, Metric};
+use crate::orchestration::operational;
 use crate::store::{Session, Statement};
 
 static FIND: Statement = Statement::new(
