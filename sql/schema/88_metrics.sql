@@ -256,6 +256,11 @@ FROM (
     ) AS g (family, value, unit, help)
     WHERE b.kind OPERATOR(pg_catalog.=) 'executor'
     UNION ALL
+    SELECT 'tasker_operational_state', NULL, 'gauge', pg_catalog.jsonb_build_object('state', o.state),
+           (o.state OPERATOR(pg_catalog.=) n.now)::integer::double precision, '', '1 for the operational state of the system.'
+    FROM tasker_engine.operational_rules() o
+    CROSS JOIN (SELECT tasker.operational_state() AS now) n
+    UNION ALL
     SELECT 'tasker_metrics_start_time_seconds', NULL, 'gauge', NULL, extract(epoch FROM s.started_at)::double precision, 'seconds',
            'When the counters began, seconds since 1970.'
     FROM tasker.metrics_source s
@@ -416,7 +421,7 @@ COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last
 COMMENT ON COLUMN tasker.worker_metrics.steps_claimed IS 'Steps handed out to it.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_completed IS 'Steps it completed.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_failed IS 'Runs it reported as failed.';
-COMMENT ON COLUMN tasker.worker_metrics.steps_expired IS 'Runs that were taken from it because its lease had ended.';
+COMMENT ON COLUMN tasker.worker_metrics.steps_expired IS 'Runs that were taken from it: its lease had ended, or the timeout of the step.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_released IS 'Steps it gave back.';
 COMMENT ON COLUMN tasker.worker_metrics.last_seen_at IS 'When it was last seen, to ten seconds.';
 

@@ -97,7 +97,7 @@ families! {
     StepsClaimed "tasker_steps_claimed_total" "" "Steps handed out by claims.";
     StepsCompleted "tasker_steps_completed_total" "" "Steps that became complete.";
     StepsFailed "tasker_steps_failed_total" "" "Runs of steps that were reported as failed, to be retried or not.";
-    StepsExpired "tasker_steps_expired_total" "" "Runs of steps that were taken over because their lease had ended.";
+    StepsExpired "tasker_steps_expired_total" "" "Runs of steps that were taken from their worker: the lease had ended, or the timeout of the step.";
     StepsReleased "tasker_steps_released_total" "" "Steps that workers gave back without a result.";
     StepsCreated "tasker_steps_created_total" "" "Steps of created tasks.";
     StepsRetried "tasker_steps_retried_total" "" "Failed steps that began another attempt.";
