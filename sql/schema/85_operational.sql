@@ -279,22 +279,6 @@ GRANT EXECUTE ON FUNCTION tasker.get_processor_claim_stats(interval) TO tasker_r
 
 -- ---- health ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
-RETURNS TABLE (
-    level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
-AS 'MODULE_PATHNAME', 'judge_health' LANGUAGE c IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.judge_health(text, bigint, bigint, double precision) IS
-'How a measure is under the multiplier of a state; the thresholds are percents of the whole.
-measure: connections, errors, executors or troubles.
-part: how many are in use, failed, or well; of troubles their number.
-whole: of how many.
-multiplier: how much of the thresholds is asked for.
-level: healthy, degraded or unhealthy.
-alert: whether it is worth an alert.
-degraded_beyond: where degraded begins; NULL: never.
-unhealthy_beyond: where unhealthy begins; NULL: never.
-alert_beyond: where alerts begin.';
-
 CREATE FUNCTION tasker_engine.library() RETURNS TABLE (version text, preloaded boolean)
 AS 'MODULE_PATHNAME', 'library' LANGUAGE c STABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.library() IS 'The library behind the extension.
