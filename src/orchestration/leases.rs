@@ -356,7 +356,9 @@ fn expire(engine: &mut Engine, expired: &Expired, steps: &[StepKey]) -> Result<b
             let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&EXTEND, &[claim, until])?;
         }
-        (true, true) => drop(engine.session.run(&CLOSE, &[claim])?),
+        (true, true) => {
+            engine.session.run(&CLOSE, &[claim])?;
+        }
         // Its lease goes on, or the next look takes the rest.
         (false, _) => {}
     }
