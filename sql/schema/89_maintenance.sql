@@ -7,7 +7,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
         ('startup', interval '5 seconds', 'Ends the startup of the system.'),
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.')
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
+        ('health', interval '30 seconds', 'Records that the level of health has changed.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -50,6 +51,7 @@ BEGIN
         CASE run_duty.duty
             WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'health' THEN amount := tasker_engine.duty_health();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;
