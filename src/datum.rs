@@ -85,7 +85,7 @@ pub fn int8(value: i64) -> Arg {
 }
 
 pub fn float8(value: f64) -> Arg {
-    Some(Datum::from(value.to_bits()))
+    value.into_datum()
 }
 
 pub fn boolean(value: bool) -> Arg {
@@ -221,6 +221,7 @@ by_value! {
     f64 => |datum| f64::from_bits(datum.value() as u64),
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
+    Oid => |datum| Oid::from(datum.value() as u32),
     Jsonb => |datum| Jsonb(datum),
 }
 
@@ -264,6 +265,7 @@ macro_rules! elements {
 elements! {
     i16 => INT2OID, 2, true, TYPALIGN_SHORT;
     i64 => INT8OID, 8, true, TYPALIGN_DOUBLE;
+    f64 => FLOAT8OID, 8, true, TYPALIGN_DOUBLE;
     Uuid => UUIDOID, 16, false, TYPALIGN_CHAR;
     String => TEXTOID, -1, false, TYPALIGN_INT;
     Jsonb => JSONBOID, -1, false, TYPALIGN_INT;

@@ -72,6 +72,18 @@ impl Error {
         Self::new(Code::ERRCODE_DATA_CORRUPTED, message)
     }
 
+    /// The five characters of the SQLSTATE.
+    pub fn sqlstate(&self) -> String {
+        let mut packed = self.code as i32;
+        (0..5)
+            .map(|_| {
+                let character = char::from((packed & 0x3f) as u8 + b'0');
+                packed >>= 6;
+                character
+            })
+            .collect()
+    }
+
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self

@@ -13,7 +13,12 @@ static MAX_BACKOFF_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static BACKOFF_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(2.0);
 static JITTER_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
+static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
+static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
+static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
+static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -46,6 +51,16 @@ pub fn define() {
             None,
         );
     }
+    GucRegistry::define_int_guc(
+        c"tasker.default_retention",
+        c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
+        c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
+        &DEFAULT_RETENTION,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_string_guc(
         c"tasker.environment",
         c"Which environment's overrides of a template are applied when it is registered.",
@@ -53,6 +68,36 @@ pub fn define() {
         &ENVIRONMENT,
         GucContext::Userset,
         flags,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.executor_drain_seconds",
+        c"How long an executor that is to end may still work on its step.",
+        c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
+        &EXECUTOR_DRAIN_SECONDS,
+        0,
+        86_400,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.executor_memory_mb",
+        c"Memory that one executor is expected to use.",
+        c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
+        &EXECUTOR_MEMORY_MB,
+        1,
+        1_048_576,
+        GucContext::Suset,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.handler_timeout_seconds",
+        c"How long a handler inside the database may run if its step has no timeout_seconds.",
+        c"Seconds; 0: for ever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
+        &HANDLER_TIMEOUT_SECONDS,
+        0,
+        86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_bool_guc(
         c"tasker.jitter_enabled",
@@ -81,6 +126,16 @@ pub fn define() {
         86_400,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"tasker.memory_budget_mb",
+        c"Memory that all executors of the database may use together.",
+        c"Megabytes; 0: not checked. Pools do not grow beyond it, at tasker.executor_memory_mb each. Rule: docs/executor-pools.md#what-the-server-can-carry.",
+        &MEMORY_BUDGET_MB,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MB,
     );
     GucRegistry::define_int_guc(
         c"tasker.priority_aging_seconds",
@@ -125,6 +180,26 @@ pub fn health_multipliers() -> Multipliers {
 /// How long a ready step of level 1 waits before it moves up; 0 for ever.
 pub fn priority_aging_us() -> i64 {
     i64::from(PRIORITY_AGING_SECONDS.get()) * 1_000_000
+}
+
+/// Megabytes that one executor is expected to use.
+pub fn executor_memory_mb() -> u32 {
+    EXECUTOR_MEMORY_MB.get().unsigned_abs()
+}
+
+/// Megabytes that all executors of the database may use together; 0: not checked.
+pub fn memory_budget_mb() -> u32 {
+    MEMORY_BUDGET_MB.get().unsigned_abs()
+}
+
+/// How long an executor may take to end, microseconds.
+pub fn executor_drain_us() -> i64 {
+    i64::from(EXECUTOR_DRAIN_SECONDS.get()) * 1_000_000
+}
+
+/// The timeout of handlers inside the database that have none of their own; 0: none.
+pub fn handler_timeout_ms() -> i32 {
+    HANDLER_TIMEOUT_SECONDS.get().saturating_mul(1000)
 }
 
 fn parse_list(text: &str) -> Option<Vec<f64>> {

@@ -49,7 +49,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.known_state(text), tasker_engine.of_task
 CREATE FUNCTION tasker_engine.checked(value text, kind text, parameter text)
 RETURNS text AS 'MODULE_PATHNAME', 'checked_name' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
-'The value as it is; 22004 for NULL, 22023 where it is no name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version or description.';
+'The value as it is; 22004 for NULL, 22023 where it is no name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule or description.';
 
 -- Task uuids are ascending in time, so the primary key also answers "created since".
 CREATE FUNCTION tasker_engine.uuids_since(since timestamptz)

@@ -60,7 +60,8 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        c.claimed_at AS running_since,
        tasker_engine.clock() OPERATOR(pg_catalog.-) c.claimed_at AS running_for,
        c.lease_expires_at,
-       c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock() AS overdue
+       c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock() AS overdue,
+       c.claimed_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => n.timeout_seconds) AS timeout_at
 FROM tasker_engine.claims c
 JOIN tasker_engine.steps s
     ON s.claim_id OPERATOR(pg_catalog.=) c.claim_id

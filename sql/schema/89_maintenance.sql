@@ -6,8 +6,14 @@ CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval,
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
         ('startup', interval '5 seconds', 'Ends the startup of the system.'),
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended.'),
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
+        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
+        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.'),
         ('health', interval '30 seconds', 'Records that the level of health has changed.')
     ) AS d (duty, every, purpose);
 END;
@@ -28,12 +34,20 @@ CREATE TABLE tasker_engine.duty_runs (
     last_error text,
     last_error_at timestamptz
 ) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did or failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.duty IS 'Name of the duty.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'How many things it did when it last did something.';
+COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has done in all.';
+COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
 
 CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
-COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended; returns 1 if any was taken over, else 0.';
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
 
 CREATE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -49,8 +63,14 @@ BEGIN
     END IF;
     BEGIN
         CASE run_duty.duty
+            WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
             WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
+            WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
+            WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
+            WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
+            WHEN 'retention' THEN amount := tasker_engine.duty_retention();
+            WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             WHEN 'health' THEN amount := tasker_engine.duty_health();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
@@ -104,6 +124,7 @@ duty: name of the duty; tasker.maintenance_duties explains it.
 done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 CREATE VIEW tasker.maintenance_duties AS
 SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,

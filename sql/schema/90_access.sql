@@ -13,6 +13,7 @@ BEGIN
           AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'v']::"char"[])
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', member);
+        CONTINUE WHEN member OPERATOR(pg_catalog.=) 'tasker_engine.sql_handlers';
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO tasker_admin', member);
     END LOOP;
     FOR member IN
@@ -22,10 +23,15 @@ BEGIN
         WHERE n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['tasker', 'tasker_engine']::pg_catalog.name[])
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', member);
+        -- What decides with whose rights a handler runs stays with the superuser (83_background.sql).
+        CONTINUE WHEN member OPERATOR(pg_catalog.=) ANY (ARRAY[
+            'tasker_engine.call_handler(text,jsonb)', 'tasker_engine.check_sql_handler()']);
         EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO tasker_admin', member);
     END LOOP;
 END
 $$;
+
+GRANT SELECT ON tasker_engine.sql_handlers TO tasker_admin;
 
 REVOKE ALL ON SCHEMA tasker, tasker_engine FROM PUBLIC;
 ALTER SCHEMA tasker_engine OWNER TO tasker_admin;
@@ -100,6 +106,16 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', session_user);
         EXECUTE pg_catalog.format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I',
                                   session_user);
+    END IF;
+END
+$$;
+
+-- A coordinator, if background processes are there.
+DO $$
+BEGIN
+    IF NOT tasker_engine.wake_launcher() THEN
+        RAISE WARNING 'tasker_ext has no background workers here'
+            USING HINT = 'For schedules, timeouts and sql: handlers that run by themselves set shared_preload_libraries = ''tasker_ext'' and restart; otherwise call tasker.run_maintenance() and tasker.run_steps().';
     END IF;
 END
 $$;

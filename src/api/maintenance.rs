@@ -2,10 +2,11 @@
 
 use crate::call::{Call, Output};
 use crate::error::Result;
-use crate::orchestration::{Engine, leases};
+use crate::orchestration::{Engine, leases, timeouts};
 
 crate::sql_function! {
     duty_leases / pg_finfo_duty_leases => take_over_expired;
+    duty_task_timeouts / pg_finfo_duty_task_timeouts => end_late_tasks;
 }
 
 fn take_over_expired(_: &mut Call) -> Result<Output> {
@@ -13,4 +14,11 @@ fn take_over_expired(_: &mut Call) -> Result<Output> {
     let any = leases::take_over_expired(&mut engine, true)?;
     engine.close()?;
     Ok(Output::from(i64::from(any)))
+}
+
+fn end_late_tasks(_: &mut Call) -> Result<Output> {
+    let mut engine = Engine::open()?;
+    let stopped = timeouts::end_late_tasks(&mut engine)?;
+    engine.close()?;
+    Ok(Output::from(stopped))
 }

@@ -23,6 +23,9 @@ fn checked(call: &mut Call) -> Result<Output> {
         "remote id" => names::check_remote_id,
         "worker id" => return workers::check_id(&value).map(|()| Output::Text(value)),
         "plugin" => names::check_plugin,
+        "pool" => names::check_pool,
+        "queue" => names::check_queue,
+        "schedule" => names::check_schedule,
         "plugin version" => names::check_plugin_version,
         "description" => names::check_description,
         _ => {

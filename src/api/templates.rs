@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use crate::background::process;
 use crate::call::{Call, Output};
 use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
@@ -18,9 +19,12 @@ crate::sql_function! {
 fn store(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let replace: bool = call.get(1, "replace")?;
+    // Not SECURITY DEFINER, so that the caller is known: his rights are what handlers inside the database get.
+    let caller = process::become_admin()?;
     let engine = Engine::open_any_isolation()?;
-    let id = register::register(&engine.session, &text, replace)?;
+    let id = register::register(&engine.session, &text, replace, caller.role())?;
     engine.close()?;
+    caller.resume();
     Ok(Output::from(i64::from(id)))
 }
 

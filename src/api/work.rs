@@ -6,6 +6,7 @@ use super::reports::Batch;
 use crate::call::{Call, Output};
 use crate::datum::{self, Arg, Jsonb};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, Dependencies, Request};
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::store::{Session, Statement};
@@ -47,6 +48,41 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
                 .collect()
         })
         .transpose()
+}
+
+static ALL_NAMESPACES: Statement =
+    Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
+
+/// `tasker_engine.take_steps`: a claim for handlers inside the database. The worker is not remembered as waiting for a
+/// NOTIFY, so that an idle executor writes nothing.
+pub fn take(call: &mut Call) -> Result<Output> {
+    let mut request = Request {
+        worker_id: worker(call)?,
+        namespaces: vec![],
+        queues: names(call, 2, "queues")?,
+        max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
+        lease_us: lease(call, 4)?,
+        dependencies: Dependencies::Ancestors,
+    };
+    let mut engine = Engine::open()?;
+    request.namespaces = match names(call, 1, "namespaces")? {
+        Some(names) => names,
+        None => engine
+            .session
+            .run(&ALL_NAMESPACES, &[])?
+            .iter()
+            .map(|row| row.get(1))
+            .collect::<Result<_>>()?,
+    };
+    let worker_no = workers::number(&engine.session, &request.worker_id)?;
+    let batch = claim::claim(&mut engine, worker_no, &request)?;
+    let empty =
+        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    for row in batch.rows(empty)? {
+        call.row(&row)?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
 }
 
 /// The parameters that claim_steps and report_and_claim share; `first` is the index of `namespaces`.
@@ -117,6 +153,10 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
 fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
     let worker_no = workers::number(&engine.session, &request.worker_id)?;
     let batch = claim::claim(engine, worker_no, request)?;
+    metrics::batch(|counts| {
+        counts.count(Metric::ClaimCalls, 1);
+        counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
+    });
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
     match (&batch.closed, prefix) {
@@ -146,6 +186,7 @@ fn beat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
     let mut engine = Engine::open()?;
+    metrics::count(Metric::Heartbeats, 1);
     for beat in leases::heartbeat(&mut engine, &worker_id, lease_us)? {
         call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
     }

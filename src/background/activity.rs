@@ -1,12 +1,38 @@
 //! The background processes as they are now: `tasker_engine.background_activity`.
 
+use super::shared::{self, Kind};
 use crate::call::{Call, Output};
+use crate::datum;
 use crate::error::Result;
 
 crate::sql_function! {
     background_activity / pg_finfo_background_activity => list;
 }
 
-fn list(_: &mut Call) -> Result<Output> {
+fn list(call: &mut Call) -> Result<Output> {
+    for slot in shared::processes() {
+        let executor = slot.kind == Kind::Executor;
+        let state = if slot.stop {
+            "draining"
+        } else {
+            slot.state.as_str()
+        };
+        call.row(&[
+            datum::int4(slot.pid),
+            Some(pgrx::pg_sys::Datum::from(slot.database)),
+            datum::text(slot.kind.as_str()),
+            executor.then(|| datum::text(slot.pool.as_str())).flatten(),
+            executor
+                .then(|| datum::text(slot.worker_id.as_str()))
+                .flatten(),
+            datum::text(state),
+            datum::timestamp(slot.started_at),
+            datum::timestamp(slot.state_since),
+            datum::int8(slot.busy_us),
+            datum::int8(slot.steps),
+            datum::int8(slot.failures),
+            slot.step.as_ref().and_then(datum::uuid),
+        ])?;
+    }
     Ok(Output::Rows)
 }

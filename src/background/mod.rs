@@ -1,3 +1,19 @@
 //! What happens at a time, or without an outside process: a policy over the same SQL functions that anybody can call.
 
 pub mod activity;
+mod coordinator;
+mod executor;
+pub mod handlers;
+mod launcher;
+pub mod process;
+pub mod scaling;
+pub mod shared;
+mod utility;
+
+/// While shared_preload_libraries are loaded: shared memory, the launcher, and the hook that makes way for whoever wants a
+/// database for himself.
+pub fn start() {
+    shared::request();
+    launcher::register();
+    utility::install();
+}

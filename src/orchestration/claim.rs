@@ -7,10 +7,11 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
-use super::{Engine, StepKey, leases, operational};
+use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::metrics::{self, Metric};
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -46,7 +47,8 @@ pub struct Batch {
     pub steps: Vec<Claimed>,
     /// Set when the state of the system forbids handing anything out.
     pub closed: Option<operational::Current>,
-    pub lease_expires_at: Timestamp,
+    claimed_at: Timestamp,
+    lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData>,
     results: HashMap<usize, Jsonb>,
 }
@@ -166,17 +168,23 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
     if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? && open {
         gather(engine, request, &mut taking)?;
     }
-    let lease_expires_at = engine.now + request.lease_us;
     let mut batch = Batch {
         steps: taking.steps,
         closed,
-        lease_expires_at,
+        claimed_at: engine.now,
+        lease_expires_at: engine.now + request.lease_us,
         tasks: HashMap::new(),
         results: HashMap::new(),
     };
     if !batch.steps.is_empty() {
+        let lease = leases::Lease {
+            claim_id: taking.claim_id,
+            worker_no,
+            expires_at: batch.lease_expires_at,
+            timeout_at: batch.timeout_at()?,
+        };
         let keys: Vec<StepKey> = batch.steps.iter().map(|step| step.key).collect();
-        leases::open_claim(engine, taking.claim_id, worker_no, lease_expires_at, &keys)?;
+        leases::open_claim(engine, &lease, &keys)?;
         batch.read_tasks(engine)?;
         if request.dependencies != Dependencies::None {
             batch.read_results(engine, request.dependencies)?;
@@ -320,6 +328,15 @@ fn start(
             retry_limit: row.retry_limit,
         });
     }
+    metrics::batch(|batch| {
+        let started = entries
+            .iter()
+            .zip(&started)
+            .filter(|(_, started)| **started);
+        started.for_each(|(found, _)| {
+            batch.observe(Metric::StepWait, engine.now - found.entry.available_at);
+        });
+    });
     let refused: Vec<&Found> = entries
         .iter()
         .zip(&started)
@@ -377,11 +394,39 @@ impl Batch {
                 &START_TASKS,
                 &[datum::uuids(&pending), datum::timestamp(engine.now)],
             )?;
-            for row in started.iter() {
-                engine.log.task(row.get(1)?, b'p', b'i');
-            }
+            let started = started
+                .iter()
+                .map(|row| row.get(1))
+                .collect::<Result<Vec<Uuid>>>()?;
+            started
+                .iter()
+                .for_each(|task| engine.log.task(*task, b'p', b'i'));
+            self.start_clocks(engine, &started)?;
         }
         Ok(())
+    }
+
+    /// The clocks of those of the started tasks whose templates have a timeout.
+    fn start_clocks(&self, engine: &Engine, started: &[Uuid]) -> Result<()> {
+        let clocks: BTreeMap<Uuid, i64> = self
+            .steps
+            .iter()
+            .filter(|step| started.contains(&step.key.task))
+            .filter_map(|step| Some((step.key.task, step.template.timeout_us?)))
+            .collect();
+        timeouts::start_clocks(engine, &clocks)
+    }
+
+    /// When the first of the steps will have run too long.
+    fn timeout_at(&self) -> Result<Option<Timestamp>> {
+        let mut first: Option<Timestamp> = None;
+        for claimed in &self.steps {
+            if let Some(timeout) = claimed.template.step(claimed.key.no)?.timeout_us {
+                let at = self.claimed_at + timeout;
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        Ok(first)
     }
 
     fn read_results(&mut self, engine: &Engine, dependencies: Dependencies) -> Result<()> {
@@ -476,7 +521,9 @@ impl Batch {
                     Some(step.handler_config.as_jsonb().0),
                     task.context,
                     Some(results.0),
-                    datum::timestamp(self.lease_expires_at),
+                    datum::timestamp(step.timeout_us.map_or(self.lease_expires_at, |timeout| {
+                        self.lease_expires_at.min(self.claimed_at + timeout)
+                    })),
                     task.correlation_id,
                     task.traceparent,
                 ])

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
+use tasker_rules::backoff;
 
 use super::ready::Entry;
 use super::report::lower_claims;
@@ -12,6 +13,7 @@ use crate::append::append;
 use crate::call;
 use crate::datum::{self, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::settings;
 use crate::store::{Rows, Statement};
 use crate::templates;
 
@@ -19,14 +21,14 @@ use crate::templates;
 static EXPIRED: Statement = Statement::new(
     "SELECT (SELECT c.claim_id FROM tasker_engine.claims c WHERE c.claim_id >= $1 ORDER BY c.claim_id LIMIT 1),
             ARRAY(SELECT c.claim_id FROM tasker_engine.claims c
-                  WHERE c.claim_id >= $1 AND c.lease_expires_at <= $2 ORDER BY c.claim_id LIMIT 16)",
+                  WHERE c.claim_id >= $1 AND (c.lease_expires_at <= $2 OR c.timeout_at <= $2) ORDER BY c.claim_id LIMIT 16)",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
 );
 
 static LOCK_EXPIRED: Statement = Statement::new(
-    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos, c.lease_expires_at <= $2
      FROM tasker_engine.claims c
-     WHERE c.claim_id = ANY ($1) AND c.lease_expires_at <= $2
+     WHERE c.claim_id = ANY ($1) AND (c.lease_expires_at <= $2 OR c.timeout_at <= $2)
      FOR UPDATE SKIP LOCKED",
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
@@ -49,8 +51,8 @@ static LOCK_HELD: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT8OID],
 );
 
-static COUNT_HELD: Statement = Statement::new(
-    "SELECT pg_catalog.count(*)
+static READ_HELD: Statement = Statement::new(
+    "SELECT s.task_uuid, s.step_no, s.named_task_id
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3",
@@ -60,14 +62,15 @@ static COUNT_HELD: Statement = Statement::new(
 static EXPIRE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'e', claim_id = NULL, available_at = u.available_at,
-         results = pg_catalog.jsonb_build_object('error_message', $4, 'error_class', 'LeaseExpired')
-     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
+         results = pg_catalog.jsonb_build_object('error_message', u.message, 'error_class', u.class)
+     FROM unnest($1, $2, $3, $4, $5) AS u (task_uuid, step_no, available_at, message, class)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::TEXTOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
     ],
 );
 
@@ -101,6 +104,18 @@ static EXTEND: Statement = Statement::new(
      WHERE c.claim_id = ANY ($1)
      RETURNING c.claim_id",
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Of a lease from which everything was taken: kept for a while, so that a slow worker's heartbeat is told.
+static KEEP_TO_TELL: Statement = Statement::new(
+    "UPDATE tasker_engine.claims c SET lease_expires_at = $2, timeout_at = NULL WHERE c.claim_id = $1",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Of a lease that goes on with fewer steps.
+static GOES_ON: Statement = Statement::new(
+    "UPDATE tasker_engine.claims c SET timeout_at = $2, remaining = c.remaining - $3 WHERE c.claim_id = $1",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
 );
 
 static STATES: Statement = Statement::new(
@@ -161,19 +176,23 @@ pub fn next_claim_id() -> Result<i64> {
     call::next_value(c"claims_claim_id_seq")
 }
 
-/// The lease of one claim call.
-pub fn open_claim(
-    engine: &Engine,
-    claim_id: i64,
-    worker_no: i32,
-    expires_at: Timestamp,
-    keys: &[StepKey],
-) -> Result<()> {
+/// The lease of one claim call. A heartbeat moves its end, never the timeout of a step.
+pub struct Lease {
+    pub claim_id: i64,
+    pub worker_no: i32,
+    pub expires_at: Timestamp,
+    /// When the first of its steps will have run too long.
+    pub timeout_at: Option<Timestamp>,
+}
+
+/// Opens it.
+pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()> {
     let row = [
-        datum::int8(claim_id),
+        datum::int8(lease.claim_id),
         datum::timestamp(engine.now),
-        datum::timestamp(expires_at),
-        datum::int4(worker_no),
+        datum::timestamp(lease.expires_at),
+        lease.timeout_at.and_then(datum::timestamp),
+        datum::int4(lease.worker_no),
         datum::int4(keys.len() as i32),
         datum::uuids(keys.iter().map(|key| &key.task)),
         datum::int2s(keys.iter().map(|key| key.no)),
@@ -181,8 +200,8 @@ pub fn open_claim(
     append(c"claims", &[row])
 }
 
-/// Takes over the steps of leases that have ended: error (class LeaseExpired, no backoff), and ready again or
-/// failed for good. Never waits; what somebody holds is left for the next claim. With `idle` the look happens
+/// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
+/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is left for the next claim. With `idle` the look happens
 /// whenever this call has not had one. Returns whether anything was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     let last = LOOKED_AT.get();
@@ -221,9 +240,12 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     )?;
     let mut any = false;
     for row in claims.iter() {
-        let expired = Expired::of(&row, ENDED)?;
-        let keys = expired.keys.clone();
-        any |= expire(engine, &expired, &keys)?;
+        let why = if row.get(6)? {
+            Why::Ended
+        } else {
+            Why::TimedOut
+        };
+        any |= expire(engine, Expired::of(&row, why)?)?;
     }
     Ok(any)
 }
@@ -235,32 +257,32 @@ pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>)
         .session
         .run(&LOCK_CLAIMS, &[datum::int8s(wanted.keys().copied())])?;
     for row in claims.iter() {
-        let expired = Expired::of(&row, FORCED)?;
-        let of_claim = wanted.get(&expired.claim_id);
-        let keys: Vec<StepKey> = expired
-            .keys
-            .iter()
-            .filter(|key| of_claim.is_some_and(|wanted| wanted.contains(key)))
-            .copied()
-            .collect();
-        expire(engine, &expired, &keys)?;
+        let of_claim = wanted.get(&row.get(1)?).cloned().unwrap_or_default();
+        expire(engine, Expired::of(&row, Why::Forced(of_claim))?)?;
     }
     Ok(())
 }
 
-const ENDED: &str = "the lease ended before the step was reported";
-const FORCED: &str = "an operator took the step from its worker before it was reported";
+/// Why a claim is looked at.
+enum Why {
+    /// The lease has ended.
+    Ended,
+    /// The timeout of one of its steps has come.
+    TimedOut,
+    /// An operator takes these steps.
+    Forced(BTreeSet<StepKey>),
+}
 
 struct Expired {
     claim_id: i64,
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
-    why: &'static str,
+    why: Why,
 }
 
 impl Expired {
-    fn of(row: &crate::store::Row, why: &'static str) -> Result<Self> {
+    fn of(row: &crate::store::Row, why: Why) -> Result<Self> {
         Ok(Self {
             claim_id: row.get(1)?,
             claimed_at: row.get(2)?,
@@ -288,81 +310,176 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
     ]
 }
 
-fn held_args(keys: &[StepKey], claim_id: i64) -> [datum::Arg; 3] {
-    let [tasks, numbers] = key_args(keys);
-    [tasks, numbers, datum::int8(claim_id)]
+/// What is taken away from a worker, and why.
+#[derive(Default)]
+struct Taken {
+    keys: Vec<StepKey>,
+    retry_at: Vec<Option<Timestamp>>,
+    messages: Vec<String>,
+    classes: Vec<&'static str>,
 }
 
-/// Takes these steps of a claim over, if they are still its own.
-fn expire(engine: &mut Engine, expired: &Expired, steps: &[StepKey]) -> Result<bool> {
-    let rows = engine
+fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
+    let held_args = |keys: &[StepKey]| {
+        let [tasks, numbers] = key_args(keys);
+        [tasks, numbers, datum::int8(expired.claim_id)]
+    };
+    // A step that somebody reports at this moment is left to him.
+    let mut held: BTreeMap<StepKey, Option<Timestamp>> = BTreeMap::new();
+    for row in engine
         .session
-        .run(&LOCK_HELD, &held_args(steps, expired.claim_id))?;
-    let mut keys = Vec::new();
-    let mut retry_at = Vec::new();
-    let mut tasks = ending::Tasks::default();
-    for row in rows.iter() {
-        let key = StepKey {
-            task: row.get(1)?,
-            no: row.get(2)?,
-        };
-        let (attempts, limit, retryable) =
-            (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
-        let template = templates::get(&engine.session, row.get(3)?)?;
-        if retryable && attempts < limit {
-            // As old as the lost claim: it goes before what was released since.
-            retry_at.push(Some(expired.claimed_at));
+        .run(&READ_HELD, &held_args(&expired.keys))?
+        .iter()
+    {
+        let (task, no) = (row.get(1)?, row.get(2)?);
+        let timeout = templates::get(&engine.session, row.get(3)?)?
+            .step(no)?
+            .timeout_us;
+        held.insert(
+            StepKey { task, no },
+            timeout.map(|timeout| expired.claimed_at + timeout),
+        );
+    }
+    let now = engine.now;
+    let late = |timeout_at: &Option<Timestamp>| timeout_at.is_some_and(|at| at <= now);
+    let due: Vec<StepKey> = held
+        .iter()
+        .filter(|(key, timeout_at)| match &expired.why {
+            Why::Ended => true,
+            Why::TimedOut => late(timeout_at),
+            Why::Forced(steps) => steps.contains(key),
+        })
+        .map(|(key, _)| *key)
+        .collect();
+    let mut taken = Taken::default();
+    if !due.is_empty() {
+        let mut tasks = ending::Tasks::default();
+        for row in engine.session.run(&LOCK_HELD, &held_args(&due))?.iter() {
+            let key = StepKey {
+                task: row.get(1)?,
+                no: row.get(2)?,
+            };
+            let timed_out =
+                !matches!(expired.why, Why::Forced(_)) && held.get(&key).is_some_and(late);
+            take(engine, &expired, &row, timed_out, &mut taken, &mut tasks)?;
+        }
+        if !taken.keys.is_empty() {
+            let [task_arg, number_arg] = key_args(&taken.keys);
+            engine.session.run(
+                &EXPIRE_STEPS,
+                &[
+                    task_arg,
+                    number_arg,
+                    datum::timestamps(taken.retry_at.iter().copied()),
+                    datum::texts(taken.messages.iter().map(|text| Some(text.as_str()))),
+                    datum::texts(taken.classes.iter().map(|text| Some(*text))),
+                ],
+            )?;
+            tasks.settle(engine)?;
+        }
+    }
+    for key in &taken.keys {
+        held.remove(key);
+    }
+    let claim_id = datum::int8(expired.claim_id);
+    match (taken.keys.len(), held.is_empty()) {
+        (0, true) => {
             engine
-                .ready
-                .push(Entry::of(&template, key, row.get(7)?, expired.claimed_at)?);
-        } else if doom_without_waiting(engine, key, &template)? {
-            retry_at.push(None);
-            tasks.trouble(key.task);
-        } else {
-            continue;
+                .session
+                .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
         }
-        let why = log::texts(&[
-            ("error_message", Some(expired.why)),
-            ("error_class", Some("LeaseExpired")),
-        ]);
-        let run = log::Run {
-            worker_no: expired.worker_no,
-            started_at: expired.claimed_at,
-        };
-        engine.log.lost(key, run, attempts, why);
-        keys.push(key);
-    }
-    if !keys.is_empty() {
-        let [task_arg, number_arg] = key_args(&keys);
-        engine.session.run(
-            &EXPIRE_STEPS,
-            &[
-                task_arg,
-                number_arg,
-                datum::timestamps(retry_at),
-                datum::text(expired.why),
-            ],
-        )?;
-        tasks.settle(engine)?;
-    }
-    let claim = datum::int8s([expired.claim_id]);
-    let left = engine
-        .session
-        .run(&COUNT_HELD, &held_args(&expired.keys, expired.claim_id))?;
-    let holds_nothing = left.first().is_none_or(|row| row.opt::<i64>(1) == Some(0));
-    match (holds_nothing, keys.is_empty()) {
-        // Kept for a while, so that a slow worker's heartbeat is told what it has lost.
-        (true, false) => {
+        (_, true) => {
             let until = datum::timestamp(engine.now + TELL_LOST_US);
-            engine.session.run(&EXTEND, &[claim, until])?;
+            engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;
         }
-        (true, true) => {
-            engine.session.run(&CLOSE, &[claim])?;
+        (count, false) => {
+            // What could not be taken now is due still.
+            let next = held.values().flatten().min().copied();
+            engine.session.run(
+                &GOES_ON,
+                &[
+                    claim_id,
+                    next.and_then(datum::timestamp),
+                    datum::int4(count as i32),
+                ],
+            )?;
         }
-        // Its lease goes on, or the next look takes the rest.
-        (false, _) => {}
     }
-    Ok(!keys.is_empty())
+    Ok(!taken.keys.is_empty())
+}
+
+/// Takes one locked step away from its worker.
+fn take(
+    engine: &mut Engine,
+    expired: &Expired,
+    row: &crate::store::Row,
+    timed_out: bool,
+    taken: &mut Taken,
+    tasks: &mut ending::Tasks,
+) -> Result<()> {
+    let key = StepKey {
+        task: row.get(1)?,
+        no: row.get(2)?,
+    };
+    let (attempts, limit, retryable) =
+        (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
+    let template = templates::get(&engine.session, row.get(3)?)?;
+    let step = template.step(key.no)?;
+    let (message, class) = match step.timeout_us.filter(|_| timed_out) {
+        Some(timeout) => (
+            format!(
+                "the step ran longer than its timeout of {} s",
+                timeout / 1_000_000
+            ),
+            "Timeout",
+        ),
+        None => {
+            let message = match expired.why {
+                Why::Forced(_) => {
+                    "an operator took the step from its worker before it was reported"
+                }
+                _ => "the lease ended before the step was reported",
+            };
+            (message.to_owned(), "LeaseExpired")
+        }
+    };
+    if retryable && attempts < limit {
+        let available_at = if timed_out {
+            let delay = backoff::delay_ms(
+                attempts.into(),
+                &step.backoff,
+                &settings::backoff(),
+                None,
+                fastrand::f64(),
+            );
+            engine.now + delay * 1000
+        } else {
+            // As old as the lost claim: it goes before what was released since.
+            expired.claimed_at
+        };
+        taken.retry_at.push(Some(available_at));
+        engine
+            .ready
+            .push(Entry::of(&template, key, row.get(7)?, available_at)?);
+    } else if doom_without_waiting(engine, key, &template)? {
+        taken.retry_at.push(None);
+        tasks.trouble(key.task);
+    } else {
+        return Ok(());
+    }
+    let why = log::texts(&[
+        ("error_message", Some(&message)),
+        ("error_class", Some(class)),
+    ]);
+    let run = log::Run {
+        worker_no: expired.worker_no,
+        started_at: expired.claimed_at,
+    };
+    engine.log.lost(key, run, attempts, why);
+    taken.keys.push(key);
+    taken.messages.push(message);
+    taken.classes.push(class);
+    Ok(())
 }
 
 static DOOM: Statement = Statement::new(

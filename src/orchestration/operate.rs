@@ -159,6 +159,38 @@ fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> R
     set_task(engine, whole, TaskState::Cancelled, note)
 }
 
+/// Ends a task that has taken too long. What runs fails for good, what waits is held: nothing of it starts any more unless
+/// an operator takes the task up again.
+pub fn time_out(engine: &mut Engine, mut whole: Whole, seconds: i64) -> Result<TaskState> {
+    let message = format!("the task was not finished within its timeout of {seconds} s");
+    let note = log::texts(&[
+        ("error_message", Some(&message)),
+        ("error_class", Some("TaskTimeout")),
+    ]);
+    for index in 0..whole.steps.len() {
+        match whole.steps[index].state {
+            StepState::InProgress => {
+                whole.take_away(index);
+                whole.steps[index].results = note;
+                whole.steps[index].available_at = None;
+                move_step(
+                    engine,
+                    &mut whole,
+                    index,
+                    StepState::Error,
+                    log::NO_WORKER,
+                    note,
+                );
+            }
+            StepState::Pending => whole.steps[index].available_at = Some(HELD),
+            // Its retry is off.
+            StepState::Error => whole.steps[index].available_at = None,
+            _ => {}
+        }
+    }
+    set_task(engine, whole, TaskState::Error, note)
+}
+
 /// Sets the task's state with its metadata; its steps must not pull it elsewhere.
 fn set_task(
     engine: &mut Engine,
@@ -465,13 +497,14 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
     }
     let worker_no = workers::number(&engine.session, MANUAL_WORKER)?;
     let claim_id = leases::next_claim_id()?;
-    leases::open_claim(
-        engine,
+    let timeout = whole.template.step(no)?.timeout_us;
+    let lease = leases::Lease {
         claim_id,
         worker_no,
-        engine.now + MANUAL_LEASE_US,
-        &[whole.key(no)],
-    )?;
+        expires_at: engine.now + MANUAL_LEASE_US,
+        timeout_at: timeout.map(|timeout| engine.now + timeout),
+    };
+    leases::open_claim(engine, &lease, &[whole.key(no)])?;
     let step = &mut whole.steps[index];
     step.claim_id = Some(claim_id);
     step.claim_number += 1;

@@ -101,6 +101,7 @@ impl Releases {
         if queues.is_empty() {
             Ok(())
         } else {
+            crate::background::shared::wake_executors(&queues);
             super::workers::wake(session, &queues, now)
         }
     }

@@ -1,13 +1,14 @@
 //! A whole task under locks: what operators work on. Their path is short of traffic and rich in cases, so every
 //! rule that the hot path keeps up step by step (hope, open parents, the end) is computed here from the states.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::state::{StepState, TaskState};
 
 use super::ready::{Entry, HELD};
-use super::{Engine, StepKey, ending, format_uuid};
+use super::{Engine, StepKey, ending, format_uuid, timeouts};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::store::Statement;
@@ -74,6 +75,22 @@ static LOCK_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
+static TRY_LOCK_STEPS: Statement = Statement::new(
+    "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
+            s.retryable, s.priority, s.open_parents, s.doomed, s.watched
+     FROM tasker_engine.steps s
+     WHERE s.task_uuid = $1
+     ORDER BY s.task_uuid, s.step_no
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::UUIDOID],
+);
+
+static TRY_LOCK_TASK: Statement = Statement::new(
+    "SELECT t.named_task_id, t.state, t.watched FROM tasker_engine.tasks t WHERE t.task_uuid = $1
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::UUIDOID],
+);
+
 static SAVE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = u.state, available_at = u.available_at, claim_id = nullif(u.claim_id, 0),
@@ -122,7 +139,22 @@ fn unknown_step(key: StepKey) -> Error {
 impl Whole {
     /// Locks and reads the task; waits for reports in flight.
     pub fn lock(engine: &Engine, uuid: Uuid) -> Result<Self> {
-        let rows = engine.session.run(&LOCK_STEPS, &[datum::uuid(&uuid)])?;
+        Self::lock_by(engine, uuid, &LOCK_STEPS, &LOCK_TASK)?.ok_or_else(|| unknown_task(&uuid))
+    }
+
+    /// The same without waiting: `None` where somebody holds a part of it, or where there is no such task.
+    pub fn try_lock(engine: &Engine, uuid: Uuid) -> Result<Option<Self>> {
+        let whole = Self::lock_by(engine, uuid, &TRY_LOCK_STEPS, &TRY_LOCK_TASK)?;
+        Ok(whole.filter(|whole| whole.steps.len() == whole.template.steps().len()))
+    }
+
+    fn lock_by(
+        engine: &Engine,
+        uuid: Uuid,
+        lock_steps: &Statement,
+        lock_task: &Statement,
+    ) -> Result<Option<Self>> {
+        let rows = engine.session.run(lock_steps, &[datum::uuid(&uuid)])?;
         let mut steps = Vec::with_capacity(rows.len());
         for row in rows.iter() {
             steps.push(Step {
@@ -141,11 +173,13 @@ impl Whole {
                 results: None,
             });
         }
-        let rows = engine.session.run(&LOCK_TASK, &[datum::uuid(&uuid)])?;
-        let row = rows.first().ok_or_else(|| unknown_task(&uuid))?;
+        let rows = engine.session.run(lock_task, &[datum::uuid(&uuid)])?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
         let state = TaskState::from_code(row.get(2)?)
             .ok_or_else(|| Error::corrupt("a task has a state that does not exist"))?;
-        Ok(Self {
+        Ok(Some(Self {
             uuid,
             template: templates::get(&engine.session, row.get(1)?)?,
             state,
@@ -153,7 +187,7 @@ impl Whole {
             steps,
             state_before: state,
             watched: row.get(3)?,
-        })
+        }))
     }
 
     /// The same for the task of a step, with the step's index.
@@ -331,6 +365,12 @@ impl Whole {
                 ending::set_states(engine, &[(self.uuid, at.code(), next.code())])?;
                 at = *next;
             }
+        }
+        if at == TaskState::InProgress
+            && self.state_before != at
+            && let Some(timeout) = self.template.timeout_us
+        {
+            timeouts::start_clocks(engine, &BTreeMap::from([(self.uuid, timeout)]))?;
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub struct Template {
     pub version: String,
     pub input_schema: Option<Schema>,
     pub hashed_identity: bool,
+    /// How long a task may take from its start, in microseconds.
+    pub timeout_us: Option<i64>,
     steps: Vec<TemplateStep>,
 }
 
@@ -40,6 +42,8 @@ pub struct TemplateStep {
     pub parents: Vec<i16>,
     pub children: Vec<i16>,
     pub backoff: backoff::Policy,
+    /// How long a run may take, in microseconds.
+    pub timeout_us: Option<i64>,
     pub results_schema: Option<Schema>,
 }
 
@@ -135,6 +139,11 @@ pub fn forget_after_reinstall() {
     }
 }
 
+/// The oid of the schema as this backend saw it last: it names an installation of the extension.
+pub fn installed() -> u32 {
+    INSTALLED.get()
+}
+
 /// The compiled template with this id.
 pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
     if let Some(template) = KEPT.with_borrow(|kept| kept.get(&id).cloned()) {
@@ -177,6 +186,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             parents: step.get(10)?,
             children: step.get(11)?,
             backoff: rule.backoff,
+            timeout_us: microseconds(rule.timeout_seconds),
             results_schema: rule
                 .results_schema
                 .as_ref()
@@ -193,8 +203,13 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             .as_ref()
             .and_then(|schema| Schema::compile(schema).ok()),
         hashed_identity: rules.identity_strategy == tasker_rules::template::IdentityStrategy::Hash,
+        timeout_us: microseconds(rules.timeout_seconds),
         steps,
     })
+}
+
+fn microseconds(seconds: Option<i32>) -> Option<i64> {
+    seconds.map(|seconds| i64::from(seconds) * 1_000_000)
 }
 
 /// The whole template as it was registered, with what no other room needs.

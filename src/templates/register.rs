@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
 
+use crate::background::{handlers, shared};
 use crate::datum::{self, Jsonb};
 use crate::error::{Error, Result};
 use crate::settings;
@@ -167,7 +168,13 @@ fn refused(problems: &[Problem]) -> Error {
 }
 
 /// Registers a template; returns its named_task_id.
-pub fn register(session: &Session, text: &str, replace: bool) -> Result<i32> {
+/// Handlers inside the database will run with the rights of `registrar`.
+pub fn register(
+    session: &Session,
+    text: &str,
+    replace: bool,
+    registrar: pg_sys::Oid,
+) -> Result<i32> {
     let (template, problems) = read(text)?;
     let template = template.ok_or_else(|| refused(&problems))?;
     let environment = settings::environment().unwrap_or_default();
@@ -193,6 +200,15 @@ pub fn register(session: &Session, text: &str, replace: bool) -> Result<i32> {
         &environment,
     )?;
     steps(session, id, namespace_id, &template)?;
+    let inside: Vec<(i16, &str)> = template
+        .steps
+        .iter()
+        .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
+        .map(|step| (step.step_no, step.handler.as_str()))
+        .collect();
+    handlers::remember(id, &inside, registrar)?;
+    // The queues may be new: executors that sleep do not wait for them yet.
+    shared::wake_executors(&(0..64).collect::<Vec<i32>>());
     Ok(id)
 }
 

@@ -16,6 +16,8 @@ pub const DESCRIPTION_MAX: usize = 255;
 pub const DEPENDENT_SYSTEM_MAX: usize = 64;
 /// Longest queue name.
 pub const QUEUE_MAX: usize = 64;
+/// Longest name of a pool of executors, not a column of the original.
+pub const POOL_MAX: usize = 64;
 /// Longest name of a handler: a class or function path, not a column of the original.
 pub const HANDLER_MAX: usize = 255;
 /// Longest name of a kind of annotation.
@@ -24,6 +26,8 @@ pub const ANNOTATION_TYPE_MAX: usize = 64;
 pub const REMOTE_ID_MAX: usize = 128;
 /// Longest name and longest version of a plugin, not columns of the original.
 pub const PLUGIN_MAX: usize = 128;
+/// Longest name of a schedule, which becomes the source_system of its tasks.
+pub const SCHEDULE_MAX: usize = 128;
 /// Longest name of a custom event, not a column of the original.
 pub const EVENT_MAX: usize = 128;
 
@@ -56,6 +60,11 @@ pub fn check_queue(name: &str) -> Result<(), String> {
     check_name("queue", name, QUEUE_MAX)
 }
 
+/// Checks the name of a pool of executors. Errors: the sentence to show.
+pub fn check_pool(name: &str) -> Result<(), String> {
+    check_name("pool", name, POOL_MAX)
+}
+
 /// Checks the name of an environment. Errors: the sentence to show.
 pub fn check_environment(name: &str) -> Result<(), String> {
     check_name("environment", name, NAMESPACE_MAX)
@@ -79,6 +88,11 @@ pub fn check_remote_id(id: &str) -> Result<(), String> {
 /// Checks the name of a plugin. Errors: the sentence to show.
 pub fn check_plugin(name: &str) -> Result<(), String> {
     check_name("plugin", name, PLUGIN_MAX)
+}
+
+/// Checks the name of a schedule. Errors: the sentence to show.
+pub fn check_schedule(name: &str) -> Result<(), String> {
+    check_name("schedule", name, SCHEDULE_MAX)
 }
 
 /// Checks the version of a plugin: semantic, pre-release and build parts included. Errors: the sentence to show.

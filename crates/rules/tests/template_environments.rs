@@ -29,6 +29,7 @@ environments:
         depends_on_steps: []
   staging:
     identity_strategy: hash
+    timeout_seconds: 90
     input_schema: {required: [a, b]}
 ";
 
@@ -62,6 +63,10 @@ fn f63_another_environment_or_none_sees_the_template_itself() {
     let staging = template_in(BASE, Some("staging"));
     assert_eq!(staging.steps, plain.steps);
     assert_eq!(staging.identity_strategy.as_str(), "hash");
+    assert_eq!(
+        (staging.timeout_seconds, plain.timeout_seconds),
+        (Some(90), None)
+    );
     assert_eq!(
         staging.input_schema,
         Some(json!({"type": "object", "required": ["a", "b"]}))

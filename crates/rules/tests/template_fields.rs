@@ -206,6 +206,18 @@ fn each_wrong_value_at_the_top_is_refused_at_its_path() {
             "error name: expected a text, found the number 7; put it in quotes",
         ),
         (
+            "name: t\ntimeout_seconds: 0",
+            "error timeout_seconds: expected a whole number from 1 to 2147483647, found the number 0",
+        ),
+        (
+            "name: t\ntimeout_seconds: 1.5",
+            "error timeout_seconds: expected a whole number from 1 to 2147483647, found the number 1.5",
+        ),
+        (
+            "name: t\ntimeout_seconds: 1h",
+            "error timeout_seconds: expected a whole number, found the text \"1h\"",
+        ),
+        (
             "name: t\nversion: 1.0",
             "error version: expected three numbers such as 1.0.0, found the number 1.0",
         ),

@@ -58,6 +58,7 @@ version: 1.2.3
 description: Everything.
 task_handler: {callable: Order, initialization: {a: 1}}
 identity_strategy: hash
+timeout_seconds: 3600
 input_schema: {type: object, required: [id]}
 default_dependent_system: shop
 metadata: {owner: team-a}
@@ -84,6 +85,7 @@ steps:
     assert_eq!(template.task_handler.as_deref(), Some("Order"));
     assert_eq!(template.task_handler_config["a"], json!(1));
     assert_eq!(template.identity_strategy, IdentityStrategy::Hash);
+    assert_eq!(template.timeout_seconds, Some(3600));
     assert_eq!(
         template.input_schema,
         Some(json!({"type": "object", "required": ["id"]}))

@@ -183,3 +183,124 @@ pub fn lease_ended(session: &mut Session, worker: &str, seconds: i32) {
         &[&worker, &seconds],
     );
 }
+
+/// What workers hold now was claimed that many seconds earlier; the leases end when they would have.
+#[track_caller]
+pub fn run_for(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.claims
+         SET claimed_at = claimed_at - make_interval(secs => $1), timeout_at = timeout_at - make_interval(secs => $1)",
+        &[&f64::from(seconds)],
+    );
+}
+
+/// How many claims workers have open, those kept to tell a loss included.
+#[track_caller]
+pub fn open_claims(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.claims", &[])
+}
+
+/// The clocks of all started tasks have run that many seconds longer.
+#[track_caller]
+pub fn run_clocks(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.task_deadlines SET deadline_at = deadline_at - make_interval(secs => $1)",
+        &[&f64::from(seconds)],
+    );
+}
+
+/// How many tasks have a clock, running or not.
+#[track_caller]
+pub fn clocks(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.task_deadlines", &[])
+}
+
+/// A schedule's next time is another one.
+#[track_caller]
+pub fn set_next_run(session: &mut Session, schedule: &str, at: &str) {
+    session.query(
+        "UPDATE tasker_engine.schedules SET next_run_at = $2::text::timestamptz WHERE schedule_name = $1",
+        &[&schedule, &at],
+    );
+}
+
+/// A schedule has another expression or zone than one that is accepted.
+#[track_caller]
+pub fn spoil_zone(session: &mut Session, schedule: &str) {
+    session.query(
+        "UPDATE tasker_engine.schedules SET time_zone = 'Nowhere/At_All' WHERE schedule_name = $1",
+        &[&schedule],
+    );
+}
+
+/// Due schedules, without the lock that keeps maintenance from running twice at once.
+#[track_caller]
+pub fn run_due_schedules(session: &mut Session) -> i64 {
+    session.one("SELECT tasker_engine.duty_schedules()", &[])
+}
+
+/// One batch of retention, without that lock.
+#[track_caller]
+pub fn run_retention(session: &mut Session) -> i64 {
+    session.one("SELECT tasker_engine.duty_retention()", &[])
+}
+
+/// The tables in which the task is mentioned.
+#[track_caller]
+pub fn traces(session: &mut Session, task: Uuid) -> Vec<String> {
+    tables(session)
+        .into_iter()
+        .chain(["tasker.task_annotations".to_owned()])
+        .filter(|table| {
+            session.count(
+                &format!(
+                    "SELECT count(*) FROM {table} t WHERE t::text LIKE '%' || $1::text || '%'"
+                ),
+                &[&task.to_string()],
+            ) > 0
+        })
+        .collect()
+}
+
+/// The walk of retention has passed everything that exists.
+#[track_caller]
+pub fn sweep_past_all(session: &mut Session) {
+    session.query(
+        "UPDATE tasker_engine.retention SET swept_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff', sweep_started_at = clock_timestamp()",
+        &[],
+    );
+}
+
+/// It began so long ago that it begins anew.
+#[track_caller]
+pub fn sweep_anew(session: &mut Session) {
+    session.query(
+        "UPDATE tasker_engine.retention SET sweep_started_at = sweep_started_at - interval '2 hours'",
+        &[],
+    );
+}
+
+/// How many rows the counters of backends have taken, folded ones included.
+#[track_caller]
+pub fn counter_rows(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.metric_counts", &[])
+}
+
+/// What backends have counted in their rows so far lies that much further in the past.
+#[track_caller]
+pub fn age_counters(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.metric_counts SET at = at - make_interval(secs => $1::int)",
+        &[&seconds],
+    );
+}
+
+/// Finalization claims of another second, each of them as slow as this.
+#[track_caller]
+pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
+    session.query(
+        "SELECT tasker_engine.count_finalization('claim', 'success', clock_timestamp() - make_interval(secs => $2))
+         FROM generate_series(1, $1)",
+        &[&count, &seconds],
+    );
+}

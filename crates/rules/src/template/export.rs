@@ -57,6 +57,7 @@ fn put_body(out: &mut Map<String, Value>, body: &RawBody) {
         body.default_dependent_system.clone(),
     );
     put(out, "queue", body.queue.clone());
+    put(out, "timeout_seconds", body.timeout_seconds);
     put(
         out,
         "input_schema",

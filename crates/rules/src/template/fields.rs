@@ -22,6 +22,7 @@ const INPUT_SCHEMA: &[&str] = &["input_schema", "schema"];
 const IDENTITY: &[&str] = &["identity_strategy"];
 const DEPENDENT_SYSTEM: &[&str] = &["default_dependent_system"];
 const QUEUE: &[&str] = &["queue"];
+const TIMEOUT: &[&str] = &["timeout_seconds"];
 const NAMED_STEPS: &[&str] = &["named_steps"];
 const CONCURRENT: &[&str] = &["concurrent"];
 const STEPS: &[&str] = &["steps", "step_templates"];
@@ -41,6 +42,7 @@ fn known_keys() -> Vec<&'static str> {
         IDENTITY,
         DEPENDENT_SYSTEM,
         QUEUE,
+        TIMEOUT,
         NAMED_STEPS,
         CONCURRENT,
         STEPS,
@@ -116,6 +118,7 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
         }),
         default_dependent_system: object.text(DEPENDENT_SYSTEM, names::check_dependent_system),
         queue: object.text(QUEUE, names::check_queue),
+        timeout_seconds: timeout_seconds(object, TIMEOUT),
         named_steps: named_steps(object),
         steps,
         carried,
@@ -219,6 +222,13 @@ fn environments(object: &mut Object<'_, '_>, module: Option<&str>) -> Vec<RawEnv
         });
     }
     environments
+}
+
+/// Reads how long something may take: whole seconds, at least one.
+pub(super) fn timeout_seconds(object: &mut Object<'_, '_>, spellings: &[&str]) -> Option<i32> {
+    object
+        .integer(spellings, 1, i64::from(i32::MAX))
+        .and_then(|seconds| i32::try_from(seconds).ok())
 }
 
 /// Reads a priority: a number from 1 to 4 or its word.

@@ -34,6 +34,7 @@ pub(super) fn overlay(
         &over.default_dependent_system,
     );
     replace(&mut body.queue, &over.queue);
+    replace(&mut body.timeout_seconds, &over.timeout_seconds);
     replace(&mut body.named_steps, &over.named_steps);
     merge_steps(body, over, findings);
     merged

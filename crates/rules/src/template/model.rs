@@ -38,6 +38,8 @@ pub struct Template {
     pub input_schema: Option<Value>,
     /// When two requests count as the same one.
     pub identity_strategy: IdentityStrategy,
+    /// How long a task may take from its start, in seconds.
+    pub timeout_seconds: Option<i32>,
     /// The steps; the one at position i has `step_no` i + 1.
     pub steps: Vec<Step>,
     /// The graph of the steps, under the same numbers.

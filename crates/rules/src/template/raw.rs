@@ -45,6 +45,7 @@ pub(super) struct RawBody {
     pub(super) identity_strategy: Option<IdentityStrategy>,
     pub(super) default_dependent_system: Option<String>,
     pub(super) queue: Option<String>,
+    pub(super) timeout_seconds: Option<i32>,
     pub(super) named_steps: Option<Vec<String>>,
     pub(super) steps: Vec<RawStep>,
     /// Keys that are ours to carry, not to read: metadata and the like.

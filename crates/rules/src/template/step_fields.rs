@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::priority;
+use super::fields::{priority, timeout_seconds};
 use super::model::CustomEvent;
 use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
@@ -100,9 +100,7 @@ pub(super) fn step(
         retryable: retry.retryable,
         retry_limit: retry.limit,
         backoff: retry.backoff,
-        timeout_seconds: object
-            .integer(TIMEOUT, 1, i64::from(i32::MAX))
-            .and_then(|seconds| i32::try_from(seconds).ok()),
+        timeout_seconds: timeout_seconds(&mut object, TIMEOUT),
         priority: priority(&mut object),
         skippable: object.boolean(SKIPPABLE),
         results_schema: object.get(RESULTS_SCHEMA).map(|(value, path)| Located {

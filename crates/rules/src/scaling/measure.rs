@@ -1,0 +1,232 @@
+//! What a pool did since the last look, and the smoothed figures that follow from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rule, Settings};
+
+/// Looks over which the arrival rate and the utilisation are smoothed.
+const LOOKS: f64 = 12.0;
+/// Steps over which the service rate is smoothed: it changes with the kind of work, not with its amount.
+const SERVICE_STEPS: f64 = 100.0;
+/// Steps over which the error rate is smoothed.
+const ERROR_STEPS: f64 = 20.0;
+/// So many steps must have been seen before a rate of them counts: three, as smoothing has it.
+const SAMPLES: f64 = 2.5;
+
+/// An executor as shared memory shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Executor {
+    /// Process id; with `started_at` it tells executors apart.
+    pub pid: i32,
+    /// When it started.
+    pub started_at: f64,
+    /// Whether it runs a step now.
+    pub busy: bool,
+    /// Since when it is in its state.
+    pub state_since: f64,
+    /// Whether it ends after its step.
+    pub draining: bool,
+    /// Steps run since it started.
+    pub steps: i64,
+    /// Of these, how many failed.
+    pub failures: i64,
+    /// Microseconds spent on steps that have ended since it started.
+    pub busy_us: i64,
+}
+
+/// A pool at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// The instant.
+    pub now: f64,
+    /// Due entries in its queues, at most [`super::DEPTH_LIMIT`].
+    pub depth: u32,
+    /// Its executors, draining ones included.
+    pub executors: Vec<Executor>,
+}
+
+/// The counters of an executor at the last look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Seen {
+    pid: i32,
+    started_at: f64,
+    steps: i64,
+    failures: i64,
+    busy: f64,
+}
+
+impl Executor {
+    /// Seconds spent on steps since it started, the one that runs now included: it is counted while it runs, not when it ends.
+    fn busy_seconds(&self, now: f64) -> f64 {
+        let running = if self.busy {
+            (now - self.state_since).max(0.0)
+        } else {
+            0.0
+        };
+        self.busy_us as f64 / 1e6 + running
+    }
+}
+
+/// What is remembered of a pool from look to look.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    looked_at: Option<f64>,
+    depth: u32,
+    running: u32,
+    seen: Vec<Seen>,
+    /// Arrivals per second.
+    arrivals: Option<f64>,
+    /// Share of executor time that was busy.
+    pub(super) utilization: Option<f64>,
+    /// Steps served lately and the seconds they took: their quotient is the service rate of one executor.
+    served: f64,
+    served_in: f64,
+    /// Steps that ended lately, and how many of them failed.
+    ended: f64,
+    failed: f64,
+    /// Since when every look wanted fewer executors, and how many the busiest of these looks wanted.
+    pub(super) fewer: Option<(f64, u32)>,
+    /// When each answer that changes nothing was last written down.
+    pub(super) said: BTreeMap<Rule, f64>,
+    /// The minute that is being counted, for the forecast.
+    pub(super) minute: Option<i64>,
+    pub(super) minute_arrivals: f64,
+    /// Smoothed arrivals per second as they were, and as the seasons before had it.
+    pub(super) actual: f64,
+    pub(super) usual: f64,
+}
+
+/// Arrivals of one minute, to be kept for the forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Minutes since the beginning of 1970.
+    pub minute: i64,
+    /// Steps that became due in it.
+    pub arrivals: i64,
+}
+
+/// What the rules look at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Figures {
+    /// Executors that are there and not draining.
+    pub running: u32,
+    /// Due entries.
+    pub depth: u32,
+    /// Smoothed share of executor time that was busy; `None` while there was no executor.
+    pub utilization: Option<f64>,
+    /// Smoothed arrivals per second; `None` at the first look.
+    pub arrival_rate: Option<f64>,
+    /// Steps per second that one busy executor serves; `None` until some were seen.
+    pub service_rate: Option<f64>,
+    /// Share of the last steps that failed; `None` until some were seen.
+    pub error_rate: Option<f64>,
+    /// Steps that became due since the last look.
+    pub arrivals: f64,
+    /// Seconds since the last look; 0 at the first.
+    pub elapsed: f64,
+    /// Whether nothing at all happened since the last look, and nothing waits or runs.
+    pub quiet: bool,
+}
+
+/// How much of an old value a new one leaves after `passed`, with this time constant.
+pub(super) fn keep(passed: f64, constant: f64) -> f64 {
+    (-passed / constant).exp()
+}
+
+/// Compares what is there with what was there, and brings the memory up to date.
+pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> Figures {
+    let passed = memory
+        .looked_at
+        .map_or(0.0, |then| (load.now - then).max(0.0));
+    // A quiet pool is not remembered: what happened after a long silence happened just now.
+    let elapsed = if passed > 2.0 * settings.interval {
+        settings.interval
+    } else {
+        passed
+    };
+    let (mut steps, mut failures, mut busy, mut capacity) = (0i64, 0i64, 0.0, 0.0);
+    for executor in &load.executors {
+        let before = memory
+            .seen
+            .iter()
+            .find(|seen| seen.pid == executor.pid && seen.started_at == executor.started_at);
+        let since = |now: i64, then: fn(&Seen) -> i64| (now - before.map_or(0, then)).max(0);
+        steps += since(executor.steps, |seen| seen.steps);
+        failures += since(executor.failures, |seen| seen.failures);
+        let present = elapsed.min((load.now - executor.started_at).max(0.0));
+        let worked = executor.busy_seconds(load.now) - before.map_or(0.0, |seen| seen.busy);
+        busy += worked.clamp(0.0, present);
+        capacity += present;
+    }
+    let running = load.executors.iter().filter(|e| e.busy).count() as u32;
+    let first = memory.looked_at.is_none();
+    let arrivals = if first {
+        0.0
+    } else {
+        f64::from(load.depth) - f64::from(memory.depth) + steps as f64 + f64::from(running)
+            - f64::from(memory.running)
+    };
+    let quiet =
+        steps == 0 && load.depth == 0 && memory.depth == 0 && running == 0 && memory.running == 0;
+
+    if !first && elapsed > 0.0 {
+        let kept = keep(passed, LOOKS * settings.interval);
+        // Negative where a batch was taken whole or steps were cancelled; the next looks make up for it.
+        let rate = arrivals / elapsed;
+        let smoothed = memory
+            .arrivals
+            .map_or(rate, |old| old * kept + rate * (1.0 - kept));
+        memory.arrivals = Some(smoothed.max(0.0));
+        if capacity > 0.0 {
+            let share = busy / capacity;
+            memory.utilization = Some(
+                memory
+                    .utilization
+                    .map_or(share, |old| old * kept + share * (1.0 - kept)),
+            );
+        }
+        // Time without work says nothing about the service.
+        let kept = keep(steps as f64, SERVICE_STEPS);
+        memory.served = memory.served * kept + steps as f64;
+        memory.served_in = memory.served_in * kept + busy;
+        let kept = keep(steps as f64, ERROR_STEPS);
+        memory.ended = memory.ended * kept + steps as f64;
+        memory.failed = memory.failed * kept + failures as f64;
+    }
+    memory.looked_at = Some(load.now);
+    memory.depth = load.depth;
+    memory.running = running;
+    memory.seen = load
+        .executors
+        .iter()
+        .map(|e| Seen {
+            pid: e.pid,
+            started_at: e.started_at,
+            steps: e.steps,
+            failures: e.failures,
+            busy: e.busy_seconds(load.now),
+        })
+        .collect();
+    // While the first long steps run, the rate is at most what it would be if one of them ended now.
+    let service_rate = if memory.served >= SAMPLES && memory.served_in > 0.0 {
+        Some(memory.served / memory.served_in)
+    } else if memory.served_in >= settings.interval {
+        Some((memory.served + 1.0) / memory.served_in)
+    } else {
+        None
+    };
+    Figures {
+        running: load.executors.iter().filter(|e| !e.draining).count() as u32,
+        depth: load.depth,
+        utilization: memory.utilization,
+        arrival_rate: memory.arrivals,
+        service_rate,
+        error_rate: (memory.ended >= SAMPLES).then(|| memory.failed / memory.ended),
+        arrivals,
+        elapsed,
+        quiet,
+    }
+}

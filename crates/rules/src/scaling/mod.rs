@@ -1,0 +1,47 @@
+//! How many executors a pool should have: what it was seen doing goes in, a number and a sentence come out.
+//!
+//! A look at a pool ([`look`]) measures what happened since the last one ([`measure`]), asks four rules for their opinion
+//! ([`rules`], [`forecast`]) and combines them ([`decide`]). What the server can carry stands in [`resources`]. Times are
+//! seconds; nothing reads a clock.
+
+mod decide;
+pub mod forecast;
+mod measure;
+pub mod resources;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use decide::{Decision, Outcome, Rule, look};
+pub use measure::{Executor, Load, Memory, Recorded};
+
+/// Due entries of a pool's queues are counted up to here; more is "at least so many".
+pub const DEPTH_LIMIT: u32 = 1_000;
+
+/// What somebody set for a pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Never fewer executors.
+    pub min: u32,
+    /// Never more executors.
+    pub max: u32,
+    /// Share of their time that executors should be busy, 0.1 to 1.
+    pub target: f64,
+    /// Seconds between two looks.
+    pub interval: f64,
+    /// Seconds between two changes.
+    pub cooldown: f64,
+    /// Length of a season in seconds if the forecast counts; `None`: it does not.
+    pub season: Option<f64>,
+}
+
+/// The most executors the server leaves to this pool, and what sets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// Number of executors.
+    pub executors: u32,
+    /// Half a sentence: "max_worker_processes 8 leaves 4 to executors".
+    pub because: String,
+}

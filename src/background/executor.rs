@@ -1,0 +1,268 @@
+//! An executor: claims steps whose handlers are functions of this database, and runs each with its report in one
+//! transaction: what a handler did and that it is done become visible together, or not at all.
+
+use std::time::Duration;
+
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::pg_sys;
+
+use super::process::{self, transaction};
+use super::shared::{self, Kind, State};
+use crate::call;
+use crate::datum::{self, OwnedJsonb, Timestamp, Uuid};
+use crate::error::{Error, Result};
+use crate::store::{Session, Statement};
+
+/// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// After a claim that found nothing although something is due: held by others, paused or draining.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(200);
+
+static POOL: Statement = Statement::new(
+    "SELECT p.queues, p.namespaces, p.batch_size
+     FROM tasker_engine.desired_executors() p WHERE p.pool = $1",
+    &[pg_sys::TEXTOID],
+);
+
+static QUEUES: Statement = Statement::new(
+    "SELECT n.name, q.queue_id
+     FROM tasker_engine.queues q
+     JOIN tasker.task_namespaces n ON n.task_namespace_id = q.task_namespace_id
+     WHERE q.name = ANY ($1) AND ($2 IS NULL OR n.name = ANY ($2))",
+    &[pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
+static TAKE: Statement = Statement::new(
+    "SELECT c.step_uuid, c.claim_number, c.argument
+     FROM tasker_engine.take_steps($1, $2, $3, $4, interval '60 seconds') c",
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT4OID,
+    ],
+);
+
+static NEXT: Statement = Statement::new(
+    "SELECT tasker_engine.next_available($1)",
+    &[pg_sys::INT4ARRAYOID],
+);
+
+static RUN: Statement = Statement::new(
+    "SELECT tasker_engine.run_step($1, $2, $3)",
+    &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::JSONBOID],
+);
+
+static FAIL: Statement = Statement::new(
+    "SELECT tasker.fail_step($1, $2, $3, $4, $5)",
+    &[
+        pg_sys::UUIDOID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::BOOLOID,
+    ],
+);
+
+static RELEASE: Statement = Statement::new("SELECT tasker.release_steps($1)", &[pg_sys::TEXTOID]);
+
+struct Work {
+    queues: Vec<String>,
+    namespaces: Vec<String>,
+    queue_ids: Vec<i32>,
+    batch_size: i32,
+}
+
+struct Taken {
+    step: Uuid,
+    claim_number: i32,
+    argument: OwnedJsonb,
+}
+
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
+    let database = argument.value() as u32;
+    let pool = BackgroundWorker::get_extra().to_owned();
+    // SAFETY: read of the backend's own variable.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let worker_id = format!("tasker-executor/{pool}/{pid}-{}", call::clock());
+    process::begin(Kind::Executor, database, &pool, &worker_id);
+    process::set_application_name(&format!("tasker_ext executor {pool}"));
+    let epoch = match transaction(process::extension) {
+        Ok(Some((epoch, _))) => epoch,
+        _ => process::end(0),
+    };
+    loop {
+        process::check_for_interrupts();
+        if shared::stop_requested() {
+            finish(&worker_id, epoch);
+        }
+        let work = match transaction(|session| work(session, &pool, epoch)) {
+            Ok(Some(work)) => work,
+            Ok(None) => process::end(0),
+            Err(error) => {
+                process::log_error("an executor cannot read its pool", &error);
+                process::end(1);
+            }
+        };
+        // First said, then looked: what is released from here on wakes us.
+        shared::wait_for(
+            work.queue_ids
+                .iter()
+                .fold(1 << 63, |all, id| all | shared::queue_bit(*id)),
+        );
+        let taken = match transaction(|session| take(session, &worker_id, &work)) {
+            Ok(taken) => taken,
+            Err(error) => {
+                process::log_error("an executor cannot claim", &error);
+                process::wait(Duration::from_secs(1));
+                continue;
+            }
+        };
+        if taken.is_empty() {
+            shared::set_state(State::Idle);
+            process::wait(pause(&work));
+            continue;
+        }
+        shared::wait_for(0);
+        for step in &taken {
+            if shared::stop_requested() {
+                break;
+            }
+            run(&pool, step);
+        }
+    }
+}
+
+/// Gives back what is not begun, and ends.
+fn finish(worker_id: &str, epoch: u32) -> ! {
+    shared::set_state(State::Draining);
+    let released = transaction(|session| {
+        if process::extension(session)?.is_some_and(|(oid, _)| oid == epoch) {
+            session.run(&RELEASE, &[datum::text(worker_id)])?;
+        }
+        Ok(())
+    });
+    if let Err(error) = released {
+        process::log_error("an executor cannot give back its steps", &error);
+    }
+    process::end(0)
+}
+
+fn work(session: &Session, pool: &str, epoch: u32) -> Result<Option<Work>> {
+    if process::extension(session)?.is_none_or(|(oid, _)| oid != epoch) {
+        return Ok(None);
+    }
+    let rows = session.read(&POOL, &[datum::text(pool)])?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let queues: Vec<String> = row.get(1)?;
+    let found = session.read(&QUEUES, &[row.datum(1), row.datum(2)])?;
+    let mut work = Work {
+        queues,
+        namespaces: vec![],
+        queue_ids: vec![],
+        batch_size: row.get(3)?,
+    };
+    for row in found.iter() {
+        let namespace: String = row.get(1)?;
+        if !work.namespaces.contains(&namespace) {
+            work.namespaces.push(namespace);
+        }
+        work.queue_ids.push(row.get(2)?);
+    }
+    Ok(Some(work))
+}
+
+fn take(session: &Session, worker_id: &str, work: &Work) -> Result<Vec<Taken>> {
+    if work.namespaces.is_empty() {
+        return Ok(vec![]);
+    }
+    let texts = |names: &[String]| datum::texts(names.iter().map(|name| Some(name.as_str())));
+    let rows = session.run(
+        &TAKE,
+        &[
+            datum::text(worker_id),
+            texts(&work.namespaces),
+            texts(&work.queues),
+            datum::int4(work.batch_size),
+        ],
+    )?;
+    rows.iter()
+        .map(|row| {
+            Ok(Taken {
+                step: row.get(1)?,
+                claim_number: row.get(2)?,
+                argument: OwnedJsonb::copy(row.get(3)?),
+            })
+        })
+        .collect()
+}
+
+/// Until the next step comes due.
+fn pause(work: &Work) -> Duration {
+    let next = transaction(|session| {
+        let rows = session.read(&NEXT, &[datum::int4s(work.queue_ids.iter().copied())])?;
+        Ok(rows.first().and_then(|row| row.opt::<Timestamp>(1)))
+    });
+    match next {
+        Ok(Some(next)) => Duration::from_micros((next - call::clock()).max(0) as u64)
+            .clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
+        _ => LONGEST_SLEEP,
+    }
+}
+
+fn run(pool: &str, taken: &Taken) {
+    shared::set_busy(taken.step);
+    process::report_activity(Some(&format!(
+        "tasker_ext: pool {pool} runs step {}",
+        crate::orchestration::format_uuid(&taken.step)
+    )));
+    let started = call::clock();
+    let outcome = transaction(|session| {
+        let rows = session.run(
+            &RUN,
+            &[
+                datum::uuid(&taken.step),
+                datum::int4(taken.claim_number),
+                Some(taken.argument.as_jsonb().0),
+            ],
+        )?;
+        Ok(rows.first().and_then(|row| row.opt::<String>(1)))
+    });
+    let failed = match outcome {
+        Ok(state) => state.as_deref() != Some("complete"),
+        Err(error) => {
+            report_failure(taken, &error);
+            true
+        }
+    };
+    shared::count_step(call::clock() - started, failed);
+    shared::set_state(State::Idle);
+}
+
+/// The transaction of the step failed as a whole, at its commit say: the failure is reported in another.
+fn report_failure(taken: &Taken, error: &Error) {
+    let class = error.sqlstate();
+    let reported = transaction(|session| {
+        session.run(
+            &FAIL,
+            &[
+                datum::uuid(&taken.step),
+                datum::int4(taken.claim_number),
+                datum::text(&error.message),
+                datum::text(&class),
+                datum::boolean(tasker_rules::sqlstate::is_retryable(&class)),
+            ],
+        )?;
+        Ok(())
+    });
+    // Stale: it was cancelled or taken over meanwhile, and what it did is undone.
+    if let Err(refused) = reported
+        && refused.code != pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
+    {
+        process::log_error("the failure of a step cannot be reported", &refused);
+    }
+}

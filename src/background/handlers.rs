@@ -1,0 +1,268 @@
+//! Handlers that are functions of this database: `sql:<schema.function>`.
+//!
+//! Such a function runs with the rights of the role that registered the template, and no more: as a security-restricted
+//! operation, the way PostgreSQL itself runs the functions of somebody else's index. Which role and which function is read
+//! from tasker_engine.sql_handlers, which belongs to a superuser: the engine's owner could else lend himself any role.
+
+use pgrx::pg_sys::{self, Datum};
+use tasker_rules::sqlstate;
+
+use crate::api::work;
+use crate::append::append;
+use crate::background::{process, shared};
+use crate::call::{Call, Output};
+use crate::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
+use crate::error::{Error, Result};
+use crate::orchestration::StepKey;
+use crate::settings;
+use crate::store::{Session, Statement};
+
+crate::sql_function! {
+    take_steps / pg_finfo_take_steps => work::take;
+    run_step / pg_finfo_run_step => run;
+    wake_launcher / pg_finfo_wake_launcher => look_again;
+}
+
+static HANDLER: Statement = Statement::new(
+    "SELECT n.handler, h.handler, h.role_name, n.timeout_seconds,
+            (SELECT r.rolsuper FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+             WHERE c.oid = h.tableoid),
+            (SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND r.rolsuper
+             WHERE p.oid = 'tasker_engine.call_handler(text,jsonb)'::pg_catalog.regprocedure)
+     FROM tasker_engine.steps s
+     JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+     LEFT JOIN tasker_engine.sql_handlers h ON h.named_task_id = s.named_task_id AND h.step_no = s.step_no
+     WHERE s.task_uuid = $1 AND s.step_no = $2",
+    &[pg_sys::UUIDOID, pg_sys::INT2OID],
+);
+
+static ROLE: Statement = Statement::new(
+    "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
+    &[pg_sys::TEXTOID],
+);
+
+static READ: Statement = Statement::new(
+    "SELECT r.results, r.sqlstate, r.message, r.detail, r.hint, r.context
+     FROM pg_catalog.jsonb_to_record($1) AS r (results jsonb, sqlstate text, message text, detail text, hint text, context text)",
+    &[pg_sys::JSONBOID],
+);
+
+static COMPLETE: Statement = Statement::new(
+    "SELECT tasker.complete_step($1, $2, CASE WHEN pg_catalog.jsonb_typeof($3) = 'object' THEN $3
+                                              WHEN $3 IS NULL OR pg_catalog.jsonb_typeof($3) = 'null' THEN '{}'
+                                              ELSE pg_catalog.jsonb_build_object('result', $3) END)",
+    &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::JSONBOID],
+);
+
+static FAIL: Statement = Statement::new(
+    "SELECT tasker.fail_step($1, $2, $3, $4, $5, backtrace => pg_catalog.string_to_array($6, E'\\n'),
+                             results => pg_catalog.jsonb_strip_nulls(
+                                 pg_catalog.jsonb_build_object('detail', $7, 'hint', $8)))",
+    &[
+        pg_sys::UUIDOID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::BOOLOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+/// Keeps which function each step calls, and for whom; as the template is registered. Below the planner: nobody is granted
+/// an INSERT for this.
+pub fn remember(named_task_id: i32, handlers: &[(i16, &str)], role: pg_sys::Oid) -> Result<()> {
+    // SAFETY: the role called this function, so it exists.
+    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) };
+    let name = name.to_string_lossy();
+    let rows: Vec<[Arg; 4]> = handlers
+        .iter()
+        .map(|(no, handler)| {
+            [
+                datum::int4(named_task_id),
+                datum::int2(*no),
+                datum::text(handler),
+                datum::text(&name),
+            ]
+        })
+        .collect();
+    append(c"sql_handlers", &rows)
+}
+
+fn look_again(_: &mut Call) -> Result<Output> {
+    shared::wake_launcher();
+    Ok(Output::from(shared::is_preloaded()))
+}
+
+/// What a step's handler needs.
+struct Handler {
+    function: String,
+    role: pg_sys::Oid,
+    caller: pg_sys::Oid,
+    timeout_ms: i32,
+}
+
+/// Runs a claimed step and reports it: `run_step(step_uuid, claim_number, argument)`.
+fn run(call: &mut Call) -> Result<Output> {
+    let step: Uuid = call.uuid(0, "step_uuid")?;
+    let claim_number: i32 = call.get(1, "claim_number")?;
+    let argument = call.jsonb(2, "argument")?;
+    let report = match handler(&step)? {
+        Ok(handler) => invoke(&handler, argument),
+        Err(problem) => Ran::Failed(Failure::of(problem)),
+    };
+    let session = Session::open()?;
+    let (uuid, claim) = (datum::uuid(&step), datum::int4(claim_number));
+    let rows = match &report {
+        Ran::Returned(outcome) => {
+            let rows = session.run(&READ, &[Some(outcome.as_jsonb().0)])?;
+            let row = rows
+                .first()
+                .ok_or_else(|| Error::corrupt("a record has a row"))?;
+            match row.opt::<String>(2) {
+                None => session.run(&COMPLETE, &[uuid, claim, row.datum(1)])?,
+                Some(class) => {
+                    let retryable = sqlstate::is_retryable(&class);
+                    session.run(
+                        &FAIL,
+                        &[
+                            uuid,
+                            claim,
+                            row.datum(3),
+                            datum::text(&class),
+                            datum::boolean(retryable),
+                            row.datum(6),
+                            row.datum(4),
+                            row.datum(5),
+                        ],
+                    )?
+                }
+            }
+        }
+        Ran::Failed(failure) => session.run(
+            &FAIL,
+            &[
+                uuid,
+                claim,
+                datum::text(&failure.message),
+                datum::text(&failure.class),
+                datum::boolean(false),
+                None,
+                datum::opt_text(failure.detail.as_deref()),
+                datum::opt_text(failure.hint.as_deref()),
+            ],
+        )?,
+    };
+    let state: String = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("a report has a state"))?
+        .get(1)?;
+    Ok(Output::Text(state))
+}
+
+enum Ran {
+    /// What call_handler said: results, or an error.
+    Returned(OwnedJsonb),
+    /// It could not be called; another attempt would not change that.
+    Failed(Failure),
+}
+
+struct Failure {
+    class: String,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn of(error: Error) -> Self {
+        Self {
+            class: error.sqlstate(),
+            message: error.message,
+            detail: error.detail,
+            hint: error.hint,
+        }
+    }
+}
+
+/// Which function the step calls and for whom; the inner error is the step's, the outer one the caller's.
+fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
+    let key = StepKey::from_uuid(step);
+    let session = Session::open()?;
+    let rows = session.run(&HANDLER, &[datum::uuid(&key.task), datum::int2(key.no)])?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Error::not_found("no such step"))?;
+    let declared: String = row.get(1)?;
+    let (Some(kept), Some(role_name)) = (row.opt::<String>(2), row.opt::<String>(3)) else {
+        return Ok(Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+            format!("handler \"{declared}\" cannot run inside the database"),
+        )
+        .detail("No function is kept for this step: its handler does not begin with sql:, or its template came in by another way than register_template.")
+        .hint("Register the template, under a higher version if tasks use this one; or let a worker process claim the step's queue.")));
+    };
+    if row.opt::<bool>(5) != Some(true) {
+        return Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "tasker_engine.sql_handlers does not belong to a superuser",
+        )
+        .detail("It says whose rights a handler gets; another owner could write any role into it.")
+        .hint("Give it back to the superuser who installed the extension, or install the extension anew."));
+    }
+    let caller = row.opt::<pg_sys::Oid>(6).ok_or_else(|| {
+        Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "tasker_engine.call_handler does not belong to a superuser",
+        )
+        .detail("It runs with the rights of other roles; another owner could make it do anything.")
+        .hint("Give it back to the superuser who installed the extension, or install the extension anew.")
+    })?;
+    let timeout_ms = match row.opt::<i32>(4) {
+        Some(seconds) => seconds.saturating_mul(1000),
+        None => settings::handler_timeout_ms(),
+    };
+    let roles = session.run(&ROLE, &[datum::text(&role_name)])?;
+    let Some(role) = roles.first() else {
+        return Ok(Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("role \"{role_name}\" does not exist"),
+        )
+        .detail("It registered the template, and its handlers run with its rights.")
+        .hint("Register the template again as another role, under a higher version if tasks use this one.")));
+    };
+    Ok(Ok(Handler {
+        function: kept
+            .trim_start_matches(tasker_rules::template::SQL_PREFIX)
+            .to_owned(),
+        role: role.get(1)?,
+        caller,
+        timeout_ms,
+    }))
+}
+
+/// Calls the function as its role. Errors come back as data; what settings it made is undone.
+fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    let function = datum::text(&handler.function).unwrap_or(Datum::null());
+    // SAFETY: the user changes as in PostgreSQL's own maintenance commands; an error that escapes aborts the
+    // transaction, which gives user, settings and timeout back (the timeout by process::transaction or the main loop).
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(
+            handler.role,
+            context
+                | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32
+                | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+        );
+        let level = pg_sys::NewGUCNestLevel();
+        let timeout = process::Timeout::start(handler.timeout_ms);
+        let outcome =
+            pg_sys::OidFunctionCall2Coll(handler.caller, pg_sys::InvalidOid, function, argument.0);
+        timeout.stop();
+        pg_sys::AtEOXact_GUC(false, level);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        Ran::Returned(OwnedJsonb::copy(Jsonb(outcome)))
+    }
+}

@@ -1,0 +1,174 @@
+//! The launcher: one process per server, without a database. It starts a coordinator in every database and again when
+//! one has ended; a coordinator that finds no extension says so and is not started again before CREATE EXTENSION.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker};
+use pgrx::pg_sys;
+
+use super::process;
+use super::shared::{self, Kind, State};
+use crate::call;
+use crate::datum::{FromColumn, Timestamp};
+
+/// New databases are looked for this often: one made from a template that has the extension sends no word.
+const SCAN_EVERY: Duration = Duration::from_secs(5);
+/// Databases probed at once: each probe takes one of max_worker_processes.
+const PROBES: usize = 2;
+const SLOWEST_RESTART_US: i64 = 60_000_000;
+const LIBRARY: &str = "tasker_ext";
+
+/// Registers the launcher; while shared_preload_libraries are loaded.
+pub fn register() {
+    BackgroundWorkerBuilder::new("tasker_ext launcher")
+        .set_type("tasker_ext launcher")
+        .set_library(LIBRARY)
+        .set_function("tasker_launcher_main")
+        .enable_spi_access()
+        // Not on a standby before it is promoted.
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
+}
+
+/// How often a coordinator was started in a database, and when the next may be.
+#[derive(Default)]
+struct Attempts {
+    failed: u32,
+    started_at: Timestamp,
+}
+
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
+    process::begin(Kind::Launcher, 0, "", "");
+    shared::set_state(State::Idle);
+    let mut attempts: HashMap<u32, Attempts> = HashMap::new();
+    let mut complained_at: Timestamp = 0;
+    loop {
+        let databases = databases();
+        shared::keep_databases(&databases);
+        attempts.retain(|oid, _| databases.contains(oid));
+        let now = call::clock();
+        let mut soon = false;
+        for oid in databases {
+            let processes = shared::processes();
+            let coordinators = processes
+                .iter()
+                .filter(|slot| slot.kind == Kind::Coordinator);
+            if coordinators.clone().any(|slot| slot.database == oid) {
+                continue;
+            }
+            let Some(asked) = shared::wants_coordinator(oid) else {
+                continue;
+            };
+            if asked {
+                attempts.remove(&oid);
+            }
+            let starting = coordinators
+                .filter(|slot| slot.state == State::Starting)
+                .count();
+            let attempt = attempts.entry(oid).or_default();
+            let pause = pause_us(attempt.failed);
+            if now - attempt.started_at < pause {
+                soon |= pause <= 1_000_000;
+                continue;
+            }
+            if starting >= PROBES {
+                soon = true;
+                continue;
+            }
+            // One that lived for a while did not fail at its start.
+            attempt.failed = if now - attempt.started_at > 2 * SLOWEST_RESTART_US {
+                1
+            } else {
+                attempt.failed.saturating_add(1)
+            };
+            attempt.started_at = now;
+            soon = true;
+            let started = start("tasker_ext coordinator", "tasker_coordinator_main", oid, "");
+            if started.is_none() && now - complained_at > 60_000_000 {
+                complained_at = now;
+                pgrx::warning!(
+                    "tasker_ext: no background worker is free for a coordinator; raise max_worker_processes (tasker.validate_resources() says to what)"
+                );
+            }
+        }
+        let time = if soon {
+            Duration::from_millis(500)
+        } else {
+            SCAN_EVERY
+        };
+        process::wait(time);
+    }
+}
+
+/// The pause before the n-th start in a row: none for the first two (an upgrade or a drop is no failure), then longer.
+fn pause_us(failed: u32) -> i64 {
+    if failed < 2 {
+        return 0;
+    }
+    1_000_000_i64
+        .saturating_mul(1 << (failed - 2).min(6))
+        .min(SLOWEST_RESTART_US)
+}
+
+/// Starts a background process in a database.
+pub fn start(
+    name: &str,
+    function: &str,
+    database: u32,
+    extra: &str,
+) -> Option<DynamicBackgroundWorker> {
+    // SAFETY: read of the backend's own variable.
+    let pid = unsafe { pg_sys::MyProcPid };
+    BackgroundWorkerBuilder::new(name)
+        .set_type(name)
+        .set_library(LIBRARY)
+        .set_function(function)
+        .enable_spi_access()
+        .set_restart_time(None)
+        .set_argument(Some(pg_sys::Datum::from(database)))
+        .set_extra(extra)
+        // Woken when it ends, to start the next.
+        .set_notify_pid(pid)
+        .load_dynamic()
+        .ok()
+}
+
+/// The databases that take connections and are no templates. A scan of the shared catalog: without a database there is
+/// no SQL.
+fn databases() -> Vec<u32> {
+    let mut found = Vec::new();
+    // SAFETY: as PostgreSQL's own launchers read pg_database; the columns have fixed places.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        // A snapshot, so that the scan sees what is committed.
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let relation =
+            pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let read = |column: u32| {
+                let mut null = false;
+                pg_sys::heap_getattr(tuple, column as i32, (*relation).rd_att, &mut null)
+            };
+            let oid = pg_sys::Oid::from_column(read(pg_sys::Anum_pg_database_oid)).to_u32();
+            let template = bool::from_column(read(pg_sys::Anum_pg_database_datistemplate));
+            let open = bool::from_column(read(pg_sys::Anum_pg_database_datallowconn));
+            if open && !template {
+                found.push(oid);
+            }
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    found
+}

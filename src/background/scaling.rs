@@ -1,0 +1,335 @@
+//! The duty `scaling` and `tasker.validate_resources`: rows in, the rules of `tasker_rules::scaling`, rows out.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tasker_rules::scaling::forecast::{self, Usual};
+use tasker_rules::scaling::resources::{self, PoolLimits, Server};
+use tasker_rules::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
+
+use crate::call::{Call, Output};
+use crate::datum::{self, Jsonb};
+use crate::error::{Error, Result};
+use crate::settings;
+use crate::store::{Session, Statement};
+
+crate::sql_function! {
+    duty_scaling / pg_finfo_duty_scaling => scale;
+    validate_resources / pg_finfo_validate_resources => validate;
+}
+
+/// One document per pool. None is due while nothing is handed out: what waits then asks for nobody.
+static POOLS: Statement = Statement::new(
+    "SELECT pg_catalog.jsonb_build_object(
+         'name', s.name,
+         'settings', pg_catalog.jsonb_build_object(
+             'min', s.min_executors, 'max', s.max_executors, 'target', s.target_utilization,
+             'interval', extract(epoch FROM s.scaling_interval), 'cooldown', extract(epoch FROM s.scaling_cooldown),
+             'season', CASE WHEN s.predictive THEN extract(epoch FROM s.season) END),
+         'enabled', s.enabled,
+         'due', s.enabled AND c.hands_out AND (t.looked_at IS NULL OR t.looked_at OPERATOR(pg_catalog.>) c.now
+             OR t.looked_at OPERATOR(pg_catalog.+) s.scaling_interval OPERATOR(pg_catalog.<=) c.now),
+         'desired', COALESCE(t.desired, s.min_executors),
+         'changed_at', extract(epoch FROM t.changed_at),
+         'memory', t.memory)
+     FROM tasker_engine.pool_settings() s
+     CROSS JOIN (
+         SELECT pg_catalog.clock_timestamp() AS now, r.hands_out_work AS hands_out
+         FROM tasker_engine.operational_rules() r
+         WHERE r.state OPERATOR(pg_catalog.=) tasker.operational_state()) c
+     LEFT JOIN tasker_engine.pool_targets t ON t.pool OPERATOR(pg_catalog.=) s.name",
+    &[],
+);
+
+static LOAD: Statement = Statement::new("SELECT tasker_engine.pool_load($1)", &[pg_sys::TEXTOID]);
+
+static SERVER: Statement = Statement::new("SELECT tasker_engine.server_resources()", &[]);
+
+static RECORDED: Statement = Statement::new(
+    "SELECT pg_catalog.jsonb_build_object(
+         'since', (SELECT pg_catalog.min(a.minute) FROM tasker_engine.pool_arrivals a WHERE a.pool OPERATOR(pg_catalog.=) $1),
+         'records', COALESCE((
+             SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('minute', a.minute, 'arrivals', a.arrivals))
+             FROM unnest($2, $3) AS s (first, last)
+             JOIN tasker_engine.pool_arrivals a
+                 ON a.pool OPERATOR(pg_catalog.=) $1 AND a.minute BETWEEN s.first AND s.last), '[]'))",
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
+static REMEMBER: Statement = Statement::new(
+    "INSERT INTO tasker_engine.pool_targets AS t (pool, desired, changed_at, looked_at, memory)
+     VALUES ($1, $2, CASE WHEN $3 THEN pg_catalog.to_timestamp($4) END, pg_catalog.to_timestamp($4), $5)
+     ON CONFLICT ON CONSTRAINT pool_targets_pkey DO UPDATE
+     SET desired = excluded.desired, changed_at = COALESCE(excluded.changed_at, t.changed_at),
+         looked_at = excluded.looked_at, memory = excluded.memory",
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::BOOLOID,
+        pg_sys::FLOAT8OID,
+        pg_sys::JSONBOID,
+    ],
+);
+
+static DECIDED: Statement = Statement::new(
+    "INSERT INTO tasker_engine.scaling_decisions (decided_at, pool, from_executors, to_executors, rule, reason, inputs)
+     VALUES (pg_catalog.to_timestamp($2), $1, $3, $4, $5, $6, $7)",
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::FLOAT8OID,
+        pg_sys::INT4OID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+    ],
+);
+
+static FORGET_DECISIONS: Statement = Statement::new(
+    "DELETE FROM tasker_engine.scaling_decisions d
+     WHERE d.decided_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '30 days')
+        OR d.pool OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.<=) (
+            SELECT o.id FROM tasker_engine.scaling_decisions o WHERE o.pool OPERATOR(pg_catalog.=) $1
+            ORDER BY o.id DESC OFFSET 1000 LIMIT 1)",
+    &[pg_sys::TEXTOID],
+);
+
+static RECORD: Statement = Statement::new(
+    "INSERT INTO tasker_engine.pool_arrivals AS a (pool, minute, arrivals) VALUES ($1, $2, $3)
+     ON CONFLICT ON CONSTRAINT pool_arrivals_pkey DO UPDATE SET arrivals = a.arrivals OPERATOR(pg_catalog.+) excluded.arrivals",
+    &[pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::INT8OID],
+);
+
+static FORGET_ARRIVALS: Statement = Statement::new(
+    "DELETE FROM tasker_engine.pool_arrivals a
+     WHERE a.pool OPERATOR(pg_catalog.=) $1 AND a.minute OPERATOR(pg_catalog.<) $2",
+    &[pg_sys::TEXTOID, pg_sys::INT8OID],
+);
+
+#[derive(Deserialize)]
+struct Pool {
+    name: String,
+    enabled: bool,
+    due: bool,
+    desired: u32,
+    changed_at: Option<f64>,
+    memory: Option<Memory>,
+    settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct History {
+    since: Option<i64>,
+    records: Vec<Recorded>,
+}
+
+#[derive(Deserialize)]
+struct Slots {
+    max_worker_processes: u32,
+    max_connections: u32,
+    max_parallel_per_gather: u32,
+    own_processes: u32,
+    executors_elsewhere: u32,
+}
+
+/// A jsonb of our own making as what it stands for.
+fn read<T: DeserializeOwned>(jsonb: Jsonb) -> Result<T> {
+    serde_json::from_str(&datum::jsonb_text(jsonb))
+        .map_err(|error| Error::corrupt(format!("a document of scaling cannot be read: {error}")))
+}
+
+fn document(value: &impl serde::Serialize) -> Result<datum::Arg> {
+    serde_json::to_string(value)
+        .ok()
+        .and_then(|text| datum::jsonb_from_text(&text))
+        .map(|jsonb| Some(jsonb.0))
+        .ok_or_else(|| Error::corrupt("a document of scaling cannot be written"))
+}
+
+fn pools(session: &Session) -> Result<Vec<Pool>> {
+    session
+        .run(&POOLS, &[])?
+        .iter()
+        .map(|row| read(row.get(1)?))
+        .collect()
+}
+
+fn server(session: &Session) -> Result<Server> {
+    let rows = session.run(&SERVER, &[])?;
+    let slots: Slots = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("the server says nothing of its resources"))
+        .and_then(|row| read(row.get(1)?))?;
+    Ok(Server {
+        max_worker_processes: slots.max_worker_processes,
+        max_connections: slots.max_connections,
+        max_parallel_per_gather: slots.max_parallel_per_gather,
+        own_processes: slots.own_processes,
+        executors_elsewhere: slots.executors_elsewhere,
+        memory_budget_mb: settings::memory_budget_mb(),
+        executor_memory_mb: settings::executor_memory_mb(),
+    })
+}
+
+fn validate(call: &mut Call) -> Result<Output> {
+    let session = Session::open()?;
+    let limits: Vec<PoolLimits> = pools(&session)?
+        .into_iter()
+        .filter(|pool| pool.enabled)
+        .map(|pool| PoolLimits {
+            name: pool.name,
+            min: pool.settings.min,
+            max: pool.settings.max,
+        })
+        .collect();
+    for finding in resources::validate(&server(&session)?, &limits) {
+        call.row(&[
+            datum::text(finding.severity.as_str()),
+            datum::opt_text(finding.pool.as_deref()),
+            datum::text(&finding.message),
+            datum::text(&finding.hint),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn scale(_: &mut Call) -> Result<Output> {
+    let session = Session::open()?;
+    let pools = pools(&session)?;
+    let mut wanted: BTreeMap<&str, u32> = pools
+        .iter()
+        .filter(|pool| pool.enabled)
+        .map(|pool| (pool.name.as_str(), pool.desired))
+        .collect();
+    let mut decisions = 0;
+    for pool in pools.iter().filter(|pool| pool.due) {
+        let load = session
+            .run(&LOAD, &[datum::text(&pool.name)])?
+            .first()
+            .and_then(|row| row.opt::<Jsonb>(1))
+            .map(read::<Load>)
+            .transpose()?;
+        // Without background processes nobody would follow.
+        let Some(load) = load else { continue };
+        let others = wanted
+            .iter()
+            .filter(|(name, _)| **name != pool.name)
+            .map(|(_, executors)| *executors)
+            .fold(0, u32::saturating_add);
+        let bound = room(&session, others)?;
+        let (desired, decided) = look_at(&session, pool, &load, &bound)?;
+        wanted.insert(&pool.name, desired);
+        decisions += i64::from(decided);
+    }
+    Ok(Output::from(decisions))
+}
+
+/// What the server leaves to a pool when the others have what they want.
+fn room(session: &Session, others: u32) -> Result<Bound> {
+    let mut bound = resources::allowance(&server(session)?);
+    if others > 0 {
+        bound.because = format!("{}, of which {others} are other pools'", bound.because);
+        bound.executors = bound.executors.saturating_sub(others);
+    }
+    Ok(bound)
+}
+
+/// One look; returns how many executors are wanted now, and whether a decision was written.
+fn look_at(session: &Session, pool: &Pool, load: &Load, bound: &Bound) -> Result<(u32, bool)> {
+    let mut memory = pool.memory.clone().unwrap_or_default();
+    let usual = usual(session, pool, load.now)?;
+    let outcome = look(
+        &pool.settings,
+        pool.desired,
+        pool.changed_at,
+        bound,
+        load,
+        usual.as_ref(),
+        &mut memory,
+    );
+    if !outcome.quiet {
+        write(session, pool, load.now, &outcome, &memory)?;
+    }
+    Ok((outcome.desired, outcome.decision.is_some()))
+}
+
+fn usual(session: &Session, pool: &Pool, now: f64) -> Result<Option<Usual>> {
+    let spans = forecast::spans(&pool.settings, now);
+    if spans.is_empty() {
+        return Ok(None);
+    }
+    let rows = session.run(
+        &RECORDED,
+        &[
+            datum::text(&pool.name),
+            datum::int8s(spans.iter().map(|span| span.0)),
+            datum::int8s(spans.iter().map(|span| span.1)),
+        ],
+    )?;
+    let history: History = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("the record of arrivals says nothing"))
+        .and_then(|row| read(row.get(1)?))?;
+    Ok(Usual::new(
+        &pool.settings,
+        now,
+        history.since,
+        &history.records,
+    ))
+}
+
+fn write(
+    session: &Session,
+    pool: &Pool,
+    now: f64,
+    outcome: &Outcome,
+    memory: &Memory,
+) -> Result<()> {
+    let name = datum::text(&pool.name);
+    let count = |executors: u32| datum::int4(i32::try_from(executors).unwrap_or(i32::MAX));
+    session.run(
+        &REMEMBER,
+        &[
+            name,
+            count(outcome.desired),
+            datum::boolean(outcome.desired != pool.desired),
+            datum::float8(now),
+            document(memory)?,
+        ],
+    )?;
+    if let Some(decision) = &outcome.decision {
+        session.run(
+            &DECIDED,
+            &[
+                name,
+                datum::float8(now),
+                count(decision.from),
+                count(decision.to),
+                datum::text(decision.rule.as_str()),
+                datum::text(&decision.reason),
+                document(&decision.inputs)?,
+            ],
+        )?;
+        session.run(&FORGET_DECISIONS, &[name])?;
+    }
+    if let Some(recorded) = &outcome.recorded {
+        session.run(
+            &RECORD,
+            &[
+                name,
+                datum::int8(recorded.minute),
+                datum::int8(recorded.arrivals),
+            ],
+        )?;
+        if let Some(oldest) = forecast::oldest(&pool.settings, now) {
+            session.run(&FORGET_ARRIVALS, &[name, datum::int8(oldest)])?;
+        }
+    }
+    Ok(())
+}
