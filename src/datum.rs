@@ -218,6 +218,7 @@ by_value! {
     i16 => |datum| datum.value() as i16,
     i32 => |datum| datum.value() as i32,
     i64 => |datum| datum.value() as i64,
+    f64 => |datum| f64::from_bits(datum.value() as u64),
     u8 => |datum| datum.value() as u8,
     bool => |datum| datum.value() & 0xff != 0,
     Oid => |datum| Oid::from(datum.value() as u32),
@@ -264,6 +265,7 @@ macro_rules! elements {
 elements! {
     i16 => INT2OID, 2, true, TYPALIGN_SHORT;
     i64 => INT8OID, 8, true, TYPALIGN_DOUBLE;
+    f64 => FLOAT8OID, 8, true, TYPALIGN_DOUBLE;
     Uuid => UUIDOID, 16, false, TYPALIGN_CHAR;
     String => TEXTOID, -1, false, TYPALIGN_INT;
     Jsonb => JSONBOID, -1, false, TYPALIGN_INT;

@@ -4,6 +4,8 @@
 //! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE or UPDATE behind it: a lock record in
 //! the WAL for each row, and half a dozen plan nodes to start for each claim.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid};
 
 use crate::append::IndexWriter;
@@ -30,6 +32,9 @@ const STEPS_COLUMNS: usize = 16;
 const QUEUES_COLUMNS: usize = 4;
 const WORKERS_COLUMNS: usize = 6;
 const WORKERS_IDLE_UNTIL: usize = 6;
+const OPERATIONAL_COLUMNS: usize = 7;
+const OPERATIONAL_CHANGE_NO: usize = 1;
+const OPERATIONAL_STATE: usize = 4;
 const QUEUES_ID: usize = 1;
 const QUEUES_PAUSED: usize = 4;
 
@@ -38,25 +43,55 @@ struct Walk {
     table: pg_sys::Relation,
     index: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
+    /// The lock on the table that is given back on close.
+    released: u32,
 }
 
 impl Walk {
-    /// Opens the relations by name; the snapshot sees everything committed until now and this transaction's rows.
-    unsafe fn open(table: &std::ffi::CStr, index: &std::ffi::CStr, columns: usize) -> Result<Self> {
+    /// Opens the relations by name to change rows, which locks the table until the transaction ends; the snapshot sees
+    /// everything committed until now and this transaction's rows.
+    unsafe fn open(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
+        unsafe {
+            Self::locked(
+                table,
+                index,
+                columns,
+                pg_sys::RowExclusiveLock,
+                pg_sys::NoLock,
+            )
+        }
+    }
+
+    /// The same only to look. No lock outlives the walk: a transaction has room for few that cost little.
+    unsafe fn look(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
+        let lock = pg_sys::AccessShareLock;
+        unsafe { Self::locked(table, index, columns, lock, lock) }
+    }
+
+    unsafe fn locked(
+        table: &CStr,
+        index: &CStr,
+        columns: usize,
+        lock: u32,
+        released: u32,
+    ) -> Result<Self> {
         unsafe {
             let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
-            let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
-            let index = pg_sys::get_relname_relid(index.as_ptr(), schema);
-            if table == pg_sys::InvalidOid || index == pg_sys::InvalidOid {
-                return Err(Error::corrupt("a table or index of the engine is missing"));
-            }
-            let table = pg_sys::table_open(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
+            let named = |name: &CStr| match pg_sys::get_relname_relid(name.as_ptr(), schema) {
+                pg_sys::InvalidOid => {
+                    Err(Error::corrupt("a table or index of the engine is missing"))
+                }
+                oid => Ok(oid),
+            };
+            let table = pg_sys::table_open(named(table)?, lock as pg_sys::LOCKMODE);
             if (*(*table).rd_att).natts as usize != columns {
                 return Err(Error::corrupt(
                     "a table of the engine has other columns than this library expects",
                 )
                 .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
             }
+            // Looked up under the lock: a REINDEX may have replaced the index until then.
+            let index = named(index)?;
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
             pg_sys::CommandCounterIncrement();
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
@@ -64,6 +99,7 @@ impl Walk {
                 table,
                 index,
                 snapshot,
+                released,
             })
         }
     }
@@ -84,6 +120,16 @@ impl Walk {
     /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
     unsafe fn each_nullable<const KEYS: usize, const COLUMNS: usize>(
         &self,
+        keys: [pg_sys::ScanKeyData; KEYS],
+        visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
+    ) {
+        unsafe { self.each_towards(pg_sys::ScanDirection::ForwardScanDirection, keys, visit) }
+    }
+
+    /// The same in either direction.
+    unsafe fn each_towards<const KEYS: usize, const COLUMNS: usize>(
+        &self,
+        direction: pg_sys::ScanDirection::Type,
         mut keys: [pg_sys::ScanKeyData; KEYS],
         mut visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
     ) {
@@ -96,10 +142,7 @@ impl Walk {
                 keys.as_mut_ptr(),
             );
             loop {
-                let row = pg_sys::systable_getnext_ordered(
-                    scan,
-                    pg_sys::ScanDirection::ForwardScanDirection,
-                );
+                let row = pg_sys::systable_getnext_ordered(scan, direction);
                 if row.is_null() {
                     break;
                 }
@@ -129,7 +172,7 @@ impl Walk {
         unsafe {
             pg_sys::UnregisterSnapshot(self.snapshot);
             pg_sys::index_close(self.index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-            pg_sys::table_close(self.table, pg_sys::NoLock as pg_sys::LOCKMODE);
+            pg_sys::table_close(self.table, self.released as pg_sys::LOCKMODE);
         }
     }
 }
@@ -154,7 +197,7 @@ pub fn is_open(queue_id: i32) -> Result<bool> {
     let mut open = false;
     // SAFETY: the columns and types are those of the table, checked by their number.
     unsafe {
-        let walk = Walk::open(c"queues", c"queues_pkey", QUEUES_COLUMNS)?;
+        let walk = Walk::look(c"queues", c"queues_pkey", QUEUES_COLUMNS)?;
         let keys = [key(
             QUEUES_ID,
             pg_sys::BTEqualStrategyNumber,
@@ -170,12 +213,39 @@ pub fn is_open(queue_id: i32) -> Result<bool> {
     Ok(open)
 }
 
+/// The last change of the operational state, if there was one: its number and the state.
+pub fn operational_state() -> Result<Option<(i64, String)>> {
+    let mut last = None;
+    // SAFETY: as above.
+    unsafe {
+        let walk = Walk::look(
+            c"operational_changes",
+            c"operational_changes_pkey",
+            OPERATIONAL_COLUMNS,
+        )?;
+        walk.each_towards(
+            pg_sys::ScanDirection::BackwardScanDirection,
+            [],
+            |_, values: [datum::Arg; OPERATIONAL_COLUMNS]| {
+                let read = |column: usize| values[column - 1].unwrap_or(Datum::null());
+                last = Some((
+                    i64::from_column(read(OPERATIONAL_CHANGE_NO)),
+                    String::from_column(read(OPERATIONAL_STATE)),
+                ));
+                false
+            },
+        );
+        walk.close();
+    }
+    Ok(last)
+}
+
 /// Whether any worker waits for work: asked by every call that leaves some behind.
 pub fn anybody_idle(now: Timestamp) -> Result<bool> {
     let mut idle = false;
     // SAFETY: as above.
     unsafe {
-        let walk = Walk::open(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
+        let walk = Walk::look(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
         let keys = [key(
             WORKERS_IDLE_UNTIL,
             pg_sys::BTGreaterStrategyNumber,

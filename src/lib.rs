@@ -10,6 +10,7 @@ mod call;
 mod datum;
 mod error;
 mod heap;
+mod metrics;
 mod models;
 mod orchestration;
 mod readiness;
@@ -101,20 +102,21 @@ pgrx::extension_sql_file!(
     requires = ["schedules"]
 );
 pgrx::extension_sql_file!(
-    "../sql/schema/88_metrics.sql",
-    name = "metrics",
-    requires = ["retention"]
-);
-pgrx::extension_sql_file!(
     "../sql/schema/89_maintenance.sql",
     name = "maintenance",
-    requires = ["metrics"]
+    requires = ["retention"]
+);
+// It shows what maintenance counts.
+pgrx::extension_sql_file!(
+    "../sql/schema/88_metrics.sql",
+    name = "metrics",
+    requires = ["maintenance"]
 );
 // After everything that has columns to be explained.
 pgrx::extension_sql_file!(
     "../sql/schema/75_comments.sql",
     name = "comments",
-    requires = ["maintenance"]
+    requires = ["metrics"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",
@@ -130,5 +132,6 @@ pub extern "C-unwind" fn _PG_init() {
     // SAFETY: a read of PostgreSQL's own flag.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         background::start();
+        metrics::define();
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use tasker_rules::backoff::Config;
+use tasker_rules::operational::Multipliers;
 
 static DEFAULT_BACKOFF_SECONDS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32"));
@@ -18,6 +19,8 @@ static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Defines every setting; alphabetical.
@@ -144,6 +147,34 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_float_guc(
+        c"tasker.shutdown_health_threshold_multiplier",
+        c"How much of each health threshold is asked for while the system shuts down gracefully.",
+        c"A share: 1 is as in normal operation, 0 asks for nothing. Rule: docs/health.md#thresholds.",
+        &SHUTDOWN_HEALTH,
+        0.0,
+        1.0,
+        GucContext::Suset,
+        flags,
+    );
+    GucRegistry::define_float_guc(
+        c"tasker.startup_health_threshold_multiplier",
+        c"How much of each health threshold is asked for while the system starts up.",
+        c"A share: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
+        &STARTUP_HEALTH,
+        0.0,
+        1.0,
+        GucContext::Suset,
+        flags,
+    );
+}
+
+/// The multipliers of the operational states that have one of their own.
+pub fn health_multipliers() -> Multipliers {
+    Multipliers {
+        startup: STARTUP_HEALTH.get(),
+        shutdown: SHUTDOWN_HEALTH.get(),
+    }
 }
 
 /// How long a ready step of level 1 waits before it moves up; 0 for ever.

@@ -38,8 +38,12 @@ DECLARE
     wanted ALIAS FOR $1;
     processor ALIAS FOR $2;
     lasts CONSTANT interval := make_interval(secs => timeout_seconds);
+    began_at CONSTANT timestamptz := clock_timestamp();
     state "char";
     holder tasker_engine.finalization_claims%ROWTYPE;
+    -- Who held it when the call began, and why the call is refused: for the metrics.
+    known_holder text;
+    refused text;
 BEGIN
     PERFORM tasker_engine.check_finalizer(wanted, processor, timeout_seconds);
     claimed := false;
@@ -49,16 +53,21 @@ BEGIN
     IF NOT FOUND THEN
         task_state := 'not_found';
         message := 'Task not found';
+        refused := 'other';
     ELSIF state NOT IN ('p', 'i') THEN
         task_state := tasker_engine.state_name(state);
         message := 'Task already ' || tasker_engine.state_name(state);
+        refused := 'already_complete';
     ELSE
         SELECT c.execution_status INTO task_state
         FROM tasker.task_execution_contexts c WHERE c.task_uuid = wanted;
         IF NOT EXISTS (SELECT FROM tasker_engine.steps s
                        WHERE s.task_uuid = wanted AND s.state IN ('c', 'e', 'x', 'r')) THEN
             message := 'Task has no completed or failed steps';
+            refused := 'not_ready';
         ELSE
+            SELECT c.processor_id INTO known_holder FROM tasker_engine.finalization_claims c
+            WHERE c.task_uuid = wanted AND c.expires_at > began_at;
             LOOP
                 INSERT INTO tasker_engine.finalization_claims AS c (task_uuid, processor_id, claimed_at, expires_at)
                 VALUES (wanted, processor, clock_timestamp(), clock_timestamp() + lasts)
@@ -74,6 +83,7 @@ BEGIN
                 IF holder.expires_at > clock_timestamp() AND holder.processor_id <> processor THEN
                     already_claimed_by := holder.processor_id;
                     message := 'Task already claimed for finalization';
+                    refused := CASE WHEN holder.processor_id = known_holder THEN 'already_claimed' ELSE 'race_condition' END;
                     EXIT;
                 END IF;
                 claimed := true;
@@ -93,6 +103,7 @@ BEGIN
     INSERT INTO tasker_engine.finalization_attempts
         (task_uuid, finalization_attempt_uuid, attempted_at, processor_id, claimed, already_claimed_by, task_state, message)
     VALUES (wanted, finalization_attempt_uuid, clock_timestamp(), processor, claimed, already_claimed_by, task_state, message);
+    PERFORM tasker_engine.count_finalization('claim', CASE WHEN claimed THEN 'success' ELSE refused END, began_at);
     RETURN NEXT;
 END
 $$;
@@ -100,15 +111,19 @@ $$;
 CREATE FUNCTION tasker.extend_finalization_claim(task_uuid uuid, processor_id text, timeout_seconds integer DEFAULT 30)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    began_at CONSTANT timestamptz := clock_timestamp();
 BEGIN
     PERFORM tasker_engine.check_finalizer($1, $2, $3);
     UPDATE tasker_engine.finalization_claims c
     SET claimed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => timeout_seconds)
     WHERE c.task_uuid = $1 AND c.processor_id = $2 AND c.expires_at > clock_timestamp();
     IF FOUND THEN
+        PERFORM tasker_engine.count_finalization('extend', 'success', began_at);
         RETURN true;
     END IF;
     PERFORM tasker_engine.require_task($1);
+    PERFORM tasker_engine.count_finalization('extend', 'failed', began_at);
     RETURN false;
 END
 $$;
@@ -116,13 +131,17 @@ $$;
 CREATE FUNCTION tasker.release_finalization_claim(task_uuid uuid, processor_id text)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    began_at CONSTANT timestamptz := clock_timestamp();
 BEGIN
     PERFORM tasker_engine.check_finalizer($1, $2, 1);
     DELETE FROM tasker_engine.finalization_claims c WHERE c.task_uuid = $1 AND c.processor_id = $2;
     IF FOUND THEN
+        PERFORM tasker_engine.count_finalization('release', 'success', began_at);
         RETURN true;
     END IF;
     PERFORM tasker_engine.require_task($1);
+    PERFORM tasker_engine.count_finalization('release', 'not_owned', began_at);
     RETURN false;
 END
 $$;

@@ -153,6 +153,8 @@ SELECT t.task_uuid,
        ns.name AS namespace_name,
        tasker_engine.state_name(t.state) AS state,
        stuck.reason,
+       CASE stuck.reason WHEN 'lease_expired' THEN 'expired' WHEN 'no_worker' THEN 'warning' WHEN 'namespace_paused' THEN 'slow'
+            ELSE 'critical' END AS level,
        CASE WHEN n.step_no IS NOT NULL THEN tasker.step_uuid(t.task_uuid, n.step_no) END AS stuck_step_uuid,
        n.name AS stuck_step_name,
        CASE stuck.reason

@@ -292,6 +292,7 @@ COMMENT ON COLUMN tasker.task_overview.name IS 'Name of the template.';
 COMMENT ON COLUMN tasker.workflow_step_edges.name IS 'Always provides.';
 COMMENT ON COLUMN tasker.named_tasks_named_steps.priority IS '1 low to 4 urgent; NULL: that of the task.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
+COMMENT ON COLUMN tasker.stuck_tasks.level IS 'How grave that is: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
 COMMENT ON COLUMN tasker_engine.tasks.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.steps.state IS

@@ -51,6 +51,11 @@ RETURNS timestamptz LANGUAGE sql STABLE
     RETURN COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) usual);
 COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
 
+CREATE FUNCTION tasker_engine.active_connections() RETURNS bigint
+LANGUAGE sql STABLE
+    RETURN (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_db_numbackends(d.oid))::bigint FROM pg_catalog.pg_database d);
+COMMENT ON FUNCTION tasker_engine.active_connections() IS 'Connections to all databases of the server.';
+
 -- ---- what is counted ------------------------------------------------------------------------------------------------
 
 -- A task that is complete and was never watched has only completed steps: their number is that of its template. So only
@@ -179,7 +184,7 @@ BEGIN
     SELECT c.total_tasks, c.pending_tasks, c.in_progress_tasks, c.complete_tasks, c.error_tasks, c.cancelled_tasks,
            c.total_steps, c.pending_steps, c.in_progress_steps, c.complete_steps, c.error_steps,
            c.retryable_error_steps, c.exhausted_retry_steps, c.in_backoff_steps,
-           (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_db_numbackends(d.oid))::bigint FROM pg_catalog.pg_database d),
+           tasker_engine.active_connections(),
            pg_catalog.current_setting('max_connections')::bigint,
            c.resolved_manually_tasks, c.cancelled_steps, c.resolved_manually_steps, c.permanent_error_steps
     FROM tasker_engine.system_counts c;

@@ -7,17 +7,21 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
         ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
         ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
+        ('startup', interval '5 seconds', 'Ends the startup of the system.'),
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
         ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
-        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.')
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
 duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.';
+
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader; -- a view runs with its reader's rights on functions
 
 -- Written when a duty did something or failed; idle rounds write nothing.
 CREATE TABLE tasker_engine.duty_runs (
@@ -51,11 +55,13 @@ BEGIN
     BEGIN
         CASE run_duty.duty
             WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
+            WHEN 'startup' THEN amount := tasker_engine.duty_startup();
             WHEN 'leases' THEN amount := tasker_engine.duty_leases();
             WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
             WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
             WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
+            WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;

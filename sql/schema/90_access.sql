@@ -114,8 +114,8 @@ $$;
 DO $$
 BEGIN
     IF NOT tasker_engine.wake_launcher() THEN
-        RAISE WARNING 'tasker_ext runs without background workers: shared_preload_libraries does not name it'
-            USING HINT = 'Everything works; what is to happen at a time happens at the next claim, or when somebody calls tasker.run_maintenance() and tasker.run_steps(). For background workers: shared_preload_libraries = ''tasker_ext'', and restart.';
+        RAISE WARNING 'tasker_ext has no background workers here'
+            USING HINT = 'For schedules, timeouts and sql: handlers that run by themselves set shared_preload_libraries = ''tasker_ext'' and restart; otherwise call tasker.run_maintenance() and tasker.run_steps().';
     END IF;
 END
 $$;

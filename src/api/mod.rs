@@ -3,8 +3,11 @@
 pub mod analysis;
 pub mod create;
 pub mod finalization;
+pub mod health;
 pub mod maintenance;
+pub mod metrics;
 pub mod names;
+pub mod operational;
 pub mod operators;
 pub mod reading;
 pub mod reports;

@@ -5,6 +5,7 @@ use tasker_rules::state::StepState;
 use crate::call::{Call, Output};
 use crate::datum::{self, Arg, Jsonb, Uuid};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
 use crate::orchestration::report::{self, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
 
@@ -78,11 +79,19 @@ fn one(report: Report) -> Result<Output> {
     let mut engine = Engine::open()?;
     let outcomes = report::apply(&mut engine, &[report])?;
     match outcomes.first() {
-        Some(Outcome::Accepted(state) | Outcome::Duplicate(state)) => {
+        Some(outcome @ (Outcome::Accepted(state) | Outcome::Duplicate(state))) => {
+            if let Some(word) = outcome.refused() {
+                metrics::count_labelled(Metric::ReportsRefused, word);
+            }
             engine.close()?;
             Ok(Output::from(state_name(*state)))
         }
-        Some(refused) => Err(report::refusal(&key, claim_number, refused)),
+        Some(outcome) => {
+            if let Some(word) = outcome.refused() {
+                metrics::count_at_once(Metric::ReportsRefused, word);
+            }
+            Err(report::refusal(&key, claim_number, outcome))
+        }
         None => Err(Error::corrupt("a report has no outcome")),
     }
 }
@@ -184,11 +193,11 @@ impl Batch {
         let answers = self.elements.iter().map(|(step_uuid, index)| {
             let (outcome, accepted) = match index.and_then(|index| outcomes.get(index)) {
                 Some(Outcome::Accepted(state)) => (state_name(*state), true),
-                Some(Outcome::Duplicate(_)) => ("duplicate", false),
-                Some(Outcome::Stale) => ("stale", false),
-                Some(Outcome::UnknownStep) => ("unknown_step", false),
-                Some(Outcome::Invalid(_)) | None => ("invalid", false),
+                other => (other.and_then(Outcome::refused).unwrap_or("invalid"), false),
             };
+            if !accepted {
+                metrics::count_labelled(Metric::ReportsRefused, outcome);
+            }
             Answer {
                 step_uuid: *step_uuid,
                 outcome,

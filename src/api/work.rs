@@ -6,8 +6,9 @@ use super::reports::Batch;
 use crate::call::{Call, Output};
 use crate::datum::{self, Arg, Jsonb};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, Dependencies, Request};
-use crate::orchestration::{Engine, StepKey, leases, report, workers};
+use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::store::{Session, Statement};
 
 crate::sql_function! {
@@ -152,8 +153,22 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
 fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
     let worker_no = workers::number(&engine.session, &request.worker_id)?;
     let batch = claim::claim(engine, worker_no, request)?;
+    metrics::batch(|counts| {
+        counts.count(Metric::ClaimCalls, 1);
+        counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
+    });
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    match (&batch.closed, prefix) {
+        (None, _) => {}
+        // claim_steps has no column to say it in.
+        (Some(current), []) => current.tell_once(),
+        (Some(_), _) => {
+            let mut row: [Arg; 18] = [None; 18];
+            row[0] = datum::text(operational::DRAINING);
+            call.row(&row)?;
+        }
+    }
     for row in batch.rows(empty)? {
         let columns: Vec<Arg> = prefix.iter().chain(&row).copied().collect();
         call.row(&columns)?;
@@ -171,8 +186,12 @@ fn beat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
     let mut engine = Engine::open()?;
+    metrics::count(Metric::Heartbeats, 1);
     for beat in leases::heartbeat(&mut engine, &worker_id, lease_us)? {
         call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
+    }
+    if operational::current()?.closed().is_some() {
+        call.row(&[None, datum::text(operational::DRAINING)])?;
     }
     engine.close()?;
     Ok(Output::Rows)

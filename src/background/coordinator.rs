@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::launcher;
 use super::process::{self, transaction};
-use super::shared::{self, Kind, Slot, State, Verdict};
+use super::shared::{self, Kind, Slot, State};
 use crate::call;
 use crate::datum::{self, Timestamp, Uuid};
 use crate::error::Result;
@@ -89,20 +89,17 @@ struct Coordinator {
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
-    process::begin(database);
-    if !shared::enter(Kind::Coordinator, database, "", "") {
-        process::end(0);
-    }
+    process::begin(Kind::Coordinator, database, "", "");
     process::set_application_name("tasker_ext coordinator");
     let (epoch, version) = match transaction(process::extension) {
         Ok(Some(found)) => found,
         Ok(None) => {
-            shared::judge(database, Verdict::Absent);
+            shared::judge_absent(database);
             process::end(0);
         }
         // Without the role there is no extension: it owns its tables.
         Err(error) if error.code == pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
-            shared::judge(database, Verdict::Absent);
+            shared::judge_absent(database);
             process::end(0);
         }
         Err(error) => {
@@ -143,7 +140,7 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
             Ok(found) => {
                 // Dropped, made anew or updated: another coordinator begins from the start.
                 if found.is_none() {
-                    shared::judge(database, Verdict::Absent);
+                    shared::judge_absent(database);
                 }
                 shared::request_stop(|slot| {
                     slot.database == database && slot.kind == Kind::Executor

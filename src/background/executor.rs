@@ -84,13 +84,10 @@ struct Taken {
 pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
     let pool = BackgroundWorker::get_extra().to_owned();
-    process::begin(database);
     // SAFETY: read of the backend's own variable.
     let pid = unsafe { pg_sys::MyProcPid };
     let worker_id = format!("tasker-executor/{pool}/{pid}-{}", call::clock());
-    if !shared::enter(Kind::Executor, database, &pool, &worker_id) {
-        process::end(1);
-    }
+    process::begin(Kind::Executor, database, &pool, &worker_id);
     process::set_application_name(&format!("tasker_ext executor {pool}"));
     let epoch = match transaction(process::extension) {
         Ok(Some((epoch, _))) => epoch,
@@ -99,7 +96,7 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
     loop {
         process::check_for_interrupts();
         if shared::stop_requested() {
-            finish(&worker_id);
+            finish(&worker_id, epoch);
         }
         let work = match transaction(|session| work(session, &pool, epoch)) {
             Ok(Some(work)) => work,
@@ -139,10 +136,12 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
 }
 
 /// Gives back what is not begun, and ends.
-fn finish(worker_id: &str) -> ! {
+fn finish(worker_id: &str, epoch: u32) -> ! {
     shared::set_state(State::Draining);
     let released = transaction(|session| {
-        session.run(&RELEASE, &[datum::text(worker_id)])?;
+        if process::extension(session)?.is_some_and(|(oid, _)| oid == epoch) {
+            session.run(&RELEASE, &[datum::text(worker_id)])?;
+        }
         Ok(())
     });
     if let Err(error) = released {

@@ -42,10 +42,7 @@ struct Attempts {
 #[unsafe(no_mangle)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
-    process::begin(0);
-    if !shared::enter(Kind::Launcher, 0, "", "") {
-        process::end(1);
-    }
+    process::begin(Kind::Launcher, 0, "", "");
     shared::set_state(State::Idle);
     let mut attempts: HashMap<u32, Attempts> = HashMap::new();
     let mut complained_at: Timestamp = 0;
@@ -60,10 +57,14 @@ pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
             let coordinators = processes
                 .iter()
                 .filter(|slot| slot.kind == Kind::Coordinator);
-            if coordinators.clone().any(|slot| slot.database == oid)
-                || !shared::wants_coordinator(oid, now)
-            {
+            if coordinators.clone().any(|slot| slot.database == oid) {
                 continue;
+            }
+            let Some(asked) = shared::wants_coordinator(oid) else {
+                continue;
+            };
+            if asked {
+                attempts.remove(&oid);
             }
             let starting = coordinators
                 .filter(|slot| slot.state == State::Starting)

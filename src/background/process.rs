@@ -7,7 +7,7 @@ use std::time::Duration;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode as Code, PgTryBuilder, pg_sys};
 
-use super::shared::{self, State};
+use super::shared::{self, Kind, State};
 use crate::call;
 use crate::datum::Timestamp;
 use crate::error::{Error, Result};
@@ -15,12 +15,20 @@ use crate::store::{Session, Statement};
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.
-pub fn begin(database: u32) {
+///
+/// The process is in the shared list before it is connected: whoever wants the database alone finds it there, or it finds
+/// the database held. If it may not be there it ends.
+pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
     // SAFETY: called once at the start of a background process, as PostgreSQL's own processes do it.
     unsafe {
         attach(pg_sys::SIGTERM as i32, die);
         attach(pg_sys::SIGHUP as i32, SignalHandlerForConfigReload);
         pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::from(0));
+        if !shared::enter(kind, database, pool, worker_id) {
+            // Only the launcher is started again by itself.
+            pg_sys::proc_exit(i32::from(kind == Kind::Launcher));
+        }
         if database == 0 {
             pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
         } else {
@@ -30,7 +38,6 @@ pub fn begin(database: u32) {
                 0,
             );
         }
-        pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::from(0));
     }
 }
 
@@ -83,6 +90,8 @@ pub fn wait(time: Duration) {
             pg_sys::PG_WAIT_EXTENSION,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
+        // A cancel that came after its statement had ended means nothing any more.
+        (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
     }
     check_for_interrupts();
 }

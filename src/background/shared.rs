@@ -1,7 +1,7 @@
 //! Shared memory of the background processes: who runs, what it does, who waits for which queue. Only with
 //! shared_preload_libraries; everything here answers "nothing" without.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::lwlock::PgLwLock;
@@ -110,7 +110,7 @@ pub struct Slot {
 
 /// What is known of a database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+enum Verdict {
     /// Nobody has looked yet, or the extension was created since.
     Unknown,
     /// The extension is not there.
@@ -121,8 +121,10 @@ pub enum Verdict {
 struct DatabaseEntry {
     oid: u32,
     verdict: Verdict,
-    /// Nothing is started before this: somebody wants the database for himself.
-    held_until: Timestamp,
+    /// Somebody asked for a coordinator: earlier failures do not count.
+    asked: bool,
+    /// Nothing is started: somebody wants the database for himself.
+    held: bool,
 }
 
 /// Everything that is shared.
@@ -141,7 +143,8 @@ impl Default for Shared {
             databases: [DatabaseEntry {
                 oid: 0,
                 verdict: Verdict::Unknown,
-                held_until: 0,
+                asked: false,
+                held: false,
             }; DATABASES],
         }
     }
@@ -157,6 +160,7 @@ thread_local! {
     static MINE: Cell<Option<usize>> = const { Cell::new(None) };
     static WAKE: Cell<u64> = const { Cell::new(0) };
     static LAUNCH: Cell<bool> = const { Cell::new(false) };
+    static HELD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -186,12 +190,15 @@ fn set_latch(latch: usize) {
     }
 }
 
-/// Takes a slot for this process; none if there already is such a process, or no room.
+/// Takes a slot for this process; none if there already is such a process, no room, or somebody wants the database alone.
 pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     let now = call::clock();
     // SAFETY: read of the backend's own variable.
     let pid = unsafe { pg_sys::MyProcPid };
     let mut shared = SHARED.exclusive();
+    if entry(&mut shared, database).is_none_or(|entry| entry.held) {
+        return false;
+    }
     let alone = matches!(kind, Kind::Launcher | Kind::Coordinator);
     if alone
         && shared
@@ -362,25 +369,33 @@ fn entry(shared: &mut Shared, oid: u32) -> Option<&mut DatabaseEntry> {
         *entry = DatabaseEntry {
             oid,
             verdict: Verdict::Unknown,
-            held_until: 0,
+            asked: false,
+            held: false,
         };
     }
     Some(entry)
 }
 
-/// Whether the launcher may start a coordinator there now.
-pub fn wants_coordinator(oid: u32, now: Timestamp) -> bool {
+/// Whether the launcher may start a coordinator there now, and if so, whether somebody asked for it since the last time.
+pub fn wants_coordinator(oid: u32) -> Option<bool> {
     let mut shared = SHARED.exclusive();
-    entry(&mut shared, oid)
-        .is_some_and(|entry| entry.verdict == Verdict::Unknown && entry.held_until <= now)
+    let entry = entry(&mut shared, oid)?;
+    (entry.verdict == Verdict::Unknown && !entry.held).then(|| std::mem::take(&mut entry.asked))
 }
 
-pub fn judge(oid: u32, verdict: Verdict) {
-    if is_preloaded() {
-        let mut shared = SHARED.exclusive();
-        if let Some(entry) = entry(&mut shared, oid) {
-            entry.verdict = verdict;
-        }
+/// The extension is not there.
+pub fn judge_absent(oid: u32) {
+    let mut shared = SHARED.exclusive();
+    if let Some(entry) = entry(&mut shared, oid) {
+        entry.verdict = Verdict::Absent;
+    }
+}
+
+fn ask(oid: u32) {
+    let mut shared = SHARED.exclusive();
+    if let Some(entry) = entry(&mut shared, oid) {
+        entry.verdict = Verdict::Unknown;
+        entry.asked = true;
     }
 }
 
@@ -394,12 +409,31 @@ pub fn keep_databases(living: &[u32]) {
     }
 }
 
-/// Keeps every background process out of a database until then.
-pub fn hold_database(oid: u32, until: Timestamp) {
+/// Keeps every background process out of a database until this transaction ends.
+pub fn hold_database(oid: u32) {
+    HELD.with_borrow_mut(|held| held.push(oid));
+    at_commit();
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
-        entry.held_until = until;
+        entry.held = true;
     }
+}
+
+fn let_go() {
+    let held = HELD.take();
+    if held.is_empty() {
+        return;
+    }
+    {
+        let mut shared = SHARED.exclusive();
+        for oid in held {
+            if let Some(entry) = entry(&mut shared, oid) {
+                entry.held = false;
+                entry.asked = true;
+            }
+        }
+    }
+    wake(|slot| slot.kind == Kind::Launcher);
 }
 
 // --- at commit -------------------------------------------------------------------------------------------------------
@@ -412,6 +446,7 @@ fn at_commit() {
         CALLBACK.set(false);
         WAKE.set(0);
         LAUNCH.set(false);
+        let_go();
     });
     register_xact_callback(PgXactCallbackEvent::Commit, || {
         CALLBACK.set(false);
@@ -422,9 +457,10 @@ fn at_commit() {
             wake(|slot| slot.database == database && slot.waits_for & bits != 0);
         }
         if LAUNCH.take() {
-            judge(database, Verdict::Unknown);
+            ask(database);
             wake(|slot| slot.kind == Kind::Launcher);
         }
+        let_go();
     });
 }
 

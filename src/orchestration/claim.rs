@@ -7,10 +7,11 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
-use super::{Engine, StepKey, leases, timeouts};
+use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::metrics::{self, Metric};
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -44,6 +45,8 @@ pub struct Claimed {
 /// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
 pub struct Batch {
     pub steps: Vec<Claimed>,
+    /// Set when the state of the system forbids handing anything out.
+    pub closed: Option<operational::Current>,
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData>,
@@ -157,12 +160,17 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
         steps: Vec::new(),
     };
     leases::take_over_expired(engine, false)?;
-    gather(engine, request, &mut taking)?;
-    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? {
+    let closed = operational::current()?.closed();
+    let open = closed.is_none();
+    if open {
+        gather(engine, request, &mut taking)?;
+    }
+    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? && open {
         gather(engine, request, &mut taking)?;
     }
     let mut batch = Batch {
         steps: taking.steps,
+        closed,
         claimed_at: engine.now,
         lease_expires_at: engine.now + request.lease_us,
         tasks: HashMap::new(),
@@ -320,6 +328,15 @@ fn start(
             retry_limit: row.retry_limit,
         });
     }
+    metrics::batch(|batch| {
+        let started = entries
+            .iter()
+            .zip(&started)
+            .filter(|(_, started)| **started);
+        started.for_each(|(found, _)| {
+            batch.observe(Metric::StepWait, engine.now - found.entry.available_at);
+        });
+    });
     let refused: Vec<&Found> = entries
         .iter()
         .zip(&started)

@@ -11,6 +11,7 @@ use super::log::{self, NO_WORKER};
 use super::{Engine, StepKey, ending, format_uuid};
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
 use crate::store::Statement;
 use crate::templates::{self, Template};
 
@@ -495,10 +496,14 @@ fn insert(
             datum::int4(NO_WORKER),
         ],
     )?;
+    metrics::batch(|batch| {
+        batch.count(Metric::TasksCreated, new.len());
+        batch.count(Metric::StepsCreated, new.len() * steps.len());
+    });
     if !bypass.is_empty() {
         resolve_bypassed(engine, bypass, created, new)?;
     }
-    Ok(())
+    metrics::write_if_due(engine.now)
 }
 
 /// The transitions of the bypassed steps; a task of nothing else ends at once.

@@ -33,6 +33,14 @@ static LOCK_EXPIRED: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
+static LOCK_CLAIMS: Statement = Statement::new(
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
+     FROM tasker_engine.claims c
+     WHERE c.claim_id = ANY ($1)
+     FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID],
+);
+
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority
@@ -232,18 +240,37 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     )?;
     let mut any = false;
     for row in claims.iter() {
-        any |= expire(
-            engine,
-            Expired {
-                claim_id: row.get(1)?,
-                claimed_at: row.get(2)?,
-                worker_no: row.get(3)?,
-                keys: step_keys(&row, 4, 5)?,
-                over: row.get(6)?,
-            },
-        )?;
+        let why = if row.get(6)? {
+            Why::Ended
+        } else {
+            Why::TimedOut
+        };
+        any |= expire(engine, Expired::of(&row, why)?)?;
     }
     Ok(any)
+}
+
+/// Takes these steps from their claims whether the lease has ended or not, as if it had. What somebody holds locked at this moment
+/// stays. Keys count only with the claim that they are given for.
+pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>) -> Result<()> {
+    let claims = engine
+        .session
+        .run(&LOCK_CLAIMS, &[datum::int8s(wanted.keys().copied())])?;
+    for row in claims.iter() {
+        let of_claim = wanted.get(&row.get(1)?).cloned().unwrap_or_default();
+        expire(engine, Expired::of(&row, Why::Forced(of_claim))?)?;
+    }
+    Ok(())
+}
+
+/// Why a claim is looked at.
+enum Why {
+    /// The lease has ended.
+    Ended,
+    /// The timeout of one of its steps has come.
+    TimedOut,
+    /// An operator takes these steps.
+    Forced(BTreeSet<StepKey>),
 }
 
 struct Expired {
@@ -251,8 +278,19 @@ struct Expired {
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
-    /// Whether the lease has ended; else only a timeout has come.
-    over: bool,
+    why: Why,
+}
+
+impl Expired {
+    fn of(row: &crate::store::Row, why: Why) -> Result<Self> {
+        Ok(Self {
+            claim_id: row.get(1)?,
+            claimed_at: row.get(2)?,
+            worker_no: row.get(3)?,
+            keys: step_keys(row, 4, 5)?,
+            why,
+        })
+    }
 }
 
 fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
@@ -306,7 +344,11 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     let late = |timeout_at: &Option<Timestamp>| timeout_at.is_some_and(|at| at <= now);
     let due: Vec<StepKey> = held
         .iter()
-        .filter(|(_, timeout_at)| expired.over || late(timeout_at))
+        .filter(|(key, timeout_at)| match &expired.why {
+            Why::Ended => true,
+            Why::TimedOut => late(timeout_at),
+            Why::Forced(steps) => steps.contains(key),
+        })
         .map(|(key, _)| *key)
         .collect();
     let mut taken = Taken::default();
@@ -317,7 +359,8 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                 task: row.get(1)?,
                 no: row.get(2)?,
             };
-            let timed_out = held.get(&key).is_some_and(late);
+            let timed_out =
+                !matches!(expired.why, Why::Forced(_)) && held.get(&key).is_some_and(late);
             take(engine, &expired, &row, timed_out, &mut taken, &mut tasks)?;
         }
         if !taken.keys.is_empty() {
@@ -390,10 +433,15 @@ fn take(
             ),
             "Timeout",
         ),
-        None => (
-            "the lease ended before the step was reported".to_owned(),
-            "LeaseExpired",
-        ),
+        None => {
+            let message = match expired.why {
+                Why::Forced(_) => {
+                    "an operator took the step from its worker before it was reported"
+                }
+                _ => "the lease ended before the step was reported",
+            };
+            (message.to_owned(), "LeaseExpired")
+        }
     };
     if retryable && attempts < limit {
         let available_at = if timed_out {

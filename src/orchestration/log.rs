@@ -7,6 +7,7 @@ use crate::append::append;
 use crate::call;
 use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
 
 /// Who a transition is credited to when no worker is involved.
 pub const NO_WORKER: i32 = 0;
@@ -27,6 +28,8 @@ struct Transition {
     from: u8,
     to: u8,
     metadata: Option<Jsonb>,
+    /// The run ended because its lease did.
+    expired: bool,
 }
 
 /// Transitions of one call, in the order they happened.
@@ -58,6 +61,7 @@ impl Log {
             from,
             to,
             metadata,
+            expired: false,
         });
     }
 
@@ -71,6 +75,7 @@ impl Log {
             from,
             to,
             metadata,
+            expired: false,
         });
     }
 
@@ -89,6 +94,7 @@ impl Log {
             from: b'i',
             to: b'e',
             metadata: why,
+            expired: true,
         });
     }
 
@@ -103,10 +109,12 @@ impl Log {
         }
     }
 
-    pub fn flush(self, now: Timestamp) -> Result<()> {
+    /// Appends the rows and counts what they say; whether there were any.
+    pub fn flush(self, now: Timestamp) -> Result<bool> {
         if self.rows.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        metrics::batch(|batch| self.rows.iter().for_each(|row| count(batch, row, now)));
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         // SAFETY: plain call; it assigns the transaction its id, as any insert does.
@@ -130,7 +138,34 @@ impl Log {
                 ])
             })
             .collect::<Result<Vec<_>>>()?;
-        append(c"transitions", &rows)
+        append(c"transitions", &rows)?;
+        Ok(true)
+    }
+}
+
+fn count(batch: &mut metrics::Batch, row: &Transition, now: Timestamp) {
+    let metric = match (row.key.no > 0, row.from, row.to) {
+        (true, b'p', b'i') => Metric::StepsClaimed,
+        (true, b'i', b'c') => Metric::StepsCompleted,
+        (true, b'i', b'e') if row.expired => Metric::StepsExpired,
+        (true, b'i', b'e') => Metric::StepsFailed,
+        (true, b'i', b'p') => Metric::StepsReleased,
+        (true, b'e', b'p') => Metric::StepsRetried,
+        (true, _, b'x') => Metric::StepsCancelled,
+        (true, _, b'r') => Metric::StepsResolved,
+        (false, b'p', b'i') => Metric::TasksStarted,
+        (false, _, b'c') => Metric::TasksCompleted,
+        (false, _, b'e') => Metric::TasksFailed,
+        (false, _, b'x') => Metric::TasksCancelled,
+        (false, _, b'r') => Metric::TasksResolved,
+        (false, b'e', b'p') => Metric::TasksReopened,
+        _ => return,
+    };
+    batch.count_for(row.worker_no, metric);
+    if let (Metric::StepsCompleted | Metric::StepsFailed, Some(started_at)) =
+        (metric, row.started_at)
+    {
+        batch.observe(Metric::StepRun, now - started_at);
     }
 }
 

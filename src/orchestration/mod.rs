@@ -11,6 +11,7 @@ pub mod ending;
 pub mod leases;
 pub mod log;
 pub mod operate;
+pub mod operational;
 pub mod ready;
 pub mod report;
 pub mod timeouts;
@@ -20,7 +21,7 @@ pub mod workers;
 use crate::datum::{Timestamp, Uuid};
 use crate::error::Result;
 use crate::store::Session;
-use crate::{call, templates};
+use crate::{call, metrics, templates};
 
 /// The key of a step: its task and its ordinal there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +71,11 @@ impl Engine {
     pub fn close(mut self) -> Result<()> {
         self.ready.flush(self.now)?;
         self.ready.notify(&self.session, self.now)?;
-        self.log.flush(self.now)
+        let wrote = self.log.flush(self.now)?;
+        if wrote {
+            metrics::write_if_due(self.now)?;
+        }
+        Ok(())
     }
 }
 

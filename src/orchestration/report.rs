@@ -223,6 +223,19 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
+impl Outcome {
+    /// The word for a refused report; `None` for an accepted one.
+    pub fn refused(&self) -> Option<&'static str> {
+        match self {
+            Outcome::Accepted(_) => None,
+            Outcome::Duplicate(_) => Some("duplicate"),
+            Outcome::Stale => Some("stale"),
+            Outcome::UnknownStep => Some("unknown_step"),
+            Outcome::Invalid(_) => Some("invalid"),
+        }
+    }
+}
+
 fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg> {
     vec![
         datum::uuids(order.iter().map(|index| &reports[*index].key.task)),

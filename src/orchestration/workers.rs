@@ -2,12 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::c_void;
 
 use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
 
 use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::metrics::{self, Metric};
+use crate::orchestration::operational;
 use crate::store::{Session, Statement};
 
 static FIND: Statement = Statement::new(
@@ -62,7 +65,9 @@ struct Known {
 thread_local! {
     static KNOWN: RefCell<HashMap<String, Known>> = RefCell::new(HashMap::new());
     static NOTIFIED: RefCell<HashMap<String, Timestamp>> = RefCell::new(HashMap::new());
+    /// Whether the transaction has told this backend something of workers.
     static CALLBACK: Cell<bool> = const { Cell::new(false) };
+    static SAVEPOINTS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Forgets every worker: their rows may be gone.
@@ -176,8 +181,12 @@ pub fn seen(
     Ok(())
 }
 
-/// What this backend believes of workers may stem from the transaction that is being rolled back.
+/// What this backend believes of workers may stem from the transaction or the savepoint that is being rolled back.
 fn forget_on_abort() {
+    if !SAVEPOINTS.replace(true) {
+        // SAFETY: it lives as long as the backend.
+        unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut()) };
+    }
     if !CALLBACK.replace(true) {
         register_xact_callback(PgXactCallbackEvent::Abort, || {
             CALLBACK.set(false);
@@ -187,9 +196,22 @@ fn forget_on_abort() {
     }
 }
 
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn savepoint_ends(
+    event: pg_sys::SubXactEvent::Type,
+    _mine: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB && CALLBACK.get() {
+        forget();
+    }
+}
+
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    if !heap::anybody_idle(now)? {
+    // Nobody is woken to be told that there is nothing for him; who opens the system again wakes all.
+    if !heap::anybody_idle(now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(
@@ -205,6 +227,7 @@ pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result
         });
         if due {
             session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;
+            metrics::count(Metric::Notifies, 1);
             NOTIFIED.with_borrow_mut(|last| last.insert(namespace, now));
         }
     }

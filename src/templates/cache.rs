@@ -10,7 +10,7 @@ use tasker_rules::input_schema::Schema;
 
 use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
-use crate::orchestration::{claim, leases, ready, workers};
+use crate::orchestration::{claim, leases, operational, ready, workers};
 use crate::store::{Row, Session, Statement};
 
 /// A version of a template as the hot path needs it.
@@ -135,7 +135,13 @@ pub fn forget_after_reinstall() {
         workers::forget();
         claim::forget_queues();
         leases::forget();
+        operational::forget();
     }
+}
+
+/// The oid of the schema as this backend saw it last: it names an installation of the extension.
+pub fn installed() -> u32 {
+    INSTALLED.get()
 }
 
 /// The compiled template with this id.

@@ -3,4 +3,4 @@
 pub mod cache;
 pub mod register;
 
-pub use cache::{Template, TemplateStep, forget_after_reinstall, get, whole};
+pub use cache::{Template, TemplateStep, forget_after_reinstall, get, installed, whole};

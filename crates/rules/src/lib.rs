@@ -1,4 +1,4 @@
-//! The rules of tasker_ext that need no database: templates, their graph, the state machines, backoff, identity, diagrams.
+//! The rules of tasker_ext that need no database: templates, their graph, the state machines, backoff, identity, diagrams, metrics.
 //!
 //! Nothing here does I/O, knows PostgreSQL, or panics on any input.
 
@@ -18,11 +18,14 @@ pub mod analysis;
 pub mod backoff;
 pub mod diagram;
 pub mod graph;
+pub mod health;
 pub mod identity;
 pub mod ids;
 pub mod input_schema;
+pub mod metrics;
 pub mod names;
 mod number;
+pub mod operational;
 mod problem;
 pub mod readiness;
 pub mod scaling;

@@ -154,6 +154,36 @@ pub fn announcements(session: &mut Session) -> i64 {
     session.count("SELECT count(*) FROM tasker_engine.worker_handlers", &[])
 }
 
+/// The operational state was set that many seconds ago.
+#[track_caller]
+pub fn state_since(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.operational_changes SET changed_at = clock_timestamp() - make_interval(secs => $1::int)
+         WHERE change_no = (SELECT max(change_no) FROM tasker_engine.operational_changes)",
+        &[&seconds],
+    );
+}
+
+/// Everything that this worker holds was claimed so many seconds earlier; the lease stays.
+#[track_caller]
+pub fn claimed_earlier(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.claims c SET claimed_at = c.claimed_at - make_interval(secs => $2::int)
+         FROM tasker_engine.workers w WHERE w.worker_no = c.worker_no AND w.worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
+
+/// The leases of this worker ended so many seconds ago.
+#[track_caller]
+pub fn lease_ended(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.claims c SET lease_expires_at = clock_timestamp() - make_interval(secs => $2::int)
+         FROM tasker_engine.workers w WHERE w.worker_no = c.worker_no AND w.worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
+
 /// What workers hold now was claimed that many seconds earlier; the leases end when they would have.
 #[track_caller]
 pub fn run_for(session: &mut Session, seconds: i32) {
@@ -247,5 +277,30 @@ pub fn sweep_anew(session: &mut Session) {
     session.query(
         "UPDATE tasker_engine.retention SET sweep_started_at = sweep_started_at - interval '2 hours'",
         &[],
+    );
+}
+
+/// How many rows the counters of backends have taken, folded ones included.
+#[track_caller]
+pub fn counter_rows(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.metric_counts", &[])
+}
+
+/// What backends have counted in their rows so far lies that much further in the past.
+#[track_caller]
+pub fn age_counters(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.metric_counts SET at = at - make_interval(secs => $1::int)",
+        &[&seconds],
+    );
+}
+
+/// Finalization claims of another second, each of them as slow as this.
+#[track_caller]
+pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
+    session.query(
+        "SELECT tasker_engine.count_finalization('claim', 'success', clock_timestamp() - make_interval(secs => $2))
+         FROM generate_series(1, $1)",
+        &[&count, &seconds],
     );
 }

@@ -79,6 +79,16 @@ fn new_folder() -> PathBuf {
 impl Server {
     /// Starts a new server with more settings than the usual ones.
     pub fn start(settings: &[&str]) -> Self {
+        let server = Self::unstarted();
+        let mut arguments = vec![];
+        for setting in SETTINGS.iter().chain(settings) {
+            arguments.extend(["--conf", setting]);
+        }
+        server.run("start", &arguments);
+        server
+    }
+
+    fn unstarted() -> Self {
         let folder = new_folder();
         let guard = Command::new("/bin/sh")
             .args(["-c", "read -r line; exec \"$0\" remove \"$1\""])
@@ -90,16 +100,10 @@ impl Server {
             .process_group(0)
             .spawn()
             .expect("a shell runs");
-        let server = Self {
+        Self {
             folder,
             guard: Mutex::new(Some(guard)),
-        };
-        let mut arguments = vec![];
-        for setting in SETTINGS.iter().chain(settings) {
-            arguments.extend(["--conf", setting]);
         }
-        server.run("start", &arguments);
-        server
     }
 
     /// The server that all tests of this binary share.
@@ -145,6 +149,19 @@ impl Server {
     /// Starts it again after a kill.
     pub fn start_again(&self) {
         self.run("start", &[]);
+    }
+
+    /// A fast shutdown; `start_again` brings it back.
+    pub fn stop(&self) {
+        self.run("stop", &[]);
+    }
+
+    /// A streaming standby of this server.
+    pub fn standby(&self) -> Self {
+        let standby = Self::unstarted();
+        let folder = self.folder.to_str().expect("a path in UTF-8");
+        standby.run("standby", &["--of", folder]);
+        standby
     }
 
     pub fn folder(&self) -> &Path {

@@ -420,3 +420,19 @@ fn a_step_that_is_committed_late_is_handed_out_before_the_younger_ones_that_are_
     }
     println!("{others} younger ones, {:?}", committed.elapsed());
 }
+
+#[test]
+fn a_worker_that_a_savepoint_took_back_is_registered_again() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::wide("wide", 1).register(&mut session);
+    session.create("wide");
+    session.execute("BEGIN; SAVEPOINT tried");
+    session.claim_one("tried");
+    session.execute("ROLLBACK TO tried");
+    session.claim_one("tried");
+    session.execute("COMMIT");
+    let holders: Vec<Option<String>> =
+        session.all("SELECT worker_id FROM tasker.running_steps", &[]);
+    assert_eq!(holders, [Some("tried".to_owned())]);
+}

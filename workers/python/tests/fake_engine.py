@@ -50,6 +50,7 @@ class FakeEngine:
         self.lease = lease
         self.steps: dict[uuid.UUID, FakeStep] = {}
         self.handlers: dict[str, list[str]] = {}
+        self.draining = False
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Any]] = []
         self.before: Callable[[str, Any], None] = lambda call, detail: None
@@ -115,7 +116,9 @@ class FakeEngine:
         return all(siblings[parent].state == "complete" for parent in step.parents)
 
     def claim(self, worker_id: str, max_steps: int) -> list[ClaimedStep]:
-        claimed = []
+        claimed: list[ClaimedStep] = []
+        if self.draining:
+            return claimed
         for step in [s for s in self.steps.values() if self.ready(s)][:max_steps]:
             step.state, step.worker_id = "in_progress", worker_id
             step.attempts += 1
@@ -181,6 +184,7 @@ class FakeEngine:
 
 class FakeSession:
     connection = None
+    draining = False
 
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
@@ -203,6 +207,7 @@ class FakeSession:
         def effect() -> tuple[list[ClaimedStep], list[Refusal]]:
             outcomes = self.engine.report(reports)
             refused = [Refusal(u, o) for u, o in outcomes if o in ("duplicate", "stale")]
+            self.draining = self.engine.draining
             return self.engine.claim(worker_id, max_steps), refused
 
         assert max_steps >= 1

@@ -41,6 +41,13 @@ def test_the_first_claim_is_due_at_once_and_the_next_after_the_poll_time() -> No
     assert pacer.due
 
 
+def test_a_draining_engine_is_asked_five_times_less_often_even_after_a_wake_up() -> None:
+    pacer = Pacer(2.0, Clock(), middle)
+    for woken in (False, True):
+        pacer.claimed(0, woken, draining=True)
+        assert pacer.wait == 10.0
+
+
 def test_polls_are_jittered_by_a_quarter() -> None:
     bounds: list[tuple[float, float]] = []
 

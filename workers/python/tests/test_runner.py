@@ -454,6 +454,27 @@ def test_stop_while_the_server_is_away_ends_after_the_grace_time(
     runner.stop()  # the fixture waits for the end
 
 
+def test_a_draining_engine_gets_the_report_of_what_runs_and_is_asked_seldom(
+    engine: FakeEngine, start: Start, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tasker.worker")
+    engine.create_task({"held": {"handler": "gate"}, "next": {"handler": "quick", "after": ["held"]}})
+    start(poll=0.1)
+    gate.wait_started()
+    engine.draining = True
+    gate.open.set()
+    engine.wait_for(lambda: engine.states()["held"] == "complete")
+    engine.wait_for(lambda: "hands out no work" in caplog.text)
+    began = engine.calls["report_and_claim"]
+    time.sleep(0.35)
+    assert engine.calls["report_and_claim"] - began <= 1, "it polls as if there were work"
+    assert engine.states()["next"] == "pending"
+    engine.draining = False
+    engine.announce()
+    engine.wait_for(lambda: engine.states()["next"] == "complete")
+    assert caplog.text.count("hands out no work") == 1 and "work again" in caplog.text
+
+
 def test_until_idle_ends_when_everything_is_done(
     engine: FakeEngine, registry: HandlerRegistry, gate: Gate
 ) -> None:

@@ -17,6 +17,8 @@ use super::{Bound, Settings};
 const BROKEN: f64 = 0.5;
 /// From here on a sentence mentions the errors.
 const ELEVATED: f64 = 0.05;
+/// So many cooldowns long fewer executors must have been enough before some go.
+const PATIENCE: f64 = 4.0;
 /// An answer that changes nothing is written down again after so many seconds.
 const AGAIN: f64 = 600.0;
 
@@ -163,7 +165,7 @@ pub fn look(
     .collect();
 
     let mut to = current;
-    let mut said = None;
+    let mut said: Option<(Rule, String)> = None;
     // The first of the highest: the order above is that of the rules.
     let mut winner: Option<&Opinion> = None;
     for opinion in &opinions {
@@ -174,6 +176,25 @@ pub fn look(
     if let Some(winner) = winner {
         to = winner.wanted;
         said = Some((winner.rule, winner.because.clone()));
+    }
+    // One quiet look is chance: fewer only once no look has wanted more for a while, and then what the busiest of them wanted.
+    if to < current {
+        let (since, most) = memory.fewer.unwrap_or((load.now, to));
+        let most = most.max(to);
+        memory.fewer = Some((since, most));
+        let patience = PATIENCE * settings.cooldown;
+        to = current;
+        if load.now - since >= patience {
+            to = most;
+            if let Some((_, because)) = said.as_mut() {
+                because.push_str(&format!(
+                    " No look of the last {patience:.0} s wanted more than {}.",
+                    most.max(settings.min)
+                ));
+            }
+        }
+    } else {
+        memory.fewer = None;
     }
     let because = said.as_ref().map_or("", |(_, because)| because.as_str());
 
@@ -234,9 +255,15 @@ pub fn look(
     let changed = to != current;
     if changed {
         memory.said.clear();
-        // The same work on more or fewer executors.
+        memory.fewer = None;
+        // The same work on more executors; on fewer, as they were found to be enough.
         if let Some(busy) = memory.utilization.as_mut() {
-            *busy = (*busy * f64::from(current) / f64::from(to.max(1))).min(1.0);
+            let same = *busy * f64::from(current) / f64::from(to.max(1));
+            *busy = if to > current {
+                same
+            } else {
+                same.min(settings.target)
+            };
         }
     }
     let decision = said

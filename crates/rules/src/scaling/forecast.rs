@@ -22,9 +22,10 @@ pub fn lead(settings: &Settings) -> f64 {
     (2.0 * (settings.interval + settings.cooldown)).max(60.0)
 }
 
-/// Minutes around the asked one that are averaged, to each side: a half hundredth of the season, at most 15.
+/// Minutes around the asked one that are averaged, to each side: a thousandth of the season, at least 1 and at most 15.
+/// Wider is less noisy, but blurs what begins at a full hour.
 fn half_width(season: f64) -> i64 {
-    ((season / 60.0 / 200.0) as i64).clamp(1, 15)
+    ((season / 60.0 / 1000.0) as i64).clamp(1, 15)
 }
 
 fn minute(time: f64) -> i64 {
@@ -111,6 +112,10 @@ pub(super) fn record(
     if let Some(usual) = usual
         && elapsed > 0.0
     {
+        // As usual, until half an hour says otherwise.
+        if memory.usual == 0.0 && memory.actual == 0.0 {
+            (memory.actual, memory.usual) = (usual.now, usual.now);
+        }
         let kept = keep(elapsed, COMPARED);
         memory.actual = memory.actual * kept + (arrivals / elapsed) * (1.0 - kept);
         memory.usual = memory.usual * kept + usual.now * (1.0 - kept);

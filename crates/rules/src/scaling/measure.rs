@@ -7,15 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{Rule, Settings};
 
 /// Looks over which the arrival rate and the utilisation are smoothed.
-const LOOKS: f64 = 3.0;
-/// Busy looks over which the service rate is smoothed: it changes with the kind of work, not with its amount.
-const SERVICE_LOOKS: f64 = 12.0;
-/// Steps over which the service rate forgets what it saw, if that is sooner.
-const SERVICE_STEPS: f64 = 200.0;
+const LOOKS: f64 = 12.0;
+/// Steps over which the service rate is smoothed: it changes with the kind of work, not with its amount.
+const SERVICE_STEPS: f64 = 100.0;
 /// Steps over which the error rate is smoothed.
 const ERROR_STEPS: f64 = 20.0;
-/// So many steps must have been seen before a rate of them counts.
-const SAMPLES: f64 = 3.0;
+/// So many steps must have been seen before a rate of them counts: three, as smoothing has it.
+const SAMPLES: f64 = 2.5;
 
 /// An executor as shared memory shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +32,7 @@ pub struct Executor {
     pub steps: i64,
     /// Of these, how many failed.
     pub failures: i64,
-    /// Microseconds spent on steps since it started.
+    /// Microseconds spent on steps that have ended since it started.
     pub busy_us: i64,
 }
 
@@ -56,7 +54,19 @@ struct Seen {
     started_at: f64,
     steps: i64,
     failures: i64,
-    busy_us: i64,
+    busy: f64,
+}
+
+impl Executor {
+    /// Seconds spent on steps since it started, the one that runs now included: it is counted while it runs, not when it ends.
+    fn busy_seconds(&self, now: f64) -> f64 {
+        let running = if self.busy {
+            (now - self.state_since).max(0.0)
+        } else {
+            0.0
+        };
+        self.busy_us as f64 / 1e6 + running
+    }
 }
 
 /// What is remembered of a pool from look to look.
@@ -77,6 +87,8 @@ pub struct Memory {
     /// Steps that ended lately, and how many of them failed.
     ended: f64,
     failed: f64,
+    /// Since when every look wanted fewer executors, and how many the busiest of these looks wanted.
+    pub(super) fewer: Option<(f64, u32)>,
     /// When each answer that changes nothing was last written down.
     pub(super) said: BTreeMap<Rule, f64>,
     /// The minute that is being counted, for the forecast.
@@ -144,14 +156,9 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
         let since = |now: i64, then: fn(&Seen) -> i64| (now - before.map_or(0, then)).max(0);
         steps += since(executor.steps, |seen| seen.steps);
         failures += since(executor.failures, |seen| seen.failures);
-        // A step that runs for an hour is counted while it runs, and not once more when it ends.
         let present = elapsed.min((load.now - executor.started_at).max(0.0));
-        let running = if executor.busy {
-            (load.now - executor.state_since).max(0.0)
-        } else {
-            0.0
-        };
-        busy += (since(executor.busy_us, |seen| seen.busy_us) as f64 / 1e6 + running).min(present);
+        let worked = executor.busy_seconds(load.now) - before.map_or(0.0, |seen| seen.busy);
+        busy += worked.clamp(0.0, present);
         capacity += present;
     }
     let running = load.executors.iter().filter(|e| e.busy).count() as u32;
@@ -182,8 +189,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
             );
         }
         // Time without work says nothing about the service.
-        let kept =
-            keep(busy, SERVICE_LOOKS * settings.interval) * keep(steps as f64, SERVICE_STEPS);
+        let kept = keep(steps as f64, SERVICE_STEPS);
         memory.served = memory.served * kept + steps as f64;
         memory.served_in = memory.served_in * kept + busy;
         let kept = keep(steps as f64, ERROR_STEPS);
@@ -201,16 +207,23 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
             started_at: e.started_at,
             steps: e.steps,
             failures: e.failures,
-            busy_us: e.busy_us,
+            busy: e.busy_seconds(load.now),
         })
         .collect();
-    let counts = memory.served >= SAMPLES && memory.served_in > 0.0;
+    // While the first long steps run, the rate is at most what it would be if one of them ended now.
+    let service_rate = if memory.served >= SAMPLES && memory.served_in > 0.0 {
+        Some(memory.served / memory.served_in)
+    } else if memory.served_in >= settings.interval {
+        Some((memory.served + 1.0) / memory.served_in)
+    } else {
+        None
+    };
     Figures {
         running: load.executors.iter().filter(|e| !e.draining).count() as u32,
         depth: load.depth,
         utilization: memory.utilization,
         arrival_rate: memory.arrivals,
-        service_rate: counts.then(|| memory.served / memory.served_in),
+        service_rate,
         error_rate: (memory.ended >= SAMPLES).then(|| memory.failed / memory.ended),
         arrivals,
         elapsed,

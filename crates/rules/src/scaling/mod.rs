@@ -9,6 +9,8 @@ pub mod forecast;
 mod measure;
 pub mod resources;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

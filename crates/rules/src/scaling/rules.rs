@@ -115,6 +115,10 @@ pub(super) fn utilization(settings: &Settings, now: u32, seen: &Figures) -> Opti
             ),
         );
     }
+    // The rate rule knows better, if it knows anything.
+    if seen.service_rate.is_some() && seen.arrival_rate.is_some() {
+        return None;
+    }
     opinion(
         now,
         format!(
@@ -126,15 +130,22 @@ pub(super) fn utilization(settings: &Settings, now: u32, seen: &Figures) -> Opti
     )
 }
 
-/// Arrival rate against service rate: desired = ceil(lambda / (mu * target)).
+/// Arrival rate against service rate: desired = ceil(lambda / (mu * target)), where what waits already counts as arriving
+/// within one cooldown. Smoothing keeps chance out of the rates; the queue shows at once when they are out of date.
 pub(super) fn arrival_rate(settings: &Settings, seen: &Figures) -> Option<Opinion> {
     let (arrivals, service) = (seen.arrival_rate?, seen.service_rate?);
-    let wanted = executors_for(arrivals, service, settings.target);
+    let waiting = f64::from(seen.depth) / settings.cooldown;
+    let wanted = executors_for(arrivals + waiting, service, settings.target);
+    let queued = if seen.depth > 0 {
+        format!(", {} are due", seen.depth)
+    } else {
+        String::new()
+    };
     Some(Opinion {
         rule: Rule::ArrivalRate,
         wanted,
         because: format!(
-            "{arrivals:.2} steps per second arrive and a busy executor serves {service:.2}: {wanted} at {:.0} %.",
+            "{arrivals:.2} steps per second arrive{queued}, and a busy executor serves {service:.2}: {wanted} executors at {:.0} %.",
             settings.target * 100.0
         ),
     })

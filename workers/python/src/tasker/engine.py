@@ -43,8 +43,15 @@ class Refusal:
     outcome: str
 
 
+DRAINING = "draining"
+"""Outcome and status by which the engine says that it hands out nothing for now."""
+
+
 class Session(Protocol):
     """One conversation with the engine. Methods raise ``psycopg.Error``."""
+
+    draining: bool
+    """Whether the engine handed out nothing at the last claim because the whole system is to rest."""
 
     @property
     def connection(self) -> psycopg.Connection[Any] | None:
@@ -89,6 +96,7 @@ class PostgresSession:
     def __init__(self, settings: WorkerSettings) -> None:
         """Connect; raises ``psycopg.Error``."""
         self._settings = settings
+        self.draining = False
         self._lease = timedelta(seconds=settings.lease)
         self._namespaces = list(settings.namespaces)
         self._queues = None if settings.queues is None else list(settings.queues)
@@ -116,7 +124,9 @@ class PostgresSession:
             self._queues,
         )
         claimed = [_claimed_step(row, worker_id) for row in rows if row["outcome"] == "claimed"]
-        return claimed, [_refusal(row) for row in rows if row["outcome"] != "claimed"]
+        self.draining = any(row["outcome"] == DRAINING for row in rows)
+        # Outcomes that this version does not know concern no report of its own.
+        return claimed, [_refusal(row) for row in rows if row["outcome"] in REFUSALS]
 
     def report_steps(self, worker_id: str, reports: list[Report]) -> list[Refusal]:
         """See :class:`Session`."""
@@ -132,7 +142,8 @@ class PostgresSession:
             "SELECT * FROM tasker.heartbeat(worker_id => %s, lease => %s::interval)",
             worker_id, self._lease,
         )
-        return [(row["step_uuid"], row["status"]) for row in rows]
+        # A row without a step tells of the whole engine, as every claim does.
+        return [(row["step_uuid"], row["status"]) for row in rows if row["step_uuid"] is not None]
 
     def release_steps(self, worker_id: str) -> int:
         """See :class:`Session`."""

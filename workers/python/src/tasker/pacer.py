@@ -11,6 +11,10 @@ SECOND_LOOK = 0.1
 transaction may have become visible a moment later, or another worker's claim was in the way."""
 
 
+DRAINING_FACTOR = 5
+"""How many times longer a poll waits while the engine hands out nothing; it wakes idle workers when it does again."""
+
+
 class Pacer:
     """Pure timing: polls with jitter, and looks twice after a wake-up for nothing."""
 
@@ -40,10 +44,15 @@ class Pacer:
         """A claim is due at once."""
         self._due = self._clock()
 
-    def claimed(self, count: int, woken: bool) -> None:
-        """A claim was made: ``count`` steps came, ``woken`` if a wake-up had caused it."""
+    def claimed(self, count: int, woken: bool, draining: bool = False) -> None:
+        """A claim was made: ``count`` steps came, ``woken`` if a wake-up had caused it.
+
+        ``draining``: the engine said that it hands out nothing for now.
+        """
         delay = self._poll * self._uniform(0.75, 1.25)
-        if woken and count == 0:
+        if draining:
+            delay *= DRAINING_FACTOR
+        elif woken and count == 0:
             delay = min(delay, SECOND_LOOK)
         self._due = self._clock() + delay
 

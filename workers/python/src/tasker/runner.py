@@ -66,6 +66,7 @@ class Runner:
         self._session: Session | None = None
         self._unacknowledged: list[tuple[ClaimedStep, Report]] = []
         self._woken = False
+        self._draining = False
         self._claiming = True
         self._drain_until: float | None = None
         self._worked = False
@@ -243,10 +244,18 @@ class Runner:
         self._holdings.add(claimed)
         for claim in claimed:
             self._submit(claim)
-        self._pacer.claimed(len(claimed), woken)
+        self._pacer.claimed(len(claimed), woken, session.draining)
+        self._tell_draining(session.draining)
         self._idle = not claimed
         self._claiming = not self._settings.once
         self._acknowledge(sent, refusals)
+
+    def _tell_draining(self, draining: bool) -> None:
+        """Say it once; what is in hand is finished and reported as ever."""
+        if draining != self._draining:
+            self._draining = draining
+            log.info("The engine hands out no work for now, asking seldom" if draining
+                     else "The engine hands out work again")
 
     def _submit(self, claim: ClaimedStep) -> None:
         assert self._pool is not None

@@ -333,3 +333,24 @@ def test_a_worker_announces_its_handlers_while_it_runs(
     process.terminate()
     assert process.wait() == 0
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
+
+
+def test_a_worker_finishes_what_it_holds_while_the_system_drains(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(
+        namespace, {"a": {"handler": "test.sleep"}, "b": {"after": ["a"]}}, {"seconds": 1.5}
+    )
+    started = worker(namespace, "--poll", "0.1", "--lease", "1")
+    wait_for(lambda: db.steps(task)["a"]["state"] == "in_progress")
+    db.rows("SELECT tasker.set_operational_state('graceful_shutdown', 'test')")
+    try:
+        wait_for(lambda: db.steps(task)["a"]["state"] == "complete")
+        wait_for(lambda: "hands out no work" in started.log.read_text())
+        time.sleep(0.5)
+        assert db.steps(task)["b"]["state"] == "pending"
+    finally:
+        db.rows("SELECT tasker.set_operational_state('normal', force => true)")
+    db.wait_status(task, "complete")
+    log = started.log.read_text()
+    assert "ERROR" not in log and "refused" not in log and "Heartbeat failed" not in log

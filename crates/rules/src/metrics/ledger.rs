@@ -1,0 +1,279 @@
+//! Counts of a transaction in the making: they count when it commits, and not when it or the savepoint around them is
+//! rolled back.
+
+use std::collections::BTreeMap;
+
+/// Whose count, and which: worker 0 is the engine as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Number of the worker; 0: the engine.
+    pub worker_no: i32,
+    /// Number of the cell.
+    pub cell: u16,
+}
+
+struct Entry {
+    level: i32,
+    key: Key,
+    amount: u64,
+}
+
+/// What was written to a table within the transaction: it is back if that writing is undone.
+struct Written {
+    level: i32,
+    entries: Vec<Entry>,
+    kept: BTreeMap<Key, u64>,
+}
+
+/// The counts that one session has not handed on. Levels are those of nested transactions: 1 is the transaction, 2 a
+/// savepoint in it.
+#[derive(Default)]
+pub struct Ledger {
+    entries: Vec<Entry>,
+    written: Vec<Written>,
+    kept: BTreeMap<Key, u64>,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            written: Vec::new(),
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// Something happened at this level. The few different counts of a call make a list the fastest map.
+    pub fn add(&mut self, level: i32, key: Key, amount: u64) {
+        match self
+            .entries
+            .iter_mut()
+            .rev()
+            .find(|entry| entry.key == key && entry.level == level)
+        {
+            Some(entry) => entry.amount += amount,
+            None => self.entries.push(Entry { level, key, amount }),
+        }
+    }
+
+    /// Something happened whatever becomes of the transaction.
+    pub fn keep(&mut self, key: Key, amount: u64) {
+        *self.kept.entry(key).or_default() += amount;
+    }
+
+    /// Whether the transaction has nothing to count and nothing to take back.
+    pub fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.written.is_empty()
+    }
+
+    /// A savepoint was released, its counts belong to the level around it.
+    pub fn commit_level(&mut self, level: i32) {
+        for entry in std::mem::take(&mut self.entries) {
+            self.add(entry.level.min(level - 1), entry.key, entry.amount);
+        }
+        for written in &mut self.written {
+            written.level = written.level.min(level - 1);
+            for entry in &mut written.entries {
+                entry.level = entry.level.min(level - 1);
+            }
+        }
+    }
+
+    /// A savepoint was rolled back, and with it what was counted and written in it.
+    pub fn abort_level(&mut self, level: i32) {
+        self.undo(level);
+        self.entries.retain(|entry| entry.level < level);
+    }
+
+    /// The whole transaction was rolled back.
+    pub fn abort(&mut self) {
+        self.undo(0);
+        self.entries.clear();
+    }
+
+    fn undo(&mut self, level: i32) {
+        for written in std::mem::take(&mut self.written) {
+            if written.level < level {
+                self.written.push(written);
+                continue;
+            }
+            for entry in written.entries {
+                self.add(entry.level, entry.key, entry.amount);
+            }
+            for (key, amount) in written.kept {
+                self.keep(key, amount);
+            }
+        }
+    }
+
+    /// The transaction committed; what it counted is kept until it is written.
+    pub fn commit(&mut self) {
+        self.written.clear();
+        for entry in std::mem::take(&mut self.entries) {
+            self.keep(entry.key, entry.amount);
+        }
+    }
+
+    /// The transaction committed: hands on what it counted, and what was kept before.
+    pub fn hand_on(&mut self, mut sink: impl FnMut(Key, u64)) {
+        self.written.clear();
+        // The list keeps its memory for the next transaction.
+        for entry in self.entries.drain(..) {
+            sink(entry.key, entry.amount);
+        }
+        for (key, amount) in std::mem::take(&mut self.kept) {
+            sink(key, amount);
+        }
+    }
+
+    /// Everything there is, to be written to a table at this level; it is back if the level is rolled back.
+    pub fn write(&mut self, level: i32) -> BTreeMap<Key, u64> {
+        let written = Written {
+            level,
+            entries: std::mem::take(&mut self.entries),
+            kept: std::mem::take(&mut self.kept),
+        };
+        let mut all = written.kept.clone();
+        for entry in &written.entries {
+            *all.entry(entry.key).or_default() += entry.amount;
+        }
+        self.written.push(written);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const A: Key = Key {
+        worker_no: 0,
+        cell: 1,
+    };
+    const B: Key = Key {
+        worker_no: 7,
+        cell: 1,
+    };
+
+    fn committed(ledger: &mut Ledger) -> Vec<(Key, u64)> {
+        let mut all = BTreeMap::new();
+        ledger.hand_on(|key, amount| *all.entry(key).or_default() += amount);
+        all.into_iter().collect()
+    }
+
+    #[test]
+    fn a_commit_counts_and_a_rollback_does_not() {
+        let mut ledger = Ledger::new();
+        ledger.add(1, A, 2);
+        ledger.add(1, A, 1);
+        ledger.add(1, B, 1);
+        assert_eq!(committed(&mut ledger), [(A, 3), (B, 1)]);
+        ledger.add(1, A, 5);
+        ledger.abort();
+        assert!(committed(&mut ledger).is_empty());
+        assert!(ledger.is_idle());
+        ledger.add(1, A, 1);
+        assert!(!ledger.is_idle());
+        ledger.commit();
+        ledger.add(1, A, 1);
+        assert_eq!(committed(&mut ledger), [(A, 2)]);
+    }
+
+    #[test]
+    fn a_savepoint_counts_when_it_and_all_around_it_commit() {
+        let mut ledger = Ledger::new();
+        ledger.add(1, A, 1);
+        ledger.add(2, A, 10);
+        ledger.add(3, A, 100);
+        ledger.commit_level(3);
+        ledger.abort_level(2);
+        ledger.add(2, A, 1000);
+        ledger.commit_level(2);
+        assert_eq!(committed(&mut ledger), [(A, 1001)]);
+    }
+
+    #[test]
+    fn what_happened_anyway_survives_a_rollback() {
+        let mut ledger = Ledger::new();
+        ledger.keep(A, 1);
+        ledger.add(1, B, 1);
+        ledger.abort();
+        assert_eq!(committed(&mut ledger), [(A, 1)]);
+    }
+
+    #[test]
+    fn what_was_written_is_back_when_the_writing_is_undone() {
+        let mut ledger = Ledger::new();
+        ledger.add(1, A, 1);
+        ledger.commit();
+        ledger.add(1, A, 10);
+        ledger.add(2, A, 100);
+        assert_eq!(ledger.write(2).into_iter().collect::<Vec<_>>(), [(A, 111)]);
+        // The savepoint with the row and its own count is gone; the rest waits for the next row.
+        ledger.abort_level(2);
+        assert_eq!(ledger.write(1).into_iter().collect::<Vec<_>>(), [(A, 11)]);
+        ledger.abort();
+        assert_eq!(ledger.write(1).into_iter().collect::<Vec<_>>(), [(A, 1)]);
+        ledger.commit();
+        assert!(ledger.write(1).is_empty());
+    }
+
+    // A model: each count remembers the levels it lies in; it counts if none of them was rolled back.
+    #[derive(Debug, Clone)]
+    enum Act {
+        Add,
+        Keep,
+        Open,
+        Release,
+        Rollback,
+        Write,
+        Commit,
+        Abort,
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_counted_twice(acts in proptest::collection::vec(
+            prop_oneof![
+                4 => Just(Act::Add), 1 => Just(Act::Keep), 3 => Just(Act::Open), 2 => Just(Act::Release),
+                2 => Just(Act::Rollback), 2 => Just(Act::Write), 1 => Just(Act::Commit), 1 => Just(Act::Abort)],
+            0..60))
+        {
+            let mut ledger = Ledger::new();
+            // Per open level: what counts if it commits, and the rows written in it.
+            let mut counts = vec![0u64];
+            let mut rows = vec![0u64];
+            let (mut wanted, mut table) = (0u64, 0u64);
+            for act in acts.into_iter().chain([Act::Commit]) {
+                let level = counts.len() as i32;
+                match act {
+                    Act::Add => { ledger.add(level, A, 1); counts[level as usize - 1] += 1; }
+                    Act::Keep => { ledger.keep(A, 1); wanted += 1; }
+                    Act::Open => { counts.push(0); rows.push(0); }
+                    Act::Release if level > 1 => {
+                        ledger.commit_level(level);
+                        let (count, row) = (counts.pop().unwrap(), rows.pop().unwrap());
+                        counts[level as usize - 2] += count;
+                        rows[level as usize - 2] += row;
+                    }
+                    Act::Rollback if level > 1 => { ledger.abort_level(level); counts.pop(); rows.pop(); }
+                    Act::Write => rows[level as usize - 1] += ledger.write(level).values().sum::<u64>(),
+                    Act::Commit => {
+                        for level in (2..=level).rev() { ledger.commit_level(level); }
+                        ledger.commit();
+                        wanted += counts.iter().sum::<u64>();
+                        table += rows.iter().sum::<u64>();
+                        counts = vec![0];
+                        rows = vec![0];
+                    }
+                    Act::Abort => { ledger.abort(); counts = vec![0]; rows = vec![0]; }
+                    _ => {}
+                }
+            }
+            let left: u64 = committed(&mut ledger).iter().map(|(_, amount)| amount).sum();
+            prop_assert_eq!(table + left, wanted);
+        }
+    }
+}

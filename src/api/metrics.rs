@@ -1,0 +1,201 @@
+//! What was counted, as rows and as text for Prometheus. The views that join it are in sql/schema/88_metrics.sql.
+
+use pgrx::pg_sys;
+use tasker_rules::metrics::{Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render};
+
+use crate::call::{self, Call, Output};
+use crate::datum;
+use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
+use crate::store::{Session, Statement};
+
+crate::sql_function! {
+    metric_cells / pg_finfo_metric_cells => catalog;
+    shared_counts / pg_finfo_shared_counts => counts;
+    shared_recent / pg_finfo_shared_recent => recent;
+    shared_since / pg_finfo_shared_since => since;
+    reset_shared_counts / pg_finfo_reset_shared_counts => reset_shared;
+    count_finalization / pg_finfo_count_finalization => finalization_call;
+    histogram_quantile / pg_finfo_histogram_quantile => estimate;
+    metrics_prometheus / pg_finfo_metrics_prometheus => prometheus;
+}
+
+fn catalog(call: &mut Call) -> Result<Output> {
+    for cell in cells() {
+        let (part, bound) = match cell.part {
+            Part::Total => ("total", None),
+            Part::Bucket(bound) => ("bucket", Some(bound)),
+            Part::Sum => ("sum", None),
+        };
+        let labels = match (cell.family.label, cell.label_value, bound) {
+            (Some((label, _)), Some(value), _) => format!("{{\"{label}\": \"{value}\"}}"),
+            (_, _, Some(f64::INFINITY)) => "{\"le\": \"+Inf\"}".to_owned(),
+            (_, _, Some(bound)) => format!("{{\"le\": \"{bound}\"}}"),
+            _ => "{}".to_owned(),
+        };
+        call.row(&[
+            datum::int4(cell.number.into()),
+            datum::text(cell.family.name),
+            datum::text(cell.family.kind().as_str()),
+            datum::text(part),
+            bound.and_then(datum::float8),
+            datum::jsonb_from_text(&labels).map(|labels| labels.0),
+            datum::text(cell.family.unit),
+            datum::text(cell.family.help),
+            datum::boolean(recent_index(cell.number).is_some()),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn counts(call: &mut Call) -> Result<Output> {
+    for (worker_no, cell, amount) in metrics::shared_counts() {
+        call.row(&[
+            datum::int4(worker_no),
+            datum::int4(cell.into()),
+            datum::int8(amount as i64),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn recent(call: &mut Call) -> Result<Output> {
+    let mut cell_of = [0u16; RECENT_CELLS];
+    for cell in cells() {
+        if let Some(index) = recent_index(cell.number) {
+            cell_of[index] = cell.number;
+        }
+    }
+    for (began_at, index, amount) in metrics::shared_recent(call::clock()) {
+        call.row(&[
+            // What was counted is at most this old.
+            datum::timestamp(began_at + metrics::TICK_US),
+            datum::int4(cell_of[index].into()),
+            datum::int8(amount as i64),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn since(call: &mut Call) -> Result<Output> {
+    let (exists, since) = metrics::shared_since();
+    call.row(&[datum::boolean(exists), since.and_then(datum::timestamp)])?;
+    Ok(Output::Rows)
+}
+
+fn reset_shared(_: &mut Call) -> Result<Output> {
+    metrics::reset_shared();
+    Ok(Output::Null)
+}
+
+fn finalization_call(call: &mut Call) -> Result<Output> {
+    let operation: String = call.get(0, "operation")?;
+    let outcome: String = call.get(1, "outcome")?;
+    let began_at: i64 = call.get(2, "began_at")?;
+    let (attempts, duration, result) = match (operation.as_str(), outcome.as_str()) {
+        ("claim", "success") => (
+            Metric::ClaimAttempts,
+            Metric::ClaimDuration,
+            Metric::ClaimSuccess,
+        ),
+        ("claim", _) => (
+            Metric::ClaimAttempts,
+            Metric::ClaimDuration,
+            Metric::ClaimContention,
+        ),
+        ("extend", "success") => (
+            Metric::ExtendAttempts,
+            Metric::ExtendDuration,
+            Metric::ExtendSuccess,
+        ),
+        ("extend", _) => (
+            Metric::ExtendAttempts,
+            Metric::ExtendDuration,
+            Metric::ExtendFailed,
+        ),
+        ("release", "success") => (
+            Metric::ReleaseAttempts,
+            Metric::ReleaseDuration,
+            Metric::ReleaseSuccess,
+        ),
+        ("release", _) => (
+            Metric::ReleaseAttempts,
+            Metric::ReleaseDuration,
+            Metric::ReleaseNotOwned,
+        ),
+        _ => {
+            return Err(Error::corrupt(format!(
+                "no finalization call is named {operation}"
+            )));
+        }
+    };
+    crate::templates::forget_after_reinstall();
+    let now = call::clock();
+    metrics::batch(|batch| {
+        batch.count(attempts, 1);
+        batch.count(result, 1);
+        batch.observe(duration, now - began_at);
+        if result == Metric::ClaimContention {
+            batch.count_labelled(Metric::ClaimContentionByReason, &outcome);
+        }
+    });
+    // These calls write anyway and are rare: without shared memory each counts at once.
+    metrics::write(now)?;
+    Ok(Output::Null)
+}
+
+fn estimate(call: &mut Call) -> Result<Output> {
+    let plain = |values: Option<Vec<Option<f64>>>| -> Vec<f64> {
+        values.unwrap_or_default().into_iter().flatten().collect()
+    };
+    let bounds = plain(call.opt_array::<f64>(0));
+    let counts: Vec<u64> = plain(call.opt_array::<f64>(1))
+        .into_iter()
+        .map(|count| count as u64)
+        .collect();
+    let q: f64 = call.get(2, "q")?;
+    Ok(quantile(&bounds, &counts, q)
+        .and_then(datum::float8)
+        .map_or(Output::Null, Output::Datum))
+}
+
+static SAMPLES: Statement = Statement::new(
+    "SELECT m.family, m.name, m.kind, m.help, m.labels::text, m.value
+     FROM (SELECT family, name, kind, help, labels, value FROM tasker.metrics
+           UNION ALL
+           SELECT family, name, kind, help, labels, value FROM tasker_engine.worker_samples WHERE $1
+           UNION ALL
+           SELECT family, name, kind, help, labels, value FROM tasker_engine.state_samples WHERE $2) m
+     WHERE m.value IS NOT NULL",
+    &[pg_sys::BOOLOID, pg_sys::BOOLOID],
+);
+
+fn prometheus(call: &mut Call) -> Result<Output> {
+    let with_workers: bool = call.get(0, "with_workers")?;
+    let with_states: bool = call.get(1, "with_states")?;
+    let mut samples = Vec::new();
+    {
+        let session = Session::open()?;
+        let arguments = [datum::boolean(with_workers), datum::boolean(with_states)];
+        for row in session.read(&SAMPLES, &arguments)?.iter() {
+            let labels: String = row.get(5)?;
+            let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&labels)
+                .map_err(|_| Error::corrupt("the labels of a metric are no object"))?;
+            samples.push(Sample {
+                family: row.get(1)?,
+                name: row.get(2)?,
+                kind: row.get(3)?,
+                help: row.get(4)?,
+                labels: labels
+                    .into_iter()
+                    .map(|(label, value)| match value {
+                        serde_json::Value::String(value) => (label, value),
+                        other => (label, other.to_string()),
+                    })
+                    .collect(),
+                value: row.get(6)?,
+            });
+        }
+    }
+    Ok(Output::Text(render(&samples)))
+}

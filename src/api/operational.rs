@@ -1,0 +1,61 @@
+//! `set_operational_state`, and the rules of the operational states for the views.
+
+use tasker_rules::operational::OperationalState;
+
+use crate::call::{Call, Output, shortened};
+use crate::datum;
+use crate::error::{Error, Result};
+use crate::orchestration::{Engine, operational};
+use crate::settings;
+
+crate::sql_function! {
+    set_operational_state / pg_finfo_set_operational_state => set;
+    begin_startup / pg_finfo_begin_startup => begin;
+    duty_startup / pg_finfo_duty_startup => end;
+    operational_rules / pg_finfo_operational_rules => rules;
+}
+
+fn set(call: &mut Call) -> Result<Output> {
+    let name: String = call.get(0, "state")?;
+    let to: OperationalState = name.parse().map_err(|_| {
+        Error::parameter(format!("unknown state \"{}\"", shortened(&name)))
+            .detail("It is the state that the whole system shall be in.")
+            .hint("Use startup, normal, graceful_shutdown, emergency or stopped.")
+    })?;
+    let (reason, force) = (call.opt_text(1), call.get(2, "force")?);
+    let mut engine = Engine::open()?;
+    let state = operational::set(&mut engine, to, reason.as_deref(), force)?;
+    engine.close()?;
+    Ok(Output::from(state.as_str()))
+}
+
+fn begin(_: &mut Call) -> Result<Output> {
+    let mut engine = Engine::open()?;
+    let state = operational::begin_startup(&mut engine)?;
+    engine.close()?;
+    Ok(Output::from(state.as_str()))
+}
+
+fn end(_: &mut Call) -> Result<Output> {
+    let mut engine = Engine::open()?;
+    let ended = operational::end_startup(&mut engine)?;
+    engine.close()?;
+    Ok(Output::from(i64::from(ended)))
+}
+
+fn rules(call: &mut Call) -> Result<Output> {
+    let multipliers = settings::health_multipliers();
+    for state in OperationalState::ALL {
+        let next = state.next_states().iter().map(|next| Some(next.as_str()));
+        call.row(&[
+            datum::text(state.as_str()),
+            datum::boolean(state.hands_out_work()),
+            datum::boolean(state.suppresses_alerts()),
+            datum::boolean(state.is_monitored()),
+            datum::boolean(state.is_transitional()),
+            datum::float8(state.health_multiplier(multipliers)),
+            datum::texts(next),
+        ])?;
+    }
+    Ok(Output::Rows)
+}

@@ -1,0 +1,242 @@
+//! Counting. A count is kept in the backend until its transaction commits and then added to shared memory, which
+//! costs a few nanoseconds; without shared memory it is appended to a table, by a call that writes anyway and at most
+//! every ten seconds. What a rolled-back transaction or savepoint did is not counted.
+
+mod shared;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+use tasker_rules::metrics::{Key, Ledger, WORKER_CELLS};
+
+pub use shared::{TICK_US, define};
+pub use tasker_rules::metrics::Metric;
+
+use crate::append::append;
+use crate::call;
+use crate::datum::{self, Timestamp};
+use crate::error::Result;
+use crate::templates;
+
+/// Without shared memory: how often a backend writes what it has counted.
+const WRITE_EVERY_US: i64 = 10_000_000;
+/// With all slots taken: how often a backend looks for databases that are gone.
+const SWEEP_EVERY_US: i64 = 60_000_000;
+
+thread_local! {
+    static LEDGER: RefCell<Ledger> = const { RefCell::new(Ledger::new()) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    /// No slot was free at the last commit.
+    static FULL: Cell<bool> = const { Cell::new(false) };
+    static SWEPT_AT: Cell<Timestamp> = const { Cell::new(0) };
+    static WRITTEN_AT: Cell<Timestamp> = const { Cell::new(0) };
+}
+
+fn installation() -> shared::Installation {
+    shared::Installation {
+        // SAFETY: a plain read of the backend's own variable.
+        database: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        schema: templates::installed(),
+    }
+}
+
+/// Whether counts go to the table.
+fn uses_table() -> bool {
+    !shared::exists() || FULL.get()
+}
+
+/// Counts several things with one look at where the transaction stands.
+pub fn batch(body: impl FnOnce(&mut Batch)) {
+    if !REGISTERED.replace(true) {
+        // SAFETY: both live as long as the backend.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(transaction_ends), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut());
+        }
+    }
+    // SAFETY: plain call.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    LEDGER.with_borrow_mut(|ledger| body(&mut Batch { ledger, level }));
+}
+
+pub struct Batch<'a> {
+    ledger: &'a mut Ledger,
+    level: i32,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, worker_no: i32, cell: u16, amount: u64) {
+        self.ledger.add(self.level, Key { worker_no, cell }, amount);
+    }
+
+    /// So many things happened.
+    pub fn count(&mut self, metric: Metric, amount: usize) {
+        if amount > 0 {
+            self.add(0, metric.cell(), amount as u64);
+        }
+    }
+
+    /// A thing happened that a worker did.
+    pub fn count_for(&mut self, worker_no: i32, metric: Metric) {
+        let cell = metric.cell();
+        self.add(0, cell, 1);
+        if worker_no != 0 && usize::from(cell) < WORKER_CELLS {
+            self.add(worker_no, cell, 1);
+        }
+    }
+
+    /// A thing happened with this value of the metric's label; unknown values are not counted.
+    pub fn count_labelled(&mut self, metric: Metric, value: &str) {
+        if let Some(cell) = metric.labelled(value) {
+            self.add(0, cell, 1);
+        }
+    }
+
+    /// A duration of a histogram.
+    pub fn observe(&mut self, metric: Metric, microseconds: i64) {
+        self.add(0, metric.bucket(microseconds), 1);
+        self.add(0, metric.sum(), microseconds.max(0) as u64);
+    }
+}
+
+/// So many things happened.
+pub fn count(metric: Metric, amount: usize) {
+    batch(|batch| batch.count(metric, amount));
+}
+
+/// A thing happened with this value of the metric's label.
+pub fn count_labelled(metric: Metric, value: &str) {
+    batch(|batch| batch.count_labelled(metric, value));
+}
+
+fn of_engine(cell: u16) -> Key {
+    Key { worker_no: 0, cell }
+}
+
+/// The same, whatever becomes of the transaction: a refusal that raises was given all the same.
+pub fn count_at_once(metric: Metric, value: &str) {
+    let Some(cell) = metric.labelled(value) else {
+        return;
+    };
+    match shared::Adder::open(installation(), call::clock()) {
+        Some(adder) => adder.add(of_engine(cell), 1),
+        None => LEDGER.with_borrow_mut(|ledger| ledger.keep(of_engine(cell), 1)),
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    // A prepared transaction counts now: who commits it may be another session.
+    let committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+    if !committed && event != XACT_EVENT_ABORT {
+        return;
+    }
+    LEDGER.with_borrow_mut(|ledger| {
+        if ledger.is_idle() {
+            return;
+        }
+        if !committed {
+            return ledger.abort();
+        }
+        match shared::Adder::open(installation(), call::clock()) {
+            Some(adder) => {
+                FULL.set(false);
+                ledger.hand_on(|key, amount| adder.add(key, amount));
+            }
+            None => {
+                FULL.set(true);
+                ledger.commit();
+            }
+        }
+    });
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn savepoint_ends(
+    event: pg_sys::SubXactEvent::Type,
+    _mine: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+    LEDGER.with_borrow_mut(|ledger| {
+        if ledger.is_idle() {
+            return;
+        }
+        // SAFETY: plain call; the savepoint that ends is still the current one.
+        let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        if event == SUBXACT_EVENT_COMMIT_SUB {
+            ledger.commit_level(level);
+        } else if event == SUBXACT_EVENT_ABORT_SUB {
+            ledger.abort_level(level);
+        }
+    });
+}
+
+/// The end of a call that writes anyway: without shared memory, appends what was counted if that is due.
+pub fn write_if_due(now: Timestamp) -> Result<()> {
+    if !uses_table() || now - WRITTEN_AT.get() < WRITE_EVERY_US {
+        return Ok(());
+    }
+    if shared::exists() && now - SWEPT_AT.replace(now) >= SWEEP_EVERY_US {
+        shared::sweep();
+    }
+    write(now)
+}
+
+/// Without shared memory, appends what was counted.
+pub fn write(now: Timestamp) -> Result<()> {
+    if !uses_table() {
+        return Ok(());
+    }
+    WRITTEN_AT.set(now);
+    // SAFETY: plain call.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let counts = LEDGER.with_borrow_mut(|ledger| ledger.write(level));
+    let mut workers: BTreeMap<i32, (Vec<i16>, Vec<i64>)> = BTreeMap::new();
+    for (key, amount) in counts {
+        let (cells, amounts) = workers.entry(key.worker_no).or_default();
+        cells.push(key.cell as i16);
+        amounts.push(amount as i64);
+    }
+    let rows: Vec<_> = workers
+        .into_iter()
+        .map(|(worker_no, (cells, amounts))| {
+            [
+                datum::timestamp(now),
+                datum::int4(worker_no),
+                datum::boolean(false),
+                datum::int2s(cells),
+                datum::int8s(amounts),
+            ]
+        })
+        .collect();
+    append(c"metric_counts", &rows)
+}
+
+/// Worker (0: the engine), cell and count of everything in shared memory.
+pub fn shared_counts() -> Vec<(i32, u16, u64)> {
+    templates::forget_after_reinstall();
+    shared::counts(installation())
+}
+
+/// The last minutes of finalization claims in shared memory.
+pub fn shared_recent(now: Timestamp) -> Vec<(Timestamp, usize, u64)> {
+    templates::forget_after_reinstall();
+    shared::recent(installation(), now)
+}
+
+/// Whether there is shared memory, and since when it counts.
+pub fn shared_since() -> (bool, Option<Timestamp>) {
+    templates::forget_after_reinstall();
+    (shared::exists(), shared::started_at(installation()))
+}
+
+/// Sets shared memory back to zero, at once.
+pub fn reset_shared() {
+    templates::forget_after_reinstall();
+    shared::reset(installation(), call::clock());
+}

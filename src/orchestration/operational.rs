@@ -1,0 +1,238 @@
+//! The operational state of the whole system: what it is, changing it, and telling workers that nothing is handed out.
+//!
+//! The rules are tasker_rules::operational. The state is the last row of tasker_engine.operational_changes; a claim reads
+//! it below the planner and locks nothing, so that neither waits for the other.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys::{self, panic::ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+use tasker_rules::operational::{Change, OperationalState};
+
+use super::Engine;
+use crate::datum;
+use crate::error::{Error, Result};
+use crate::heap;
+use crate::store::Statement;
+
+/// What a worker is told, as an outcome or a status, while nothing is handed out.
+pub const DRAINING: &str = "draining";
+/// Who brings a system through its startup.
+const COORDINATOR: &str = "coordinator";
+
+thread_local! {
+    static TOLD: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Forgets what this session was told: the changes may have begun anew.
+pub fn forget() {
+    TOLD.set(0);
+}
+
+/// The state, and the number of the change that led to it.
+#[derive(Clone, Copy)]
+pub struct Current {
+    pub state: OperationalState,
+    change_no: i64,
+}
+
+/// The state now, as committed, or as this transaction has set it.
+pub fn current() -> Result<Current> {
+    match heap::operational_state()? {
+        None => Ok(Current {
+            state: OperationalState::INITIAL,
+            change_no: 0,
+        }),
+        Some((change_no, state)) => Ok(Current {
+            state: state
+                .parse()
+                .map_err(|_| Error::corrupt("the operational state is unknown to this library"))?,
+            change_no,
+        }),
+    }
+}
+
+impl Current {
+    /// Itself, if the state forbids handing anything out.
+    pub fn closed(self) -> Option<Self> {
+        (!self.state.hands_out_work()).then_some(self)
+    }
+
+    /// Says why a claim stays empty, once per session and change of state.
+    pub fn tell_once(&self) {
+        if TOLD.replace(self.change_no) != self.change_no {
+            ErrorReport::new(
+                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                format!("no work is handed out: the system is in state {}", self.state),
+                "claim_steps",
+            )
+            .set_hint("Finish and report what you hold, and ask seldom; tasker.operational_state() tells when the state changes.")
+            .report(PgLogLevel::NOTICE);
+        }
+    }
+}
+
+// Two who change the state follow each other; who reads it waits for neither.
+static LOCK: Statement = Statement::new(
+    "LOCK TABLE tasker_engine.operational_changes IN SHARE UPDATE EXCLUSIVE MODE",
+    &[],
+);
+
+static RECORD: Statement = Statement::new(
+    "INSERT INTO tasker_engine.operational_changes (changed_at, from_state, to_state, changed_by, reason, forced)
+     VALUES ($1, $2, $3, coalesce($4, session_user), $5, $6)
+     RETURNING change_no",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::BOOLOID,
+    ],
+);
+
+static FORGET_OLD: Statement = Statement::new(
+    "DELETE FROM tasker_engine.operational_changes o WHERE o.change_no <= $1",
+    &[pg_sys::INT8OID],
+);
+
+static QUEUES: Statement = Statement::new(
+    "SELECT q.queue_id FROM tasker_engine.queues q WHERE NOT q.paused",
+    &[],
+);
+
+/// How many changes are kept.
+const KEPT: i64 = 1000;
+
+/// Changes the state on request and returns it. Undeclared changes need force, which warns.
+pub fn set(
+    engine: &mut Engine,
+    to: OperationalState,
+    reason: Option<&str>,
+    force: bool,
+) -> Result<OperationalState> {
+    engine.session.run(&LOCK, &[])?;
+    let from = current()?.state;
+    match from.change(to) {
+        Change::None => return Ok(to),
+        Change::Declared => record(engine, from, to, None, reason, false)?,
+        Change::Undeclared if force => {
+            record(engine, from, to, None, reason, true)?;
+            ErrorReport::new(
+                PgSqlErrorCode::ERRCODE_WARNING,
+                format!("the system was forced from {from} to {to}"),
+                "set_operational_state",
+            )
+            .set_detail(allowed(from))
+            .report(PgLogLevel::WARNING);
+        }
+        Change::Undeclared => {
+            return Err(
+                Error::state(format!("the system cannot go from {from} to {to}"))
+                    .detail(allowed(from))
+                    .hint("Go by way of one of these states, or say force => true."),
+            );
+        }
+    }
+    Ok(to)
+}
+
+fn allowed(from: OperationalState) -> String {
+    let names: Vec<&str> = from
+        .next_states()
+        .iter()
+        .map(|state| state.as_str())
+        .collect();
+    format!("From {from} it can go to {}.", names.join(", "))
+}
+
+/// A coordinator starts: a system at work starts with it. What somebody has decided (a shutdown, an emergency, a stop)
+/// outlives the coordinator.
+pub fn begin_startup(engine: &mut Engine) -> Result<OperationalState> {
+    engine.session.run(&LOCK, &[])?;
+    let from = current()?.state;
+    if from != OperationalState::Normal {
+        return Ok(from);
+    }
+    let to = OperationalState::Startup;
+    record(
+        engine,
+        from,
+        to,
+        Some(COORDINATOR),
+        Some("a coordinator has started"),
+        false,
+    )?;
+    Ok(to)
+}
+
+fn record(
+    engine: &mut Engine,
+    from: OperationalState,
+    to: OperationalState,
+    by: Option<&str>,
+    reason: Option<&str>,
+    forced: bool,
+) -> Result<()> {
+    let rows = engine.session.run(
+        &RECORD,
+        &[
+            datum::timestamp(engine.now),
+            datum::text(from.as_str()),
+            datum::text(to.as_str()),
+            datum::opt_text(by),
+            datum::opt_text(reason),
+            datum::boolean(forced),
+        ],
+    )?;
+    let change_no: i64 = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("the change was not recorded"))?
+        .get(1)?;
+    engine
+        .session
+        .run(&FORGET_OLD, &[datum::int8(change_no - KEPT)])?;
+    if to.hands_out_work() && !from.hands_out_work() {
+        for row in engine.session.run(&QUEUES, &[])?.iter() {
+            engine.ready.released(row.get(1)?);
+        }
+    }
+    Ok(())
+}
+
+static STARTUP_SINCE: Statement = Statement::new(
+    "SELECT o.changed_at FROM tasker_engine.operational_changes o ORDER BY o.change_no DESC LIMIT 1",
+    &[],
+);
+
+/// Startup lasts this long at least, so that executors can come up.
+const STARTUP_US: i64 = 10_000_000;
+
+/// Ends the startup once it has lasted a while: who calls this is at work. Returns whether it did.
+pub fn end_startup(engine: &mut Engine) -> Result<bool> {
+    if current()?.state != OperationalState::Startup {
+        return Ok(false);
+    }
+    engine.session.run(&LOCK, &[])?;
+    let from = current()?.state;
+    let since: i64 = engine
+        .session
+        .run(&STARTUP_SINCE, &[])?
+        .first()
+        .ok_or_else(|| Error::corrupt("a state that was set has a change"))?
+        .get(1)?;
+    if from != OperationalState::Startup || engine.now - since < STARTUP_US {
+        return Ok(false);
+    }
+    let to = OperationalState::Normal;
+    record(
+        engine,
+        from,
+        to,
+        Some(COORDINATOR),
+        Some("maintenance is at work"),
+        false,
+    )?;
+    Ok(true)
+}

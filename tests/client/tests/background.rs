@@ -1,0 +1,606 @@
+//! The processes of a server that preloads tasker_ext: the launcher, coordinators and executors; what starts and ends
+//! them, what survives a crash, and what they cost.
+
+use std::time::{Duration, Instant};
+
+use tasker_client_tests::server::Server;
+use tasker_client_tests::{Session, Template, Uuid, json, scaled};
+
+const HANDLERS: &str = r#"
+CREATE SCHEMA app;
+CREATE TABLE app.effects (step_uuid uuid, attempt text);
+CREATE FUNCTION app.effect(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO app.effects VALUES ((step->>'step_uuid')::uuid, step->>'attempt');
+    PERFORM pg_sleep(coalesce((step->'context'->>'seconds')::float8, 0));
+    RETURN jsonb_build_object('user', current_user, 'pid', pg_backend_pid());
+END $$;
+CREATE FUNCTION app.suicide(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_terminate_backend(pg_backend_pid());
+    PERFORM pg_sleep(10);
+    RETURN '{}';
+END $$;
+"#;
+
+fn preloaded(more: &[&str]) -> Server {
+    let mut settings = vec![
+        "shared_preload_libraries=tasker_ext",
+        "max_worker_processes=24",
+        "restart_after_crash=on",
+    ];
+    settings.extend(more);
+    Server::start(&settings)
+}
+
+/// A server with the extension in database `postgres`, and handlers there.
+fn server(more: &[&str]) -> (Server, Session) {
+    let server = preloaded(more);
+    let mut session = server.connect("postgres");
+    session.execute("CREATE EXTENSION tasker_ext");
+    session.execute(HANDLERS);
+    (server, session)
+}
+
+#[track_caller]
+fn soon(what: &str, seconds: u64, mut done: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !done() {
+        assert!(
+            began.elapsed() < Duration::from_secs(seconds),
+            "not within {seconds} s: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    began.elapsed()
+}
+
+fn processes(session: &mut Session, kind: &str) -> Vec<i32> {
+    session.all(
+        "SELECT pid FROM tasker.background_workers WHERE kind = $1 AND state <> 'starting' ORDER BY 1",
+        &[&kind],
+    )
+}
+
+fn at_work(session: &mut Session) -> bool {
+    !processes(session, "coordinator").is_empty()
+}
+
+fn effect(name: &str) -> Template {
+    Template::new(name)
+        .step_with("first", &[], json!({"handler": "sql:app.effect"}))
+        .step_with("second", &["first"], json!({"handler": "sql:app.effect"}))
+        .step_with("third", &["second"], json!({"handler": "sql:app.effect"}))
+        .every_step(json!({"default_retry_limit": 100, "retry": {"backoff": "none"}}))
+}
+
+fn all_complete(session: &mut Session, tasks: &[Uuid]) -> bool {
+    session.task_states(tasks) == [format!("complete: {}", tasks.len())]
+}
+
+#[test]
+fn a_workflow_of_database_functions_runs_without_any_process_within_moments_of_create_extension() {
+    let server = preloaded(&[]);
+    let mut session = server.connect("postgres");
+    session.execute("CREATE EXTENSION tasker_ext");
+    let began = soon("a coordinator is at work", 5, || at_work(&mut session));
+    println!("a coordinator after {began:?}");
+    session.execute(HANDLERS);
+    effect("effects").register(&mut session);
+    soon("an executor is idle", 10, || {
+        !processes(&mut session, "executor").is_empty()
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let mut times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let began = Instant::now();
+            let task = session.create("effects");
+            while session.task_state(task) != "complete" {
+                assert!(began.elapsed() < Duration::from_secs(5));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("three steps, created to complete: {times:?}");
+    // Woken by the commit, not by a poll.
+    assert!(times[2] < Duration::from_millis(500), "{times:?}");
+    assert_eq!(
+        session.count("SELECT count(*) FROM app.effects WHERE attempt = '1'", &[]),
+        15
+    );
+    let steps = session.count(
+        "SELECT sum(steps)::bigint FROM tasker.background_workers WHERE kind = 'executor'",
+        &[],
+    );
+    assert_eq!(steps, 15);
+}
+
+#[test]
+fn a_retry_that_comes_due_is_run_without_a_call() {
+    let (_server, mut session) = server(&[]);
+    session.execute(
+        "CREATE FUNCTION app.second_time(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+         $$ BEGIN IF step->>'attempt' = '1' THEN RAISE EXCEPTION 'not yet'; END IF; RETURN '{}'; END $$",
+    );
+    Template::new("twice")
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:app.second_time", "retry": {"backoff": "linear", "backoff_base_ms": 400, "jitter": 0}}),
+        )
+        .register(&mut session);
+    let task = session.create("twice");
+    soon("complete", 10, || session.task_state(task) == "complete");
+    let waited: f64 = session.one(
+        "SELECT date_part('epoch', max(created_at) FILTER (WHERE to_state = 'in_progress') - min(created_at) FILTER (WHERE to_state = 'error'))
+         FROM tasker.workflow_step_transitions",
+        &[],
+    );
+    assert!((0.4..1.5).contains(&waited), "{waited} s");
+}
+
+#[test]
+fn a_lost_worker_is_noticed_without_a_call() {
+    let (_server, mut session) = server(&[]);
+    Template::new("outside")
+        .step("only", &[])
+        .register(&mut session);
+    let task = session.create("outside");
+    session.execute("SELECT * FROM tasker.claim_steps('lost', lease => '500 milliseconds')");
+    soon("the step is in error", 5, || {
+        session.step_state(task, "only") == "error"
+    });
+    let done = session.count(
+        "SELECT total_done FROM tasker.maintenance_duties WHERE duty = 'leases'",
+        &[],
+    );
+    assert_eq!(done, 1);
+}
+
+#[test]
+fn drop_extension_ends_them_and_create_extension_starts_others() {
+    let (_server, mut session) = server(&[]);
+    soon("at work", 5, || at_work(&mut session));
+    soon("an executor", 5, || {
+        !processes(&mut session, "executor").is_empty()
+    });
+    let backends = "SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('tasker_ext coordinator', 'tasker_ext executor')";
+    for _ in 0..3 {
+        let before = processes(&mut session, "coordinator");
+        session.execute("DROP EXTENSION tasker_ext");
+        session.execute("CREATE EXTENSION tasker_ext");
+        soon("another coordinator", 10, || {
+            let now = processes(&mut session, "coordinator");
+            !now.is_empty() && now != before
+        });
+    }
+    session.execute("DROP EXTENSION tasker_ext");
+    soon("all are gone", 10, || session.count(backends, &[]) == 0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(session.count(backends, &[]), 0);
+}
+
+#[test]
+fn a_database_that_is_wanted_alone_is_left_at_once() {
+    let (server, mut session) = server(&[]);
+    session.execute("CREATE DATABASE one");
+    let mut one = server.connect("one");
+    one.execute("CREATE EXTENSION tasker_ext");
+    soon("at work in one", 5, || at_work(&mut one));
+    drop(one);
+    let quick = |session: &mut Session, sql: &str| {
+        let began = Instant::now();
+        session.execute(sql);
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{sql}: {:?}",
+            began.elapsed()
+        );
+    };
+    quick(&mut session, "CREATE DATABASE two TEMPLATE one");
+    // The copy has the extension, and nobody sent word of it. The original is served again too.
+    for name in ["two", "one"] {
+        let mut other = server.connect(name);
+        soon("at work", 20, || at_work(&mut other));
+    }
+    quick(&mut session, "ALTER DATABASE two RENAME TO three");
+    quick(&mut session, "DROP DATABASE three");
+    quick(&mut session, "DROP DATABASE one");
+    let left = session.count(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tasker_ext coordinator' AND datname <> 'postgres'",
+        &[],
+    );
+    assert_eq!(left, 0);
+    assert!(at_work(&mut session));
+}
+
+#[test]
+fn nobody_sends_them_away_without_the_right_to_the_database() {
+    let (server, mut session) = server(&[]);
+    soon("at work", 5, || at_work(&mut session));
+    let before = processes(&mut session, "coordinator");
+    session.execute("CREATE ROLE passer_by LOGIN");
+    let mut stranger = Session::open(server.config("postgres", "passer_by"));
+    stranger.fails("ALTER DATABASE postgres RENAME TO mine", &[]);
+    stranger
+        .fails("CREATE DATABASE copy TEMPLATE postgres", &[])
+        .is("42501");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(processes(&mut session, "coordinator"), before);
+}
+
+#[test]
+fn two_databases_are_served_at_once_and_apart() {
+    let (server, mut first) = server(&[]);
+    first.execute("CREATE DATABASE other");
+    let mut second = server.connect("other");
+    second.execute("CREATE EXTENSION tasker_ext");
+    second.execute(HANDLERS);
+    let mut tasks = vec![];
+    for session in [&mut first, &mut second] {
+        effect("effects").register(session);
+        tasks.push(session.create_many("effects", 20));
+    }
+    for (session, tasks) in [(&mut first, &tasks[0]), (&mut second, &tasks[1])] {
+        soon("all complete", 20, || all_complete(session, tasks));
+        assert_eq!(session.count("SELECT count(*) FROM app.effects", &[]), 60);
+        assert_eq!(processes(session, "coordinator").len(), 1);
+    }
+}
+
+fn effects_once(session: &mut Session, tasks: usize) {
+    let wrong = session.count(
+        "SELECT count(*) FROM (SELECT step_uuid FROM app.effects GROUP BY 1 HAVING count(*) <> 1) e",
+        &[],
+    );
+    assert_eq!(wrong, 0, "steps whose effects are there twice");
+    assert_eq!(
+        session.count("SELECT count(DISTINCT step_uuid) FROM app.effects", &[]),
+        3 * tasks as i64
+    );
+}
+
+#[test]
+fn kill_9_of_coordinator_executor_and_server_under_load_loses_nothing_and_repeats_no_effect() {
+    let (server, mut session) = server(&[]);
+    effect("effects").register(&mut session);
+    session.execute(
+        "SELECT tasker.configure_executor_pool('default', min_executors => 2, max_executors => 2)",
+    );
+    let count = scaled(600, 6_000);
+    let tasks = session.create_many("effects", count);
+    for kind in ["coordinator", "executor", "postmaster", "executor"] {
+        soon("executors at work", 20, || {
+            processes(&mut session, "executor").len() == 2
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        if kind == "postmaster" {
+            server.kill();
+            server.start_again();
+        } else {
+            let pid = processes(&mut session, kind)[0];
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .status()
+                .expect("kill runs");
+            assert!(killed.success());
+            // The server ends every process and starts anew.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        server.wait_until_up("postgres");
+        session = server.connect("postgres");
+    }
+    let left = session.count(
+        "SELECT count(*) FROM tasker.tasks WHERE state <> 'complete'",
+        &[],
+    );
+    println!("{left} of {count} tasks were left at the last kill");
+    // Well before the leases of a minute would have ended.
+    soon("all complete", 50, || all_complete(&mut session, &tasks));
+    effects_once(&mut session, count);
+}
+
+#[test]
+fn a_fast_shutdown_does_not_wait_for_a_handler() {
+    let (server, mut session) = server(&[]);
+    Template::new("slow")
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:app.effect", "retry": {"backoff": "none"}}),
+        )
+        .register(&mut session);
+    let task = session.create_with("slow", &json!({"seconds": 60}));
+    soon("it runs", 10, || {
+        session.count(
+            "SELECT count(*) FROM tasker.background_workers WHERE state = 'busy'",
+            &[],
+        ) == 1
+    });
+    drop(session);
+    let began = Instant::now();
+    server.stop();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    server.start_again();
+    let mut session = server.connect("postgres");
+    soon("it runs again, as the second attempt", 10, || {
+        session.count(
+            "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'in_progress' AND attempts = 2",
+            &[],
+        ) == 1
+    });
+    session.execute(&format!("SELECT tasker.cancel_task('{task}')"));
+}
+
+#[test]
+fn a_step_that_kills_its_executor_ends_in_error_and_stops_nobody_else() {
+    let (_server, mut session) = server(&[]);
+    Template::new("poison")
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:app.suicide", "default_retry_limit": 2, "retry": {"backoff": "none"}}),
+        )
+        .register(&mut session);
+    effect("effects").register(&mut session);
+    let poison = session.create("poison");
+    let tasks = session.create_many("effects", 10);
+    soon("the others complete", 30, || {
+        all_complete(&mut session, &tasks)
+    });
+    soon("the poison is in error", 30, || {
+        session.task_state(poison) == "error"
+    });
+    assert_eq!(
+        session.results(poison, "only")["error_class"],
+        "LeaseExpired"
+    );
+    assert_eq!(session.arrivals(poison, Some("only"), "in_progress"), 2);
+}
+
+#[test]
+fn a_duty_that_fails_is_shown_and_stops_no_other() {
+    let (_server, mut session) = server(&[]);
+    soon("at work", 5, || at_work(&mut session));
+    session.execute(
+        "CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'poison' USING ERRCODE = '22012'; END $$",
+    );
+    soon("the failure is shown", 10, || {
+        session.count(
+            "SELECT count(*) FROM tasker.maintenance_duties WHERE duty = 'orphans' AND failures > 0 AND last_error = '22012: poison'",
+            &[],
+        ) == 1
+    });
+    Template::new("outside")
+        .step("only", &[])
+        .register(&mut session);
+    let task = session.create("outside");
+    session.execute("SELECT * FROM tasker.claim_steps('lost', lease => '500 milliseconds')");
+    soon("leases are still taken over", 5, || {
+        session.step_state(task, "only") == "error"
+    });
+    let row = session.query(
+        "SELECT duty, error FROM tasker.run_maintenance() WHERE error IS NOT NULL",
+        &[],
+    );
+    assert_eq!(row.len(), 1);
+}
+
+#[test]
+fn a_cancelled_step_is_interrupted_and_its_executor_goes_on() {
+    let (_server, mut session) = server(&[]);
+    effect("effects").register(&mut session);
+    let slow = session.create_with("effects", &json!({"seconds": 60}));
+    soon("it runs", 10, || {
+        session.step_state(slow, "first") == "in_progress"
+    });
+    let before = processes(&mut session, "executor");
+    session.execute(&format!("SELECT tasker.cancel_task('{slow}', 'test')"));
+    let quick = session.create("effects");
+    soon("the executor is free again", 10, || {
+        session.task_state(quick) == "complete"
+    });
+    assert_eq!(processes(&mut session, "executor"), before);
+    assert_eq!(session.task_state(slow), "cancelled");
+    let done: i64 = session.count("SELECT count(DISTINCT step_uuid) FROM app.effects", &[]);
+    assert_eq!(done, 3, "what the cancelled handler did is undone");
+}
+
+#[test]
+fn an_executor_that_is_to_end_finishes_its_step_and_gives_back_the_others() {
+    let (_server, mut session) = server(&[]);
+    Template::new("slow")
+        .step_with("only", &[], json!({"handler": "sql:app.effect"}))
+        .register(&mut session);
+    session.execute("SELECT tasker.configure_executor_pool('default', min_executors => 1, max_executors => 1, batch_size => 10)");
+    soon("one executor", 10, || {
+        processes(&mut session, "executor").len() == 1
+    });
+    session.execute(
+        "SELECT count(tasker.create_task('slow', '{\"seconds\": 1.5}')) FROM generate_series(1, 5)",
+    );
+    soon("steps are in hand", 10, || {
+        session.count(
+            "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'in_progress'",
+            &[],
+        ) > 0
+    });
+    session.execute("SELECT tasker.configure_executor_pool('default', enabled => false)");
+    soon("it has ended", 10, || {
+        processes(&mut session, "executor").is_empty()
+    });
+    let counts: Vec<String> = session.all(
+        "SELECT state || ' ' || attempts FROM tasker.workflow_steps GROUP BY state, attempts ORDER BY 1",
+        &[],
+    );
+    assert!(
+        counts == ["complete 1", "pending 0"] || counts == ["complete 1"],
+        "{counts:?}"
+    );
+    assert_eq!(
+        session.count("SELECT count(*) FROM tasker.running_steps", &[]),
+        0
+    );
+    session.execute("SELECT tasker.configure_executor_pool('default', enabled => true)");
+    soon("the rest is run", 20, || {
+        session.count(
+            "SELECT count(*) FROM tasker.tasks WHERE state <> 'complete'",
+            &[],
+        ) == 0
+    });
+}
+
+#[test]
+fn an_executor_that_does_not_end_in_time_is_terminated_and_leaves_no_orphan() {
+    let (_server, mut session) = server(&["tasker.executor_drain_seconds=1"]);
+    effect("effects").register(&mut session);
+    let slow = session.create_with("effects", &json!({"seconds": 60}));
+    soon("it runs", 10, || {
+        session.step_state(slow, "first") == "in_progress"
+    });
+    let began = Instant::now();
+    session.execute("SELECT tasker.configure_executor_pool('default', enabled => false)");
+    soon("it has ended", 8, || {
+        processes(&mut session, "executor").is_empty()
+    });
+    println!("ended after {:?}", began.elapsed());
+    soon("its step is taken over", 10, || {
+        session.step_state(slow, "first") == "error"
+    });
+    assert_eq!(session.count("SELECT count(*) FROM app.effects", &[]), 0);
+}
+
+#[test]
+fn a_pool_grows_under_load_and_shrinks_when_idle_within_its_bounds() {
+    let (_server, mut session) = server(&[]);
+    session.execute(
+        "SELECT tasker.configure_executor_pool('default', min_executors => 1, max_executors => 4,
+                                               scaling_interval => '5 seconds', scaling_cooldown => '1 second')",
+    );
+    Template::new("slow")
+        .step_with("only", &[], json!({"handler": "sql:app.effect"}))
+        .register(&mut session);
+    session.execute("SELECT count(tasker.create_task('slow', '{\"seconds\": 0.3}')) FROM generate_series(1, 200)");
+    let mut most = 0;
+    soon("it grew", 40, || {
+        most = most.max(processes(&mut session, "executor").len());
+        most == 4
+    });
+    session.execute("SELECT tasker.cancel_task(task_uuid) FROM tasker.tasks WHERE state IN ('pending', 'in_progress')");
+    soon("it shrank", 60, || {
+        let now = processes(&mut session, "executor").len();
+        assert!(now <= 4);
+        now == 1
+    });
+    let decisions: Vec<String> = session.all(
+        "SELECT rule FROM tasker.scaling_decisions ORDER BY decided_at",
+        &[],
+    );
+    println!("{decisions:?}");
+    assert!(decisions.len() >= 2);
+}
+
+#[test]
+fn a_standby_has_none_and_gets_them_at_its_promotion() {
+    let (server, mut session) = server(&["wal_level=replica", "max_wal_senders=4"]);
+    soon("at work", 5, || at_work(&mut session));
+    let standby = server.standby();
+    let mut other = standby.connect("postgres");
+    assert!(other.one::<bool>("SELECT pg_is_in_recovery()", &[]));
+    assert_eq!(
+        other.count("SELECT count(*) FROM tasker.background_workers", &[]),
+        0
+    );
+    let _: bool = other.one("SELECT pg_promote()", &[]);
+    soon("at work after the promotion", 15, || at_work(&mut other));
+    effect("effects").register(&mut other);
+    let task = other.create("effects");
+    soon("it runs there", 15, || other.task_state(task) == "complete");
+}
+
+#[test]
+fn background_processes_work_with_the_rights_of_the_engines_owner() {
+    let (_server, mut session) = server(&[]);
+    soon("at work", 5, || at_work(&mut session));
+    // Were it a superuser's session, this function of a duty would see it.
+    session.execute(
+        "CREATE TABLE public.seen (who text, super text);
+         GRANT ALL ON public.seen TO PUBLIC;
+         CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint LANGUAGE plpgsql SECURITY INVOKER AS
+         $$ BEGIN INSERT INTO public.seen VALUES (current_user, (SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user)); RETURN 0; END $$;
+         ALTER FUNCTION tasker_engine.run_duty(text) SECURITY INVOKER",
+    );
+    soon("a duty ran", 10, || {
+        session.count("SELECT count(*) FROM public.seen", &[]) > 0
+    });
+    let who: Vec<String> = session.all("SELECT DISTINCT who || ' ' || super FROM public.seen", &[]);
+    assert_eq!(who, ["tasker_admin false"]);
+}
+
+/// Seconds of processor time that a process has used.
+fn cpu_seconds(pid: i32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap_or_default()..]
+        .split(' ')
+        .collect();
+    let ticks: f64 = fields[12].parse::<f64>().unwrap_or_default()
+        + fields[13].parse::<f64>().unwrap_or_default();
+    ticks / 100.0
+}
+
+#[test]
+fn an_idle_minute_costs_less_than_a_hundredth_of_a_core_and_writes_no_wal() {
+    let (_server, mut session) = server(&[
+        "autovacuum=off",
+        "checkpoint_timeout=1h",
+        "bgwriter_lru_maxpages=0",
+    ]);
+    effect("effects").register(&mut session);
+    let task = session.create("effects");
+    soon("complete", 10, || session.task_state(task) == "complete");
+    // What ends once: hint bits, the first rows of the duties, standby snapshots of the server itself.
+    std::thread::sleep(Duration::from_secs(20));
+    let seconds = scaled(15, 60) as u64;
+    let pids: Vec<i32> = session.all("SELECT pid FROM tasker.background_workers", &[]);
+    assert_eq!(pids.len(), 3);
+    let records = "SELECT wal_records FROM pg_stat_wal";
+    let wal = session.one::<String>("SELECT pg_current_wal_insert_lsn()::text", &[]);
+    let cpu: f64 = pids.iter().map(|pid| cpu_seconds(*pid)).sum();
+    let before = session.count(records, &[]);
+    std::thread::sleep(Duration::from_secs(seconds));
+    let used = pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>() - cpu;
+    let bytes: i64 = session.one(
+        "SELECT (pg_current_wal_insert_lsn() - $1::text::pg_lsn)::bigint",
+        &[&wal],
+    );
+    let share = used / seconds as f64;
+    println!(
+        "{share:.4} of a core, {bytes} bytes of WAL, {} records in {seconds} s",
+        session.count(records, &[]) - before
+    );
+    // A development build is slower than a release build; the long form is the claim.
+    assert!(share < 0.01, "{share} of a core");
+    // The server's own snapshot of running transactions, every 15 s once something was written, is 50 to 100 bytes.
+    assert!(bytes < 400, "{bytes} bytes of WAL in {seconds} s");
+}
+
+#[test]
+fn pg_cancel_backend_of_an_idle_process_does_nothing() {
+    let (_server, mut session) = server(&[]);
+    soon("an executor", 10, || {
+        !processes(&mut session, "executor").is_empty()
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let before: Vec<i32> = session.all("SELECT pid FROM tasker.background_workers ORDER BY 1", &[]);
+    session.execute("SELECT pg_cancel_backend(pid) FROM tasker.background_workers");
+    std::thread::sleep(Duration::from_millis(1500));
+    let after: Vec<i32> = session.all("SELECT pid FROM tasker.background_workers ORDER BY 1", &[]);
+    assert_eq!(before, after);
+}
