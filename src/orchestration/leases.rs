@@ -385,8 +385,9 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     let claim_id = datum::int8(expired.claim_id);
     match (taken.keys.len(), held.is_empty()) {
         (0, true) => {
-            let gone = [datum::int8s([expired.claim_id])];
-            engine.session.run(&CLOSE, &gone)?;
+            engine
+                .session
+                .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
         }
         (_, true) => {
             let until = datum::timestamp(engine.now + TELL_LOST_US);
