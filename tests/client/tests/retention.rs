@@ -463,6 +463,20 @@ fn a_batch_reads_no_more_than_its_tasks_however_many_wait_behind() {
     }
 }
 
+#[test]
+fn of_long_tasks_a_batch_takes_fewer() {
+    let (_database, mut session) = prepared();
+    shapes::wide("long", 2000).register(&mut session);
+    session.create_many("long", 27);
+    inside::end_all(&mut session);
+    // 2000 steps each: the one that reaches 50,000 is the last.
+    assert!(purge(&mut session, "'0', dry_run => true").starts_with("25 50000 "));
+    session.query("SELECT tasker.set_retention('default', '1 ms')", &[]);
+    assert_eq!(inside::run_retention(&mut session), 25);
+    assert_eq!(maintain(&mut session), 2);
+    assert_eq!(tasks(&mut session), 0);
+}
+
 // ---- retention ------------------------------------------------------------------------------------------------------
 
 fn retention(session: &mut Session) -> Vec<String> {
