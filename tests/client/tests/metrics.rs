@@ -383,7 +383,8 @@ fn alerts_see_shared_memory_too() {
     let home = Home::preloaded();
     let mut session = home.connect();
     let task = claimable(&mut session);
-    assert!(claim(&mut session, task, "one"));
+    let lasting = "SELECT claimed FROM tasker.claim_task_for_finalization($1, 'one', 3600)";
+    assert!(session.one::<bool>(lasting, &[&task]));
     for _ in 0..3 {
         assert!(!claim(&mut session, task, "two"));
     }
