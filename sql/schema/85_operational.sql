@@ -423,7 +423,7 @@ BEGIN
     measure := 'stale_claims';
     SELECT count(*) FILTER (WHERE a.overdue AND a.lease_expires_at < now - interval '2 minutes'), count(*) INTO part, whole
     FROM tasker_engine.claim_ages a;
-    message := format('of %s steps that workers hold %s have had no lease for 2 minutes and were not taken over', whole, part);
+    message := format('%s of %s steps that workers hold have had no lease for 2 minutes', part, whole);
     hint := 'SELECT * FROM tasker.stale_claims; does anybody claim from these queues?';
     RETURN NEXT;
 

@@ -61,8 +61,8 @@ COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timest
 CREATE FUNCTION tasker_engine.purge_batch(
     completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
     OUT last_uuid uuid, OUT finished boolean, OUT tasks bigint, OUT steps bigint, OUT transitions bigint, OUT other_rows bigint)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     -- No task that ended before was created later.

@@ -20,7 +20,7 @@ crate::sql_function! {
     validate_resources / pg_finfo_validate_resources => validate;
 }
 
-/// One document per pool that is due; every pool counts for the room there is.
+/// One document per pool. None is due while nothing is handed out: what waits then asks for nobody.
 static POOLS: Statement = Statement::new(
     "SELECT pg_catalog.jsonb_build_object(
          'name', s.name,
@@ -29,13 +29,16 @@ static POOLS: Statement = Statement::new(
              'interval', extract(epoch FROM s.scaling_interval), 'cooldown', extract(epoch FROM s.scaling_cooldown),
              'season', CASE WHEN s.predictive THEN extract(epoch FROM s.season) END),
          'enabled', s.enabled,
-         'due', s.enabled AND (t.looked_at IS NULL OR t.looked_at OPERATOR(pg_catalog.>) c.now
+         'due', s.enabled AND c.hands_out AND (t.looked_at IS NULL OR t.looked_at OPERATOR(pg_catalog.>) c.now
              OR t.looked_at OPERATOR(pg_catalog.+) s.scaling_interval OPERATOR(pg_catalog.<=) c.now),
          'desired', COALESCE(t.desired, s.min_executors),
          'changed_at', extract(epoch FROM t.changed_at),
          'memory', t.memory)
      FROM tasker_engine.pool_settings() s
-     CROSS JOIN (SELECT pg_catalog.clock_timestamp() AS now) c
+     CROSS JOIN (
+         SELECT pg_catalog.clock_timestamp() AS now, r.hands_out_work AS hands_out
+         FROM tasker_engine.operational_rules() r
+         WHERE r.state OPERATOR(pg_catalog.=) tasker.operational_state()) c
      LEFT JOIN tasker_engine.pool_targets t ON t.pool OPERATOR(pg_catalog.=) s.name",
     &[],
 );

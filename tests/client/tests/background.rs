@@ -423,7 +423,9 @@ fn an_executor_that_is_to_end_finishes_its_step_and_gives_back_the_others() {
     soon("one executor", 10, || {
         processes(&mut session, "executor").len() == 1
     });
-    session.execute("SELECT count(*) FROM generate_series(1, 5), tasker.create_task('slow', '{\"seconds\": 1.5}')");
+    session.execute(
+        "SELECT count(tasker.create_task('slow', '{\"seconds\": 1.5}')) FROM generate_series(1, 5)",
+    );
     soon("steps are in hand", 10, || {
         session.count(
             "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'in_progress'",
@@ -485,7 +487,7 @@ fn a_pool_grows_under_load_and_shrinks_when_idle_within_its_bounds() {
     Template::new("slow")
         .step_with("only", &[], json!({"handler": "sql:app.effect"}))
         .register(&mut session);
-    session.execute("SELECT count(*) FROM generate_series(1, 200), tasker.create_task('slow', '{\"seconds\": 0.3}')");
+    session.execute("SELECT count(tasker.create_task('slow', '{\"seconds\": 0.3}')) FROM generate_series(1, 200)");
     let mut most = 0;
     soon("it grew", 40, || {
         most = most.max(processes(&mut session, "executor").len());
@@ -497,8 +499,10 @@ fn a_pool_grows_under_load_and_shrinks_when_idle_within_its_bounds() {
         assert!(now <= 4);
         now == 1
     });
-    let decisions: Vec<String> =
-        session.all("SELECT rule FROM tasker.scaling_decisions ORDER BY at", &[]);
+    let decisions: Vec<String> = session.all(
+        "SELECT rule FROM tasker.scaling_decisions ORDER BY decided_at",
+        &[],
+    );
     println!("{decisions:?}");
     assert!(decisions.len() >= 2);
 }

@@ -318,6 +318,13 @@ fn a_duty_that_fails_degrades_the_system_until_it_does_its_work_again() {
         message.ends_with("failed when last run: leases"),
         "{message}"
     );
+    assert_eq!(
+        session.count(
+            "SELECT failures FROM tasker.maintenance_duties WHERE duty = 'leases'",
+            &[]
+        ),
+        1
+    );
     session.execute(
         "DROP FUNCTION tasker_engine.duty_leases();
          ALTER FUNCTION tasker_engine.duty_leases_away() RENAME TO duty_leases",

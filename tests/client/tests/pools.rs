@@ -542,6 +542,20 @@ fn a_pool_is_looked_at_when_its_interval_has_passed() {
 }
 
 #[test]
+fn a_system_that_hands_out_nothing_is_not_scaled() {
+    let (_database, mut session) = faked();
+    session.execute("SELECT tasker.set_operational_state('graceful_shutdown')");
+    let load = Load {
+        depth: 500,
+        ..Load::at(0.0)
+    };
+    assert_eq!(look(&mut session, &load), 0);
+    assert_eq!(desired(&mut session, "default"), 1);
+    session.execute("SELECT tasker.set_operational_state('stopped'); SELECT tasker.set_operational_state('startup')");
+    assert_eq!(look(&mut session, &load), 1);
+}
+
+#[test]
 fn an_idle_pool_writes_nothing() {
     let (_database, mut session) = faked();
     for n in 0..5 {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use tasker_client_tests::race::{race, together};
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, scaled, shapes};
+use tasker_client_tests::{
+    Act, Database, Session, Template, Uuid, Value, inside, json, scaled, shapes,
+};
 
 fn prepared() -> (Database, Session) {
     let database = Database::new();
@@ -418,6 +420,54 @@ fn a_purge_beside_workers_loses_nothing_and_does_not_stop_them() {
         &[],
     );
     assert_eq!(orphans, 0);
+}
+
+/// Pages that a purge of five tasks touches.
+fn pages(session: &mut Session, arguments: &str) -> i64 {
+    let plan: Value = session.one(
+        &format!(
+            "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM tasker.purge_tasks('0', 5, dry_run => true{arguments})"
+        ),
+        &[],
+    );
+    let plan = &plan[0]["Plan"];
+    ["Shared Hit Blocks", "Shared Read Blocks"]
+        .iter()
+        .filter_map(|key| plan[*key].as_i64())
+        .sum()
+}
+
+#[test]
+fn a_batch_reads_no_more_than_its_tasks_however_many_wait_behind() {
+    let (_database, mut session) = prepared();
+    session.create_many("two", 20);
+    session.query(
+        "SELECT tasker.cancel_task(task_uuid) FROM tasker.tasks",
+        &[],
+    );
+    let mut few = vec![];
+    for round in 0..2 {
+        for (index, arguments) in ["", ", namespace => 'default'"].iter().enumerate() {
+            // The first call plans.
+            pages(&mut session, arguments);
+            let read = pages(&mut session, arguments);
+            if round == 0 {
+                few.push(read);
+            } else {
+                assert!(
+                    read < few[index] * 3 + 100,
+                    "{read} pages instead of {}",
+                    few[index]
+                );
+            }
+        }
+        session.create_many("two", scaled(10_000, 100_000));
+        session.query(
+            "SELECT tasker.cancel_task(task_uuid) FROM tasker.tasks WHERE state = 'pending'",
+            &[],
+        );
+        session.execute("VACUUM ANALYZE");
+    }
 }
 
 // ---- retention ------------------------------------------------------------------------------------------------------

@@ -1,10 +1,14 @@
 //! Tasks at times of a calendar: when, once each, whatever was missed, whoever runs maintenance.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use tasker_client_tests::race::together;
+use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Database, Session, Uuid, inside, json, scaled, shapes};
+use tasker_client_tests::{
+    Database, Session, Template, Uuid, database, inside, json, scaled, shapes,
+};
 
 fn prepared() -> (Database, Session) {
     let database = Database::new();
@@ -759,4 +763,53 @@ fn bad_input_is_refused_and_nothing_made() {
     );
     assert_eq!(inside::fingerprint(&mut session), before);
     let _: Vec<Uuid> = session.all("SELECT task_uuid FROM tasker.tasks", &[]);
+}
+
+#[test]
+fn with_background_processes_schedules_and_timeouts_need_no_call() {
+    let server = Server::start(&["shared_preload_libraries=tasker_ext"]);
+    let mut session = server.connect("postgres");
+    database::install(&mut session);
+    Template::new("quick")
+        .with("timeout_seconds", json!(1))
+        .step_with("call", &[], json!({"timeout_seconds": 1}))
+        .register(&mut session);
+    session.query(
+        "SELECT tasker.schedule_task('every second', '* * * * * *', 'quick')",
+        &[],
+    );
+    let eventually = |session: &mut Session, what: &str, sql: &str| {
+        let until = Instant::now() + Duration::from_secs(60);
+        while session.count(sql, &[]) == 0 {
+            assert!(Instant::now() < until, "{what} did not happen");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    eventually(
+        &mut session,
+        "three runs",
+        "SELECT count(*) FROM tasker.schedules WHERE runs >= 3 AND failures = 0",
+    );
+    session.query("SELECT tasker.pause_schedule('every second')", &[]);
+    session.claim(&Ask::by("slow", 1));
+    eventually(
+        &mut session,
+        "the end of a task that takes too long",
+        "SELECT count(*) FROM tasker.task_transitions WHERE metadata ->> 'error_class' = 'TaskTimeout'",
+    );
+    shapes::chain("slow_step", 1)
+        .every_step(json!({"timeout_seconds": 1, "queue": "slow"}))
+        .register(&mut session);
+    session.create("slow_step");
+    let ask = Ask {
+        queues: Some(vec!["slow"]),
+        lease: "1 hour",
+        ..Ask::by("slow", 1)
+    };
+    assert_eq!(session.claim(&ask).len(), 1);
+    eventually(
+        &mut session,
+        "the end of a run that takes too long",
+        "SELECT count(*) FROM tasker.failed_steps WHERE error_class = 'Timeout'",
+    );
 }

@@ -573,7 +573,7 @@ fn without_preload_there_are_no_background_workers_and_create_extension_says_so(
     session.take_notices();
     session.execute("CREATE EXTENSION tasker_ext");
     let notices = session.take_notices().join("\n");
-    assert!(notices.contains("shared_preload_libraries"), "{notices}");
+    assert!(notices.contains("no background workers"), "{notices}");
     assert_eq!(
         session.count("SELECT count(*) FROM tasker.background_workers", &[]),
         0

@@ -182,11 +182,17 @@ pub fn look(
         let (since, most) = memory.fewer.unwrap_or((load.now, to));
         let most = most.max(to);
         memory.fewer = Some((since, most));
-        to = if load.now - since >= PATIENCE * settings.cooldown {
-            most
-        } else {
-            current
-        };
+        let patience = PATIENCE * settings.cooldown;
+        to = current;
+        if load.now - since >= patience {
+            to = most;
+            if let Some((_, because)) = said.as_mut() {
+                because.push_str(&format!(
+                    " No look of the last {patience:.0} s wanted more than {}.",
+                    most.max(settings.min)
+                ));
+            }
+        }
     } else {
         memory.fewer = None;
     }
@@ -250,9 +256,14 @@ pub fn look(
     if changed {
         memory.said.clear();
         memory.fewer = None;
-        // The same work on more or fewer executors.
+        // The same work on more executors; on fewer, as they were found to be enough.
         if let Some(busy) = memory.utilization.as_mut() {
-            *busy = (*busy * f64::from(current) / f64::from(to.max(1))).min(1.0);
+            let same = *busy * f64::from(current) / f64::from(to.max(1));
+            *busy = if to > current {
+                same
+            } else {
+                same.min(settings.target)
+            };
         }
     }
     let decision = said

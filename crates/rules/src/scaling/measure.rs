@@ -32,7 +32,7 @@ pub struct Executor {
     pub steps: i64,
     /// Of these, how many failed.
     pub failures: i64,
-    /// Microseconds spent on steps since it started.
+    /// Microseconds spent on steps that have ended since it started.
     pub busy_us: i64,
 }
 
@@ -54,7 +54,19 @@ struct Seen {
     started_at: f64,
     steps: i64,
     failures: i64,
-    busy_us: i64,
+    busy: f64,
+}
+
+impl Executor {
+    /// Seconds spent on steps since it started, the one that runs now included: it is counted while it runs, not when it ends.
+    fn busy_seconds(&self, now: f64) -> f64 {
+        let running = if self.busy {
+            (now - self.state_since).max(0.0)
+        } else {
+            0.0
+        };
+        self.busy_us as f64 / 1e6 + running
+    }
 }
 
 /// What is remembered of a pool from look to look.
@@ -144,14 +156,9 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
         let since = |now: i64, then: fn(&Seen) -> i64| (now - before.map_or(0, then)).max(0);
         steps += since(executor.steps, |seen| seen.steps);
         failures += since(executor.failures, |seen| seen.failures);
-        // A step that runs for an hour is counted while it runs, and not once more when it ends.
         let present = elapsed.min((load.now - executor.started_at).max(0.0));
-        let running = if executor.busy {
-            (load.now - executor.state_since).max(0.0)
-        } else {
-            0.0
-        };
-        busy += (since(executor.busy_us, |seen| seen.busy_us) as f64 / 1e6 + running).min(present);
+        let worked = executor.busy_seconds(load.now) - before.map_or(0.0, |seen| seen.busy);
+        busy += worked.clamp(0.0, present);
         capacity += present;
     }
     let running = load.executors.iter().filter(|e| e.busy).count() as u32;
@@ -200,7 +207,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
             started_at: e.started_at,
             steps: e.steps,
             failures: e.failures,
-            busy_us: e.busy_us,
+            busy: e.busy_seconds(load.now),
         })
         .collect();
     // While the first long steps run, the rate is at most what it would be if one of them ended now.

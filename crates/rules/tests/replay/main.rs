@@ -103,7 +103,8 @@ without a forecast.
 ## Judged on
 
 The traces are made, not recorded: a rate per minute, Poisson arrivals at it, exponential service times of 10 s in the mean. They have other
-shapes and seeds than those that constants were chosen on, and were first replayed after the choice.
+shapes and seeds than those that constants were chosen on, and were first replayed after the choice. What was changed since corrected how busy time
+and the usual rate are measured; no constant.
 
 {}
 {}
