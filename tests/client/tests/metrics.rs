@@ -820,6 +820,10 @@ fn gauges_say_what_is_there_now() {
         assert_eq!(gauge(&mut session, "tasker_running_steps"), 0.0);
         assert_eq!(gauge(&mut session, "tasker_claims"), 0.0);
 
+        // A coordinator would take them over before this looks.
+        if matches!(home, Home::Preloaded(_)) {
+            continue;
+        }
         session.query("SELECT tasker.resume_namespace('default')", &[]);
         session.create("wide");
         session.claim(&Ask {
