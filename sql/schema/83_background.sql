@@ -33,6 +33,10 @@ CREATE TABLE tasker_engine.sql_handlers (
     PRIMARY KEY (named_task_id, step_no)
 );
 COMMENT ON TABLE tasker_engine.sql_handlers IS 'The function that each sql: step calls, and the role with whose rights: the one that registered the template.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.named_task_id IS 'The template.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.step_no IS 'The step in it.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.handler IS 'sql: and the function, as the template says.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.role_name IS 'The role with whose rights the function runs.';
 
 CREATE FUNCTION tasker_engine.check_sql_handler() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -33,6 +33,14 @@ CREATE TABLE tasker_engine.duty_runs (
     last_error text,
     last_error_at timestamptz
 ) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did or failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.duty IS 'Name of the duty.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'How many things it did when it last did something.';
+COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has done in all.';
+COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
 
 CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER

@@ -27,6 +27,8 @@ pub fn install() {
     }
 }
 
+// The signature is PostgreSQL's.
+#[allow(clippy::too_many_arguments)]
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,

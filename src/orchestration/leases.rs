@@ -383,11 +383,11 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     }
     let claim_id = datum::int8(expired.claim_id);
     match (taken.keys.len(), held.is_empty()) {
-        (0, true) => drop(
+        (0, true) => {
             engine
                 .session
-                .run(&CLOSE, &[datum::int8s([expired.claim_id])])?,
-        ),
+                .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
+        }
         (_, true) => {
             let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;

@@ -58,7 +58,10 @@ impl Trace {
         for (minute, rate) in self.rates.iter().enumerate() {
             let end = (minute + 1) as f64 * 60.0;
             let mut now = minute as f64 * 60.0;
-            while *rate > 0.0 {
+            if *rate <= 0.0 {
+                continue;
+            }
+            loop {
                 now += random.exponential(1.0 / rate);
                 if now >= end {
                     break;
