@@ -124,7 +124,6 @@ duty: name of the duty; tasker.maintenance_duties explains it.
 done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
-GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 CREATE VIEW tasker.maintenance_duties AS
 SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,
