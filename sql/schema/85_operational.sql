@@ -345,6 +345,8 @@ DECLARE
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     most CONSTANT bigint := 100000;
     backlog bigint;
+    pools bigint;
+    idle_pools bigint;
     oldest timestamptz;
 BEGIN
     measure := 'operational_state'; kind := 'troubles';
@@ -375,18 +377,21 @@ BEGIN
     RETURN NEXT;
 
     measure := 'executors'; kind := 'executors';
-    SELECT count(*) FILTER (WHERE b.state IN ('idle', 'busy')), count(*) INTO part, whole
-    FROM tasker_engine.background_activity() b
-    WHERE b.kind = 'executor' AND b.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    SELECT coalesce(sum(p.well), 0), coalesce(sum(p.counted), 0), count(*) FILTER (WHERE p.counted > 0 AND p.well = 0), count(*)
+    INTO part, whole, idle_pools, pools
+    FROM (SELECT count(*) FILTER (WHERE b.state IN ('idle', 'busy')) AS well,
+                 -- Who ends as he should is no loss, and who has just been started none yet.
+                 count(*) FILTER (WHERE b.state IN ('idle', 'busy') OR b.state = 'starting' AND b.state_since < now - interval '30 seconds')
+                     AS counted
+          FROM tasker_engine.background_activity() b
+          WHERE b.kind = 'executor' AND b.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          GROUP BY b.pool) p;
     message := CASE WHEN whole = 0 THEN 'no executors' ELSE format('%s of %s executors are at work', part, whole) END;
     hint := 'The server''s log says why executors end.';
     RETURN NEXT;
 
     measure := 'executor_pools'; kind := 'troubles';
-    SELECT count(*) FILTER (WHERE NOT p.well), count(*) INTO part, whole
-    FROM (SELECT bool_or(b.state IN ('idle', 'busy')) AS well FROM tasker_engine.background_activity() b
-          WHERE b.kind = 'executor' AND b.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          GROUP BY b.pool) p;
+    part := idle_pools; whole := pools;
     message := format('%s of %s pools have executors and none at work', part, whole);
     RETURN NEXT;
 

@@ -1,6 +1,7 @@
 //! Health for probes and people, alerts, and claims that take too long.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::{Server, program, root};
 use tasker_client_tests::worker::{Act, Ask, done};
@@ -244,9 +245,7 @@ fn a_server_whose_connections_are_used_up_is_unhealthy() {
             match used.cmp(&wanted) {
                 std::cmp::Ordering::Less => held.push(server.connect("postgres")),
                 std::cmp::Ordering::Equal => return,
-                std::cmp::Ordering::Greater => {
-                    std::thread::sleep(std::time::Duration::from_millis(20))
-                }
+                std::cmp::Ordering::Greater => std::thread::sleep(Duration::from_millis(20)),
             }
         }
     };
@@ -411,20 +410,34 @@ fn a_library_of_another_version_is_not_ready() {
 }
 
 #[test]
-fn a_preloaded_library_without_a_coordinator_is_not_ready() {
+fn a_preloaded_library_is_ready_when_its_coordinator_is_at_work() {
     let server = Server::start(&["shared_preload_libraries=tasker_ext"]);
     server.connect("postgres").execute("CREATE DATABASE app");
     let mut session = server.connect("app");
     session.execute("CREATE EXTENSION tasker_ext");
-    // Whether one is at work depends on the instant; the answers must agree about it.
-    let agrees: bool = session.one(
-        "SELECT r.ready = (EXISTS (SELECT FROM tasker_engine.background_activity() b
-                                   WHERE b.kind = 'coordinator' AND b.state <> 'stopping'
-                                     AND b.database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())))
-         FROM tasker.health_ready() r",
-        &[],
-    );
-    assert!(agrees, "{}", ready(&mut session));
+    let agree = |session: &mut Session| -> bool {
+        session.one(
+            "SELECT r.ready = (EXISTS (SELECT FROM tasker_engine.background_activity() b
+                                       WHERE b.kind = 'coordinator' AND b.state <> 'stopping'
+                                         AND b.database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())))
+             FROM tasker.health_ready() r",
+            &[],
+        )
+    };
+    assert!(agree(&mut session), "{}", ready(&mut session));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ready(&mut session).starts_with("t {} ready") {
+        assert!(
+            Instant::now() < deadline,
+            "no coordinator after 20 s: {}",
+            ready(&mut session)
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for name in ["coordinator", "executor_pools"] {
+        assert_eq!(measure(&mut session, name), "healthy f 0", "{name}");
+    }
+    assert!(measure(&mut session, "executors").starts_with("healthy f"));
 }
 
 #[test]
