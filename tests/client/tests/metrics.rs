@@ -898,8 +898,8 @@ fn databases_are_counted_apart() {
         shapes::wide("wide", 1).register(session);
     }
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..20).for_each(|_| drop(one.create("wide"))));
-        scope.spawn(|| (0..30).for_each(|_| drop(other.create("wide"))));
+        scope.spawn(|| one.create_many("wide", 20));
+        scope.spawn(|| other.create_many("wide", 30));
     });
     one.work(|_| Act::FailForGood);
     assert_eq!(value(&mut one, "tasker_tasks_created_total"), 20.0);
@@ -927,7 +927,7 @@ fn a_new_extension_begins_at_zero_also_for_sessions_that_knew_the_old_one() {
                 database::install(&mut session);
             }
             shapes::wide(name, 1).register(&mut session);
-            (0..3).for_each(|_| drop(old.create(name)));
+            old.create_many(name, 3);
             old.work(|_| done());
             home.settle(&mut old);
             assert_eq!(
@@ -1100,9 +1100,12 @@ fn null_is_refused_where_a_boolean_is_wanted() {
         .says(&["with_states"]);
 }
 
+/// Name, labels and value.
+type Line = (String, BTreeMap<String, String>, f64);
+
 /// A strict reader of the text format 0.0.4: name and labels to value, per family with its type.
 /// Executors come and go between two looks; their series are left out.
-fn parse(text: &str) -> BTreeMap<String, (String, Vec<(String, BTreeMap<String, String>, f64)>)> {
+fn parse(text: &str) -> BTreeMap<String, (String, Vec<Line>)> {
     let is_name = |name: &str| {
         name.chars().enumerate().all(|(at, letter)| {
             letter.is_ascii_alphabetic()
