@@ -158,7 +158,7 @@ SELECT t.task_uuid,
        CASE WHEN n.step_no IS NOT NULL THEN tasker.step_uuid(t.task_uuid, n.step_no) END AS stuck_step_uuid,
        n.name AS stuck_step_name,
        CASE stuck.reason
-           WHEN 'failed' THEN COALESCE(held.error, 'a cancelled step, or an operator, stopped the task')
+           WHEN 'failed' THEN COALESCE(held.error, 'a cancelled step, a timeout or an operator stopped the task')
            WHEN 'nothing_can_run' THEN 'no step can run any more, and none has ended the task'
            WHEN 'lease_expired' THEN COALESCE(
                pg_catalog.format('the lease of worker %s ended at %s', w.worker_id, held.lease_expires_at),
@@ -168,7 +168,7 @@ SELECT t.task_uuid,
        END AS detail,
        CASE stuck.reason
            WHEN 'failed' THEN CASE WHEN n.step_no IS NULL
-               THEN 'tasker.resolve_task_manually ends the task; tasker.retry_task takes up what an operator held.'
+               THEN 'tasker.resolve_task_manually ends the task; tasker.retry_task takes up what was held.'
                ELSE 'tasker.retry_task or tasker.retry_step runs it again; tasker.resolve_step_manually skips the step.'
                END
            WHEN 'nothing_can_run' THEN pg_catalog.format('SELECT * FROM tasker.finalize_task(%L)', t.task_uuid)

@@ -96,7 +96,7 @@ contexts: One JSON object per task. No element may be NULL.
 idempotency_keys: NULL, or one key per context, NULL where it has none; 22023 for another length.';
 
 COMMENT ON FUNCTION tasker.claim_steps IS
-'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. Never waits for a lock. 22023 for an empty worker_id or a number out of range. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues.
+'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
 worker_id: Name of the worker process, unique per start, 1 to 255 characters.
 namespaces: Where to look; a paused or unknown one has nothing.
 max_steps: At most so many steps, 1 to 10,000.
@@ -133,7 +133,7 @@ outcome: The step''s new state, or duplicate (reported before), stale (another c
 COMMENT ON FUNCTION tasker.report_and_claim IS
 'report_steps and claim_steps in one transaction: one round trip per loop of a worker. A claimed step is a row with outcome claimed; a refused report is a row with its outcome and step_uuid alone; an accepted report gives no row. Parameters and errors as in those two.
 reports: A JSON array as report_steps takes it.
-outcome: claimed, or why a report was refused: duplicate, stale, unknown_step or invalid.
+outcome: claimed; or why a report was refused: duplicate, stale, unknown_step or invalid; or draining, in one row with nothing else in it: the state of the system forbids to hand out anything.
 step_uuid: The step; of a refused report NULL where it cannot be read.
 attempt: Which attempt of the step this is, from 1.
 version: Version of the template, x.y.z.
@@ -143,7 +143,8 @@ dependency_results: As a parameter none, parents or ancestors; as a result an ob
 COMMENT ON FUNCTION tasker.heartbeat IS
 'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range. Rule: docs/concepts.md#leases-and-fencing.
 lease: The leases end so long after this call; longer than zero, at most one day.
-status: extended; cancelled: stop, the report will be stale; lost: another worker has it.';
+step_uuid: The step; NULL with status draining.
+status: extended; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
 
 COMMENT ON FUNCTION tasker.release_steps IS
 'Gives back everything that the worker holds and returns how many steps that were. They are ready again at once, and no attempt is counted; reports under the old claim numbers are stale. Rule: docs/concepts.md#leases-and-fencing.';

@@ -191,6 +191,23 @@ BEGIN
 END
 $$;
 
+-- The thresholds are those of crates/rules/src/health.rs.
+CREATE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
+RETURNS TABLE (
+    level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
+AS 'MODULE_PATHNAME', 'judge_health' LANGUAGE c IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.judge_health(text, bigint, bigint, double precision) IS
+'How a measure is under the multiplier of a state; the thresholds are percents of the whole.
+measure: connections, errors (of a period), all_errors, executors or troubles.
+part: how many are in use, failed, or well; of troubles their number.
+whole: of how many.
+multiplier: how much of the thresholds is asked for.
+level: healthy, degraded or unhealthy.
+alert: whether it is worth an alert.
+degraded_beyond: where degraded begins; NULL: never.
+unhealthy_beyond: where unhealthy begins; NULL: never.
+alert_beyond: where alerts begin.';
+
 CREATE FUNCTION tasker.system_health()
 RETURNS TABLE (
     healthy boolean, status text, reasons text[], connection_utilization numeric, task_error_rate numeric,
@@ -208,13 +225,15 @@ BEGIN ATOMIC
            c.active_connections, c.max_connections, c.total_tasks, c.error_tasks, c.total_steps, c.error_steps
     FROM tasker.get_system_health_counts() c
     CROSS JOIN LATERAL (
-        SELECT pg_catalog.array_remove(ARRAY[
-            CASE WHEN c.active_connections OPERATOR(pg_catalog.*) 100 OPERATOR(pg_catalog.>) (c.max_connections OPERATOR(pg_catalog.*) 90)
-                 THEN pg_catalog.format('%s of %s connections are in use', c.active_connections, c.max_connections) END,
-            CASE WHEN c.error_tasks OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.>) c.total_tasks
-                 THEN pg_catalog.format('%s of %s tasks are in error', c.error_tasks, c.total_tasks) END,
-            CASE WHEN c.error_steps OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.>) c.total_steps
-                 THEN pg_catalog.format('%s of %s steps are in error', c.error_steps, c.total_steps) END], NULL) AS reasons
+        SELECT ARRAY(
+            SELECT pg_catalog.format(m.message, m.part, m.whole)
+            FROM (VALUES (1, 'connections', c.active_connections, c.max_connections, '%s of %s connections are in use'),
+                         (2, 'all_errors', c.error_tasks, c.total_tasks, '%s of %s tasks are in error'),
+                         (3, 'all_errors', c.error_steps, c.total_steps, '%s of %s steps are in error'))
+                 AS m (n, measure, part, whole, message)
+            CROSS JOIN LATERAL tasker_engine.judge_health(m.measure, m.part, m.whole, 1) j
+            WHERE j.level OPERATOR(pg_catalog.=) 'unhealthy'
+            ORDER BY m.n) AS reasons
         OFFSET 0
     ) r;
 END;

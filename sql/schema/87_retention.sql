@@ -93,13 +93,26 @@ BEGIN
             WHERE n.task_namespace_id = $3
             ORDER BY o.task_uuid LIMIT 2 * $5);
     END IF;
+    finished := cardinality(found) <= $5;
+    -- So many steps at most in one transaction, but one task at least.
+    held := ARRAY(
+        SELECT o.task_uuid
+        FROM (SELECT t.task_uuid, n.steps, sum(n.steps) OVER (ORDER BY t.task_uuid) AS steps_so_far
+              FROM tasker_engine.tasks t
+              CROSS JOIN LATERAL (
+                  SELECT max(s.step_no)::integer AS steps FROM tasker.named_tasks_named_steps s
+                  WHERE s.named_task_id = t.named_task_id) n
+              WHERE t.task_uuid = ANY (found)) o
+        WHERE o.steps_so_far - o.steps < 50000
+        ORDER BY o.task_uuid);
+    finished := finished AND cardinality(held) = cardinality(found);
+    found := held;
     held := ARRAY(
         SELECT t.task_uuid FROM tasker_engine.tasks t
         WHERE t.task_uuid = ANY (found) AND t.state NOT IN ('p', 'i')
           AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
         ORDER BY t.task_uuid LIMIT $5
         FOR UPDATE SKIP LOCKED);
-    finished := cardinality(found) <= $5;
     last_uuid := CASE WHEN finished THEN found[cardinality(found)] ELSE held[cardinality(held)] END;
     held := ARRAY(
         SELECT s.task_uuid FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND s.step_no = 1
@@ -198,7 +211,7 @@ $$;
 COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
 'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what somebody works on is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
 older_than: Tasks that ended longer ago than this, 0 or more.
-batch: At most so many tasks, 1 to 100,000.
+batch: At most so many tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
 include_failed: Tasks in error, too, which wait for an operator; else those that are complete, cancelled or resolved_manually.
 dry_run: Only says what it would delete.

@@ -13,7 +13,8 @@ BEGIN ATOMIC
         ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
         ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
-        ('metrics', interval '1 minute', 'Folds old rows of counters together.')
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.'),
+        ('health', interval '30 seconds', 'Records that the level of health has changed.')
     ) AS d (duty, every, purpose);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -70,6 +71,7 @@ BEGIN
             WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
+            WHEN 'health' THEN amount := tasker_engine.duty_health();
             ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
                 USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;
@@ -122,7 +124,6 @@ duty: name of the duty; tasker.maintenance_duties explains it.
 done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
-GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 CREATE VIEW tasker.maintenance_duties AS
 SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,

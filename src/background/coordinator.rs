@@ -22,6 +22,8 @@ const SECOND_US: i64 = 1_000_000;
 const ROUNDS: usize = 50;
 /// Leases of executors are renewed this often; they are claimed for six times as long.
 const HEARTBEAT_US: i64 = 10 * SECOND_US;
+/// How long an executor may still work on its step in an emergency.
+const EMERGENCY_DRAIN_US: i64 = 5 * SECOND_US;
 const SLOWEST_RESTART_US: i64 = 60 * SECOND_US;
 
 static DUTIES: Statement = Statement::new(
@@ -32,10 +34,19 @@ static DUTIES: Statement = Statement::new(
 static RUN_DUTY: Statement =
     Statement::new("SELECT tasker_engine.run_duty($1)", &[pg_sys::TEXTOID]);
 
+// In an emergency nothing may go on, and a stopped system has nothing to do.
 static DESIRED: Statement = Statement::new(
-    "SELECT p.pool, p.desired FROM tasker_engine.desired_executors() p",
+    "SELECT p.pool, CASE WHEN s.state IN ('emergency', 'stopped') THEN 0 ELSE p.desired END, s.state = 'emergency'
+     FROM tasker_engine.desired_executors() p, (SELECT tasker.operational_state() AS state) s",
     &[],
 );
+
+static RESOURCES: Statement = Statement::new(
+    "SELECT r.severity, r.message, r.hint FROM tasker.validate_resources() r",
+    &[],
+);
+
+static BEGIN_STARTUP: Statement = Statement::new("SELECT tasker_engine.begin_startup()", &[]);
 
 static HEARTBEAT: Statement = Statement::new(
     "SELECT h.step_uuid FROM tasker.heartbeat($1, interval '60 seconds') h",
@@ -128,6 +139,13 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
     pgrx::log!(
         "tasker_ext: coordinator of database {database} at work, extension version {version}"
     );
+    // A server that comes up again is measured with patience, if it was at work before.
+    if let Err(error) = transaction(|session| session.run(&BEGIN_STARTUP, &[]).map(|_| ())) {
+        process::log_error("the startup cannot be recorded", &error);
+    }
+    if let Err(error) = transaction(log_resources) {
+        process::log_error("the resources cannot be validated", &error);
+    }
     shared::set_state(State::Idle);
     loop {
         process::check_for_interrupts();
@@ -156,6 +174,16 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
         coordinator.look_after_steps();
         process::wait(TICK);
     }
+}
+
+/// What the pools are set to and the server cannot carry.
+fn log_resources(session: &Session) -> Result<()> {
+    for row in session.read(&RESOURCES, &[])?.iter() {
+        let (severity, message): (String, String) = (row.get(1)?, row.get(2)?);
+        let hint = row.opt::<String>(3).unwrap_or_default();
+        pgrx::warning!("tasker_ext: {severity}: {message} {hint}");
+    }
+    Ok(())
 }
 
 fn read_duties(session: &Session) -> Result<Vec<Duty>> {
@@ -219,8 +247,8 @@ impl Coordinator {
             session
                 .read(&DESIRED, &[])?
                 .iter()
-                .map(|row| Ok((row.get::<String>(1)?, row.get::<i32>(2)?)))
-                .collect::<Result<HashMap<String, i32>>>()
+                .map(|row| Ok((row.get(1)?, (row.get(2)?, row.get(3)?))))
+                .collect::<Result<HashMap<String, (i32, bool)>>>()
         }) {
             Ok(desired) => desired,
             Err(error) => {
@@ -234,14 +262,15 @@ impl Coordinator {
             .filter(|slot| slot.database == self.database && slot.kind == Kind::Executor)
             .collect();
         self.forget_ended(&executors, now);
-        self.enforce_deadlines(&executors, now);
+        let emergency = desired.values().any(|(_, emergency)| *emergency);
+        self.enforce_deadlines(&executors, emergency, now);
         let pools: HashSet<String> = desired
             .keys()
             .cloned()
             .chain(executors.iter().map(|slot| slot.pool.as_str().to_owned()))
             .collect();
         for pool in pools {
-            let wanted = desired.get(&pool).copied().unwrap_or(0).max(0) as usize;
+            let wanted = desired.get(&pool).map_or(0, |(wanted, _)| *wanted).max(0) as usize;
             let mut running: Vec<&Slot> = executors
                 .iter()
                 .filter(|slot| slot.pool.as_str() == pool && !slot.stop)
@@ -340,8 +369,13 @@ impl Coordinator {
     }
 
     /// An executor that was asked to end and has not within the time is ended: its step counts as a crashed run.
-    fn enforce_deadlines(&mut self, executors: &[Slot], now: Timestamp) {
+    fn enforce_deadlines(&mut self, executors: &[Slot], emergency: bool, now: Timestamp) {
         let limit = settings::executor_drain_us();
+        let limit = if emergency {
+            limit.min(EMERGENCY_DRAIN_US)
+        } else {
+            limit
+        };
         for slot in executors.iter().filter(|slot| slot.stop) {
             let asked_at = *self.asked.entry(slot.pid).or_insert(now);
             if now - asked_at > limit {

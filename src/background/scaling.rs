@@ -1,6 +1,7 @@
 //! The duty `scaling` and `tasker.validate_resources`: rows in, the rules of `tasker_rules::scaling`, rows out.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use pgrx::pg_sys;
 use serde::Deserialize;
@@ -9,8 +10,8 @@ use tasker_rules::scaling::forecast::{self, Usual};
 use tasker_rules::scaling::resources::{self, PoolLimits, Server};
 use tasker_rules::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
 
-use crate::call::{Call, Output};
-use crate::datum::{self, Jsonb};
+use crate::call::{self, Call, Output};
+use crate::datum::{self, Jsonb, Timestamp};
 use crate::error::{Error, Result};
 use crate::settings;
 use crate::store::{Session, Statement};
@@ -112,6 +113,17 @@ static FORGET_ARRIVALS: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::INT8OID],
 );
 
+/// A look at a pool may take a fiftieth of the time: after two in a row that were long the pool rests. Counting due entries
+/// walks over dead ones that vacuum may not remove yet.
+const SHARE: i64 = 50;
+/// Microseconds; up to here a look is short.
+const SHORT_LOOK: i64 = 30_000;
+
+thread_local! {
+    /// Pools whose last look was long, and until when they rest.
+    static REST: RefCell<HashMap<String, Timestamp>> = RefCell::default();
+}
+
 #[derive(Deserialize)]
 struct Pool {
     name: String,
@@ -209,12 +221,26 @@ fn scale(_: &mut Call) -> Result<Output> {
         .collect();
     let mut decisions = 0;
     for pool in pools.iter().filter(|pool| pool.due) {
+        let started = call::clock();
+        if REST.with_borrow(|rest| rest.get(&pool.name).is_some_and(|until| started < *until)) {
+            continue;
+        }
         let load = session
             .run(&LOAD, &[datum::text(&pool.name)])?
             .first()
             .and_then(|row| row.opt::<Jsonb>(1))
             .map(read::<Load>)
             .transpose()?;
+        let took = call::clock() - started;
+        REST.with_borrow_mut(|rest| {
+            if took <= SHORT_LOOK {
+                rest.remove(&pool.name);
+            } else {
+                rest.entry(pool.name.clone())
+                    .and_modify(|until| *until = started + SHARE * took)
+                    .or_insert(started);
+            }
+        });
         // Without background processes nobody would follow.
         let Some(load) = load else { continue };
         let others = wanted

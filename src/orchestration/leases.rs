@@ -201,8 +201,9 @@ pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()
 }
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
-/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is left for the next claim. With `idle` the look happens
-/// whenever this call has not had one. Returns whether anything was taken over.
+/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is
+/// left for the next claim. With `idle` the look happens whenever this call has not had one. Returns whether anything
+/// was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     let last = LOOKED_AT.get();
     if last == engine.now

@@ -31,8 +31,10 @@ impl Level {
 pub enum Measure {
     /// Connections in use, of max_connections. A full server is full in every state: no multiplier.
     Connections,
-    /// Tasks or runs of steps that ended in error, of those that ended.
+    /// Tasks or runs of steps that ended in error, of those that ended in a period.
     Errors,
+    /// The same of all tasks or steps that there are, however few.
+    AllErrors,
     /// Healthy executors, of those there are.
     Executors,
     /// Things that should not be there at all, such as pools without a healthy executor.
@@ -68,9 +70,10 @@ const LEAST_MULTIPLIER: f64 = 0.1;
 
 impl Measure {
     /// All, for reading names.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Connections,
         Self::Errors,
+        Self::AllErrors,
         Self::Executors,
         Self::Troubles,
     ];
@@ -80,6 +83,7 @@ impl Measure {
         match self {
             Self::Connections => "connections",
             Self::Errors => "errors",
+            Self::AllErrors => "all_errors",
             Self::Executors => "executors",
             Self::Troubles => "troubles",
         }
@@ -95,7 +99,7 @@ impl Measure {
                 alert: 85.0,
                 falling: false,
             },
-            Self::Errors => Thresholds {
+            Self::Errors | Self::AllErrors => Thresholds {
                 degraded: None,
                 unhealthy: Some(loosened(50.0)),
                 alert: loosened(5.0),
@@ -125,7 +129,7 @@ impl Measure {
             _ => (part as f64 * 100.0, whole as f64),
         };
         let fewest = match self {
-            Self::Connections | Self::Executors => 1,
+            Self::Connections | Self::AllErrors | Self::Executors => 1,
             Self::Errors => FEWEST_SAMPLES,
             Self::Troubles => 0,
         };
@@ -313,12 +317,14 @@ mod tests {
         let judgement = Measure::Errors.judge(4, 4, 1.0);
         assert_eq!((judgement.level, judgement.alert), (Healthy, false));
         assert_eq!(level(Measure::Errors, 5, 5, 1.0), Unhealthy);
+        assert_eq!(level(Measure::AllErrors, 1, 2, 1.0), Healthy);
+        assert_eq!(level(Measure::AllErrors, 2, 3, 1.0), Unhealthy);
         assert_eq!(level(Measure::Executors, 0, 1, 1.0), Unhealthy);
     }
 
     #[test]
     fn of_nothing_everything_is_well() {
-        for measure in [Measure::Connections, Measure::Errors, Measure::Executors] {
+        for measure in Measure::ALL {
             let judgement = measure.judge(0, 0, 1.0);
             assert_eq!((judgement.level, judgement.alert), (Healthy, false));
         }

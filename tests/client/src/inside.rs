@@ -304,3 +304,12 @@ pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
         &[&count, &seconds],
     );
 }
+
+/// Every task is complete, as if somebody had worked.
+#[track_caller]
+pub fn end_all(session: &mut Session) {
+    session.execute(
+        "UPDATE tasker_engine.tasks SET state = 'c', completed_at = clock_timestamp();
+         UPDATE tasker_engine.steps SET state = 'c'",
+    );
+}

@@ -478,6 +478,45 @@ fn an_executor_that_does_not_end_in_time_is_terminated_and_leaves_no_orphan() {
 }
 
 #[test]
+fn an_emergency_ends_handlers_within_seconds_and_a_graceful_shutdown_lets_them_finish() {
+    let (_server, mut session) = server(&[]);
+    Template::new("slow")
+        .step_with("only", &[], json!({"handler": "sql:app.effect", "default_retry_limit": 5, "retry": {"backoff": "none"}}))
+        .register(&mut session);
+    let short = session.create_with("slow", &json!({"seconds": 2}));
+    soon("it runs", 10, || {
+        session.step_state(short, "only") == "in_progress"
+    });
+    session.execute("SELECT tasker.set_operational_state('normal')");
+    session.execute("SELECT tasker.set_operational_state('graceful_shutdown')");
+    let waiting = session.create_with("slow", &json!({"seconds": 60}));
+    soon("it finishes", 10, || {
+        session.task_state(short) == "complete"
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(session.step_state(waiting, "only"), "pending");
+    session.execute("SELECT tasker.set_operational_state('stopped')");
+    soon("no executor", 10, || {
+        processes(&mut session, "executor").is_empty()
+    });
+    session.execute("SELECT tasker.set_operational_state('startup')");
+    soon("it runs now", 15, || {
+        session.step_state(waiting, "only") == "in_progress"
+    });
+    session.execute("SELECT tasker.set_operational_state('emergency')");
+    let ended = soon("it was ended", 12, || {
+        processes(&mut session, "executor").is_empty()
+    });
+    assert!(
+        ended >= Duration::from_secs(3),
+        "not before its five seconds: {ended:?}"
+    );
+    soon("its step waits again", 10, || {
+        session.step_state(waiting, "only") != "in_progress"
+    });
+}
+
+#[test]
 fn a_pool_grows_under_load_and_shrinks_when_idle_within_its_bounds() {
     let (_server, mut session) = server(&[]);
     session.execute(

@@ -333,6 +333,41 @@ fn a_duty_that_fails_degrades_the_system_until_it_does_its_work_again() {
     assert_eq!(measure(&mut session, "duties"), "healthy f 0");
 }
 
+#[test]
+fn maintenance_records_when_the_level_changes_and_only_then() {
+    let (_database, mut session) = open();
+    let changes = |session: &mut Session| -> Vec<String> {
+        session.query("SELECT * FROM tasker.run_maintenance()", &[]);
+        session.all(
+            "SELECT concat_ws(' ', from_level, to_level, until IS NULL) FROM tasker.health_changes ORDER BY change_no",
+            &[],
+        )
+    };
+    assert_eq!(changes(&mut session), [""; 0]);
+    session.create("one");
+    assert_eq!(changes(&mut session), ["healthy degraded t"]);
+    let before = inside::fingerprint(&mut session);
+    assert_eq!(changes(&mut session).len(), 1);
+    assert_eq!(inside::fingerprint(&mut session), before);
+    // A planned shutdown is no recovery.
+    force(&mut session, "graceful_shutdown");
+    assert_eq!(changes(&mut session).len(), 1);
+    force(&mut session, "normal");
+    session.work(|_| done());
+    assert_eq!(
+        changes(&mut session),
+        ["healthy degraded f", "degraded healthy t"]
+    );
+    let message: String = session.one(
+        "SELECT message FROM tasker.health_changes ORDER BY change_no LIMIT 1",
+        &[],
+    );
+    assert!(
+        message.starts_with("0 workers live; 1 steps ready"),
+        "{message}"
+    );
+}
+
 // ---- ready ------------------------------------------------------------------------------------------------------------
 
 fn ready(session: &mut Session) -> String {

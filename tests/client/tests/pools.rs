@@ -556,6 +556,33 @@ fn a_system_that_hands_out_nothing_is_not_scaled() {
 }
 
 #[test]
+fn a_pool_rests_after_two_long_looks() {
+    let (database, mut session) = faked();
+    session.execute(
+        "CREATE TABLE public.looks (at timestamptz DEFAULT clock_timestamp()); GRANT INSERT ON public.looks TO tasker_admin;
+         CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text) RETURNS jsonb LANGUAGE plpgsql VOLATILE
+         SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+         BEGIN
+             INSERT INTO public.looks DEFAULT VALUES;
+             PERFORM pg_sleep(0.2);
+             RETURN NULL;
+         END $$",
+    );
+    let run = "SELECT tasker_engine.run_duty('scaling')";
+    let looks = "SELECT count(*) FROM public.looks";
+    for _ in 0..4 {
+        session.execute(run);
+    }
+    assert_eq!(
+        session.count(looks, &[]),
+        2,
+        "two were long, and 50 times 0.2 s have not passed"
+    );
+    database.connect().execute(run);
+    assert_eq!(session.count(looks, &[]), 3, "each backend knows its own");
+}
+
+#[test]
 fn an_idle_pool_writes_nothing() {
     let (_database, mut session) = faked();
     for n in 0..5 {

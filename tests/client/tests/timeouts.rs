@@ -292,6 +292,45 @@ fn a_task_that_takes_too_long_ends_in_error_and_can_be_retried_with_a_new_clock(
 }
 
 #[test]
+fn what_is_ready_does_not_start_any_more_until_the_task_is_taken_up_again() {
+    let (_database, mut session, task) =
+        with(&shapes::wide("broad", 3).with("timeout_seconds", json!(3600)));
+    let claim = session.claim_one("w");
+    session.complete(&claim, &json!({}));
+    session.claim_one("w");
+    inside::run_clocks(&mut session, 3600);
+    assert_eq!(maintain(&mut session, "task_timeouts"), 1);
+    let states = ["step_1", "step_2", "step_3"].map(|name| session.step_state(task, name));
+    assert_eq!(states, ["complete", "error", "pending"]);
+    somebody_claims(&mut session);
+    session.query("SELECT tasker.retry_task($1)", &[&task]);
+    let mut ran = session.work(|_| done());
+    ran.sort();
+    assert_eq!(ran, ["step_2", "step_3"]);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn a_task_that_is_late_between_two_steps_is_shown_as_stuck_and_can_be_taken_up() {
+    let (_database, mut session, task) = with(&hour());
+    session.work_through("step_1");
+    inside::run_clocks(&mut session, 3600);
+    assert_eq!(maintain(&mut session, "task_timeouts"), 1);
+    assert_eq!(session.task_state(task), "error");
+    let shown: String = session.one(
+        "SELECT concat_ws(' | ', reason, detail, hint) FROM tasker.stuck_tasks WHERE task_uuid = $1",
+        &[&task],
+    );
+    assert_eq!(
+        shown,
+        "failed | a cancelled step, a timeout or an operator stopped the task | tasker.resolve_task_manually ends the task; tasker.retry_task takes up what was held."
+    );
+    session.query("SELECT tasker.retry_task($1)", &[&task]);
+    assert_eq!(session.work(|_| done()), ["step_2", "step_3"]);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
 fn the_clock_runs_from_the_first_claim_and_only_where_the_template_says_so() {
     let (_database, mut session, _task) = with(&hour());
     shapes::chain("free", 2).register(&mut session);

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tasker import ConfigurationError, WorkerSettings
 from tasker.cli import build_parser, main
 from tasker.connection import Backoff, Trouble, channel_name, classify
+from tasker.engine import PostgresSession
 from tasker.identity import Identity
 from tasker.pacer import SECOND_LOOK, Pacer
 from tasker.settings import new_worker_id
@@ -46,6 +48,25 @@ def test_a_draining_engine_is_asked_five_times_less_often_even_after_a_wake_up()
     for woken in (False, True):
         pacer.claimed(0, woken, draining=True)
         assert pacer.wait == 10.0
+
+
+@pytest.mark.parametrize(("outcomes", "draining", "refused"), [
+    ([], False, []),
+    (["draining"], True, []),
+    (["something_new"], False, []),
+    (["stale", "draining", "something_new"], True, ["stale"]),
+])
+def test_rows_that_concern_no_report_are_no_refusals(
+    monkeypatch: pytest.MonkeyPatch, outcomes: list[str], draining: bool, refused: list[str]
+) -> None:
+    monkeypatch.setattr("tasker.engine.open_connection", lambda dsn: MagicMock())
+    session = PostgresSession(WorkerSettings())
+    rows = [{"outcome": outcome, "step_uuid": None, "status": outcome} for outcome in outcomes]
+    monkeypatch.setattr(session, "_rows", lambda *call: rows)
+    claimed, refusals = session.report_and_claim("w", [], 1)
+    assert claimed == [] and [refusal.outcome for refusal in refusals] == refused
+    assert session.draining == draining
+    assert session.heartbeat("w") == []
 
 
 def test_polls_are_jittered_by_a_quarter() -> None:

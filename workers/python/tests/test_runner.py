@@ -458,7 +458,9 @@ def test_a_draining_engine_gets_the_report_of_what_runs_and_is_asked_seldom(
     engine: FakeEngine, start: Start, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tasker.worker")
-    engine.create_task({"held": {"handler": "gate"}, "next": {"handler": "quick", "after": ["held"]}})
+    engine.create_task({
+        "held": {"handler": "gate"}, "next": {"handler": "quick", "after": ["held"]},
+    })
     start(poll=0.1)
     gate.wait_started()
     engine.draining = True

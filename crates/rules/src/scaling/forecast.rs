@@ -58,8 +58,10 @@ pub fn oldest(settings: &Settings, now: f64) -> Option<i64> {
 /// What arrived in the seasons before, around now and around now plus the lead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Usual {
-    now: f64,
-    ahead: f64,
+    /// Arrivals per second around now.
+    pub(super) now: f64,
+    /// And around now plus the lead.
+    pub(super) ahead: f64,
 }
 
 impl Usual {

@@ -78,12 +78,12 @@ pub struct Memory {
     running: u32,
     seen: Vec<Seen>,
     /// Arrivals per second.
-    arrivals: Option<f64>,
+    pub(super) arrivals: Option<f64>,
     /// Share of executor time that was busy.
     pub(super) utilization: Option<f64>,
     /// Steps served lately and the seconds they took: their quotient is the service rate of one executor.
-    served: f64,
-    served_in: f64,
+    pub(super) served: f64,
+    pub(super) served_in: f64,
     /// Steps that ended lately, and how many of them failed.
     ended: f64,
     failed: f64,

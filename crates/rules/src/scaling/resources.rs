@@ -5,8 +5,6 @@
 
 use super::Bound;
 
-/// Above this share of all worker slots the pools leave too little to others.
-const CROWDED: f64 = 0.8;
 /// Without a running launcher: the launcher and one coordinator are to come.
 const OWN: u32 = 2;
 
@@ -191,16 +189,6 @@ pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
             format!(
                 "the pools may grow to {most} executors, but {}",
                 slots_only.because
-            ),
-            raise,
-        );
-    } else if f64::from(most) > CROWDED * f64::from(slots) {
-        add(
-            Severity::Warning,
-            None,
-            format!(
-                "the pools may take {most} of {slots} worker slots, more than {:.0} %",
-                CROWDED * 100.0
             ),
             raise,
         );

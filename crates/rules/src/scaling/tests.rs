@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::forecast::Usual;
+use super::measure::Figures;
 use super::*;
 
 const SETTINGS: Settings = Settings {
@@ -249,6 +250,56 @@ fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
 }
 
 #[test]
+fn the_busiest_of_the_quiet_looks_says_how_many_stay() {
+    let mut pool = Pool::of(8);
+    pool.work(0.0, 0, 0);
+    pool.memory.fewer = Some((pool.now - 60.0, 6));
+    assert_eq!(pool.look(0).desired, 6);
+}
+
+#[test]
+fn a_pool_that_shrank_is_not_taken_for_overworked() {
+    let mut pool = Pool::of(8);
+    pool.work(0.0, 0, 0);
+    pool.memory.utilization = Some(0.5);
+    (pool.memory.served, pool.memory.served_in) = (10.0, 10.0);
+    pool.memory.fewer = Some((pool.now - 60.0, 1));
+    assert_eq!(pool.look(0).desired, 1);
+    assert_eq!(pool.memory.utilization, Some(SETTINGS.target));
+}
+
+#[test]
+fn the_last_executor_stays_while_it_has_something_to_do() {
+    let settings = Settings { min: 0, ..SETTINGS };
+    let figures = |busy| Figures {
+        running: 1,
+        depth: 0,
+        utilization: Some(busy),
+        arrival_rate: None,
+        service_rate: None,
+        error_rate: None,
+        arrivals: 0.0,
+        elapsed: 5.0,
+        quiet: false,
+    };
+    let wanted = |busy| rules::utilization(&settings, 1, &figures(busy)).map(|o| o.wanted);
+    assert_eq!((wanted(0.3), wanted(0.0)), (Some(1), Some(0)));
+}
+
+#[test]
+fn an_executor_that_was_not_seen_before_was_busy_at_most_all_the_time() {
+    let mut pool = Pool::of(1);
+    let mut stranger = pool.executors[0].clone();
+    stranger.pid = 999;
+    stranger.started_at -= 1_000.0;
+    stranger.busy_us = 500_000_000;
+    pool.executors.push(stranger);
+    pool.now += 5.0;
+    pool.look(0);
+    assert_eq!(pool.memory.utilization, Some(0.5));
+}
+
+#[test]
 fn a_single_busy_look_keeps_everybody() {
     let mut pool = Pool::of(4);
     pool.settings.max = 4;
@@ -430,6 +481,46 @@ fn a_forecast_needs_a_season_of_records() {
 }
 
 #[test]
+fn the_last_season_weighs_as_much_as_all_before_it() {
+    let now = 7_200_030.0;
+    let usual = |hours| {
+        let records = recorded(now, hours, 0..10, 60);
+        let usual = Usual::new(&SEASONAL, now, Some(0), &records);
+        usual.expect("it is long").ahead
+    };
+    let (all, last) = (usual(4), usual(1));
+    assert!((all - 1.0).abs() < 1e-9, "a step per second: {all}");
+    assert!((last - 8.0 / 15.0).abs() < 1e-9, "{last}");
+}
+
+#[test]
+fn the_forecast_follows_how_the_last_half_hour_compares() {
+    let usual = Usual {
+        now: 2.0,
+        ahead: 4.0,
+    };
+    let expected = |actual| {
+        let mut memory = Memory::default();
+        (memory.actual, memory.usual) = (actual, 2.0);
+        forecast::opinion(&SEASONAL, Some(&usual), Some(1.0), &memory).map(|(_, rate)| rate)
+    };
+    assert_eq!(expected(2.0), Some(4.0));
+    assert_eq!(expected(3.0), Some(6.0));
+    assert_eq!(expected(200.0), Some(12.0), "three times at most");
+    assert_eq!(expected(0.0), Some(4.0 / 3.0), "and a third at least");
+}
+
+#[test]
+fn a_minute_without_arrivals_is_not_recorded() {
+    let mut pool = Pool::of(1);
+    pool.settings = SEASONAL;
+    for _ in 0..36 {
+        pool.work(0.0, 0, 0);
+        assert_eq!(pool.look(0).recorded, None);
+    }
+}
+
+#[test]
 fn every_minute_that_is_asked_for_lies_in_the_spans_and_before_what_is_forgotten() {
     let now = 7_200_030.0;
     let spans = forecast::spans(&SEASONAL, now);
@@ -558,5 +649,140 @@ proptest! {
         };
         prop_assert!(wanted(depth + more, share) >= wanted(depth, share));
         prop_assert!(wanted(depth, (share + 0.1).min(1.0)) >= wanted(depth, share));
+    }
+}
+
+// ---- resources ------------------------------------------------------------------------------------------------------
+
+use super::resources::{PoolLimits, Server, Severity, allowance, reserved, validate};
+
+const SERVER: Server = Server {
+    max_worker_processes: 8,
+    max_connections: 100,
+    max_parallel_per_gather: 2,
+    memory_budget_mb: 0,
+    executor_memory_mb: 50,
+    own_processes: 2,
+    executors_elsewhere: 0,
+};
+
+fn pool(min: u32, max: u32) -> PoolLimits {
+    PoolLimits {
+        name: "p".to_owned(),
+        min,
+        max,
+    }
+}
+
+#[test]
+fn a_fifth_is_reserved_within_the_originals_limits() {
+    for (slots, expected) in [
+        (0, 0),
+        (1, 1),
+        (8, 2),
+        (20, 4),
+        (21, 4),
+        (50, 10),
+        (51, 10),
+        (100, 20),
+        (101, 20),
+        (1_000, 200),
+    ] {
+        assert_eq!(reserved(slots), expected, "{slots}");
+    }
+}
+
+#[test]
+fn what_is_left_to_executors() {
+    assert_eq!(allowance(&SERVER).executors, 4);
+    let starting = Server {
+        own_processes: 0,
+        ..SERVER
+    };
+    assert_eq!(
+        allowance(&starting).executors,
+        4,
+        "launcher and coordinator are to come"
+    );
+    let shared = Server {
+        own_processes: 3,
+        executors_elsewhere: 2,
+        ..SERVER
+    };
+    assert_eq!(allowance(&shared).executors, 1);
+    let tight = Server {
+        memory_budget_mb: 149,
+        ..SERVER
+    };
+    assert_eq!(allowance(&tight).executors, 2);
+    assert!(allowance(&tight).because.contains("memory_budget_mb 149"));
+    let rich = Server {
+        memory_budget_mb: 10_000,
+        ..SERVER
+    };
+    assert_eq!(allowance(&rich), allowance(&SERVER));
+    let full = Server {
+        executors_elsewhere: 50,
+        ..SERVER
+    };
+    assert_eq!(allowance(&full).executors, 0);
+}
+
+#[test]
+fn a_minimum_above_the_maximum_is_an_error_of_its_pool() {
+    let findings = validate(&SERVER, &[pool(2, 1)]);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(
+        (findings[0].severity, findings[0].pool.as_deref()),
+        (Severity::Error, Some("p"))
+    );
+}
+
+#[test]
+fn pools_that_leave_others_too_little_are_warned_of() {
+    let large = Server {
+        max_worker_processes: 1_000,
+        max_connections: 2_000,
+        ..SERVER
+    };
+    // 200 reserved, 2 own.
+    assert_eq!(validate(&large, &[pool(1, 798)]), []);
+    let hundred = Server {
+        max_worker_processes: 101,
+        ..large
+    };
+    // 20 reserved: 79 may be had.
+    assert_eq!(validate(&hundred, &[pool(1, 79)]).len(), 0);
+    assert_eq!(
+        validate(&hundred, &[pool(1, 80)])[0].severity,
+        Severity::Warning
+    );
+    assert_eq!(
+        validate(&hundred, &[pool(1, 102)])[0].severity,
+        Severity::Error
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_validates_without_error_can_be_had(
+        slots in 0u32..300, budget in 0u32..3_000, each in 1u32..200, own in 0u32..6, elsewhere in 0u32..20,
+        limits in prop::collection::vec((0u32..20, 0u32..20), 0..6),
+    ) {
+        let server = Server {
+            max_worker_processes: slots, memory_budget_mb: budget, executor_memory_mb: each, own_processes: own,
+            executors_elsewhere: elsewhere, ..SERVER
+        };
+        let pools: Vec<PoolLimits> = limits.iter().map(|(min, more)| pool(*min, min + more)).collect();
+        let findings = validate(&server, &pools);
+        let (least, most) = (pools.iter().map(|p| p.min).sum::<u32>(), pools.iter().map(|p| p.max).sum::<u32>());
+        let allowed = allowance(&server).executors;
+        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+        prop_assert_eq!(errors > 0, least > allowed || most > slots, "{:?}", findings);
+        if most > allowed {
+            prop_assert!(findings.iter().any(|f| f.pool.is_none()));
+        }
+        prop_assert!(findings.iter().all(|f| !f.message.is_empty() && f.hint.ends_with('.')));
+        prop_assert!(findings.windows(2).all(|w| w[0].severity <= w[1].severity), "errors first");
     }
 }

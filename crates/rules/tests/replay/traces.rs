@@ -57,16 +57,11 @@ impl Trace {
         let mut arrivals = vec![];
         for (minute, rate) in self.rates.iter().enumerate() {
             let end = (minute + 1) as f64 * 60.0;
-            let mut now = minute as f64 * 60.0;
-            if *rate <= 0.0 {
-                continue;
-            }
-            loop {
-                now += random.exponential(1.0 / rate);
-                if now >= end {
-                    break;
-                }
+            // At a rate of 0 the next arrival is at infinity.
+            let mut now = minute as f64 * 60.0 + random.exponential(1.0 / rate);
+            while now < end {
                 arrivals.push((now, random.exponential(self.service)));
+                now += random.exponential(1.0 / rate);
             }
         }
         arrivals

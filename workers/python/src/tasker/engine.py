@@ -51,7 +51,7 @@ class Session(Protocol):
     """One conversation with the engine. Methods raise ``psycopg.Error``."""
 
     draining: bool
-    """Whether the engine handed out nothing at the last claim because the whole system is to rest."""
+    """Whether the engine said at the last claim that it hands out nothing for now."""
 
     @property
     def connection(self) -> psycopg.Connection[Any] | None:

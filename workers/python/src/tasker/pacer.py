@@ -12,7 +12,8 @@ transaction may have become visible a moment later, or another worker's claim wa
 
 
 DRAINING_FACTOR = 5
-"""How many times longer a poll waits while the engine hands out nothing; it wakes idle workers when it does again."""
+"""How many times longer a poll waits while the engine hands out nothing for now. It wakes idle
+workers when it does again."""
 
 
 class Pacer:
