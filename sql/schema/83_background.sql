@@ -3,7 +3,7 @@
 CREATE FUNCTION tasker_engine.background_activity()
 RETURNS TABLE (
     pid integer, database_oid oid, kind text, pool text, worker_id text, state text, started_at timestamptz,
-    state_since timestamptz, busy_us bigint, steps bigint, failures bigint, step_uuid uuid)
+    state_since timestamptz, busy_us bigint, steps bigint, failures bigint, step_uuid uuid, stop_by timestamptz)
 AS 'MODULE_PATHNAME', 'background_activity' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.background_activity() IS 'The launcher, coordinators and executors of the cluster as they are now; no row without shared_preload_libraries.
@@ -18,7 +18,15 @@ state_since: when it came into its state.
 busy_us: time spent running steps since it started, microseconds.
 steps: steps run since it started.
 failures: of these, how many failed.
-step_uuid: the step that an executor runs now; NULL if none.';
+step_uuid: the step that an executor runs now; NULL if none.
+stop_by: when a process that is to end will be terminated; NULL if it is not to end.';
+
+CREATE FUNCTION tasker_engine.executor_restarts()
+RETURNS TABLE (
+    database_oid oid, pool text, ended bigint, in_a_row integer, last_ended_at timestamptz, next_start_at timestamptz)
+AS 'MODULE_PATHNAME', 'executor_restarts' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unasked since the server started.';
 
 -- ---- handlers inside the database -----------------------------------------------------------------------------------
 
@@ -246,7 +254,7 @@ GRANT EXECUTE ON FUNCTION tasker.run_steps(integer, text[], text[]) TO tasker_wo
 
 CREATE VIEW tasker.background_workers AS
 SELECT a.pid, a.kind, a.pool, a.worker_id, a.state, a.started_at, a.state_since,
-       a.busy_us OPERATOR(pg_catalog./) 1000 AS busy_ms, a.steps, a.failures, a.step_uuid
+       a.busy_us OPERATOR(pg_catalog./) 1000 AS busy_ms, a.steps, a.failures, a.step_uuid, a.stop_by
 FROM tasker_engine.background_activity() a
 WHERE a.kind OPERATOR(pg_catalog.=) 'launcher'
    OR a.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
@@ -262,3 +270,17 @@ COMMENT ON COLUMN tasker.background_workers.busy_ms IS 'Time spent running steps
 COMMENT ON COLUMN tasker.background_workers.steps IS 'Steps run since it started.';
 COMMENT ON COLUMN tasker.background_workers.failures IS 'How many of them failed.';
 COMMENT ON COLUMN tasker.background_workers.step_uuid IS 'The step that an executor runs now; NULL if none.';
+COMMENT ON COLUMN tasker.background_workers.stop_by IS 'When one that is to end will be terminated if it has not ended by itself; NULL if it is not to end.';
+
+CREATE VIEW tasker.executor_restarts AS
+SELECT r.pool, r.ended, r.in_a_row, r.last_ended_at,
+       CASE WHEN r.next_start_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN r.next_start_at END AS next_start_at
+FROM tasker_engine.executor_restarts() r
+WHERE r.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+GRANT EXECUTE ON FUNCTION tasker_engine.executor_restarts() TO tasker_reader; -- a view runs with its reader's rights on functions
+COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, say, or somebody terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
+COMMENT ON COLUMN tasker.executor_restarts.pool IS 'Name of the pool.';
+COMMENT ON COLUMN tasker.executor_restarts.ended IS 'How many executors ended unasked.';
+COMMENT ON COLUMN tasker.executor_restarts.in_a_row IS 'How many of them since one lived for a minute.';
+COMMENT ON COLUMN tasker.executor_restarts.last_ended_at IS 'When the last one was found to have ended.';
+COMMENT ON COLUMN tasker.executor_restarts.next_start_at IS 'Before this none is started; NULL if the pause is over.';

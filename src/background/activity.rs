@@ -1,4 +1,5 @@
-//! The background processes as they are now: `tasker_engine.background_activity`.
+//! The background processes as they are now, and which of them ended: `tasker_engine.background_activity` and
+//! `tasker_engine.executor_restarts`.
 
 use super::shared::{self, Kind};
 use crate::call::{Call, Output};
@@ -7,6 +8,21 @@ use crate::error::Result;
 
 crate::sql_function! {
     background_activity / pg_finfo_background_activity => list;
+    executor_restarts / pg_finfo_executor_restarts => restarts;
+}
+
+fn restarts(call: &mut Call) -> Result<Output> {
+    for entry in shared::restarts() {
+        call.row(&[
+            Some(pgrx::pg_sys::Datum::from(entry.database)),
+            datum::text(entry.pool.as_str()),
+            datum::int8(entry.total),
+            datum::int4(entry.in_a_row as i32),
+            datum::timestamp(entry.last_ended_at),
+            datum::timestamp(entry.next_start_at),
+        ])?;
+    }
+    Ok(Output::Rows)
 }
 
 fn list(call: &mut Call) -> Result<Output> {
@@ -32,6 +48,9 @@ fn list(call: &mut Call) -> Result<Output> {
             datum::int8(slot.steps),
             datum::int8(slot.failures),
             slot.step.as_ref().and_then(datum::uuid),
+            (slot.stop_by != 0)
+                .then(|| datum::timestamp(slot.stop_by))
+                .flatten(),
         ])?;
     }
     Ok(Output::Rows)

@@ -74,6 +74,8 @@ struct Started {
     pool: String,
     handle: DynamicBackgroundWorker,
     at: Timestamp,
+    /// Known from its first look on.
+    pid: Option<i32>,
 }
 
 #[derive(Default)]
@@ -88,8 +90,8 @@ struct Coordinator {
     duties: Vec<Duty>,
     started: Vec<Started>,
     pools: HashMap<String, Pool>,
-    /// Executors that were asked to end, by process, and when.
-    asked: HashMap<i32, Timestamp>,
+    /// Executors that were asked to end, by process.
+    asked: HashSet<i32>,
     /// Steps that were seen taken away at the last tick, with the process that runs them.
     suspects: HashSet<(i32, Uuid)>,
     beat_at: Timestamp,
@@ -123,7 +125,7 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
         duties: vec![],
         started: vec![],
         pools: HashMap::new(),
-        asked: HashMap::new(),
+        asked: HashSet::new(),
         suspects: HashSet::new(),
         beat_at: 0,
         complained_at: 0,
@@ -160,9 +162,10 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
                 if found.is_none() {
                     shared::judge_absent(database);
                 }
-                shared::request_stop(|slot| {
-                    slot.database == database && slot.kind == Kind::Executor
-                });
+                shared::request_stop(
+                    |slot| slot.database == database && slot.kind == Kind::Executor,
+                    0,
+                );
                 process::end(0);
             }
             Err(error) => {
@@ -262,8 +265,15 @@ impl Coordinator {
             .filter(|slot| slot.database == self.database && slot.kind == Kind::Executor)
             .collect();
         self.forget_ended(&executors, now);
+        enforce_deadlines(&executors, now);
         let emergency = desired.values().any(|(_, emergency)| *emergency);
-        self.enforce_deadlines(&executors, emergency, now);
+        let patience = settings::executor_drain_us();
+        let stop_by = now
+            + if emergency {
+                patience.min(EMERGENCY_DRAIN_US)
+            } else {
+                patience
+            };
         let pools: HashSet<String> = desired
             .keys()
             .cloned()
@@ -292,8 +302,8 @@ impl Coordinator {
                 // Idle ones first, then those that have run longest without a step in hand.
                 running.sort_by_key(|slot| (slot.state == State::Busy, -slot.started_at));
                 for slot in &running[..running.len() - wanted] {
-                    self.asked.insert(slot.pid, now);
-                    shared::request_stop(|other| other.pid == slot.pid);
+                    self.asked.insert(slot.pid);
+                    shared::request_stop(|other| other.pid == slot.pid, stop_by);
                 }
             }
         }
@@ -314,6 +324,7 @@ impl Coordinator {
                     pool: pool.to_owned(),
                     handle,
                     at: now,
+                    pid: None,
                 }),
                 None => {
                     if now - self.complained_at > 60 * SECOND_US {
@@ -331,62 +342,44 @@ impl Coordinator {
     /// An executor that ended unasked delays the next start of its pool, longer each time.
     fn forget_ended(&mut self, executors: &[Slot], now: Timestamp) {
         let (pools, asked) = (&mut self.pools, &mut self.asked);
-        self.started.retain(|started| {
-            match started.handle.pid() {
+        asked.extend(
+            executors
+                .iter()
+                .filter(|slot| slot.stop)
+                .map(|slot| slot.pid),
+        );
+        let database = self.database;
+        self.started
+            .retain_mut(|started| match started.handle.pid() {
                 Ok(pid) => {
+                    started.pid = Some(pid);
                     if now - started.at > SLOWEST_RESTART_US
-                        && executors.iter().any(|slot| slot.pid == pid)
                         && let Some(pool) = pools.get_mut(&started.pool)
+                        && pool.failed > 0
                     {
                         pool.failed = 0;
+                        shared::record_healthy(database, &started.pool);
                     }
                     true
                 }
                 Err(BackgroundWorkerStatus::NotYetStarted) => true,
+                Err(_) if started.pid.is_some_and(|pid| asked.contains(&pid)) => false,
                 Err(_) => {
-                    // Asked ones are known by a process that is gone.
-                    let gone = asked
-                        .keys()
-                        .find(|pid| !executors.iter().any(|slot| slot.pid == **pid))
-                        .copied();
-                    match gone {
-                        Some(pid) => {
-                            asked.remove(&pid);
-                        }
-                        None => {
-                            let pool = pools.entry(started.pool.clone()).or_default();
-                            pool.failed = pool.failed.saturating_add(1);
-                            let pause = SECOND_US << pool.failed.saturating_sub(1).min(6);
-                            pool.start_after = now + pause.min(SLOWEST_RESTART_US);
-                        }
-                    }
+                    let pool = pools.entry(started.pool.clone()).or_default();
+                    pool.failed = pool.failed.saturating_add(1);
+                    let pause = SECOND_US << pool.failed.saturating_sub(1).min(6);
+                    pool.start_after = now + pause.min(SLOWEST_RESTART_US);
+                    shared::record_ended(
+                        database,
+                        &started.pool,
+                        pool.failed,
+                        now,
+                        pool.start_after,
+                    );
                     false
                 }
-            }
-        });
-        self.asked
-            .retain(|pid, _| executors.iter().any(|slot| slot.pid == *pid));
-    }
-
-    /// An executor that was asked to end and has not within the time is ended: its step counts as a crashed run.
-    fn enforce_deadlines(&mut self, executors: &[Slot], emergency: bool, now: Timestamp) {
-        let limit = settings::executor_drain_us();
-        let limit = if emergency {
-            limit.min(EMERGENCY_DRAIN_US)
-        } else {
-            limit
-        };
-        for slot in executors.iter().filter(|slot| slot.stop) {
-            let asked_at = *self.asked.entry(slot.pid).or_insert(now);
-            if now - asked_at > limit {
-                pgrx::log!(
-                    "tasker_ext: executor {} of pool {} did not end in time and is terminated",
-                    slot.pid,
-                    slot.pool.as_str()
-                );
-                process::signal(slot.pid, pg_sys::SIGTERM as i32);
-            }
-        }
+            });
+        asked.retain(|pid| self.started.iter().any(|started| started.pid == Some(*pid)));
     }
 
     /// Renews the leases of executors, and interrupts those whose step was cancelled or taken over.
@@ -444,5 +437,19 @@ impl Coordinator {
             process::signal(*pid, pg_sys::SIGINT as i32);
         }
         self.suspects = suspects;
+    }
+}
+
+/// An executor that was asked to end and has not within the time is terminated: its step counts as a crashed run.
+fn enforce_deadlines(executors: &[Slot], now: Timestamp) {
+    for slot in executors.iter().filter(|slot| slot.stop) {
+        if slot.stop_by != 0 && now > slot.stop_by {
+            pgrx::log!(
+                "tasker_ext: executor {} of pool {} did not end in time and is terminated",
+                slot.pid,
+                slot.pool.as_str()
+            );
+            process::signal(slot.pid, pg_sys::SIGTERM as i32);
+        }
     }
 }

@@ -15,6 +15,8 @@ use crate::datum::{Timestamp, Uuid};
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;
+/// Pools whose executors ended unasked; beyond that the oldest is forgotten.
+const POOLS: usize = 128;
 /// Pool names have at most 64 characters; what does not fit is cut for display only.
 const NAME: usize = 96;
 
@@ -95,6 +97,8 @@ pub struct Slot {
     pub kind: Kind,
     pub state: State,
     pub stop: bool,
+    /// When a process that is to end is terminated; 0 while it is not to end, or nobody has set a limit.
+    pub stop_by: Timestamp,
     pub pool: Name,
     pub worker_id: Name,
     pub started_at: Timestamp,
@@ -127,10 +131,22 @@ struct DatabaseEntry {
     held: bool,
 }
 
+/// How often executors of a pool ended unasked, and how long the next start waits.
+#[derive(Clone, Copy)]
+pub struct Restarts {
+    pub database: u32,
+    pub pool: Name,
+    pub total: i64,
+    pub in_a_row: u32,
+    pub last_ended_at: Timestamp,
+    pub next_start_at: Timestamp,
+}
+
 /// Everything that is shared.
 pub struct Shared {
     slots: [Option<Slot>; SLOTS],
     databases: [DatabaseEntry; DATABASES],
+    restarts: [Option<Restarts>; POOLS],
 }
 
 // SAFETY: fixed size, no pointers but a latch, which lies in shared memory itself.
@@ -140,6 +156,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             slots: [None; SLOTS],
+            restarts: [None; POOLS],
             databases: [DatabaseEntry {
                 oid: 0,
                 verdict: Verdict::Unknown,
@@ -218,6 +235,7 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
         kind,
         state: State::Starting,
         stop: false,
+        stop_by: 0,
         pool: Name::new(pool),
         worker_id: Name::new(worker_id),
         started_at: now,
@@ -321,8 +339,8 @@ pub fn processes() -> Vec<Slot> {
     SHARED.share().slots.iter().flatten().copied().collect()
 }
 
-/// Asks processes to end when they have finished what they do.
-pub fn request_stop(chosen: impl Fn(&Slot) -> bool) -> usize {
+/// Asks processes to end when they have finished what they do, and says when they will be terminated.
+pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) -> usize {
     if !is_preloaded() {
         return 0;
     }
@@ -332,6 +350,7 @@ pub fn request_stop(chosen: impl Fn(&Slot) -> bool) -> usize {
         for slot in shared.slots.iter_mut().flatten() {
             if chosen(slot) {
                 slot.stop = true;
+                slot.stop_by = stop_by;
                 latches.push(slot.latch);
             }
         }
@@ -354,6 +373,54 @@ pub fn wake(chosen: impl Fn(&Slot) -> bool) {
         .map(|slot| slot.latch)
         .collect();
     latches.iter().for_each(|latch| set_latch(*latch));
+}
+
+// --- restarts --------------------------------------------------------------------------------------------------------
+
+/// An executor of the pool ended unasked.
+pub fn record_ended(database: u32, pool: &str, in_a_row: u32, now: Timestamp, next: Timestamp) {
+    let mut shared = SHARED.exclusive();
+    let index = shared
+        .restarts
+        .iter()
+        .position(|entry| {
+            entry.is_some_and(|entry| entry.database == database && entry.pool.as_str() == pool)
+        })
+        .or_else(|| shared.restarts.iter().position(Option::is_none))
+        .or_else(|| {
+            (0..POOLS)
+                .min_by_key(|index| shared.restarts[*index].map_or(0, |entry| entry.last_ended_at))
+        });
+    if let Some(index) = index {
+        let total = shared.restarts[index]
+            .filter(|entry| entry.database == database && entry.pool.as_str() == pool)
+            .map_or(0, |entry| entry.total);
+        shared.restarts[index] = Some(Restarts {
+            database,
+            pool: Name::new(pool),
+            total: total + 1,
+            in_a_row,
+            last_ended_at: now,
+            next_start_at: next,
+        });
+    }
+}
+
+/// The pool's executors live again.
+pub fn record_healthy(database: u32, pool: &str) {
+    let mut shared = SHARED.exclusive();
+    for entry in shared.restarts.iter_mut().flatten() {
+        if entry.database == database && entry.pool.as_str() == pool {
+            entry.in_a_row = 0;
+        }
+    }
+}
+
+pub fn restarts() -> Vec<Restarts> {
+    if !is_preloaded() {
+        return vec![];
+    }
+    SHARED.share().restarts.iter().flatten().copied().collect()
 }
 
 // --- databases -------------------------------------------------------------------------------------------------------

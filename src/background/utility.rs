@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::process;
 use super::shared::{self, Slot};
+use crate::call;
 
 /// So long a handler may still finish; then its process is terminated.
 const POLITE: Duration = Duration::from_millis(1500);
@@ -186,7 +187,7 @@ unsafe fn owns(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
 fn send_away(database: u32) {
     shared::hold_database(database);
     let here = |slot: &Slot| slot.database == database;
-    shared::request_stop(here);
+    shared::request_stop(here, call::clock() + POLITE.as_micros() as i64);
     let began = Instant::now();
     let mut terminated = false;
     while began.elapsed() < POLITE + FIRM && shared::processes().iter().any(here) {

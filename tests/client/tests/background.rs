@@ -467,6 +467,9 @@ fn an_executor_that_does_not_end_in_time_is_terminated_and_leaves_no_orphan() {
     });
     let began = Instant::now();
     session.execute("SELECT tasker.configure_executor_pool('default', enabled => false)");
+    soon("it is to end, and by when is shown", 3, || {
+        session.count("SELECT count(*) FROM tasker.background_workers WHERE state = 'draining' AND stop_by - clock_timestamp() <= interval '1 second'", &[]) == 1
+    });
     soon("it has ended", 8, || {
         processes(&mut session, "executor").is_empty()
     });
@@ -626,6 +629,30 @@ fn an_idle_minute_costs_less_than_a_hundredth_of_a_core_and_writes_no_wal() {
     }
     assert!(share < 0.01, "{share} of a core");
     assert_eq!(bytes, 0, "bytes of WAL in {seconds} s");
+}
+
+#[test]
+fn another_version_of_the_extension_is_served_by_new_processes() {
+    let (_server, mut session) = server(&[]);
+    soon("an executor", 10, || {
+        !processes(&mut session, "executor").is_empty()
+    });
+    let all = |session: &mut Session| -> Vec<i32> {
+        session.all(
+            "SELECT pid FROM tasker.background_workers WHERE kind <> 'launcher'",
+            &[],
+        )
+    };
+    let before = all(&mut session);
+    session.execute("ALTER EXTENSION tasker_ext UPDATE");
+    session.execute("UPDATE pg_extension SET extversion = '0.1.1' WHERE extname = 'tasker_ext'");
+    soon("others are at work", 15, || {
+        let now = all(&mut session);
+        now.len() == 2 && now.iter().all(|pid| !before.contains(pid))
+    });
+    effect("effects").register(&mut session);
+    let task = session.create("effects");
+    soon("complete", 10, || session.task_state(task) == "complete");
 }
 
 #[test]
