@@ -16,8 +16,11 @@ use crate::error::Result;
 use crate::settings;
 use crate::store::{Session, Statement};
 
-const TICK: Duration = Duration::from_secs(1);
+/// Ticks come with each full second, when schedules are due.
 const SECOND_US: i64 = 1_000_000;
+const AFTER_THE_SECOND_US: i64 = 2_000;
+/// A duty whose time comes within this is due.
+const SLACK_US: i64 = 100_000;
 /// A duty that has more to do is run again at once, at most so often before the others have their turn.
 const ROUNDS: usize = 50;
 /// Leases of executors are renewed this often; they are claimed for six times as long.
@@ -175,8 +178,13 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
         coordinator.run_duties();
         coordinator.keep_executors();
         coordinator.look_after_steps();
-        process::wait(TICK);
+        process::wait(until_next_second());
     }
+}
+
+fn until_next_second() -> Duration {
+    let into = call::clock().rem_euclid(SECOND_US);
+    Duration::from_micros((SECOND_US - into + AFTER_THE_SECOND_US).unsigned_abs())
 }
 
 /// What the pools are set to and the server cannot carry.
@@ -206,8 +214,9 @@ fn read_duties(session: &Session) -> Result<Vec<Duty>> {
 
 impl Coordinator {
     fn run_duties(&mut self) {
+        let tick = call::clock();
         for duty in &mut self.duties {
-            if duty.due_at > call::clock() {
+            if duty.due_at > tick + SLACK_US {
                 continue;
             }
             for _ in 0..ROUNDS {
@@ -240,7 +249,7 @@ impl Coordinator {
             } else {
                 (SECOND_US << duty.failed.min(6)).min(SLOWEST_RESTART_US)
             });
-            duty.due_at = call::clock() + wait;
+            duty.due_at = tick + wait;
         }
     }
 
