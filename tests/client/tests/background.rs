@@ -142,6 +142,25 @@ fn a_retry_that_comes_due_is_run_without_a_call() {
 }
 
 #[test]
+fn a_schedule_fires_at_its_time() {
+    let (_server, mut session) = server(&[]);
+    effect("effects").register(&mut session);
+    soon("at work", 5, || at_work(&mut session));
+    let _: Option<String> = session.one(
+        "SELECT tasker.schedule_task('each', '* * * * * *', 'effects')::text",
+        &[],
+    );
+    soon("fired three times", 10, || {
+        session.count("SELECT count(*) FROM tasker.schedule_runs", &[]) >= 3
+    });
+    let delay: f64 = session.one(
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', delay)) FROM tasker.schedule_runs",
+        &[],
+    );
+    assert!(delay < 0.25, "{delay} s late");
+}
+
+#[test]
 fn a_lost_worker_is_noticed_without_a_call() {
     let (_server, mut session) = server(&[]);
     Template::new("outside")

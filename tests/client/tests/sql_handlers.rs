@@ -263,6 +263,25 @@ fn a_handler_that_runs_too_long_is_cancelled_and_tried_again() {
 }
 
 #[test]
+fn the_callers_timeout_goes_on_behind_the_one_of_a_handler() {
+    let (_database, mut session) = database();
+    Template::new("slow")
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:app.sleep", "timeout_seconds": 1}),
+        )
+        .register(&mut session);
+    once("long", "sleep").register(&mut session);
+    session.create("slow");
+    session.create("long");
+    session.execute("SET statement_timeout = '2500ms'");
+    let began = std::time::Instant::now();
+    let outcome = session.attempt_rows("SELECT * FROM tasker.run_steps()");
+    assert!(began.elapsed().as_secs_f64() < 10.0, "{outcome:?}");
+}
+
+#[test]
 fn the_setting_is_the_timeout_of_steps_that_have_none() {
     let (_database, mut session) = database();
     once("slow", "sleep").register(&mut session);
@@ -458,6 +477,24 @@ fn the_engines_owner_cannot_lend_himself_another_role() {
     author.execute("UPDATE tasker_engine.sql_handlers SET role_name = 'postgres'");
     let outcome = session.attempt_rows("SELECT * FROM tasker.run_steps()");
     assert!(outcome.is_err() || outcome == Ok(0), "{outcome:?}");
+}
+
+#[test]
+fn what_decides_about_rights_is_believed_only_while_a_superuser_owns_it() {
+    for change in [
+        "ALTER TABLE tasker_engine.sql_handlers OWNER TO tasker_admin",
+        "ALTER FUNCTION tasker_engine.call_handler(text, jsonb) OWNER TO tasker_admin",
+    ] {
+        let (_database, mut session) = database();
+        once("who", "who").register(&mut session);
+        let task = session.create("who");
+        session.execute(change);
+        session
+            .fails("SELECT * FROM tasker.run_steps()", &[])
+            .is("42501")
+            .says(&["does not belong to a superuser"]);
+        assert_eq!(session.step_state(task, "only"), "pending");
+    }
 }
 
 #[test]
