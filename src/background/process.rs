@@ -245,10 +245,13 @@ pub fn log_error(what: &str, error: &Error) {
 }
 
 /// Ends the process in order.
+// Whether proc_exit is known not to return depends on the version of PostgreSQL.
+#[allow(unreachable_code)]
 pub fn end(code: i32) -> ! {
     shared::set_state(State::Stopping);
     // SAFETY: outside of a transaction.
-    unsafe { pg_sys::proc_exit(code) }
+    unsafe { pg_sys::proc_exit(code) };
+    unreachable!("proc_exit does not return")
 }
 
 /// PostgreSQL's statement timeout around a part of a statement; one that is armed already and sooner stays.
