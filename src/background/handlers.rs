@@ -95,6 +95,8 @@ fn look_again(_: &mut Call) -> Result<Output> {
     Ok(Output::from(shared::is_preloaded()))
 }
 
+const QUERY_CANCELED: &str = "57014";
+
 /// What a step's handler needs.
 struct Handler {
     function: String,
@@ -115,13 +117,24 @@ fn run(call: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let (uuid, claim) = (datum::uuid(&step), datum::int4(claim_number));
     let rows = match &report {
-        Ran::Returned(outcome) => {
+        Ran::Returned { outcome, timed_out } => {
             let rows = session.run(&READ, &[Some(outcome.as_jsonb().0)])?;
             let row = rows
                 .first()
                 .ok_or_else(|| Error::corrupt("a record has a row"))?;
             match row.opt::<String>(2) {
                 None => session.run(&COMPLETE, &[uuid, claim, row.datum(1)])?,
+                // Not the step is cancelled but the call of the session that runs it: Ctrl-C, or its own timeout.
+                Some(class)
+                    if class == QUERY_CANCELED && !timed_out && !process::is_background() =>
+                {
+                    return Err(Error::new(
+                        pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+                        row.get::<String>(3)?,
+                    )
+                    .detail("The steps that this call has run are as they were before it.")
+                    .hint("They are ready still."));
+                }
                 Some(class) => {
                     let retryable = sqlstate::is_retryable(&class);
                     session.run(
@@ -162,8 +175,11 @@ fn run(call: &mut Call) -> Result<Output> {
 }
 
 enum Ran {
-    /// What call_handler said: results, or an error.
-    Returned(OwnedJsonb),
+    /// What call_handler said: results, or an error; and whether the time of the step was over.
+    Returned {
+        outcome: OwnedJsonb,
+        timed_out: bool,
+    },
     /// It could not be called; another attempt would not change that.
     Failed(Failure),
 }
@@ -258,11 +274,14 @@ fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
         );
         let level = pg_sys::NewGUCNestLevel();
         let timeout = process::Timeout::start(handler.timeout_ms);
-        let outcome =
+        let results =
             pg_sys::OidFunctionCall2Coll(handler.caller, pg_sys::InvalidOid, function, argument.0);
-        timeout.stop();
+        let timed_out = timeout.stop();
         pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);
-        Ran::Returned(OwnedJsonb::copy(Jsonb(outcome)))
+        Ran::Returned {
+            outcome: OwnedJsonb::copy(Jsonb(results)),
+            timed_out,
+        }
     }
 }

@@ -96,6 +96,12 @@ pub fn wait(time: Duration) {
     check_for_interrupts();
 }
 
+/// Whether this is a background process, and not somebody's session.
+pub fn is_background() -> bool {
+    // SAFETY: read of the backend's own variable.
+    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
+}
+
 /// What pg_stat_activity shows; `None`: idle.
 pub fn report_activity(query: Option<&str>) {
     let text = query.and_then(|query| CString::new(query).ok());
@@ -256,7 +262,7 @@ pub fn end(code: i32) -> ! {
 
 /// PostgreSQL's statement timeout around a part of a statement; one that is armed already and sooner stays.
 pub struct Timeout {
-    armed: bool,
+    ends: Option<Timestamp>,
     before: Option<Timestamp>,
 }
 
@@ -276,7 +282,7 @@ impl Timeout {
     pub fn start(milliseconds: i32) -> Self {
         if milliseconds <= 0 {
             return Self {
-                armed: false,
+                ends: None,
                 before: None,
             };
         }
@@ -290,20 +296,26 @@ impl Timeout {
                 disable_timeout(STATEMENT_TIMEOUT, false);
                 enable_timeout_after(STATEMENT_TIMEOUT, milliseconds);
             }
-            Self { armed, before }
+            Self {
+                ends: armed.then_some(ends),
+                before,
+            }
         }
     }
 
-    pub fn stop(self) {
-        if self.armed {
-            // SAFETY: as above.
-            unsafe {
-                disable_timeout(STATEMENT_TIMEOUT, false);
-                if let Some(before) = self.before {
-                    enable_timeout_at(STATEMENT_TIMEOUT, before);
-                }
+    /// Whether its time had come.
+    pub fn stop(self) -> bool {
+        let Some(ends) = self.ends else {
+            return false;
+        };
+        // SAFETY: as above.
+        unsafe {
+            disable_timeout(STATEMENT_TIMEOUT, false);
+            if let Some(before) = self.before {
+                enable_timeout_at(STATEMENT_TIMEOUT, before);
             }
         }
+        call::clock() >= ends
     }
 }
 

@@ -380,6 +380,9 @@ fn a_step_that_kills_its_executor_ends_in_error_and_stops_nobody_else() {
         session.results(poison, "only")["error_class"],
         "LeaseExpired"
     );
+    let ended =
+        "SELECT ended FROM tasker.executor_restarts WHERE pool = 'default' AND in_a_row = 2";
+    assert_eq!(session.count(ended, &[]), 2);
     assert_eq!(session.arrivals(poison, Some("only"), "in_progress"), 2);
 }
 
