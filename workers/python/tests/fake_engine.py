@@ -19,6 +19,7 @@ import psycopg
 from tasker import json_codec
 from tasker.engine import ClaimedStep, Refusal
 from tasker.models import Step, StepStatus, Task
+from tasker.plugins import Plugin
 from tasker.reports import Report, encode_batch
 
 
@@ -226,9 +227,11 @@ class FakeSession:
     def release_steps(self, worker_id: str) -> int:
         return self._call("release_steps", worker_id, lambda: self.engine.release(worker_id))
 
-    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
-        self._call("register_handlers", worker_id,
-                   lambda: self.engine.handlers.update({worker_id: handlers}))
+    def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
+        def announce() -> None:
+            self.engine.handlers[worker_id] = self.engine.handlers.get(worker_id, []) + handlers
+
+        self._call("register_handlers", worker_id, announce)
 
     def unregister_handlers(self, worker_id: str) -> None:
         self._call("unregister_handlers", worker_id,

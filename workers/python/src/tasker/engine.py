@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from .connection import check_extension, open_connection
 from .models import Step, StepStatus, Task
+from .plugins import Plugin
 from .reports import REFUSALS, Report, encode_batch
 from .settings import WorkerSettings
 
@@ -71,7 +72,7 @@ class Session(Protocol):
     def release_steps(self, worker_id: str) -> int:
         """Give back what is not finished; returns how many steps."""
 
-    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
+    def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
         """Announce what this worker can run, in the namespaces that it claims from."""
 
     def unregister_handlers(self, worker_id: str) -> None:
@@ -150,12 +151,12 @@ class PostgresSession:
         rows = self._rows("SELECT tasker.release_steps(worker_id => %s) AS released", worker_id)
         return int(rows[0]["released"])
 
-    def register_handlers(self, worker_id: str, handlers: list[str]) -> None:
+    def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
         """See :class:`Session`."""
         self._rows(
             "SELECT tasker.register_handlers(worker_id => %s, handlers => %s::text[],"
-            " namespaces => %s::text[], metadata => %s::jsonb)",
-            worker_id, handlers, self._namespaces, _ABOUT,
+            " namespaces => %s::text[], plugin => %s, plugin_version => %s, metadata => %s::jsonb)",
+            worker_id, handlers, self._namespaces, plugin.name, plugin.version, _ABOUT,
         )
 
     def unregister_handlers(self, worker_id: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from .errors import ConfigurationError, HandlerNotFound
 from .handler import StepFunction, StepHandler, TaskHandler
 from .models import Sequence, Step, Task
+from .plugins import Plugin, plugin_of
 
 H = TypeVar("H", bound="type[StepHandler] | StepFunction")
 T = TypeVar("T", bound=type[TaskHandler])
@@ -100,6 +101,13 @@ class HandlerRegistry:
     def names(self) -> list[str]:
         """All registered handler names, sorted."""
         return sorted(self._steps)
+
+    def plugins(self) -> dict[Plugin, list[str]]:
+        """The registered handler names by the plugin that brings them, both sorted."""
+        found: dict[Plugin, list[str]] = {}
+        for name in self.names():
+            found.setdefault(plugin_of(self._steps[name]), []).append(name)
+        return dict(sorted(found.items(), key=lambda item: item[0].name or ""))
 
     def merge(self, other: HandlerRegistry) -> None:
         """Take over everything that ``other`` has registered; errors as ``register``."""

@@ -215,7 +215,8 @@ class Runner:
         if self._announced == (self._identity.current, session):
             return
         try:
-            session.register_handlers(self._identity.current, self._registry.names())
+            for plugin, names in self._registry.plugins().items():
+                session.register_handlers(self._identity.current, names, plugin)
         except psycopg.Error as error:
             if classify(error, session.connection) is Trouble.LOST:
                 raise

@@ -330,6 +330,9 @@ def test_a_worker_announces_its_handlers_while_it_runs(
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
     process = worker(namespace, "--poll", "0.1")
     wait_for(lambda: db.rows(missing, namespace) == [("b",)])
+    plugins = "SELECT plugin, plugin_version FROM tasker.worker_handlers WHERE handler = %s AND live"
+    # A module that no installed package brings stands for itself.
+    assert [name for name, version in db.rows(plugins, "test.echo")] != [None]
     process.terminate()
     assert process.wait() == 0
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
