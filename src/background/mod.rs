@@ -14,6 +14,10 @@ mod utility;
 /// database for himself.
 pub fn start() {
     shared::request();
-    launcher::register();
+    // pg_upgrade wants every database without sessions, and its data as they are.
+    // SAFETY: a read of PostgreSQL's own flag.
+    if !unsafe { pgrx::pg_sys::IsBinaryUpgrade } {
+        launcher::register();
+    }
     utility::install();
 }
