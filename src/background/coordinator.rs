@@ -253,7 +253,7 @@ impl Coordinator {
         }
     }
 
-    /// As many executors as each pool wants: starts what is missing, asks the newest of too many to end.
+    /// As many executors as each pool wants: starts what is missing, asks those that are too many to end.
     fn keep_executors(&mut self) {
         let desired = match transaction(|session| {
             session
@@ -308,7 +308,7 @@ impl Coordinator {
             if running.len() + coming < wanted {
                 self.start(&pool, wanted - running.len() - coming, now);
             } else if running.len() > wanted {
-                // Idle ones first, then those that have run longest without a step in hand.
+                // Idle ones first, and of them the newest.
                 running.sort_by_key(|slot| (slot.state == State::Busy, -slot.started_at));
                 for slot in &running[..running.len() - wanted] {
                     self.asked.insert(slot.pid);

@@ -110,7 +110,7 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
         shared::wait_for(
             work.queue_ids
                 .iter()
-                .fold(1 << 63, |all, id| all | shared::queue_bit(*id)),
+                .fold(shared::WAITS, |all, id| all | shared::queue_bit(*id)),
         );
         let taken = match transaction(|session| take(session, &worker_id, &work)) {
             Ok(taken) => taken,

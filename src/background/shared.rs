@@ -309,6 +309,9 @@ pub fn count_step(busy_us: i64, failed: bool) {
     });
 }
 
+/// Of an executor that waits, even if there is no queue for it yet.
+pub const WAITS: u64 = 1 << 63;
+
 /// The bit by which work in a queue is announced.
 pub fn queue_bit(queue_id: i32) -> u64 {
     1 << (queue_id.rem_euclid(64))
@@ -340,9 +343,9 @@ pub fn processes() -> Vec<Slot> {
 }
 
 /// Asks processes to end when they have finished what they do, and says when they will be terminated.
-pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) -> usize {
+pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) {
     if !is_preloaded() {
-        return 0;
+        return;
     }
     let mut latches = Vec::new();
     {
@@ -356,7 +359,6 @@ pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) -> usize
         }
     }
     latches.iter().for_each(|latch| set_latch(*latch));
-    latches.len()
 }
 
 /// Wakes processes.
@@ -533,6 +535,19 @@ fn at_commit() {
 
 /// When this transaction commits, executors that wait for work in these queues are woken.
 pub fn wake_executors<'a>(queues: impl IntoIterator<Item = &'a i32>) {
+    wake_waiting(|| {
+        queues
+            .into_iter()
+            .fold(0, |all, queue| all | queue_bit(*queue))
+    });
+}
+
+/// When this transaction commits, every executor that waits is woken: it may have to wait for other queues.
+pub fn wake_all_executors() {
+    wake_waiting(|| u64::MAX);
+}
+
+fn wake_waiting(bits: impl FnOnce() -> u64) {
     if !is_preloaded() {
         return;
     }
@@ -540,9 +555,7 @@ pub fn wake_executors<'a>(queues: impl IntoIterator<Item = &'a i32>) {
     if waited_for == 0 {
         return;
     }
-    let bits = queues
-        .into_iter()
-        .fold(0, |all, queue| all | queue_bit(*queue));
+    let bits = bits();
     if bits & waited_for != 0 {
         WAKE.set(WAKE.get() | bits);
         at_commit();

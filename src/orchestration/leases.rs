@@ -393,8 +393,9 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;
         }
+        // Somebody holds what is due; it is due still, and a look that changes nothing writes nothing.
+        (0, false) if !due.is_empty() => {}
         (count, false) => {
-            // What could not be taken now is due still.
             let next = held.values().flatten().min().copied();
             engine.session.run(
                 &GOES_ON,

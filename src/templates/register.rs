@@ -208,7 +208,7 @@ pub fn register(
         .collect();
     handlers::remember(id, &inside, registrar)?;
     // The queues may be new: executors that sleep do not wait for them yet.
-    shared::wake_executors(&(0..64).collect::<Vec<i32>>());
+    shared::wake_all_executors();
     Ok(id)
 }
 

@@ -313,3 +313,17 @@ pub fn end_all(session: &mut Session) {
          UPDATE tasker_engine.steps SET state = 'c'",
     );
 }
+
+/// Where the rows of the claims stand: another place after every write.
+#[track_caller]
+pub fn claim_places(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT ctid::text FROM tasker_engine.claims ORDER BY claim_id",
+        &[],
+    )
+}
+
+/// Holds the rows of all steps until the session's transaction ends.
+pub fn hold_steps(session: &mut Session) {
+    session.execute("BEGIN; SELECT FROM tasker_engine.steps FOR UPDATE");
+}

@@ -333,8 +333,10 @@ fn play(
     let mut empty = 0;
     while empty < 20 {
         let from = hand.len().saturating_sub(50);
-        let mut reports: Vec<Claim> = hand.split_off(from);
-        reports.append(&mut claimed);
+        // What was claimed last comes first: of two reports for one step the first counts, and an operator may have taken
+        // a step from the hand and this client claimed it again.
+        let mut reports = std::mem::take(&mut claimed);
+        reports.extend(hand.split_off(from));
         let reports: Vec<Value> = reports
             .iter()
             .map(|claim| {

@@ -235,6 +235,22 @@ fn what_somebody_holds_is_left_and_taken_away_later() {
     assert!(failure(&mut session, task).starts_with("Timeout"));
 }
 
+#[test]
+fn looks_at_a_step_that_somebody_holds_write_nothing() {
+    let (database, mut session, _task) = with(&slow());
+    session.claim(&patient("slow", 1));
+    inside::run_for(&mut session, 61);
+    let mut operator = database.connect();
+    inside::hold_steps(&mut operator);
+    let before = inside::claim_places(&mut session);
+    for _ in 0..3 {
+        assert_eq!(maintain(&mut session, "leases"), 0);
+    }
+    assert_eq!(inside::claim_places(&mut session), before);
+    operator.execute("ROLLBACK");
+    assert_eq!(maintain(&mut session, "leases"), 1);
+}
+
 /// Three steps in a row, all within an hour.
 fn hour() -> Template {
     shapes::chain("hour", 3).with("timeout_seconds", json!(3600))
