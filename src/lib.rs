@@ -4,18 +4,14 @@
 //! crate `tasker_rules` decides without a database.
 
 mod api;
-mod append;
 mod background;
-mod call;
-mod datum;
 mod error;
-mod heap;
 mod metrics;
 mod models;
 mod orchestration;
+mod pg;
 mod readiness;
 mod settings;
-mod store;
 mod templates;
 
 pgrx::pg_module_magic!(name, version);

@@ -11,10 +11,10 @@ use pgrx::pg_sys;
 use tasker_rules::readiness::{Counts, Step};
 use tasker_rules::state::StepState;
 
-use crate::call;
-use crate::datum::{self, Arg, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::store::{Rows, Session, Statement};
+use crate::pg::call;
+use crate::pg::datum::{self, Arg, Timestamp, Uuid};
+use crate::pg::spi::{Rows, Session, Statement};
 use crate::templates::{self, Template};
 
 /// A step as its readers see it.

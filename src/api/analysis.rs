@@ -8,12 +8,12 @@ use tasker_rules::graph::Dag;
 use tasker_rules::ids;
 use tasker_rules::state::StepState;
 
-use crate::call::{self, Call, Output};
-use crate::datum::{self, Arg, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create, whole};
+use crate::pg::call::{self, Call, Output};
+use crate::pg::datum::{self, Arg, Timestamp, Uuid};
+use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, TaskReading, Tasks};
-use crate::store::{Session, Statement};
 use crate::templates;
 
 crate::sql_function! {

@@ -1,10 +1,10 @@
 //! `create_task` and `create_tasks`.
 
-use crate::call::{Call, Output};
-use crate::datum::{self, Jsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::Engine;
 use crate::orchestration::create::{self, Request};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Jsonb};
 
 crate::sql_function! {
     create_task / pg_finfo_create_task => one;

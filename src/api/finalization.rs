@@ -3,11 +3,11 @@
 
 use pgrx::pg_sys;
 
-use crate::call::{Call, Output};
-use crate::datum;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, ending, whole};
-use crate::store::Statement;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
+use crate::pg::spi::Statement;
 
 crate::sql_function! {
     finalize_task / pg_finfo_finalize_task => finalize;

@@ -6,10 +6,10 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use tasker_rules::health::{ClaimLevel, Measure, expected_seconds};
 
-use crate::call::{Call, Output};
-use crate::datum;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, leases};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
 
 crate::sql_function! {
     judge_health / pg_finfo_judge_health => judge;

@@ -1,8 +1,8 @@
 //! The duties of maintenance that are written in Rust.
 
-use crate::call::{Call, Output};
 use crate::error::Result;
 use crate::orchestration::{Engine, leases, timeouts};
+use crate::pg::call::{Call, Output};
 
 crate::sql_function! {
     duty_leases / pg_finfo_duty_leases => take_over_expired;

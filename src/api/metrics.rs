@@ -3,11 +3,11 @@
 use pgrx::pg_sys;
 use tasker_rules::metrics::{Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render};
 
-use crate::call::{self, Call, Output};
-use crate::datum;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
-use crate::store::{Session, Statement};
+use crate::pg::call::{self, Call, Output};
+use crate::pg::datum;
+use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     metric_cells / pg_finfo_metric_cells => catalog;

@@ -2,9 +2,9 @@
 
 use tasker_rules::names;
 
-use crate::call::{Call, Output};
 use crate::error::{Error, Result};
 use crate::orchestration::workers;
+use crate::pg::call::{Call, Output};
 
 crate::sql_function! {
     checked_name / pg_finfo_checked_name => checked;

@@ -2,10 +2,10 @@
 
 use tasker_rules::operational::OperationalState;
 
-use crate::call::{Call, Output, shortened};
-use crate::datum;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, operational};
+use crate::pg::call::{Call, Output, shortened};
+use crate::pg::datum;
 use crate::settings;
 
 crate::sql_function! {

@@ -2,11 +2,11 @@
 
 use pgrx::{PgSqlErrorCode, pg_sys};
 
-use crate::call::{Call, Output};
-use crate::datum::{self, Jsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, operate};
-use crate::store::Statement;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Jsonb};
+use crate::pg::spi::Statement;
 
 crate::sql_function! {
     cancel_task / pg_finfo_cancel_task => on_cancel_task;

@@ -4,9 +4,9 @@ use pgrx::pg_sys::{self, Datum};
 use tasker_rules::backoff::{self, Kind, Policy};
 use tasker_rules::ids;
 
-use crate::call::{self, Call, Output, shortened};
-use crate::datum::{self, FromColumn, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::call::{self, Call, Output, shortened};
+use crate::pg::datum::{self, FromColumn, Timestamp, Uuid};
 use crate::settings;
 
 crate::sql_function! {

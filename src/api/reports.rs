@@ -2,12 +2,12 @@
 
 use tasker_rules::state::StepState;
 
-use crate::call::{Call, Output};
-use crate::datum::{self, Arg, Jsonb, Uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::report::{self, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Arg, Jsonb, Uuid};
 
 crate::sql_function! {
     complete_step / pg_finfo_complete_step => complete;

@@ -5,9 +5,9 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 use tasker_rules::schedule::{Schedule, Zone};
 
-use crate::call::{Call, Output};
-use crate::datum::Timestamp;
 use crate::error::{Error, Result};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::Timestamp;
 
 crate::sql_function! {
     next_occurrence / pg_finfo_next_occurrence => next;
@@ -86,7 +86,7 @@ fn read(call: &Call) -> Result<(Schedule, ServerZone)> {
     let text: String = call.get(0, "cron")?;
     let zone: String = call.get(1, "time_zone")?;
     let schedule = Schedule::parse(&text).map_err(|problem| {
-        Error::parameter(format!("invalid cron expression \"{}\"", crate::call::shortened(&text)))
+        Error::parameter(format!("invalid cron expression \"{}\"", crate::pg::call::shortened(&text)))
             .detail(problem)
             .hint("Five fields: minute, hour, day of month, month, day of week; six with the second in front; or @hourly, @daily, @weekly, @monthly, @yearly.")
     })?;

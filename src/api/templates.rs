@@ -3,11 +3,11 @@
 use pgrx::pg_sys;
 
 use crate::background::process;
-use crate::call::{Call, Output};
-use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create};
-use crate::store::Statement;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::spi::Statement;
 use crate::templates::register;
 
 crate::sql_function! {

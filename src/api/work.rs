@@ -3,13 +3,13 @@
 use pgrx::pg_sys;
 
 use super::reports::Batch;
-use crate::call::{Call, Output};
-use crate::datum::{self, Arg, Jsonb};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, Dependencies, Request};
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
-use crate::store::{Session, Statement};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Arg, Jsonb};
+use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     claim_steps / pg_finfo_claim_steps => claim;

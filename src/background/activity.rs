@@ -2,9 +2,9 @@
 //! `tasker_engine.executor_restarts`.
 
 use super::shared::{self, Kind};
-use crate::call::{Call, Output};
-use crate::datum;
 use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
 
 crate::sql_function! {
     background_activity / pg_finfo_background_activity => list;

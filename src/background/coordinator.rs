@@ -10,11 +10,11 @@ use pgrx::pg_sys;
 use super::launcher;
 use super::process::{self, transaction};
 use super::shared::{self, Kind, Slot, State};
-use crate::call;
-use crate::datum::{self, Timestamp, Uuid};
 use crate::error::Result;
+use crate::pg::call;
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::{Session, Statement};
 use crate::settings;
-use crate::store::{Session, Statement};
 
 /// Ticks come with each full second, when schedules are due.
 const SECOND_US: i64 = 1_000_000;

@@ -8,10 +8,10 @@ use pgrx::pg_sys;
 
 use super::process::{self, transaction};
 use super::shared::{self, Kind, State};
-use crate::call;
-use crate::datum::{self, OwnedJsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::store::{Session, Statement};
+use crate::pg::call;
+use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
+use crate::pg::spi::{Session, Statement};
 
 /// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);

@@ -8,14 +8,14 @@ use pgrx::pg_sys::{self, Datum};
 use tasker_rules::sqlstate;
 
 use crate::api::work;
-use crate::append::append;
 use crate::background::{process, shared};
-use crate::call::{Call, Output};
-use crate::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
 use crate::error::{Error, Result};
 use crate::orchestration::StepKey;
+use crate::pg::append::append;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
+use crate::pg::spi::{Session, Statement};
 use crate::settings;
-use crate::store::{Session, Statement};
 
 crate::sql_function! {
     take_steps / pg_finfo_take_steps => work::take;

@@ -9,8 +9,8 @@ use pgrx::pg_sys;
 
 use super::process;
 use super::shared::{self, Kind, State};
-use crate::call;
-use crate::datum::{FromColumn, Timestamp};
+use crate::pg::call;
+use crate::pg::datum::{FromColumn, Timestamp};
 
 /// New databases are looked for this often: one made from a template that has the extension sends no word.
 const SCAN_EVERY: Duration = Duration::from_secs(5);

@@ -8,10 +8,10 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode as Code, PgTryBuilder, pg_sys};
 
 use super::shared::{self, Kind, State};
-use crate::call;
-use crate::datum::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{Session, Statement};
+use crate::pg::call;
+use crate::pg::datum::Timestamp;
+use crate::pg::spi::{Session, Statement};
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.

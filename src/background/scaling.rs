@@ -10,11 +10,11 @@ use tasker_rules::scaling::forecast::{self, Usual};
 use tasker_rules::scaling::resources::{self, PoolLimits, Server};
 use tasker_rules::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
 
-use crate::call::{self, Call, Output};
-use crate::datum::{self, Jsonb, Timestamp};
 use crate::error::{Error, Result};
+use crate::pg::call::{self, Call, Output};
+use crate::pg::datum::{self, Jsonb, Timestamp};
+use crate::pg::spi::{Session, Statement};
 use crate::settings;
-use crate::store::{Session, Statement};
 
 crate::sql_function! {
     duty_scaling / pg_finfo_duty_scaling => scale;

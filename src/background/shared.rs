@@ -10,8 +10,8 @@ use pgrx::{
     register_xact_callback,
 };
 
-use crate::call;
-use crate::datum::{Timestamp, Uuid};
+use crate::pg::call;
+use crate::pg::datum::{Timestamp, Uuid};
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 
 use super::process;
 use super::shared::{self, Slot};
-use crate::call;
+use crate::pg::call;
 
 /// So long a handler may still finish; then its process is terminated.
 const POLITE: Duration = Duration::from_millis(1500);

@@ -14,10 +14,10 @@ use tasker_rules::metrics::{Key, Ledger, WORKER_CELLS};
 pub use shared::{TICK_US, define};
 pub use tasker_rules::metrics::Metric;
 
-use crate::append::append;
-use crate::call;
-use crate::datum::{self, Timestamp};
 use crate::error::Result;
+use crate::pg::append::append;
+use crate::pg::call;
+use crate::pg::datum::{self, Timestamp};
 use crate::templates;
 
 /// Without shared memory: how often a backend writes what it has counted.

@@ -8,7 +8,7 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::{PGRXSharedMemory, PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use tasker_rules::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
 
-use crate::datum::Timestamp;
+use crate::pg::datum::Timestamp;
 
 const DATABASES: usize = 64;
 /// Workers of the whole server: a worker lives in one of so many sets, and the one that has been silent longest

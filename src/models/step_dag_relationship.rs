@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use tasker_rules::ids;
 
-use crate::call::{Call, Output};
-use crate::datum;
 use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
+use crate::pg::spi::Session;
 use crate::readiness::{self, Facts, Tasks};
-use crate::store::Session;
 
 pgrx::extension_sql_file!(
     "../../sql/models/step_dag_relationship.sql",

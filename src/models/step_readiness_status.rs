@@ -7,11 +7,11 @@ use tasker_rules::ids;
 use tasker_rules::readiness::backoff_seconds;
 use tasker_rules::state::StepState;
 
-use crate::call::{self, Call, Output};
-use crate::datum::{self, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::call::{self, Call, Output};
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::Session;
 use crate::readiness::{self, TaskReading, Tasks};
-use crate::store::Session;
 
 pgrx::extension_sql_file!(
     "../../sql/models/step_readiness_status.sql",

@@ -2,9 +2,9 @@
 
 use tasker_rules::state::TaskState;
 
-use crate::call::{Call, Output};
 use crate::error::{Error, Result};
 use crate::orchestration::whole::unknown_task;
+use crate::pg::call::{Call, Output};
 
 pgrx::extension_sql_file!(
     "../../sql/models/task.sql",

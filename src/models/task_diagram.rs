@@ -4,11 +4,11 @@ use pgrx::pg_sys;
 use tasker_rules::diagram::{DiagramModel, Format, Node, draw};
 use tasker_rules::state::StepState;
 
-use crate::call::{Call, Output, shortened};
-use crate::datum;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create, whole};
-use crate::store::{Session, Statement};
+use crate::pg::call::{Call, Output, shortened};
+use crate::pg::datum;
+use crate::pg::spi::{Session, Statement};
 use crate::templates::{self, Template};
 
 pgrx::extension_sql_file!(

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use pgrx::pg_sys::{self, Datum};
 use tasker_rules::state::TaskState;
 
-use crate::call::{self, Call, Output};
-use crate::datum::{self, Arg, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::call::{self, Call, Output};
+use crate::pg::datum::{self, Arg, Uuid};
+use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, Tasks};
-use crate::store::{Session, Statement};
 
 pgrx::extension_sql_file!(
     "../../sql/models/task_execution_context.sql",

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::datum::{self, Jsonb};
 use crate::error::{Error, Result};
+use crate::pg::datum::{self, Jsonb};
 use crate::templates::{Template, TemplateStep};
 
 /// What a request bypasses of its template.

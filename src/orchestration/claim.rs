@@ -8,11 +8,11 @@ use pgrx::pg_sys;
 
 use super::ready::{self, Found};
 use super::{Engine, StepKey, leases, operational, timeouts};
-use crate::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::heap;
 use crate::metrics::{self, Metric};
-use crate::store::Statement;
+use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::pg::scan;
+use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
 /// Which results come with a claimed step.
@@ -233,7 +233,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
-    if !heap::is_open(queue_id)? {
+    if !scan::is_open(queue_id)? {
         engine.ready.emptied(queue_id);
         return Ok(());
     }
@@ -298,7 +298,7 @@ fn start(
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id()?;
     }
-    let rows = heap::start_steps(
+    let rows = scan::start_steps(
         entries.iter().map(|found| {
             (
                 &found.entry.key.task,

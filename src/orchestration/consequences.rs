@@ -7,9 +7,9 @@ use pgrx::pg_sys;
 
 use super::ready::{Entry, HELD};
 use super::{Engine, StepKey, ending};
-use crate::datum::{self, Timestamp};
 use crate::error::Result;
-use crate::store::Statement;
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
 // Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.

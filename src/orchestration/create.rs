@@ -9,10 +9,10 @@ use tasker_rules::identity;
 use super::bypass::Bypass;
 use super::log::{self, NO_WORKER};
 use super::{Engine, StepKey, ending, format_uuid};
-use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
-use crate::store::Statement;
+use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
 /// What is asked for; one task per context.

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use pgrx::pg_sys;
 
 use super::Engine;
-use crate::datum::{self, Uuid};
 use crate::error::Result;
-use crate::store::Statement;
+use crate::pg::datum::{self, Uuid};
+use crate::pg::spi::Statement;
 
 /// Level 3: the tasks that a call must touch.
 #[derive(Default)]

@@ -9,12 +9,12 @@ use tasker_rules::backoff;
 use super::ready::Entry;
 use super::report::lower_claims;
 use super::{Engine, StepKey, consequences, ending, log, workers};
-use crate::append::append;
-use crate::call;
-use crate::datum::{self, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::append::append;
+use crate::pg::call;
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::{Rows, Statement};
 use crate::settings;
-use crate::store::{Rows, Statement};
 use crate::templates;
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
@@ -283,7 +283,7 @@ struct Expired {
 }
 
 impl Expired {
-    fn of(row: &crate::store::Row, why: Why) -> Result<Self> {
+    fn of(row: &crate::pg::spi::Row, why: Why) -> Result<Self> {
         Ok(Self {
             claim_id: row.get(1)?,
             claimed_at: row.get(2)?,
@@ -294,7 +294,7 @@ impl Expired {
     }
 }
 
-fn step_keys(row: &crate::store::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
+fn step_keys(row: &crate::pg::spi::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
     let tasks: Vec<Uuid> = row.get(tasks)?;
     let numbers: Vec<i16> = row.get(numbers)?;
     Ok(tasks
@@ -414,7 +414,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
 fn take(
     engine: &mut Engine,
     expired: &Expired,
-    row: &crate::store::Row,
+    row: &crate::pg::spi::Row,
     timed_out: bool,
     taken: &mut Taken,
     tasks: &mut ending::Tasks,

@@ -3,11 +3,11 @@
 use pgrx::pg_sys;
 
 use super::StepKey;
-use crate::append::append;
-use crate::call;
-use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
+use crate::pg::append::append;
+use crate::pg::call;
+use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 
 /// Who a transition is credited to when no worker is involved.
 pub const NO_WORKER: i32 = 0;

@@ -18,10 +18,11 @@ pub mod timeouts;
 pub mod whole;
 pub mod workers;
 
-use crate::datum::{Timestamp, Uuid};
 use crate::error::Result;
-use crate::store::Session;
-use crate::{call, metrics, templates};
+use crate::pg::call;
+use crate::pg::datum::{Timestamp, Uuid};
+use crate::pg::spi::Session;
+use crate::{metrics, templates};
 
 /// The key of a step: its task and its ordinal there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

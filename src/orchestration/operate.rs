@@ -8,8 +8,8 @@ use tasker_rules::state::{StepState, TaskState};
 use super::ready::HELD;
 use super::whole::Whole;
 use super::{Engine, StepKey, leases, log, workers};
-use crate::datum::{self, Jsonb, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::datum::{self, Jsonb, Uuid};
 use crate::settings;
 
 /// The worker that holds steps which an operator started by hand.

@@ -10,10 +10,10 @@ use pgrx::{PgLogLevel, PgSqlErrorCode};
 use tasker_rules::operational::{Change, OperationalState};
 
 use super::Engine;
-use crate::datum;
 use crate::error::{Error, Result};
-use crate::heap;
-use crate::store::Statement;
+use crate::pg::datum;
+use crate::pg::scan;
+use crate::pg::spi::Statement;
 
 /// What a worker is told, as an outcome or a status, while nothing is handed out.
 pub const DRAINING: &str = "draining";
@@ -38,7 +38,7 @@ pub struct Current {
 
 /// The state now, as committed, or as this transaction has set it.
 pub fn current() -> Result<Current> {
-    match heap::operational_state()? {
+    match scan::operational_state()? {
         None => Ok(Current {
             state: OperationalState::INITIAL,
             change_no: 0,

@@ -10,13 +10,13 @@ use std::collections::{BTreeSet, HashMap};
 use pgrx::pg_sys::{self, ItemPointerData};
 
 use super::StepKey;
-use crate::append::append;
-use crate::call;
-use crate::datum::{self, Timestamp};
 use crate::error::Result;
-use crate::heap;
+use crate::pg::append::append;
+use crate::pg::call;
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::scan;
+use crate::pg::spi::{Session, Statement};
 use crate::settings;
-use crate::store::{Session, Statement};
 use crate::templates::Template;
 
 /// When a held step is available: never, until its task is taken up again.
@@ -302,7 +302,7 @@ fn take_due(
     since: &[Timestamp; 4],
 ) -> Result<Vec<Found>> {
     let levels = LEVELS.into_iter().zip(since.iter().copied());
-    let found = heap::due_entries(queue_id, levels, now, limit)?
+    let found = scan::due_entries(queue_id, levels, now, limit)?
         .into_iter()
         .map(|taken| Found {
             tid: taken.tid,

@@ -9,10 +9,10 @@ use tasker_rules::backoff;
 use super::consequences::Consequences;
 use super::ready::Entry;
 use super::{Engine, StepKey, describe, log};
-use crate::datum::{self, Jsonb, Timestamp};
 use crate::error::{Error, Result};
+use crate::pg::datum::{self, Jsonb, Timestamp};
+use crate::pg::spi::{Row, Rows, Statement};
 use crate::settings;
-use crate::store::{Row, Rows, Statement};
 use crate::templates::{self, Template};
 
 /// What one report says.

@@ -8,9 +8,9 @@ use tasker_rules::state::TaskState;
 
 use super::whole::Whole;
 use super::{Engine, operate};
-use crate::datum::{self, Timestamp, Uuid};
 use crate::error::Result;
-use crate::store::Statement;
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::Statement;
 
 static START: Statement = Statement::new(
     "INSERT INTO tasker_engine.task_deadlines (task_uuid, deadline_at)

@@ -9,9 +9,9 @@ use tasker_rules::state::{StepState, TaskState};
 
 use super::ready::{Entry, HELD};
 use super::{Engine, StepKey, ending, format_uuid, timeouts};
-use crate::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::error::{Error, Result};
-use crate::store::Statement;
+use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
 /// A step's row.

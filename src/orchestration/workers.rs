@@ -6,12 +6,12 @@ use std::ffi::c_void;
 
 use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
 
-use crate::datum::{self, Timestamp};
 use crate::error::{Error, Result};
-use crate::heap;
 use crate::metrics::{self, Metric};
 use crate::orchestration::operational;
-use crate::store::{Session, Statement};
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::scan;
+use crate::pg::spi::{Session, Statement};
 
 static FIND: Statement = Statement::new(
     "SELECT w.worker_no FROM tasker_engine.workers w WHERE w.worker_id = $1",
@@ -211,7 +211,7 @@ unsafe extern "C-unwind" fn savepoint_ends(
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
     // Nobody is woken to be told that there is nothing for him; who opens the system again wakes all.
-    if !heap::anybody_idle(now)? || operational::current()?.closed().is_some() {
+    if !scan::anybody_idle(now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(

@@ -8,10 +8,10 @@ use pgrx::pg_sys;
 use tasker_rules::backoff;
 use tasker_rules::input_schema::Schema;
 
-use crate::datum::{self, Jsonb, OwnedJsonb};
 use crate::error::{Error, Result};
 use crate::orchestration::{claim, leases, operational, ready, workers};
-use crate::store::{Row, Session, Statement};
+use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::spi::{Row, Session, Statement};
 
 /// A version of a template as the hot path needs it.
 pub struct Template {
@@ -128,7 +128,7 @@ thread_local! {
 
 /// After DROP and CREATE EXTENSION the ids begin again: everything remembered by id is forgotten.
 pub fn forget_after_reinstall() {
-    let installed = crate::call::schema_oid(c"tasker_engine");
+    let installed = crate::pg::call::schema_oid(c"tasker_engine");
     if INSTALLED.replace(installed) != installed {
         KEPT.with_borrow_mut(HashMap::clear);
         ready::forget_marks();

@@ -5,10 +5,10 @@ use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
 
 use crate::background::{handlers, shared};
-use crate::datum::{self, Jsonb};
 use crate::error::{Error, Result};
+use crate::pg::datum::{self, Jsonb};
+use crate::pg::spi::{Session, Statement};
 use crate::settings;
-use crate::store::{Session, Statement};
 
 static NAMESPACE: Statement = Statement::new(
     // Kept, so that nobody deletes it before its first template is there.

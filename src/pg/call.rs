@@ -6,8 +6,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 
-use crate::datum::{self, Arg, Element, FromColumn, Jsonb, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, Uuid};
 
 /// Exports `$body` as the C function `$name`, with the version record PostgreSQL looks for.
 #[macro_export]
@@ -25,7 +25,7 @@ macro_rules! sql_function {
             pub unsafe extern "C-unwind" fn $name(
                 fcinfo: pgrx::pg_sys::FunctionCallInfo,
             ) -> pgrx::pg_sys::Datum {
-                $crate::call::dispatch(fcinfo, stringify!($name), $body)
+                $crate::pg::call::dispatch(fcinfo, stringify!($name), $body)
             }
         )*
     };
@@ -236,7 +236,7 @@ impl Call {
         let datum = match output {
             Output::Null => None,
             Output::Datum(datum) => Some(datum),
-            Output::Text(text) => crate::datum::text(&text),
+            Output::Text(text) => crate::pg::datum::text(&text),
             Output::Rows => {
                 if let Err(error) = self.result_rows() {
                     error.raise("rows");

@@ -11,8 +11,8 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::datum::{Arg, FromColumn};
 use crate::error::{Error, Result};
+use crate::pg::datum::{Arg, FromColumn};
 
 /// A statement with its parameter types and, after the first use, its kept plan.
 pub struct Statement {
@@ -176,6 +176,7 @@ impl Row<'_> {
 
     /// The raw datum of a column, valid while the rows live.
     pub fn datum(&self, column: i32) -> Arg {
-        self.opt::<crate::datum::Jsonb>(column).map(|jsonb| jsonb.0)
+        self.opt::<crate::pg::datum::Jsonb>(column)
+            .map(|jsonb| jsonb.0)
     }
 }

@@ -8,9 +8,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid};
 
-use crate::append::IndexWriter;
-use crate::datum::{self, FromColumn, Timestamp, Uuid};
 use crate::error::{Error, Result};
+use crate::pg::append::IndexWriter;
+use crate::pg::datum::{self, FromColumn, Timestamp, Uuid};
 
 /// An entry that was taken.
 pub struct Taken {

@@ -6,8 +6,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::datum::Arg;
 use crate::error::{Error, Result};
+use crate::pg::datum::Arg;
 
 /// Appends rows, each with a value per column in the order of the table, to a table of schema `tasker_engine`.
 pub fn append<const COLUMNS: usize>(table: &CStr, rows: &[[Arg; COLUMNS]]) -> Result<()> {

@@ -1,0 +1,7 @@
+//! The room of unsafe code: everything that touches PostgreSQL's C interface. What leaves this room is safe to use.
+
+pub mod append;
+pub mod call;
+pub mod datum;
+pub mod scan;
+pub mod spi;
