@@ -2,11 +2,11 @@
 
 use pgrx::pg_sys;
 
-use crate::background::process;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::rights;
 use crate::pg::spi::Statement;
 use crate::templates::register;
 
@@ -20,7 +20,7 @@ fn store(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let replace: bool = call.get(1, "replace")?;
     // Not SECURITY DEFINER, so that the caller is known: his rights are what handlers inside the database get.
-    let caller = process::become_admin()?;
+    let caller = rights::become_owner()?;
     let engine = Engine::open_any_isolation()?;
     let id = register::register(&engine.session, &text, replace, caller.role())?;
     engine.close()?;

@@ -11,6 +11,7 @@ use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
 use crate::pg::call;
 use crate::pg::datum::Timestamp;
+use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
@@ -128,52 +129,6 @@ pub fn set_application_name(name: &str) {
     }
 }
 
-/// The role that owns the engine: background processes have its rights and no more. None: the role is not there.
-pub fn admin() -> Option<pg_sys::Oid> {
-    // SAFETY: a look into the system cache.
-    let role = unsafe { pg_sys::get_role_oid(c"tasker_admin".as_ptr(), true) };
-    (role != pg_sys::InvalidOid).then_some(role)
-}
-
-/// Who called, while the engine's owner works for him. An error aborts the transaction, which brings him back.
-pub struct Caller {
-    user: pg_sys::Oid,
-    context: i32,
-}
-
-/// Works with the rights of the engine's owner from here on.
-pub fn become_admin() -> Result<Caller> {
-    let role = admin().ok_or_else(no_admin)?;
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL calls a SECURITY DEFINER function.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-    }
-    Ok(Caller { user, context })
-}
-
-impl Caller {
-    pub fn role(&self) -> pg_sys::Oid {
-        self.user
-    }
-
-    /// The caller has his own rights again.
-    pub fn resume(self) {
-        // SAFETY: what become_admin found.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
-    }
-}
-
-fn no_admin() -> Error {
-    Error::new(
-        Code::ERRCODE_UNDEFINED_OBJECT,
-        "role tasker_admin does not exist",
-    )
-    .detail("The engine works with its rights.")
-    .hint("Drop and create the extension, which makes its roles.")
-}
-
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;
 /// the process lives on.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
@@ -185,7 +140,7 @@ pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         pg_sys::StartTransactionCommand();
     }
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-        let caller = become_admin()?;
+        let caller = rights::become_owner()?;
         // SAFETY: inside the transaction.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         let value = {

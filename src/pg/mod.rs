@@ -3,5 +3,6 @@
 pub mod append;
 pub mod call;
 pub mod datum;
+pub mod rights;
 pub mod scan;
 pub mod spi;
