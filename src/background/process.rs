@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgSqlErrorCode as Code, PgTryBuilder, pg_sys};
+use pgrx::{PgTryBuilder, pg_sys};
 
 use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
