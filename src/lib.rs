@@ -23,9 +23,14 @@ pgrx::extension_sql_file!(
     requires = ["roles"]
 );
 pgrx::extension_sql_file!(
+    "../sql/schema/12_roles_by_name.sql",
+    name = "roles_by_name",
+    requires = ["catalog"]
+);
+pgrx::extension_sql_file!(
     "../sql/schema/20_engine.sql",
     name = "engine",
-    requires = ["catalog"]
+    requires = ["roles_by_name"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/30_helpers.sql",
