@@ -11,8 +11,8 @@ use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
 use crate::pg::call;
 use crate::pg::datum::Timestamp;
-use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
+use crate::pg::{rights, search_path};
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.
@@ -26,6 +26,7 @@ pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
         attach(pg_sys::SIGHUP as i32, SignalHandlerForConfigReload);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::from(0));
+        search_path::pin();
         if !shared::enter(kind, database, pool, worker_id) {
             // Only the launcher is started again by itself.
             pg_sys::proc_exit(i32::from(kind == Kind::Launcher));

@@ -5,4 +5,5 @@ pub mod call;
 pub mod datum;
 pub mod rights;
 pub mod scan;
+pub mod search_path;
 pub mod spi;

@@ -64,6 +64,10 @@ pub struct Session(PhantomData<*const ()>);
 
 impl Session {
     pub fn open() -> Result<Self> {
+        debug_assert!(
+            crate::pg::search_path::is_pinned(),
+            "search_path is not pinned"
+        );
         // SAFETY: plain call; the guard below closes what it opens.
         if unsafe { pg_sys::SPI_connect() } != pg_sys::SPI_OK_CONNECT as i32 {
             return Err(Error::corrupt("cannot connect to SPI"));
