@@ -3,6 +3,9 @@
 //! Tests use the public contract only. What must look below it stands in [`inside`], so that a change of the
 //! storage needs a change in one place.
 
+use std::sync::LazyLock;
+use std::time::Duration;
+
 pub mod database;
 pub mod failure;
 pub mod inside;
@@ -28,4 +31,15 @@ pub fn long() -> bool {
 /// One number for the everyday run, another for the long form.
 pub fn scaled(short: usize, long_form: usize) -> usize {
     if long() { long_form } else { short }
+}
+
+/// How long a test waits at most for what usually comes within so many seconds. `TASKER_SLOW=5`: the server under test is five times as slow.
+pub fn patience(seconds: u64) -> Duration {
+    static SLOW: LazyLock<f64> = LazyLock::new(|| {
+        let factor = std::env::var("TASKER_SLOW").ok();
+        factor.map_or(1.0, |factor| {
+            factor.parse().expect("TASKER_SLOW is a factor")
+        })
+    });
+    Duration::from_secs(seconds).mul_f64(*SLOW)
 }

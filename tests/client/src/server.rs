@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
 
+use crate::patience;
 use crate::session::Session;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static SHARED: OnceLock<Server> = OnceLock::new();
 
-/// Settings of every test server: no test hangs for ever, and waiting times can be compared.
-const SETTINGS: [&str; 5] = [
+/// Settings of every test server: waiting times can be compared.
+const SETTINGS: [&str; 4] = [
     "max_connections=200",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
-    "statement_timeout=60s",
     "tasker.jitter_enabled=off",
 ];
 
@@ -80,7 +80,9 @@ impl Server {
     /// Starts a new server with more settings than the usual ones.
     pub fn start(settings: &[&str]) -> Self {
         let server = Self::unstarted();
-        let mut arguments = vec![];
+        // No test hangs for ever.
+        let timeout = format!("statement_timeout={}s", patience(60).as_secs());
+        let mut arguments = vec!["--conf", &timeout];
         for setting in SETTINGS.iter().chain(settings) {
             arguments.extend(["--conf", setting]);
         }
@@ -184,7 +186,7 @@ impl Server {
 
     /// Waits until the server takes connections again after a crash.
     pub fn wait_until_up(&self, database: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + patience(60);
         loop {
             match self
                 .config(database, "postgres")
@@ -226,7 +228,7 @@ pub fn config_in(folder: &Path, database: &str, user: &str) -> Config {
         .dbname(database);
     config
         .application_name("tasker_client_tests")
-        .connect_timeout(Duration::from_secs(10));
+        .connect_timeout(patience(10));
     config
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use postgres::Row;
 
+use crate::patience;
 use crate::{Failure, Session, Uuid, Value, json};
 
 /// A claimed step.
@@ -200,7 +201,7 @@ impl Session {
     /// Claims until so many have come: what another session released may be seen a moment later.
     #[track_caller]
     pub fn claim_soon(&mut self, ask: &Ask, count: usize) -> Vec<Claim> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + patience(2);
         let mut claims = vec![];
         while claims.len() < count && Instant::now() < deadline {
             let more = self.claim(ask);

@@ -3,7 +3,7 @@
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Act, Database, Session, Template, Uuid, Value, database, inside, json, shapes,
+    Act, Database, Session, Template, Uuid, Value, database, inside, json, patience, shapes,
 };
 
 fn fresh() -> (Database, Session) {
@@ -304,7 +304,7 @@ fn g70_more_than_nine_tenths_of_the_connections_are_unhealthy() {
     let mut session = server.connect(database::PATTERN);
     let connections = "healthy reasons connection_utilization active_connections max_connections";
     let mut others: Vec<Session> = (0..8).map(|_| server.connect(database::PATTERN)).collect();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + patience(10);
     // Those that prepared the database may take a moment to be gone.
     while !figures(&mut session, "system_health()", connections).contains("active_connections 9 ")
         && std::time::Instant::now() < deadline

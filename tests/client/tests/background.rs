@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::Server;
-use tasker_client_tests::{Session, Template, Uuid, json, scaled};
+use tasker_client_tests::{Session, Template, Uuid, json, patience, scaled};
 
 const HANDLERS: &str = r#"
 CREATE SCHEMA app;
@@ -47,7 +47,7 @@ fn soon(what: &str, seconds: u64, mut done: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !done() {
         assert!(
-            began.elapsed() < Duration::from_secs(seconds),
+            began.elapsed() < patience(seconds),
             "not within {seconds} s: {what}"
         );
         std::thread::sleep(Duration::from_millis(20));
@@ -96,7 +96,7 @@ fn a_workflow_of_database_functions_runs_without_any_process_within_moments_of_c
             let began = Instant::now();
             let task = session.create("effects");
             while session.task_state(task) != "complete" {
-                assert!(began.elapsed() < Duration::from_secs(5));
+                assert!(began.elapsed() < patience(5));
                 std::thread::sleep(Duration::from_millis(2));
             }
             began.elapsed()
@@ -213,7 +213,7 @@ fn a_database_that_is_wanted_alone_is_left_at_once() {
         let began = Instant::now();
         session.execute(sql);
         assert!(
-            began.elapsed() < Duration::from_secs(4),
+            began.elapsed() < patience(4),
             "{sql}: {:?}",
             began.elapsed()
         );
@@ -341,11 +341,7 @@ fn a_fast_shutdown_does_not_wait_for_a_handler() {
     drop(session);
     let began = Instant::now();
     server.stop();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < patience(2), "{:?}", began.elapsed());
     server.start_again();
     let mut session = server.connect("postgres");
     soon("it runs again, as the second attempt", 10, || {

@@ -12,7 +12,8 @@ use tasker_client_tests::database::{PATTERN, prepare};
 use tasker_client_tests::server::{Server, config_in};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, scaled, shapes,
+    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, patience, scaled,
+    shapes,
 };
 
 /// A server of the test's own, with the extension in one database.
@@ -127,7 +128,7 @@ fn kill_9_of_workers_again_and_again_loses_no_step_and_records_each_once() {
         workers[victim] = Worker::start(&database);
         kills += 1;
         assert!(
-            start.elapsed() < Duration::from_secs(120),
+            start.elapsed() < patience(120),
             "the work does not end: {:?}",
             session.task_states(&tasks)
         );
@@ -243,7 +244,7 @@ fn strike(
             let alive = victim.client().batch_execute("ROLLBACK").is_ok();
             (result.is_ok(), alive)
         });
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + patience(20);
         let waits = loop {
             if running.is_finished() {
                 break false;
@@ -293,7 +294,7 @@ fn strike(
     drop((locker, victim, watcher));
     let mut watcher = open();
     // A terminated backend may still be on its way out.
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + patience(5);
     while inside::fingerprint(&mut watcher) != before {
         assert!(
             Instant::now() < deadline,
@@ -449,7 +450,7 @@ fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
             });
         }
         for kill in 1..=kills {
-            let deadline = Instant::now() + Duration::from_secs(30);
+            let deadline = Instant::now() + patience(30);
             while up.load(Ordering::Acquire) < 4 * kill {
                 assert!(
                     Instant::now() < deadline,
@@ -498,7 +499,7 @@ fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
     );
     assert_eq!(lost, 0, "acknowledged reports were lost");
     // The leases of the dead run out, and the rest is done.
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + patience(30);
     while session.task_states(&tasks) != [format!("complete: {}", tasks.len())] {
         session.work(|_| done());
         assert!(

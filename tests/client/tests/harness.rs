@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::race::race;
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Database, inside, json, shapes};
+use tasker_client_tests::{Database, inside, json, patience, shapes};
 
 #[test]
 fn the_fingerprint_sees_every_change_and_nothing_else() {
@@ -62,7 +62,7 @@ fn a_deadlock_is_seen_by_its_victim_and_counted() {
         1
     );
     let mut session = database.connect();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + patience(5);
     drop((left, right));
     while session.count(
         "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
@@ -127,7 +127,7 @@ fn a_server_goes_with_its_process_even_when_that_is_killed() {
     assert!(Path::new(&folder).join("data/postmaster.pid").exists());
     child.kill().expect("SIGKILL");
     child.wait().expect("gone");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + patience(20);
     while Path::new(&folder).exists() {
         assert!(Instant::now() < deadline, "{folder} is still there");
         std::thread::sleep(Duration::from_millis(50));

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::{Server, program, root};
 use tasker_client_tests::worker::{Act, Ask, done};
-use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
+use tasker_client_tests::{
+    Claim, Database, Session, Template, Uuid, inside, json, patience, shapes,
+};
 
 fn open() -> (Database, Session) {
     let database = Database::new();
@@ -425,7 +427,7 @@ fn a_preloaded_library_is_ready_when_its_coordinator_is_at_work() {
         )
     };
     assert!(agree(&mut session), "{}", ready(&mut session));
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + patience(20);
     while !ready(&mut session).starts_with("t {} ready") {
         assert!(
             Instant::now() < deadline,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Act, Database, Session, Template, Uuid, database, inside, json, long, shapes,
+    Act, Database, Session, Template, Uuid, database, inside, json, long, patience, shapes,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -762,7 +762,7 @@ fn executors_are_counted_by_pool_and_as_workers() {
         .every_step(json!({ "handler": { "callable": "sql:public.work" } }))
         .register(&mut session);
     let task = session.create("inside");
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + patience(30);
     while session.task_state(task) != "complete" {
         assert!(Instant::now() < deadline, "no executor came");
         std::thread::sleep(Duration::from_millis(50));

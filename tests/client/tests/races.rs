@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::race::{Round, race, together};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{
-    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, scaled, shapes,
+    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, patience, scaled,
+    shapes,
 };
 
 fn rounds() -> usize {
@@ -273,7 +274,7 @@ fn s7_the_second_last_report_meets_the_first_uncommitted_one_in_every_mix() {
 
 /// Waits until that backend waits for a lock, or until it needs to wait no longer.
 fn wait_until_blocked_or(watcher: &mut Session, pid: i32, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patience(10);
     while !done() {
         let blocked: bool = watcher.one(
             "SELECT coalesce(bool_or(wait_event_type = 'Lock'), false) FROM pg_stat_activity WHERE pid = $1",
@@ -544,7 +545,7 @@ fn claims_pass_by(operation: &str) {
     claimer.execute("SET lock_timeout = '2s'");
     let (opened, claimed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wait_for = |counter: &AtomicUsize, value: usize| {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + patience(20);
         while counter.load(Ordering::Acquire) < value {
             assert!(Instant::now() < deadline, "the other side does not come");
             std::hint::spin_loop();
@@ -567,7 +568,7 @@ fn claims_pass_by(operation: &str) {
             let before = Instant::now();
             let claims = claimer.claim(&Ask::by("claimer", asked(*round)));
             assert!(
-                before.elapsed() < Duration::from_secs(1),
+                before.elapsed() < patience(1),
                 "a claim waited {:?}",
                 before.elapsed()
             );

@@ -7,7 +7,7 @@ use tasker_client_tests::race::together;
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Database, Session, Template, Uuid, database, inside, json, scaled, shapes,
+    Database, Session, Template, Uuid, database, inside, json, patience, scaled, shapes,
 };
 
 fn prepared() -> (Database, Session) {
@@ -779,7 +779,7 @@ fn with_background_processes_schedules_and_timeouts_need_no_call() {
         &[],
     );
     let eventually = |session: &mut Session, what: &str, sql: &str| {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + patience(60);
         while session.count(sql, &[]) == 0 {
             assert!(Instant::now() < until, "{what} did not happen");
             std::thread::sleep(Duration::from_millis(100));

@@ -1,12 +1,12 @@
 //! Calls inside larger transactions: savepoints, exception blocks, cursors, and a DBA's work beside them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tasker_client_tests::race::together;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Claim, Database, Session, Template, Uuid, Value, inside, json, scaled, shapes,
+    Claim, Database, Session, Template, Uuid, Value, inside, json, patience, scaled, shapes,
 };
 
 fn started(template: &Template) -> (Database, Session, Uuid) {
@@ -414,7 +414,7 @@ fn a_step_that_is_committed_late_is_handed_out_before_the_younger_ones_that_are_
         }
         others += 1;
         assert!(
-            committed.elapsed() < Duration::from_secs(2),
+            committed.elapsed() < patience(2),
             "not handed out after {others} younger ones"
         );
     }
