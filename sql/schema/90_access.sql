@@ -1,41 +1,44 @@
 -- Closed by default: nothing for PUBLIC, and each role exactly what it works with. What the extension made belongs to
--- tasker_admin, not to the superuser as whom a trusted install runs: a SECURITY DEFINER function can do no more than
--- that role.
+-- tasker_owner, which nobody is a member of: whoever owned it could put code of its own behind a name that others call.
+-- What decides with whose rights a handler runs stays with the superuser (83_background.sql).
 DO $$
 DECLARE
-    member text;
+    superusers CONSTANT text[] := ARRAY['tasker_engine.sql_handlers', 'tasker_engine.check_sql_handler()',
+                                        'tasker_engine.call_handler(text,jsonb)'];
+    bootstrap CONSTANT text := pg_catalog.pg_get_userbyid(10);
+    member record;
 BEGIN
+    INSERT INTO pg_catalog.pg_default_acl SELECT p.* FROM tasker_engine.promised p;
+    DROP TABLE tasker_engine.promised;
     FOR member IN
-        SELECT c.oid::pg_catalog.regclass::text
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['tasker', 'tasker_engine']::pg_catalog.name[])
-          AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'v']::"char"[])
+        SELECT o.kind, o.name, o.name OPERATOR(pg_catalog.=) ANY (superusers) AS superusers
+        FROM pg_catalog.pg_extension e
+        JOIN pg_catalog.pg_depend d
+            ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+               AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+        JOIN (SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid, c.oid::pg_catalog.regclass::text AS name,
+                     CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+              FROM pg_catalog.pg_class c
+              UNION ALL
+              SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.oid::pg_catalog.regprocedure::text, 'FUNCTION'
+              FROM pg_catalog.pg_proc p) o
+            ON o.class OPERATOR(pg_catalog.=) d.classid AND o.oid OPERATOR(pg_catalog.=) d.objid
+        WHERE e.extname OPERATOR(pg_catalog.=) 'tasker_ext'
+        ORDER BY o.kind OPERATOR(pg_catalog.=) 'SEQUENCE', o.oid
     LOOP
-        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', member);
-        CONTINUE WHEN member OPERATOR(pg_catalog.=) 'tasker_engine.sql_handlers';
-        EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO tasker_admin', member);
-    END LOOP;
-    FOR member IN
-        SELECT p.oid::pg_catalog.regprocedure::text
-        FROM pg_catalog.pg_proc p
-        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-        WHERE n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['tasker', 'tasker_engine']::pg_catalog.name[])
-    LOOP
-        EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', member);
-        -- What decides with whose rights a handler runs stays with the superuser (83_background.sql).
-        CONTINUE WHEN member OPERATOR(pg_catalog.=) ANY (ARRAY[
-            'tasker_engine.call_handler(text,jsonb)', 'tasker_engine.check_sql_handler()']);
-        EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO tasker_admin', member);
+        -- A sequence goes with the table that it counts for.
+        IF member.kind OPERATOR(pg_catalog.<>) 'SEQUENCE' THEN
+            EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', member.kind, member.name,
+                                      CASE WHEN member.superusers THEN bootstrap ELSE 'tasker_owner' END);
+        END IF;
+        -- After that: what is revoked is recorded, as it is then, as the privileges with which the extension comes.
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM PUBLIC', member.kind, member.name);
     END LOOP;
 END
 $$;
 
-GRANT SELECT ON tasker_engine.sql_handlers TO tasker_admin;
-
-REVOKE ALL ON SCHEMA tasker, tasker_engine FROM PUBLIC;
-ALTER SCHEMA tasker_engine OWNER TO tasker_admin;
-GRANT USAGE ON SCHEMA tasker TO tasker_reader, tasker_worker, tasker_operator, tasker_admin;
+GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner;
+GRANT USAGE ON SCHEMA tasker_engine TO tasker_owner;
 
 -- Views and the tables of templates; what runs inside a view's text must be executable by its reader.
 GRANT SELECT ON ALL TABLES IN SCHEMA tasker TO tasker_reader;
@@ -95,20 +98,28 @@ BEGIN
 END
 $$;
 
--- Who installs it without being a superuser (a database's owner) administers it in this database, and only here:
+-- Schema tasker is no part of the extension, and neither is the extension's owner: a dump has what they are granted here.
+-- An owner who is no superuser (a database's owner) administers the extension in this database, and only here:
 -- membership in tasker_admin would reach into every other database of the cluster.
 DO $$
+DECLARE
+    extowner CONSTANT text := (SELECT r.rolname FROM pg_catalog.pg_extension e
+                               JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) e.extowner AND NOT r.rolsuper
+                               WHERE e.extname OPERATOR(pg_catalog.=) 'tasker_ext');
 BEGIN
-    IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user) THEN
-        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA tasker_engine TO %I', session_user);
-        EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tasker, tasker_engine TO %I', session_user);
+    PERFORM tasker_engine.record_privileges(false);
+    GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
+    IF extowner IS NOT NULL THEN
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tasker, tasker_engine TO %I', extowner);
         -- To dump and restore it.
-        EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', session_user);
-        EXECUTE pg_catalog.format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I',
-                                  session_user);
+        EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', extowner);
+        EXECUTE pg_catalog.format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I', extowner);
     END IF;
+    PERFORM tasker_engine.record_privileges(true);
 END
 $$;
+DROP FUNCTION tasker_engine.record_privileges(boolean);
 
 -- A coordinator, if background processes are there.
 DO $$

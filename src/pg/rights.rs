@@ -1,11 +1,20 @@
 //! Whose rights the engine works with.
 
+use std::ffi::{CStr, c_int};
+
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 
 use crate::error::{Error, Result};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
 
 /// The role that owns the engine's objects.
-const OWNER: &std::ffi::CStr = c"tasker_admin";
+const OWNER: &CStr = c"tasker_owner";
+
+crate::sql_function! {
+    owner_fault / pg_finfo_owner_fault => show_fault;
+    record_privileges / pg_finfo_record_privileges => record;
+}
 
 /// The role that owns the engine: background processes have its rights and no more. None: the role is not there.
 pub fn owner() -> Option<pg_sys::Oid> {
@@ -52,4 +61,151 @@ fn no_owner() -> Error {
     )
     .detail("The engine works with its rights.")
     .hint("Drop and create the extension, which makes its roles.")
+}
+
+/// In what the engine's owner is not what it must be, and the statements that mend it.
+struct Fault {
+    detail: String,
+    hint: String,
+}
+
+/// Refuses (55000) while somebody else could act as the engine's owner, or that role could do more than own.
+pub fn require_sound_owner() -> Result<()> {
+    let Some(fault) = fault() else {
+        return Ok(());
+    };
+    let name = OWNER.to_string_lossy();
+    Err(
+        Error::state(format!("role {name} is not fit to own the engine"))
+            .detail(fault.detail)
+            .hint(fault.hint),
+    )
+}
+
+fn show_fault(call: &mut Call) -> Result<Output> {
+    if let Some(fault) = fault() {
+        call.row(&[datum::text(&fault.detail), datum::text(&fault.hint)])?;
+    }
+    Ok(Output::Rows)
+}
+
+/// The one rule of what the owner must be. It reads the system caches alone.
+fn fault() -> Option<Fault> {
+    let Some(role) = owner() else {
+        let missing = no_owner();
+        return Some(Fault {
+            detail: missing.message,
+            hint: missing.hint.unwrap_or_default(),
+        });
+    };
+    let name = OWNER.to_string_lossy();
+    let (mut details, mut hints) = (vec![], vec![]);
+    let attributes = attributes(role);
+    if !attributes.is_empty() {
+        details.push(format!("It has {}.", attributes.join(", ")));
+        hints.push(format!("ALTER ROLE {name} NO{};", attributes.join(" NO")));
+    }
+    let members = memberships(role, Side::Members);
+    if !members.is_empty() {
+        let members = members.join(", ");
+        details.push(format!("It has members: {members}."));
+        hints.push(format!("REVOKE {name} FROM {members};"));
+    }
+    let groups = memberships(role, Side::Groups);
+    if !groups.is_empty() {
+        let groups = groups.join(", ");
+        details.push(format!("It is a member of {groups}."));
+        hints.push(format!("REVOKE {groups} FROM {name};"));
+    }
+    (!details.is_empty()).then(|| Fault {
+        detail: details.join(" "),
+        hint: hints.join(" "),
+    })
+}
+
+/// The attributes of a role that the engine's owner must not have, in the words of ALTER ROLE.
+fn attributes(role: pg_sys::Oid) -> Vec<&'static str> {
+    // SAFETY: a look into the system cache; the fixed part of the row is read before the cache has it back.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as c_int, role.into());
+        if tuple.is_null() {
+            return vec![];
+        }
+        let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_authid>();
+        let found = [
+            (row.rolcanlogin, "LOGIN"),
+            (row.rolsuper, "SUPERUSER"),
+            (row.rolcreaterole, "CREATEROLE"),
+            (row.rolcreatedb, "CREATEDB"),
+            (row.rolreplication, "REPLICATION"),
+            (row.rolbypassrls, "BYPASSRLS"),
+        ]
+        .into_iter()
+        .filter_map(|(has, attribute)| has.then_some(attribute))
+        .collect();
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    }
+}
+
+enum Side {
+    Members,
+    Groups,
+}
+
+/// The roles that are members of a role, or of which it is one; by name, as SQL writes them.
+fn memberships(role: pg_sys::Oid, side: Side) -> Vec<String> {
+    // pg_auth_members begins with an oid of its own since PostgreSQL 16.
+    const FIRST: c_int = if cfg!(any(feature = "pg14", feature = "pg15")) {
+        1
+    } else {
+        2
+    };
+    let (cache, column) = match side {
+        Side::Members => (
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM as c_int,
+            FIRST + 1,
+        ),
+        Side::Groups => (pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE as c_int, FIRST),
+    };
+    let nothing = pg_sys::Datum::from(0);
+    // SAFETY: a list of the system cache, given back after its rows have been read; both columns are oids that are never
+    // NULL. A name is copied at once.
+    unsafe {
+        let list = pg_sys::SearchSysCacheList(cache, 1, role.into(), nothing, nothing);
+        let rows = (*list).members.as_slice((*list).n_members as usize);
+        let mut names: Vec<String> = rows
+            .iter()
+            .filter_map(|row| {
+                let mut null = false;
+                let tuple = &raw mut (**row).tuple;
+                let other = pg_sys::SysCacheGetAttr(cache, tuple, column as i16, &mut null);
+                let name =
+                    pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(other.value() as u32), true);
+                (!name.is_null()).then(|| {
+                    CStr::from_ptr(pg_sys::quote_identifier(name))
+                        .to_string_lossy()
+                        .into_owned()
+                })
+            })
+            .collect();
+        pg_sys::ReleaseCatCacheList(list);
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// While the extension's script runs: whether privileges that it grants are recorded as the extension's own.
+fn record(call: &mut Call) -> Result<Output> {
+    let record: bool = call.get(0, "record")?;
+    // SAFETY: the backend's own variables. Whatever ends the script, an error too, sets them back.
+    unsafe {
+        if pg_sys::CurrentExtensionObject == pg_sys::InvalidOid {
+            return Err(Error::state("no extension is being created"));
+        }
+        pg_sys::creating_extension = record;
+    }
+    Ok(Output::Null)
 }

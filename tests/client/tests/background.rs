@@ -601,7 +601,7 @@ fn background_processes_work_with_the_rights_of_the_engines_owner() {
         session.count("SELECT count(*) FROM public.seen", &[]) > 0
     });
     let who: Vec<String> = session.all("SELECT DISTINCT who || ' ' || super FROM public.seen", &[]);
-    assert_eq!(who, ["tasker_admin false"]);
+    assert_eq!(who, ["tasker_owner false"]);
 }
 
 /// Seconds of processor time that a process has used.

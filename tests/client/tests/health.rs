@@ -307,7 +307,7 @@ fn a_duty_that_fails_degrades_the_system_until_it_does_its_work_again() {
     session.execute(
         "ALTER FUNCTION tasker_engine.duty_leases() RENAME TO duty_leases_away;
          CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'it broke'; END $$;
-         ALTER FUNCTION tasker_engine.duty_leases() OWNER TO tasker_admin",
+         ALTER FUNCTION tasker_engine.duty_leases() OWNER TO tasker_owner",
     );
     session.query("SELECT * FROM tasker.run_maintenance()", &[]);
     assert_eq!(measure(&mut session, "duties"), "degraded t 1");

@@ -9,7 +9,7 @@ use tasker_client_tests::{Database, Session, Template, Value, json};
 /// From now on the load of a pool is what the test says (none: as without background processes), and the server is large.
 const FAKE: &str = "
     CREATE TABLE public.load (pool text PRIMARY KEY, load jsonb);
-    GRANT SELECT ON public.load TO tasker_admin;
+    GRANT SELECT ON public.load TO tasker_owner;
     CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text) RETURNS jsonb LANGUAGE sql VOLATILE
         SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS 'SELECT l.load FROM public.load l WHERE l.pool = $1';
@@ -559,7 +559,7 @@ fn a_system_that_hands_out_nothing_is_not_scaled() {
 fn a_pool_rests_after_two_long_looks() {
     let (database, mut session) = faked();
     session.execute(
-        "CREATE TABLE public.looks (at timestamptz DEFAULT clock_timestamp()); GRANT INSERT ON public.looks TO tasker_admin;
+        "CREATE TABLE public.looks (at timestamptz DEFAULT clock_timestamp()); GRANT INSERT ON public.looks TO tasker_owner;
          CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text) RETURNS jsonb LANGUAGE plpgsql VOLATILE
          SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
          BEGIN
