@@ -123,7 +123,7 @@ DECLARE
 BEGIN
     FOR fault IN SELECT f.detail, f.hint FROM tasker_engine.owner_fault() f LOOP
         RAISE EXCEPTION 'role "tasker_owner" exists already and is not fit to own the engine'
-            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = fault.detail, HINT = fault.hint;
+            USING ERRCODE = 'invalid_role_specification', DETAIL = fault.detail, HINT = fault.hint;
     END LOOP;
 END
 $$;

@@ -298,6 +298,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg
 DECLARE
     installed CONSTANT text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'tasker_ext');
     current CONSTANT text := tasker.operational_state();
+    fault CONSTANT text := (SELECT f.detail FROM tasker_engine.owner_fault() f);
     library record;
     reasons text[];
 BEGIN
@@ -306,12 +307,14 @@ BEGIN
         CASE WHEN installed IS DISTINCT FROM library.version THEN 'version' END,
         CASE WHEN pg_is_in_recovery() THEN 'recovery' END,
         CASE WHEN library.preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator() THEN 'coordinator' END,
+        CASE WHEN fault IS NOT NULL THEN 'owner' END,
         CASE WHEN NOT (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current) THEN 'state' END], NULL);
     ready := cardinality(failed_checks) = 0;
     reasons := ARRAY(SELECT CASE f.name
         WHEN 'version' THEN format('the extension has version %s and the library %s: ALTER EXTENSION tasker_ext UPDATE', installed, library.version)
         WHEN 'recovery' THEN 'the server is a standby or recovers'
         WHEN 'coordinator' THEN 'the library is preloaded and no coordinator is at work in this database'
+        WHEN 'owner' THEN format('role tasker_owner is not fit to own the engine, and background processes do nothing: %s', fault)
         WHEN 'state' THEN format('the system is in state %s and hands out no work', current) END
         FROM unnest(failed_checks) WITH ORDINALITY AS f (name, n) ORDER BY f.n);
     message := CASE WHEN ready THEN format('ready, in state %s', current) ELSE array_to_string(reasons, '; ') END;
@@ -322,7 +325,7 @@ COMMENT ON FUNCTION tasker.health_ready() IS
 'Whether this server hands out work in this database; one row. For readiness probes and load balancers. A standby answers too: it is not ready. Rule: docs/health.md#probes.
 ready: Whether every check holds.
 message: One line: the state, or every reason why not.
-failed_checks: Of version (library and extension agree), recovery (no standby), coordinator (at work, where the library is preloaded) and state (hands out work), those that fail.';
+failed_checks: Of version (library and extension agree), recovery (no standby), coordinator (at work, where the library is preloaded), owner (nobody else can act as the role tasker_owner) and state (hands out work), those that fail.';
 GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 
 CREATE FUNCTION tasker_engine.has_coordinator() RETURNS boolean
@@ -343,6 +346,7 @@ DECLARE
     now CONSTANT timestamptz := tasker_engine.clock();
     current CONSTANT text := tasker.operational_state();
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
+    fault record;
     most CONSTANT bigint := 100000;
     backlog bigint;
     pools bigint;
@@ -396,10 +400,13 @@ BEGIN
     RETURN NEXT;
 
     measure := 'coordinator';
-    part := (preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
-    message := CASE WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
+    SELECT f.detail, f.hint INTO fault FROM tasker_engine.owner_fault() f;
+    part := (fault.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
+    message := CASE WHEN fault.detail IS NOT NULL THEN format('nothing is done while role tasker_owner is not fit to own the engine: %s', fault.detail)
+                    WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
                     ELSE 'the library is not preloaded: claims and run_maintenance() do what is due' END;
-    hint := CASE WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
+    hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
+                 WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
     RETURN NEXT;
 
     measure := 'duties';

@@ -28,6 +28,7 @@ const HEARTBEAT_US: i64 = 10 * SECOND_US;
 /// How long an executor may still work on its step in an emergency.
 const EMERGENCY_DRAIN_US: i64 = 5 * SECOND_US;
 const SLOWEST_RESTART_US: i64 = 60 * SECOND_US;
+const REFUSAL: &str = "background processes do nothing";
 
 static DUTIES: Statement = Statement::new(
     "SELECT d.duty, (pg_catalog.date_part('epoch', d.every) * 1000000)::bigint FROM tasker_engine.duties() d",
@@ -99,6 +100,8 @@ struct Coordinator {
     suspects: HashSet<(i32, Uuid)>,
     beat_at: Timestamp,
     complained_at: Timestamp,
+    /// The engine's owner is not what it must be: nothing is done.
+    refuses: bool,
 }
 
 #[unsafe(no_mangle)]
@@ -107,22 +110,7 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
     process::begin(Kind::Coordinator, database, "", "");
     process::set_application_name("tasker_ext coordinator");
-    let (epoch, version) = match transaction(process::extension) {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            shared::judge_absent(database);
-            process::end(0);
-        }
-        // Without the role there is no extension: it owns its tables.
-        Err(error) if error.code == pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
-            shared::judge_absent(database);
-            process::end(0);
-        }
-        Err(error) => {
-            process::log_error("the coordinator cannot start", &error);
-            process::end(1);
-        }
-    };
+    let (epoch, version) = begin(database);
     let mut coordinator = Coordinator {
         database,
         duties: vec![],
@@ -132,6 +120,7 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
         suspects: HashSet::new(),
         beat_at: 0,
         complained_at: 0,
+        refuses: false,
     };
     match transaction(read_duties) {
         Ok(duties) => coordinator.duties = duties,
@@ -158,8 +147,10 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
             process::end(0);
         }
         process::report_activity(Some("tasker_ext: maintenance"));
-        match transaction(process::extension) {
-            Ok(Some(now)) if now == (epoch, version.clone()) => {}
+        match process::look() {
+            Ok(Some((now, as_of, may))) if now == epoch && as_of == version => {
+                coordinator.heed(may);
+            }
             Ok(found) => {
                 // Dropped, made anew or updated: another coordinator begins from the start.
                 if found.is_none() {
@@ -175,10 +166,46 @@ pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
                 process::log_error("the coordinator cannot look for the extension", &error)
             }
         }
-        coordinator.run_duties();
-        coordinator.keep_executors();
-        coordinator.look_after_steps();
+        if !coordinator.refuses {
+            coordinator.run_duties();
+            coordinator.keep_executors();
+            coordinator.look_after_steps();
+        }
         process::wait(until_next_second());
+    }
+}
+
+/// Waits until the coordinator may work, and says which extension it is for. Without one it ends.
+fn begin(database: u32) -> (u32, String) {
+    let mut refuses = false;
+    loop {
+        match process::look() {
+            Ok(Some((epoch, version, Ok(())))) => return (epoch, version),
+            Ok(Some((_, _, Err(error)))) => {
+                if !refuses {
+                    process::log_always(REFUSAL, &error);
+                }
+                refuses = true;
+                shared::set_state(State::Idle);
+            }
+            Ok(None) => {
+                shared::judge_absent(database);
+                process::end(0);
+            }
+            // Without the role there is no extension: it owns its tables.
+            Err(error) if error.code == pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
+                shared::judge_absent(database);
+                process::end(0);
+            }
+            Err(error) => {
+                process::log_error("the coordinator cannot start", &error);
+                process::end(1);
+            }
+        }
+        process::wait(until_next_second());
+        if shared::stop_requested() {
+            process::end(0);
+        }
     }
 }
 
@@ -213,6 +240,35 @@ fn read_duties(session: &Session) -> Result<Vec<Duty>> {
 }
 
 impl Coordinator {
+    /// Says once that nothing is done, and sends the executors away; begins again when all is well.
+    fn heed(&mut self, may: Result<()>) {
+        match may {
+            Ok(()) if self.refuses => {
+                self.refuses = false;
+                pgrx::log!(
+                    "tasker_ext: coordinator of database {} at work again",
+                    self.database
+                );
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !self.refuses {
+                    process::log_always(REFUSAL, &error);
+                }
+                self.refuses = true;
+                let database = self.database;
+                let executors = shared::processes()
+                    .into_iter()
+                    .filter(|slot| slot.database == database && slot.kind == Kind::Executor);
+                self.asked.extend(executors.map(|slot| slot.pid));
+                shared::request_stop(
+                    |slot| slot.database == database && slot.kind == Kind::Executor,
+                    0,
+                );
+            }
+        }
+    }
+
     fn run_duties(&mut self) {
         let tick = call::clock();
         for duty in &mut self.duties {

@@ -11,6 +11,7 @@ use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
 use crate::pg::call;
 use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
+use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
 /// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
@@ -101,6 +102,8 @@ pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
         let work = match transaction(|session| work(session, &pool, epoch)) {
             Ok(Some(work)) => work,
             Ok(None) => process::end(0),
+            // The coordinator says why.
+            Err(error) if rights::is_refusal(&error) => process::end(0),
             Err(error) => {
                 process::log_error("an executor cannot read its pool", &error);
                 process::end(1);

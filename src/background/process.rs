@@ -131,8 +131,15 @@ pub fn set_application_name(name: &str) {
 }
 
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;
-/// the process lives on.
+/// the process lives on. While the owner is not what it must be nothing is run.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    in_transaction(|session| {
+        rights::require_sound_owner()?;
+        body(session)
+    })
+}
+
+fn in_transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: at the top level of a background process, outside of any transaction.
     unsafe {
@@ -199,8 +206,22 @@ pub fn extension(session: &Session) -> Result<Option<(u32, String)>> {
         .transpose()
 }
 
-/// Writes an error of a background process into the server's log.
+/// The extension, if it is there, and why nothing may be done with it, if so.
+pub fn look() -> Result<Option<(u32, String, Result<()>)>> {
+    in_transaction(|session| {
+        Ok(extension(session)?
+            .map(|(epoch, version)| (epoch, version, rights::require_sound_owner())))
+    })
+}
+
+/// Writes an error of a background process into the server's log. That it may do nothing is said once, by the coordinator.
 pub fn log_error(what: &str, error: &Error) {
+    if !rights::is_refusal(error) {
+        log_always(what, error);
+    }
+}
+
+pub fn log_always(what: &str, error: &Error) {
     let detail = error.detail.as_deref().unwrap_or_default();
     let hint = error.hint.as_deref().unwrap_or_default();
     pgrx::log!("tasker_ext: {what}: {} {detail} {hint}", error.message);

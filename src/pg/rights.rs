@@ -69,18 +69,25 @@ struct Fault {
     hint: String,
 }
 
-/// Refuses (55000) while somebody else could act as the engine's owner, or that role could do more than own.
+/// Refuses (0P000) while somebody else could act as the engine's owner, or that role could do more than own.
 pub fn require_sound_owner() -> Result<()> {
     let Some(fault) = fault() else {
         return Ok(());
     };
     let name = OWNER.to_string_lossy();
     Err(
-        Error::state(format!("role {name} is not fit to own the engine"))
+        Error::new(UNSOUND, format!("role {name} is not fit to own the engine"))
             .detail(fault.detail)
             .hint(fault.hint),
     )
 }
+
+/// Whether it is the refusal of `require_sound_owner`.
+pub fn is_refusal(error: &Error) -> bool {
+    error.code == UNSOUND
+}
+
+const UNSOUND: Code = Code::ERRCODE_INVALID_ROLE_SPECIFICATION;
 
 fn show_fault(call: &mut Call) -> Result<Output> {
     if let Some(fault) = fault() {
