@@ -503,7 +503,9 @@ fn what_decides_about_rights_is_believed_only_while_a_superuser_owns_it() {
 #[test]
 fn a_restore_brings_back_only_handlers_of_roles_that_the_restorer_has() {
     let (database, mut session, _author) = with_author("handler_restorer");
-    session.execute("GRANT INSERT ON tasker_engine.sql_handlers TO handler_restorer");
+    session.execute(
+        "GRANT USAGE ON SCHEMA tasker_engine TO handler_restorer; GRANT INSERT ON tasker_engine.sql_handlers TO handler_restorer",
+    );
     let mut restorer = database.connect_as("handler_restorer");
     restorer
         .fails(
