@@ -32,8 +32,11 @@ SELECT w.worker_id,
        c.next_lease_expires_at,
        w.registered_at,
        w.last_seen_at,
-       w.idle_until
+       w.idle_until,
+       r.rolname::pg_catalog.text AS role_name
 FROM tasker_engine.workers w
+LEFT JOIN tasker_engine.claimants o ON o.claimant_no OPERATOR(pg_catalog.=) w.claimant_no
+LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) o.role_oid
 LEFT JOIN (
     SELECT l.worker_no,
            pg_catalog.sum(l.remaining)::pg_catalog.int8 AS held_steps,

@@ -46,7 +46,16 @@ COMMENT ON TABLE tasker_engine.ready IS
 COMMENT ON TABLE tasker_engine.transitions IS
 'The log of every change of state, insert-only, and the stream of events.';
 COMMENT ON TABLE tasker_engine.claims IS 'One row per claim call: the lease of its steps.';
+COMMENT ON TABLE tasker_engine.claimants IS
+'The roles that have claimed steps, and the numbers that stand for them in the ids of claims. A role may have two.';
+COMMENT ON COLUMN tasker_engine.claimants.claimant_no IS 'The number: the lowest 16 bits of claim_id. 0 is the engine itself and has no row.';
+COMMENT ON COLUMN tasker_engine.claimants.role_oid IS
+'The role, which decides; found from the name when the row is written. NULL: it is not here, and only operators and superusers report what it claimed.';
+COMMENT ON COLUMN tasker_engine.claimants.role_name IS
+'Its name, by which a restore finds it; follows when the role is renamed. NULL: the role was dropped.';
 COMMENT ON TABLE tasker_engine.workers IS 'Worker processes and the numbers that stand for them.';
+COMMENT ON COLUMN tasker_engine.workers.claimant_no IS
+'The role that claims under this id; 0 for the engine itself, NULL for a worker that has only announced handlers.';
 COMMENT ON TABLE tasker_engine.task_identities IS
 'Which request each task with an identity answers; the primary key decides between racers.';
 COMMENT ON TABLE tasker_engine.finalization_claims IS 'Who of several external processors ends a task, and until when.';
@@ -96,8 +105,8 @@ contexts: One JSON object per task. No element may be NULL.
 idempotency_keys: NULL, or one key per context, NULL where it has none; 22023 for another length.';
 
 COMMENT ON FUNCTION tasker.claim_steps IS
-'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
-worker_id: Name of the worker process, unique per start, 1 to 255 characters.
+'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range, 42501 for a worker_id of another role. The steps belong to the current user. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
+worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under it.
 namespaces: Where to look; a paused or unknown one has nothing.
 max_steps: At most so many steps, 1 to 10,000.
 lease: How long the worker has to report or to call heartbeat; longer than zero, at most one day.
@@ -110,12 +119,12 @@ step_name: Name of the step in the template.
 claim_number: Number of this claim, which every report must carry; it never comes back.';
 
 COMMENT ON FUNCTION tasker.complete_step IS
-'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step: complete. The same report again changes nothing. 55006 for a stale report, P0002 for an unknown step, 23514 for results that are no object or break the results_schema. Rule: docs/concepts.md#leases-and-fencing.
+'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step: complete. The same report again changes nothing. 55006 for a stale report or one of a role that may not report the step, P0002 for an unknown step, 23514 for results that are no object or break the results_schema. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 results: What the step produced, a JSON object; the steps behind it can read it.';
 
 COMMENT ON FUNCTION tasker.fail_step IS
-'Reports that a run of a claimed step failed. Returns the state of the step: error. It runs again after its backoff if it is retryable and attempts are left; else the failure is permanent, and the task ends in error when nothing else of it can run. The same report again changes nothing. 55006 for a stale report, P0002 for an unknown step, 23514 for results that are no object. Rule: docs/concepts.md#retry.
+'Reports that a run of a claimed step failed. Returns the state of the step: error. It runs again after its backoff if it is retryable and attempts are left; else the failure is permanent, and the task ends in error when nothing else of it can run. The same report again changes nothing. 55006 for a stale report or one of a role that may not report the step, P0002 for an unknown step, 23514 for results that are no object. Rules: docs/concepts.md#retry, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 error_message: What happened, in words; kept in the results and in the log.
 error_class: What kind of error; kept in the results and in the log.
@@ -125,10 +134,10 @@ backtrace: Where it happened, a line per element; kept in the results.
 results: More to keep in the results, a JSON object.';
 
 COMMENT ON FUNCTION tasker.report_steps IS
-'Takes reports of many steps in one transaction. One row per element, in order; a bad element never spoils the others. Of the same step twice the first wins. 22023 for reports that are no array. Rule: docs/concepts.md#leases-and-fencing.
+'Takes reports of many steps in one transaction. One row per element, in order; a bad element never spoils the others. Of the same step twice the first wins. 22023 for reports that are no array. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 reports: A JSON array of {step_uuid, claim_number, status, results, error_message, error_class, retryable, retry_after_seconds, backtrace}; status is complete or error, what is left out has the default of complete_step or fail_step.
 step_uuid: The step; NULL where it cannot be read.
-outcome: The step''s new state, or duplicate (reported before), stale (another claim, nothing changed), unknown_step or invalid.';
+outcome: The step''s new state, or duplicate (reported before), stale (another claim, or the claim of a role for which the caller may not report; nothing changed), unknown_step or invalid.';
 
 COMMENT ON FUNCTION tasker.report_and_claim IS
 'report_steps and claim_steps in one transaction: one round trip per loop of a worker. A claimed step is a row with outcome claimed; a refused report is a row with its outcome and step_uuid alone; an accepted report gives no row. Parameters and errors as in those two.
@@ -141,13 +150,13 @@ claim_number: Number of this claim, which every report must carry; it never come
 dependency_results: As a parameter none, parents or ancestors; as a result an object from step name to results.';
 
 COMMENT ON FUNCTION tasker.heartbeat IS
-'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range. Rule: docs/concepts.md#leases-and-fencing.
+'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 lease: The leases end so long after this call; longer than zero, at most one day.
 step_uuid: The step; NULL with status draining.
 status: extended; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
 
 COMMENT ON FUNCTION tasker.release_steps IS
-'Gives back everything that the worker holds and returns how many steps that were. They are ready again at once, and no attempt is counted; reports under the old claim numbers are stale. Rule: docs/concepts.md#leases-and-fencing.';
+'Gives back everything that the worker holds and returns how many steps that were. They are ready again at once, and no attempt is counted; reports under the old claim numbers are stale. 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.';
 
 COMMENT ON FUNCTION tasker.get_dependency_results IS
 'The results of all ancestors of a step that are complete or resolved_manually: an object from step name to results. P0002 for an unknown step. Rule: docs/concepts.md#tasks-and-steps.';
@@ -298,6 +307,7 @@ COMMENT ON COLUMN tasker_engine.tasks.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.steps.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
+COMMENT ON COLUMN tasker.workers.role_name IS 'The role that claims under this id; NULL for the engine itself, a role that is gone, and a worker that has not claimed.';
 COMMENT ON COLUMN tasker.workers.state IS
 'overdue (a lease has ended), busy, idle (waits for work), active (seen in the last 2 minutes) or silent.';
 COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run began that the change ends, if a worker ended it.';
@@ -327,7 +337,7 @@ BEGIN
         ('child_count', 'Number of steps that need this one directly.'),
         ('child_step_uuids', 'Steps that need this one directly, a JSON array of uuids.'),
         ('children', 'Numbers of the steps that need this one directly.'),
-        ('claim_id', 'The claim call that holds the step, or that reported it.'),
+        ('claim_id', 'The claim call that holds the step, or that reported it; the lowest 16 bits number the role that claimed.'),
         ('claim_number', 'Number of the current claim; a report under another one is stale. It never comes back.'),
         ('claimed', 'Whether the call got the claim.'),
         ('claimed_at', 'When the claim was made or last extended.'),

@@ -4,10 +4,12 @@ use tasker_rules::state::StepState;
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
+use crate::orchestration::claimants::Claimant;
 use crate::orchestration::report::{self, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, Uuid};
+use crate::pg::rights;
 
 crate::sql_function! {
     complete_step / pg_finfo_complete_step => complete;
@@ -76,24 +78,27 @@ fn backtrace(lines: &[Option<String>]) -> Option<Jsonb> {
 
 fn one(report: Report) -> Result<Output> {
     let (key, claim_number) = (report.key, report.claim_number);
-    let mut engine = Engine::open()?;
-    let outcomes = report::apply(&mut engine, &[report])?;
-    match outcomes.first() {
-        Some(outcome @ (Outcome::Accepted(state) | Outcome::Duplicate(state))) => {
-            if let Some(word) = outcome.refused() {
-                metrics::count_labelled(Metric::ReportsRefused, word);
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        let outcomes = report::apply(&mut engine, &claimant, &[report])?;
+        match outcomes.first() {
+            Some(outcome @ (Outcome::Accepted(state) | Outcome::Duplicate(state))) => {
+                if let Some(word) = outcome.refused() {
+                    metrics::count_labelled(Metric::ReportsRefused, word);
+                }
+                engine.close()?;
+                Ok(Output::from(state_name(*state)))
             }
-            engine.close()?;
-            Ok(Output::from(state_name(*state)))
-        }
-        Some(outcome) => {
-            if let Some(word) = outcome.refused() {
-                metrics::count_at_once(Metric::ReportsRefused, word);
+            Some(outcome) => {
+                if let Some(word) = outcome.refused() {
+                    metrics::count_at_once(Metric::ReportsRefused, word);
+                }
+                Err(report::refusal(&key, claim_number, outcome))
             }
-            Err(report::refusal(&key, claim_number, outcome))
+            None => Err(Error::corrupt("a report has no outcome")),
         }
-        None => Err(Error::corrupt("a report has no outcome")),
-    }
+    })
 }
 
 fn state_name(code: u8) -> &'static str {
@@ -104,17 +109,20 @@ fn report_many(call: &mut Call) -> Result<Output> {
     let worker_id: String = call.get(0, "worker_id")?;
     workers::check_id(&worker_id)?;
     let reports = call.jsonb(1, "reports")?;
-    let mut engine = Engine::open()?;
-    let batch = Batch::read(reports)?;
-    let answers = batch.apply(&mut engine)?;
-    for answer in &answers {
-        call.row(&[
-            answer.step_uuid.as_ref().and_then(datum::uuid),
-            datum::text(answer.outcome),
-        ])?;
-    }
-    engine.close()?;
-    Ok(Output::Rows)
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        let batch = Batch::read(reports)?;
+        let answers = batch.apply(&mut engine, &claimant)?;
+        for answer in &answers {
+            call.row(&[
+                answer.step_uuid.as_ref().and_then(datum::uuid),
+                datum::text(answer.outcome),
+            ])?;
+        }
+        engine.close()?;
+        Ok(Output::Rows)
+    })
 }
 
 /// An element of `reports` with what became of it.
@@ -188,8 +196,8 @@ impl Batch {
         Ok(batch)
     }
 
-    pub fn apply(&self, engine: &mut Engine) -> Result<Vec<Answer>> {
-        let outcomes = report::apply(engine, &self.reports)?;
+    pub fn apply(&self, engine: &mut Engine, claimant: &Claimant) -> Result<Vec<Answer>> {
+        let outcomes = report::apply(engine, claimant, &self.reports)?;
         let answers = self.elements.iter().map(|(step_uuid, index)| {
             let (outcome, accepted) = match index.and_then(|index| outcomes.get(index)) {
                 Some(Outcome::Accepted(state)) => (state_name(*state), true),

@@ -19,13 +19,13 @@ crate::sql_function! {
 fn store(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let replace: bool = call.get(1, "replace")?;
-    // Not SECURITY DEFINER, so that the caller is known: his rights are what handlers inside the database get.
-    let caller = rights::become_owner()?;
-    let engine = Engine::open_any_isolation()?;
-    let id = register::register(&engine.session, &text, replace, caller.role())?;
-    engine.close()?;
-    caller.resume();
-    Ok(Output::from(i64::from(id)))
+    // Handlers inside the database get the caller's rights.
+    rights::as_owner(|caller| {
+        let engine = Engine::open_any_isolation()?;
+        let id = register::register(&engine.session, &text, replace, caller)?;
+        engine.close()?;
+        Ok(Output::from(i64::from(id)))
+    })
 }
 
 fn validate(call: &mut Call) -> Result<Output> {

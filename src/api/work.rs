@@ -6,9 +6,11 @@ use super::reports::Batch;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, Dependencies, Request};
+use crate::orchestration::claimants::Claimant;
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb};
+use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
@@ -74,8 +76,8 @@ pub fn take(call: &mut Call) -> Result<Output> {
             .map(|row| row.get(1))
             .collect::<Result<_>>()?,
     };
-    let worker_no = workers::number(&engine.session, &request.worker_id)?;
-    let batch = claim::claim(&mut engine, worker_no, &request)?;
+    let worker = workers::claiming(&engine.session, &Claimant::engine(), &request.worker_id)?;
+    let batch = claim::claim(&mut engine, &worker, &request)?;
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
     for row in batch.rows(empty)? {
@@ -126,33 +128,46 @@ fn request(call: &Call, first: usize) -> Result<Request> {
 
 fn claim(call: &mut Call) -> Result<Output> {
     let request = request(call, 1)?;
-    let mut engine = Engine::open()?;
-    hand_out(call, &mut engine, &request, &[])?;
-    engine.close()?;
-    Ok(Output::Rows)
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        hand_out(call, &mut engine, &claimant, &request, &[])?;
+        engine.close()?;
+        Ok(Output::Rows)
+    })
 }
 
 fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
     let reports = call.jsonb(1, "reports")?;
     let request = request(call, 2)?;
-    let mut engine = Engine::open()?;
-    let batch = Batch::read(reports)?;
-    let answers = batch.apply(&mut engine)?;
-    for answer in answers.iter().filter(|answer| !answer.accepted) {
-        let mut row: [Arg; 18] = [None; 18];
-        row[0] = datum::text(answer.outcome);
-        row[1] = answer.step_uuid.as_ref().and_then(datum::uuid);
-        call.row(&row)?;
-    }
-    hand_out(call, &mut engine, &request, &[datum::text("claimed")])?;
-    engine.close()?;
-    Ok(Output::Rows)
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        let batch = Batch::read(reports)?;
+        let answers = batch.apply(&mut engine, &claimant)?;
+        for answer in answers.iter().filter(|answer| !answer.accepted) {
+            let mut row: [Arg; 18] = [None; 18];
+            row[0] = datum::text(answer.outcome);
+            row[1] = answer.step_uuid.as_ref().and_then(datum::uuid);
+            call.row(&row)?;
+        }
+        let prefix = [datum::text("claimed")];
+        hand_out(call, &mut engine, &claimant, &request, &prefix)?;
+        engine.close()?;
+        Ok(Output::Rows)
+    })
 }
 
 /// Claims, and puts a row per step behind the columns in `prefix`.
-fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[Arg]) -> Result<()> {
-    let worker_no = workers::number(&engine.session, &request.worker_id)?;
-    let batch = claim::claim(engine, worker_no, request)?;
+fn hand_out(
+    call: &mut Call,
+    engine: &mut Engine,
+    claimant: &Claimant,
+    request: &Request,
+    prefix: &[Arg],
+) -> Result<()> {
+    let worker = workers::claiming(&engine.session, claimant, &request.worker_id)?;
+    let batch = claim::claim(engine, &worker, request)?;
     metrics::batch(|counts| {
         counts.count(Metric::ClaimCalls, 1);
         counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
@@ -185,24 +200,30 @@ fn hand_out(call: &mut Call, engine: &mut Engine, request: &Request, prefix: &[A
 fn beat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
-    let mut engine = Engine::open()?;
-    metrics::count(Metric::Heartbeats, 1);
-    for beat in leases::heartbeat(&mut engine, &worker_id, lease_us)? {
-        call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
-    }
-    if operational::current()?.closed().is_some() {
-        call.row(&[None, datum::text(operational::DRAINING)])?;
-    }
-    engine.close()?;
-    Ok(Output::Rows)
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        metrics::count(Metric::Heartbeats, 1);
+        for beat in leases::heartbeat(&mut engine, &claimant, &worker_id, lease_us)? {
+            call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
+        }
+        if operational::current()?.closed().is_some() {
+            call.row(&[None, datum::text(operational::DRAINING)])?;
+        }
+        engine.close()?;
+        Ok(Output::Rows)
+    })
 }
 
 fn release(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
-    let mut engine = Engine::open()?;
-    let released = leases::release(&mut engine, &worker_id)?;
-    engine.close()?;
-    Ok(Output::from(released))
+    rights::as_owner(|caller| {
+        let mut engine = Engine::open()?;
+        let claimant = Claimant::of(&engine.session, caller)?;
+        let released = leases::release(&mut engine, &claimant, &worker_id)?;
+        engine.close()?;
+        Ok(Output::from(released))
+    })
 }
 
 static STEP: Statement = Statement::new(

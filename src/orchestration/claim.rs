@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
+use super::workers::Worker;
 use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
@@ -144,17 +145,17 @@ pub fn forget_queues() {
 }
 
 /// The claim in the making: its number is taken before its first step starts.
-struct Taking {
-    worker_no: i32,
+struct Taking<'a> {
+    worker: &'a Worker,
     claim_id: i64,
     max: usize,
     steps: Vec<Claimed>,
 }
 
 /// Claims up to `max_steps` ready steps for the worker.
-pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<Batch> {
+pub fn claim(engine: &mut Engine, worker: &Worker, request: &Request) -> Result<Batch> {
     let mut taking = Taking {
-        worker_no,
+        worker,
         claim_id: 0,
         max: request.max_steps,
         steps: Vec::new(),
@@ -179,7 +180,7 @@ pub fn claim(engine: &mut Engine, worker_no: i32, request: &Request) -> Result<B
     if !batch.steps.is_empty() {
         let lease = leases::Lease {
             claim_id: taking.claim_id,
-            worker_no,
+            worker_no: worker.no,
             expires_at: batch.lease_expires_at,
             timeout_at: batch.timeout_at()?,
         };
@@ -296,7 +297,7 @@ fn start(
         return Ok(0);
     }
     if taking.claim_id == 0 {
-        taking.claim_id = leases::next_claim_id()?;
+        taking.claim_id = leases::next_claim_id(taking.worker)?;
     }
     let rows = scan::start_steps(
         entries.iter().map(|found| {
@@ -315,11 +316,11 @@ fn start(
         if row.was == b'e' {
             engine
                 .log
-                .step(key, taking.worker_no, row.attempt - 1, b'e', b'p');
+                .step(key, taking.worker.no, row.attempt - 1, b'e', b'p');
         }
         engine
             .log
-            .step(key, taking.worker_no, row.attempt, b'p', b'i');
+            .step(key, taking.worker.no, row.attempt, b'p', b'i');
         taking.steps.push(Claimed {
             key,
             template: templates::get(&engine.session, row.named_task_id)?,

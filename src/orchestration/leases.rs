@@ -8,7 +8,12 @@ use tasker_rules::backoff;
 
 use super::ready::Entry;
 use super::report::lower_claims;
-use super::{Engine, StepKey, consequences, ending, log, workers};
+use super::workers::{self, Worker};
+use super::{
+    Engine, StepKey,
+    claimants::{self, Claimant},
+    consequences, ending, log,
+};
 use crate::error::{Error, Result};
 use crate::pg::append::append;
 use crate::pg::call;
@@ -172,8 +177,9 @@ pub fn forget() {
 }
 
 /// The id of a claim to be opened.
-pub fn next_claim_id() -> Result<i64> {
-    call::next_value(c"claims_claim_id_seq")
+pub fn next_claim_id(worker: &Worker) -> Result<i64> {
+    let serial = call::next_value(c"claims_claim_id_seq")?;
+    Ok(claimants::claim_id(serial, worker.claimant))
 }
 
 /// The lease of one claim call. A heartbeat moves its end, never the timeout of a step.
@@ -520,8 +526,13 @@ pub struct Beat {
 }
 
 /// Extends every lease the worker holds, and tells which steps it no longer has.
-pub fn heartbeat(engine: &mut Engine, worker_id: &str, lease_us: i64) -> Result<Vec<Beat>> {
-    let Some(worker_no) = workers::find(&engine.session, worker_id)? else {
+pub fn heartbeat(
+    engine: &mut Engine,
+    claimant: &Claimant,
+    worker_id: &str,
+    lease_us: i64,
+) -> Result<Vec<Beat>> {
+    let Some(worker_no) = workers::handled(&engine.session, claimant, worker_id)? else {
         return Ok(vec![]);
     };
     let rows = engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?;
@@ -586,8 +597,8 @@ fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
 }
 
 /// Gives back what the worker has claimed and not reported; no attempt is counted.
-pub fn release(engine: &mut Engine, worker_id: &str) -> Result<i32> {
-    let Some(worker_no) = workers::find(&engine.session, worker_id)? else {
+pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Result<i32> {
+    let Some(worker_no) = workers::handled(&engine.session, claimant, worker_id)? else {
         return Ok(0);
     };
     let (claims, keys) =

@@ -5,6 +5,7 @@
 
 pub mod bypass;
 pub mod claim;
+pub mod claimants;
 pub mod consequences;
 pub mod create;
 pub mod ending;

@@ -5,15 +5,15 @@ use std::str::FromStr;
 use tasker_rules::backoff;
 use tasker_rules::state::{StepState, TaskState};
 
+use super::claimants::Claimant;
 use super::ready::HELD;
 use super::whole::Whole;
-use super::{Engine, StepKey, leases, log, workers};
+use super::workers::{self, MANUAL_WORKER};
+use super::{Engine, StepKey, leases, log};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Uuid};
 use crate::settings;
 
-/// The worker that holds steps which an operator started by hand.
-const MANUAL_WORKER: &str = "manual";
 const MANUAL_LEASE_US: i64 = 30_000_000;
 
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
@@ -495,12 +495,12 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
             "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
         ));
     }
-    let worker_no = workers::number(&engine.session, MANUAL_WORKER)?;
-    let claim_id = leases::next_claim_id()?;
+    let worker = workers::claiming(&engine.session, &Claimant::engine(), MANUAL_WORKER)?;
+    let claim_id = leases::next_claim_id(&worker)?;
     let timeout = whole.template.step(no)?.timeout_us;
     let lease = leases::Lease {
         claim_id,
-        worker_no,
+        worker_no: worker.no,
         expires_at: engine.now + MANUAL_LEASE_US,
         timeout_at: timeout.map(|timeout| engine.now + timeout),
     };
@@ -512,7 +512,7 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
     if whole.state == TaskState::Pending {
         whole.state = TaskState::InProgress;
     }
-    Ok(worker_no)
+    Ok(worker.no)
 }
 
 /// Decides on a retry as a report would.

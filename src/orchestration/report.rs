@@ -6,6 +6,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::backoff;
 
+use super::claimants::{Claimant, claimed_by};
 use super::consequences::Consequences;
 use super::ready::Entry;
 use super::{Engine, StepKey, describe, log};
@@ -40,7 +41,7 @@ pub enum Outcome {
     Accepted(u8),
     /// Said before; the state has not changed.
     Duplicate(u8),
-    /// Under another claim than the current one, or the step has ended otherwise.
+    /// Under another claim than the current one, or by another role, or the step has ended otherwise.
     Stale,
     UnknownStep,
     /// The results break the step's results_schema; the text says where. Nothing was changed.
@@ -65,29 +66,40 @@ const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] = [
 ];
 
 static COMPLETE: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
+    concat!(
+        "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
      FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
           AS u (task_uuid, step_no, claim_number, results, checked, ord)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
        AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
-     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched",
+       AND ", claimed_by!("$6"), "
+     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched"
+    ),
     &[
         KEYS_AND_CLAIMS[0],
         KEYS_AND_CLAIMS[1],
         KEYS_AND_CLAIMS[2],
         pg_sys::JSONBARRAYOID,
         pg_sys::BOOLARRAYOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 
 // With a failure in the batch the decision needs the row first; all rows of the batch are locked in one order.
 static HOLD: Statement = Statement::new(
-    "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
+    concat!(
+        "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     WHERE s.claim_number = u.claim_number AND s.state = 'i'
-     FOR UPDATE OF s",
-    &KEYS_AND_CLAIMS,
+     WHERE s.claim_number = u.claim_number AND s.state = 'i' AND ", claimed_by!("$4"), "
+     FOR UPDATE OF s"
+    ),
+    &[
+        KEYS_AND_CLAIMS[0],
+        KEYS_AND_CLAIMS[1],
+        KEYS_AND_CLAIMS[2],
+        pg_sys::INT8ARRAYOID,
+    ],
 );
 
 static FAIL: Statement = Statement::new(
@@ -115,10 +127,18 @@ static FAIL: Statement = Statement::new(
 );
 
 static WHY_REFUSED: Statement = Statement::new(
-    "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL, s.state
+    concat!(
+        "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL AND ",
+        claimed_by!("$3"),
+        ", s.state
      FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
-     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no"
+    ),
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
 );
 
 // No join: between a table with a handful of live rows and a few parameters the planner may walk the whole index
@@ -140,7 +160,8 @@ static LOWER_CLAIMS: Statement = Statement::new(
 );
 
 /// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
-pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
+/// One of a step that the caller may not report is stale.
+pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
     let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();
     let mut repeated = Vec::new();
@@ -157,7 +178,7 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
     let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
     let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
 
-    let held = hold(engine, reports, &order, &mut outcomes)?;
+    let held = hold(engine, claimant, reports, &order, &mut outcomes)?;
     let failures = decide(engine, reports, &held)?;
     for (&index, held) in &held {
         let report = &reports[index];
@@ -213,7 +234,7 @@ pub fn apply(engine: &mut Engine, reports: &[Report]) -> Result<Vec<Outcome>> {
             !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_))
         })
         .collect();
-    explain_refusals(engine, reports, &refused, &mut outcomes)?;
+    explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
     for (index, first) in repeated {
         outcomes[index] = match &outcomes[first] {
             Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
@@ -247,6 +268,7 @@ fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg> {
 /// Level 1: locks the steps whose reports are accepted, and completes those that did not fail.
 fn hold(
     engine: &Engine,
+    claimant: &Claimant,
     reports: &[Report],
     order: &[usize],
     outcomes: &mut [Outcome],
@@ -255,34 +277,31 @@ fn hold(
         return Ok(BTreeMap::new());
     }
     if reports.iter().all(|report| report.failure.is_none()) {
-        let mut all = complete(engine, reports, order, false)?;
+        let mut all = complete(engine, claimant, reports, order, false)?;
         if all.len() < order.len() {
             let rest: Vec<usize> = order
                 .iter()
                 .copied()
                 .filter(|index| !all.contains_key(index))
                 .collect();
-            all.extend(hold_and_check(engine, reports, &rest, outcomes)?);
+            all.extend(hold_and_check(engine, claimant, reports, &rest, outcomes)?);
         }
         return Ok(all);
     }
-    hold_and_check(engine, reports, order, outcomes)
+    hold_and_check(engine, claimant, reports, order, outcomes)
 }
 
 /// Locks first, then completes what passes its results_schema.
 fn hold_and_check(
     engine: &Engine,
+    claimant: &Claimant,
     reports: &[Report],
     order: &[usize],
     outcomes: &mut [Outcome],
 ) -> Result<BTreeMap<usize, Held>> {
-    let mut all = read_held(
-        engine,
-        &engine
-            .session
-            .run(&HOLD, &keys_and_claims(reports, order))?,
-        order,
-    )?;
+    let mut args = keys_and_claims(reports, order);
+    args.push(claimant.numbers());
+    let mut all = read_held(engine, &engine.session.run(&HOLD, &args)?, order)?;
     all.retain(|index, held| match broken_schema(&reports[*index], held) {
         Some(problem) => {
             outcomes[*index] = Outcome::Invalid(problem);
@@ -301,7 +320,7 @@ fn hold_and_check(
         .filter(|index| completed.contains(index))
         .collect();
     if !completed.is_empty() {
-        complete(engine, reports, &completed, true)?;
+        complete(engine, claimant, reports, &completed, true)?;
     }
     Ok(all)
 }
@@ -328,6 +347,7 @@ fn broken_schema(report: &Report, held: &Held) -> Option<String> {
 
 fn complete(
     engine: &Engine,
+    claimant: &Claimant,
     reports: &[Report],
     order: &[usize],
     checked: bool,
@@ -337,6 +357,7 @@ fn complete(
         order.iter().map(|index| reports[*index].results),
     ));
     args.push(datum::booleans(order.iter().map(|_| checked)));
+    args.push(claimant.numbers());
     read_held(engine, &engine.session.run(&COMPLETE, &args)?, order)
 }
 
@@ -468,6 +489,7 @@ fn run(claim: &Row) -> Result<log::Run> {
 /// A refused report was said before, came too late, or names a step that is not there.
 fn explain_refusals(
     engine: &Engine,
+    claimant: &Claimant,
     reports: &[Report],
     refused: &[usize],
     outcomes: &mut [Outcome],
@@ -480,6 +502,7 @@ fn explain_refusals(
         &[
             datum::uuids(refused.iter().map(|index| &reports[*index].key.task)),
             datum::int2s(refused.iter().map(|index| reports[*index].key.no)),
+            claimant.numbers(),
         ],
     )?;
     for row in rows.iter() {
@@ -513,8 +536,8 @@ pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
             .hint("Report other results, or fail the step."),
         _ => Error::stale(format!("the report for step {} is stale", describe(key)))
             .detail(format!(
-                "Claim number {claim_number} is not the step's current claim, or the step was ended otherwise."
+                "Claim number {claim_number} is not the step's current claim, another role made it, or the step was ended otherwise."
             ))
-            .hint("Drop the result: the step was released, expired, cancelled or resolved meanwhile. A longer lease or a heartbeat keeps a slow step."),
+            .hint("Drop the result: the step was released, expired, cancelled or resolved meanwhile. A longer lease or a heartbeat keeps a slow step. Report as the role that claimed."),
     }
 }

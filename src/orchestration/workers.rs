@@ -4,25 +4,28 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 
-use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback};
+use pgrx::{PgSqlErrorCode as Code, PgXactCallbackEvent, pg_sys, register_xact_callback};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
+use crate::orchestration::claimants::Claimant;
 use crate::orchestration::operational;
+use crate::pg::call::shortened;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::scan;
-use crate::pg::spi::{Session, Statement};
+use crate::pg::spi::{Row, Session, Statement};
 
 static FIND: Statement = Statement::new(
-    "SELECT w.worker_no FROM tasker_engine.workers w WHERE w.worker_id = $1",
+    "SELECT w.worker_no, w.claimant_no FROM tasker_engine.workers w WHERE w.worker_id = $1",
     &[pg_sys::TEXTOID],
 );
 
 static REGISTER: Statement = Statement::new(
-    "INSERT INTO tasker_engine.workers (worker_id) VALUES ($1)
-     ON CONFLICT (worker_id) DO UPDATE SET last_seen_at = pg_catalog.clock_timestamp()
-     RETURNING worker_no",
-    &[pg_sys::TEXTOID],
+    "INSERT INTO tasker_engine.workers AS w (worker_id, claimant_no) VALUES ($1, $2)
+     ON CONFLICT (worker_id) DO UPDATE
+     SET last_seen_at = pg_catalog.clock_timestamp(), claimant_no = coalesce(w.claimant_no, excluded.claimant_no)
+     RETURNING w.worker_no, w.claimant_no",
+    &[pg_sys::TEXTOID, pg_sys::INT2OID],
 );
 
 static SEEN: Statement = Statement::new(
@@ -56,8 +59,20 @@ const SEEN_EVERY_US: i64 = 10_000_000;
 /// serialises commits of the whole cluster.
 const NOTIFY_EVERY_US: i64 = 50_000;
 
+/// A worker, and the number of the role that claims under its id.
+#[derive(Clone, Copy)]
+pub struct Worker {
+    pub no: i32,
+    pub claimant: i16,
+}
+
+/// The worker that holds steps which an operator started by hand.
+pub const MANUAL_WORKER: &str = "manual";
+/// What the ids of the engine's own workers begin with.
+const OWN_PREFIXES: [&str; 2] = ["tasker-executor/", "run_steps/"];
+
 struct Known {
-    worker_no: i32,
+    worker: Worker,
     idle_until: Option<Timestamp>,
     seen_at: Timestamp,
 }
@@ -101,37 +116,85 @@ pub fn check_id(worker_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// The number of a worker that is known already.
-pub fn find(session: &Session, worker_id: &str) -> Result<Option<i32>> {
-    if let Some(worker_no) =
-        KNOWN.with_borrow(|known| known.get(worker_id).map(|known| known.worker_no))
+/// A worker that has claimed already.
+fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
+    if let Some(worker) = KNOWN.with_borrow(|known| known.get(worker_id).map(|known| known.worker))
     {
-        return Ok(Some(worker_no));
+        return Ok(Some(worker));
     }
     let rows = session.run(&FIND, &[datum::text(worker_id)])?;
-    rows.first().map(|row| row.get(1)).transpose()
+    rows.first().map_or(Ok(None), |row| worker(&row))
 }
 
-/// The number of a worker; a new one is registered.
-pub fn number(session: &Session, worker_id: &str) -> Result<i32> {
-    let worker_no = match find(session, worker_id)? {
-        Some(worker_no) => worker_no,
-        None => {
-            forget_on_abort();
-            let rows = session.run(&REGISTER, &[datum::text(worker_id)])?;
-            rows.first()
-                .ok_or_else(|| Error::corrupt("the worker was not registered"))?
-                .get(1)?
+/// One that has only announced handlers belongs to no role yet.
+fn worker(row: &Row) -> Result<Option<Worker>> {
+    let no = row.get(1)?;
+    Ok(row.opt(2).map(|claimant| Worker { no, claimant }))
+}
+
+/// The number of a worker whose leases the caller may extend and give back (42501). `None`: it has claimed nothing.
+pub fn handled(session: &Session, claimant: &Claimant, worker_id: &str) -> Result<Option<i32>> {
+    match find(session, worker_id)? {
+        Some(worker) if !claimant.may_handle(worker.claimant) => Err(foreign(worker_id)
+            .hint("Call as the role that claims under this worker_id, as a member of it, or as a member of tasker_operator.")),
+        found => Ok(found.map(|worker| worker.no)),
+    }
+}
+
+/// The worker as which the caller claims; a new one is registered. 42501 where another role claims under the id.
+pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Result<Worker> {
+    let mine = |worker: Worker| {
+        if claimant.is(worker.claimant) {
+            Ok(worker)
+        } else {
+            Err(foreign(worker_id)
+                .hint("Use another worker_id: one for each start of a worker process, such as host-pid-random."))
         }
     };
+    if let Some(worker) = find(session, worker_id)? {
+        mine(worker)?;
+        remember(worker_id, worker);
+        return Ok(worker);
+    }
+    let engines = worker_id == MANUAL_WORKER
+        || OWN_PREFIXES
+            .iter()
+            .any(|prefix| worker_id.starts_with(prefix));
+    if engines && !claimant.is_engine() {
+        return Err(foreign(worker_id)
+            .detail("The engine itself claims under such ids.")
+            .hint("Use another worker_id, such as host-pid-random."));
+    }
+    let number = claimant.number(session)?;
+    forget_on_abort();
+    let rows = session.run(&REGISTER, &[datum::text(worker_id), datum::int2(number)])?;
+    let worker = rows
+        .first()
+        .map_or(Ok(None), |row| worker(&row))?
+        .ok_or_else(|| Error::corrupt("the worker was not registered"))?;
+    if worker.claimant != number {
+        mine(worker)?;
+    }
+    remember(worker_id, worker);
+    Ok(worker)
+}
+
+fn remember(worker_id: &str, worker: Worker) {
     KNOWN.with_borrow_mut(|known| {
         known.entry(worker_id.to_owned()).or_insert(Known {
-            worker_no,
+            worker,
             idle_until: None,
             seen_at: 0,
         });
     });
-    Ok(worker_no)
+}
+
+fn foreign(worker_id: &str) -> Error {
+    Error::new(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("worker {} belongs to another role", shortened(worker_id)),
+    )
+    .detail("The first role that claims under a worker_id is the only one that does.")
 }
 
 /// Remembers for NOTIFY whether the worker goes away empty-handed. Writes only when that changes, or seldom.
@@ -142,10 +205,10 @@ pub fn seen(
     idle: bool,
     now: Timestamp,
 ) -> Result<()> {
-    let Some((worker_no, idle_until, seen_at)) = KNOWN.with_borrow(|known| {
+    let Some((worker, idle_until, seen_at)) = KNOWN.with_borrow(|known| {
         known
             .get(worker_id)
-            .map(|known| (known.worker_no, known.idle_until, known.seen_at))
+            .map(|known| (known.worker, known.idle_until, known.seen_at))
     }) else {
         return Ok(());
     };
@@ -161,7 +224,7 @@ pub fn seen(
     session.run(
         &SEEN,
         &[
-            datum::int4(worker_no),
+            datum::int4(worker.no),
             datum::timestamp(now),
             datum::texts(namespaces.iter().map(|name| Some(name.as_str()))),
             idle_until.and_then(datum::timestamp),
@@ -172,7 +235,7 @@ pub fn seen(
         known.insert(
             worker_id.to_owned(),
             Known {
-                worker_no,
+                worker,
                 idle_until,
                 seen_at: now,
             },

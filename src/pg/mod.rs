@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod call;
+pub mod changes;
 pub mod datum;
 pub mod rights;
 pub mod scan;

@@ -1,4 +1,7 @@
-//! Whose rights the engine works with.
+//! Whose rights the engine works with, and who calls.
+//!
+//! The caller is the current user at the moment of the call. A function that must know it is SECURITY INVOKER in SQL, because
+//! PostgreSQL keeps the caller of a SECURITY DEFINER function to itself, and becomes the owner here.
 
 use std::ffi::{CStr, c_int};
 
@@ -27,6 +30,40 @@ pub fn owner() -> Option<pg_sys::Oid> {
 pub struct Caller {
     user: pg_sys::Oid,
     context: i32,
+}
+
+/// Runs the body with the rights of the engine's owner; it is given the caller.
+pub fn as_owner<T>(body: impl FnOnce(pg_sys::Oid) -> Result<T>) -> Result<T> {
+    let caller = become_owner()?;
+    let value = body(caller.role())?;
+    caller.resume();
+    Ok(value)
+}
+
+/// Whether the role has the rights of the other one: it is the same, a member that inherits, or a superuser. PostgreSQL asks
+/// the same question for privileges and for pg_terminate_backend. A member that does not inherit has them after SET ROLE.
+pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches; a role that is gone is nobody's.
+    unsafe { pg_sys::has_privs_of_role(role, other) }
+}
+
+/// Whether the role may handle the claims of all: members of tasker_operator, and superusers.
+pub fn is_operator(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        match pg_sys::get_role_oid(c"tasker_operator".as_ptr(), true) {
+            pg_sys::InvalidOid => pg_sys::superuser_arg(role),
+            operator => pg_sys::has_privs_of_role(role, operator),
+        }
+    }
+}
+
+/// The name of a role that exists.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: raises an error where no role has the oid; the result is a palloc'd text that ends with NUL.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Works with the rights of the engine's owner from here on.

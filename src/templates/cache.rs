@@ -9,7 +9,7 @@ use tasker_rules::backoff;
 use tasker_rules::input_schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::orchestration::{claim, leases, operational, ready, workers};
+use crate::orchestration::{claim, claimants, leases, operational, ready, workers};
 use crate::pg::datum::{self, Jsonb, OwnedJsonb};
 use crate::pg::spi::{Row, Session, Statement};
 
@@ -134,6 +134,7 @@ pub fn forget_after_reinstall() {
         ready::forget_marks();
         workers::forget();
         claim::forget_queues();
+        claimants::forget();
         leases::forget();
         operational::forget();
     }

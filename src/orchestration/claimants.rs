@@ -1,0 +1,204 @@
+//! The roles that claim, and whose claims a role may report, extend and give back: its own, those of roles whose rights it has,
+//! and all if it is an operator.
+//!
+//! A role is known by a small number, which is part of each claim's id: its lowest sixteen bits. So the statement that holds a
+//! step for a report sees in the step's row who claimed it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Oid};
+
+use crate::error::{Error, Result};
+use crate::pg::call::{Call, Output};
+use crate::pg::datum::{self, Arg};
+use crate::pg::spi::{Session, Statement};
+use crate::pg::{changes, rights};
+
+crate::sql_function! {
+    claimants_changed / pg_finfo_claimants_changed => changed;
+}
+
+/// The number of the engine itself: executors, run_steps, and steps that an operator starts by hand.
+const ENGINE: i16 = 0;
+
+/// The bits of a claim's id that hold the number.
+const BITS: i64 = 0xffff;
+
+/// Of the alias `s`, a row of steps: whether its claim is one of these numbers; NULL stands for all.
+macro_rules! claimed_by {
+    ($numbers:literal) => {
+        concat!(
+            "(",
+            $numbers,
+            " IS NULL OR s.claim_id & 65535 = ANY (",
+            $numbers,
+            "))"
+        )
+    };
+}
+pub(super) use claimed_by;
+
+static ALL: Statement = Statement::new(
+    "SELECT c.claimant_no, c.role_oid, c.role_oid IS NOT NULL AND c.role_name IS DISTINCT FROM r.rolname::text
+     FROM tasker_engine.claimants c
+     LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.role_oid",
+    &[],
+);
+
+// Nobody waits for it: what somebody else refreshes is fresh soon.
+static REFRESH: Statement = Statement::new(
+    "UPDATE tasker_engine.claimants c
+     SET role_name = (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.oid = c.role_oid)
+     WHERE c.ctid = ANY (ARRAY(
+         SELECT p.ctid
+         FROM tasker_engine.claimants p
+         LEFT JOIN pg_catalog.pg_roles r ON r.oid = p.role_oid
+         WHERE p.role_oid IS NOT NULL AND p.role_name IS DISTINCT FROM r.rolname::text
+         FOR UPDATE OF p SKIP LOCKED))",
+    &[],
+);
+
+// Not unique by role, so that nobody waits for another's transaction. A race gives a role two numbers, which does no harm.
+static REGISTER: Statement = Statement::new(
+    "INSERT INTO tasker_engine.claimants (role_name) VALUES ($1)
+     ON CONFLICT (claimant_no) DO NOTHING
+     RETURNING claimant_no",
+    &[pg_sys::TEXTOID],
+);
+
+thread_local! {
+    /// What is known of the roles that have called in this backend, and how many changes it had heard of then.
+    static KNOWN: RefCell<Vec<(u64, Rc<Claimant>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets all: the rows may be gone.
+pub fn forget() {
+    KNOWN.with_borrow_mut(Vec::clear);
+}
+
+/// A caller of the functions of workers.
+pub struct Claimant {
+    role: Oid,
+    /// The numbers of the role itself; none before its first claim.
+    own: Vec<i16>,
+    /// The numbers whose claims it may handle; `None`: all.
+    may: Option<Vec<i16>>,
+}
+
+impl Claimant {
+    /// What the role may do. Kept until roles, memberships or numbers change.
+    pub fn of(session: &Session, role: Oid) -> Result<Rc<Self>> {
+        let changes = changes::of_roles();
+        let kept = KNOWN.with_borrow(|known| {
+            known
+                .iter()
+                .find(|(since, claimant)| *since == changes && claimant.role == role)
+                .map(|(_, claimant)| claimant.clone())
+        });
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let claimant = Rc::new(Self::read(session, role)?);
+        KNOWN.with_borrow_mut(|known| {
+            known.retain(|(since, _)| *since == changes);
+            known.push((changes, claimant.clone()));
+        });
+        Ok(claimant)
+    }
+
+    /// The engine itself.
+    pub fn engine() -> Self {
+        Self {
+            role: Oid::INVALID,
+            own: vec![ENGINE],
+            may: None,
+        }
+    }
+
+    fn read(session: &Session, role: Oid) -> Result<Self> {
+        if rights::owner() == Some(role) {
+            return Ok(Self {
+                role,
+                ..Self::engine()
+            });
+        }
+        changes::watch(c"claimants")?;
+        let mut own = Vec::new();
+        let mut may = Vec::new();
+        let mut renamed = false;
+        for row in session.run(&ALL, &[])?.iter() {
+            let number: i16 = row.get(1)?;
+            renamed |= row.get::<bool>(3)?;
+            let Some(claimed) = row.opt::<Oid>(2) else {
+                continue;
+            };
+            if claimed == role {
+                own.push(number);
+            }
+            if rights::has_rights_of(role, claimed) {
+                may.push(number);
+            }
+        }
+        if renamed {
+            session.run(&REFRESH, &[])?;
+        }
+        Ok(Self {
+            role,
+            own,
+            may: (!rights::is_operator(role)).then_some(may),
+        })
+    }
+
+    /// Whether this is the role with that number.
+    pub fn is(&self, number: i16) -> bool {
+        self.own.contains(&number)
+    }
+
+    pub fn is_engine(&self) -> bool {
+        self.is(ENGINE)
+    }
+
+    /// Whether it may handle the claims of that number.
+    pub fn may_handle(&self, number: i16) -> bool {
+        self.may.as_ref().is_none_or(|may| may.contains(&number))
+    }
+
+    /// The argument for `claimed_by!`.
+    pub fn numbers(&self) -> Arg {
+        self.may
+            .as_ref()
+            .and_then(|may| datum::int8s(may.iter().map(|number| i64::from(*number))))
+    }
+
+    /// Its number; at its first claim it gets one.
+    pub fn number(&self, session: &Session) -> Result<i16> {
+        if let Some(number) = self.own.first() {
+            return Ok(*number);
+        }
+        let name = rights::role_name(self.role);
+        // The numbers come round again: those of transactions that were rolled back are free.
+        for _ in 0..i16::MAX {
+            if let Some(row) = session.run(&REGISTER, &[datum::text(&name)])?.first() {
+                return row.get(1);
+            }
+        }
+        Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            "no other role can claim steps",
+        )
+        .detail(format!("{} roles have claimed in this database.", i16::MAX))
+        .hint("Let workers claim as roles that have claimed before."))
+    }
+}
+
+/// The id of a claim, of what the sequence gave.
+pub fn claim_id(serial: i64, claimant: i16) -> i64 {
+    serial & !BITS | i64::from(claimant)
+}
+
+fn changed(_: &mut Call) -> Result<Output> {
+    changes::tell(c"claimants")?;
+    // The protocol of triggers: a null pointer, and not SQL's NULL.
+    Ok(Output::Datum(pg_sys::Datum::null()))
+}
