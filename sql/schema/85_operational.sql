@@ -410,10 +410,10 @@ BEGIN
     RETURN NEXT;
 
     measure := 'duties';
-    SELECT count(*) FILTER (WHERE d.last_error_at >= d.last_at), count(*), string_agg(d.duty, ', ') FILTER (WHERE d.last_error_at >= d.last_at)
-    INTO part, whole, message FROM tasker.maintenance_duties d;
-    message := format('%s of %s duties of maintenance failed when last run%s', part, whole, ': ' || message);
-    hint := 'SELECT * FROM tasker.maintenance_duties;';
+    SELECT count(d.problem), count(*), string_agg(d.duty || ' ' || d.problem, ', ' ORDER BY d.duty) INTO part, whole, message
+    FROM tasker.maintenance_duties d;
+    message := format('%s of %s duties of maintenance failed or have not run%s', part, whole, ': ' || message);
+    hint := 'SELECT duty, problem FROM tasker.maintenance_duties WHERE problem IS NOT NULL;';
     RETURN NEXT;
 
     measure := 'stale_claims';

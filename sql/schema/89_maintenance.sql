@@ -2,46 +2,65 @@
 -- returns how many things it did, 0 when nothing is left. The coordinator runs each when it is due, in a transaction
 -- of its own; run_maintenance() runs all of them for whoever calls it (a session, pg_cron).
 
-CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text)
+CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES
-        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.'),
-        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.'),
-        ('startup', interval '5 seconds', 'Ends the startup of the system.'),
-        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.'),
-        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.'),
-        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.'),
-        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.'),
-        ('metrics', interval '1 minute', 'Folds old rows of counters together.'),
-        ('health', interval '30 seconds', 'Records that the level of health has changed.')
-    ) AS d (duty, every, purpose);
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.', 1),
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.', 2),
+        ('startup', interval '5 seconds', 'Ends the startup of the system.', 3),
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.', 4),
+        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.', 5),
+        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.', 6),
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.', 7),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
+        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
+    ) AS d (duty, every, purpose, duty_no);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
 duty: name of the duty.
 every: how often the coordinator runs it.
-purpose: what it does.';
+purpose: what it does.
+duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
 
 GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader; -- a view runs with its reader's rights on functions
 
--- Written when a duty did something or failed; idle rounds write nothing.
+-- Written when a duty did something or failed. Idle rounds write nothing; without shared memory, once a minute that they ran.
 CREATE TABLE tasker_engine.duty_runs (
     duty text PRIMARY KEY,
-    last_at timestamptz NOT NULL,
+    last_at timestamptz,
     last_done bigint NOT NULL DEFAULT 0,
     total_done bigint NOT NULL DEFAULT 0,
     failures bigint NOT NULL DEFAULT 0,
     last_error text,
-    last_error_at timestamptz
+    last_error_at timestamptz,
+    last_run_at timestamptz
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did or failed.';
+COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did something or failed, and without shared memory per duty that ever ran.';
 COMMENT ON COLUMN tasker_engine.duty_runs.duty IS 'Name of the duty.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed; NULL if never.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'How many things it did when it last did something.';
 COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has done in all.';
 COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last ran through, as far as it is written: shared memory may know better.';
+
+-- Not an advisory lock, which anybody could hold.
+CREATE FUNCTION tasker_engine.try_duty_lock(duty_no integer) RETURNS boolean
+AS 'MODULE_PATHNAME', 'try_duty_lock' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.try_duty_lock(integer) IS 'Locks a duty until the transaction ends: a part of the extension as an object, in pg_locks with the duty''s number as objsubid. false, at once, if another session holds it.';
+
+CREATE FUNCTION tasker_engine.note_duty_run(duty_no integer) RETURNS boolean
+AS 'MODULE_PATHNAME', 'note_duty_run' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.note_duty_run(integer) IS 'When this transaction commits, shared memory knows that the duty has run now; false if there is none, and the caller has to write it.';
+
+CREATE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no integer, last_run_at timestamptz, since timestamptz)
+AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
+duty_no: number of the duty.
+last_run_at: when it last ran through; NULL if not since.
+since: since when the launcher looks after this database.';
 
 CREATE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
@@ -53,12 +72,19 @@ CREATE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    number CONSTANT integer := (SELECT d.duty_no FROM tasker_engine.duties() d WHERE d.duty OPERATOR(pg_catalog.=) run_duty.duty);
     amount bigint;
     problem text;
     code text;
+    at timestamptz;
+    noted boolean;
 BEGIN
+    IF number IS NULL THEN
+        RAISE EXCEPTION 'no duty is named %', run_duty.duty
+            USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
+    END IF;
     -- Two coordinators, or a coordinator and a session, do not do the same at once.
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tasker duty'), pg_catalog.hashtext(run_duty.duty)) THEN
+    IF NOT tasker_engine.try_duty_lock(number) THEN
         RETURN 0;
     END IF;
     BEGIN
@@ -72,8 +98,6 @@ BEGIN
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             WHEN 'health' THEN amount := tasker_engine.duty_health();
-            ELSE RAISE EXCEPTION 'no duty is named %', run_duty.duty
-                USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
         END CASE;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;
@@ -84,12 +108,18 @@ BEGIN
             last_error = EXCLUDED.last_error, last_error_at = EXCLUDED.last_error_at;
         RETURN -1;
     END;
-    IF amount OPERATOR(pg_catalog.>) 0 THEN
-        INSERT INTO tasker_engine.duty_runs AS r (duty, last_at, last_done, total_done)
-        VALUES (run_duty.duty, pg_catalog.clock_timestamp(), amount, amount)
+    at := pg_catalog.clock_timestamp();
+    noted := tasker_engine.note_duty_run(number);
+    IF amount OPERATOR(pg_catalog.>) 0 OR NOT noted AND NOT EXISTS (
+        SELECT FROM tasker_engine.duty_runs r
+        WHERE r.duty OPERATOR(pg_catalog.=) run_duty.duty AND r.last_run_at OPERATOR(pg_catalog.>) (at OPERATOR(pg_catalog.-) '1 minute'::interval)
+          AND (r.last_error_at IS NULL OR r.last_error_at OPERATOR(pg_catalog.<) r.last_run_at)) THEN
+        INSERT INTO tasker_engine.duty_runs AS r (duty, last_run_at, last_at, last_done, total_done)
+        VALUES (run_duty.duty, at, CASE WHEN amount OPERATOR(pg_catalog.>) 0 THEN at END, amount, amount)
         ON CONFLICT ON CONSTRAINT duty_runs_pkey DO UPDATE
-        SET last_at = EXCLUDED.last_at, last_done = EXCLUDED.last_done,
-            total_done = r.total_done OPERATOR(pg_catalog.+) EXCLUDED.last_done;
+        SET last_run_at = EXCLUDED.last_run_at, last_at = COALESCE(EXCLUDED.last_at, r.last_at),
+            last_done = CASE WHEN EXCLUDED.last_at IS NULL THEN r.last_done ELSE EXCLUDED.last_done END,
+            total_done = r.total_done OPERATOR(pg_catalog.+) EXCLUDED.total_done;
     END IF;
     RETURN amount;
 END
@@ -125,12 +155,59 @@ done: how many things it did, at most 100 batches of them.
 error: SQLSTATE and message if it failed; NULL if not.';
 GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
 
+CREATE FUNCTION tasker_engine.duty_states() RETURNS TABLE (duty text, last_run_at timestamptz, problem text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+    preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
+    state record;
+BEGIN
+    FOR state IN
+        SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
+               coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,
+               -- Without preload nobody expects a run before there is something to do.
+               now - greatest(c.last_run_at, r.last_run_at, CASE WHEN preloaded THEN coalesce(c.since, pg_postmaster_start_time())
+                                                                 ELSE (SELECT min(n.created_at) FROM tasker.task_namespaces n) END) AS waited,
+               greatest(10 * d.every, CASE WHEN preloaded THEN interval '30 seconds' ELSE interval '10 minutes' END) AS patience
+        FROM tasker_engine.duties() d
+        LEFT JOIN tasker_engine.duty_runs r ON r.duty = d.duty
+        LEFT JOIN tasker_engine.duty_clocks() c ON c.duty_no = d.duty_no
+        ORDER BY d.duty_no
+    LOOP
+        duty := state.duty;
+        last_run_at := state.ran_at;
+        problem := CASE
+            WHEN pg_is_in_recovery() THEN NULL
+            WHEN state.failed THEN format('failed when last run: %s', state.last_error)
+            WHEN state.waited > state.patience THEN format('has not run for %s: %s', date_trunc('second', state.waited), coalesce(
+                (SELECT coalesce('process ' || l.pid, 'a prepared transaction') || ' holds its lock'
+                 FROM pg_locks l
+                 WHERE l.locktype = 'object' AND l.granted AND l.classid = 'pg_extension'::regclass AND l.objsubid = state.duty_no
+                   AND l.objid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'tasker_ext')
+                   AND l.database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())),
+                CASE WHEN NOT preloaded THEN 'nobody calls tasker.run_maintenance()'
+                     WHEN NOT tasker_engine.has_coordinator() THEN 'no coordinator is at work'
+                     ELSE 'the coordinator does not come to it' END))
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last ran through, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
+duty: name of the duty.
+last_run_at: when it last ran through; NULL if not since the server started, without preload if never.
+problem: what is wrong; NULL if nothing.';
+GRANT EXECUTE ON FUNCTION tasker_engine.duty_states() TO tasker_reader; -- a view runs with its reader's rights on functions
+
 CREATE VIEW tasker.maintenance_duties AS
-SELECT d.duty, d.every, d.purpose, r.last_at, r.last_done, coalesce(r.total_done, 0) AS total_done,
-       coalesce(r.failures, 0) AS failures, r.last_error, r.last_error_at
+SELECT d.duty, d.every, d.purpose, r.last_at, CASE WHEN r.last_at IS NOT NULL THEN r.last_done END AS last_done,
+       coalesce(r.total_done, 0) AS total_done, coalesce(r.failures, 0) AS failures, r.last_error, r.last_error_at,
+       s.last_run_at, s.problem
 FROM tasker_engine.duties() d
-LEFT JOIN tasker_engine.duty_runs r ON r.duty OPERATOR(pg_catalog.=) d.duty;
-COMMENT ON VIEW tasker.maintenance_duties IS 'What maintenance does, how often, and how it went: by the coordinator, or by run_maintenance(). Rounds in which nothing was due leave no trace.';
+LEFT JOIN tasker_engine.duty_runs r ON r.duty OPERATOR(pg_catalog.=) d.duty
+LEFT JOIN tasker_engine.duty_states() s ON s.duty OPERATOR(pg_catalog.=) d.duty;
+COMMENT ON VIEW tasker.maintenance_duties IS 'What maintenance does, how often, and how it went: by the coordinator, or by run_maintenance(). Of rounds in which nothing was due only the time of the last is known. Rule: docs/background-workers.md#maintenance.';
 COMMENT ON COLUMN tasker.maintenance_duties.duty IS 'Name of the duty.';
 COMMENT ON COLUMN tasker.maintenance_duties.every IS 'How often the coordinator runs it.';
 COMMENT ON COLUMN tasker.maintenance_duties.purpose IS 'What it does.';
@@ -140,3 +217,5 @@ COMMENT ON COLUMN tasker.maintenance_duties.total_done IS 'How many things it ha
 COMMENT ON COLUMN tasker.maintenance_duties.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error IS 'SQLSTATE and message of its last failure; NULL if none.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error_at IS 'When it last failed; NULL if never.';
+COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last ran through, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
+COMMENT ON COLUMN tasker.maintenance_duties.problem IS 'What is wrong with it: it failed when last run; or it has not run for ten of its periods, at least 30 seconds (without shared_preload_libraries 10 minutes), and why. NULL if nothing is.';

@@ -2,6 +2,7 @@
 
 pub mod activity;
 mod coordinator;
+mod duties;
 mod executor;
 pub mod handlers;
 mod launcher;

@@ -17,6 +17,8 @@ const SLOTS: usize = 256;
 const DATABASES: usize = 256;
 /// Pools whose executors ended unasked; beyond that the oldest is forgotten.
 const POOLS: usize = 128;
+/// The duties of maintenance have the numbers from 1 to this.
+pub const DUTIES: usize = 16;
 /// Pool names have at most 64 characters; what does not fit is cut for display only.
 const NAME: usize = 96;
 
@@ -129,6 +131,29 @@ struct DatabaseEntry {
     asked: bool,
     /// Nothing is started: somebody wants the database for himself.
     held: bool,
+    /// Since when a coordinator is looked for here.
+    since: Timestamp,
+    /// When each duty last ran through; 0: not yet.
+    ran: [Timestamp; DUTIES],
+}
+
+impl DatabaseEntry {
+    const FREE: Self = Self {
+        oid: 0,
+        verdict: Verdict::Unknown,
+        asked: false,
+        held: false,
+        since: 0,
+        ran: [0; DUTIES],
+    };
+
+    fn new(oid: u32) -> Self {
+        Self {
+            oid,
+            since: call::clock(),
+            ..Self::FREE
+        }
+    }
 }
 
 /// How often executors of a pool ended unasked, and how long the next start waits.
@@ -157,12 +182,7 @@ impl Default for Shared {
         Self {
             slots: [None; SLOTS],
             restarts: [None; POOLS],
-            databases: [DatabaseEntry {
-                oid: 0,
-                verdict: Verdict::Unknown,
-                asked: false,
-                held: false,
-            }; DATABASES],
+            databases: [DatabaseEntry::FREE; DATABASES],
         }
     }
 }
@@ -177,6 +197,7 @@ thread_local! {
     static MINE: Cell<Option<usize>> = const { Cell::new(None) };
     static WAKE: Cell<u64> = const { Cell::new(0) };
     static LAUNCH: Cell<bool> = const { Cell::new(false) };
+    static RAN: Cell<[Timestamp; DUTIES]> = const { Cell::new([0; DUTIES]) };
     static HELD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
@@ -435,12 +456,7 @@ fn entry(shared: &mut Shared, oid: u32) -> Option<&mut DatabaseEntry> {
         .or_else(|| shared.databases.iter().position(|entry| entry.oid == 0))?;
     let entry = &mut shared.databases[index];
     if entry.oid == 0 {
-        *entry = DatabaseEntry {
-            oid,
-            verdict: Verdict::Unknown,
-            asked: false,
-            held: false,
-        };
+        *entry = DatabaseEntry::new(oid);
     }
     Some(entry)
 }
@@ -463,8 +479,12 @@ pub fn judge_absent(oid: u32) {
 fn ask(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
-        entry.verdict = Verdict::Unknown;
-        entry.asked = true;
+        // What lies here may be another installation than before.
+        *entry = DatabaseEntry {
+            asked: true,
+            held: entry.held,
+            ..DatabaseEntry::new(oid)
+        };
     }
 }
 
@@ -505,6 +525,48 @@ fn let_go() {
     wake(|slot| slot.kind == Kind::Launcher);
 }
 
+// --- duties ----------------------------------------------------------------------------------------------------------
+
+/// When this transaction commits, the duty has run at this time; false: there is no room to keep that.
+pub fn note_duty(number: usize, at: Timestamp) -> bool {
+    // SAFETY: read of the backend's own variable.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    if !is_preloaded() || entry(&mut SHARED.exclusive(), database).is_none() {
+        return false;
+    }
+    let mut ran = RAN.get();
+    ran[number - 1] = at;
+    RAN.set(ran);
+    at_commit();
+    true
+}
+
+fn keep_duty_runs(database: u32) {
+    let ran = RAN.replace([0; DUTIES]);
+    if ran.iter().all(|at| *at == 0) {
+        return;
+    }
+    let mut shared = SHARED.exclusive();
+    if let Some(entry) = entry(&mut shared, database) {
+        for (kept, at) in entry.ran.iter_mut().zip(ran) {
+            *kept = at.max(*kept);
+        }
+    }
+}
+
+/// Since when the database is looked after, and when each of its duties last ran, 0: not since.
+pub fn duty_runs(database: u32) -> Option<(Timestamp, [Timestamp; DUTIES])> {
+    if !is_preloaded() {
+        return None;
+    }
+    let shared = SHARED.share();
+    shared
+        .databases
+        .iter()
+        .find(|entry| entry.oid == database)
+        .map(|entry| (entry.since, entry.ran))
+}
+
 // --- at commit -------------------------------------------------------------------------------------------------------
 
 fn at_commit() {
@@ -515,6 +577,7 @@ fn at_commit() {
         CALLBACK.set(false);
         WAKE.set(0);
         LAUNCH.set(false);
+        RAN.set([0; DUTIES]);
         let_go();
     });
     register_xact_callback(PgXactCallbackEvent::Commit, || {
@@ -525,6 +588,7 @@ fn at_commit() {
         if bits != 0 {
             wake(|slot| slot.database == database && slot.waits_for & bits != 0);
         }
+        keep_duty_runs(database);
         if LAUNCH.take() {
             ask(database);
             wake(|slot| slot.kind == Kind::Launcher);

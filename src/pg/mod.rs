@@ -4,6 +4,7 @@ pub mod append;
 pub mod call;
 pub mod changes;
 pub mod datum;
+pub mod lock;
 pub mod rights;
 pub mod scan;
 pub mod search_path;

@@ -327,3 +327,22 @@ pub fn claim_places(session: &mut Session) -> Vec<String> {
 pub fn hold_steps(session: &mut Session) {
     session.execute("BEGIN; SELECT FROM tasker_engine.steps FOR UPDATE");
 }
+
+/// Every duty of maintenance last ran so many seconds earlier, and there has been something to do for longer.
+#[track_caller]
+pub fn duties_ran_earlier(session: &mut Session, seconds: i32) {
+    session.query(
+        "WITH n AS (UPDATE tasker.task_namespaces SET created_at = created_at - make_interval(secs => $1::int))
+         UPDATE tasker_engine.duty_runs SET last_run_at = last_run_at - make_interval(secs => $1::int)",
+        &[&seconds],
+    );
+}
+
+/// Where the rows of the duties stand: another place after every write.
+#[track_caller]
+pub fn duty_places(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT ctid::text FROM tasker_engine.duty_runs ORDER BY duty",
+        &[],
+    )
+}

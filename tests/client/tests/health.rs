@@ -316,7 +316,7 @@ fn a_duty_that_fails_degrades_the_system_until_it_does_its_work_again() {
         &[],
     );
     assert!(
-        message.ends_with("failed when last run: leases"),
+        message.ends_with("leases failed when last run: P0001: it broke"),
         "{message}"
     );
     assert_eq!(

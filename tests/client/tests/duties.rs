@@ -1,0 +1,186 @@
+//! Duties of maintenance run whatever locks others hold, and one that does not run is a problem that shows.
+
+use std::time::{Duration, Instant};
+
+use tasker_client_tests::server::Server;
+use tasker_client_tests::{Database, Session, Template, inside};
+
+const ALL: [&str; 9] = [
+    "orphans",
+    "scaling",
+    "startup",
+    "leases",
+    "task_timeouts",
+    "schedules",
+    "retention",
+    "metrics",
+    "health",
+];
+
+fn preloaded(more: &[&str]) -> (Server, Session) {
+    let mut settings = vec!["shared_preload_libraries=tasker_ext"];
+    settings.extend(more);
+    let server = Server::start(&settings);
+    let mut session = server.connect("postgres");
+    session.execute("CREATE EXTENSION tasker_ext");
+    (server, session)
+}
+
+#[track_caller]
+fn soon(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(
+            began.elapsed() < Duration::from_secs(seconds),
+            "not within {seconds} s: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn problems(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT duty || ' ' || problem FROM tasker.maintenance_duties WHERE problem IS NOT NULL ORDER BY duty",
+        &[],
+    )
+}
+
+fn health(session: &mut Session) -> String {
+    session.one(
+        "SELECT concat_ws(' ', level, measured::int) FROM tasker.health_status() WHERE measure = 'duties'",
+        &[],
+    )
+}
+
+fn pid(session: &mut Session) -> i32 {
+    session.one("SELECT pg_backend_pid()", &[])
+}
+
+#[test]
+fn no_lock_that_any_role_can_take_stops_a_duty() {
+    let (server, mut session) = preloaded(&[]);
+    session.execute("CREATE ROLE nobody LOGIN");
+    let mut nobody = Session::open(server.config("postgres", "nobody"));
+    for duty in ALL {
+        nobody.query(
+            "SELECT pg_advisory_lock(hashtext('tasker duty'), hashtext($1))",
+            &[&duty],
+        );
+    }
+    let refused = nobody
+        .try_query("SELECT tasker_engine.try_duty_lock(1)", &[])
+        .unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("42501"));
+    Template::new("one")
+        .step("only", &[])
+        .register(&mut session);
+    session.query(
+        "SELECT tasker.schedule_task('each', '* * * * * *', 'one')::text",
+        &[],
+    );
+    soon("the schedule fires", 20, || {
+        session.count("SELECT count(*) FROM tasker.schedule_runs", &[]) >= 2
+    });
+}
+
+#[test]
+fn a_duty_that_a_session_holds_is_a_problem_until_it_lets_go() {
+    let (server, mut session) = preloaded(&[]);
+    soon("every duty has run", 20, || {
+        session.count(
+            "SELECT count(*) FROM tasker.maintenance_duties WHERE last_run_at IS NOT NULL",
+            &[],
+        ) == ALL.len() as i64
+    });
+    assert_eq!(problems(&mut session), [""; 0]);
+    let mut holder = server.connect("postgres");
+    holder.execute("BEGIN; SELECT * FROM tasker.run_maintenance()");
+    let holder_pid = pid(&mut holder);
+    let quick = ["leases", "orphans", "scaling", "schedules", "task_timeouts"];
+    soon("the duties of every second are a problem", 60, || {
+        problems(&mut session).len() >= quick.len()
+    });
+    let shown = problems(&mut session).join("\n");
+    for duty in quick {
+        assert!(
+            shown.contains(&format!("{duty} has not run for 00:00:")),
+            "{shown}"
+        );
+    }
+    assert!(
+        shown.contains(&format!(": process {holder_pid} holds its lock")),
+        "{shown}"
+    );
+    assert!(health(&mut session).starts_with("degraded "));
+    holder.execute("COMMIT");
+    soon("they run again", 20, || problems(&mut session).is_empty());
+    assert_eq!(health(&mut session), "healthy 0");
+}
+
+#[test]
+fn duties_without_a_coordinator_are_a_problem() {
+    // Room for the launcher alone.
+    let (_server, mut session) = preloaded(&["max_worker_processes=1"]);
+    soon("it shows", 60, || {
+        problems(&mut session)
+            .iter()
+            .any(|problem| problem.starts_with("leases has not run for "))
+    });
+    let shown = problems(&mut session).join("\n");
+    assert!(shown.contains(": no coordinator is at work"), "{shown}");
+    assert!(health(&mut session).starts_with("degraded "));
+}
+
+#[test]
+fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stays_out() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let run = |session: &mut Session| {
+        session.query("SELECT * FROM tasker.run_maintenance()", &[]);
+    };
+    assert_eq!(problems(&mut session), [""; 0]);
+    Template::new("one")
+        .step("only", &[])
+        .register(&mut session);
+    assert_eq!(problems(&mut session), [""; 0]);
+    inside::duties_ran_earlier(&mut session, 700);
+    let nobody = |count: usize, problems: Vec<String>| {
+        assert_eq!(problems.len(), count);
+        for problem in problems {
+            assert!(
+                problem.ends_with("nobody calls tasker.run_maintenance()"),
+                "{problem}"
+            );
+        }
+    };
+    nobody(ALL.len(), problems(&mut session));
+
+    run(&mut session);
+    assert_eq!(problems(&mut session), [""; 0]);
+    let places = inside::duty_places(&mut session);
+    assert_eq!(places.len(), ALL.len());
+    run(&mut session);
+    assert_eq!(inside::duty_places(&mut session), places);
+    inside::duties_ran_earlier(&mut session, 61);
+    run(&mut session);
+    assert_ne!(inside::duty_places(&mut session), places);
+
+    // Of ten periods and ten minutes the longer one.
+    inside::duties_ran_earlier(&mut session, 590);
+    assert_eq!(problems(&mut session), [""; 0]);
+    inside::duties_ran_earlier(&mut session, 20);
+    nobody(ALL.len(), problems(&mut session));
+    assert_eq!(health(&mut session), format!("degraded {}", ALL.len()));
+
+    let mut holder = database.connect();
+    holder.execute("BEGIN; SELECT * FROM tasker.run_maintenance()");
+    run(&mut session);
+    let held = format!("process {} holds its lock", pid(&mut holder));
+    for problem in problems(&mut session) {
+        assert!(problem.ends_with(&held), "{problem}");
+    }
+    holder.execute("ROLLBACK");
+    run(&mut session);
+    assert_eq!(problems(&mut session), [""; 0]);
+    assert_eq!(health(&mut session), "healthy 0");
+}
