@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::Server;
-use tasker_client_tests::{Database, Session, Template, inside};
+use tasker_client_tests::{Database, Session, Template, inside, patience};
 
 const ALL: [&str; 9] = [
     "orphans",
@@ -31,7 +31,7 @@ fn soon(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(
-            began.elapsed() < Duration::from_secs(seconds),
+            began.elapsed() < patience(seconds),
             "not within {seconds} s: {what}"
         );
         std::thread::sleep(Duration::from_millis(100));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::server::Server;
-use tasker_client_tests::{Session, Template, json, shapes};
+use tasker_client_tests::{Session, Template, json, patience, shapes};
 
 /// Doubles of everything in pg_catalog, which say who ran them.
 const DOUBLES: &str = include_str!("search_path.sql");
@@ -24,7 +24,7 @@ fn soon(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(
-            began.elapsed() < Duration::from_secs(60),
+            began.elapsed() < patience(60),
             "not within a minute: {what}"
         );
         std::thread::sleep(Duration::from_millis(100));
