@@ -419,3 +419,119 @@ fn a_right_taken_away_is_gone_at_once() {
         .is("42501");
     assert_eq!(inside::fingerprint(&mut session), before);
 }
+
+/// Every way in which SQL changes, replaces, moves or removes what the extension consists of.
+fn changes_of_everything(session: &mut Session) -> Vec<String> {
+    session.all(
+        "WITH members AS (
+             SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+             WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'tasker_ext')
+         SELECT replace(format(change, name), '$definition', coalesce(definition, '')) AS change FROM (
+             SELECT 'FUNCTION ' || p.oid::regprocedure, pg_get_functiondef(p.oid), ARRAY[
+                 '$definition', 'ALTER %s RENAME TO other', 'ALTER %s OWNER TO CURRENT_USER', 'ALTER %s SET SCHEMA public',
+                 'ALTER %s RESET ALL', 'ALTER %s SECURITY INVOKER', 'COMMENT ON %s IS NULL', 'DROP %s CASCADE']
+             FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+             UNION ALL
+             SELECT 'TABLE ' || c.oid::regclass, NULL, ARRAY[
+                 'ALTER %s RENAME TO other', 'ALTER %s OWNER TO CURRENT_USER', 'ALTER %s SET SCHEMA public', 'ALTER %s ADD note text',
+                 format('ALTER %%s DROP %I', a.attname), format('ALTER %%s RENAME %I TO other', a.attname),
+                 format('ALTER %%s ALTER %I TYPE text', a.attname), format('ALTER %%s ALTER %I DROP DEFAULT', a.attname),
+                 'ALTER %s DISABLE TRIGGER ALL', 'ALTER %s ENABLE ROW LEVEL SECURITY', 'ALTER %s REPLICA IDENTITY FULL',
+                 format('CREATE INDEX ON %s (%I)', c.oid::regclass, a.attname),
+                 format('CREATE RULE other AS ON INSERT TO %s DO INSTEAD NOTHING', c.oid::regclass),
+                 format('CREATE POLICY other ON %s', c.oid::regclass),
+                 format('CREATE TRIGGER other BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()', c.oid::regclass),
+                 'COMMENT ON %s IS NULL', 'TRUNCATE %s CASCADE', 'DROP %s CASCADE']
+             FROM pg_class c JOIN members m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'r'
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1
+             UNION ALL
+             SELECT 'VIEW ' || c.oid::regclass, NULL, ARRAY[
+                 format('CREATE OR REPLACE VIEW %s AS %s', c.oid::regclass, replace(pg_get_viewdef(c.oid), '%', '%%')),
+                 'ALTER %s RENAME TO other', 'ALTER %s OWNER TO CURRENT_USER', 'ALTER %s SET SCHEMA public',
+                 'ALTER %s SET (security_barrier)', 'COMMENT ON %s IS NULL', 'DROP %s CASCADE']
+             FROM pg_class c JOIN members m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'v'
+             UNION ALL
+             SELECT 'SEQUENCE ' || c.oid::regclass, NULL, ARRAY[
+                 'ALTER %s RESTART', 'ALTER %s RENAME TO other', 'ALTER %s SET SCHEMA public', 'ALTER %s OWNER TO CURRENT_USER',
+                 'COMMENT ON %s IS NULL', 'DROP %s CASCADE']
+             FROM pg_class c JOIN members m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'S'
+             UNION ALL
+             SELECT 'INDEX ' || c.oid::regclass, NULL, ARRAY['ALTER %s RENAME TO other', 'REINDEX %s', 'DROP %s CASCADE']
+             FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind = 'i'
+             UNION ALL
+             SELECT 'SCHEMA ' || name, NULL, ARRAY[
+                 'ALTER %s RENAME TO other', 'ALTER %s OWNER TO CURRENT_USER', 'COMMENT ON %s IS NULL', 'DROP %s CASCADE',
+                 format('CREATE TABLE %I.other (x int)', name),
+                 format('CREATE FUNCTION %I.complete_step(uuid, bigint, jsonb) RETURNS int LANGUAGE sql AS $$ SELECT 1 $$', name)]
+             FROM unnest(ARRAY['tasker', 'tasker_engine']) AS name
+             UNION ALL
+             SELECT 'EXTENSION tasker_ext', NULL, ARRAY[
+                 'DROP %s CASCADE', 'ALTER %s UPDATE', 'ALTER %s DROP FUNCTION tasker.health_live()', 'COMMENT ON %s IS NULL']
+             UNION ALL
+             SELECT 'ROLE tasker_owner', NULL, ARRAY[
+                 'SET ROLE tasker_owner', 'SET SESSION AUTHORIZATION tasker_owner', 'GRANT tasker_owner TO CURRENT_USER',
+                 'ALTER %s LOGIN', 'DROP %s', 'REASSIGN OWNED BY tasker_owner TO CURRENT_USER', 'DROP OWNED BY tasker_owner']
+         ) AS o (name, definition, changes), unnest(changes) AS change",
+        &[],
+    )
+}
+
+#[test]
+fn a_member_of_tasker_admin_changes_replaces_moves_and_drops_nothing_of_the_extension() {
+    let (database, mut session) = with_users("keeps");
+    // What is asked of a role that may make objects.
+    session.execute(&format!(
+        "GRANT CREATE ON DATABASE {} TO keeps_admin; GRANT CREATE ON SCHEMA public TO keeps_admin;
+         CREATE FUNCTION public.refused(changes text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+         DECLARE
+             change text;
+         BEGIN
+             FOREACH change IN ARRAY changes LOOP
+                 BEGIN
+                     EXECUTE change;
+                     RAISE EXCEPTION 'it was done' USING ERRCODE = 'XX000';
+                 EXCEPTION WHEN OTHERS THEN
+                     IF SQLSTATE <> '42501' THEN
+                         RETURN NEXT format('%s %s: %s', SQLSTATE, SQLERRM, left(change, 120));
+                     END IF;
+                 END;
+             END LOOP;
+         END $$",
+        database.name()
+    ));
+    let changes = changes_of_everything(&mut session);
+    assert!(changes.len() > 2000, "{}", changes.len());
+    let mut admin = database.connect_as("keeps_admin");
+    let done: Vec<String> = admin.all(
+        "SELECT r FROM public.refused($1) r WHERE r NOT LIKE '%SET SESSION AUTHORIZATION%'",
+        &[&changes],
+    );
+    assert_eq!(done, [""; 0]);
+}
+
+#[test]
+fn a_member_of_tasker_admin_does_not_become_superuser_by_what_a_superuser_looks_at() {
+    let (database, mut session) = with_users("climbs");
+    let mut admin = database.connect_as("climbs_admin");
+    admin
+        .fails(
+            "CREATE OR REPLACE FUNCTION tasker_engine.state_name(state \"char\") RETURNS text LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE climbs_admin SUPERUSER'; END IF;
+                 RETURN 'x';
+             END $$",
+            &[],
+        )
+        .is("42501");
+    admin
+        .fails(
+            "ALTER TABLE tasker_engine.operational_changes RENAME TO aside",
+            &[],
+        )
+        .is("42501");
+    session.query("SELECT name, state FROM tasker.workflow_steps", &[]);
+    assert!(!session.one::<bool>(
+        "SELECT rolsuper FROM pg_roles WHERE rolname = 'climbs_admin'",
+        &[]
+    ));
+}

@@ -352,3 +352,200 @@ fn a_dump_taken_while_workers_work_is_one_consistent_moment() {
     session.work(|_| done());
     assert_eq!(session.task_states(&tasks), ["complete: 400"]);
 }
+
+/// Who owns and who may do what, in a form that two databases can be compared by.
+fn rights(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT concat_ws(' ', what, owner::regrole, e.grantor::regrole, CASE e.grantee WHEN 0 THEN 'public' ELSE e.grantee::regrole::text END,
+                          e.privilege_type, e.is_grantable) AS line
+         FROM (SELECT c.oid::regclass::text, c.relowner, c.relacl, c.relnamespace FROM pg_class c
+               UNION ALL
+               SELECT p.oid::regprocedure::text, p.proowner, p.proacl, p.pronamespace FROM pg_proc p
+               UNION ALL
+               SELECT n.nspname, n.nspowner, n.nspacl, n.oid FROM pg_namespace n) AS o (what, owner, acl, namespace)
+         LEFT JOIN aclexplode(o.acl) e ON true
+         WHERE o.namespace::regnamespace::text IN ('tasker', 'tasker_engine')
+         UNION ALL
+         SELECT concat_ws(' ', extname, extowner::regrole) FROM pg_extension
+         UNION ALL
+         SELECT concat_ws(' ', r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreaterole, m.roleid::regrole)
+         FROM pg_roles r LEFT JOIN pg_auth_members m ON m.member = r.oid WHERE r.rolname ~ '^tasker_'
+         ORDER BY line",
+        &[],
+    )
+}
+
+/// The differences alone: the lists are long.
+#[track_caller]
+fn assert_same(found: &[String], expected: &[String]) {
+    let only = |one: &[String], other: &[String]| -> Vec<String> {
+        one.iter()
+            .filter(|line| !other.contains(line))
+            .cloned()
+            .collect()
+    };
+    let (more, less) = (only(found, expected), only(expected, found));
+    assert!(
+        more.is_empty() && less.is_empty(),
+        "more: {more:?}; less: {less:?}"
+    );
+    assert!(!found.is_empty());
+}
+
+#[test]
+fn a_restore_in_the_name_of_a_role_serves_that_role() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    root.execute("CREATE ROLE app LOGIN");
+    for database in ["app", "copy"] {
+        root.execute(&format!(
+            "CREATE DATABASE {database} OWNER app TEMPLATE template0"
+        ));
+    }
+    let connect = |database: &str| Session::open(server.config(database, "app"));
+    let mut session = connect("app");
+    session.execute("CREATE EXTENSION tasker_ext");
+    shapes::small_diamond().register(&mut session);
+    let task = session.create("small_diamond");
+    let held = session.claim_one("before");
+    let before = rights(&mut server.connect("app"));
+    let dump = file(&server, "role.dump").to_string_lossy().into_owned();
+    run(
+        "pg_dump",
+        server.folder(),
+        "postgres",
+        &["--format=custom", "--dbname=app", "--file", &dump],
+    );
+    run(
+        "pg_restore",
+        server.folder(),
+        "postgres",
+        &["--exit-on-error", "--role=app", "--dbname=copy", &dump],
+    );
+    assert_same(&rights(&mut server.connect("copy")), &before);
+    let mut session = connect("copy");
+    session.complete(&held, &json!({}));
+    assert_eq!(session.work(|_| done()).len(), 3);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn a_dump_restores_after_the_installer_is_gone() {
+    for (installer, attributes) in [("app", "NOSUPERUSER"), ("chief", "SUPERUSER")] {
+        let server = Server::start(&[]);
+        let mut root = server.connect("postgres");
+        root.execute(&format!("CREATE ROLE {installer} LOGIN {attributes}"));
+        root.execute(&format!("CREATE DATABASE old OWNER {installer}"));
+        root.execute("CREATE DATABASE new TEMPLATE template0");
+        let mut session = Session::open(server.config("old", installer));
+        session.execute("CREATE EXTENSION tasker_ext");
+        session.execute(&format!(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA tasker GRANT SELECT ON TABLES TO {installer}"
+        ));
+        drop(session);
+        let mut session = server.connect("old");
+        session.execute(inside::HELPERS);
+        let live = live(&mut session);
+        session.execute(&format!(
+            "REASSIGN OWNED BY {installer} TO postgres; DROP OWNED BY {installer}; DROP ROLE {installer}"
+        ));
+        let before = inside::fingerprint(&mut session);
+        let owners = rights(&mut session);
+        assert!(
+            owners
+                .iter()
+                .all(|line| !line.contains(&format!(" {installer} "))),
+            "{owners:?}"
+        );
+        let dump = file(&server, "gone.sql").to_string_lossy().into_owned();
+        run(
+            "pg_dump",
+            server.folder(),
+            "postgres",
+            &["--dbname=old", "--file", &dump],
+        );
+        run(
+            "psql",
+            server.folder(),
+            "postgres",
+            &[
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--dbname=new",
+                "--file",
+                &dump,
+            ],
+        );
+        let mut session = server.connect("new");
+        assert_eq!(inside::fingerprint(&mut session), before);
+        assert_same(&rights(&mut session), &owners);
+        go_on(&mut session, &live);
+    }
+}
+
+#[test]
+fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
+    let settings = ["shared_preload_libraries=tasker_ext"];
+    let old = Server::start(&settings);
+    let mut root = old.connect("postgres");
+    root.execute("CREATE ROLE app LOGIN");
+    root.execute("CREATE DATABASE app OWNER app");
+    Session::open(old.config("app", "app")).execute("CREATE EXTENSION tasker_ext");
+    let mut session = old.connect("app");
+    session.execute(inside::HELPERS);
+    let live = live(&mut session);
+    // pg_upgrade itself gives every extension to the superuser who runs it.
+    let kept = |session: &mut Session| -> Vec<String> {
+        let mut lines = rights(session);
+        lines.retain(|line| !line.starts_with("tasker_ext "));
+        lines
+    };
+    let before = kept(&mut session);
+    drop(session);
+    drop(root);
+    old.stop();
+    let new = Server::start(&settings);
+    new.stop();
+    let binaries = program("").to_string_lossy().into_owned();
+    let output = Command::new(tasker_client_tests::server::root().join("scripts/as-server-user"))
+        .args(["sh", "-c", "cd \"$0\" && exec \"$@\""])
+        .arg(new.folder())
+        .arg(program("pg_upgrade"))
+        .args(["--username=postgres", "--link", "--old-bindir", &binaries])
+        .args(["--new-bindir", &binaries, "--old-datadir"])
+        .arg(old.folder().join("data"))
+        .arg("--new-datadir")
+        .arg(new.folder().join("data"))
+        .arg("--socketdir")
+        .arg(new.folder())
+        .stdin(Stdio::null())
+        .output()
+        .expect("pg_upgrade starts");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    new.start_again();
+    let mut session = new.connect("app");
+    assert_same(&kept(&mut session), &before);
+    let ready = || {
+        new.connect("app")
+            .one::<bool>("SELECT ready FROM tasker.health_ready()", &[])
+    };
+    let began = std::time::Instant::now();
+    while !ready() {
+        assert!(
+            began.elapsed() < tasker_client_tests::patience(20),
+            "no coordinator"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    go_on(&mut session, &live);
+    let mut app = Session::open(new.config("app", "app"));
+    let task = app.create("small_diamond");
+    assert_eq!(app.work(|_| done()).len(), 4);
+    assert_eq!(app.task_state(task), "complete");
+}
