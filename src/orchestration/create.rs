@@ -1,6 +1,6 @@
 //! Creation of tasks: one set-based statement per table, however many there are; all or nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -345,26 +345,33 @@ fn settle_identities(
         .map(|(identity, index)| (identity, *index))
         .collect();
     firsts.sort();
-    let won = engine.session.run(
-        &CLAIM_IDENTITIES,
-        &[
-            datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str()))),
-            datum::uuids(firsts.iter().map(|(_, index)| &created[*index].task_uuid)),
-        ],
-    )?;
-    let known: HashMap<String, Uuid> = if won.len() == firsts.len() {
-        HashMap::new()
-    } else {
-        let rows = engine.session.run(
-            &FIND_IDENTITIES,
-            &[datum::texts(
-                firsts.iter().map(|(identity, _)| Some(identity.as_str())),
-            )],
+    let mut known: HashMap<String, Uuid> = HashMap::new();
+    // More than one turn only if the task that stood in the way was purged between the two statements.
+    while !firsts.is_empty() {
+        let keys = |firsts: &[(&String, usize)]| {
+            datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str())))
+        };
+        let won = engine.session.run(
+            &CLAIM_IDENTITIES,
+            &[
+                keys(&firsts),
+                datum::uuids(firsts.iter().map(|(_, index)| &created[*index].task_uuid)),
+            ],
         )?;
-        rows.iter()
-            .map(|row| Ok((row.get(1)?, row.get(2)?)))
-            .collect::<Result<_>>()?
-    };
+        if won.len() == firsts.len() {
+            break;
+        }
+        let won: HashSet<String> = won.iter().map(|row| row.get(1)).collect::<Result<_>>()?;
+        firsts.retain(|(identity, _)| !won.contains(*identity));
+        for row in engine
+            .session
+            .run(&FIND_IDENTITIES, &[keys(&firsts)])?
+            .iter()
+        {
+            known.insert(row.get(1)?, row.get(2)?);
+        }
+        firsts.retain(|(identity, _)| !known.contains_key(*identity));
+    }
     for index in 0..created.len() {
         let Some(identity) = &identities[index] else {
             continue;

@@ -346,3 +346,49 @@ pub fn duty_places(session: &mut Session) -> Vec<String> {
         &[],
     )
 }
+
+/// Which roles the handlers of the database are kept with, as a dump would say it.
+pub fn handler_roles(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT concat_ws(' ', role_name, function_owner) FROM tasker_engine.sql_handlers ORDER BY 1",
+        &[],
+    )
+}
+
+/// Whose the schedules are, as a dump would say it.
+pub fn schedule_owners(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT owner_role FROM tasker_engine.schedules ORDER BY schedule_name",
+        &[],
+    )
+}
+
+/// Writes the oid of the bootstrap superuser into every kept role, as a row from another cluster could bring it; `comes` is
+/// how: a replication role.
+pub fn set_oids(session: &mut Session, comes: &str) {
+    session.execute(&format!(
+        "SET session_replication_role = {comes};
+         UPDATE tasker_engine.sql_handlers SET role_oid = 10, function_owner_oid = 10;
+         UPDATE tasker_engine.schedules SET owner_oid = 10;
+         RESET session_replication_role"
+    ));
+}
+
+/// A trigger of a DBA on the table of handlers, which counts rows.
+pub fn count_handlers(session: &mut Session) {
+    session.execute(
+        "CREATE TABLE public.seen (step_no smallint);
+         CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO public.seen VALUES (NEW.step_no); RETURN NULL; END $$;
+         CREATE TRIGGER see AFTER INSERT ON tasker_engine.sql_handlers FOR EACH ROW EXECUTE FUNCTION public.see()",
+    );
+}
+
+/// From now on a call that finds a known identity waits behind its INSERT for advisory lock 77.
+pub fn wait_behind_identities(session: &mut Session) {
+    session.execute(
+        "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;
+         CREATE TRIGGER wait AFTER INSERT ON tasker_engine.task_identities EXECUTE FUNCTION public.wait()",
+    );
+}

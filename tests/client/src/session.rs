@@ -155,6 +155,17 @@ impl Session {
         failure
     }
 
+    /// Returns when the backend waits for a lock.
+    #[track_caller]
+    pub fn wait_until_blocked(&mut self, pid: i32) {
+        let began = std::time::Instant::now();
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock')";
+        while !self.one::<bool>(waits, &[&pid]) {
+            assert!(began.elapsed().as_secs() < 30, "{pid} waits for nothing");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// This session's backend.
     pub fn pid(&mut self) -> i32 {
         self.one("SELECT pg_catalog.pg_backend_pid()", &[])

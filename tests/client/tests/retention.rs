@@ -646,3 +646,25 @@ fn bad_input_is_refused_and_nothing_deleted() {
         .is("22023");
     assert_eq!(inside::fingerprint(&mut session), before);
 }
+
+#[test]
+fn a_key_whose_task_is_purged_at_that_moment_is_kept_for_the_new_task() {
+    let (database, mut session) = prepared();
+    let create = "SELECT tasker.create_task('two', idempotency_key => 'key')";
+    let old: Uuid = session.one(create, &[]);
+    session.work(|_| done());
+    inside::wait_behind_identities(&mut session);
+    session.query("SELECT pg_advisory_lock(77)", &[]);
+    let mut creator = database.connect();
+    let pid = creator.pid();
+    let new = std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || creator.one::<Uuid>(create, &[]));
+        session.wait_until_blocked(pid);
+        assert!(purge(&mut session, "'0'").starts_with("1 "));
+        session.query("SELECT pg_advisory_unlock(77)", &[]);
+        waiting.join().expect("no panic")
+    });
+    assert_ne!(new, old);
+    assert_eq!(session.one::<Uuid>(create, &[]), new);
+    assert_eq!(tasks(&mut session), 1);
+}
