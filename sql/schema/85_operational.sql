@@ -45,7 +45,7 @@ COMMENT ON FUNCTION tasker.operational_state() IS
 GRANT EXECUTE ON FUNCTION tasker.operational_state() TO tasker_reader, tasker_worker;
 
 CREATE FUNCTION tasker.set_operational_state(state text, reason text DEFAULT NULL, force boolean DEFAULT false)
-RETURNS text AS 'MODULE_PATHNAME', 'set_operational_state' LANGUAGE c VOLATILE SECURITY DEFINER
+RETURNS text AS 'MODULE_PATHNAME', 'set_operational_state' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
 COMMENT ON FUNCTION tasker.set_operational_state(text, text, boolean) IS
 'Changes the state of the whole system in this database and returns it. From the commit on, claims hand out nothing in graceful_shutdown, emergency and stopped; reports are accepted in every state. The same state again changes nothing. It waits for no claim and no claim waits for it; back in normal or startup, idle workers are woken. 55000 for a change that the table does not declare, with the declared ones in the DETAIL; 22023 for an unknown state. Rule: docs/operational-states.md.

@@ -15,6 +15,7 @@ CREATE TABLE tasker_engine.schedules (
     tags jsonb NOT NULL,
     enabled boolean NOT NULL,
     owner_role text NOT NULL,
+    owner_oid oid,
     next_run_at timestamptz,
     last_run_at timestamptz,
     last_task_uuid uuid,
@@ -28,6 +29,27 @@ CREATE TABLE tasker_engine.schedules (
 ) WITH (fillfactor = 50);
 CREATE INDEX schedules_due ON tasker_engine.schedules (next_run_at);
 COMMENT ON TABLE tasker_engine.schedules IS 'One row per schedule with its next time, NULL while it is paused; tasker.schedules shows it.';
+
+CREATE FUNCTION tasker_engine.find_schedule_owner() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.owner_role = OLD.owner_role THEN
+        NEW.owner_oid := OLD.owner_oid;
+    ELSE
+        NEW.owner_oid := tasker_engine.role_oid(NEW.owner_role);
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.find_schedule_owner() IS 'Looks up the oid of the role that a row of tasker_engine.schedules names: what a dump or a publisher says of oids is of another cluster.';
+-- Also where a restore has switched triggers off.
+CREATE TRIGGER find_schedule_owner BEFORE INSERT ON tasker_engine.schedules
+    FOR EACH ROW EXECUTE FUNCTION tasker_engine.find_schedule_owner();
+ALTER TABLE tasker_engine.schedules ENABLE ALWAYS TRIGGER find_schedule_owner;
+-- Only what comes from a publisher; the engine says both.
+CREATE TRIGGER find_published_owner BEFORE UPDATE ON tasker_engine.schedules
+    FOR EACH ROW EXECUTE FUNCTION tasker_engine.find_schedule_owner();
+ALTER TABLE tasker_engine.schedules ENABLE REPLICA TRIGGER find_published_owner;
 
 -- The last hundred of each schedule.
 CREATE TABLE tasker_engine.schedule_runs (
@@ -108,49 +130,47 @@ GRANT EXECUTE ON FUNCTION tasker.next_runs(text, text, timestamptz, integer) TO 
 
 -- ---- who ------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker_engine.calling_role()
-RETURNS text AS 'MODULE_PATHNAME', 'calling_role' LANGUAGE c STABLE
-SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.calling_role() IS 'The role that called, however many SECURITY DEFINER functions lie between.';
-
-CREATE FUNCTION tasker_engine.check_may_create(role_name text)
+CREATE FUNCTION tasker_engine.check_may_create(owner_oid oid, owner_role text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1) THEN
-        RAISE insufficient_privilege USING MESSAGE = format('role %s does not exist', $1),
-            DETAIL = 'The schedule belongs to it.', HINT = 'Make the schedule again under a role that may create tasks.';
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = $1) THEN
+        RAISE insufficient_privilege USING MESSAGE = format('role %s does not exist', $2),
+            DETAIL = 'The schedule belongs to it. A role that was made under its name since is another role.',
+            HINT = 'Make the schedule again under a role that may create tasks.';
     END IF;
     IF NOT (SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc p
             WHERE p.pronamespace = 'tasker'::regnamespace AND p.proname = 'create_task') THEN
-        RAISE insufficient_privilege USING MESSAGE = format('role %s may not create tasks', $1),
+        RAISE insufficient_privilege USING MESSAGE = format('role %s may not create tasks', tasker_engine.role_name($1, $2)),
             DETAIL = 'The schedule belongs to it, and its tasks are created with its rights.',
-            HINT = format('GRANT tasker_operator TO %I, or make the schedule again under another role.', $1);
+            HINT = format('GRANT tasker_operator TO %I, or make the schedule again under another role.', tasker_engine.role_name($1, $2));
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_may_create(text) IS '42501 for a role that is gone or has no right to create tasks.';
+COMMENT ON FUNCTION tasker_engine.check_may_create(oid, text) IS '42501 for a role that is gone or has no right to create tasks.
+owner_oid: the role.
+owner_role: the name that was kept of it.';
 
 -- Locks it.
-CREATE FUNCTION tasker_engine.own_schedule(schedule_name text)
+CREATE FUNCTION tasker_engine.own_schedule(caller oid, schedule_name text)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    owner text;
-    caller CONSTANT text := tasker_engine.calling_role();
+    owner record;
 BEGIN
-    PERFORM tasker_engine.required($1, 'schedule_name');
-    SELECT s.owner_role INTO owner FROM tasker_engine.schedules s WHERE s.schedule_name = $1 FOR UPDATE;
+    PERFORM tasker_engine.required($2, 'schedule_name');
+    SELECT s.owner_oid, s.owner_role INTO owner FROM tasker_engine.schedules s WHERE s.schedule_name = $2 FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    IF pg_has_role(caller, 'tasker_admin', 'MEMBER')
-       OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND pg_has_role(caller, r.oid, 'MEMBER')) THEN
+    IF pg_has_role($1, 'tasker_admin', 'MEMBER')
+       OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = owner.owner_oid AND pg_has_role($1, r.oid, 'MEMBER')) THEN
         RETURN true;
     END IF;
-    RAISE insufficient_privilege USING MESSAGE = format('schedule %s belongs to role %s', $1, owner),
-        DETAIL = format('%s is no member of it.', caller), HINT = 'Its owner and members of tasker_admin change it.';
+    RAISE insufficient_privilege USING
+        MESSAGE = format('schedule %s belongs to role %s', $2, tasker_engine.role_name(owner.owner_oid, owner.owner_role)),
+        DETAIL = format('%s is no member of it.', tasker_engine.role_name($1, NULL)), HINT = 'Its owner and members of tasker_admin change it.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.own_schedule(text) IS 'Locks a schedule; false if there is none. 42501 for a caller who may not change it.';
+COMMENT ON FUNCTION tasker_engine.own_schedule(oid, text) IS 'Locks a schedule; false if there is none. 42501 for a caller who may not change it.';
 
 CREATE FUNCTION tasker_engine.unknown_schedule(schedule_name text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -169,7 +189,7 @@ RETURNS uuid LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS 
 DECLARE
     moment CONSTANT text := to_char($2 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
 BEGIN
-    PERFORM tasker_engine.check_may_create(s.owner_role);
+    PERFORM tasker_engine.check_may_create(s.owner_oid, s.owner_role);
     RETURN tasker.create_task(
         s.task_name, s.context, s.namespace_name, s.version, initiator => 'schedule', source_system => s.schedule_name,
         reason => 'scheduled for ' || moment, tags => s.tags, priority => s.priority, run_at => $3,
@@ -180,36 +200,36 @@ $$;
 COMMENT ON FUNCTION tasker_engine.create_scheduled_task(tasker_engine.schedules, timestamptz, timestamptz) IS
 'Creates the task of one time of a schedule and returns its uuid; the same time again gives the same task. Errors are those of create_task, and 42501 for an owner without the right to it.';
 
-CREATE FUNCTION tasker.schedule_task(
-    schedule_name text, cron text, task_name text, context jsonb DEFAULT '{}', namespace text DEFAULT 'default',
-    version text DEFAULT NULL, time_zone text DEFAULT 'UTC', missed_runs text DEFAULT 'skip', overlap boolean DEFAULT true,
-    priority integer DEFAULT 2, tags jsonb DEFAULT '[]', enabled boolean DEFAULT true)
-RETURNS timestamptz LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The public functions tell these who calls (src/api/schedules.rs).
+CREATE FUNCTION tasker_engine.schedule_task(
+    caller oid, schedule_name text, cron text, task_name text, context jsonb, namespace text, version text, time_zone text,
+    missed_runs text, overlap boolean, priority integer, tags jsonb, enabled boolean)
+RETURNS timestamptz LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     s tasker_engine.schedules;
     known boolean;
 BEGIN
-    PERFORM tasker_engine.checked($1, 'schedule', 'schedule_name'), tasker_engine.required($2, 'cron'),
-        tasker_engine.required($3, 'task_name'), tasker_engine.required($4, 'context'),
-        tasker_engine.required($5, 'namespace'), tasker_engine.required($8, 'missed_runs'),
-        tasker_engine.required($9, 'overlap'), tasker_engine.required($10, 'priority'),
-        tasker_engine.required($11, 'tags'), tasker_engine.required($12, 'enabled');
-    PERFORM tasker_engine.check_time_zone($7);
-    IF $8 NOT IN ('skip', 'one', 'all') THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('unknown policy "%s" for missed runs', left($8, 64)),
+    PERFORM tasker_engine.checked($2, 'schedule', 'schedule_name'), tasker_engine.required($3, 'cron'),
+        tasker_engine.required($4, 'task_name'), tasker_engine.required($5, 'context'),
+        tasker_engine.required($6, 'namespace'), tasker_engine.required($9, 'missed_runs'),
+        tasker_engine.required($10, 'overlap'), tasker_engine.required($11, 'priority'),
+        tasker_engine.required($12, 'tags'), tasker_engine.required($13, 'enabled');
+    PERFORM tasker_engine.check_time_zone($8);
+    IF $9 NOT IN ('skip', 'one', 'all') THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('unknown policy "%s" for missed runs', left($9, 64)),
             DETAIL = 'It is skip, one or all.', HINT = 'skip leaves them out, one catches up with a single run, all runs each.';
     END IF;
-    s.schedule_name := $1; s.cron := $2; s.task_name := $3; s.context := $4; s.namespace_name := $5; s.version := $6;
-    s.time_zone := $7; s.missed_runs := $8; s.overlap := $9; s.priority := $10; s.tags := $11; s.enabled := $12;
-    s.owner_role := tasker_engine.calling_role();
-    s.next_run_at := tasker_engine.next_occurrence($2, $7, clock_timestamp());
+    s.schedule_name := $2; s.cron := $3; s.task_name := $4; s.context := $5; s.namespace_name := $6; s.version := $7;
+    s.time_zone := $8; s.missed_runs := $9; s.overlap := $10; s.priority := $11; s.tags := $12; s.enabled := $13;
+    s.owner_oid := $1; s.owner_role := tasker_engine.role_name($1, NULL);
+    s.next_run_at := tasker_engine.next_occurrence($3, $8, clock_timestamp());
     IF s.next_run_at IS NULL THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('cron expression "%s" never comes', left($2, 64)),
+        RAISE invalid_parameter_value USING MESSAGE = format('cron expression "%s" never comes', left($3, 64)),
             DETAIL = 'There is no such time up to the year 5000.',
             HINT = 'SELECT * FROM tasker.next_runs(cron, time_zone) shows the times of an expression.';
     END IF;
-    known := tasker_engine.own_schedule($1);
+    known := tasker_engine.own_schedule($1, $2);
     -- Whatever create_task would refuse is refused now: the task is created and undone. Not due, so that nobody is woken.
     BEGIN
         PERFORM tasker_engine.create_scheduled_task(s, clock_timestamp(), clock_timestamp() + interval '1 day');
@@ -217,24 +237,35 @@ BEGIN
     EXCEPTION WHEN raise_exception THEN
         NULL;
     END;
-    IF NOT $12 THEN
+    IF NOT $13 THEN
         s.next_run_at := NULL;
     END IF;
-    INSERT INTO tasker_engine.schedules AS o
-        (schedule_name, cron, time_zone, namespace_name, task_name, version, context, missed_runs, overlap, priority, tags,
-         enabled, owner_role, next_run_at)
-    VALUES ($1, $2, $7, $5, $3, $6, $4, $8, $9, $10, $11, $12, s.owner_role, s.next_run_at)
-    ON CONFLICT (schedule_name) DO UPDATE
-    SET cron = excluded.cron, time_zone = excluded.time_zone, namespace_name = excluded.namespace_name,
-        task_name = excluded.task_name, version = excluded.version, context = excluded.context,
-        missed_runs = excluded.missed_runs, overlap = excluded.overlap, priority = excluded.priority,
-        tags = excluded.tags, enabled = excluded.enabled, owner_role = excluded.owner_role,
-        next_run_at = excluded.next_run_at, updated_at = clock_timestamp()
-    -- Somebody else may have made it since.
-    WHERE known OR o.owner_role = excluded.owner_role;
+    LOOP
+        INSERT INTO tasker_engine.schedules AS o
+            (schedule_name, cron, time_zone, namespace_name, task_name, version, context, missed_runs, overlap, priority, tags,
+             enabled, owner_role, owner_oid, next_run_at)
+        VALUES ($2, $3, $8, $6, $4, $7, $5, $9, $10, $11, $12, $13, s.owner_role, $1, s.next_run_at)
+        ON CONFLICT (schedule_name) DO UPDATE
+        SET cron = excluded.cron, time_zone = excluded.time_zone, namespace_name = excluded.namespace_name,
+            task_name = excluded.task_name, version = excluded.version, context = excluded.context,
+            missed_runs = excluded.missed_runs, overlap = excluded.overlap, priority = excluded.priority,
+            tags = excluded.tags, enabled = excluded.enabled, owner_role = excluded.owner_role, owner_oid = $1,
+            next_run_at = excluded.next_run_at, updated_at = clock_timestamp()
+        WHERE known;
+        EXIT WHEN FOUND;
+        -- It has been made since the look: the same question of the one that is there now.
+        known := tasker_engine.own_schedule($1, $2);
+    END LOOP;
     RETURN s.next_run_at;
 END
 $$;
+COMMENT ON FUNCTION tasker_engine.schedule_task IS 'schedule_task for a caller that is known.';
+
+CREATE FUNCTION tasker.schedule_task(
+    schedule_name text, cron text, task_name text, context jsonb DEFAULT '{}', namespace text DEFAULT 'default',
+    version text DEFAULT NULL, time_zone text DEFAULT 'UTC', missed_runs text DEFAULT 'skip', overlap boolean DEFAULT true,
+    priority integer DEFAULT 2, tags jsonb DEFAULT '[]', enabled boolean DEFAULT true)
+RETURNS timestamptz AS 'MODULE_PATHNAME', 'schedule_task' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.schedule_task IS
 'Creates tasks of a template at the times of a cron expression, under the role that calls; returns the first of these times, NULL if not enabled. The same name again replaces the schedule, keeps its history and counts from now. 22023 for an expression that cannot be read or never comes, an unknown time zone or policy; 42501 for a schedule of another role; and whatever create_task would raise. Rule: docs/schedules.md.
 schedule_name: Name of the schedule, up to 128 characters.
@@ -250,51 +281,63 @@ priority: Priority of the tasks, 1 to 4.
 tags: Tags of the tasks, a JSON array.
 enabled: False: stored, and paused.';
 
-CREATE FUNCTION tasker.unschedule_task(schedule_name text)
-RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION tasker_engine.unschedule_task(caller oid, schedule_name text)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT tasker_engine.own_schedule($1) THEN
+    IF NOT tasker_engine.own_schedule($1, $2) THEN
         RETURN false;
     END IF;
-    DELETE FROM tasker_engine.schedules s WHERE s.schedule_name = $1;
+    DELETE FROM tasker_engine.schedules s WHERE s.schedule_name = $2;
     RETURN true;
 END
 $$;
+COMMENT ON FUNCTION tasker_engine.unschedule_task(oid, text) IS 'unschedule_task for a caller that is known.';
+
+CREATE FUNCTION tasker.unschedule_task(schedule_name text)
+RETURNS boolean AS 'MODULE_PATHNAME', 'unschedule_task' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.unschedule_task(text) IS
 'Removes a schedule with its history and returns true; false if there is none. Its tasks stay. 42501 for a schedule of another role.
 schedule_name: Name of the schedule.';
 
-CREATE FUNCTION tasker.pause_schedule(schedule_name text)
-RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION tasker_engine.pause_schedule(caller oid, schedule_name text)
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT tasker_engine.own_schedule($1) THEN
-        PERFORM tasker_engine.unknown_schedule($1);
+    IF NOT tasker_engine.own_schedule($1, $2) THEN
+        PERFORM tasker_engine.unknown_schedule($2);
     END IF;
     UPDATE tasker_engine.schedules s SET enabled = false, next_run_at = NULL, updated_at = clock_timestamp()
-    WHERE s.schedule_name = $1 AND s.enabled;
+    WHERE s.schedule_name = $2 AND s.enabled;
     RETURN 'paused';
 END
 $$;
+COMMENT ON FUNCTION tasker_engine.pause_schedule(oid, text) IS 'pause_schedule for a caller that is known.';
+
+CREATE FUNCTION tasker.pause_schedule(schedule_name text)
+RETURNS text AS 'MODULE_PATHNAME', 'pause_schedule' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.pause_schedule(text) IS
 'Stops a schedule until resume_schedule; returns paused. P0002 for an unknown one, 42501 for one of another role.
 schedule_name: Name of the schedule.';
 
-CREATE FUNCTION tasker.resume_schedule(schedule_name text)
-RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION tasker_engine.resume_schedule(caller oid, schedule_name text)
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT tasker_engine.own_schedule($1) THEN
-        PERFORM tasker_engine.unknown_schedule($1);
+    IF NOT tasker_engine.own_schedule($1, $2) THEN
+        PERFORM tasker_engine.unknown_schedule($2);
     END IF;
     UPDATE tasker_engine.schedules s
     SET enabled = true, next_run_at = tasker_engine.next_occurrence(s.cron, s.time_zone, clock_timestamp()),
         updated_at = clock_timestamp()
-    WHERE s.schedule_name = $1 AND s.next_run_at IS NULL;
+    WHERE s.schedule_name = $2 AND s.next_run_at IS NULL;
     RETURN 'active';
 END
 $$;
+COMMENT ON FUNCTION tasker_engine.resume_schedule(oid, text) IS 'resume_schedule for a caller that is known.';
+
+CREATE FUNCTION tasker.resume_schedule(schedule_name text)
+RETURNS text AS 'MODULE_PATHNAME', 'resume_schedule' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resume_schedule(text) IS
 'Lets a schedule go on from now; what passed during the pause is not missed. Returns active. P0002 for an unknown one, 42501 for one of another role.
 schedule_name: Name of the schedule.';
@@ -386,6 +429,22 @@ $$;
 COMMENT ON FUNCTION tasker_engine.run_schedule(tasker_engine.schedules, timestamptz) IS
 'Creates the tasks of a due schedule as its policies say and moves its next time on; returns how many times it has dealt with. Rule: docs/schedules.md#missed-times.';
 
+CREATE FUNCTION tasker_engine.refresh_schedule_owners() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    renamed bigint;
+BEGIN
+    UPDATE tasker_engine.schedules s SET owner_role = n.rolname
+    FROM (SELECT o.schedule_name, r.rolname
+          FROM tasker_engine.schedules o JOIN pg_roles r ON r.oid = o.owner_oid AND r.rolname <> o.owner_role
+          FOR UPDATE OF o SKIP LOCKED) n
+    WHERE s.schedule_name = n.schedule_name;
+    GET DIAGNOSTICS renamed = ROW_COUNT;
+    RETURN renamed;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.refresh_schedule_owners() IS 'Writes the new names of renamed roles into tasker_engine.schedules, for the next dump; returns how many rows.';
+
 CREATE FUNCTION tasker_engine.duty_schedules() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -419,11 +478,12 @@ COMMENT ON FUNCTION tasker_engine.duty_schedules() IS 'Creates the tasks of up t
 
 CREATE VIEW tasker.schedules AS
 SELECT s.schedule_name, s.cron, s.time_zone, s.namespace_name, s.task_name, s.version, s.context, s.missed_runs, s.overlap,
-       s.priority, s.tags, s.enabled, s.owner_role, s.next_run_at, s.last_run_at, s.last_task_uuid,
+       s.priority, s.tags, s.enabled, tasker_engine.role_name(s.owner_oid, s.owner_role) AS owner_role, s.next_run_at, s.last_run_at, s.last_task_uuid,
        tasker_engine.state_name(t.state) AS last_task_state, s.last_error, s.last_error_at, s.runs, s.skipped, s.failures,
        s.created_at, s.updated_at
 FROM tasker_engine.schedules s
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.last_task_uuid;
+GRANT EXECUTE ON FUNCTION tasker_engine.role_name(oid, text) TO tasker_reader; -- a view runs with its reader's rights on functions
 COMMENT ON VIEW tasker.schedules IS 'Every schedule with its settings, its next time and how it went. Rule: docs/schedules.md.';
 COMMENT ON COLUMN tasker.schedules.schedule_name IS 'Name of the schedule; the source_system of its tasks.';
 COMMENT ON COLUMN tasker.schedules.cron IS 'The cron expression.';
@@ -465,6 +525,8 @@ COMMENT ON COLUMN tasker.schedule_runs.task_state IS 'State of that task; NULL i
 COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; NULL else.';
 COMMENT ON COLUMN tasker.schedule_runs.decided_at IS 'When that was decided.';
 COMMENT ON COLUMN tasker.schedule_runs.delay IS 'How much later than the time itself.';
+
+COMMENT ON COLUMN tasker_engine.schedules.owner_oid IS 'That role: the oid decides, and owner_role is its name for a dump, which maintenance refreshes after a rename. NULL if no role had the name when the row was restored; the schedule then creates nothing.';
 
 -- What is stored means what the views say.
 DO $$

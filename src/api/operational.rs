@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, operational};
 use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum;
+use crate::pg::rights;
 use crate::settings;
 
 crate::sql_function! {
@@ -23,9 +24,13 @@ fn set(call: &mut Call) -> Result<Output> {
             .hint("Use startup, normal, graceful_shutdown, emergency or stopped.")
     })?;
     let (reason, force) = (call.opt_text(1), call.get(2, "force")?);
-    let mut engine = Engine::open()?;
-    let state = operational::set(&mut engine, to, reason.as_deref(), force)?;
-    engine.close()?;
+    let state = rights::as_owner(|caller| {
+        let by = rights::role_name(caller);
+        let mut engine = Engine::open()?;
+        let state = operational::set(&mut engine, to, &by, reason.as_deref(), force)?;
+        engine.close()?;
+        Ok(state)
+    })?;
     Ok(Output::from(state.as_str()))
 }
 

@@ -1,4 +1,5 @@
-//! Cron expressions in the time zones of this server. The rule stands in tasker_rules::schedule.
+//! Schedules: who asks for them, and cron expressions in the time zones of this server. The rule of the latter stands in
+//! tasker_rules::schedule.
 
 use std::ffi::CString;
 
@@ -7,13 +8,18 @@ use tasker_rules::schedule::{Schedule, Zone};
 
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::Timestamp;
+use crate::pg::datum::{self, Arg, FromColumn, Timestamp};
+use crate::pg::rights;
+use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     next_occurrence / pg_finfo_next_occurrence => next;
     previous_occurrence / pg_finfo_previous_occurrence => previous;
     count_occurrences / pg_finfo_count_occurrences => count;
-    calling_role / pg_finfo_calling_role => caller;
+    schedule_task / pg_finfo_schedule_task => schedule;
+    unschedule_task / pg_finfo_unschedule_task => unschedule;
+    pause_schedule / pg_finfo_pause_schedule => pause;
+    resume_schedule / pg_finfo_resume_schedule => resume;
 }
 
 /// PostgreSQL counts from 2000.
@@ -135,11 +141,74 @@ fn count(call: &mut Call) -> Result<Output> {
     )))
 }
 
-/// Who called, however many SECURITY DEFINER functions lie between.
-fn caller(_: &mut Call) -> Result<Output> {
-    // SAFETY: plain calls; the outer user exists.
-    let name = unsafe { pg_sys::GetUserNameFromId(pg_sys::GetOuterUserId(), false) };
-    // SAFETY: NUL-terminated text in the server's encoding.
-    let name = unsafe { std::ffi::CStr::from_ptr(name) };
-    Ok(Output::Text(name.to_string_lossy().into_owned()))
+static SCHEDULE: Statement = Statement::new(
+    "SELECT tasker_engine.schedule_task($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    &[
+        pg_sys::OIDOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::BOOLOID,
+        pg_sys::INT4OID,
+        pg_sys::JSONBOID,
+        pg_sys::BOOLOID,
+    ],
+);
+
+static UNSCHEDULE: Statement = Statement::new(
+    "SELECT tasker_engine.unschedule_task($1, $2)",
+    &[pg_sys::OIDOID, pg_sys::TEXTOID],
+);
+
+static PAUSE: Statement = Statement::new(
+    "SELECT tasker_engine.pause_schedule($1, $2)",
+    &[pg_sys::OIDOID, pg_sys::TEXTOID],
+);
+
+static RESUME: Statement = Statement::new(
+    "SELECT tasker_engine.resume_schedule($1, $2)",
+    &[pg_sys::OIDOID, pg_sys::TEXTOID],
+);
+
+/// Hands the call on to a function of the engine that is told first who calls.
+fn pass_on<T: FromColumn>(
+    call: &Call,
+    statement: &Statement,
+    parameters: usize,
+) -> Result<Option<T>> {
+    rights::as_owner(|caller| {
+        let session = Session::open()?;
+        let args: Vec<Arg> = std::iter::once(datum::oid(caller))
+            .chain((0..parameters).map(|index| call.datum(index)))
+            .collect();
+        let rows = session.run(statement, &args)?;
+        Ok(rows.first().and_then(|row| row.opt(1)))
+    })
+}
+
+fn schedule(call: &mut Call) -> Result<Output> {
+    let first: Option<Timestamp> = pass_on(call, &SCHEDULE, 12)?;
+    Ok(first.map_or(Output::Null, Output::from))
+}
+
+fn unschedule(call: &mut Call) -> Result<Output> {
+    let removed: Option<bool> = pass_on(call, &UNSCHEDULE, 1)?;
+    Ok(removed.map_or(Output::Null, Output::from))
+}
+
+fn pause(call: &mut Call) -> Result<Output> {
+    state(pass_on(call, &PAUSE, 1)?)
+}
+
+fn resume(call: &mut Call) -> Result<Output> {
+    state(pass_on(call, &RESUME, 1)?)
+}
+
+fn state(state: Option<String>) -> Result<Output> {
+    Ok(state.map_or(Output::Null, Output::Text))
 }

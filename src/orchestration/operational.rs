@@ -80,7 +80,7 @@ static LOCK: Statement = Statement::new(
 
 static RECORD: Statement = Statement::new(
     "INSERT INTO tasker_engine.operational_changes (changed_at, from_state, to_state, changed_by, reason, forced)
-     VALUES ($1, $2, $3, coalesce($4, session_user), $5, $6)
+     VALUES ($1, $2, $3, $4, $5, $6)
      RETURNING change_no",
     &[
         pg_sys::TIMESTAMPTZOID,
@@ -109,6 +109,7 @@ const KEPT: i64 = 1000;
 pub fn set(
     engine: &mut Engine,
     to: OperationalState,
+    by: &str,
     reason: Option<&str>,
     force: bool,
 ) -> Result<OperationalState> {
@@ -116,9 +117,9 @@ pub fn set(
     let from = current()?.state;
     match from.change(to) {
         Change::None => return Ok(to),
-        Change::Declared => record(engine, from, to, None, reason, false)?,
+        Change::Declared => record(engine, from, to, by, reason, false)?,
         Change::Undeclared if force => {
-            record(engine, from, to, None, reason, true)?;
+            record(engine, from, to, by, reason, true)?;
             ErrorReport::new(
                 PgSqlErrorCode::ERRCODE_WARNING,
                 format!("the system was forced from {from} to {to}"),
@@ -160,7 +161,7 @@ pub fn begin_startup(engine: &mut Engine) -> Result<OperationalState> {
         engine,
         from,
         to,
-        Some(COORDINATOR),
+        COORDINATOR,
         Some("a coordinator has started"),
         false,
     )?;
@@ -171,7 +172,7 @@ fn record(
     engine: &mut Engine,
     from: OperationalState,
     to: OperationalState,
-    by: Option<&str>,
+    by: &str,
     reason: Option<&str>,
     forced: bool,
 ) -> Result<()> {
@@ -181,7 +182,7 @@ fn record(
             datum::timestamp(engine.now),
             datum::text(from.as_str()),
             datum::text(to.as_str()),
-            datum::opt_text(by),
+            datum::text(by),
             datum::opt_text(reason),
             datum::boolean(forced),
         ],
@@ -230,7 +231,7 @@ pub fn end_startup(engine: &mut Engine) -> Result<bool> {
         engine,
         from,
         to,
-        Some(COORDINATOR),
+        COORDINATOR,
         Some("maintenance is at work"),
         false,
     )?;

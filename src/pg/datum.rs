@@ -80,6 +80,10 @@ pub fn int4(value: i32) -> Arg {
     Some(Datum::from(value))
 }
 
+pub fn oid(value: Oid) -> Arg {
+    Some(Datum::from(value))
+}
+
 pub fn int8(value: i64) -> Arg {
     Some(Datum::from(value))
 }

@@ -540,6 +540,38 @@ fn a_schedule_belongs_to_its_role_and_creates_with_its_rights() {
     assert_eq!(tasks(&mut session), 0);
 }
 
+#[test]
+fn of_two_roles_that_make_the_same_schedule_at_once_one_is_refused() {
+    let (database, mut session) = prepared();
+    session.execute(
+        "CREATE ROLE schedules_fast LOGIN; CREATE ROLE schedules_slow LOGIN; CREATE ROLE schedules_boss LOGIN;
+         GRANT tasker_operator TO schedules_fast, schedules_slow; GRANT tasker_admin TO schedules_boss",
+    );
+    let call = "SELECT tasker.schedule_task('one', '@daily', 'report')";
+    let mut race = |late: &str| {
+        session.execute("DELETE FROM tasker_engine.schedules");
+        let mut fast = database.connect_as("schedules_fast");
+        let mut slow = database.connect_as(late);
+        let pid = slow.pid();
+        fast.execute("BEGIN");
+        fast.execute(call);
+        let outcome = std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || slow.attempt_with(call, &[]));
+            session.wait_until_blocked(pid);
+            fast.execute("COMMIT");
+            waiting.join().expect("no panic")
+        });
+        let owner: String = session.one("SELECT owner_role FROM tasker.schedules", &[]);
+        (outcome.map_err(|failure| failure.code), owner)
+    };
+    assert_eq!(
+        race("schedules_slow"),
+        (Err("42501".to_owned()), "schedules_fast".to_owned())
+    );
+    // One who may replace it does.
+    assert_eq!(race("schedules_boss"), (Ok(1), "schedules_boss".to_owned()));
+}
+
 // ---- the life of a schedule -----------------------------------------------------------------------------------------
 
 #[test]
