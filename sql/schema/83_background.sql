@@ -31,27 +31,49 @@ COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster w
 -- ---- handlers inside the database -----------------------------------------------------------------------------------
 
 -- Which function a step calls, and with whose rights. It stays with the superuser as whom the install script runs: the
--- engine's owner, to whom everything else belongs, could otherwise lend himself any role. Rows come from
--- register_template, below the planner, and from a restore.
+-- engine's owner, to whom everything else belongs, could otherwise lend itself any role. For the same reason what runs as
+-- that superuser calls nothing that belongs to the engine's owner. Rows come from register_template, which writes them as
+-- the table's owner, and from a restore.
 CREATE TABLE tasker_engine.sql_handlers (
     named_task_id integer NOT NULL REFERENCES tasker.named_tasks ON DELETE CASCADE,
     step_no smallint NOT NULL,
     handler text NOT NULL,
     role_name text NOT NULL,
+    role_oid oid,
+    function_owner text NOT NULL,
+    function_owner_oid oid,
     PRIMARY KEY (named_task_id, step_no)
 );
-COMMENT ON TABLE tasker_engine.sql_handlers IS 'The function that each sql: step calls, and the role with whose rights: the one that registered the template.';
+COMMENT ON TABLE tasker_engine.sql_handlers IS 'The function that each sql: step calls, the role with whose rights (the one that registered the template), and the role to whom the function must belong.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.named_task_id IS 'The template.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.step_no IS 'The step in it.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.handler IS 'sql: and the function, as the template says.';
-COMMENT ON COLUMN tasker_engine.sql_handlers.role_name IS 'The role with whose rights the function runs.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.role_name IS 'The name of the role with whose rights the function runs; for a dump. Maintenance refreshes it after a rename.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.role_oid IS 'That role: the oid decides. NULL if no role had the name when the row was restored; the step then fails.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.function_owner IS 'The name of the role to whom the function belonged when the template was registered, or role_name if there was no function then; for a dump.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.function_owner_oid IS 'That role: a function of another owner is not called. NULL if no role had the name when the row was restored.';
 
 CREATE FUNCTION tasker_engine.check_sql_handler() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    NEW.function_owner := coalesce(NEW.function_owner, NEW.role_name);
+    -- A row from a dump or a publisher brings the oids of another cluster.
+    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT'
+       OR pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica' THEN
+        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND NEW.role_name OPERATOR(pg_catalog.=) OLD.role_name THEN
+            NEW.role_oid := OLD.role_oid;
+        ELSE
+            NEW.role_oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) NEW.role_name);
+        END IF;
+        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND NEW.function_owner OPERATOR(pg_catalog.=) OLD.function_owner THEN
+            NEW.function_owner_oid := OLD.function_owner_oid;
+        ELSE
+            NEW.function_owner_oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) NEW.function_owner);
+        END IF;
+    END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user AND r.rolsuper)
-       OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) NEW.role_name
+       OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) NEW.role_oid
                   AND pg_catalog.pg_has_role(r.oid, 'MEMBER')) THEN
         RETURN NEW;
     END IF;
@@ -61,12 +83,43 @@ BEGIN
               HINT = 'Restore as a superuser or as a member of that role, or leave the table out and register the template again.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Lets nobody write a row of tasker_engine.sql_handlers for a role whose rights he has not (42501).';
+COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Looks up the oids of the roles that a restored row of tasker_engine.sql_handlers names, and lets nobody write one for a role without having its rights (42501).';
 CREATE TRIGGER check_sql_handler BEFORE INSERT OR UPDATE ON tasker_engine.sql_handlers
     FOR EACH ROW EXECUTE FUNCTION tasker_engine.check_sql_handler();
+-- Also where a restore or a subscriber has switched triggers off.
+ALTER TABLE tasker_engine.sql_handlers ENABLE ALWAYS TRIGGER check_sql_handler;
+
+-- Names only: to_regprocedure would also read whatever types the text mentions.
+CREATE FUNCTION tasker_engine.function_owner(handler text) RETURNS name
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parts pg_catalog.name[];
+BEGIN
+    BEGIN
+        parts := pg_catalog.parse_ident(handler);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        RETURN NULL; -- It is no name; the step will say so.
+    END;
+    RETURN (SELECT r.rolname
+            FROM pg_catalog.pg_proc p
+            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+            JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
+            WHERE n.nspname OPERATOR(pg_catalog.=) parts[1] AND p.proname OPERATOR(pg_catalog.=) parts[2]
+              AND pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2
+              AND p.pronargs OPERATOR(pg_catalog.=) 1
+              AND p.proargtypes[0] OPERATOR(pg_catalog.=) 'pg_catalog.jsonb'::pg_catalog.regtype);
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'Whose function a handler is; NULL if there is none.
+handler: schema-qualified name of a function of one jsonb.';
+
+CREATE FUNCTION tasker_engine.refresh_handler_roles() RETURNS bigint
+AS 'MODULE_PATHNAME', 'refresh_handler_roles' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.refresh_handler_roles() IS 'Writes the new names of renamed roles into tasker_engine.sql_handlers, for the next dump; returns how many rows.';
 
 -- Run as the handler's role, by src/background/handlers.rs alone. It stays with the superuser too.
-CREATE FUNCTION tasker_engine.call_handler(handler text, argument jsonb) RETURNS jsonb
+CREATE FUNCTION tasker_engine.call_handler(handler text, argument jsonb, owner_oid oid, owner_name text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -94,6 +147,14 @@ BEGIN
                 USING ERRCODE = 'undefined_function', DETAIL = 'It is the handler of the step.',
                       HINT = pg_catalog.format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
         END IF;
+        -- Who may replace the function acts with the rights that it runs with.
+        IF callee.proowner OPERATOR(pg_catalog.<>) owner_oid THEN
+            RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_catalog.pg_get_userbyid(callee.proowner), owner_name
+                USING ERRCODE = 'insufficient_privilege',
+                      DETAIL = pg_catalog.format('It would run with the rights of role "%s", which trusted another owner when it registered the template.', current_user),
+                      HINT = pg_catalog.format('ALTER FUNCTION %s(jsonb) OWNER TO %I, or trust the new owner: call register_template with replace => true as role %I.',
+                                               handler, owner_name, current_user);
+        END IF;
         -- regproc writes a name so that it is read back as the same function.
         IF callee.prorettype OPERATOR(pg_catalog.=) 'void'::pg_catalog.regtype THEN
             EXECUTE pg_catalog.format('SELECT %s($1)', callee.oid::pg_catalog.regproc) USING argument;
@@ -109,9 +170,11 @@ BEGIN
     END;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.call_handler(text, jsonb) IS 'Calls a handler and undoes what it did if it fails: {"results": ...}, or {"sqlstate", "message", "detail", "hint", "context"}.
+COMMENT ON FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) IS 'Calls a handler and undoes what it did if it fails: {"results": ...}, or {"sqlstate", "message", "detail", "hint", "context"}.
 handler: schema-qualified name of a function of one jsonb that returns jsonb or void.
-argument: what it is given.';
+argument: what it is given.
+owner_oid: the role to whom the function must belong.
+owner_name: the name of that role.';
 
 -- The cheap half of a claim by executors. SECURITY DEFINER and the pinned plans are those of claim_steps.
 CREATE FUNCTION tasker_engine.claim_inside(

@@ -14,7 +14,8 @@ BEGIN ATOMIC
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.', 6),
         ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.', 7),
         ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
-        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
+        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9),
+        ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10)
     ) AS d (duty, every, purpose, duty_no);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
@@ -98,6 +99,7 @@ BEGIN
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             WHEN 'health' THEN amount := tasker_engine.duty_health();
+            WHEN 'roles' THEN amount := tasker_engine.refresh_handler_roles() OPERATOR(pg_catalog.+) tasker_engine.refresh_schedule_owners();
         END CASE;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;

@@ -4,7 +4,7 @@
 DO $$
 DECLARE
     superusers CONSTANT text[] := ARRAY['tasker_engine.sql_handlers', 'tasker_engine.check_sql_handler()',
-                                        'tasker_engine.call_handler(text,jsonb)'];
+                                        'tasker_engine.call_handler(text,jsonb,oid,text)', 'tasker_engine.function_owner(text)'];
     bootstrap CONSTANT text := pg_catalog.pg_get_userbyid(10);
     member record;
 BEGIN
@@ -38,6 +38,7 @@ END
 $$;
 
 GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner;
+GRANT EXECUTE ON FUNCTION tasker_engine.function_owner(text) TO tasker_owner;
 GRANT USAGE ON SCHEMA tasker_engine TO tasker_owner;
 
 -- Views and the tables of templates; what runs inside a view's text must be executable by its reader.

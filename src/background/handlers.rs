@@ -2,7 +2,7 @@
 //!
 //! Such a function runs with the rights of the role that registered the template, and no more: as a security-restricted
 //! operation, the way PostgreSQL itself runs the functions of somebody else's index. Which role and which function is read
-//! from tasker_engine.sql_handlers, which belongs to a superuser: the engine's owner could else lend himself any role.
+//! from tasker_engine.sql_handlers, which belongs to a superuser: the engine's owner could else lend itself any role.
 
 use pgrx::pg_sys::{self, Datum};
 use tasker_rules::sqlstate;
@@ -11,24 +11,28 @@ use crate::api::work;
 use crate::background::{process, shared};
 use crate::error::{Error, Result};
 use crate::orchestration::StepKey;
-use crate::pg::append::append;
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
+use crate::pg::datum::{self, Jsonb, OwnedJsonb, Uuid};
+use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
 
 crate::sql_function! {
     take_steps / pg_finfo_take_steps => work::take;
     run_step / pg_finfo_run_step => run;
+    refresh_handler_roles / pg_finfo_refresh_handler_roles => refresh;
     wake_launcher / pg_finfo_wake_launcher => look_again;
 }
 
+// The role is the one whose oid is kept; it may have another name now.
 static HANDLER: Statement = Statement::new(
     "SELECT n.handler, h.handler, h.role_name, n.timeout_seconds,
             (SELECT r.rolsuper FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
              WHERE c.oid = h.tableoid),
             (SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND r.rolsuper
-             WHERE p.oid = 'tasker_engine.call_handler(text,jsonb)'::pg_catalog.regprocedure)
+             WHERE p.oid = 'tasker_engine.call_handler(text,jsonb,oid,text)'::pg_catalog.regprocedure),
+            (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.oid = h.role_oid),
+            h.function_owner_oid, tasker_engine.role_name(h.function_owner_oid, h.function_owner)
      FROM tasker_engine.steps s
      JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
      LEFT JOIN tasker_engine.sql_handlers h ON h.named_task_id = s.named_task_id AND h.step_no = s.step_no
@@ -36,9 +40,50 @@ static HANDLER: Statement = Statement::new(
     &[pg_sys::UUIDOID, pg_sys::INT2OID],
 );
 
-static ROLE: Statement = Statement::new(
-    "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
-    &[pg_sys::TEXTOID],
+static TABLE_OWNER: Statement = Statement::new(
+    "SELECT r.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND r.rolsuper
+     WHERE c.oid = 'tasker_engine.sql_handlers'::pg_catalog.regclass",
+    &[],
+);
+
+static FUNCTION_OWNERS: Statement = Statement::new(
+    "SELECT tasker_engine.function_owner(u.function)::text
+     FROM unnest($1) WITH ORDINALITY AS u (function, place) ORDER BY u.place",
+    &[pg_sys::TEXTARRAYOID],
+);
+
+// What a version says already of a role that lives stays: a registration cannot take a handler away from its role.
+static REMEMBER: Statement = Statement::new(
+    "INSERT INTO tasker_engine.sql_handlers AS h (named_task_id, step_no, handler, role_name, function_owner)
+     SELECT $1, u.step_no, u.handler, $5, coalesce(u.function_owner, $5)
+     FROM unnest($2, $3, $4) AS u (step_no, handler, function_owner)
+     ON CONFLICT (named_task_id, step_no) DO UPDATE
+     SET role_name = excluded.role_name, role_oid = excluded.role_oid,
+         function_owner = excluded.function_owner, function_owner_oid = excluded.function_owner_oid
+     WHERE h.role_oid = excluded.role_oid
+        OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = h.role_oid)
+     RETURNING h.role_oid",
+    &[
+        pg_sys::INT4OID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+// Rows that somebody holds wait for the next round.
+static REFRESH: Statement = Statement::new(
+    "UPDATE tasker_engine.sql_handlers h
+     SET role_name = coalesce(n.role_name, h.role_name), function_owner = coalesce(n.function_owner, h.function_owner)
+     FROM (SELECT o.named_task_id, o.step_no, r.rolname AS role_name, f.rolname AS function_owner
+           FROM tasker_engine.sql_handlers o
+           LEFT JOIN pg_catalog.pg_roles r ON r.oid = o.role_oid
+           LEFT JOIN pg_catalog.pg_roles f ON f.oid = o.function_owner_oid
+           WHERE r.rolname <> o.role_name OR f.rolname <> o.function_owner
+           FOR UPDATE OF o SKIP LOCKED) n
+     WHERE h.named_task_id = n.named_task_id AND h.step_no = n.step_no",
+    &[],
 );
 
 static READ: Statement = Statement::new(
@@ -70,24 +115,80 @@ static FAIL: Statement = Statement::new(
     ],
 );
 
-/// Keeps which function each step calls, and for whom; as the template is registered. Below the planner: nobody is granted
-/// an INSERT for this.
-pub fn remember(named_task_id: i32, handlers: &[(i16, &str)], role: pg_sys::Oid) -> Result<()> {
-    // SAFETY: the role called this function, so it exists.
-    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) };
-    let name = name.to_string_lossy();
-    let rows: Vec<[Arg; 4]> = handlers
+/// Keeps which function each step calls, and for whom; as the template is registered. Written as the table's owner, since
+/// nobody is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
+/// and handlers whose role is gone to the role that calls.
+pub fn remember(
+    session: &Session,
+    named_task_id: i32,
+    handlers: &[(i16, &str)],
+    role: pg_sys::Oid,
+) -> Result<()> {
+    if handlers.is_empty() {
+        return Ok(());
+    }
+    let owner = table_owner(session)?;
+    let name = rights::role_name(role);
+    let functions = handlers.iter().map(|(_, handler)| Some(function(handler)));
+    let owners: Vec<Option<String>> = session
+        .run(&FUNCTION_OWNERS, &[datum::texts(functions)])?
         .iter()
-        .map(|(no, handler)| {
-            [
-                datum::int4(named_task_id),
-                datum::int2(*no),
-                datum::text(handler),
-                datum::text(&name),
-            ]
-        })
+        .map(|row| row.opt(1))
         .collect();
-    append(c"sql_handlers", &rows)
+    let rows = rights::work_as(owner, || {
+        session.run(
+            &REMEMBER,
+            &[
+                datum::int4(named_task_id),
+                datum::int2s(handlers.iter().map(|(no, _)| *no)),
+                datum::texts(handlers.iter().map(|(_, handler)| Some(*handler))),
+                datum::texts(owners.iter().map(Option::as_deref)),
+                datum::text(&name),
+            ],
+        )
+    })?;
+    for row in rows.iter() {
+        // The table looks roles up by name, as in a restore.
+        if row.opt::<pg_sys::Oid>(1) != Some(role) {
+            return Err(Error::new(
+                pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                format!("role \"{name}\" was renamed at this moment"),
+            )
+            .detail("The template's handlers could not be given to it.")
+            .hint("Register the template again."));
+        }
+    }
+    Ok(())
+}
+
+/// The superuser to whom the table of handlers belongs.
+fn table_owner(session: &Session) -> Result<pg_sys::Oid> {
+    let rows = session.run(&TABLE_OWNER, &[])?;
+    rows.first().ok_or_else(table_of_another)?.get(1)
+}
+
+/// Writes the new names of renamed roles into the table, for the next dump.
+fn refresh(_: &mut Call) -> Result<Output> {
+    let session = Session::open()?;
+    let owner = table_owner(&session)?;
+    let renamed = rights::work_as(owner, || Ok(session.run(&REFRESH, &[])?.len()))?;
+    Ok(Output::from(renamed as i64))
+}
+
+/// The function that a handler names.
+fn function(handler: &str) -> &str {
+    handler
+        .strip_prefix(tasker_rules::template::SQL_PREFIX)
+        .unwrap_or(handler)
+}
+
+fn table_of_another() -> Error {
+    Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        "tasker_engine.sql_handlers does not belong to a superuser",
+    )
+    .detail("It says whose rights a handler gets; another owner could write any role into it.")
+    .hint("Give it back to the superuser who installed the extension, or drop and create the extension.")
 }
 
 fn look_again(_: &mut Call) -> Result<Output> {
@@ -101,6 +202,8 @@ const QUERY_CANCELED: &str = "57014";
 struct Handler {
     function: String,
     role: pg_sys::Oid,
+    /// Role and name of the function's owner.
+    owner: (pg_sys::Oid, String),
     caller: pg_sys::Oid,
     timeout_ms: i32,
 }
@@ -220,12 +323,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
         .hint("Register the template, under a higher version if tasks use this one; or let a worker process claim the step's queue.")));
     };
     if row.opt::<bool>(5) != Some(true) {
-        return Err(Error::new(
-            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "tasker_engine.sql_handlers does not belong to a superuser",
-        )
-        .detail("It says whose rights a handler gets; another owner could write any role into it.")
-        .hint("Give it back to the superuser who installed the extension, or install the extension anew."));
+        return Err(table_of_another());
     }
     let caller = row.opt::<pg_sys::Oid>(6).ok_or_else(|| {
         Error::new(
@@ -233,26 +331,24 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
             "tasker_engine.call_handler does not belong to a superuser",
         )
         .detail("It runs with the rights of other roles; another owner could make it do anything.")
-        .hint("Give it back to the superuser who installed the extension, or install the extension anew.")
+        .hint("Give it back to the superuser who installed the extension, or drop and create the extension.")
     })?;
     let timeout_ms = match row.opt::<i32>(4) {
         Some(seconds) => seconds.saturating_mul(1000),
         None => settings::handler_timeout_ms(),
     };
-    let roles = session.run(&ROLE, &[datum::text(&role_name)])?;
-    let Some(role) = roles.first() else {
+    let Some(role) = row.opt::<pg_sys::Oid>(7) else {
         return Ok(Err(Error::new(
             pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             format!("role \"{role_name}\" does not exist"),
         )
-        .detail("It registered the template, and its handlers run with its rights.")
-        .hint("Register the template again as another role, under a higher version if tasks use this one.")));
+        .detail("It registered the template, and its handlers run with its rights. A role that was made under its name since is another role.")
+        .hint("Register the template again with replace => true, as the role with whose rights they shall run.")));
     };
     Ok(Ok(Handler {
-        function: kept
-            .trim_start_matches(tasker_rules::template::SQL_PREFIX)
-            .to_owned(),
-        role: role.get(1)?,
+        function: function(&kept).to_owned(),
+        role,
+        owner: (row.opt(8).unwrap_or(pg_sys::InvalidOid), row.get(9)?),
         caller,
         timeout_ms,
     }))
@@ -261,7 +357,8 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
 /// Calls the function as its role. Errors come back as data; what settings it made is undone.
 fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    let function = datum::text(&handler.function).unwrap_or(Datum::null());
+    let text = |text: &str| datum::text(text).unwrap_or(Datum::null());
+    let (function, owner) = (text(&handler.function), text(&handler.owner.1));
     // SAFETY: the user changes as in PostgreSQL's own maintenance commands; an error that escapes aborts the
     // transaction, which gives user, settings and timeout back (the timeout by process::transaction or the main loop).
     unsafe {
@@ -274,8 +371,14 @@ fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
         );
         let level = pg_sys::NewGUCNestLevel();
         let timeout = process::Timeout::start(handler.timeout_ms);
-        let results =
-            pg_sys::OidFunctionCall2Coll(handler.caller, pg_sys::InvalidOid, function, argument.0);
+        let results = pg_sys::OidFunctionCall4Coll(
+            handler.caller,
+            pg_sys::InvalidOid,
+            function,
+            argument.0,
+            Datum::from(handler.owner.0),
+            owner,
+        );
         let timed_out = timeout.stop();
         pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);

@@ -68,14 +68,25 @@ pub fn role_name(role: pg_sys::Oid) -> String {
 
 /// Works with the rights of the engine's owner from here on.
 pub fn become_owner() -> Result<Caller> {
-    let role = owner().ok_or_else(no_owner)?;
+    Ok(become_role(owner().ok_or_else(no_owner)?))
+}
+
+/// Has the body work with the rights of a role. An error aborts the transaction, which brings the caller back.
+pub fn work_as<T>(role: pg_sys::Oid, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caller = become_role(role);
+    let outcome = body();
+    caller.resume();
+    outcome
+}
+
+fn become_role(role: pg_sys::Oid) -> Caller {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: as PostgreSQL calls a SECURITY DEFINER function.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
     }
-    Ok(Caller { user, context })
+    Caller { user, context }
 }
 
 impl Caller {

@@ -181,6 +181,12 @@ pub fn register(
     let configuration = datum::jsonb_from_text(&template.export().to_string())
         .ok_or_else(|| Error::corrupt("a template that was read is JSON"))?;
     let namespace_id = namespace(session, &template.namespace)?;
+    let inside: Vec<(i16, &str)> = template
+        .steps
+        .iter()
+        .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
+        .map(|step| (step.step_no, step.handler.as_str()))
+        .collect();
     if let Some(same) = make_room(
         session,
         namespace_id,
@@ -189,6 +195,7 @@ pub fn register(
         &environment,
         replace,
     )? {
+        handlers::remember(session, same, &inside, registrar)?;
         return Ok(same);
     }
     make_parts(session, namespace_id, &template)?;
@@ -200,13 +207,7 @@ pub fn register(
         &environment,
     )?;
     steps(session, id, namespace_id, &template)?;
-    let inside: Vec<(i16, &str)> = template
-        .steps
-        .iter()
-        .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
-        .map(|step| (step.step_no, step.handler.as_str()))
-        .collect();
-    handlers::remember(id, &inside, registrar)?;
+    handlers::remember(session, id, &inside, registrar)?;
     // The queues may be new: executors that sleep do not wait for them yet.
     shared::wake_all_executors();
     Ok(id)

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tasker_client_tests::server::{Server, program};
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Claim, Database, Session, Uuid, inside, json, shapes};
+use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
 
 /// Runs a program of PostgreSQL; its complaints fail the test.
 #[track_caller]
@@ -548,4 +548,98 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     let task = app.create("small_diamond");
     assert_eq!(app.work(|_| done()).len(), 4);
     assert_eq!(app.task_state(task), "complete");
+}
+
+/// A server whose first role is this one: in two of them the oid is the same.
+fn server_with_first_role(role: &str) -> (Server, u32) {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    root.execute(role);
+    let oid = root.one("SELECT max(oid) FROM pg_roles", &[]);
+    (server, oid)
+}
+
+#[test]
+fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
+    let (from, oid) = server_with_first_role("CREATE ROLE author LOGIN");
+    let (to, same) = server_with_first_role("CREATE ROLE dummy SUPERUSER LOGIN");
+    assert_eq!(oid, same, "nothing is shifted");
+    let mut root = from.connect("postgres");
+    root.execute("CREATE EXTENSION tasker_ext; CREATE ROLE leaver LOGIN; GRANT tasker_admin TO author, leaver");
+    root.execute(
+        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+         $$ SELECT jsonb_build_object('user', current_user) $$;
+         ALTER FUNCTION public.who(jsonb) OWNER TO author",
+    );
+    for role in ["author", "leaver"] {
+        let mut session = Session::open(from.config("postgres", role));
+        Template::new(role)
+            .step_with("only", &[], json!({"handler": "sql:public.who"}))
+            .register(&mut session);
+        session.query("SELECT tasker.schedule_task($1, '@daily', $1)", &[&role]);
+    }
+    let dump = from.folder().join("roles.sql");
+    run(
+        "pg_dump",
+        from.folder(),
+        "postgres",
+        &["--dbname=postgres", "--file", &dump.to_string_lossy()],
+    );
+    let mut root = to.connect("postgres");
+    root.execute("CREATE ROLE author LOGIN");
+    for (database, options) in [
+        ("plain", ""),
+        ("replica", "session_replication_role=replica"),
+    ] {
+        root.execute(&format!("CREATE DATABASE {database} TEMPLATE template0"));
+        if !options.is_empty() {
+            root.execute(&format!("ALTER DATABASE {database} SET {options}"));
+        }
+        run(
+            "psql",
+            to.folder(),
+            "postgres",
+            &[
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--dbname",
+                database,
+                "--file",
+                &dump.to_string_lossy(),
+            ],
+        );
+        root.execute("GRANT tasker_admin TO author");
+        root.execute(&format!("ALTER DATABASE {database} RESET ALL"));
+        let mut session = to.connect(database);
+        let mut run = |name: &str| {
+            let task = session.create(name);
+            session.query("SELECT * FROM tasker.run_steps()", &[]);
+            session.results(task, "only")
+        };
+        assert_eq!(run("author")["user"], "author", "{database}");
+        // A role of that name that comes later is another one.
+        let mut says = || {
+            let results = run("leaver");
+            assert_eq!(
+                results["error_message"], "role \"leaver\" does not exist",
+                "{database}"
+            );
+        };
+        says();
+        root.execute("CREATE ROLE leaver SUPERUSER LOGIN");
+        says();
+        let mut session = to.connect(database);
+        let mut author = Session::open(to.config(database, "author"));
+        author.query("SELECT tasker.pause_schedule('author')", &[]);
+        inside::set_next_run(&mut session, "leaver", "2026-01-01");
+        session.execute("UPDATE tasker_engine.schedules SET missed_runs = 'one'");
+        session.query("SELECT tasker.run_maintenance()", &[]);
+        let error: String = session.one(
+            "SELECT last_error FROM tasker.schedules WHERE schedule_name = 'leaver'",
+            &[],
+        );
+        assert!(error.contains("role leaver does not exist"), "{error}");
+        root.execute("DROP ROLE leaver");
+    }
 }

@@ -454,7 +454,7 @@ fn the_engines_owner_cannot_lend_himself_another_role() {
         "INSERT INTO tasker_engine.sql_handlers VALUES (1, 99, 'sql:app.execute', 'postgres')",
         "ALTER TABLE tasker_engine.sql_handlers DISABLE TRIGGER ALL",
         "ALTER TABLE tasker_engine.sql_handlers OWNER TO tasker_owner",
-        "CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'",
+        "CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jsonb, owner_oid oid, owner_name text) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'",
         "CREATE OR REPLACE FUNCTION tasker_engine.check_sql_handler() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
         "DROP TABLE tasker_engine.sql_handlers",
         "ALTER SCHEMA tasker_engine RENAME TO aside",
@@ -486,7 +486,7 @@ fn the_engines_owner_cannot_lend_himself_another_role() {
 fn what_decides_about_rights_is_believed_only_while_a_superuser_owns_it() {
     for change in [
         "ALTER TABLE tasker_engine.sql_handlers OWNER TO tasker_owner",
-        "ALTER FUNCTION tasker_engine.call_handler(text, jsonb) OWNER TO tasker_owner",
+        "ALTER FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) OWNER TO tasker_owner",
     ] {
         let (_database, mut session) = database();
         once("who", "who").register(&mut session);
