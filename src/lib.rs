@@ -3,6 +3,15 @@
 //! `api` holds the SQL functions, `orchestration` what they do, `store` is the only place that talks SPI, and the
 //! crate `tasker_rules` decides without a database.
 
+/// Shadows the standard macro: what a backend remembers belongs to one installation ([`pg::installation::Kept`]). What
+/// truly belongs to the process says `std::thread_local!`.
+#[allow(unused_macros)]
+macro_rules! thread_local {
+    ($($any:tt)*) => {
+        compile_error!("use crate::pg::installation::Kept, or std::thread_local! for what outlives an installation");
+    };
+}
+
 mod api;
 mod background;
 mod error;

@@ -3,7 +3,6 @@
 //! Two walks over an index per call, however many steps: a statement that joined all this cost four times as much,
 //! most of it before its first row.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -12,8 +11,8 @@ use tasker_rules::readiness::{Counts, Step};
 use tasker_rules::state::StepState;
 
 use crate::error::{Error, Result};
-use crate::pg::call;
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Session, Statement};
 use crate::templates::{self, Template};
 
@@ -113,7 +112,6 @@ static RUNS_OF_SEVERAL: Statement = Statement::new(
 
 /// The steps of the tasks, without what only the log knows; tasks ascending, unknown ones left out.
 pub fn read(session: &Session, tasks: &Tasks) -> Result<Vec<TaskReading>> {
-    forget_after_reinstall();
     let rows = tasks.run(session, &STEPS, &STEPS_OF_SEVERAL)?;
     let mut readings: Vec<TaskReading> = Vec::new();
     for row in rows.iter() {
@@ -212,23 +210,11 @@ static NAMED_STEPS: Statement = Statement::new(
 /// As many templates as these are forgotten together.
 const MOST_KEPT: usize = 512;
 
-thread_local! {
-    static KEPT: RefCell<HashMap<i32, Rc<Facts>>> = RefCell::new(HashMap::new());
-    static INSTALLED: Cell<u32> = const { Cell::new(0) };
-}
-
-/// After DROP and CREATE EXTENSION the ids of templates begin again.
-pub fn forget_after_reinstall() {
-    let installed = call::schema_oid(c"tasker_engine");
-    if INSTALLED.replace(installed) != installed {
-        KEPT.with_borrow_mut(HashMap::clear);
-        templates::forget_after_reinstall();
-    }
-}
+static KEPT: Kept<HashMap<i32, Rc<Facts>>> = Kept::new();
 
 /// The facts of a template, if this backend has them already.
 pub fn kept_facts(template_id: i32) -> Option<Rc<Facts>> {
-    KEPT.with_borrow(|kept| kept.get(&template_id).cloned())
+    KEPT.with(|kept| kept.get(&template_id).cloned())
 }
 
 pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
@@ -248,7 +234,7 @@ pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
         longest,
         shortest,
     });
-    KEPT.with_borrow_mut(|kept| {
+    KEPT.with(|kept| {
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }

@@ -129,7 +129,6 @@ fn finalization_call(call: &mut Call) -> Result<Output> {
             )));
         }
     };
-    crate::templates::forget_after_reinstall();
     let now = call::clock();
     metrics::batch(|batch| {
         batch.count(attempts, 1);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::call;
 use crate::pg::datum::Timestamp;
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{rights, search_path};
+use crate::pg::{installation, rights, search_path};
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.
@@ -146,6 +146,7 @@ fn in_transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        installation::observe();
     }
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         let caller = rights::become_owner()?;

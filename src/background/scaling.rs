@@ -1,6 +1,5 @@
 //! The duty `scaling` and `tasker.validate_resources`: rows in, the rules of `tasker_rules::scaling`, rows out.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use pgrx::pg_sys;
@@ -13,6 +12,7 @@ use tasker_rules::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, lo
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Jsonb, Timestamp};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
 
@@ -119,10 +119,8 @@ const SHARE: i64 = 50;
 /// Microseconds; up to here a look is short.
 const SHORT_LOOK: i64 = 30_000;
 
-thread_local! {
-    /// Pools whose last look was long, and until when they rest.
-    static REST: RefCell<HashMap<String, Timestamp>> = RefCell::default();
-}
+/// Pools whose last look was long, and until when they rest.
+static REST: Kept<HashMap<String, Timestamp>> = Kept::new();
 
 #[derive(Deserialize)]
 struct Pool {
@@ -222,7 +220,7 @@ fn scale(_: &mut Call) -> Result<Output> {
     let mut decisions = 0;
     for pool in pools.iter().filter(|pool| pool.due) {
         let started = call::clock();
-        if REST.with_borrow(|rest| rest.get(&pool.name).is_some_and(|until| started < *until)) {
+        if REST.with(|rest| rest.get(&pool.name).is_some_and(|until| started < *until)) {
             continue;
         }
         let load = session
@@ -232,7 +230,7 @@ fn scale(_: &mut Call) -> Result<Output> {
             .map(read::<Load>)
             .transpose()?;
         let took = call::clock() - started;
-        REST.with_borrow_mut(|rest| {
+        REST.with(|rest| {
             if took <= SHORT_LOOK {
                 rest.remove(&pool.name);
             } else {

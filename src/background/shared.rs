@@ -192,7 +192,7 @@ static SHARED: PgLwLock<Shared> = unsafe { PgLwLock::new(c"tasker_background") }
 /// The bits of all idle executors: what a call that releases steps looks at first.
 static WAITED_FOR: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"tasker_waited_for") };
 
-thread_local! {
+std::thread_local! {
     static PRELOADED: Cell<bool> = const { Cell::new(false) };
     static MINE: Cell<Option<usize>> = const { Cell::new(None) };
     static WAKE: Cell<u64> = const { Cell::new(0) };

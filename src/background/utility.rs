@@ -16,7 +16,7 @@ use crate::pg::call;
 const POLITE: Duration = Duration::from_millis(1500);
 const FIRM: Duration = Duration::from_secs(3);
 
-thread_local! {
+std::thread_local! {
     static NEXT: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
 }
 

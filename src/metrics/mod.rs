@@ -4,7 +4,7 @@
 
 mod shared;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 
@@ -18,15 +18,15 @@ use crate::error::Result;
 use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
-use crate::templates;
+use crate::pg::installation::{self, Kept};
 
 /// Without shared memory: how often a backend writes what it has counted.
 const WRITE_EVERY_US: i64 = 10_000_000;
 /// With all slots taken: how often a backend looks for databases that are gone.
 const SWEEP_EVERY_US: i64 = 60_000_000;
 
-thread_local! {
-    static LEDGER: RefCell<Ledger> = const { RefCell::new(Ledger::new()) };
+static LEDGER: Kept<Ledger> = Kept::new();
+std::thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     /// No slot was free at the last commit.
     static FULL: Cell<bool> = const { Cell::new(false) };
@@ -38,7 +38,7 @@ fn installation() -> shared::Installation {
     shared::Installation {
         // SAFETY: a plain read of the backend's own variable.
         database: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        schema: templates::installed(),
+        schema: installation::current(),
     }
 }
 
@@ -58,7 +58,7 @@ pub fn batch(body: impl FnOnce(&mut Batch)) {
     }
     // SAFETY: plain call.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    LEDGER.with_borrow_mut(|ledger| body(&mut Batch { ledger, level }));
+    LEDGER.with(|ledger| body(&mut Batch { ledger, level }));
 }
 
 pub struct Batch<'a> {
@@ -122,7 +122,7 @@ pub fn count_at_once(metric: Metric, value: &str) {
     };
     match shared::Adder::open(installation(), call::clock()) {
         Some(adder) => adder.add(of_engine(cell), 1),
-        None => LEDGER.with_borrow_mut(|ledger| ledger.keep(of_engine(cell), 1)),
+        None => LEDGER.with(|ledger| ledger.keep(of_engine(cell), 1)),
     }
 }
 
@@ -134,7 +134,7 @@ unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _ar
     if !committed && event != XACT_EVENT_ABORT {
         return;
     }
-    LEDGER.with_borrow_mut(|ledger| {
+    LEDGER.with(|ledger| {
         if ledger.is_idle() {
             return;
         }
@@ -162,7 +162,7 @@ unsafe extern "C-unwind" fn savepoint_ends(
     _arg: *mut c_void,
 ) {
     use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
-    LEDGER.with_borrow_mut(|ledger| {
+    LEDGER.with(|ledger| {
         if ledger.is_idle() {
             return;
         }
@@ -195,7 +195,7 @@ pub fn write(now: Timestamp) -> Result<()> {
     WRITTEN_AT.set(now);
     // SAFETY: plain call.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    let counts = LEDGER.with_borrow_mut(|ledger| ledger.write(level));
+    let counts = LEDGER.with(|ledger| ledger.write(level));
     let mut workers: BTreeMap<i32, (Vec<i16>, Vec<i64>)> = BTreeMap::new();
     for (key, amount) in counts {
         let (cells, amounts) = workers.entry(key.worker_no).or_default();
@@ -219,24 +219,20 @@ pub fn write(now: Timestamp) -> Result<()> {
 
 /// Worker (0: the engine), cell and count of everything in shared memory.
 pub fn shared_counts() -> Vec<(i32, u16, u64)> {
-    templates::forget_after_reinstall();
     shared::counts(installation())
 }
 
 /// The last minutes of finalization claims in shared memory.
 pub fn shared_recent(now: Timestamp) -> Vec<(Timestamp, usize, u64)> {
-    templates::forget_after_reinstall();
     shared::recent(installation(), now)
 }
 
 /// Whether there is shared memory, and since when it counts.
 pub fn shared_since() -> (bool, Option<Timestamp>) {
-    templates::forget_after_reinstall();
     (shared::exists(), shared::started_at(installation()))
 }
 
 /// Sets shared memory back to zero, at once.
 pub fn reset_shared() {
-    templates::forget_after_reinstall();
     shared::reset(installation(), call::clock());
 }

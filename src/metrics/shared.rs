@@ -55,7 +55,7 @@ static LOCK: PgLwLock<u32> = unsafe { PgLwLock::new(c"tasker_ext counters lock")
 /// Set in the postmaster, inherited by every backend.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 
-thread_local! {
+std::thread_local! {
     static MINE: Cell<Option<usize>> = const { Cell::new(None) };
     static WORKER: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
 }

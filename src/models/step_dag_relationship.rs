@@ -25,7 +25,6 @@ crate::sql_function! {
 fn facts_and_number(call: &Call) -> Result<(Rc<Facts>, i16)> {
     let template_id: i32 = call.get(0, "named_task_id")?;
     let no: i16 = call.get(1, "step_no")?;
-    readiness::forget_after_reinstall();
     let facts = match readiness::kept_facts(template_id) {
         Some(facts) => facts,
         None => readiness::facts(&Session::open()?, template_id)?,

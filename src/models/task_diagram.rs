@@ -72,7 +72,6 @@ fn edges(template: &Template) -> Vec<(i16, i16)> {
 fn diagram_of_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let format = format(call, 1)?;
-    templates::forget_after_reinstall();
     let session = Session::open()?;
     let rows = session.read(&TASK_OF_DIAGRAM, &[datum::uuid(&task)])?;
     let row = rows.first().ok_or_else(|| whole::unknown_task(&task))?;

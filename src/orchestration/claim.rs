@@ -1,6 +1,5 @@
 //! Claims: handing out ready steps. A claim never waits for a lock; what others hold is left for the next one.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::scan;
 use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
@@ -134,15 +134,8 @@ const DEFAULT_QUEUE: &str = "default";
 /// A queue that came back empty is looked up by name again after this time: it may have been made anew.
 const QUEUE_KEPT_US: i64 = 1_000_000;
 
-thread_local! {
-    static ROTATION: Cell<usize> = const { Cell::new(0) };
-    static QUEUES: RefCell<HashMap<(String, String), (i32, Timestamp)>> = RefCell::new(HashMap::new());
-}
-
-/// Forgets queue ids: their rows may be gone.
-pub fn forget_queues() {
-    QUEUES.with_borrow_mut(HashMap::clear);
-}
+static ROTATION: Kept<usize> = Kept::new();
+static QUEUES: Kept<HashMap<(String, String), (i32, Timestamp)>> = Kept::new();
 
 /// The claim in the making: its number is taken before its first step starts.
 struct Taking<'a> {
@@ -217,7 +210,7 @@ fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result
 
 fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>> {
     let name = (namespace.to_owned(), queue.to_owned());
-    if let Some((id, since)) = QUEUES.with_borrow(|queues| queues.get(&name).copied())
+    if let Some((id, since)) = QUEUES.with(|queues| queues.get(&name).copied())
         && engine.now - since < QUEUE_KEPT_US
     {
         return Ok(Some(id));
@@ -226,7 +219,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
         .session
         .run(&QUEUE, &[datum::text(namespace), datum::text(queue)])?;
     let id: Option<i32> = rows.first().map(|row| row.get(1)).transpose()?;
-    QUEUES.with_borrow_mut(|queues| match id {
+    QUEUES.with(|queues| match id {
         Some(id) => queues.insert(name, (id, engine.now)),
         None => queues.remove(&name),
     });

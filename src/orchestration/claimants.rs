@@ -4,7 +4,6 @@
 //! A role is known by a small number, which is part of each claim's id: its lowest sixteen bits. So the statement that holds a
 //! step for a report sees in the step's row who claimed it.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Oid};
@@ -12,6 +11,7 @@ use pgrx::pg_sys::{self, Oid};
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{changes, rights};
 
@@ -67,15 +67,8 @@ static REGISTER: Statement = Statement::new(
     &[pg_sys::TEXTOID],
 );
 
-thread_local! {
-    /// What is known of the roles that have called in this backend, and how many changes it had heard of then.
-    static KNOWN: RefCell<Vec<(u64, Rc<Claimant>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Forgets all: the rows may be gone.
-pub fn forget() {
-    KNOWN.with_borrow_mut(Vec::clear);
-}
+/// What is known of the roles that have called in this backend, and how many changes it had heard of then.
+static KNOWN: Kept<Vec<(u64, Rc<Claimant>)>> = Kept::new();
 
 /// A caller of the functions of workers.
 pub struct Claimant {
@@ -90,7 +83,7 @@ impl Claimant {
     /// What the role may do. Kept until roles, memberships or numbers change.
     pub fn of(session: &Session, role: Oid) -> Result<Rc<Self>> {
         let changes = changes::of_roles();
-        let kept = KNOWN.with_borrow(|known| {
+        let kept = KNOWN.with(|known| {
             known
                 .iter()
                 .find(|(since, claimant)| *since == changes && claimant.role == role)
@@ -100,7 +93,7 @@ impl Claimant {
             return Ok(kept);
         }
         let claimant = Rc::new(Self::read(session, role)?);
-        KNOWN.with_borrow_mut(|known| {
+        KNOWN.with(|known| {
             known.retain(|(since, _)| *since == changes);
             known.push((changes, claimant.clone()));
         });

@@ -1,6 +1,5 @@
 //! Leases: a claim row per claim call, heartbeats, giving back, and taking over what a lost worker held.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
@@ -18,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Statement};
 use crate::settings;
 use crate::templates;
@@ -163,18 +163,10 @@ const TELL_LOST_US: i64 = 600_000_000;
 /// How often the walk over the claims begins at the first one again.
 const FROM_FIRST_US: i64 = 1_000_000;
 
-thread_local! {
-    static LOOKED_AT: Cell<Timestamp> = const { Cell::new(0) };
-    static WALK_US: Cell<i64> = const { Cell::new(0) };
-    static FULL_WALK_US: Cell<i64> = const { Cell::new(0) };
-    static FIRST_CLAIM: Cell<(i64, Timestamp)> = const { Cell::new((0, 0)) };
-}
-
-/// Forgets where the live claims begin: they may have begun anew.
-pub fn forget() {
-    LOOKED_AT.set(0);
-    FIRST_CLAIM.set((0, 0));
-}
+static LOOKED_AT: Kept<Timestamp> = Kept::new();
+static WALK_US: Kept<i64> = Kept::new();
+static FULL_WALK_US: Kept<i64> = Kept::new();
+static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
 
 /// The id of a claim to be opened.
 pub fn next_claim_id(worker: &Worker) -> Result<i64> {

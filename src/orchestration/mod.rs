@@ -20,10 +20,10 @@ pub mod whole;
 pub mod workers;
 
 use crate::error::Result;
+use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::spi::Session;
-use crate::{metrics, templates};
 
 /// The key of a step: its task and its ordinal there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +60,6 @@ impl Engine {
 
     /// For functions that only insert new tasks.
     pub fn open_any_isolation() -> Result<Self> {
-        templates::forget_after_reinstall();
         Ok(Self {
             session: Session::open()?,
             now: call::clock(),

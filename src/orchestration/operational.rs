@@ -3,8 +3,6 @@
 //! The rules are tasker_rules::operational. The state is the last row of tasker_engine.operational_changes; a claim reads
 //! it below the planner and locks nothing, so that neither waits for the other.
 
-use std::cell::Cell;
-
 use pgrx::pg_sys::{self, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use tasker_rules::operational::{Change, OperationalState};
@@ -12,6 +10,7 @@ use tasker_rules::operational::{Change, OperationalState};
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::pg::datum;
+use crate::pg::installation::Kept;
 use crate::pg::scan;
 use crate::pg::spi::Statement;
 
@@ -20,14 +19,8 @@ pub const DRAINING: &str = "draining";
 /// Who brings a system through its startup.
 const COORDINATOR: &str = "coordinator";
 
-thread_local! {
-    static TOLD: Cell<i64> = const { Cell::new(0) };
-}
-
-/// Forgets what this session was told: the changes may have begun anew.
-pub fn forget() {
-    TOLD.set(0);
-}
+/// The change of which this session was told last.
+static TOLD: Kept<i64> = Kept::new();
 
 /// The state, and the number of the change that led to it.
 #[derive(Clone, Copy)]

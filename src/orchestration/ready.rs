@@ -4,7 +4,6 @@
 //! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
 //! make every walk longer, so each backend remembers per level where the live entries begin.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use pgrx::pg_sys::{self, ItemPointerData};
@@ -14,6 +13,7 @@ use crate::error::Result;
 use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
+use crate::pg::installation::Kept;
 use crate::pg::scan;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
@@ -203,21 +203,12 @@ struct Marks {
     walk_us: i64,
 }
 
-thread_local! {
-    static AGED: RefCell<HashMap<i32, Timestamp>> = RefCell::new(HashMap::new());
-    static HELD_AT_HEAD: RefCell<HashMap<i32, (usize, Timestamp)>> = RefCell::new(HashMap::new());
-    static MARKS: RefCell<HashMap<i32, Marks>> = RefCell::new(HashMap::new());
-}
-
-/// Forgets all marks: the tables they speak of are gone.
-pub fn forget_marks() {
-    MARKS.with_borrow_mut(HashMap::clear);
-    HELD_AT_HEAD.with_borrow_mut(HashMap::clear);
-    AGED.with_borrow_mut(HashMap::clear);
-}
+static AGED: Kept<HashMap<i32, Timestamp>> = Kept::new();
+static HELD_AT_HEAD: Kept<HashMap<i32, (usize, Timestamp)>> = Kept::new();
+static MARKS: Kept<HashMap<i32, Marks>> = Kept::new();
 
 fn lower_mark(entry: &Entry) {
-    MARKS.with_borrow_mut(|marks| {
+    MARKS.with(|marks| {
         if let (Some(marks), Some(level)) = (
             marks.get_mut(&entry.queue_id),
             LEVELS.iter().position(|level| *level == entry.priority),
@@ -233,12 +224,12 @@ const CAREFUL_US: i64 = 1_000_000;
 /// Moves entries that have waited too long up a level, so that nothing starves. Seldom, and not per claim.
 pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
     let interval_us = settings::priority_aging_us();
-    let last = AGED.with_borrow_mut(|aged| aged.insert(queue_id, now));
+    let last = AGED.with(|aged| aged.insert(queue_id, now));
     let Some(last) = last.filter(|_| interval_us > 0) else {
         return Ok(());
     };
     if now - last < AGE_EVERY_US {
-        AGED.with_borrow_mut(|aged| aged.insert(queue_id, last));
+        AGED.with(|aged| aged.insert(queue_id, last));
         return Ok(());
     }
     let interval = pg_sys::Interval {
@@ -252,7 +243,7 @@ pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
         &[datum::int4(queue_id), datum::timestamp(now), interval],
     )?;
     if !aged.is_empty() {
-        MARKS.with_borrow_mut(|marks| marks.remove(&queue_id));
+        MARKS.with(|marks| marks.remove(&queue_id));
     }
     Ok(())
 }
@@ -266,7 +257,7 @@ pub fn find(
     limit: usize,
     take: bool,
 ) -> Result<Vec<Found>> {
-    let (since, from_beginning) = MARKS.with_borrow(|marks| match marks.get(&queue_id) {
+    let (since, from_beginning) = MARKS.with(|marks| match marks.get(&queue_id) {
         Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
             (marks.since, false)
         }
@@ -279,7 +270,7 @@ pub fn find(
         look(session, queue_id, now, limit, &since)?
     };
     let exhausted = found.len() < limit;
-    MARKS.with_borrow_mut(|all| {
+    MARKS.with(|all| {
         let marks = all.entry(queue_id).or_insert(Marks {
             since: [BEGINNING; 4],
             looked_at: now,
@@ -388,7 +379,7 @@ fn advance(
 /// zero, entries are looked at before they are taken: giving the same ones back on every claim would only bloat
 /// the queue.
 pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
-    HELD_AT_HEAD.with_borrow(|held| match held.get(&queue_id) {
+    HELD_AT_HEAD.with(|held| match held.get(&queue_id) {
         Some((count, until)) if now < *until => *count,
         _ => 0,
     })
@@ -396,7 +387,7 @@ pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
 
 /// Remembers for a while that this many entries at the head of the queue are held.
 pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
-    HELD_AT_HEAD.with_borrow_mut(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
+    HELD_AT_HEAD.with(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
 }
 
 /// Removes entries that the caller holds locked.

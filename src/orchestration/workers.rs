@@ -1,6 +1,6 @@
 //! Worker processes: their short number, whether they wait idle, and waking them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 
@@ -12,6 +12,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::operational;
 use crate::pg::call::shortened;
 use crate::pg::datum::{self, Timestamp};
+use crate::pg::installation::Kept;
 use crate::pg::scan;
 use crate::pg::spi::{Row, Session, Statement};
 
@@ -77,18 +78,18 @@ struct Known {
     seen_at: Timestamp,
 }
 
-thread_local! {
-    static KNOWN: RefCell<HashMap<String, Known>> = RefCell::new(HashMap::new());
-    static NOTIFIED: RefCell<HashMap<String, Timestamp>> = RefCell::new(HashMap::new());
+static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
+static NOTIFIED: Kept<HashMap<String, Timestamp>> = Kept::new();
+std::thread_local! {
     /// Whether the transaction has told this backend something of workers.
     static CALLBACK: Cell<bool> = const { Cell::new(false) };
     static SAVEPOINTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Forgets every worker: their rows may be gone.
-pub fn forget() {
-    KNOWN.with_borrow_mut(HashMap::clear);
-    NOTIFIED.with_borrow_mut(HashMap::clear);
+/// Forgets every worker: their rows may not have come to be.
+fn forget() {
+    KNOWN.clear();
+    NOTIFIED.clear();
 }
 
 /// The channel on which workers of a namespace are woken; at most 63 bytes, as PostgreSQL wants it.
@@ -118,7 +119,7 @@ pub fn check_id(worker_id: &str) -> Result<()> {
 
 /// A worker that has claimed already.
 fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
-    if let Some(worker) = KNOWN.with_borrow(|known| known.get(worker_id).map(|known| known.worker))
+    if let Some(worker) = KNOWN.with(|known| known.get(worker_id).map(|known| known.worker))
     {
         return Ok(Some(worker));
     }
@@ -180,7 +181,7 @@ pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Resu
 }
 
 fn remember(worker_id: &str, worker: Worker) {
-    KNOWN.with_borrow_mut(|known| {
+    KNOWN.with(|known| {
         known.entry(worker_id.to_owned()).or_insert(Known {
             worker,
             idle_until: None,
@@ -205,7 +206,7 @@ pub fn seen(
     idle: bool,
     now: Timestamp,
 ) -> Result<()> {
-    let Some((worker, idle_until, seen_at)) = KNOWN.with_borrow(|known| {
+    let Some((worker, idle_until, seen_at)) = KNOWN.with(|known| {
         known
             .get(worker_id)
             .map(|known| (known.worker, known.idle_until, known.seen_at))
@@ -231,7 +232,7 @@ pub fn seen(
         ],
     )?;
     forget_on_abort();
-    KNOWN.with_borrow_mut(|known| {
+    KNOWN.with(|known| {
         known.insert(
             worker_id.to_owned(),
             Known {
@@ -284,14 +285,14 @@ pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result
     for row in waiting.iter() {
         let namespace: String = row.get(1)?;
         let idle_since: Timestamp = row.get(2)?;
-        let due = NOTIFIED.with_borrow(|last| {
+        let due = NOTIFIED.with(|last| {
             last.get(&namespace)
                 .is_none_or(|last| now - last >= NOTIFY_EVERY_US || idle_since >= *last)
         });
         if due {
             session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;
             metrics::count(Metric::Notifies, 1);
-            NOTIFIED.with_borrow_mut(|last| last.insert(namespace, now));
+            NOTIFIED.with(|last| last.insert(namespace, now));
         }
     }
     Ok(())

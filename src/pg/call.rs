@@ -8,6 +8,7 @@ use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, Uuid};
+use crate::pg::installation;
 
 /// Exports `$body` as the C function `$name`, with the version record PostgreSQL looks for.
 #[macro_export]
@@ -70,6 +71,7 @@ pub fn dispatch(
     name: &'static str,
     body: fn(&mut Call) -> Result<Output>,
 ) -> Datum {
+    installation::observe();
     let mut call = Call { fcinfo, rows: None };
     match body(&mut call) {
         Ok(output) => call.finish(output),
@@ -278,12 +280,6 @@ pub fn require_read_committed() -> Result<()> {
 pub fn clock() -> i64 {
     // SAFETY: plain call.
     unsafe { pg_sys::GetCurrentTimestamp() }
-}
-
-/// The oid of a schema, or 0: a cheap look into the system cache.
-pub fn schema_oid(name: &CStr) -> u32 {
-    // SAFETY: NUL-terminated name, missing_ok.
-    unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) }.to_u32()
 }
 
 /// The next value of one of the engine's sequences.

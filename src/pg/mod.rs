@@ -5,6 +5,7 @@ pub mod call;
 pub mod changes;
 pub mod datum;
 pub mod lock;
+pub mod installation;
 pub mod rights;
 pub mod scan;
 pub mod search_path;

@@ -1,6 +1,5 @@
 //! Compiled templates by named_task_id. An id never changes its meaning, so nothing here goes stale.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -9,8 +8,8 @@ use tasker_rules::backoff;
 use tasker_rules::input_schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::orchestration::{claim, claimants, leases, operational, ready, workers};
 use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Session, Statement};
 
 /// A version of a template as the hot path needs it.
@@ -121,37 +120,15 @@ static LOAD_STEPS: Statement = Statement::new(
 /// More versions than this in one backend are forgotten together; they load again in a millisecond each.
 const MOST_KEPT: usize = 512;
 
-thread_local! {
-    static KEPT: RefCell<HashMap<i32, Rc<Template>>> = RefCell::new(HashMap::new());
-    static INSTALLED: Cell<u32> = const { Cell::new(0) };
-}
-
-/// After DROP and CREATE EXTENSION the ids begin again: everything remembered by id is forgotten.
-pub fn forget_after_reinstall() {
-    let installed = crate::pg::call::schema_oid(c"tasker_engine");
-    if INSTALLED.replace(installed) != installed {
-        KEPT.with_borrow_mut(HashMap::clear);
-        ready::forget_marks();
-        workers::forget();
-        claim::forget_queues();
-        claimants::forget();
-        leases::forget();
-        operational::forget();
-    }
-}
-
-/// The oid of the schema as this backend saw it last: it names an installation of the extension.
-pub fn installed() -> u32 {
-    INSTALLED.get()
-}
+static KEPT: Kept<HashMap<i32, Rc<Template>>> = Kept::new();
 
 /// The compiled template with this id.
 pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
-    if let Some(template) = KEPT.with_borrow(|kept| kept.get(&id).cloned()) {
+    if let Some(template) = KEPT.with(|kept| kept.get(&id).cloned()) {
         return Ok(template);
     }
     let template = Rc::new(load(session, id)?);
-    KEPT.with_borrow_mut(|kept| {
+    KEPT.with(|kept| {
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }

@@ -3,4 +3,4 @@
 pub mod cache;
 pub mod register;
 
-pub use cache::{Template, TemplateStep, forget_after_reinstall, get, installed, whole};
+pub use cache::{Template, TemplateStep, get, whole};
