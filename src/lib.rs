@@ -21,6 +21,7 @@ mod orchestration;
 mod pg;
 mod readiness;
 mod settings;
+mod storage;
 mod templates;
 
 pgrx::pg_module_magic!(name, version);
@@ -122,11 +123,16 @@ pgrx::extension_sql_file!(
     name = "metrics",
     requires = ["maintenance"]
 );
+pgrx::extension_sql_file!(
+    "../sql/schema/78_table_access.sql",
+    name = "table_access",
+    requires = ["metrics"]
+);
 // After everything that has columns to be explained.
 pgrx::extension_sql_file!(
     "../sql/schema/75_comments.sql",
     name = "comments",
-    requires = ["metrics"]
+    requires = ["table_access"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",

@@ -16,6 +16,7 @@ static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static DIRECT_TABLE_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
@@ -60,6 +61,14 @@ pub fn define() {
         i32::MAX,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"tasker.direct_table_access",
+        c"Whether claims and the log may write tables below SQL.",
+        c"Off: every change goes through an SQL statement, at a higher cost and with the same result. The view tasker.table_access shows the way of each operation. Rule: docs/design.md#below-sql.",
+        &DIRECT_TABLE_ACCESS,
+        GucContext::Suset,
+        flags,
     );
     GucRegistry::define_string_guc(
         c"tasker.environment",
@@ -254,4 +263,9 @@ pub fn environment() -> Option<String> {
         .get()
         .map(|name| name.to_string_lossy().into_owned())
         .filter(|name| !name.is_empty())
+}
+
+/// Whether tables may be written below SQL.
+pub fn direct_table_access() -> bool {
+    DIRECT_TABLE_ACCESS.get()
 }

@@ -12,5 +12,6 @@ pub mod operators;
 pub mod reading;
 pub mod reports;
 mod schedules;
-pub mod templates;
+pub mod table_access;
+mod templates;
 pub mod work;

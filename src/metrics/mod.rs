@@ -19,6 +19,7 @@ use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::{self, Kept};
+use crate::storage;
 
 /// Without shared memory: how often a backend writes what it has counted.
 const WRITE_EVERY_US: i64 = 10_000_000;
@@ -214,7 +215,7 @@ pub fn write(now: Timestamp) -> Result<()> {
             ]
         })
         .collect();
-    append(c"metric_counts", &rows)
+    append(&storage::METRIC_COUNTS, &rows)
 }
 
 /// Worker (0: the engine), cell and count of everything in shared memory.

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::ready::{self, Found};
+use super::start::start_steps;
 use super::workers::Worker;
 use super::{Engine, StepKey, leases, operational, timeouts};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::installation::Kept;
-use crate::pg::scan;
 use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
@@ -227,7 +227,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
-    if !scan::is_open(queue_id)? {
+    if !ready::is_open(&engine.session, queue_id)? {
         engine.ready.emptied(queue_id);
         return Ok(());
     }
@@ -236,14 +236,13 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
     let mut skip = ready::held_at_head(queue_id, engine.now);
     for _ in 0..MOST_LOOKS {
         let limit = taking.max - taking.steps.len() + skip;
-        let take_first = skip == 0;
-        let found = ready::find(&engine.session, queue_id, engine.now, limit, take_first)?;
+        let (found, taken) = ready::find(&engine.session, queue_id, engine.now, limit, skip == 0)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
         let mut refused = 0;
         while taking.steps.len() < taking.max && !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(taking.max - taking.steps.len()));
-            refused += start(engine, now, take_first, taking, &mut held)?;
+            refused += start(engine, now, taken, taking, &mut held)?;
             rest = later;
         }
         if !held.is_empty() {
@@ -292,16 +291,7 @@ fn start(
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id(taking.worker)?;
     }
-    let rows = scan::start_steps(
-        entries.iter().map(|found| {
-            (
-                &found.entry.key.task,
-                found.entry.key.no,
-                found.entry.available_at,
-            )
-        }),
-        taking.claim_id,
-    )?;
+    let rows = start_steps(engine, &entries, taking.claim_id)?;
     let mut started = vec![false; entries.len()];
     for row in rows {
         let key = entries[row.index].entry.key;

@@ -20,6 +20,7 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Statement};
 use crate::settings;
+use crate::storage;
 use crate::templates;
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
@@ -195,7 +196,7 @@ pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()
         datum::uuids(keys.iter().map(|key| &key.task)),
         datum::int2s(keys.iter().map(|key| key.no)),
     ];
-    append(c"claims", &[row])
+    append(&storage::CLAIMS, &[row])
 }
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long

@@ -8,6 +8,7 @@ use crate::metrics::{self, Metric};
 use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::storage;
 
 /// Who a transition is credited to when no worker is involved.
 pub const NO_WORKER: i32 = 0;
@@ -138,7 +139,7 @@ impl Log {
                 ])
             })
             .collect::<Result<Vec<_>>>()?;
-        append(c"transitions", &rows)?;
+        append(&storage::TRANSITIONS, &rows)?;
         Ok(true)
     }
 }

@@ -15,6 +15,7 @@ pub mod operate;
 pub mod operational;
 pub mod ready;
 pub mod report;
+mod start;
 pub mod timeouts;
 pub mod whole;
 pub mod workers;

@@ -11,8 +11,9 @@ use super::Engine;
 use crate::error::{Error, Result};
 use crate::pg::datum;
 use crate::pg::installation::Kept;
-use crate::pg::scan;
-use crate::pg::spi::Statement;
+use crate::pg::scan::Walk;
+use crate::pg::spi::{Session, Statement};
+use crate::storage;
 
 /// What a worker is told, as an outcome or a status, while nothing is handed out.
 pub const DRAINING: &str = "draining";
@@ -31,7 +32,7 @@ pub struct Current {
 
 /// The state now, as committed, or as this transaction has set it.
 pub fn current() -> Result<Current> {
-    match scan::operational_state()? {
+    match last_change()? {
         None => Ok(Current {
             state: OperationalState::INITIAL,
             change_no: 0,
@@ -43,6 +44,30 @@ pub fn current() -> Result<Current> {
             change_no,
         }),
     }
+}
+
+static LAST_CHANGE: Statement = Statement::new(
+    "SELECT c.change_no, c.to_state FROM tasker_engine.operational_changes c ORDER BY c.change_no DESC LIMIT 1",
+    &[],
+);
+
+/// The last change of the operational state, if there was one: its number and the state.
+fn last_change() -> Result<Option<(i64, String)>> {
+    use storage::operational_changes::{CHANGE_NO, TO_STATE};
+    let Some(walk) = Walk::look(&storage::OPERATIONAL_CHANGES)? else {
+        let session = Session::open()?;
+        let rows = session.run(&LAST_CHANGE, &[])?;
+        return rows
+            .first()
+            .map(|row| Ok((row.get(1)?, row.get(2)?)))
+            .transpose();
+    };
+    let mut last = None;
+    walk.each_from_end(|row| {
+        last = Some((row.get(CHANGE_NO)?, row.get(TO_STATE)?));
+        Ok(false)
+    })?;
+    Ok(last)
 }
 
 impl Current {

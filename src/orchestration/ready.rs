@@ -14,9 +14,11 @@ use crate::pg::append::append;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
-use crate::pg::scan;
+use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Session, Statement};
+use crate::pg::tables::Operation;
 use crate::settings;
+use crate::storage;
 use crate::templates::Template;
 
 /// When a held step is available: never, until its task is taken up again.
@@ -80,7 +82,10 @@ impl Releases {
             ]
         };
         // `entries` lives until the rows are written: they point into it.
-        append(c"ready", &entries.iter().map(row).collect::<Vec<_>>())?;
+        append(
+            &storage::READY,
+            &entries.iter().map(row).collect::<Vec<_>>(),
+        )?;
         for entry in &entries {
             if entry.available_at <= now {
                 self.wake.insert(entry.queue_id);
@@ -248,15 +253,15 @@ pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once,
-/// otherwise only locked.
+/// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once if that can
+/// be done below SQL, otherwise only locked; the second value says which.
 pub fn find(
     session: &Session,
     queue_id: i32,
     now: Timestamp,
     limit: usize,
     take: bool,
-) -> Result<Vec<Found>> {
+) -> Result<(Vec<Found>, bool)> {
     let (since, from_beginning) = MARKS.with(|marks| match marks.get(&queue_id) {
         Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
             (marks.since, false)
@@ -264,10 +269,15 @@ pub fn find(
         _ => ([BEGINNING; 4], true),
     });
     let started = if from_beginning { call::clock() } else { 0 };
-    let found = if take {
+    let taken = if take {
         take_due(queue_id, now, limit, &since)?
     } else {
-        look(session, queue_id, now, limit, &since)?
+        None
+    };
+    let is_taken = taken.is_some();
+    let found = match taken {
+        Some(taken) => taken,
+        None => look(session, queue_id, now, limit, &since)?,
     };
     let exhausted = found.len() < limit;
     MARKS.with(|all| {
@@ -282,32 +292,83 @@ pub fn find(
         }
         advance(&mut marks.since, &found, exhausted, now, from_beginning);
     });
-    Ok(found)
+    Ok((found, is_taken))
 }
 
-/// Removes due entries, level by level.
+/// Removes due entries that nobody holds, level by level, oldest first within. None: SQL has to do it.
 fn take_due(
     queue_id: i32,
     now: Timestamp,
     limit: usize,
     since: &[Timestamp; 4],
-) -> Result<Vec<Found>> {
-    let levels = LEVELS.into_iter().zip(since.iter().copied());
-    let found = scan::due_entries(queue_id, levels, now, limit)?
-        .into_iter()
-        .map(|taken| Found {
-            tid: taken.tid,
-            entry: Entry {
-                queue_id,
-                priority: taken.priority,
-                available_at: taken.available_at,
-                key: StepKey {
-                    task: taken.task,
-                    no: taken.step_no,
+) -> Result<Option<Vec<Found>>> {
+    use storage::ready::{AVAILABLE_AT, PRIORITY, QUEUE_ID, STEP_NO, TASK_UUID};
+    let table = &storage::READY;
+    let Some(walk) = Walk::to_change(table, Operation::Delete)? else {
+        return Ok(None);
+    };
+    let mut taken: Vec<Found> = Vec::new();
+    for (priority, since) in LEVELS.into_iter().zip(since) {
+        if taken.len() >= limit {
+            break;
+        }
+        let keys = [
+            walk.key(table, QUEUE_ID, Compare::Equal, datum::int4(queue_id)),
+            walk.key(table, PRIORITY, Compare::Equal, datum::int2(priority)),
+            walk.key(
+                table,
+                AVAILABLE_AT,
+                Compare::AtLeast,
+                datum::timestamp(*since),
+            ),
+            walk.key(table, AVAILABLE_AT, Compare::AtMost, datum::timestamp(now)),
+        ];
+        walk.each(keys, |row| {
+            let found = Found {
+                tid: row.place(),
+                entry: Entry {
+                    queue_id,
+                    priority,
+                    available_at: row.get(AVAILABLE_AT)?,
+                    key: StepKey {
+                        task: row.get(TASK_UUID)?,
+                        no: row.get(STEP_NO)?,
+                    },
                 },
-            },
-        });
-    Ok(found.collect())
+            };
+            if row.delete_unless_held() {
+                taken.push(found);
+            }
+            Ok(taken.len() < limit)
+        })?;
+    }
+    Ok(Some(taken))
+}
+
+static IS_OPEN: Statement = Statement::new(
+    "SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1",
+    &[pg_sys::INT4OID],
+);
+
+/// Whether claims may be served from the queue: it exists and its namespace is not paused.
+pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
+    let table = &storage::QUEUES;
+    let Some(walk) = Walk::look(table)? else {
+        let rows = session.run(&IS_OPEN, &[datum::int4(queue_id)])?;
+        return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
+    };
+    let mut open = false;
+    let this = walk.key(
+        table,
+        storage::queues::QUEUE_ID,
+        Compare::Equal,
+        datum::int4(queue_id),
+    );
+    walk.each([this], |row| {
+        open = !row.get::<bool>(storage::queues::PAUSED)?;
+        Ok(false)
+    })?;
+    Ok(open)
 }
 
 /// Locks due entries, level by level.

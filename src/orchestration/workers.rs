@@ -13,8 +13,9 @@ use crate::orchestration::operational;
 use crate::pg::call::shortened;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
-use crate::pg::scan;
+use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Row, Session, Statement};
+use crate::storage;
 
 static FIND: Statement = Statement::new(
     "SELECT w.worker_no, w.claimant_no FROM tasker_engine.workers w WHERE w.worker_id = $1",
@@ -119,8 +120,7 @@ pub fn check_id(worker_id: &str) -> Result<()> {
 
 /// A worker that has claimed already.
 fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
-    if let Some(worker) = KNOWN.with(|known| known.get(worker_id).map(|known| known.worker))
-    {
+    if let Some(worker) = KNOWN.with(|known| known.get(worker_id).map(|known| known.worker)) {
         return Ok(Some(worker));
     }
     let rows = session.run(&FIND, &[datum::text(worker_id)])?;
@@ -272,10 +272,36 @@ unsafe extern "C-unwind" fn savepoint_ends(
     }
 }
 
+static ANYBODY_IDLE: Statement = Statement::new(
+    "SELECT EXISTS (SELECT FROM tasker_engine.workers w WHERE w.idle_until > $1)",
+    &[pg_sys::TIMESTAMPTZOID],
+);
+
+/// Whether any worker waits for work: asked by every call that leaves some behind.
+fn anybody_idle(session: &Session, now: Timestamp) -> Result<bool> {
+    let table = &storage::WORKERS;
+    let Some(walk) = Walk::look(table)? else {
+        let rows = session.run(&ANYBODY_IDLE, &[datum::timestamp(now)])?;
+        return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
+    };
+    let mut idle = false;
+    let later = walk.key(
+        table,
+        storage::workers::IDLE_UNTIL,
+        Compare::Above,
+        datum::timestamp(now),
+    );
+    walk.each([later], |_| {
+        idle = true;
+        Ok(false)
+    })?;
+    Ok(idle)
+}
+
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
     // Nobody is woken to be told that there is nothing for him; who opens the system again wakes all.
-    if !scan::anybody_idle(now)? || operational::current()?.closed().is_some() {
+    if !anybody_idle(session, now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(

@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Result};
 
-thread_local! {
+std::thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
     static WATCHED: Cell<Oid> = const { Cell::new(Oid::INVALID) };
     static LISTENS: Cell<bool> = const { Cell::new(false) };

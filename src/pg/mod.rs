@@ -10,3 +10,4 @@ pub mod rights;
 pub mod scan;
 pub mod search_path;
 pub mod spi;
+pub mod tables;

@@ -26,6 +26,11 @@ pub fn owner() -> Option<pg_sys::Oid> {
     (role != pg_sys::InvalidOid).then_some(role)
 }
 
+/// Its name, for messages.
+pub fn owner_name() -> String {
+    OWNER.to_string_lossy().into_owned()
+}
+
 /// Who called, while the engine's owner works for it. An error aborts the transaction, which brings the caller back.
 pub struct Caller {
     user: pg_sys::Oid,

@@ -1,510 +1,383 @@
-//! Claiming below the planner: an index walk that deletes the queue entries nobody holds, and an update of their
-//! steps that never waits.
+//! Walks below the planner over an index of one of our tables, and changes of the rows they meet that never wait.
 //!
 //! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE or UPDATE behind it: a lock record in
 //! the WAL for each row, and half a dozen plan nodes to start for each claim.
 
-use std::ffi::CStr;
+use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid, Relation};
 
-use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid};
+use super::append::IndexWriter;
+use super::datum::{Arg, FromColumn};
+use super::tables::{Open, Operation, Table};
+use crate::error::Result;
 
-use crate::error::{Error, Result};
-use crate::pg::append::IndexWriter;
-use crate::pg::datum::{self, FromColumn, Timestamp, Uuid};
-
-/// An entry that was taken.
-pub struct Taken {
-    pub tid: ItemPointerData,
-    pub priority: i16,
-    pub available_at: Timestamp,
-    pub task: Uuid,
-    pub step_no: i16,
+/// An open table with the index it is walked by. Closed on drop; while an error unwinds, the transaction's abort does it.
+pub struct Walk<const N: usize> {
+    // Dropped in this order: what the table holds open goes before it.
+    snapshot: Snapshot,
+    index: OpenIndex,
+    table: Open<N>,
+    command: pg_sys::CommandId,
 }
 
-// Columns of tasker_engine.ready and tasker_engine.queues, in the order of the tables.
-const READY_COLUMNS: usize = 5;
-const AVAILABLE_AT: usize = 1;
-const TASK_UUID: usize = 2;
-const QUEUE_ID: usize = 3;
-const PRIORITY: usize = 4;
-const STEP_NO: usize = 5;
-const STEPS_COLUMNS: usize = 16;
-const QUEUES_COLUMNS: usize = 4;
-const WORKERS_COLUMNS: usize = 7;
-const WORKERS_IDLE_UNTIL: usize = 6;
-const OPERATIONAL_COLUMNS: usize = 7;
-const OPERATIONAL_CHANGE_NO: usize = 1;
-const OPERATIONAL_STATE: usize = 4;
-const QUEUES_ID: usize = 1;
-const QUEUES_PAUSED: usize = 4;
+struct Snapshot(pg_sys::Snapshot);
 
-/// An open table with the index it is walked by. Closed on drop; after an error the transaction's abort does it.
-struct Walk {
-    table: pg_sys::Relation,
-    index: pg_sys::Relation,
-    snapshot: pg_sys::Snapshot,
-    /// The lock on the table that is given back on close.
-    released: u32,
-}
-
-impl Walk {
-    /// Opens the relations by name to change rows, which locks the table until the transaction ends; the snapshot sees
-    /// everything committed until now and this transaction's rows.
-    unsafe fn open(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
-        unsafe {
-            Self::locked(
-                table,
-                index,
-                columns,
-                pg_sys::RowExclusiveLock,
-                pg_sys::NoLock,
-            )
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: registered when the walk was opened.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
         }
+    }
+}
+
+struct OpenIndex(Relation);
+
+impl Drop for OpenIndex {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened when the walk was opened.
+            unsafe {
+                pg_sys::index_close(self.0, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+            }
+        }
+    }
+}
+
+/// A condition on a key column: how it compares with a value.
+pub struct Key(pg_sys::ScanKeyData);
+
+/// How a key column compares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    Equal,
+    AtLeast,
+    AtMost,
+    Above,
+}
+
+impl<const N: usize> Walk<N> {
+    /// Opens a table to change rows, which locks it until the transaction ends. None: its SQL statement has to do it.
+    pub fn to_change(table: &'static Table<N>, operation: Operation) -> Result<Option<Self>> {
+        Self::open(table, operation, pg_sys::RowExclusiveLock, false)
     }
 
     /// The same only to look. No lock outlives the walk: a transaction has room for few that cost little.
-    unsafe fn look(table: &CStr, index: &CStr, columns: usize) -> Result<Self> {
-        let lock = pg_sys::AccessShareLock;
-        unsafe { Self::locked(table, index, columns, lock, lock) }
+    pub fn look(table: &'static Table<N>) -> Result<Option<Self>> {
+        Self::open(table, Operation::Look, pg_sys::AccessShareLock, true)
     }
 
-    unsafe fn locked(
-        table: &CStr,
-        index: &CStr,
-        columns: usize,
+    fn open(
+        table: &'static Table<N>,
+        operation: Operation,
         lock: u32,
-        released: u32,
-    ) -> Result<Self> {
+        release: bool,
+    ) -> Result<Option<Self>> {
+        let table = table.open(lock, release)?;
+        if !table.is_direct(operation) || !table.is_direct(Operation::Look) {
+            return Ok(None);
+        }
+        // SAFETY: the table is locked, so its index is there. The snapshot sees everything committed until now and
+        // this transaction's rows.
         unsafe {
-            let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
-            let named = |name: &CStr| match pg_sys::get_relname_relid(name.as_ptr(), schema) {
-                pg_sys::InvalidOid => {
-                    Err(Error::corrupt("a table or index of the engine is missing"))
-                }
-                oid => Ok(oid),
-            };
-            let table = pg_sys::table_open(named(table)?, lock as pg_sys::LOCKMODE);
-            if (*(*table).rd_att).natts as usize != columns {
-                return Err(Error::corrupt(
-                    "a table of the engine has other columns than this library expects",
-                )
-                .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
-            }
-            // Looked up under the lock: a REINDEX may have replaced the index until then.
-            let index = named(index)?;
-            let index = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+            let index = OpenIndex(pg_sys::index_open(
+                table.index(),
+                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            ));
             pg_sys::CommandCounterIncrement();
-            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
-            Ok(Self {
-                table,
-                index,
+            let snapshot = Snapshot(pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()));
+            let command = pg_sys::GetCurrentCommandId(operation != Operation::Look);
+            Ok(Some(Self {
                 snapshot,
-                released,
-            })
+                index,
+                table,
+                command,
+            }))
         }
     }
 
-    /// As [`Walk::each_nullable`] for tables without NULLs.
-    unsafe fn each<const KEYS: usize, const COLUMNS: usize>(
-        &self,
-        keys: [pg_sys::ScanKeyData; KEYS],
-        mut visit: impl FnMut(pg_sys::HeapTuple, [Datum; COLUMNS]) -> bool,
-    ) {
+    /// A condition on a column of the walk's index. The value must be of the column's type.
+    pub fn key(&self, table: &Table<N>, column: usize, compare: Compare, value: Arg) -> Key {
+        let procedure = procedure(table.columns[column].1, compare);
+        let strategy = match compare {
+            Compare::Equal => pg_sys::BTEqualStrategyNumber,
+            Compare::AtLeast => pg_sys::BTGreaterEqualStrategyNumber,
+            Compare::AtMost => pg_sys::BTLessEqualStrategyNumber,
+            Compare::Above => pg_sys::BTGreaterStrategyNumber,
+        };
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: fills the key; the procedure compares values of the column's type.
         unsafe {
-            self.each_nullable(keys, |row, values: [datum::Arg; COLUMNS]| {
-                visit(row, values.map(|value| value.unwrap_or(Datum::null())))
-            });
+            pg_sys::ScanKeyInit(
+                &mut key,
+                self.table.facts().attributes[column] as i16 + 1,
+                strategy as u16,
+                Oid::from(procedure),
+                value.unwrap_or(Datum::null()),
+            );
         }
+        Key(key)
     }
 
     /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
-    unsafe fn each_nullable<const KEYS: usize, const COLUMNS: usize>(
+    pub fn each<const KEYS: usize>(
         &self,
-        keys: [pg_sys::ScanKeyData; KEYS],
-        visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
-    ) {
-        unsafe { self.each_towards(pg_sys::ScanDirection::ForwardScanDirection, keys, visit) }
+        keys: [Key; KEYS],
+        visit: impl FnMut(&Found<N>) -> Result<bool>,
+    ) -> Result<()> {
+        self.each_towards(pg_sys::ScanDirection::ForwardScanDirection, keys, visit)
     }
 
-    /// The same in either direction.
-    unsafe fn each_towards<const KEYS: usize, const COLUMNS: usize>(
+    /// The same from the end.
+    pub fn each_from_end(&self, visit: impl FnMut(&Found<N>) -> Result<bool>) -> Result<()> {
+        self.each_towards(pg_sys::ScanDirection::BackwardScanDirection, [], visit)
+    }
+
+    fn each_towards<const KEYS: usize>(
         &self,
         direction: pg_sys::ScanDirection::Type,
-        mut keys: [pg_sys::ScanKeyData; KEYS],
-        mut visit: impl FnMut(pg_sys::HeapTuple, [datum::Arg; COLUMNS]) -> bool,
-    ) {
+        keys: [Key; KEYS],
+        mut visit: impl FnMut(&Found<N>) -> Result<bool>,
+    ) -> Result<()> {
+        let facts = self.table.facts();
+        let mut keys = keys.map(|key| key.0);
+        let mut values = vec![Datum::null(); facts.width];
+        let mut nulls = vec![true; facts.width];
+        // SAFETY: table, index and snapshot are open; the arrays have room for every column of the table.
         unsafe {
-            let scan = pg_sys::systable_beginscan_ordered(
-                self.table,
-                self.index,
-                self.snapshot,
+            let scan = Scan(pg_sys::systable_beginscan_ordered(
+                self.table.relation,
+                self.index.0,
+                self.snapshot.0,
                 KEYS as i32,
                 keys.as_mut_ptr(),
-            );
+            ));
             loop {
-                let row = pg_sys::systable_getnext_ordered(scan, direction);
+                pgrx::check_for_interrupts!();
+                let row = pg_sys::systable_getnext_ordered(scan.0, direction);
                 if row.is_null() {
-                    break;
+                    return Ok(());
                 }
-                let mut values = [Datum::null(); COLUMNS];
-                let mut nulls = [false; COLUMNS];
                 pg_sys::heap_deform_tuple(
                     row,
-                    (*self.table).rd_att,
+                    (*self.table.relation).rd_att,
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
-                let mut row_values = [None; COLUMNS];
-                for (value, (datum, null)) in
-                    row_values.iter_mut().zip(values.into_iter().zip(nulls))
-                {
-                    *value = (!null).then_some(datum);
-                }
-                if !visit(row, row_values) {
-                    break;
+                let found = Found {
+                    walk: self,
+                    row,
+                    slot: (*scan.0).slot,
+                    values: &values,
+                    nulls: &nulls,
+                };
+                if !visit(&found)? {
+                    return Ok(());
                 }
             }
-            pg_sys::systable_endscan_ordered(scan);
         }
     }
 
-    unsafe fn close(self) {
-        unsafe {
-            pg_sys::UnregisterSnapshot(self.snapshot);
-            pg_sys::index_close(self.index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-            pg_sys::table_close(self.table, self.released as pg_sys::LOCKMODE);
+    /// Writes index entries of rows that a change moves; one for all changes of a walk.
+    pub fn index_writer(&self) -> IndexWriter<'_> {
+        IndexWriter::new(self.table.relation)
+    }
+}
+
+struct Scan(pg_sys::SysScanDesc);
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: begun by each_towards.
+            unsafe { pg_sys::systable_endscan_ordered(self.0) };
         }
     }
 }
 
-fn key(column: usize, strategy: u32, procedure: u32, value: Datum) -> pg_sys::ScanKeyData {
-    let mut key = pg_sys::ScanKeyData::default();
-    // SAFETY: fills the key; the procedure compares values of the column's type.
-    unsafe {
-        pg_sys::ScanKeyInit(
-            &mut key,
-            column as i16,
-            strategy as u16,
-            Oid::from(procedure),
-            value,
-        );
-    }
-    key
-}
-
-/// Whether claims may be served from the queue: it exists and its namespace is not paused.
-pub fn is_open(queue_id: i32) -> Result<bool> {
-    let mut open = false;
-    // SAFETY: the columns and types are those of the table, checked by their number.
-    unsafe {
-        let walk = Walk::look(c"queues", c"queues_pkey", QUEUES_COLUMNS)?;
-        let keys = [key(
-            QUEUES_ID,
-            pg_sys::BTEqualStrategyNumber,
-            pg_sys::F_INT4EQ,
-            Datum::from(queue_id),
-        )];
-        walk.each(keys, |_, values: [Datum; QUEUES_COLUMNS]| {
-            open = !bool::from_column(values[QUEUES_PAUSED - 1]);
-            false
-        });
-        walk.close();
-    }
-    Ok(open)
-}
-
-/// The last change of the operational state, if there was one: its number and the state.
-pub fn operational_state() -> Result<Option<(i64, String)>> {
-    let mut last = None;
-    // SAFETY: as above.
-    unsafe {
-        let walk = Walk::look(
-            c"operational_changes",
-            c"operational_changes_pkey",
-            OPERATIONAL_COLUMNS,
-        )?;
-        walk.each_towards(
-            pg_sys::ScanDirection::BackwardScanDirection,
-            [],
-            |_, values: [datum::Arg; OPERATIONAL_COLUMNS]| {
-                let read = |column: usize| values[column - 1].unwrap_or(Datum::null());
-                last = Some((
-                    i64::from_column(read(OPERATIONAL_CHANGE_NO)),
-                    String::from_column(read(OPERATIONAL_STATE)),
-                ));
-                false
-            },
-        );
-        walk.close();
-    }
-    Ok(last)
-}
-
-/// Whether any worker waits for work: asked by every call that leaves some behind.
-pub fn anybody_idle(now: Timestamp) -> Result<bool> {
-    let mut idle = false;
-    // SAFETY: as above.
-    unsafe {
-        let walk = Walk::look(c"workers", c"workers_idle", WORKERS_COLUMNS)?;
-        let keys = [key(
-            WORKERS_IDLE_UNTIL,
-            pg_sys::BTGreaterStrategyNumber,
-            pg_sys::F_TIMESTAMPTZ_GT,
-            Datum::from(now),
-        )];
-        walk.each_nullable(keys, |_, _: [datum::Arg; WORKERS_COLUMNS]| {
-            idle = true;
-            false
-        });
-        walk.close();
-    }
-    Ok(idle)
-}
-
-/// Deletes up to `limit` entries that are due and that nobody holds: level by level, oldest first within. A level
-/// is its priority and the time before which no entry of it is looked for.
-pub fn due_entries(
-    queue_id: i32,
-    levels: impl Iterator<Item = (i16, Timestamp)>,
-    until: Timestamp,
-    limit: usize,
-) -> Result<Vec<Taken>> {
-    use pg_sys::{BTEqualStrategyNumber, BTGreaterEqualStrategyNumber, BTLessEqualStrategyNumber};
-    let mut taken = Vec::new();
-    // SAFETY: as above; heap_delete is told not to wait and says what became of the row.
-    unsafe {
-        let walk = Walk::open(c"ready", c"ready_order", READY_COLUMNS)?;
-        let command = pg_sys::GetCurrentCommandId(true);
-        for (priority, since) in levels {
-            if taken.len() >= limit {
-                break;
-            }
-            let keys = [
-                key(
-                    QUEUE_ID,
-                    BTEqualStrategyNumber,
-                    pg_sys::F_INT4EQ,
-                    Datum::from(queue_id),
-                ),
-                key(
-                    PRIORITY,
-                    BTEqualStrategyNumber,
-                    pg_sys::F_INT2EQ,
-                    Datum::from(priority),
-                ),
-                key(
-                    AVAILABLE_AT,
-                    BTGreaterEqualStrategyNumber,
-                    pg_sys::F_TIMESTAMPTZ_GE,
-                    Datum::from(since),
-                ),
-                key(
-                    AVAILABLE_AT,
-                    BTLessEqualStrategyNumber,
-                    pg_sys::F_TIMESTAMPTZ_LE,
-                    Datum::from(until),
-                ),
-            ];
-            walk.each(keys, |row, values: [Datum; READY_COLUMNS]| {
-                let entry = Taken {
-                    tid: (*row).t_self,
-                    priority,
-                    available_at: Timestamp::from_column(values[AVAILABLE_AT - 1]),
-                    task: Uuid::from_column(values[TASK_UUID - 1]),
-                    step_no: i16::from_column(values[STEP_NO - 1]),
-                };
-                if delete_unless_held(walk.table, (*row).t_self, command) {
-                    taken.push(entry);
-                }
-                taken.len() < limit
-            });
-        }
-        walk.close();
-    }
-    Ok(taken)
-}
-
-/// False where another claim has the row, or an operator holds it.
-unsafe fn delete_unless_held(
-    table: pg_sys::Relation,
-    mut tid: ItemPointerData,
-    command: pg_sys::CommandId,
-) -> bool {
-    let mut failure = pg_sys::TM_FailureData::default();
-    unsafe {
-        pg_sys::heap_delete(
-            table,
-            &mut tid,
-            command,
-            std::ptr::null_mut(),
-            false,
-            &mut failure,
-            false,
-        ) == pg_sys::TM_Result::TM_Ok
+/// The function by which PostgreSQL compares two values of a type.
+fn procedure(of: Oid, compare: Compare) -> u32 {
+    match (of, compare) {
+        (pg_sys::INT2OID, Compare::Equal) => pg_sys::F_INT2EQ,
+        (pg_sys::INT4OID, Compare::Equal) => pg_sys::F_INT4EQ,
+        (pg_sys::UUIDOID, Compare::Equal) => pg_sys::F_UUID_EQ,
+        (pg_sys::TIMESTAMPTZOID, Compare::AtLeast) => pg_sys::F_TIMESTAMPTZ_GE,
+        (pg_sys::TIMESTAMPTZOID, Compare::AtMost) => pg_sys::F_TIMESTAMPTZ_LE,
+        (pg_sys::TIMESTAMPTZOID, Compare::Above) => pg_sys::F_TIMESTAMPTZ_GT,
+        _ => unreachable!("no walk compares so"),
     }
 }
 
-/// Where the columns of tasker_engine.steps stand that a claim reads or writes.
-mod step {
-    pub const TASK_UUID: usize = 1;
-    pub const AVAILABLE_AT: usize = 2;
-    pub const CLAIM_ID: usize = 3;
-    pub const NAMED_TASK_ID: usize = 4;
-    pub const CLAIM_NUMBER: usize = 5;
-    pub const STEP_NO: usize = 6;
-    pub const ATTEMPTS: usize = 8;
-    pub const RETRY_LIMIT: usize = 9;
-    pub const STATE: usize = 11;
-}
-
-/// A step that was started, with the state it had and the numbers it has now.
-pub struct Started {
-    pub index: usize,
-    pub was: u8,
-    pub named_task_id: i32,
-    pub claim_number: i32,
-    pub attempt: i16,
-    pub retry_limit: i16,
-}
-
-/// Starts the steps of these entries (task, step number, available_at) under a claim. Left out: a row that
-/// somebody holds, or that contradicts its entry. The first release of a pending step does not touch its row, so
-/// a pending row without available_at agrees with any entry.
-pub fn start_steps<'a>(
-    entries: impl Iterator<Item = (&'a Uuid, i16, Timestamp)>,
-    claim_id: i64,
-) -> Result<Vec<Started>> {
-    use pg_sys::BTEqualStrategyNumber;
-    let mut started = Vec::new();
-    // SAFETY: as above; the row a visit gets is pinned while the visit lasts.
-    unsafe {
-        let walk = Walk::open(c"steps", c"steps_pkey", STEPS_COLUMNS)?;
-        let mut indexes = IndexWriter::new(walk.table);
-        let command = pg_sys::GetCurrentCommandId(true);
-        for (index, (task, step_no, available_at)) in entries.enumerate() {
-            let keys = [
-                key(
-                    step::TASK_UUID,
-                    BTEqualStrategyNumber,
-                    pg_sys::F_UUID_EQ,
-                    Datum::from(task.as_ptr()),
-                ),
-                key(
-                    step::STEP_NO,
-                    BTEqualStrategyNumber,
-                    pg_sys::F_INT2EQ,
-                    Datum::from(step_no),
-                ),
-            ];
-            walk.each_nullable(keys, |row, values: [datum::Arg; STEPS_COLUMNS]| {
-                let state = values[step::STATE - 1].map_or(0, |state| u8::from_column(state));
-                let scheduled = values[step::AVAILABLE_AT - 1].map(|at| Timestamp::from_column(at));
-                let agrees = match scheduled {
-                    None => state == b'p',
-                    Some(at) => matches!(state, b'p' | b'e') && at == available_at,
-                };
-                let read = |column: usize| values[column - 1].unwrap_or(Datum::null());
-                let now = Started {
-                    index,
-                    was: state,
-                    named_task_id: i32::from_column(read(step::NAMED_TASK_ID)),
-                    claim_number: i32::from_column(read(step::CLAIM_NUMBER)) + 1,
-                    attempt: i16::from_column(read(step::ATTEMPTS)) + 1,
-                    retry_limit: i16::from_column(read(step::RETRY_LIMIT)),
-                };
-                if agrees && start_unless_held(&walk, row, &now, claim_id, command, &mut indexes) {
-                    started.push(now);
-                }
-                false
-            });
-        }
-        indexes.close();
-        walk.close();
-    }
-    Ok(started)
-}
-
-/// False where somebody holds the row or has just changed it.
-unsafe fn start_unless_held(
-    walk: &Walk,
+/// A row that a walk has met, as it is while the visit lasts.
+pub struct Found<'w, const N: usize> {
+    walk: &'w Walk<N>,
     row: pg_sys::HeapTuple,
-    now: &Started,
-    claim_id: i64,
-    command: pg_sys::CommandId,
-    indexes: &mut IndexWriter,
-) -> bool {
-    let mut columns = [
-        step::CLAIM_ID,
-        step::CLAIM_NUMBER,
-        step::ATTEMPTS,
-        step::STATE,
-    ]
-    .map(|column| column as i32);
-    let mut values = [
-        Datum::from(claim_id),
-        Datum::from(now.claim_number),
-        Datum::from(now.attempt),
-        Datum::from(b'i' as i8),
-    ];
-    let mut nulls = [false; 4];
-    let mut failure = pg_sys::TM_FailureData::default();
-    let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
-    unsafe {
-        // A row that this call itself has locked (a failed step due at once) counts as held unless told to wait;
-        // there is nobody to wait for.
-        let wait = locked_by_this_transaction(row);
-        let new = pg_sys::heap_modify_tuple_by_cols(
-            row,
-            (*walk.table).rd_att,
-            columns.len() as i32,
-            columns.as_mut_ptr(),
-            values.as_mut_ptr(),
-            nulls.as_mut_ptr(),
-        );
-        let mut tid = (*row).t_self;
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let result = pg_sys::heap_update(
-            walk.table,
-            &mut tid,
-            new,
-            command,
-            std::ptr::null_mut(),
-            wait,
-            &mut failure,
-            &mut mode,
-        );
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let result = {
-            let mut update_indexes = pg_sys::TU_UpdateIndexes::TU_None;
-            pg_sys::heap_update(
-                walk.table,
-                &mut tid,
-                new,
-                command,
+    slot: *mut pg_sys::TupleTableSlot,
+    values: &'w [Datum],
+    nulls: &'w [bool],
+}
+
+impl<const N: usize> Found<'_, N> {
+    /// The value of one of our columns; None for NULL.
+    pub fn opt<T: FromColumn>(&self, column: usize) -> Option<T> {
+        let place = self.walk.table.facts().attributes[column];
+        // SAFETY: the type of the column was compared when the table was opened, and that of T with the table's list.
+        (!self.nulls[place]).then(|| unsafe { T::from_column(self.values[place]) })
+    }
+
+    /// The value of one of our columns that is never NULL.
+    pub fn get<T: FromColumn>(&self, column: usize) -> Result<T> {
+        self.opt(column).ok_or_else(|| {
+            crate::error::Error::corrupt(format!("unexpected NULL in column {column}"))
+        })
+    }
+
+    /// Where the row stands.
+    pub fn place(&self) -> ItemPointerData {
+        // SAFETY: the row is pinned while the visit lasts.
+        unsafe { (*self.row).t_self }
+    }
+
+    /// Deletes the row. False where another transaction has it, or holds it.
+    pub fn delete_unless_held(&self) -> bool {
+        let mut failure = pg_sys::TM_FailureData::default();
+        let mut place = self.place();
+        // SAFETY: heap_delete supports not to wait, and says what became of the row.
+        unsafe {
+            pg_sys::heap_delete(
+                self.walk.table.relation,
+                &mut place,
+                self.walk.command,
                 std::ptr::null_mut(),
-                wait,
+                false,
                 &mut failure,
-                &mut mode,
-                &mut update_indexes,
-            )
-        };
-        if result != pg_sys::TM_Result::TM_Ok {
+                false,
+            ) == pg_sys::TM_Result::TM_Ok
+        }
+    }
+
+    /// Gives columns new values. False where another transaction holds the row or has just changed it.
+    pub fn update_unless_held<const COLUMNS: usize>(
+        &self,
+        indexes: &mut IndexWriter,
+        columns: [(usize, Arg); COLUMNS],
+    ) -> bool {
+        if !self.is_free() {
             return false;
         }
-        let heap_only = u32::from((*(*new).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
-        if !heap_only {
-            indexes.insert_moved(new);
+        let table = &self.walk.table;
+        let mut places = columns.map(|(column, _)| table.facts().attributes[column] as i32 + 1);
+        let mut nulls = columns.map(|(_, value)| value.is_none());
+        let mut values = columns.map(|(_, value)| value.unwrap_or(Datum::null()));
+        let mut failure = pg_sys::TM_FailureData::default();
+        let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+        // SAFETY: the row is pinned; the new one is made of it with values of the columns' types.
+        unsafe {
+            let new = pg_sys::heap_modify_tuple_by_cols(
+                self.row,
+                (*table.relation).rd_att,
+                COLUMNS as i32,
+                places.as_mut_ptr(),
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            let mut place = self.place();
+            let bounded = BoundedWait::begin();
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let (result, summarizing) = (
+                pg_sys::heap_update(
+                    table.relation,
+                    &mut place,
+                    new,
+                    self.walk.command,
+                    std::ptr::null_mut(),
+                    true,
+                    &mut failure,
+                    &mut mode,
+                ),
+                false,
+            );
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let (result, summarizing) = {
+                let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
+                let result = pg_sys::heap_update(
+                    table.relation,
+                    &mut place,
+                    new,
+                    self.walk.command,
+                    std::ptr::null_mut(),
+                    true,
+                    &mut failure,
+                    &mut mode,
+                    &mut indexes,
+                );
+                (result, indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing)
+            };
+            drop(bounded);
+            if result != pg_sys::TM_Result::TM_Ok {
+                return false;
+            }
+            let infomask = u32::from((*(*new).t_data).t_infomask2);
+            if summarizing || infomask & pg_sys::HEAP_ONLY_TUPLE == 0 {
+                indexes.insert_moved(new, summarizing);
+            }
+            pg_sys::heap_freetuple(new);
+            true
         }
-        true
+    }
+
+    /// Whether an update would find the row free. heap_update supports only to wait, so it is asked only for a free row;
+    /// a lock record for each row would cost a twentieth of a claim's WAL.
+    fn is_free(&self) -> bool {
+        // SAFETY: the slot of a walk over a heap table holds the row's pinned buffer; its content is locked to look.
+        unsafe {
+            let buffer = (*(self.slot as *mut pg_sys::BufferHeapTupleTableSlot)).buffer;
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let state = pg_sys::HeapTupleSatisfiesUpdate(self.row, self.walk.command, buffer);
+            let mine = state == pg_sys::TM_Result::TM_BeingModified
+                && locked_by_this_transaction(self.row);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            // A row that this call itself has locked (a failed step due at once): there is nobody to wait for.
+            state == pg_sys::TM_Result::TM_Ok || mine
+        }
     }
 }
 
+/// # Safety
+/// The row is pinned.
 unsafe fn locked_by_this_transaction(row: pg_sys::HeapTuple) -> bool {
+    // SAFETY: a row has a header.
     unsafe {
         let header = &*(*row).t_data;
         let mask = u32::from(header.t_infomask);
         mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
             && mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_XMAX_INVALID) == 0
             && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmax)
+    }
+}
+
+/// Between the look at a row and its update, a fraction of a microsecond, another session can lock it. Then the update waits;
+/// but no longer than this, and raises 55P03 (lock_not_available), which undoes the call: nothing is lost, and it can be made again.
+struct BoundedWait(i32);
+
+const LONGEST_WAIT_MS: i32 = 100;
+
+impl BoundedWait {
+    fn begin() -> Self {
+        // SAFETY: PostgreSQL reads the setting when a wait for a lock begins; it comes back on drop, also while an
+        // error unwinds.
+        unsafe {
+            let before = pg_sys::LockTimeout;
+            if before == 0 || before > LONGEST_WAIT_MS {
+                pg_sys::LockTimeout = LONGEST_WAIT_MS;
+            }
+            Self(before)
+        }
+    }
+}
+
+impl Drop for BoundedWait {
+    fn drop(&mut self) {
+        // SAFETY: as it was.
+        unsafe { pg_sys::LockTimeout = self.0 };
     }
 }

@@ -1,0 +1,23 @@
+//! `table_access`: which tables are written below SQL now, and what keeps the others from it.
+
+use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::datum;
+use crate::storage;
+
+crate::sql_function! {
+    table_access / pg_finfo_table_access => table_access_rows;
+}
+
+fn table_access_rows(call: &mut Call) -> Result<Output> {
+    for (table, operation, why) in storage::ways()? {
+        let path = if why.is_none() { "direct" } else { "sql" };
+        call.row(&[
+            datum::text(&table),
+            datum::text(operation),
+            datum::text(path),
+            datum::opt_text(why.as_deref()),
+        ])?;
+    }
+    Ok(Output::Rows)
+}

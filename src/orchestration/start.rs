@@ -1,0 +1,146 @@
+//! Starting steps: from pending or error to in progress, under a claim, without ever waiting.
+
+use pgrx::pg_sys;
+
+use super::Engine;
+use super::ready::Found;
+use crate::error::Result;
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::scan::{self, Compare, Walk};
+use crate::pg::spi::Statement;
+use crate::pg::tables::Operation;
+use crate::storage::{self, steps};
+
+/// A step that was started, with the state it had and the numbers it has now. `index` is the place of its entry.
+pub struct Started {
+    pub index: usize,
+    pub was: u8,
+    pub named_task_id: i32,
+    pub claim_number: i32,
+    pub attempt: i16,
+    pub retry_limit: i16,
+}
+
+/// Starts the steps of these entries under a claim. Left out: a row that another transaction holds, or that contradicts
+/// its entry. The first release of a pending step does not touch its row, so a pending row without available_at
+/// agrees with any entry.
+pub fn start_steps(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+    match Walk::to_change(&storage::STEPS, Operation::Update)? {
+        Some(walk) => start_below(&walk, entries, claim_id),
+        None => start_by_statement(engine, entries, claim_id),
+    }
+}
+
+fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+    let table = &storage::STEPS;
+    let mut indexes = walk.index_writer();
+    let mut started = Vec::new();
+    for (index, found) in entries.iter().enumerate() {
+        let entry = &found.entry;
+        let keys = [
+            walk.key(
+                table,
+                steps::TASK_UUID,
+                Compare::Equal,
+                datum::uuid(&entry.key.task),
+            ),
+            walk.key(
+                table,
+                steps::STEP_NO,
+                Compare::Equal,
+                datum::int2(entry.key.no),
+            ),
+        ];
+        walk.each(keys, |row| {
+            if let Some(now) = startable(row, index, entry.available_at)?
+                && row.update_unless_held(
+                    &mut indexes,
+                    [
+                        (steps::CLAIM_ID, datum::int8(claim_id)),
+                        (steps::CLAIM_NUMBER, datum::int4(now.claim_number)),
+                        (steps::ATTEMPTS, datum::int2(now.attempt)),
+                        (steps::STATE, datum::state(b'i')),
+                    ],
+                )
+            {
+                started.push(now);
+            }
+            Ok(false)
+        })?;
+    }
+    Ok(started)
+}
+
+/// What the step will be, if its row agrees with the entry.
+fn startable(
+    row: &scan::Found<9>,
+    index: usize,
+    available_at: Timestamp,
+) -> Result<Option<Started>> {
+    let was: u8 = row.get(steps::STATE)?;
+    let agrees = match row.opt::<Timestamp>(steps::AVAILABLE_AT) {
+        None => was == b'p',
+        Some(at) => matches!(was, b'p' | b'e') && at == available_at,
+    };
+    if !agrees {
+        return Ok(None);
+    }
+    Ok(Some(Started {
+        index,
+        was,
+        named_task_id: row.get(steps::NAMED_TASK_ID)?,
+        claim_number: row.get::<i32>(steps::CLAIM_NUMBER)? + 1,
+        attempt: row.get::<i16>(steps::ATTEMPTS)? + 1,
+        retry_limit: row.get(steps::RETRY_LIMIT)?,
+    }))
+}
+
+static START: Statement = Statement::new(
+    "WITH held AS MATERIALIZED (
+         SELECT u.ord, s.task_uuid, s.step_no, s.state
+         FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
+         JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+         WHERE s.state = 'p' AND s.available_at IS NULL
+            OR s.state IN ('p', 'e') AND s.available_at = u.available_at
+         FOR NO KEY UPDATE OF s SKIP LOCKED)
+     UPDATE tasker_engine.steps s
+     SET state = 'i', claim_id = $4, claim_number = s.claim_number + 1, attempts = s.attempts + 1::int2
+     FROM held h
+     WHERE s.task_uuid = h.task_uuid AND s.step_no = h.step_no
+     RETURNING h.ord, h.state, s.named_task_id, s.claim_number, s.attempts, s.retry_limit",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::INT8OID,
+    ],
+);
+
+fn start_by_statement(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+    let keys = || entries.iter().map(|found| &found.entry.key);
+    let rows = engine.session.run(
+        &START,
+        &[
+            datum::uuids(keys().map(|key| &key.task)),
+            datum::int2s(keys().map(|key| key.no)),
+            datum::timestamps(entries.iter().map(|found| Some(found.entry.available_at))),
+            datum::int8(claim_id),
+        ],
+    )?;
+    let mut started = rows
+        .iter()
+        .map(|row| {
+            Ok(Started {
+                index: row.get::<i64>(1)? as usize - 1,
+                was: row.get(2)?,
+                named_task_id: row.get(3)?,
+                claim_number: row.get(4)?,
+                attempt: row.get(5)?,
+                retry_limit: row.get(6)?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    // Two entries of one step start it once; the rest is in the order of the queue.
+    started.sort_by_key(|started| started.index);
+    Ok(started)
+}

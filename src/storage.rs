@@ -1,0 +1,251 @@
+//! The tables that the engine writes or walks below SQL, each column by name and type. Everything else goes through SQL.
+
+use pgrx::pg_sys;
+
+use crate::pg::spi::Statement;
+use crate::pg::tables::Operation::{Append, Delete, Look, Update};
+use crate::pg::tables::{Index, Insert, Table};
+
+/// The ready queue.
+pub mod ready {
+    pub const AVAILABLE_AT: usize = 0;
+    pub const TASK_UUID: usize = 1;
+    pub const QUEUE_ID: usize = 2;
+    pub const PRIORITY: usize = 3;
+    pub const STEP_NO: usize = 4;
+}
+
+pub static READY: Table<5> = Table::new(
+    c"ready",
+    [
+        (c"available_at", pg_sys::TIMESTAMPTZOID),
+        (c"task_uuid", pg_sys::UUIDOID),
+        (c"queue_id", pg_sys::INT4OID),
+        (c"priority", pg_sys::INT2OID),
+        (c"step_no", pg_sys::INT2OID),
+    ],
+    Some(Index {
+        name: c"ready_order",
+        keys: &[ready::QUEUE_ID, ready::PRIORITY, ready::AVAILABLE_AT],
+    }),
+    Insert::Arrays(&INSERT_READY),
+    &[Append, Delete, Look],
+);
+
+static INSERT_READY: Statement = Statement::new(
+    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5) AS u",
+    &[
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+    ],
+);
+
+/// What a claim reads and writes of a step.
+pub mod steps {
+    pub const TASK_UUID: usize = 0;
+    pub const STEP_NO: usize = 1;
+    pub const AVAILABLE_AT: usize = 2;
+    pub const CLAIM_ID: usize = 3;
+    pub const NAMED_TASK_ID: usize = 4;
+    pub const CLAIM_NUMBER: usize = 5;
+    pub const ATTEMPTS: usize = 6;
+    pub const RETRY_LIMIT: usize = 7;
+    pub const STATE: usize = 8;
+}
+
+pub static STEPS: Table<9> = Table::new(
+    c"steps",
+    [
+        (c"task_uuid", pg_sys::UUIDOID),
+        (c"step_no", pg_sys::INT2OID),
+        (c"available_at", pg_sys::TIMESTAMPTZOID),
+        (c"claim_id", pg_sys::INT8OID),
+        (c"named_task_id", pg_sys::INT4OID),
+        (c"claim_number", pg_sys::INT4OID),
+        (c"attempts", pg_sys::INT2OID),
+        (c"retry_limit", pg_sys::INT2OID),
+        (c"state", pg_sys::CHAROID),
+    ],
+    Some(Index {
+        name: c"steps_pkey",
+        keys: &[steps::TASK_UUID, steps::STEP_NO],
+    }),
+    Insert::Never,
+    &[Update, Look],
+);
+
+pub static TRANSITIONS: Table<11> = Table::new(
+    c"transitions",
+    [
+        (c"id", pg_sys::INT8OID),
+        (c"task_uuid", pg_sys::UUIDOID),
+        (c"created_at", pg_sys::TIMESTAMPTZOID),
+        (c"started_at", pg_sys::TIMESTAMPTZOID),
+        (c"xid", pg_sys::XID8OID),
+        (c"worker_no", pg_sys::INT4OID),
+        (c"step_no", pg_sys::INT2OID),
+        (c"attempt", pg_sys::INT2OID),
+        (c"from_state", pg_sys::CHAROID),
+        (c"to_state", pg_sys::CHAROID),
+        (c"metadata", pg_sys::JSONBOID),
+    ],
+    None,
+    Insert::Arrays(&INSERT_TRANSITIONS),
+    &[Append],
+);
+
+static INSERT_TRANSITIONS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.transitions
+         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS u",
+    &[
+        pg_sys::INT8ARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::XID8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::CHARARRAYOID,
+        pg_sys::CHARARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
+pub static CLAIMS: Table<8> = Table::new(
+    c"claims",
+    [
+        (c"claim_id", pg_sys::INT8OID),
+        (c"claimed_at", pg_sys::TIMESTAMPTZOID),
+        (c"lease_expires_at", pg_sys::TIMESTAMPTZOID),
+        (c"timeout_at", pg_sys::TIMESTAMPTZOID),
+        (c"worker_no", pg_sys::INT4OID),
+        (c"remaining", pg_sys::INT4OID),
+        (c"task_uuids", pg_sys::UUIDARRAYOID),
+        (c"step_nos", pg_sys::INT2ARRAYOID),
+    ],
+    None,
+    Insert::Values(&INSERT_CLAIM),
+    &[Append],
+);
+
+static INSERT_CLAIM: Statement = Statement::new(
+    "INSERT INTO tasker_engine.claims
+         (claim_id, claimed_at, lease_expires_at, timeout_at, worker_no, remaining, task_uuids, step_nos)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    &[
+        pg_sys::INT8OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+        pg_sys::INT4OID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+    ],
+);
+
+pub static METRIC_COUNTS: Table<5> = Table::new(
+    c"metric_counts",
+    [
+        (c"at", pg_sys::TIMESTAMPTZOID),
+        (c"worker_no", pg_sys::INT4OID),
+        (c"folded", pg_sys::BOOLOID),
+        (c"cells", pg_sys::INT2ARRAYOID),
+        (c"amounts", pg_sys::INT8ARRAYOID),
+    ],
+    None,
+    Insert::Values(&INSERT_COUNTS),
+    &[Append],
+);
+
+static INSERT_COUNTS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.metric_counts (at, worker_no, folded, cells, amounts) VALUES ($1, $2, $3, $4, $5)",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+        pg_sys::BOOLOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
+pub mod queues {
+    pub const QUEUE_ID: usize = 0;
+    pub const PAUSED: usize = 1;
+}
+
+pub static QUEUES: Table<2> = Table::new(
+    c"queues",
+    [(c"queue_id", pg_sys::INT4OID), (c"paused", pg_sys::BOOLOID)],
+    Some(Index {
+        name: c"queues_pkey",
+        keys: &[queues::QUEUE_ID],
+    }),
+    Insert::Never,
+    &[Look],
+);
+
+pub mod workers {
+    pub const IDLE_UNTIL: usize = 0;
+}
+
+pub static WORKERS: Table<1> = Table::new(
+    c"workers",
+    [(c"idle_until", pg_sys::TIMESTAMPTZOID)],
+    Some(Index {
+        name: c"workers_idle",
+        keys: &[workers::IDLE_UNTIL],
+    }),
+    Insert::Never,
+    &[Look],
+);
+
+pub mod operational_changes {
+    pub const CHANGE_NO: usize = 0;
+    pub const TO_STATE: usize = 1;
+}
+
+pub static OPERATIONAL_CHANGES: Table<2> = Table::new(
+    c"operational_changes",
+    [
+        (c"change_no", pg_sys::INT8OID),
+        (c"to_state", pg_sys::TEXTOID),
+    ],
+    Some(Index {
+        name: c"operational_changes_pkey",
+        keys: &[operational_changes::CHANGE_NO],
+    }),
+    Insert::Never,
+    &[Look],
+);
+
+/// Table, operation, and why the operation takes its SQL statement (None: it goes below SQL).
+pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)>> {
+    fn of<const N: usize>(
+        table: &'static Table<N>,
+        all: &mut Vec<(String, &'static str, Option<String>)>,
+    ) -> crate::error::Result<()> {
+        let ways = table.ways()?;
+        all.extend(
+            ways.into_iter()
+                .map(|(operation, why)| (table.name(), operation, why)),
+        );
+        Ok(())
+    }
+    let mut all = Vec::new();
+    of(&READY, &mut all)?;
+    of(&STEPS, &mut all)?;
+    of(&TRANSITIONS, &mut all)?;
+    of(&CLAIMS, &mut all)?;
+    of(&METRIC_COUNTS, &mut all)?;
+    of(&QUEUES, &mut all)?;
+    of(&WORKERS, &mut all)?;
+    of(&OPERATIONAL_CHANGES, &mut all)?;
+    Ok(all)
+}
