@@ -62,14 +62,19 @@ pub enum Tasks<'a> {
 }
 
 impl Tasks<'_> {
-    fn arg(&self) -> Arg {
+    fn arg(&self) -> Arg<'_> {
         match self {
             Tasks::One(task) => datum::uuid(task),
             Tasks::Several(tasks) => datum::uuids(*tasks),
         }
     }
 
-    pub fn run(&self, session: &Session, one: &Statement, several: &Statement) -> Result<Rows> {
+    pub fn run<'s>(
+        &self,
+        session: &'s Session,
+        one: &Statement,
+        several: &Statement,
+    ) -> Result<Rows<'s>> {
         session.read(
             if matches!(self, Tasks::One(_)) {
                 one

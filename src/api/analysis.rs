@@ -87,17 +87,18 @@ impl Analysed {
         ids::step_uuid(&self.uuid, no)
     }
 
-    fn name(&self, no: i16) -> Arg {
+    fn name(&self, no: i16) -> Arg<'static> {
         datum::text(self.task.dag().name(no))
     }
 
-    fn names(&self, steps: &[i16]) -> Arg {
+    fn names(&self, steps: &[i16]) -> Arg<'static> {
         datum::texts(steps.iter().map(|no| Some(self.task.dag().name(*no))))
     }
 
-    fn state(&self, no: i16) -> Arg {
-        let step = self.task.step(no)?;
-        datum::text(step.step.state.as_str())
+    fn state(&self, no: i16) -> Arg<'static> {
+        datum::opt(self.task.step(no), |step| {
+            datum::text(step.step.state.as_str())
+        })
     }
 }
 
@@ -195,7 +196,7 @@ fn graph(template: &templates::Template) -> Result<Dag> {
 
 fn document(value: &serde_json::Value) -> Result<Output> {
     datum::jsonb_from_text(&value.to_string())
-        .map(|jsonb| Output::Datum(jsonb.0))
+        .map(|jsonb| Output::Jsonb(datum::OwnedJsonb::copy(jsonb)))
         .ok_or_else(|| Error::corrupt("an analysis is no JSON"))
 }
 
@@ -204,7 +205,8 @@ fn template(call: &mut Call) -> Result<Output> {
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);
     let found = {
-        let engine = Engine::open_any_isolation()?;
+        let session = Session::open()?;
+        let engine = Engine::open_any_isolation(&session);
         let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
         templates::whole(&engine.session, id)?
     };
@@ -314,12 +316,8 @@ fn error_chains(call: &mut Call) -> Result<Output> {
             datum::boolean(chain.permanent),
             datum::int4(step.step.attempts.into()),
             datum::int4(step.step.retry_limit.into()),
-            found
-                .failed_at
-                .get(&chain.no)
-                .copied()
-                .and_then(datum::timestamp),
-            step.step.next_retry_at(now).and_then(datum::timestamp),
+            datum::opt(found.failed_at.get(&chain.no).copied(), datum::timestamp),
+            datum::opt(step.step.next_retry_at(now), datum::timestamp),
             datum::int4(chain.impact as i32),
             datum::text(chain.severity),
             datum::int4(chain.downstream as i32),

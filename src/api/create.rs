@@ -5,17 +5,18 @@ use crate::orchestration::Engine;
 use crate::orchestration::create::{self, Request};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
+use crate::pg::spi::Session;
 
 crate::sql_function! {
     create_task / pg_finfo_create_task => one;
     create_tasks / pg_finfo_create_tasks => many;
 }
 
-fn request(
-    call: &Call,
-    contexts: Vec<Jsonb>,
+fn request<'c>(
+    call: &Call<'c>,
+    contexts: Vec<Jsonb<'c>>,
     idempotency_keys: Vec<Option<String>>,
-) -> Result<Request> {
+) -> Result<Request<'c>> {
     Ok(Request {
         name: call.get(0, "name")?,
         contexts,
@@ -39,7 +40,8 @@ fn one(call: &mut Call) -> Result<Output> {
     let key = call.opt_text(11);
     let request = request(call, vec![context], vec![key])?;
     let created = {
-        let mut engine = Engine::open_any_isolation()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open_any_isolation(&session);
         let created = create::create(&mut engine, &request)?;
         engine.close()?;
         created
@@ -47,21 +49,20 @@ fn one(call: &mut Call) -> Result<Output> {
     let task = created
         .first()
         .ok_or_else(|| Error::corrupt("one context makes one task"))?;
-    datum::copy_uuid(&task.task_uuid)
-        .map(Output::Datum)
-        .ok_or_else(|| Error::corrupt("no uuid"))
+    Ok(Output::Uuid(task.task_uuid))
 }
 
 fn many(call: &mut Call) -> Result<Output> {
     let contexts = call
-        .opt_array::<Jsonb>(1)
+        .opt_jsonbs(1)
         .ok_or_else(|| Error::null("contexts"))?
         .into_iter()
         .map(|context| context.ok_or_else(|| Error::null("an element of contexts")))
         .collect::<Result<Vec<_>>>()?;
     let keys = call.opt_array::<String>(11).unwrap_or_default();
     let request = request(call, contexts, keys)?;
-    let mut engine = Engine::open_any_isolation()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open_any_isolation(&session);
     for task in create::create(&mut engine, &request)? {
         call.row(&[datum::uuid(&task.task_uuid)])?;
     }

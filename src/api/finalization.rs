@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, ending, whole};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
-use crate::pg::spi::Statement;
+use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     finalize_task / pg_finfo_finalize_task => finalize;
@@ -27,7 +27,8 @@ static OUTCOME: Statement = Statement::new(
 
 fn finalize(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     let locked: Option<u8> = engine
         .session
         .run(&LOCK_TASK, &[datum::uuid(&task)])?
@@ -55,9 +56,9 @@ fn finalize(call: &mut Call) -> Result<Output> {
         };
         call.row(&[
             datum::text(action),
-            row.datum(3),
-            row.datum(4),
-            row.datum(5),
+            row.arg(3),
+            row.arg(4),
+            row.arg(5),
             datum::text(&reason),
         ])?;
     }

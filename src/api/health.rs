@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, leases};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
+use crate::pg::spi::Session;
 
 crate::sql_function! {
     judge_health / pg_finfo_judge_health => judge;
@@ -32,8 +33,8 @@ fn judge(call: &mut Call) -> Result<Output> {
     call.row(&[
         datum::text(judgement.level.as_str()),
         datum::boolean(judgement.alert),
-        limits.degraded.and_then(datum::float8),
-        limits.unhealthy.and_then(datum::float8),
+        datum::opt(limits.degraded, datum::float8),
+        datum::opt(limits.unhealthy, datum::float8),
         datum::float8(limits.alert),
     ])?;
     Ok(Output::Rows)
@@ -92,7 +93,8 @@ fn take_over(call: &mut Call) -> Result<Output> {
             .or_default()
             .insert(StepKey::from_uuid(step));
     }
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     leases::take_over(&mut engine, &wanted)?;
     engine.close()?;
     Ok(Output::Null)

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::orchestration::{Engine, leases, timeouts};
 use crate::pg::call::{Call, Output};
+use crate::pg::spi::Session;
 
 crate::sql_function! {
     duty_leases / pg_finfo_duty_leases => take_over_expired;
@@ -10,14 +11,16 @@ crate::sql_function! {
 }
 
 fn take_over_expired(_: &mut Call) -> Result<Output> {
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     let any = leases::take_over_expired(&mut engine, true)?;
     engine.close()?;
     Ok(Output::from(i64::from(any)))
 }
 
 fn end_late_tasks(_: &mut Call) -> Result<Output> {
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     let stopped = timeouts::end_late_tasks(&mut engine)?;
     engine.close()?;
     Ok(Output::from(stopped))

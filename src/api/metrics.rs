@@ -38,8 +38,8 @@ fn catalog(call: &mut Call) -> Result<Output> {
             datum::text(cell.family.name),
             datum::text(cell.family.kind().as_str()),
             datum::text(part),
-            bound.and_then(datum::float8),
-            datum::jsonb_from_text(&labels).map(|labels| labels.0),
+            datum::opt(bound, datum::float8),
+            datum::opt_jsonb(datum::jsonb_from_text(&labels)),
             datum::text(cell.family.unit),
             datum::text(cell.family.help),
             datum::boolean(recent_index(cell.number).is_some()),
@@ -79,7 +79,7 @@ fn recent(call: &mut Call) -> Result<Output> {
 
 fn since(call: &mut Call) -> Result<Output> {
     let (exists, since) = metrics::shared_since();
-    call.row(&[datum::boolean(exists), since.and_then(datum::timestamp)])?;
+    call.row(&[datum::boolean(exists), datum::opt(since, datum::timestamp)])?;
     Ok(Output::Rows)
 }
 
@@ -153,9 +153,7 @@ fn estimate(call: &mut Call) -> Result<Output> {
         .map(|count| count as u64)
         .collect();
     let q: f64 = call.get(2, "q")?;
-    Ok(quantile(&bounds, &counts, q)
-        .and_then(datum::float8)
-        .map_or(Output::Null, Output::Datum))
+    Ok(quantile(&bounds, &counts, q).map_or(Output::Null, Output::Float))
 }
 
 static SAMPLES: Statement = Statement::new(

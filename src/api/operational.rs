@@ -7,6 +7,7 @@ use crate::orchestration::{Engine, operational};
 use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum;
 use crate::pg::rights;
+use crate::pg::spi::Session;
 use crate::settings;
 
 crate::sql_function! {
@@ -26,7 +27,8 @@ fn set(call: &mut Call) -> Result<Output> {
     let (reason, force) = (call.opt_text(1), call.get(2, "force")?);
     let state = rights::as_owner(|caller| {
         let by = rights::role_name(caller);
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let state = operational::set(&mut engine, to, &by, reason.as_deref(), force)?;
         engine.close()?;
         Ok(state)
@@ -35,14 +37,16 @@ fn set(call: &mut Call) -> Result<Output> {
 }
 
 fn begin(_: &mut Call) -> Result<Output> {
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     let state = operational::begin_startup(&mut engine)?;
     engine.close()?;
     Ok(Output::from(state.as_str()))
 }
 
 fn end(_: &mut Call) -> Result<Output> {
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     let ended = operational::end_startup(&mut engine)?;
     engine.close()?;
     Ok(Output::from(i64::from(ended)))

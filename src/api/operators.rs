@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, operate};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
-use crate::pg::spi::Statement;
+use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     cancel_task / pg_finfo_cancel_task => on_cancel_task;
@@ -30,7 +30,16 @@ fn key(call: &Call) -> Result<StepKey> {
 
 /// Runs one operation and answers with the state it led to.
 fn operation<S: std::fmt::Display>(run: impl FnOnce(&mut Engine) -> Result<S>) -> Result<Output> {
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    within(&session, run)
+}
+
+/// The same in an open session, for operations that are given documents.
+fn within<'e, S: std::fmt::Display>(
+    session: &'e Session,
+    run: impl FnOnce(&mut Engine<'e>) -> Result<S>,
+) -> Result<Output> {
+    let mut engine = Engine::open(session)?;
     let state = run(&mut engine)?;
     engine.close()?;
     Ok(Output::Text(state.to_string()))
@@ -63,7 +72,8 @@ fn resolve_step(call: &mut Call) -> Result<Output> {
             .hint("Wrap another value as {\"result\": value}."));
     }
     let (by, reason) = (call.opt_text(2), call.opt_text(3));
-    operation(|engine| {
+    let session = Session::open()?;
+    within(&session, |engine| {
         operate::resolve_step(engine, key, results, by.as_deref(), reason.as_deref())
     })
 }
@@ -137,7 +147,7 @@ fn resume(call: &mut Call) -> Result<Output> {
 }
 
 /// The target state and the metadata that both machines take.
-fn target(call: &Call) -> Result<(String, Option<Jsonb>)> {
+fn target<'c>(call: &Call<'c>) -> Result<(String, Option<Jsonb<'c>>)> {
     let to: String = call.get(1, "to_state")?;
     let metadata = call.jsonb(2, "metadata")?;
     if !datum::is_object(metadata) {
@@ -154,13 +164,19 @@ fn target(call: &Call) -> Result<(String, Option<Jsonb>)> {
 fn on_transition_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let (to, metadata) = target(call)?;
-    operation(|engine| operate::transition_task(engine, task, &to, metadata))
+    let session = Session::open()?;
+    within(&session, |engine| {
+        operate::transition_task(engine, task, &to, metadata)
+    })
 }
 
 fn on_transition_step(call: &mut Call) -> Result<Output> {
     let key = key(call)?;
     let (to, metadata) = target(call)?;
-    operation(|engine| operate::transition_step(engine, key, &to, metadata))
+    let session = Session::open()?;
+    within(&session, |engine| {
+        operate::transition_step(engine, key, &to, metadata)
+    })
 }
 
 /// False where the machine refuses: same state, undeclared pair, guard. Other errors stay errors.

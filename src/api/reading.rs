@@ -1,12 +1,11 @@
 //! Reading what needs no model: the uuids of steps, the clock, backoff.
 
-use pgrx::pg_sys::{self, Datum};
 use tasker_rules::backoff::{self, Kind, Policy};
 use tasker_rules::ids;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output, shortened};
-use crate::pg::datum::{self, FromColumn, Timestamp, Uuid};
+use crate::pg::datum::{self, Timestamp};
 use crate::settings;
 
 crate::sql_function! {
@@ -19,12 +18,6 @@ crate::sql_function! {
     calculate_backoff / pg_finfo_calculate_backoff => backoff_interval;
 }
 
-fn owned(uuid: &Uuid) -> Result<Output> {
-    datum::copy_uuid(uuid)
-        .map(Output::Datum)
-        .ok_or_else(|| Error::corrupt("no uuid"))
-}
-
 fn uuid_of_step(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let no: i16 = call.get(1, "step_no")?;
@@ -33,17 +26,15 @@ fn uuid_of_step(call: &mut Call) -> Result<Output> {
             .detail("0 stands for the task itself.")
             .hint("The steps of a task count from 1."));
     }
-    owned(&ids::step_uuid(&task, no))
+    Ok(Output::Uuid(ids::step_uuid(&task, no)))
 }
 
 fn task_of_step(call: &mut Call) -> Result<Output> {
-    owned(&ids::split(&call.uuid(0, "step_uuid")?).0)
+    Ok(Output::Uuid(ids::split(&call.uuid(0, "step_uuid")?).0))
 }
 
 fn number_of_step(call: &mut Call) -> Result<Output> {
-    Ok(Output::Datum(Datum::from(
-        ids::split(&call.uuid(0, "step_uuid")?).1,
-    )))
+    Ok(Output::from(ids::split(&call.uuid(0, "step_uuid")?).1))
 }
 
 fn clock(_: &mut Call) -> Result<Output> {
@@ -52,9 +43,7 @@ fn clock(_: &mut Call) -> Result<Output> {
 
 fn required_value(call: &mut Call) -> Result<Output> {
     let name = call.opt_text(1).unwrap_or_default();
-    call.datum(0)
-        .map(Output::Datum)
-        .ok_or_else(|| Error::null(&name))
+    call.pass(0).ok_or_else(|| Error::null(&name))
 }
 
 /// How far the clock may have been set back between a task's request and its uuid.
@@ -69,7 +58,7 @@ fn first_uuid_since(call: &mut Call) -> Result<Output> {
             let unix_us = since
                 .saturating_add(EPOCH_US)
                 .saturating_sub(CLOCK_SLACK_US);
-            owned(&ids::first_task_uuid(unix_us / 1000))
+            Ok(Output::Uuid(ids::first_task_uuid(unix_us / 1000)))
         }
     }
 }
@@ -111,27 +100,12 @@ fn backoff_interval(call: &mut Call) -> Result<Output> {
         retry_after_ms,
         fastrand::f64(),
     );
-    datum::interval(delay.saturating_mul(1000))
-        .map(Output::Datum)
-        .ok_or_else(|| Error::corrupt("no interval"))
-}
-
-/// A numeric parameter, as near as a float comes to it.
-struct Numeric(f64);
-
-impl FromColumn for Numeric {
-    unsafe fn from_column(datum: Datum) -> Self {
-        // SAFETY: numeric_float8 takes one numeric and returns a float8 by value.
-        let float = unsafe {
-            pgrx::fcinfo::direct_function_call_as_datum(pg_sys::numeric_float8, &[Some(datum)])
-        };
-        Self(float.map_or(f64::NAN, |float| f64::from_bits(float.value() as u64)))
-    }
+    Ok(Output::Interval(delay.saturating_mul(1000)))
 }
 
 /// A numeric parameter between 0 and 1.
 fn share(call: &Call, index: usize, name: &str) -> Result<Option<f64>> {
-    match call.opt::<Numeric>(index).map(|number| number.0) {
+    match call.opt::<datum::Numeric>(index).map(|number| number.0) {
         Some(value) if !(0.0..=1.0).contains(&value) => {
             Err(Error::parameter(format!("{name} is out of range"))
                 .detail("It is negative, above 1 or not a number.")

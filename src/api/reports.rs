@@ -10,6 +10,7 @@ use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, Uuid};
 use crate::pg::rights;
+use crate::pg::spi::Session;
 
 crate::sql_function! {
     complete_step / pg_finfo_complete_step => complete;
@@ -69,7 +70,7 @@ fn fail(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn backtrace(lines: &[Option<String>]) -> Option<Jsonb> {
+fn backtrace(lines: &[Option<String>]) -> Option<Jsonb<'static>> {
     let lines: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
     serde_json::to_string(&lines)
         .ok()
@@ -79,7 +80,8 @@ fn backtrace(lines: &[Option<String>]) -> Option<Jsonb> {
 fn one(report: Report) -> Result<Output> {
     let (key, claim_number) = (report.key, report.claim_number);
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         let outcomes = report::apply(&mut engine, &claimant, &[report])?;
         match outcomes.first() {
@@ -110,13 +112,14 @@ fn report_many(call: &mut Call) -> Result<Output> {
     workers::check_id(&worker_id)?;
     let reports = call.jsonb(1, "reports")?;
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         let batch = Batch::read(reports)?;
         let answers = batch.apply(&mut engine, &claimant)?;
         for answer in &answers {
             call.row(&[
-                answer.step_uuid.as_ref().and_then(datum::uuid),
+                datum::opt(answer.step_uuid.as_ref(), datum::uuid),
                 datum::text(answer.outcome),
             ])?;
         }
@@ -133,28 +136,28 @@ pub struct Answer {
 }
 
 /// The elements of a `reports` array; unreadable ones keep their place. Their jsonb live as long as the session.
-pub struct Batch {
+pub struct Batch<'a> {
     elements: Vec<(Option<Uuid>, Option<usize>)>,
-    reports: Vec<Report>,
+    reports: Vec<Report<'a>>,
 }
 
 /// The keys of an element, made once per call. Fields leave the document as text; results and backtrace pass
 /// through unread.
 struct Keys {
-    step_uuid: Arg,
-    claim_number: Arg,
-    status: Arg,
-    results: Arg,
-    error_message: Arg,
-    error_class: Arg,
-    retryable: Arg,
-    retry_after_seconds: Arg,
-    backtrace: Arg,
+    step_uuid: Arg<'static>,
+    claim_number: Arg<'static>,
+    status: Arg<'static>,
+    results: Arg<'static>,
+    error_message: Arg<'static>,
+    error_class: Arg<'static>,
+    retryable: Arg<'static>,
+    retry_after_seconds: Arg<'static>,
+    backtrace: Arg<'static>,
 }
 
-impl Batch {
+impl<'a> Batch<'a> {
     /// Reads the elements; called while the session is open, whose memory the parts live in.
-    pub fn read(reports: Jsonb) -> Result<Self> {
+    pub fn read(reports: Jsonb<'a>) -> Result<Self> {
         if !datum::is_array(reports) {
             return Err(Error::parameter("reports must be a JSON array")
                 .detail("The document given is an object or a single value.")
@@ -223,7 +226,7 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
 }
 
 /// A readable element; anything that does not fit makes it invalid as a whole.
-fn element(step_uuid: &Uuid, object: Jsonb, keys: &Keys) -> Option<Report> {
+fn element<'a>(step_uuid: &Uuid, object: Jsonb<'a>, keys: &Keys) -> Option<Report<'a>> {
     let claim_number = datum::field_text(object, keys.claim_number)?.parse().ok()?;
     let results = datum::field(object, keys.results);
     if results.is_some_and(|results| !datum::is_object(results)) {
@@ -246,7 +249,7 @@ fn element(step_uuid: &Uuid, object: Jsonb, keys: &Keys) -> Option<Report> {
     })
 }
 
-fn failure(object: Jsonb, keys: &Keys) -> Option<Failure> {
+fn failure<'a>(object: Jsonb<'a>, keys: &Keys) -> Option<Failure<'a>> {
     let retryable = match datum::field_text(object, keys.retryable).as_deref() {
         None | Some("true") => true,
         Some("false") => false,

@@ -176,15 +176,11 @@ static RESUME: Statement = Statement::new(
 );
 
 /// Hands the call on to a function of the engine that is told first who calls.
-fn pass_on<T: FromColumn>(
-    call: &Call,
-    statement: &Statement,
-    parameters: usize,
-) -> Result<Option<T>> {
+fn pass_on<T: FromColumn>(call: &Call, statement: &Statement) -> Result<Option<T>> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let args: Vec<Arg> = std::iter::once(datum::oid(caller))
-            .chain((0..parameters).map(|index| call.datum(index)))
+            .chain(call.parameters(&statement.types()[1..]))
             .collect();
         let rows = session.run(statement, &args)?;
         Ok(rows.first().and_then(|row| row.opt(1)))
@@ -192,21 +188,21 @@ fn pass_on<T: FromColumn>(
 }
 
 fn schedule(call: &mut Call) -> Result<Output> {
-    let first: Option<Timestamp> = pass_on(call, &SCHEDULE, 12)?;
+    let first: Option<Timestamp> = pass_on(call, &SCHEDULE)?;
     Ok(first.map_or(Output::Null, Output::from))
 }
 
 fn unschedule(call: &mut Call) -> Result<Output> {
-    let removed: Option<bool> = pass_on(call, &UNSCHEDULE, 1)?;
+    let removed: Option<bool> = pass_on(call, &UNSCHEDULE)?;
     Ok(removed.map_or(Output::Null, Output::from))
 }
 
 fn pause(call: &mut Call) -> Result<Output> {
-    state(pass_on(call, &PAUSE, 1)?)
+    state(pass_on(call, &PAUSE)?)
 }
 
 fn resume(call: &mut Call) -> Result<Output> {
-    state(pass_on(call, &RESUME, 1)?)
+    state(pass_on(call, &RESUME)?)
 }
 
 fn state(state: Option<String>) -> Result<Output> {

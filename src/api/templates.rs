@@ -5,9 +5,9 @@ use pgrx::pg_sys;
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create};
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::datum::{self, OwnedJsonb};
 use crate::pg::rights;
-use crate::pg::spi::Statement;
+use crate::pg::spi::{Session, Statement};
 use crate::templates::register;
 
 crate::sql_function! {
@@ -21,7 +21,8 @@ fn store(call: &mut Call) -> Result<Output> {
     let replace: bool = call.get(1, "replace")?;
     // Handlers inside the database get the caller's rights.
     rights::as_owner(|caller| {
-        let engine = Engine::open_any_isolation()?;
+        let session = Session::open()?;
+        let engine = Engine::open_any_isolation(&session);
         let id = register::register(&engine.session, &text, replace, caller)?;
         engine.close()?;
         Ok(Output::from(i64::from(id)))
@@ -63,14 +64,15 @@ fn export(call: &mut Call) -> Result<Output> {
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);
     let configuration = {
-        let engine = Engine::open_any_isolation()?;
+        let session = Session::open()?;
+        let engine = Engine::open_any_isolation(&session);
         let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
         let rows = engine.session.read(&CONFIGURATION, &[datum::int4(id)])?;
-        let configuration: Jsonb = rows
+        let configuration = rows
             .first()
             .ok_or_else(|| Error::corrupt("a found template is stored"))?
-            .get(1)?;
+            .jsonb(1)?;
         OwnedJsonb::copy(configuration)
     };
-    Ok(Output::Datum(configuration.into_palloc()))
+    Ok(Output::Jsonb(configuration))
 }

@@ -9,7 +9,7 @@ use crate::orchestration::claim::{self, Dependencies, Request};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Arg, Jsonb};
+use crate::pg::datum::{self, Arg};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
@@ -66,7 +66,8 @@ pub fn take(call: &mut Call) -> Result<Output> {
         lease_us: lease(call, 4)?,
         dependencies: Dependencies::Ancestors,
     };
-    let mut engine = Engine::open()?;
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
     request.namespaces = match names(call, 1, "namespaces")? {
         Some(names) => names,
         None => engine
@@ -129,7 +130,8 @@ fn request(call: &Call, first: usize) -> Result<Request> {
 fn claim(call: &mut Call) -> Result<Output> {
     let request = request(call, 1)?;
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         hand_out(call, &mut engine, &claimant, &request, &[])?;
         engine.close()?;
@@ -141,14 +143,15 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
     let reports = call.jsonb(1, "reports")?;
     let request = request(call, 2)?;
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         let batch = Batch::read(reports)?;
         let answers = batch.apply(&mut engine, &claimant)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
-            let mut row: [Arg; 18] = [None; 18];
+            let mut row: [Arg; 18] = [Arg::NULL; 18];
             row[0] = datum::text(answer.outcome);
-            row[1] = answer.step_uuid.as_ref().and_then(datum::uuid);
+            row[1] = datum::opt(answer.step_uuid.as_ref(), datum::uuid);
             call.row(&row)?;
         }
         let prefix = [datum::text("claimed")];
@@ -179,7 +182,7 @@ fn hand_out(
         // claim_steps has no column to say it in.
         (Some(current), []) => current.tell_once(),
         (Some(_), _) => {
-            let mut row: [Arg; 18] = [None; 18];
+            let mut row: [Arg; 18] = [Arg::NULL; 18];
             row[0] = datum::text(operational::DRAINING);
             call.row(&row)?;
         }
@@ -201,14 +204,15 @@ fn beat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         metrics::count(Metric::Heartbeats, 1);
         for beat in leases::heartbeat(&mut engine, &claimant, &worker_id, lease_us)? {
             call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
         }
         if operational::current()?.closed().is_some() {
-            call.row(&[None, datum::text(operational::DRAINING)])?;
+            call.row(&[Arg::NULL, datum::text(operational::DRAINING)])?;
         }
         engine.close()?;
         Ok(Output::Rows)
@@ -218,7 +222,8 @@ fn beat(call: &mut Call) -> Result<Output> {
 fn release(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     rights::as_owner(|caller| {
-        let mut engine = Engine::open()?;
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(&engine.session, caller)?;
         let released = leases::release(&mut engine, &claimant, &worker_id)?;
         engine.close()?;
@@ -254,13 +259,13 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
             &ANCESTOR_RESULTS,
             &[datum::uuid(&key.task), datum::int2s(ancestors)],
         )?;
-        let results: Jsonb = rows
+        let results = rows
             .first()
             .ok_or_else(|| Error::corrupt("an aggregate has a row"))?
-            .get(1)?;
+            .jsonb(1)?;
         datum::OwnedJsonb::copy(results)
     };
-    Ok(Output::Datum(results.into_palloc()))
+    Ok(Output::Jsonb(results))
 }
 
 fn channel(call: &mut Call) -> Result<Output> {

@@ -14,7 +14,7 @@ crate::sql_function! {
 fn restarts(call: &mut Call) -> Result<Output> {
     for entry in shared::restarts() {
         call.row(&[
-            Some(pgrx::pg_sys::Datum::from(entry.database)),
+            datum::oid(entry.database.into()),
             datum::text(entry.pool.as_str()),
             datum::int8(entry.total),
             datum::int4(entry.in_a_row as i32),
@@ -35,22 +35,21 @@ fn list(call: &mut Call) -> Result<Output> {
         };
         call.row(&[
             datum::int4(slot.pid),
-            Some(pgrx::pg_sys::Datum::from(slot.database)),
+            datum::oid(slot.database.into()),
             datum::text(slot.kind.as_str()),
-            executor.then(|| datum::text(slot.pool.as_str())).flatten(),
-            executor
-                .then(|| datum::text(slot.worker_id.as_str()))
-                .flatten(),
+            datum::opt_text(executor.then(|| slot.pool.as_str())),
+            datum::opt_text(executor.then(|| slot.worker_id.as_str())),
             datum::text(state),
             datum::timestamp(slot.started_at),
             datum::timestamp(slot.state_since),
             datum::int8(slot.busy_us),
             datum::int8(slot.steps),
             datum::int8(slot.failures),
-            slot.step.as_ref().and_then(datum::uuid),
-            (slot.stop_by != 0)
-                .then(|| datum::timestamp(slot.stop_by))
-                .flatten(),
+            datum::opt(slot.step.as_ref(), datum::uuid),
+            datum::opt(
+                (slot.stop_by != 0).then_some(slot.stop_by),
+                datum::timestamp,
+            ),
         ])?;
     }
     Ok(Output::Rows)

@@ -42,7 +42,7 @@ fn clocks(call: &mut Call) -> Result<Output> {
     for (number, at) in (1..).zip(ran) {
         call.row(&[
             datum::int4(number),
-            (at != 0).then(|| datum::timestamp(at)).flatten(),
+            datum::opt((at != 0).then_some(at), datum::timestamp),
             datum::timestamp(since),
         ])?;
     }

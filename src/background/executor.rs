@@ -162,7 +162,7 @@ fn work(session: &Session, pool: &str, epoch: u32) -> Result<Option<Work>> {
         return Ok(None);
     };
     let queues: Vec<String> = row.get(1)?;
-    let found = session.read(&QUEUES, &[row.datum(1), row.datum(2)])?;
+    let found = session.read(&QUEUES, &[row.arg(1), row.arg(2)])?;
     let mut work = Work {
         queues,
         namespaces: vec![],
@@ -198,7 +198,7 @@ fn take(session: &Session, worker_id: &str, work: &Work) -> Result<Vec<Taken>> {
             Ok(Taken {
                 step: row.get(1)?,
                 claim_number: row.get(2)?,
-                argument: OwnedJsonb::copy(row.get(3)?),
+                argument: OwnedJsonb::copy(row.jsonb(3)?),
             })
         })
         .collect()
@@ -230,7 +230,7 @@ fn run(pool: &str, taken: &Taken) {
             &[
                 datum::uuid(&taken.step),
                 datum::int4(taken.claim_number),
-                Some(taken.argument.as_jsonb().0),
+                taken.argument.as_jsonb().arg(),
             ],
         )?;
         Ok(rows.first().and_then(|row| row.opt::<String>(1)))

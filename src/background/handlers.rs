@@ -4,7 +4,7 @@
 //! operation, the way PostgreSQL itself runs the functions of somebody else's index. Which role and which function is read
 //! from tasker_engine.sql_handlers, which belongs to a superuser: the engine's owner could else lend itself any role.
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use tasker_rules::sqlstate;
 
 use crate::api::work;
@@ -12,9 +12,9 @@ use crate::background::{process, shared};
 use crate::error::{Error, Result};
 use crate::orchestration::StepKey;
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Jsonb, OwnedJsonb, Uuid};
-use crate::pg::rights;
+use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::spi::{Session, Statement};
+use crate::pg::{restricted, rights};
 use crate::settings;
 
 crate::sql_function! {
@@ -221,12 +221,12 @@ fn run(call: &mut Call) -> Result<Output> {
     let (uuid, claim) = (datum::uuid(&step), datum::int4(claim_number));
     let rows = match &report {
         Ran::Returned { outcome, timed_out } => {
-            let rows = session.run(&READ, &[Some(outcome.as_jsonb().0)])?;
+            let rows = session.run(&READ, &[outcome.as_jsonb().arg()])?;
             let row = rows
                 .first()
                 .ok_or_else(|| Error::corrupt("a record has a row"))?;
             match row.opt::<String>(2) {
-                None => session.run(&COMPLETE, &[uuid, claim, row.datum(1)])?,
+                None => session.run(&COMPLETE, &[uuid, claim, row.arg(1)])?,
                 // Not the step is cancelled but the call of the session that runs it: Ctrl-C, or its own timeout.
                 Some(class)
                     if class == QUERY_CANCELED && !timed_out && !process::is_background() =>
@@ -245,12 +245,12 @@ fn run(call: &mut Call) -> Result<Output> {
                         &[
                             uuid,
                             claim,
-                            row.datum(3),
+                            row.arg(3),
                             datum::text(&class),
                             datum::boolean(retryable),
-                            row.datum(6),
-                            row.datum(4),
-                            row.datum(5),
+                            row.arg(6),
+                            row.arg(4),
+                            row.arg(5),
                         ],
                     )?
                 }
@@ -264,7 +264,7 @@ fn run(call: &mut Call) -> Result<Output> {
                 datum::text(&failure.message),
                 datum::text(&failure.class),
                 datum::boolean(false),
-                None,
+                Arg::NULL,
                 datum::opt_text(failure.detail.as_deref()),
                 datum::opt_text(failure.hint.as_deref()),
             ],
@@ -356,35 +356,20 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
 
 /// Calls the function as its role. Errors come back as data; what settings it made is undone.
 fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    let text = |text: &str| datum::text(text).unwrap_or(Datum::null());
-    let (function, owner) = (text(&handler.function), text(&handler.owner.1));
-    // SAFETY: the user changes as in PostgreSQL's own maintenance commands; an error that escapes aborts the
-    // transaction, which gives user, settings and timeout back (the timeout by process::transaction or the main loop).
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(
-            handler.role,
-            context
-                | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32
-                | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
-        );
-        let level = pg_sys::NewGUCNestLevel();
-        let timeout = process::Timeout::start(handler.timeout_ms);
-        let results = pg_sys::OidFunctionCall4Coll(
-            handler.caller,
-            pg_sys::InvalidOid,
-            function,
-            argument.0,
-            Datum::from(handler.owner.0),
-            owner,
-        );
-        let timed_out = timeout.stop();
-        pg_sys::AtEOXact_GUC(false, level);
-        pg_sys::SetUserIdAndSecContext(user, context);
-        Ran::Returned {
-            outcome: OwnedJsonb::copy(Jsonb(results)),
-            timed_out,
-        }
+    let (owner, owner_name) = &handler.owner;
+    let called = restricted::call(
+        handler.caller,
+        handler.role,
+        handler.timeout_ms,
+        [
+            datum::text(&handler.function),
+            argument.arg(),
+            datum::oid(*owner),
+            datum::text(owner_name),
+        ],
+    );
+    Ran::Returned {
+        outcome: called.result,
+        timed_out: called.timed_out,
     }
 }

@@ -154,11 +154,11 @@ fn read<T: DeserializeOwned>(jsonb: Jsonb) -> Result<T> {
         .map_err(|error| Error::corrupt(format!("a document of scaling cannot be read: {error}")))
 }
 
-fn document(value: &impl serde::Serialize) -> Result<datum::Arg> {
+fn document(value: &impl serde::Serialize) -> Result<datum::Arg<'static>> {
     serde_json::to_string(value)
         .ok()
         .and_then(|text| datum::jsonb_from_text(&text))
-        .map(|jsonb| Some(jsonb.0))
+        .map(datum::Jsonb::arg)
         .ok_or_else(|| Error::corrupt("a document of scaling cannot be written"))
 }
 
@@ -166,7 +166,7 @@ fn pools(session: &Session) -> Result<Vec<Pool>> {
     session
         .run(&POOLS, &[])?
         .iter()
-        .map(|row| read(row.get(1)?))
+        .map(|row| read(row.jsonb(1)?))
         .collect()
 }
 
@@ -175,7 +175,7 @@ fn server(session: &Session) -> Result<Server> {
     let slots: Slots = rows
         .first()
         .ok_or_else(|| Error::corrupt("the server says nothing of its resources"))
-        .and_then(|row| read(row.get(1)?))?;
+        .and_then(|row| read(row.jsonb(1)?))?;
     Ok(Server {
         max_worker_processes: slots.max_worker_processes,
         max_connections: slots.max_connections,
@@ -226,7 +226,7 @@ fn scale(_: &mut Call) -> Result<Output> {
         let load = session
             .run(&LOAD, &[datum::text(&pool.name)])?
             .first()
-            .and_then(|row| row.opt::<Jsonb>(1))
+            .and_then(|row| row.opt_jsonb(1))
             .map(read::<Load>)
             .transpose()?;
         let took = call::clock() - started;
@@ -299,7 +299,7 @@ fn usual(session: &Session, pool: &Pool, now: f64) -> Result<Option<Usual>> {
     let history: History = rows
         .first()
         .ok_or_else(|| Error::corrupt("the record of arrivals says nothing"))
-        .and_then(|row| read(row.get(1)?))?;
+        .and_then(|row| read(row.jsonb(1)?))?;
     Ok(Usual::new(
         &pool.settings,
         now,

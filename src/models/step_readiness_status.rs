@@ -76,14 +76,14 @@ fn readiness_rows(
             datum::boolean(reading.dependencies_satisfied()),
             datum::boolean(step.retry_eligible()),
             datum::boolean(reading.ready(now)),
-            failed_at.and_then(datum::timestamp),
-            next_retry_at.and_then(datum::timestamp),
+            datum::opt(failed_at, datum::timestamp),
+            datum::opt(next_retry_at, datum::timestamp),
             datum::int4(reading.total_parents),
             datum::int4(reading.done_parents),
             datum::int4(step.attempts.into()),
             datum::int4(step.retry_limit.into()),
-            backoff.and_then(datum::int4),
-            reading.ended_at.and_then(datum::timestamp),
+            datum::opt(backoff, datum::int4),
+            datum::opt(reading.ended_at, datum::timestamp),
         ])?;
     }
     Ok(())

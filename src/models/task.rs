@@ -39,7 +39,5 @@ fn state(call: &mut Call) -> Result<Output> {
 
 fn found(call: &mut Call) -> Result<Output> {
     let task = call.uuid(1, "task_uuid")?;
-    call.datum(0)
-        .map(Output::Datum)
-        .ok_or_else(|| unknown_task(&task))
+    call.pass(0).ok_or_else(|| unknown_task(&task))
 }

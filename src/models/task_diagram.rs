@@ -109,7 +109,8 @@ fn diagram_of_template(call: &mut Call) -> Result<Output> {
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);
     let format = format(call, 3)?;
-    let engine = Engine::open_any_isolation()?;
+    let session = Session::open()?;
+    let engine = Engine::open_any_isolation(&session);
     let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
     let template = templates::get(&engine.session, id)?;
     let nodes = template.steps().iter().map(|step| Node {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use tasker_rules::state::TaskState;
 
 use crate::error::{Error, Result};
@@ -80,17 +80,6 @@ fn contexts(call: &mut Call, tasks: &Tasks) -> Result<Output> {
 }
 
 /// A numeric with two decimals.
-fn hundredths(value: i64) -> Arg {
-    let text = std::ffi::CString::new(format!("{}.{:02}", value / 100, value % 100)).ok()?;
-    // SAFETY: numeric_in takes a NUL-terminated string, a type oid that it ignores, and no modifier.
-    unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(
-            pg_sys::numeric_in,
-            &[
-                Some(Datum::from(text.as_ptr())),
-                Some(Datum::from(pg_sys::InvalidOid)),
-                Some(Datum::from(-1i32)),
-            ],
-        )
-    }
+fn hundredths(value: i64) -> Arg<'static> {
+    datum::numeric(&format!("{}.{:02}", value / 100, value % 100))
 }

@@ -44,20 +44,20 @@ pub struct Claimed {
 }
 
 /// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
-pub struct Batch {
+pub struct Batch<'s> {
     pub steps: Vec<Claimed>,
     /// Set when the state of the system forbids handing anything out.
     pub closed: Option<operational::Current>,
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,
-    tasks: HashMap<Uuid, TaskData>,
-    results: HashMap<usize, Jsonb>,
+    tasks: HashMap<Uuid, TaskData<'s>>,
+    results: HashMap<usize, Jsonb<'s>>,
 }
 
-struct TaskData {
-    context: Arg,
-    correlation_id: Arg,
-    traceparent: Arg,
+struct TaskData<'s> {
+    context: Arg<'s>,
+    correlation_id: Arg<'s>,
+    traceparent: Arg<'s>,
 }
 
 // Of entries whose steps did not start: those that still agree with their step's row.
@@ -146,7 +146,7 @@ struct Taking<'a> {
 }
 
 /// Claims up to `max_steps` ready steps for the worker.
-pub fn claim(engine: &mut Engine, worker: &Worker, request: &Request) -> Result<Batch> {
+pub fn claim<'s>(engine: &mut Engine<'s>, worker: &Worker, request: &Request) -> Result<Batch<'s>> {
     let mut taking = Taking {
         worker,
         claim_id: 0,
@@ -264,7 +264,7 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
     Ok(())
 }
 
-fn entry_args(found: &[&Found]) -> Vec<Arg> {
+fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
     vec![
         datum::uuids(found.iter().map(|found| &found.entry.key.task)),
         datum::int2s(found.iter().map(|found| found.entry.key.no)),
@@ -353,8 +353,8 @@ fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Fou
         .collect()
 }
 
-impl Batch {
-    fn read_tasks(&mut self, engine: &mut Engine) -> Result<()> {
+impl<'s> Batch<'s> {
+    fn read_tasks(&mut self, engine: &mut Engine<'s>) -> Result<()> {
         let tasks: std::collections::BTreeSet<Uuid> =
             self.steps.iter().map(|step| step.key.task).collect();
         let rows = engine.session.run(&READ_TASKS, &[datum::uuids(&tasks)])?;
@@ -367,9 +367,9 @@ impl Batch {
             self.tasks.insert(
                 task,
                 TaskData {
-                    context: row.datum(3),
-                    correlation_id: row.datum(4),
-                    traceparent: row.datum(5),
+                    context: row.arg(3),
+                    correlation_id: row.arg(4),
+                    traceparent: row.arg(5),
                 },
             );
         }
@@ -413,7 +413,7 @@ impl Batch {
         Ok(first)
     }
 
-    fn read_results(&mut self, engine: &Engine, dependencies: Dependencies) -> Result<()> {
+    fn read_results(&mut self, engine: &Engine<'s>, dependencies: Dependencies) -> Result<()> {
         let mut single = Vec::new();
         let mut several = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
@@ -449,7 +449,7 @@ impl Batch {
             )?;
             for row in rows.iter() {
                 self.results
-                    .insert(single[row.get::<i64>(1)? as usize - 1].0, row.get(2)?);
+                    .insert(single[row.get::<i64>(1)? as usize - 1].0, row.jsonb(2)?);
             }
         }
         if !several.is_empty() {
@@ -465,7 +465,7 @@ impl Batch {
                 ],
             )?;
             for row in rows.iter() {
-                if let Some(results) = row.opt(2) {
+                if let Some(results) = row.opt_jsonb(2) {
                     self.results
                         .insert(several[row.get::<i64>(1)? as usize - 1].0, results);
                 }
@@ -475,7 +475,7 @@ impl Batch {
     }
 
     /// The columns of claim_steps for each step, in claim order. `empty` stands for "no results".
-    pub fn rows(&self, empty: Jsonb) -> Result<Vec<[Arg; 17]>> {
+    pub fn rows(&self, empty: Jsonb<'s>) -> Result<Vec<[Arg<'_>; 17]>> {
         let mut texts = Texts::default();
         self.steps
             .iter()
@@ -502,9 +502,9 @@ impl Batch {
                     texts.of(&template.version),
                     texts.of(&step.name),
                     texts.of(&step.handler),
-                    Some(step.handler_config.as_jsonb().0),
+                    step.handler_config.as_jsonb().arg(),
                     task.context,
-                    Some(results.0),
+                    results.arg(),
                     datum::timestamp(step.timeout_us.map_or(self.lease_expires_at, |timeout| {
                         self.lease_expires_at.min(self.claimed_at + timeout)
                     })),
@@ -518,10 +518,10 @@ impl Batch {
 
 /// The same text datum for the same string: most rows of a batch repeat a few names.
 #[derive(Default)]
-struct Texts(BTreeMap<usize, Arg>);
+struct Texts(BTreeMap<usize, Arg<'static>>);
 
 impl Texts {
-    fn of(&mut self, text: &str) -> Arg {
+    fn of(&mut self, text: &str) -> Arg<'static> {
         *self
             .0
             .entry(text.as_ptr() as usize)

@@ -158,10 +158,10 @@ impl Claimant {
     }
 
     /// The argument for `claimed_by!`.
-    pub fn numbers(&self) -> Arg {
-        self.may
-            .as_ref()
-            .and_then(|may| datum::int8s(may.iter().map(|number| i64::from(*number))))
+    pub fn numbers(&self) -> Arg<'static> {
+        datum::opt(self.may.as_ref(), |may| {
+            datum::int8s(may.iter().map(|number| i64::from(*number)))
+        })
     }
 
     /// Its number; at its first claim it gets one.
@@ -193,5 +193,5 @@ pub fn claim_id(serial: i64, claimant: i16) -> i64 {
 fn changed(_: &mut Call) -> Result<Output> {
     changes::tell(c"claimants")?;
     // The protocol of triggers: a null pointer, and not SQL's NULL.
-    Ok(Output::Datum(pg_sys::Datum::null()))
+    Ok(Output::Trigger)
 }

@@ -16,16 +16,16 @@ use crate::pg::spi::Statement;
 use crate::templates::{self, Template};
 
 /// What is asked for; one task per context.
-pub struct Request {
+pub struct Request<'a> {
     pub name: String,
     pub namespace: String,
     pub version: Option<String>,
-    pub contexts: Vec<Jsonb>,
+    pub contexts: Vec<Jsonb<'a>>,
     pub initiator: String,
     pub source_system: String,
     pub reason: String,
-    pub tags: Jsonb,
-    pub bypass_steps: Jsonb,
+    pub tags: Jsonb<'a>,
+    pub bypass_steps: Jsonb<'a>,
     pub priority: i32,
     pub run_at: Option<Timestamp>,
     /// One per context, or none at all.
@@ -449,11 +449,11 @@ fn insert(
             datum::text(&request.initiator),
             datum::text(&request.source_system),
             datum::text(&request.reason),
-            request.run_at.and_then(datum::timestamp),
+            datum::opt(request.run_at, datum::timestamp),
             datum::opt_text(request.correlation_id.as_deref()),
             datum::opt_text(request.traceparent.as_deref()),
-            Some(request.tags.0),
-            Some(request.bypass_steps.0),
+            request.tags.arg(),
+            request.bypass_steps.arg(),
             // With a bypassed leaf the count of leaves alone does not tell the end.
             datum::boolean(!bypass.is_empty()),
         ],

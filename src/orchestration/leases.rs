@@ -190,7 +190,7 @@ pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()
         datum::int8(lease.claim_id),
         datum::timestamp(engine.now),
         datum::timestamp(lease.expires_at),
-        lease.timeout_at.and_then(datum::timestamp),
+        datum::opt(lease.timeout_at, datum::timestamp),
         datum::int4(lease.worker_no),
         datum::int4(keys.len() as i32),
         datum::uuids(keys.iter().map(|key| &key.task)),
@@ -303,7 +303,7 @@ fn step_keys(row: &crate::pg::spi::Row, tasks: i32, numbers: i32) -> Result<Vec<
         .collect())
 }
 
-fn key_args(keys: &[StepKey]) -> [datum::Arg; 2] {
+fn key_args(keys: &[StepKey]) -> [datum::Arg<'static>; 2] {
     [
         datum::uuids(keys.iter().map(|key| &key.task)),
         datum::int2s(keys.iter().map(|key| key.no)),
@@ -400,7 +400,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                 &GOES_ON,
                 &[
                     claim_id,
-                    next.and_then(datum::timestamp),
+                    datum::opt(next, datum::timestamp),
                     datum::int4(count as i32),
                 ],
             )?;

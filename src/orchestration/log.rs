@@ -20,7 +20,7 @@ pub struct Run {
     pub started_at: Timestamp,
 }
 
-struct Transition {
+struct Transition<'e> {
     key: StepKey,
     worker_no: i32,
     /// When the run began that this change ends.
@@ -28,19 +28,19 @@ struct Transition {
     attempt: i16,
     from: u8,
     to: u8,
-    metadata: Option<Jsonb>,
+    metadata: Option<Jsonb<'e>>,
     /// The run ended because its lease did.
     expired: bool,
 }
 
 /// Transitions of one call, in the order they happened.
 #[derive(Default)]
-pub struct Log {
-    rows: Vec<Transition>,
-    task_metadata: Option<Jsonb>,
+pub struct Log<'e> {
+    rows: Vec<Transition<'e>>,
+    task_metadata: Option<Jsonb<'e>>,
 }
 
-impl Log {
+impl<'e> Log<'e> {
     pub fn step(&mut self, key: StepKey, worker_no: i32, attempt: i16, from: u8, to: u8) {
         self.step_with(key, worker_no, attempt, from, to, None);
     }
@@ -52,7 +52,7 @@ impl Log {
         attempt: i16,
         from: u8,
         to: u8,
-        metadata: Option<Jsonb>,
+        metadata: Option<Jsonb<'e>>,
     ) {
         self.rows.push(Transition {
             key,
@@ -81,12 +81,12 @@ impl Log {
     }
 
     /// What the next transitions of tasks carry: an operator's reason.
-    pub fn next_task_metadata(&mut self, metadata: Option<Jsonb>) {
+    pub fn next_task_metadata(&mut self, metadata: Option<Jsonb<'e>>) {
         self.task_metadata = metadata;
     }
 
     /// A lease ended before the step was reported.
-    pub fn lost(&mut self, key: StepKey, run: Run, attempt: i16, why: Option<Jsonb>) {
+    pub fn lost(&mut self, key: StepKey, run: Run, attempt: i16, why: Option<Jsonb<'e>>) {
         self.rows.push(Transition {
             key,
             worker_no: run.worker_no,
@@ -119,7 +119,7 @@ impl Log {
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         // SAFETY: plain call; it assigns the transaction its id, as any insert does.
-        let xid = unsafe { pg_sys::GetCurrentFullTransactionId() }.value as i64;
+        let xid = unsafe { pg_sys::GetCurrentFullTransactionId() }.value;
         let rows = self
             .rows
             .iter()
@@ -128,14 +128,14 @@ impl Log {
                     datum::int8(call::next_value(c"transitions_id_seq")?),
                     datum::uuid(&row.key.task),
                     datum::timestamp(now),
-                    row.started_at.and_then(datum::timestamp),
-                    datum::int8(xid),
+                    datum::opt(row.started_at, datum::timestamp),
+                    datum::xid8(xid),
                     datum::int4(row.worker_no),
                     datum::int2(row.key.no),
                     datum::int2(row.attempt),
                     datum::state(row.from),
                     datum::state(row.to),
-                    Some(row.metadata.unwrap_or(nothing).0),
+                    row.metadata.unwrap_or(nothing).arg(),
                 ])
             })
             .collect::<Result<Vec<_>>>()?;
@@ -171,7 +171,7 @@ fn count(batch: &mut metrics::Batch, row: &Transition, now: Timestamp) {
 }
 
 /// `{"key": "value", ...}` of the given texts, without the missing ones: what a transition carries.
-pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb> {
+pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb<'static>> {
     let map: serde_json::Map<String, serde_json::Value> = pairs
         .iter()
         .filter_map(|(key, value)| value.map(|value| ((*key).to_owned(), value.into())))

@@ -45,34 +45,34 @@ impl StepKey {
 }
 
 /// One call of the engine: its session, its instant, and the rows it will append when it is done.
-pub struct Engine {
-    pub session: Session,
+pub struct Engine<'e> {
+    pub session: &'e Session,
     pub now: Timestamp,
-    pub log: log::Log,
+    pub log: log::Log<'e>,
     pub ready: ready::Releases,
 }
 
-impl Engine {
+impl<'e> Engine<'e> {
     /// For functions that change steps: refuses other isolation levels than READ COMMITTED.
-    pub fn open() -> Result<Self> {
+    pub fn open(session: &'e Session) -> Result<Self> {
         call::require_read_committed()?;
-        Self::open_any_isolation()
+        Ok(Self::open_any_isolation(session))
     }
 
     /// For functions that only insert new tasks.
-    pub fn open_any_isolation() -> Result<Self> {
-        Ok(Self {
-            session: Session::open()?,
+    pub fn open_any_isolation(session: &'e Session) -> Self {
+        Self {
+            session,
             now: call::clock(),
             log: log::Log::default(),
             ready: ready::Releases::default(),
-        })
+        }
     }
 
     /// Appends what the call released and logged; the last act of every call.
     pub fn close(mut self) -> Result<()> {
         self.ready.flush(self.now)?;
-        self.ready.notify(&self.session, self.now)?;
+        self.ready.notify(self.session, self.now)?;
         let wrote = self.log.flush(self.now)?;
         if wrote {
             metrics::write_if_due(self.now)?;

@@ -107,13 +107,13 @@ fn require_living_task(whole: &Whole) -> Result<()> {
 }
 
 /// Moves a step in memory and logs it.
-fn move_step(
-    engine: &mut Engine,
-    whole: &mut Whole,
+fn move_step<'e>(
+    engine: &mut Engine<'e>,
+    whole: &mut Whole<'e>,
     index: usize,
     to: StepState,
     worker_no: i32,
-    metadata: Option<Jsonb>,
+    metadata: Option<Jsonb<'e>>,
 ) {
     let step = &mut whole.steps[index];
     let from = std::mem::replace(&mut step.state, to);
@@ -135,7 +135,11 @@ pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Res
     cancel_whole(engine, whole, log::texts(&[("reason", reason)]))
 }
 
-fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> Result<TaskState> {
+fn cancel_whole<'e>(
+    engine: &mut Engine<'e>,
+    mut whole: Whole<'e>,
+    note: Option<Jsonb<'e>>,
+) -> Result<TaskState> {
     if matches!(whole.state, TaskState::Pending | TaskState::InProgress) {
         for index in 0..whole.steps.len() {
             match whole.steps[index].state {
@@ -161,7 +165,11 @@ fn cancel_whole(engine: &mut Engine, mut whole: Whole, note: Option<Jsonb>) -> R
 
 /// Ends a task that has taken too long. What runs fails for good, what waits is held: nothing of it starts any more unless
 /// an operator takes the task up again.
-pub fn time_out(engine: &mut Engine, mut whole: Whole, seconds: i64) -> Result<TaskState> {
+pub fn time_out<'e>(
+    engine: &mut Engine<'e>,
+    mut whole: Whole<'e>,
+    seconds: i64,
+) -> Result<TaskState> {
     let message = format!("the task was not finished within its timeout of {seconds} s");
     let note = log::texts(&[
         ("error_message", Some(&message)),
@@ -192,11 +200,11 @@ pub fn time_out(engine: &mut Engine, mut whole: Whole, seconds: i64) -> Result<T
 }
 
 /// Sets the task's state with its metadata; its steps must not pull it elsewhere.
-fn set_task(
-    engine: &mut Engine,
-    mut whole: Whole,
+fn set_task<'e>(
+    engine: &mut Engine<'e>,
+    mut whole: Whole<'e>,
     to: TaskState,
-    note: Option<Jsonb>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
     engine.log.next_task_metadata(note);
     whole.state = to;
@@ -251,12 +259,12 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
 }
 
 /// error -> pending, to run at once.
-fn start_over(
-    engine: &mut Engine,
-    whole: &mut Whole,
+fn start_over<'e>(
+    engine: &mut Engine<'e>,
+    whole: &mut Whole<'e>,
     index: usize,
     reset: bool,
-    note: Option<Jsonb>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<()> {
     let no = whole.steps[index].no;
     let retryable = whole.template.step(no)?.retryable;
@@ -278,7 +286,7 @@ fn start_over(
 }
 
 /// Held steps wait no longer.
-fn take_up(engine: &Engine, whole: &mut Whole) -> Result<()> {
+fn take_up<'e>(engine: &Engine<'e>, whole: &mut Whole<'e>) -> Result<()> {
     for index in 0..whole.steps.len() {
         if whole.steps[index].available_at == Some(HELD) {
             whole.steps[index].available_at = None;
@@ -308,10 +316,10 @@ pub fn resolve_task(
 }
 
 /// Declares a pending or failed step done, with results its children can read.
-pub fn resolve_step(
-    engine: &mut Engine,
+pub fn resolve_step<'e>(
+    engine: &mut Engine<'e>,
     key: StepKey,
-    results: Option<Jsonb>,
+    results: Option<Jsonb<'e>>,
     by: Option<&str>,
     reason: Option<&str>,
 ) -> Result<StepState> {
@@ -376,11 +384,11 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
 }
 
 /// The state machine of tasks by hand.
-pub fn transition_task(
-    engine: &mut Engine,
+pub fn transition_task<'e>(
+    engine: &mut Engine<'e>,
     task: Uuid,
     to: &str,
-    note: Option<Jsonb>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
     let to = parse::<TaskState>(to)?;
     let mut whole = Whole::lock(engine, task)?;
@@ -430,11 +438,11 @@ fn unfinished(whole: &Whole) -> Error {
 }
 
 /// The state machine of steps by hand, with everything that claim and report do for the same pair.
-pub fn transition_step(
-    engine: &mut Engine,
+pub fn transition_step<'e>(
+    engine: &mut Engine<'e>,
     key: StepKey,
     to: &str,
-    note: Option<Jsonb>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<StepState> {
     step_to(engine, key, parse::<StepState>(to)?, None, note)
 }
@@ -449,12 +457,12 @@ fn parse<S: FromStr>(state: &str) -> Result<S> {
     })
 }
 
-fn step_to(
-    engine: &mut Engine,
+fn step_to<'e>(
+    engine: &mut Engine<'e>,
     key: StepKey,
     to: StepState,
-    results: Option<Jsonb>,
-    note: Option<Jsonb>,
+    results: Option<Jsonb<'e>>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<StepState> {
     let (mut whole, index) = Whole::lock_step(engine, key)?;
     allow_step(&whole, index, to)?;
@@ -483,7 +491,7 @@ fn step_to(
 }
 
 /// Counts an attempt and takes a lease of the worker `manual`.
-fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result<i32> {
+fn start_by_hand<'e>(engine: &mut Engine<'e>, whole: &mut Whole<'e>, index: usize) -> Result<i32> {
     let no = whole.steps[index].no;
     if !whole.parents_good(no)? {
         return Err(Error::guard(format!(
@@ -516,11 +524,11 @@ fn start_by_hand(engine: &mut Engine, whole: &mut Whole, index: usize) -> Result
 }
 
 /// Decides on a retry as a report would.
-fn fail_by_hand(
-    engine: &Engine,
-    whole: &mut Whole,
+fn fail_by_hand<'e>(
+    engine: &Engine<'e>,
+    whole: &mut Whole<'e>,
     index: usize,
-    note: Option<Jsonb>,
+    note: Option<Jsonb<'e>>,
 ) -> Result<()> {
     let no = whole.steps[index].no;
     let policy = whole.template.step(no)?.backoff;

@@ -72,7 +72,7 @@ impl Releases {
     /// Writes the entries, so that the claim of the same call sees them.
     pub fn flush(&mut self, now: Timestamp) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
-        let row = |entry: &Entry| {
+        fn row(entry: &Entry) -> [datum::Arg<'_>; 5] {
             [
                 datum::timestamp(entry.available_at),
                 datum::uuid(&entry.key.task),
@@ -80,7 +80,7 @@ impl Releases {
                 datum::int2(entry.priority),
                 datum::int2(entry.key.no),
             ]
-        };
+        }
         // `entries` lives until the rows are written: they point into it.
         append(
             &storage::READY,
@@ -237,15 +237,13 @@ pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
         AGED.with(|aged| aged.insert(queue_id, last));
         return Ok(());
     }
-    let interval = pg_sys::Interval {
-        time: interval_us,
-        day: 0,
-        month: 0,
-    };
-    let interval = Some(pg_sys::Datum::from(&raw const interval));
     let aged = session.run(
         &AGE,
-        &[datum::int4(queue_id), datum::timestamp(now), interval],
+        &[
+            datum::int4(queue_id),
+            datum::timestamp(now),
+            datum::interval(interval_us),
+        ],
     )?;
     if !aged.is_empty() {
         MARKS.with(|marks| marks.remove(&queue_id));

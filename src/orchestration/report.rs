@@ -17,21 +17,21 @@ use crate::settings;
 use crate::templates::{self, Template};
 
 /// What one report says.
-pub struct Report {
+pub struct Report<'a> {
     pub key: StepKey,
     pub claim_number: i32,
-    pub results: Option<Jsonb>,
+    pub results: Option<Jsonb<'a>>,
     /// `None`: the step is complete.
-    pub failure: Option<Failure>,
+    pub failure: Option<Failure<'a>>,
 }
 
 /// Why a run failed, and whether and when it may be tried again.
-pub struct Failure {
+pub struct Failure<'a> {
     pub message: String,
     pub class: Option<String>,
     pub retryable: bool,
     pub retry_after_ms: Option<i64>,
-    pub backtrace: Option<Jsonb>,
+    pub backtrace: Option<Jsonb<'a>>,
 }
 
 /// What became of one report.
@@ -257,7 +257,7 @@ impl Outcome {
     }
 }
 
-fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg> {
+fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg<'static>> {
     vec![
         datum::uuids(order.iter().map(|index| &reports[*index].key.task)),
         datum::int2s(order.iter().map(|index| reports[*index].key.no)),

@@ -16,7 +16,7 @@ use crate::templates::{self, Template};
 
 /// A step's row.
 #[derive(Clone)]
-pub struct Step {
+pub struct Step<'w> {
     pub no: i16,
     pub state: StepState,
     pub available_at: Option<Timestamp>,
@@ -30,10 +30,10 @@ pub struct Step {
     doomed: bool,
     watched: bool,
     /// New results, if they change.
-    pub results: Option<Jsonb>,
+    pub results: Option<Jsonb<'w>>,
 }
 
-impl Step {
+impl Step<'_> {
     /// Failed, and no retry is scheduled.
     pub fn failed_for_good(&self) -> bool {
         self.state == StepState::Error && self.available_at.is_none()
@@ -50,12 +50,12 @@ impl Step {
 }
 
 /// A task with all its steps, locked in the order of the levels: steps ascending, then the task.
-pub struct Whole {
+pub struct Whole<'w> {
     pub uuid: Uuid,
     pub template: Rc<Template>,
     pub state: TaskState,
-    pub steps: Vec<Step>,
-    before: Vec<Step>,
+    pub steps: Vec<Step<'w>>,
+    before: Vec<Step<'w>>,
     state_before: TaskState,
     watched: bool,
 }
@@ -136,7 +136,7 @@ fn unknown_step(key: StepKey) -> Error {
         .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
 }
 
-impl Whole {
+impl<'w> Whole<'w> {
     /// Locks and reads the task; waits for reports in flight.
     pub fn lock(engine: &Engine, uuid: Uuid) -> Result<Self> {
         Self::lock_by(engine, uuid, &LOCK_STEPS, &LOCK_TASK)?.ok_or_else(|| unknown_task(&uuid))

@@ -228,7 +228,7 @@ pub fn seen(
             datum::int4(worker.no),
             datum::timestamp(now),
             datum::texts(namespaces.iter().map(|name| Some(name.as_str()))),
-            idle_until.and_then(datum::timestamp),
+            datum::opt(idle_until, datum::timestamp),
         ],
     )?;
     forget_on_abort();

@@ -66,8 +66,8 @@ unsafe fn filled_slot<const N: usize>(
             }
         }
         for (value, place) in row.iter().zip(facts.attributes) {
-            *(*slot).tts_values.add(place) = value.unwrap_or(Datum::null());
-            *(*slot).tts_isnull.add(place) = value.is_none();
+            *(*slot).tts_values.add(place) = value.datum().unwrap_or(Datum::null());
+            *(*slot).tts_isnull.add(place) = value.is_null();
         }
         pg_sys::ExecStoreVirtualTuple(slot)
     }
@@ -93,14 +93,16 @@ fn insert_by_statement<const N: usize>(table: &'static Table<N>, rows: &[[Arg; N
 }
 
 /// An array of values of any type.
-fn array_of(element: Oid, values: impl Iterator<Item = Arg>) -> Arg {
+fn array_of<'a>(element: Oid, values: impl Iterator<Item = Arg<'a>>) -> Arg<'static> {
     let values: Vec<Arg> = values.collect();
-    let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+    let mut nulls: Vec<bool> = values.iter().map(Arg::is_null).collect();
     let mut datums: Vec<Datum> = values
         .iter()
-        .map(|value| value.unwrap_or(Datum::null()))
+        .map(|value| value.datum().unwrap_or(Datum::null()))
         .collect();
     let (mut dimensions, mut bounds) = ([datums.len() as i32], [1]);
+    // SAFETY: a look into the system cache.
+    let array_type = unsafe { pg_sys::get_array_type(element) };
     let (mut length, mut by_value, mut align) = (0, false, 0);
     // SAFETY: the values are of the element type, whose layout PostgreSQL tells; the array is a copy.
     let array = unsafe {
@@ -117,7 +119,8 @@ fn array_of(element: Oid, values: impl Iterator<Item = Arg>) -> Arg {
             align,
         )
     };
-    Some(Datum::from(array))
+    // SAFETY: the array is in memory of the SQL call.
+    unsafe { Arg::new(Some(Datum::from(array)), array_type) }
 }
 
 /// Writes index entries of new rows as the executor does, whatever indexes the table has. Opened when the first row

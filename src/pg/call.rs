@@ -3,12 +3,14 @@
 //! The SQL side is declared in sql/schema/, where every tool can read it; `sql_function!` exports the symbol.
 
 use std::ffi::CStr;
+use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, Uuid};
+use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::installation;
+use crate::pg::tables::attribute;
 
 /// Exports `$body` as the C function `$name`, with the version record PostgreSQL looks for.
 #[macro_export]
@@ -35,7 +37,17 @@ macro_rules! sql_function {
 /// What a function hands back.
 pub enum Output {
     Null,
-    Datum(Datum),
+    /// A number or a truth value.
+    Value(Datum),
+    Jsonb(OwnedJsonb),
+    Uuid(Uuid),
+    Float(f64),
+    /// Microseconds.
+    Interval(i64),
+    /// A trigger that says nothing of the row.
+    Trigger,
+    /// A parameter handed back as it came.
+    Passed(Datum),
     Text(String),
     /// The rows were put with [`Call::row`].
     Rows,
@@ -43,19 +55,25 @@ pub enum Output {
 
 impl From<bool> for Output {
     fn from(value: bool) -> Self {
-        Output::Datum(Datum::from(value))
+        Output::Value(Datum::from(value))
+    }
+}
+
+impl From<i16> for Output {
+    fn from(value: i16) -> Self {
+        Output::Value(Datum::from(value))
     }
 }
 
 impl From<i32> for Output {
     fn from(value: i32) -> Self {
-        Output::Datum(Datum::from(value))
+        Output::Value(Datum::from(value))
     }
 }
 
 impl From<i64> for Output {
     fn from(value: i64) -> Self {
-        Output::Datum(Datum::from(value))
+        Output::Value(Datum::from(value))
     }
 }
 
@@ -69,36 +87,56 @@ impl From<&str> for Output {
 pub fn dispatch(
     fcinfo: FunctionCallInfo,
     name: &'static str,
-    body: fn(&mut Call) -> Result<Output>,
+    body: fn(&mut Call<'_>) -> Result<Output>,
 ) -> Datum {
     installation::observe();
-    let mut call = Call { fcinfo, rows: None };
+    let mut call = Call {
+        fcinfo,
+        rows: None,
+        // SAFETY: a read of the backend's own variable.
+        memory: unsafe { pg_sys::CurrentMemoryContext },
+        alive: PhantomData,
+    };
     match body(&mut call) {
         Ok(output) => call.finish(output),
         Err(error) => error.raise(name),
     }
 }
 
-/// One call of a function.
-pub struct Call {
+/// One call of a function; its parameters live as long as it.
+pub struct Call<'c> {
     fcinfo: FunctionCallInfo,
     rows: Option<(*mut pg_sys::Tuplestorestate, pg_sys::TupleDesc)>,
+    /// Where a detoasted parameter is kept.
+    memory: pg_sys::MemoryContext,
+    alive: PhantomData<&'c ()>,
 }
 
-impl Call {
-    fn arg(&self, index: usize) -> Arg {
+impl<'c> Call<'c> {
+    fn arg(&self, index: usize) -> Option<Datum> {
         // SAFETY: the SQL declaration gives the function this many arguments.
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index) }
     }
 
-    /// A parameter of any type, to be passed on as it is.
-    pub fn datum(&self, index: usize) -> Arg {
-        self.arg(index)
+    /// The first parameters, which the SQL declaration gives these types, to be passed on as they are.
+    pub fn parameters(&self, types: &[pg_sys::Oid]) -> Vec<Arg<'c>> {
+        types
+            .iter()
+            .enumerate()
+            // SAFETY: as declared; a parameter lives as long as the call.
+            .map(|(index, of)| unsafe { Arg::new(self.arg(index), *of) })
+            .collect()
+    }
+
+    /// A parameter as the result of the call; `None` for NULL.
+    pub fn pass(&self, index: usize) -> Option<Output> {
+        self.arg(index).map(Output::Passed)
     }
 
     /// A parameter of a by-value type or uuid; `None` for NULL.
     pub fn opt<T: FromColumn>(&self, index: usize) -> Option<T> {
         self.arg(index)
+            // SAFETY: the SQL declaration gives the parameter the type that T stands for.
             .map(|datum| unsafe { T::from_column(datum) })
     }
 
@@ -116,16 +154,30 @@ impl Call {
     }
 
     /// A jsonb parameter, detoasted so that its header can be read.
-    pub fn opt_jsonb(&self, index: usize) -> Option<Jsonb> {
+    pub fn opt_jsonb(&self, index: usize) -> Option<Jsonb<'c>> {
         self.arg(index).map(|datum| {
-            // SAFETY: the parameter is declared jsonb, a varlena.
-            Jsonb(Datum::from(unsafe {
-                pg_sys::pg_detoast_datum(datum.cast_mut_ptr())
-            }))
+            // SAFETY: the parameter is declared jsonb, a varlena; a copy is made in the memory of the call.
+            unsafe {
+                let before = pg_sys::MemoryContextSwitchTo(self.memory);
+                let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+                pg_sys::MemoryContextSwitchTo(before);
+                Jsonb::new(Datum::from(plain))
+            }
         })
     }
 
-    pub fn jsonb(&self, index: usize, name: &str) -> Result<Jsonb> {
+    /// The elements of a jsonb array parameter.
+    pub fn opt_jsonbs(&self, index: usize) -> Option<Vec<Option<Jsonb<'c>>>> {
+        // SAFETY: the parameter is declared jsonb[]; the elements point into it.
+        self.arg(index).map(|datum| unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.memory);
+            let elements = datum::jsonb_elements(datum);
+            pg_sys::MemoryContextSwitchTo(before);
+            elements
+        })
+    }
+
+    pub fn jsonb(&self, index: usize, name: &str) -> Result<Jsonb<'c>> {
         self.opt_jsonb(index).ok_or_else(|| Error::null(name))
     }
 
@@ -168,18 +220,19 @@ impl Call {
     /// Appends a row to the result of a set-returning function. The values are copied.
     pub fn row(&mut self, values: &[Arg]) -> Result<()> {
         let (store, description) = self.result_rows()?;
-        let mut datums: Vec<Datum> = values
-            .iter()
-            .map(|value| value.unwrap_or(Datum::null()))
-            .collect();
-        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
-        // SAFETY: the declaration of the function has these columns in this order.
+        let mut datums = Vec::with_capacity(values.len());
+        let mut nulls: Vec<bool> = values.iter().map(Arg::is_null).collect();
+        // SAFETY: the description has these columns in this order, and each value is of its column's type.
         unsafe {
             if (*description).natts as usize != values.len() {
                 return Err(Error::corrupt(
                     "the function's declaration has other columns than its code",
                 )
                 .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
+            }
+            for (place, value) in values.iter().enumerate() {
+                let datum = value.of(attribute(&*description, place).atttypid)?;
+                datums.push(datum.unwrap_or(Datum::null()));
             }
             pg_sys::tuplestore_putvalues(
                 store,
@@ -237,8 +290,15 @@ impl Call {
     fn finish(mut self, output: Output) -> Datum {
         let datum = match output {
             Output::Null => None,
-            Output::Datum(datum) => Some(datum),
-            Output::Text(text) => crate::pg::datum::text(&text),
+            Output::Value(datum) => Some(datum),
+            Output::Jsonb(jsonb) => Some(jsonb.into_palloc()),
+            Output::Uuid(uuid) => datum::copy_uuid(&uuid).datum(),
+            Output::Float(value) => datum::float8(value).datum(),
+            Output::Interval(microseconds) => datum::interval(microseconds).datum(),
+            // The protocol of triggers: a null pointer, and not SQL's NULL.
+            Output::Trigger => Some(Datum::null()),
+            Output::Passed(datum) => Some(datum),
+            Output::Text(text) => datum::text(&text).datum(),
             Output::Rows => {
                 if let Err(error) = self.result_rows() {
                     error.raise("rows");

@@ -112,7 +112,7 @@ impl<const N: usize> Walk<N> {
                 self.table.facts().attributes[column] as i16 + 1,
                 strategy as u16,
                 Oid::from(procedure),
-                value.unwrap_or(Datum::null()),
+                value.datum().unwrap_or(Datum::null()),
             );
         }
         Key(key)
@@ -266,8 +266,8 @@ impl<const N: usize> Found<'_, N> {
         }
         let table = &self.walk.table;
         let mut places = columns.map(|(column, _)| table.facts().attributes[column] as i32 + 1);
-        let mut nulls = columns.map(|(_, value)| value.is_none());
-        let mut values = columns.map(|(_, value)| value.unwrap_or(Datum::null()));
+        let mut nulls = columns.map(|(_, value)| value.is_null());
+        let mut values = columns.map(|(_, value)| value.datum().unwrap_or(Datum::null()));
         let mut failure = pg_sys::TM_FailureData::default();
         let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
         // SAFETY: the row is pinned; the new one is made of it with values of the columns' types.

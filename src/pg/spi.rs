@@ -11,8 +11,9 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::datum::{Arg, FromColumn, Jsonb};
+use super::tables::attribute;
 use crate::error::{Error, Result};
-use crate::pg::datum::{Arg, FromColumn};
 
 /// A statement with its parameter types and, after the first use, its kept plan.
 pub struct Statement {
@@ -31,6 +32,11 @@ impl Statement {
             types,
             plan: Cell::new(std::ptr::null_mut()),
         }
+    }
+
+    /// The types of its parameters.
+    pub fn types(&self) -> &'static [Oid] {
+        self.types
     }
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr> {
@@ -59,8 +65,10 @@ impl Statement {
     }
 }
 
-/// An open SPI connection. Everything allocated while it is open is freed with it.
-pub struct Session(PhantomData<*const ()>);
+/// An open SPI connection. Rows are freed with it; what is made while it is open belongs to the SQL call around it.
+pub struct Session {
+    memory: pg_sys::MemoryContext,
+}
 
 impl Session {
     pub fn open() -> Result<Self> {
@@ -68,48 +76,64 @@ impl Session {
             crate::pg::search_path::is_pinned(),
             "search_path is not pinned"
         );
-        // SAFETY: plain call; the guard below closes what it opens.
-        if unsafe { pg_sys::SPI_connect() } != pg_sys::SPI_OK_CONNECT as i32 {
-            return Err(Error::corrupt("cannot connect to SPI"));
+        // SAFETY: the guard below closes what this opens; the memory around it lives longer.
+        unsafe {
+            let memory = pg_sys::CurrentMemoryContext;
+            if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT as i32 {
+                return Err(Error::corrupt("cannot connect to SPI"));
+            }
+            pg_sys::CurrentMemoryContext = memory;
+            Ok(Self { memory })
         }
-        Ok(Self(PhantomData))
     }
 
     /// Runs a statement that may write; it sees everything committed before it, and this transaction's own rows.
-    pub fn run(&self, statement: &Statement, args: &[Arg]) -> Result<Rows> {
+    pub fn run<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>> {
         self.execute(statement, args, false)
     }
 
     /// Runs a statement with the snapshot of the calling query and without a transaction id: for STABLE functions.
-    pub fn read(&self, statement: &Statement, args: &[Arg]) -> Result<Rows> {
+    pub fn read<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>> {
         self.execute(statement, args, true)
     }
 
-    fn execute(&self, statement: &Statement, args: &[Arg], read_only: bool) -> Result<Rows> {
-        debug_assert_eq!(args.len(), statement.types.len());
+    fn execute<'s>(
+        &'s self,
+        statement: &Statement,
+        args: &[Arg],
+        read_only: bool,
+    ) -> Result<Rows<'s>> {
+        if args.len() != statement.types.len() {
+            return Err(Error::corrupt(format!(
+                "{} values for: {}",
+                args.len(),
+                statement.sql
+            )));
+        }
+        let mut values = Vec::with_capacity(args.len());
+        let mut nulls: Vec<std::ffi::c_char> = Vec::with_capacity(args.len());
+        for (arg, of) in args.iter().zip(statement.types) {
+            let datum = arg.of(*of)?;
+            values.push(datum.unwrap_or(Datum::null()));
+            nulls.push(if datum.is_some() { b' ' } else { b'n' } as _);
+        }
         let plan = statement.plan()?;
-        let mut values: Vec<Datum> = args
-            .iter()
-            .map(|arg| arg.unwrap_or(Datum::null()))
-            .collect();
-        let nulls: Vec<std::ffi::c_char> = args
-            .iter()
-            .map(|arg| if arg.is_some() { b' ' } else { b'n' } as _)
-            .collect();
-        // SAFETY: the arrays have one entry per declared parameter; SPI copies nothing and keeps nothing of them.
+        // SAFETY: the arrays have one entry per declared parameter, of its type; SPI keeps nothing of them. Its memory
+        // stays current after a call, so ours is made current again.
         unsafe {
             let code =
                 pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            pg_sys::CurrentMemoryContext = self.memory;
             if code < 0 {
                 return Err(Error::corrupt(format!(
                     "SPI error {code} in: {}",
                     statement.sql
                 )));
             }
-            Ok(Rows {
-                table: pg_sys::SPI_tuptable,
-                count: pg_sys::SPI_processed as usize,
-            })
+            Ok(Rows::of(
+                pg_sys::SPI_tuptable,
+                pg_sys::SPI_processed as usize,
+            ))
         }
     }
 }
@@ -123,13 +147,50 @@ impl Drop for Session {
     }
 }
 
-/// The rows of one statement; their memory is freed with the session.
-pub struct Rows {
-    table: *mut pg_sys::SPITupleTable,
+/// The rows of one statement, taken apart; what their values point to is freed with the session.
+pub struct Rows<'s> {
     count: usize,
+    types: Vec<Oid>,
+    values: Vec<Datum>,
+    nulls: Vec<bool>,
+    session: PhantomData<&'s Session>,
 }
 
-impl Rows {
+impl<'s> Rows<'s> {
+    /// # Safety
+    /// The table is what the last statement returned, or null; it lives for `'s`.
+    unsafe fn of(table: *mut pg_sys::SPITupleTable, count: usize) -> Self {
+        let mut rows = Self {
+            count,
+            types: vec![],
+            values: vec![],
+            nulls: vec![],
+            session: PhantomData,
+        };
+        if table.is_null() || count == 0 {
+            return rows;
+        }
+        // SAFETY: a table of SPI has a description and `count` rows; both arrays have room for them.
+        unsafe {
+            let description = (*table).tupdesc;
+            let width = (*description).natts as usize;
+            rows.types = (0..width)
+                .map(|place| attribute(&*description, place).atttypid)
+                .collect();
+            rows.values = vec![Datum::null(); width * count];
+            rows.nulls = vec![true; width * count];
+            for row in 0..count {
+                pg_sys::heap_deform_tuple(
+                    *(*table).vals.add(row),
+                    description,
+                    rows.values.as_mut_ptr().add(row * width),
+                    rows.nulls.as_mut_ptr().add(row * width),
+                );
+            }
+        }
+        rows
+    }
+
     /// How many rows the statement returned or changed.
     pub fn len(&self) -> usize {
         self.count
@@ -139,37 +200,52 @@ impl Rows {
         self.count == 0
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let returned = if self.table.is_null() { 0 } else { self.count };
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_, 's>> {
+        let returned = self.values.len().checked_div(self.types.len()).unwrap_or(0);
         (0..returned).map(|index| Row { rows: self, index })
     }
 
-    pub fn first(&self) -> Option<Row<'_>> {
+    pub fn first(&self) -> Option<Row<'_, 's>> {
         self.iter().next()
     }
 }
 
 /// One row; columns count from 1.
-pub struct Row<'a> {
-    rows: &'a Rows,
+pub struct Row<'r, 's> {
+    rows: &'r Rows<'s>,
     index: usize,
 }
 
-impl Row<'_> {
+impl<'s> Row<'_, 's> {
+    fn place(&self, column: i32) -> Option<usize> {
+        let place = column as usize - 1;
+        (place < self.rows.types.len()).then(|| self.index * self.rows.types.len() + place)
+    }
+
+    /// The datum of a column; None for NULL. Raises if the column is not of one of these types.
+    fn value(&self, column: i32, types: &[Oid]) -> Option<Datum> {
+        let of = self.rows.types.get(column as usize - 1);
+        let Some(place) = self
+            .place(column)
+            .filter(|_| of.is_some_and(|of| types.contains(of)))
+        else {
+            Error::corrupt(format!(
+                "column {column} of a statement is of type {}, not {}",
+                of.map_or(0, |of| of.to_u32()),
+                types.first().map_or(0, |first| first.to_u32())
+            ))
+            .detail("The library and the objects of the extension are of different versions, or an object was replaced.")
+            .hint("Run ALTER EXTENSION tasker_ext UPDATE.")
+            .raise("tasker_ext")
+        };
+        (!self.rows.nulls[place]).then(|| self.rows.values[place])
+    }
+
     /// The value of a column, `None` for NULL.
     pub fn opt<T: FromColumn>(&self, column: i32) -> Option<T> {
-        let mut null = false;
-        // SAFETY: `index` is below the row count; the caller reads a column as the type its statement gives it.
-        unsafe {
-            let table = &*self.rows.table;
-            let datum = pg_sys::SPI_getbinval(
-                *table.vals.add(self.index),
-                table.tupdesc,
-                column,
-                &mut null,
-            );
-            (!null).then(|| T::from_column(datum))
-        }
+        // SAFETY: the column is of a type that T stands for.
+        self.value(column, T::TYPES)
+            .map(|datum| unsafe { T::from_column(datum) })
     }
 
     /// The value of a column that cannot be NULL.
@@ -178,9 +254,27 @@ impl Row<'_> {
             .ok_or_else(|| Error::corrupt(format!("unexpected NULL in column {column}")))
     }
 
-    /// The raw datum of a column, valid while the rows live.
-    pub fn datum(&self, column: i32) -> Arg {
-        self.opt::<crate::pg::datum::Jsonb>(column)
-            .map(|jsonb| jsonb.0)
+    /// A jsonb, which lives as long as the session.
+    pub fn opt_jsonb(&self, column: i32) -> Option<Jsonb<'s>> {
+        // SAFETY: the column is a jsonb in the memory of the session.
+        self.value(column, &[pg_sys::JSONBOID])
+            .map(|datum| unsafe { Jsonb::new(datum) })
+    }
+
+    /// A jsonb that cannot be NULL.
+    pub fn jsonb(&self, column: i32) -> Result<Jsonb<'s>> {
+        self.opt_jsonb(column)
+            .ok_or_else(|| Error::corrupt(format!("unexpected NULL in column {column}")))
+    }
+
+    /// A value to be passed on as it is; it lives as long as the session.
+    pub fn arg(&self, column: i32) -> Arg<'s> {
+        let Some(place) = self.place(column) else {
+            return Arg::NULL;
+        };
+        let of = self.rows.types[column as usize - 1];
+        let datum = (!self.rows.nulls[place]).then(|| self.rows.values[place]);
+        // SAFETY: the value is of the column's type, in the memory of the session.
+        unsafe { Arg::new(datum, of) }
     }
 }

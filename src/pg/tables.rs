@@ -574,5 +574,5 @@ pub(super) fn attribute(
 pub(super) fn is_complete<const N: usize>(facts: &Facts<N>, row: &[Arg; N]) -> bool {
     row.iter()
         .zip(facts.not_null)
-        .all(|(value, wanted)| value.is_some() || !wanted)
+        .all(|(value, wanted)| !value.is_null() || !wanted)
 }

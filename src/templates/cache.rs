@@ -8,7 +8,7 @@ use tasker_rules::backoff;
 use tasker_rules::input_schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::datum::{self, OwnedJsonb};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Session, Statement};
 
@@ -154,7 +154,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             no,
             name: step.get(2)?,
             handler: step.get(3)?,
-            handler_config: OwnedJsonb::copy(step.get(4)?),
+            handler_config: OwnedJsonb::copy(step.jsonb(4)?),
             queue_id: step.get(5)?,
             queue: step.get(6)?,
             retry_limit: step.get(7)?,
@@ -201,7 +201,7 @@ pub fn whole(session: &Session, id: i32) -> Result<tasker_rules::template::Templ
 }
 
 fn compile(row: &Row) -> Result<tasker_rules::template::Template> {
-    let configuration = datum::jsonb_text(row.get::<Jsonb>(4)?);
+    let configuration = datum::jsonb_text(row.jsonb(4)?);
     let environment: String = row.get(5)?;
     let value = tasker_rules::template::parse(&configuration).map_err(|error| {
         Error::corrupt(format!(

@@ -241,7 +241,7 @@ fn make_room(
             datum::int4(namespace_id),
             datum::text(&template.name),
             datum::text(&template.version),
-            Some(configuration.0),
+            configuration.arg(),
             datum::text(environment),
         ],
     )?;
@@ -307,7 +307,7 @@ fn named_task(
             datum::text(&template.name),
             datum::text(&template.version),
             datum::opt_text(template.description.as_deref()),
-            Some(configuration.0),
+            configuration.arg(),
             datum::text(environment),
         ],
     )?;
@@ -329,7 +329,7 @@ fn steps(session: &Session, id: i32, namespace_id: i32, template: &Template) -> 
         literals(|template, no| template.dag.parents(no)),
         literals(|template, no| template.dag.children(no)),
     );
-    fn some(texts: &[String]) -> datum::Arg {
+    fn some(texts: &[String]) -> datum::Arg<'static> {
         datum::texts(texts.iter().map(|text| Some(text.as_str())))
     }
     session.run(

@@ -105,16 +105,24 @@ fn columns_that_come_and_go_change_nothing() {
     ];
     for (round, column) in columns.iter().enumerate() {
         let name = column.split(' ').next().expect("a name");
+        let mut changed = 0;
         for table in &tables {
-            old.execute(&format!("ALTER TABLE {table} ADD COLUMN {column}"));
+            let added = old.try_query(&format!("ALTER TABLE {table} ADD COLUMN {column}"), &[]);
+            changed += usize::from(added.is_ok());
+            // PostgreSQL itself refuses it where a function takes the table's rows.
+            assert!(
+                added.is_ok() || table.ends_with("task_annotations") && round > 0,
+                "{table}"
+            );
         }
+        assert!(changed + 1 >= tables.len());
         // In the session that knew the tables before, and in one that did not.
         life(&mut old);
         life(&mut database.connect());
         let direct = round == 0;
         assert_eq!(why_sql(&mut old, "ready", "append").is_none(), direct);
         for table in &tables {
-            old.execute(&format!("ALTER TABLE {table} DROP COLUMN {name}"));
+            old.execute(&format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {name}"));
         }
         life(&mut old);
         life(&mut database.connect());
@@ -134,7 +142,7 @@ fn columns_in_another_order_change_nothing() {
          ALTER TABLE tasker_engine.claims ADD COLUMN timeout_at timestamptz;
          ALTER TABLE tasker_engine.transitions RENAME COLUMN metadata TO old;
          ALTER TABLE tasker_engine.transitions ALTER COLUMN old DROP NOT NULL;
-         ALTER TABLE tasker_engine.transitions ADD COLUMN metadata_2 jsonb;
+         ALTER TABLE tasker_engine.transitions ADD COLUMN metadata_2 jsonb NOT NULL DEFAULT '{}';
          ALTER TABLE tasker_engine.transitions RENAME COLUMN old TO gone;
          ALTER TABLE tasker_engine.transitions RENAME COLUMN metadata_2 TO metadata;
          ALTER TABLE tasker_engine.transitions ALTER COLUMN gone DROP DEFAULT;",
@@ -195,8 +203,15 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "ALTER TABLE tasker_engine.steps ADD UNIQUE (task_uuid, step_no, results) DEFERRABLE",
         "steps",
         &["update"],
-        "deferrable",
+        "triggers",
         "ALTER TABLE tasker_engine.steps DROP CONSTRAINT steps_task_uuid_step_no_results_key",
+    ),
+    (
+        "ALTER TABLE tasker_engine.transitions ADD CONSTRAINT distinct_ids EXCLUDE USING btree (id WITH =)",
+        "transitions",
+        &["append"],
+        "exclusion",
+        "ALTER TABLE tasker_engine.transitions DROP CONSTRAINT distinct_ids",
     ),
     (
         "CREATE TABLE public.referring (task_uuid uuid, step_no smallint,
@@ -358,15 +373,15 @@ fn a_table_of_another_shape_or_owner_is_refused_with_what_to_do() {
             "ALTER TABLE tasker_engine.ready RENAME COLUMN level TO priority".to_owned(),
         ),
         (
-            "ALTER TABLE tasker_engine.ready ALTER COLUMN step_no TYPE integer".to_owned(),
-            "is of type integer, not smallint",
-            "ALTER TABLE tasker_engine.ready ALTER COLUMN step_no TYPE smallint".to_owned(),
+            "ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE timestamp".to_owned(),
+            "is of type timestamp without time zone, not timestamp with time zone",
+            "ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE timestamptz".to_owned(),
         ),
         (
-            "CREATE DOMAIN public.level AS smallint; ALTER TABLE tasker_engine.ready ALTER COLUMN priority TYPE public.level"
+            "CREATE DOMAIN public.moment AS timestamptz; ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE public.moment"
                 .to_owned(),
-            "is of type public.level, not smallint",
-            "ALTER TABLE tasker_engine.ready ALTER COLUMN priority TYPE smallint".to_owned(),
+            "is of type public.moment, not timestamp with time zone",
+            "ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE timestamptz".to_owned(),
         ),
         (
             "ALTER TABLE tasker_engine.ready OWNER TO stranger".to_owned(),
