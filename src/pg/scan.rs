@@ -325,33 +325,48 @@ impl<const N: usize> Found<'_, N> {
         }
     }
 
-    /// Whether an update would find the row free. heap_update supports only to wait, so it is asked only for a free row;
-    /// a lock record for each row would cost a twentieth of a claim's WAL.
+    /// Whether an update would find the row free. heap_update supports only to wait, so it is asked only for a free row. A lock
+    /// record for each row would cost a twentieth of a claim's WAL, so a row is locked only where somebody has a lock on it.
     fn is_free(&self) -> bool {
         // SAFETY: the slot of a walk over a heap table holds the row's pinned buffer; its content is locked to look.
-        unsafe {
+        let state = unsafe {
             let buffer = (*(self.slot as *mut pg_sys::BufferHeapTupleTableSlot)).buffer;
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let state = pg_sys::HeapTupleSatisfiesUpdate(self.row, self.walk.command, buffer);
-            let mine = state == pg_sys::TM_Result::TM_BeingModified
-                && locked_by_this_transaction(self.row);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            // A row that this call itself has locked (a failed step due at once): there is nobody to wait for.
-            state == pg_sys::TM_Result::TM_Ok || mine
+            state
+        };
+        match state {
+            pg_sys::TM_Result::TM_Ok => true,
+            pg_sys::TM_Result::TM_BeingModified => self.lock_unless_held(),
+            _ => false,
         }
     }
-}
 
-/// # Safety
-/// The row is pinned.
-unsafe fn locked_by_this_transaction(row: pg_sys::HeapTuple) -> bool {
-    // SAFETY: a row has a header.
-    unsafe {
-        let header = &*(*row).t_data;
-        let mask = u32::from(header.t_infomask);
-        mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
-            && mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_XMAX_INVALID) == 0
-            && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmax)
+    /// Locks the row for an update that leaves its key. False where another transaction holds it; locks of this transaction
+    /// and those that do not conflict are no hindrance.
+    fn lock_unless_held(&self) -> bool {
+        let mut row = pg_sys::HeapTupleData {
+            t_self: self.place(),
+            ..Default::default()
+        };
+        let mut buffer: pg_sys::Buffer = 0;
+        let mut failure = pg_sys::TM_FailureData::default();
+        // SAFETY: heap_lock_tuple fills the row and pins its buffer, whatever it answers.
+        unsafe {
+            let result = pg_sys::heap_lock_tuple(
+                self.walk.table.relation,
+                &mut row,
+                self.walk.command,
+                pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                pg_sys::LockWaitPolicy::LockWaitSkip,
+                false,
+                &mut buffer,
+                &mut failure,
+            );
+            pg_sys::ReleaseBuffer(buffer);
+            result == pg_sys::TM_Result::TM_Ok
+        }
     }
 }
 

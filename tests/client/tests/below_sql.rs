@@ -697,3 +697,39 @@ fn sessions_on_different_ways_share_the_work_without_doubling_it() {
         0
     );
 }
+
+#[test]
+fn locks_that_do_not_conflict_are_no_hindrance() {
+    for setting in ["on", "off"] {
+        let database = Database::new();
+        let mut session = database.connect();
+        session.execute(&format!("SET tasker.direct_table_access = {setting}"));
+        register(&mut session);
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks('retried', array_fill('{}'::jsonb, ARRAY[6]))",
+            &[],
+        );
+        // A key share lock of another transaction, as a foreign key takes it.
+        let mut other = database.connect();
+        other.execute(
+            "BEGIN; SELECT FROM tasker_engine.steps ORDER BY task_uuid LIMIT 3 FOR KEY SHARE",
+        );
+        assert_eq!(session.claim(&Ask::by("w", 3)).len(), 3, "{setting}");
+        other.execute("COMMIT");
+        // Our own lock, and a claim of our own that was rolled back.
+        session.execute(
+            "BEGIN; SELECT FROM tasker_engine.steps WHERE state = 'p' FOR UPDATE; SAVEPOINT s",
+        );
+        assert_eq!(session.claim(&Ask::by("w", 3)).len(), 3, "{setting}");
+        session.execute("ROLLBACK TO s");
+        assert_eq!(session.claim(&Ask::by("w", 3)).len(), 3, "{setting}");
+        session.execute("COMMIT");
+        assert_eq!(
+            session.count(
+                "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'in_progress'",
+                &[]
+            ),
+            6
+        );
+    }
+}
