@@ -217,7 +217,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "CREATE TABLE public.referring (task_uuid uuid, step_no smallint,
              FOREIGN KEY (task_uuid, step_no) REFERENCES tasker_engine.steps)",
         "steps",
-        &["update", "delete"],
+        &["update"],
         "triggers",
         "DROP TABLE public.referring",
     ),
