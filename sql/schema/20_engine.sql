@@ -58,6 +58,8 @@ CREATE TABLE tasker_engine.ready (
     step_no smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1);
 CREATE INDEX ready_order ON tasker_engine.ready (queue_id, priority, available_at);
+-- A table without a key: with a publication of all tables its rows could not be deleted. Costs WAL only with wal_level = logical.
+ALTER TABLE tasker_engine.ready REPLICA IDENTITY FULL;
 
 -- Audit log of tasks (step_no 0) and steps; insert-only. Also the event stream of later consumers:
 -- (id, xid) lets them find what committed out of order.
@@ -74,6 +76,7 @@ CREATE TABLE tasker_engine.transitions (
     to_state "char" NOT NULL,
     metadata jsonb NOT NULL DEFAULT '{}'
 );
+ALTER TABLE tasker_engine.transitions REPLICA IDENTITY FULL; -- as above
 CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no);
 -- For questions about a span of time. The log grows at its end, so a range of pages is a span of time: a few bytes per
 -- range instead of an entry per row.

@@ -11,6 +11,7 @@ CREATE TABLE tasker_engine.metric_counts (
     cells smallint[] NOT NULL,
     amounts bigint[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+ALTER TABLE tasker_engine.metric_counts REPLICA IDENTITY FULL; -- it has no key, see tasker_engine.ready
 COMMENT ON TABLE tasker_engine.metric_counts IS 'What backends have counted without shared memory, and what was folded of it.';
 COMMENT ON COLUMN tasker_engine.metric_counts.at IS 'When it was written; of a folded row, when the first of them was.';
 COMMENT ON COLUMN tasker_engine.metric_counts.worker_no IS 'Number of the worker; 0 for the engine.';
