@@ -128,11 +128,16 @@ pgrx::extension_sql_file!(
     name = "table_access",
     requires = ["metrics"]
 );
+pgrx::extension_sql_file!(
+    "../sql/schema/91_integrity.sql",
+    name = "integrity",
+    requires = ["table_access"]
+);
 // After everything that has columns to be explained.
 pgrx::extension_sql_file!(
     "../sql/schema/75_comments.sql",
     name = "comments",
-    requires = ["table_access"]
+    requires = ["integrity"]
 );
 pgrx::extension_sql_file!(
     "../sql/schema/90_access.sql",

@@ -392,3 +392,47 @@ pub fn wait_behind_identities(session: &mut Session) {
          CREATE TRIGGER wait AFTER INSERT ON tasker_engine.task_identities EXECUTE FUNCTION public.wait()",
     );
 }
+
+/// Everything in the queue is lost, as on a replica to which it is not replicated.
+#[track_caller]
+pub fn lose_queue(session: &mut Session) {
+    session.execute("DELETE FROM tasker_engine.ready");
+}
+
+/// Every entry is there twice.
+#[track_caller]
+pub fn double_queue(session: &mut Session) {
+    session.execute("INSERT INTO tasker_engine.ready SELECT * FROM tasker_engine.ready");
+}
+
+/// The entries that agree with the rows of their steps: step, queue, level and time, sorted. A step without a time of its
+/// own has none here either.
+#[track_caller]
+pub fn queue(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT DISTINCT concat_ws(' ', r.task_uuid, r.step_no, r.queue_id, r.priority, s.available_at)
+         FROM tasker_engine.ready r JOIN tasker_engine.steps s USING (task_uuid, step_no)
+         WHERE s.state = 'p' AND s.available_at IS NULL OR s.state IN ('p', 'e') AND r.available_at = s.available_at
+         ORDER BY 1",
+        &[],
+    )
+}
+
+/// No statistics are gathered of what comes now.
+#[track_caller]
+pub fn without_statistics(session: &mut Session) {
+    session.execute(
+        "ALTER TABLE tasker_engine.steps SET (autovacuum_enabled = off);
+         ALTER TABLE tasker_engine.ready SET (autovacuum_enabled = off);
+         ANALYZE tasker_engine.steps, tasker_engine.ready",
+    );
+}
+
+/// The log's ids given out more than once.
+#[track_caller]
+pub fn repeated_ids(session: &mut Session) -> i64 {
+    session.count(
+        "SELECT count(*) - count(DISTINCT id) FROM tasker_engine.transitions",
+        &[],
+    )
+}

@@ -466,6 +466,28 @@ impl Case<'_> {
                 self.say(format!("the context of task {task} differs:\n    model     {wanted}\n    extension {shown}"));
             }
         }
+        let missing: Vec<Uuid> = self
+            .session
+            .all("SELECT step_uuid FROM tasker.repair_integrity()", &[]);
+        if !missing.is_empty() {
+            self.say(format!("not in the queue: {missing:?}"));
+        }
+    }
+
+    /// The queue is lost and built again: nothing of what it said may be missing.
+    fn lose_queue(&mut self) {
+        self.log
+            .push("the queue is lost and built again".to_owned());
+        let before = inside::queue(&mut self.session);
+        inside::lose_queue(&mut self.session);
+        self.session.query(
+            "SELECT * FROM tasker.repair_integrity(dry_run => false)",
+            &[],
+        );
+        let after = inside::queue(&mut self.session);
+        if before != after {
+            self.say(format!("the queue was {before:?} and is {after:?}"));
+        }
     }
 
     /// Levels and relations: the graph does not change.
@@ -787,6 +809,7 @@ impl Case<'_> {
             7 if self.rng.bool() => self.die(),
             8..16 if !self.held.is_empty() => self.report(),
             16 => self.release(),
+            17 if self.rng.bool() => self.lose_queue(),
             17 => self.wait(),
             18.. => self.operate(),
             _ => self.claim(),
