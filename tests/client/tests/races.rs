@@ -1356,31 +1356,3 @@ fn s6e_two_retries_of_one_failed_step_at_once_start_it_once() {
     assert_eq!(claims.len(), self::rounds());
     assert_eq!(by_task(claims).len(), self::rounds());
 }
-
-// --- Isolation.
-
-#[test]
-fn changes_under_repeatable_read_are_refused_with_a_hint() {
-    let (_database, mut session) = prepared(&shapes::chain("one", 1));
-    session.create("one");
-    let claim = session.claim_one("worker");
-    let before = inside::fingerprint(&mut session);
-    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
-        let calls = [
-            "SELECT * FROM tasker.claim_steps('w')".to_owned(),
-            format!("SELECT tasker.complete_step('{}', 1)", claim.step),
-            format!("SELECT tasker.fail_step('{}', 1, 'x')", claim.step),
-            "SELECT * FROM tasker.report_steps('w', '[]')".to_owned(),
-            "SELECT * FROM tasker.report_and_claim('w')".to_owned(),
-            format!("SELECT tasker.cancel_task('{}')", claim.task),
-            format!("SELECT tasker.set_retry_limit('{}', 5)", claim.step),
-        ];
-        for call in calls {
-            session.execute(&format!("BEGIN ISOLATION LEVEL {level}"));
-            let failure = session.fails(&call, &[]).is("25001");
-            assert!(failure.hint.contains("READ COMMITTED"), "{failure}");
-            session.execute("ROLLBACK");
-        }
-    }
-    assert_eq!(inside::fingerprint(&mut session), before);
-}
