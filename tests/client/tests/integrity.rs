@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tasker_client_tests::race::together;
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Database, Session, Uuid, inside, json, scaled, shapes};
+use tasker_client_tests::{Database, Session, Uuid, inside, json, patience, scaled, shapes};
 
 const REPAIR: &str =
     "SELECT problem || ': ' || action FROM tasker.repair_integrity(dry_run => false)";
@@ -239,7 +239,7 @@ fn it_costs_in_proportion_even_with_the_statistics_of_empty_tables() {
     inside::lose_queue(&mut session);
     assert_eq!(session.all::<String>(REPAIR, &[]).len(), tasks);
     // Each step against each entry would be some billions of comparisons.
-    let limit = Duration::from_secs(20 * (tasks as u64 / 10_000));
+    let limit = patience(20 * (tasks as u64 / 10_000));
     assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
 
     inside::lose_queue(&mut session);

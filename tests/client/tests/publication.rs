@@ -35,7 +35,7 @@ fn life_cycle(server: &Server) -> String {
             database::PATTERN,
             "--file",
         ])
-        .arg(root().join("tests/client/life_cycle.sql"))
+        .arg(root().join("tests/client/tests/life_cycle.sql"))
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("psql: {error}"));

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::race::together;
 use tasker_client_tests::server::{Server, program, root};
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Claim, Session, Uuid, Value, database, inside, json, scaled, shapes};
+use tasker_client_tests::{
+    Claim, Session, Uuid, Value, database, inside, json, patience, scaled, shapes,
+};
 
 const WORKERS: usize = 4;
 
@@ -65,7 +67,7 @@ fn psql(server: &Server, sql: &str) -> String {
 
 #[track_caller]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + patience(60);
     while !done() {
         assert!(Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -140,7 +142,7 @@ fn work(
         lease: "1 minute",
         ..Ask::default()
     };
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + patience(120);
     while go_on(session) {
         assert!(Instant::now() < deadline, "the work does not end");
         let reports: Vec<Value> = held
