@@ -95,6 +95,7 @@ SELECT tasker.remove_executor_pool('mine'), tasker.unschedule_task('often');
 SELECT tasker.set_operational_state('graceful_shutdown'), tasker.set_operational_state('stopped'), tasker.set_operational_state('startup'), tasker.set_operational_state('normal');
 SELECT tasker.calculate_backoff(2), count(*) FROM tasker.health_status();
 SELECT count(*) FROM tasker.validate_resources();
+SELECT count(*) FROM tasker.table_access();
 SELECT length(tasker.metrics_prometheus(true, true));
 
 -- The end of everything.

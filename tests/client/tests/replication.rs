@@ -130,7 +130,7 @@ fn facts(session: &mut Session, tables: &[String]) -> Vec<String> {
         .map(|table| {
             let sum: String = session.one(
                 &format!(
-                    "SELECT count(*) || ' ' || coalesce(sum(hashtextextended((to_jsonb(t) - 'role_oid')::text, 0)), 0) FROM {table} t"
+                    "SELECT count(*) || ' ' || coalesce(sum(hashtextextended((to_jsonb(t) - ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = '{table}'::regclass AND a.atttypid = 'oid'::regtype))::text, 0)), 0) FROM {table} t"
                 ),
                 &[],
             );
