@@ -83,7 +83,8 @@ impl Server {
         // No test hangs for ever.
         let timeout = format!("statement_timeout={}s", patience(60).as_secs());
         let mut arguments = vec!["--conf", &timeout];
-        for setting in SETTINGS.iter().chain(settings) {
+        let by_sql = (table_path() == "sql").then_some(&BY_SQL);
+        for setting in SETTINGS.iter().chain(by_sql).chain(settings) {
             arguments.extend(["--conf", setting]);
         }
         server.run("start", &arguments);
@@ -229,7 +230,22 @@ pub fn config_in(folder: &Path, database: &str, user: &str) -> Config {
     config
         .application_name("tasker_client_tests")
         .connect_timeout(patience(10));
+    // Only a superuser may choose; of its sessions every other one goes through SQL.
+    static SESSIONS: AtomicU32 = AtomicU32::new(0);
+    if table_path() == "mixed"
+        && user == "postgres"
+        && SESSIONS.fetch_add(1, Ordering::Relaxed) % 2 == 1
+    {
+        config.options(&format!("-c {BY_SQL}"));
+    }
     config
+}
+
+const BY_SQL: &str = "tasker.direct_table_access=off";
+
+/// How the engine reaches its tables in this run: `TASKER_TABLE_PATH` is `direct` (as users have it), `sql` or `mixed`.
+fn table_path() -> String {
+    std::env::var("TASKER_TABLE_PATH").unwrap_or_else(|_| "direct".to_owned())
 }
 
 impl Drop for Server {
