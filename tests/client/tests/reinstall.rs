@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use postgres::SimpleQueryMessage;
+use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Database, Session, Template, Uuid, json};
 
 const OLD: [&str; 3] = ["alder", "birch", "first_template"];
@@ -28,7 +29,11 @@ fn tasks(session: &mut Session, template: &Template) -> (Uuid, Uuid) {
     let done: Uuid = session.one("SELECT tasker.create_task($1)", &[&template.name()]);
     session.work(|claim| tasker_client_tests::Act::Complete(json!({ "from": claim.name })));
     let open: Uuid = session.one("SELECT tasker.create_task($1)", &[&template.name()]);
-    session.claim_one("holder");
+    let long = Ask {
+        lease: "1 hour",
+        ..Ask::by("holder", 1)
+    };
+    assert_eq!(session.claim(&long).len(), 1);
     session.query(
         "SELECT tasker.schedule_task('nightly', '0 3 * * *', $1)",
         &[&template.name()],
@@ -190,8 +195,8 @@ fn a_session_that_outlives_a_reinstallation_answers_as_a_new_one() {
     admin.execute("SET client_min_messages = error; CREATE EXTENSION tasker_ext");
     let (done, open) = tasks(&mut admin, &new_template());
     let mut named = 0;
+    let mut fresh = database.connect();
     for call in calls(&mut admin, done, open, "second_template") {
-        let mut fresh = database.connect();
         let (from_fresh, from_old) = (answer(&mut fresh, &call), answer(&mut old, &call));
         assert_eq!(from_old, from_fresh, "{call}");
         for name in OLD {
