@@ -26,7 +26,7 @@ BEGIN
             USING ERRCODE = 'duplicate_schema',
                   DETAIL = CASE WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c
                                       WHERE c.relnamespace OPERATOR(pg_catalog.=) 'tasker'::pg_catalog.regnamespace
-                                        AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+                                        AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::pg_catalog."char"[])
                                         AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['task_namespaces', 'tasks', 'workflow_steps']::pg_catalog.name[]))
                                      OPERATOR(pg_catalog.=) 3
                                 THEN 'These look like the tables of tasker-core, which uses a schema of the same name: the two cannot share a database unless that one moves.'
@@ -64,8 +64,9 @@ BEGIN
     FOR promised IN
         SELECT DISTINCT
                d.defaclrole::pg_catalog.regrole AS role,
-               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' ELSE 'TYPES' END AS objects,
-               CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE e.grantee::pg_catalog.regrole::text END AS grantee
+               CASE WHEN d.defaclobjtype OPERATOR(pg_catalog.=) 'r' THEN 'TABLES' WHEN d.defaclobjtype OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCES'
+                    WHEN d.defaclobjtype OPERATOR(pg_catalog.=) 'f' THEN 'FUNCTIONS' ELSE 'TYPES' END AS objects,
+               CASE WHEN e.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE e.grantee::pg_catalog.regrole::pg_catalog.text END AS grantee
         FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) e
         WHERE d.defaclnamespace OPERATOR(pg_catalog.=) 'tasker'::pg_catalog.regnamespace
     LOOP
@@ -75,7 +76,7 @@ BEGIN
     FOR taken IN SELECT * FROM (VALUES ('tasker', extowner), ('tasker_engine', bootstrap)) AS s (name, owner) LOOP
         EXECUTE pg_catalog.format('ALTER SCHEMA %I OWNER TO %I', taken.name, pg_catalog.pg_get_userbyid(taken.owner));
         FOR grantee IN
-            SELECT DISTINCT CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE e.grantee::pg_catalog.regrole::text END
+            SELECT DISTINCT CASE WHEN e.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE e.grantee::pg_catalog.regrole::pg_catalog.text END
             FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) e
             WHERE n.nspname OPERATOR(pg_catalog.=) taken.name AND e.grantee OPERATOR(pg_catalog.<>) n.nspowner
         LOOP
