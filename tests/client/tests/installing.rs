@@ -145,8 +145,9 @@ fn what_is_installed_belongs_to_the_owner_role_and_what_lends_rights_to_the_boot
             [
                 format!("schema tasker {user}"),
                 "schema tasker_engine postgres".to_owned(),
-                "tasker_engine.call_handler(text,jsonb) postgres".to_owned(),
+                "tasker_engine.call_handler(text,jsonb,oid,text) postgres".to_owned(),
                 "tasker_engine.check_sql_handler() postgres".to_owned(),
+                "tasker_engine.function_owner(text) postgres".to_owned(),
                 "tasker_engine.sql_handlers postgres".to_owned(),
             ]
         );
