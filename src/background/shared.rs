@@ -168,6 +168,7 @@ pub struct Restarts {
 }
 
 /// Everything that is shared.
+#[derive(Clone, Copy)]
 pub struct Shared {
     slots: [Option<Slot>; SLOTS],
     databases: [DatabaseEntry; DATABASES],
@@ -178,12 +179,15 @@ pub struct Shared {
 unsafe impl PGRXSharedMemory for Shared {}
 
 impl Default for Shared {
+    /// Copied from a static, whose unused bytes are zero: memcheck sees what its own process writes, and would take what
+    /// other processes put there for undefined.
     fn default() -> Self {
-        Self {
+        static NOTHING: Shared = Shared {
             slots: [None; SLOTS],
             restarts: [None; POOLS],
             databases: [DatabaseEntry::FREE; DATABASES],
-        }
+        };
+        NOTHING
     }
 }
 

@@ -1,9 +1,10 @@
 """Walks every path on which the engine works below SQL, in sessions that live through all of it, and checks what comes out.
 
-usage: paths.py DSN [--discard] [--race SECONDS] [--slow FACTOR] [--brief] [--only PATH]
+usage: paths.py DSN [--discard] [--race SECONDS] [--slow FACTOR] [--brief] [--keep] [--only PATH]
 
-The database is empty. --discard: the sessions' caches forget at every chance (only a server with
-assertions can). --race: so long executors run beside cancellations. --slow: multiplies what is waited for at most. --brief: each path once, and some again after a reinstall.
+The database has nothing but the extension. --discard: the sessions' caches forget at every chance (only a server with
+assertions can). --race: so long executors run beside cancellations. --slow: multiplies what is waited for at most. --brief: each path once, and some again after a
+reinstall. --keep: without the reinstall.
 """
 
 import argparse
@@ -460,6 +461,7 @@ def main():
     parser.add_argument("--race", type=float, default=2)
     parser.add_argument("--slow", type=float, default=1)
     parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--only", help="one path, by its name")
     options = parser.parse_args()
     failed = []
@@ -484,7 +486,6 @@ def main():
                 w.until("the server is back", lambda: reconnect(w), 60)
         w.forgetful(w.a, False)
 
-    w.a.execute("CREATE EXTENSION tasker_ext")
     w.a.execute(HANDLERS)
     for path in PATHS:
         walk(path, "first")
@@ -496,11 +497,12 @@ def main():
             walk(path, f"beside {thing}")
         if undo:
             add(w, undo)
-    w.a.execute("DROP EXTENSION tasker_ext CASCADE")
-    w.a.execute("CREATE EXTENSION tasker_ext")
-    w.number += 100
-    for path in CORE if options.brief else PATHS:
-        walk(path, "after a reinstall")
+    if not options.keep:
+        w.a.execute("DROP EXTENSION tasker_ext CASCADE")
+        w.a.execute("CREATE EXTENSION tasker_ext")
+        w.number += 100
+        for path in CORE if options.brief else PATHS:
+            walk(path, "after a reinstall")
     if "tasker_ext" in w.one(w.a, "SHOW shared_preload_libraries"):
         walk(executors, "beside cancellations")
     print(f"{len(failed)} failed" + "".join(f"\n  {name}" for name in failed))
