@@ -14,8 +14,9 @@ BEGIN ATOMIC
         ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.', 6),
         ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.', 7),
         ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
-        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9),
-        ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10)
+        ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
+        -- After the others, since it looks at how they went.
+        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
     ) AS d (duty, every, purpose, duty_no);
 END;
 COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::server::Server;
 use tasker_client_tests::{Database, Session, Template, inside, patience};
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "orphans",
     "scaling",
     "startup",
@@ -15,6 +15,7 @@ const ALL: [&str; 9] = [
     "retention",
     "metrics",
     "health",
+    "roles",
 ];
 
 fn preloaded(more: &[&str]) -> (Server, Session) {
