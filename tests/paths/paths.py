@@ -1,6 +1,6 @@
 """Walks every path on which the engine works below SQL, in sessions that live through all of it, and checks what comes out.
 
-usage: paths.py DSN [--discard] [--race SECONDS] [--slow FACTOR] [--brief] [--keep] [--only PATH]
+usage: paths.py DSN [--discard] [--race SECONDS] [--slow FACTOR] [--brief] [--keep] [--only PATH,PATH]
 
 The database has nothing but the extension. --discard: the sessions' caches forget at every chance (only a server with
 assertions can). --race: so long executors run beside cancellations. --slow: multiplies what is waited for at most. --brief: each path once, and some again after a
@@ -462,14 +462,14 @@ def main():
     parser.add_argument("--slow", type=float, default=1)
     parser.add_argument("--brief", action="store_true")
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--only", help="one path, by its name")
+    parser.add_argument("--only", help="some paths, by their names")
     options = parser.parse_args()
     failed = []
     w = World(options)
     w.maintain = lambda: w.rows(w.a, "SELECT * FROM tasker.run_maintenance()")
 
     def walk(path, when):
-        if options.only and path.__name__ != options.only:
+        if options.only and path.__name__ not in options.only.split(","):
             return
         w.enter()
         began = time.monotonic()
