@@ -466,12 +466,6 @@ impl Case<'_> {
                 self.say(format!("the context of task {task} differs:\n    model     {wanted}\n    extension {shown}"));
             }
         }
-        let missing: Vec<Uuid> = self
-            .session
-            .all("SELECT step_uuid FROM tasker.repair_integrity()", &[]);
-        if !missing.is_empty() {
-            self.say(format!("not in the queue: {missing:?}"));
-        }
     }
 
     /// The queue is lost and built again: nothing of what it said may be missing.
