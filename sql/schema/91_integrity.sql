@@ -12,7 +12,7 @@ JOIN tasker.named_tasks_named_steps n ON n.named_task_id OPERATOR(pg_catalog.=) 
 WHERE (s.state OPERATOR(pg_catalog.=) 'p'
        OR s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL)
   AND s.available_at IS DISTINCT FROM 'infinity' -- held
-  AND NOT s.doomed
+  AND NOT s.doomed -- has a parent that is not done: spares the look at it
   AND NOT EXISTS (
       SELECT FROM tasker_engine.ready r
       WHERE r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_no OPERATOR(pg_catalog.=) s.step_no

@@ -405,6 +405,14 @@ pub fn double_queue(session: &mut Session) {
     session.execute("INSERT INTO tasker_engine.ready SELECT * FROM tasker_engine.ready");
 }
 
+/// No entry agrees with its row in the time any more.
+#[track_caller]
+pub fn shift_queue(session: &mut Session) {
+    session.execute(
+        "UPDATE tasker_engine.ready SET available_at = available_at - interval '1 second'",
+    );
+}
+
 /// The entries that agree with the rows of their steps: step, queue, level and time, sorted. A step without a time of its
 /// own has none here either.
 #[track_caller]

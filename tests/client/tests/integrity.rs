@@ -248,6 +248,16 @@ fn it_costs_in_proportion_even_with_the_statistics_of_empty_tables() {
 }
 
 #[test]
+fn an_entry_that_contradicts_the_row_of_its_step_counts_as_missing() {
+    let database = Database::new();
+    let mut session = database.connect();
+    task(&mut session, &shapes::chain("one", 1));
+    inside::shift_queue(&mut session);
+    assert_eq!(session.all::<String>(REPAIR, &[]).len(), 1);
+    assert_eq!(session.work(|_| done()).len(), 1);
+}
+
+#[test]
 fn only_an_administrator_repairs() {
     let database = Database::new();
     let mut session = database.connect();

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::race::{Round, race, together};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{
-    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, patience, scaled,
-    shapes,
+    Claim, Database, Failure, Session, Template, Uuid, Value, json, patience, scaled, shapes,
 };
 
 fn rounds() -> usize {
