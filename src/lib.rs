@@ -150,8 +150,7 @@ pgrx::extension_sql_file!(
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
-    // SAFETY: a read of PostgreSQL's own flag.
-    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+    if pg::backend::is_preloading() {
         background::start();
         metrics::define();
     }

@@ -1,11 +1,13 @@
 //! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operating-with-psql.md lists them. The long
 //! description says unit, special values and where the rule stands: docs/reference shows it.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::CString;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use tasker_rules::backoff::Config;
 use tasker_rules::operational::Multipliers;
+
+use crate::pg::guc::{self, Check};
 
 static DEFAULT_BACKOFF_SECONDS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32"));
@@ -38,20 +40,13 @@ pub fn define() {
         GucContext::Suset,
         flags,
     );
-    // SAFETY: the hook only reads the string it is given.
-    unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            c"tasker.default_backoff_seconds",
-            c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
-            c"Comma-separated numbers of seconds, none negative. The first is the base of the other kinds. Rule: docs/concepts.md#retry.",
-            &DEFAULT_BACKOFF_SECONDS,
-            GucContext::Suset,
-            flags,
-            Some(check_list),
-            None,
-            None,
-        );
-    }
+    guc::define_checked_string::<BackoffList>(
+        c"tasker.default_backoff_seconds",
+        c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
+        c"Comma-separated numbers of seconds, none negative. The first is the base of the other kinds. Rule: docs/concepts.md#retry.",
+        &DEFAULT_BACKOFF_SECONDS,
+        GucContext::Suset,
+    );
     GucRegistry::define_int_guc(
         c"tasker.default_retention",
         c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
@@ -222,20 +217,11 @@ fn parse_list(text: &str) -> Option<Vec<f64>> {
         .collect()
 }
 
-unsafe extern "C-unwind" fn check_list(
-    value: *mut *mut c_char,
-    _: *mut *mut c_void,
-    _: u32,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to a NUL-terminated string, or to NULL.
-    unsafe {
-        let text = *value;
-        !text.is_null()
-            && CStr::from_ptr(text)
-                .to_str()
-                .ok()
-                .and_then(parse_list)
-                .is_some()
+struct BackoffList;
+
+impl Check for BackoffList {
+    fn accepts(text: &str) -> bool {
+        parse_list(text).is_some()
     }
 }
 

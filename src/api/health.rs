@@ -1,16 +1,14 @@
 //! What SQL asks of the rules of health, what it cannot know of the library, and taking claims over by force.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CStr;
 
-use pgrx::pg_sys;
 use tasker_rules::health::{ClaimLevel, Measure, expected_seconds};
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, leases};
 use crate::pg::call::{Call, Output};
-use crate::pg::datum;
 use crate::pg::spi::Session;
+use crate::pg::{backend, datum};
 
 crate::sql_function! {
     judge_health / pg_finfo_judge_health => judge;
@@ -55,22 +53,16 @@ fn expected(call: &mut Call) -> Result<Output> {
 
 /// The version that was compiled, and whether the server loaded the library when it started.
 fn about_library(call: &mut Call) -> Result<Output> {
-    // SAFETY: the setting exists in every server; its value is copied at once.
-    let preloaded = unsafe {
-        let value = pg_sys::GetConfigOption(c"shared_preload_libraries".as_ptr(), true, false);
-        !value.is_null()
-            && CStr::from_ptr(value)
-                .to_string_lossy()
-                .split(',')
-                .any(|library| {
-                    let library = library.trim().trim_matches('"');
-                    library
-                        .rsplit('/')
-                        .next()
-                        .map(|name| name.trim_end_matches(".so"))
-                        == Some("tasker_ext")
-                })
-    };
+    let preloaded = backend::setting(c"shared_preload_libraries").is_some_and(|libraries| {
+        libraries.split(',').any(|library| {
+            let library = library.trim().trim_matches('"');
+            library
+                .rsplit('/')
+                .next()
+                .map(|name| name.trim_end_matches(".so"))
+                == Some("tasker_ext")
+        })
+    });
     call.row(&[
         datum::text(env!("CARGO_PKG_VERSION")),
         datum::boolean(preloaded),

@@ -1,16 +1,15 @@
 //! Schedules: who asks for them, and cron expressions in the time zones of this server. The rule of the latter stands in
 //! tasker_rules::schedule.
 
-use std::ffi::CString;
-
 use pgrx::pg_sys;
-use tasker_rules::schedule::{Schedule, Zone};
+use tasker_rules::schedule::Schedule;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, FromColumn, Timestamp};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
+use crate::pg::zone::ServerZone;
 
 crate::sql_function! {
     next_occurrence / pg_finfo_next_occurrence => next;
@@ -25,69 +24,6 @@ crate::sql_function! {
 /// PostgreSQL counts from 2000.
 const EPOCH_SECONDS: i64 = 946_684_800;
 
-/// A time zone as the server knows it. It lives as long as the backend.
-struct ServerZone(*mut pg_sys::pg_tz);
-
-impl ServerZone {
-    fn open(name: &str) -> Result<Self> {
-        let unknown = || {
-            Error::parameter(format!("unknown time zone \"{name}\""))
-                .detail("This server has no time zone of that name.")
-                .hint("SELECT name FROM pg_timezone_names lists them, such as Europe/Berlin.")
-        };
-        let text = CString::new(name).map_err(|_| unknown())?;
-        // SAFETY: plain call; a name that is too long is refused by it.
-        let zone = unsafe { pg_sys::pg_tzset(text.as_ptr()) };
-        if zone.is_null() {
-            return Err(unknown());
-        }
-        Ok(Self(zone))
-    }
-}
-
-impl Zone for ServerZone {
-    fn offset_at(&self, instant: i64) -> i64 {
-        // SAFETY: the result is a buffer of the library, read at once.
-        unsafe {
-            let local = pg_sys::pg_localtime(&instant, self.0);
-            if local.is_null() {
-                0
-            } else {
-                (*local).tm_gmtoff
-            }
-        }
-    }
-
-    fn next_change(&self, after: i64) -> Option<i64> {
-        let mut at = after;
-        loop {
-            let (mut before_offset, mut after_offset) = (0, 0);
-            let (mut before_summer, mut after_summer) = (0, 0);
-            let mut change = 0;
-            // SAFETY: plain call that fills what it is given.
-            let found = unsafe {
-                pg_sys::pg_next_dst_boundary(
-                    &at,
-                    &mut before_offset,
-                    &mut before_summer,
-                    &mut change,
-                    &mut after_offset,
-                    &mut after_summer,
-                    self.0,
-                )
-            };
-            if found != 1 || change <= at {
-                return None;
-            }
-            if before_offset != after_offset {
-                return Some(change);
-            }
-            // Only the name of the time has changed.
-            at = change;
-        }
-    }
-}
-
 fn read(call: &Call) -> Result<(Schedule, ServerZone)> {
     let text: String = call.get(0, "cron")?;
     let zone: String = call.get(1, "time_zone")?;
@@ -96,7 +32,12 @@ fn read(call: &Call) -> Result<(Schedule, ServerZone)> {
             .detail(problem)
             .hint("Five fields: minute, hour, day of month, month, day of week; six with the second in front; or @hourly, @daily, @weekly, @monthly, @yearly.")
     })?;
-    Ok((schedule, ServerZone::open(&zone)?))
+    let zone = ServerZone::open(&zone).ok_or_else(|| {
+        Error::parameter(format!("unknown time zone \"{zone}\""))
+            .detail("This server has no time zone of that name.")
+            .hint("SELECT name FROM pg_timezone_names lists them, such as Europe/Berlin.")
+    })?;
+    Ok((schedule, zone))
 }
 
 /// A finite time in seconds since 1970, rounded down.

@@ -104,10 +104,9 @@ struct Coordinator {
     refuses: bool,
 }
 
-#[unsafe(no_mangle)]
-#[pgrx::pg_guard]
-pub extern "C-unwind" fn tasker_coordinator_main(argument: pg_sys::Datum) {
-    let database = argument.value() as u32;
+crate::background_process!(tasker_coordinator_main => run);
+
+fn run(database: u32) {
     process::begin(Kind::Coordinator, database, "", "");
     process::set_application_name("tasker_ext coordinator");
     let (epoch, version) = begin(database);

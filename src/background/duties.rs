@@ -1,11 +1,9 @@
 //! Who runs a duty of maintenance, and when it last ran: what tasker_engine.run_duty needs of the server.
 
-use pgrx::pg_sys;
-
 use super::shared;
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};
-use crate::pg::{datum, lock};
+use crate::pg::{backend, datum, lock};
 
 crate::sql_function! {
     try_duty_lock / pg_finfo_try_duty_lock => try_lock;
@@ -34,9 +32,7 @@ fn note_run(call: &mut Call) -> Result<Output> {
 }
 
 fn clocks(call: &mut Call) -> Result<Output> {
-    // SAFETY: a plain read of the backend's own variable.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    let Some((since, ran)) = shared::duty_runs(database) else {
+    let Some((since, ran)) = shared::duty_runs(backend::database()) else {
         return Ok(Output::Rows);
     };
     for (number, at) in (1..).zip(ran) {

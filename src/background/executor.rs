@@ -9,10 +9,9 @@ use pgrx::pg_sys;
 use super::process::{self, transaction};
 use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
-use crate::pg::call;
 use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
-use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
+use crate::pg::{backend, call, rights};
 
 /// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -80,13 +79,11 @@ struct Taken {
     argument: OwnedJsonb,
 }
 
-#[unsafe(no_mangle)]
-#[pgrx::pg_guard]
-pub extern "C-unwind" fn tasker_executor_main(argument: pg_sys::Datum) {
-    let database = argument.value() as u32;
+crate::background_process!(tasker_executor_main => work_until_asked_to_end);
+
+fn work_until_asked_to_end(database: u32) {
     let pool = BackgroundWorker::get_extra().to_owned();
-    // SAFETY: read of the backend's own variable.
-    let pid = unsafe { pg_sys::MyProcPid };
+    let pid = backend::pid();
     let worker_id = format!("tasker-executor/{pool}/{pid}-{}", call::clock());
     process::begin(Kind::Executor, database, &pool, &worker_id);
     process::set_application_name(&format!("tasker_ext executor {pool}"));

@@ -9,8 +9,8 @@ use pgrx::pg_sys;
 
 use super::process;
 use super::shared::{self, Kind, State};
-use crate::pg::call;
-use crate::pg::datum::{FromColumn, Timestamp};
+use crate::pg::datum::Timestamp;
+use crate::pg::{backend, call};
 
 /// New databases are looked for this often: one made from a template that has the extension sends no word.
 const SCAN_EVERY: Duration = Duration::from_secs(5);
@@ -39,15 +39,15 @@ struct Attempts {
     started_at: Timestamp,
 }
 
-#[unsafe(no_mangle)]
-#[pgrx::pg_guard]
-pub extern "C-unwind" fn tasker_launcher_main(_argument: pg_sys::Datum) {
+crate::background_process!(tasker_launcher_main => run);
+
+fn run(_argument: u32) {
     process::begin(Kind::Launcher, 0, "", "");
     shared::set_state(State::Idle);
     let mut attempts: HashMap<u32, Attempts> = HashMap::new();
     let mut complained_at: Timestamp = 0;
     loop {
-        let databases = databases();
+        let databases = backend::open_databases();
         shared::keep_databases(&databases);
         attempts.retain(|oid, _| databases.contains(oid));
         let now = call::clock();
@@ -121,8 +121,6 @@ pub fn start(
     database: u32,
     extra: &str,
 ) -> Option<DynamicBackgroundWorker> {
-    // SAFETY: read of the backend's own variable.
-    let pid = unsafe { pg_sys::MyProcPid };
     BackgroundWorkerBuilder::new(name)
         .set_type(name)
         .set_library(LIBRARY)
@@ -132,43 +130,7 @@ pub fn start(
         .set_argument(Some(pg_sys::Datum::from(database)))
         .set_extra(extra)
         // Woken when it ends, to start the next.
-        .set_notify_pid(pid)
+        .set_notify_pid(backend::pid())
         .load_dynamic()
         .ok()
-}
-
-/// The databases that take connections and are no templates. A scan of the shared catalog: without a database there is
-/// no SQL.
-fn databases() -> Vec<u32> {
-    let mut found = Vec::new();
-    // SAFETY: as PostgreSQL's own launchers read pg_database; the columns have fixed places.
-    unsafe {
-        pg_sys::StartTransactionCommand();
-        // A snapshot, so that the scan sees what is committed.
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let relation =
-            pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
-        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
-        loop {
-            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
-            if tuple.is_null() {
-                break;
-            }
-            let read = |column: u32| {
-                let mut null = false;
-                pg_sys::heap_getattr(tuple, column as i32, (*relation).rd_att, &mut null)
-            };
-            let oid = pg_sys::Oid::from_column(read(pg_sys::Anum_pg_database_oid)).to_u32();
-            let template = bool::from_column(read(pg_sys::Anum_pg_database_datistemplate));
-            let open = bool::from_column(read(pg_sys::Anum_pg_database_datallowconn));
-            if open && !template {
-                found.push(oid);
-            }
-        }
-        pg_sys::heap_endscan(scan);
-        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-    }
-    found
 }

@@ -11,13 +11,14 @@ pub mod scaling;
 pub mod shared;
 mod utility;
 
+use crate::pg::backend;
+
 /// While shared_preload_libraries are loaded: shared memory, the launcher, and the hook that makes way for whoever wants a
 /// database for himself.
 pub fn start() {
     shared::request();
     // pg_upgrade wants every database without sessions, and its data as they are.
-    // SAFETY: a read of PostgreSQL's own flag.
-    if !unsafe { pgrx::pg_sys::IsBinaryUpgrade } {
+    if !backend::is_upgrading() {
         launcher::register();
     }
     utility::install();

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::lwlock::PgLwLock;
 use pgrx::{
-    PGRXSharedMemory, PgAtomic, PgXactCallbackEvent, pg_guard, pg_shmem_init, pg_sys,
-    register_xact_callback,
+    PgAtomic, PgXactCallbackEvent, pg_guard, pg_shmem_init, pg_sys, register_xact_callback,
 };
 
-use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
+use crate::pg::shmem::{Latch, Piece};
+use crate::pg::{backend, call};
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;
@@ -111,7 +111,7 @@ pub struct Slot {
     pub step: Option<Uuid>,
     /// Of an idle executor: a bit for each queue whose work it waits for, by id modulo 64.
     waits_for: u64,
-    latch: usize,
+    latch: Latch,
 }
 
 /// What is known of a database.
@@ -175,8 +175,19 @@ pub struct Shared {
     restarts: [Option<Restarts>; POOLS],
 }
 
-// SAFETY: fixed size, no pointers but a latch, which lies in shared memory itself.
-unsafe impl PGRXSharedMemory for Shared {}
+crate::shareable! {
+    enum Kind;
+    enum State;
+    enum Verdict;
+    struct Name { length, bytes }
+    struct Slot {
+        pid, database, kind, state, stop, stop_by, pool, worker_id, started_at, state_since, busy_us, steps, failures, step,
+        waits_for, latch,
+    }
+    struct DatabaseEntry { oid, verdict, asked, held, since, ran }
+    struct Restarts { database, pool, total, in_a_row, last_ended_at, next_start_at }
+    struct Shared { slots, databases, restarts }
+}
 
 impl Default for Shared {
     /// Copied from a static, whose unused bytes are zero: memcheck sees what its own process writes, and would take what
@@ -191,10 +202,11 @@ impl Default for Shared {
     }
 }
 
-// SAFETY: the names are ours.
-static SHARED: PgLwLock<Shared> = unsafe { PgLwLock::new(c"tasker_background") };
-/// The bits of all idle executors: what a call that releases steps looks at first.
-static WAITED_FOR: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"tasker_waited_for") };
+crate::shared_memory! {
+    static SHARED: PgLwLock<Shared> = c"tasker_background";
+    /// The bits of all idle executors: what a call that releases steps looks at first.
+    static WAITED_FOR: PgAtomic<AtomicU64> = c"tasker_waited_for";
+}
 
 std::thread_local! {
     static PRELOADED: Cell<bool> = const { Cell::new(false) };
@@ -210,8 +222,8 @@ std::thread_local! {
 #[allow(unexpected_cfgs)]
 /// Asks for the memory; while shared_preload_libraries are loaded only. Children inherit what is set here.
 pub fn request() {
-    pg_shmem_init!(SHARED);
-    pg_shmem_init!(WAITED_FOR);
+    pg_shmem_init!(SHARED = Piece(Shared::default()));
+    pg_shmem_init!(WAITED_FOR = Piece(AtomicU64::new(0)));
     PRELOADED.set(true);
 }
 
@@ -220,23 +232,10 @@ pub fn is_preloaded() -> bool {
     PRELOADED.get()
 }
 
-fn my_latch() -> usize {
-    // SAFETY: read of the backend's own variable.
-    unsafe { pg_sys::MyLatch as usize }
-}
-
-fn set_latch(latch: usize) {
-    if latch != 0 {
-        // SAFETY: the latch of a process slot lives as long as the server; setting one that nobody waits on is harmless.
-        unsafe { pg_sys::SetLatch(latch as *mut pg_sys::Latch) };
-    }
-}
-
 /// Takes a slot for this process; none if there already is such a process, no room, or somebody wants the database alone.
 pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     let now = call::clock();
-    // SAFETY: read of the backend's own variable.
-    let pid = unsafe { pg_sys::MyProcPid };
+    let pid = backend::pid();
     let mut shared = SHARED.exclusive();
     if entry(&mut shared, database).is_none_or(|entry| entry.held) {
         return false;
@@ -270,7 +269,7 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
         failures: 0,
         step: None,
         waits_for: 0,
-        latch: my_latch(),
+        latch: Latch::mine(),
     });
     MINE.set(Some(index));
     true
@@ -383,7 +382,7 @@ pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) {
             }
         }
     }
-    latches.iter().for_each(|latch| set_latch(*latch));
+    latches.into_iter().for_each(Latch::set);
 }
 
 /// Wakes processes.
@@ -391,7 +390,7 @@ pub fn wake(chosen: impl Fn(&Slot) -> bool) {
     if !is_preloaded() {
         return;
     }
-    let latches: Vec<usize> = SHARED
+    let latches: Vec<Latch> = SHARED
         .share()
         .slots
         .iter()
@@ -399,7 +398,7 @@ pub fn wake(chosen: impl Fn(&Slot) -> bool) {
         .filter(|slot| chosen(slot))
         .map(|slot| slot.latch)
         .collect();
-    latches.iter().for_each(|latch| set_latch(*latch));
+    latches.into_iter().for_each(Latch::set);
 }
 
 // --- restarts --------------------------------------------------------------------------------------------------------
@@ -533,8 +532,7 @@ fn let_go() {
 
 /// When this transaction commits, the duty has run at this time; false: there is no room to keep that.
 pub fn note_duty(number: usize, at: Timestamp) -> bool {
-    // SAFETY: read of the backend's own variable.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let database = backend::database();
     if !is_preloaded() || entry(&mut SHARED.exclusive(), database).is_none() {
         return false;
     }
@@ -586,8 +584,7 @@ fn at_commit() {
     });
     register_xact_callback(PgXactCallbackEvent::Commit, || {
         CALLBACK.set(false);
-        // SAFETY: read of the backend's own variable.
-        let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+        let database = backend::database();
         let bits = WAKE.take();
         if bits != 0 {
             wake(|slot| slot.database == database && slot.waits_for & bits != 0);

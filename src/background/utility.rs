@@ -2,185 +2,20 @@
 //! while anybody is connected, DROP and ALTER EXTENSION could deadlock with whoever is at work. The background processes
 //! are sent away before, and come back when the transaction has ended if there is still something to do.
 
-use std::cell::Cell;
-use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
 use super::process;
 use super::shared::{self, Slot};
-use crate::pg::call;
+use crate::pg::{call, utility};
 
 /// So long a handler may still finish; then its process is terminated.
 const POLITE: Duration = Duration::from_millis(1500);
 const FIRM: Duration = Duration::from_secs(3);
 
-std::thread_local! {
-    static NEXT: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
-}
-
 pub fn install() {
-    // SAFETY: while libraries are preloaded; children inherit the hook.
-    unsafe {
-        NEXT.set(pg_sys::ProcessUtility_hook);
-        pg_sys::ProcessUtility_hook = Some(process_utility);
-    }
-}
-
-// The signature is PostgreSQL's.
-#[allow(clippy::too_many_arguments)]
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn process_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    query: *const std::ffi::c_char,
-    read_only_tree: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    // SAFETY: PostgreSQL passes a statement; names are NUL-terminated.
-    unsafe {
-        if let Some(database) = wanted_alone((*statement).utilityStmt) {
-            send_away(database);
-        }
-        match NEXT.get() {
-            Some(next) => next(
-                statement,
-                query,
-                read_only_tree,
-                context,
-                parameters,
-                environment,
-                destination,
-                completion,
-            ),
-            None => pg_sys::standard_ProcessUtility(
-                statement,
-                query,
-                read_only_tree,
-                context,
-                parameters,
-                environment,
-                destination,
-                completion,
-            ),
-        }
-    }
-}
-
-/// The database that the command needs without our processes, if the user may want that.
-unsafe fn wanted_alone(node: *mut pg_sys::Node) -> Option<u32> {
-    // SAFETY: a node's tag says what it is; names are NUL-terminated.
-    unsafe {
-        match (*node).type_ {
-            pg_sys::NodeTag::T_DropdbStmt => database((*(node as *mut pg_sys::DropdbStmt)).dbname),
-            pg_sys::NodeTag::T_AlterDatabaseStmt => {
-                // SET TABLESPACE; other options need nobody gone.
-                let alter = node as *mut pg_sys::AlterDatabaseStmt;
-                option((*alter).options, c"tablespace").and_then(|_| database((*alter).dbname))
-            }
-            pg_sys::NodeTag::T_RenameStmt => {
-                let rename = node as *mut pg_sys::RenameStmt;
-                ((*rename).renameType == pg_sys::ObjectType::OBJECT_DATABASE)
-                    .then(|| database((*rename).subname))
-                    .flatten()
-            }
-            pg_sys::NodeTag::T_CreatedbStmt => {
-                option((*(node as *mut pg_sys::CreatedbStmt)).options, c"template")
-                    .and_then(|element| database(pg_sys::defGetString(element)))
-            }
-            pg_sys::NodeTag::T_DropStmt => {
-                let drop = node as *mut pg_sys::DropStmt;
-                ((*drop).removeType == pg_sys::ObjectType::OBJECT_EXTENSION
-                    && elements((*drop).objects)
-                        .any(|object| names_extension(object as *mut pg_sys::Node)))
-                .then(own_database)
-                .flatten()
-            }
-            pg_sys::NodeTag::T_AlterExtensionStmt => {
-                let name = (*(node as *mut pg_sys::AlterExtensionStmt)).extname;
-                (CStr::from_ptr(name) == EXTENSION)
-                    .then(own_database)
-                    .flatten()
-            }
-            _ => None,
-        }
-    }
-}
-
-const EXTENSION: &CStr = c"tasker_ext";
-
-unsafe fn names_extension(object: *mut pg_sys::Node) -> bool {
-    // SAFETY: DROP EXTENSION names each by a String node.
-    unsafe {
-        (*object).type_ == pg_sys::NodeTag::T_String && {
-            #[cfg(feature = "pg14")]
-            let name = (*(object as *mut pg_sys::Value)).val.str_;
-            #[cfg(not(feature = "pg14"))]
-            let name = (*(object as *mut pg_sys::String)).sval;
-            CStr::from_ptr(name) == EXTENSION
-        }
-    }
-}
-
-unsafe fn elements(list: *mut pg_sys::List) -> impl Iterator<Item = *mut std::ffi::c_void> {
-    // SAFETY: a list of pointers, as the grammar makes it; NULL is the empty one.
-    let count = if list.is_null() {
-        0
-    } else {
-        unsafe { (*list).length as usize }
-    };
-    (0..count).map(move |index| unsafe { (*(*list).elements.add(index)).ptr_value })
-}
-
-unsafe fn option(options: *mut pg_sys::List, wanted: &CStr) -> Option<*mut pg_sys::DefElem> {
-    // SAFETY: a list of DefElem.
-    unsafe {
-        elements(options)
-            .map(|element| element as *mut pg_sys::DefElem)
-            .find(|element| CStr::from_ptr((**element).defname) == wanted)
-    }
-}
-
-/// The database of that name, if it is the user's: only who may do the command sends anybody away. (A template may be copied
-/// by others, if it is marked so; such a database has no coordinator.)
-unsafe fn database(name: *const std::ffi::c_char) -> Option<u32> {
-    // SAFETY: a look into the shared catalog; missing_ok.
-    unsafe {
-        if name.is_null() {
-            return None;
-        }
-        let oid = pg_sys::get_database_oid(name, true);
-        (oid != pg_sys::InvalidOid && owns(pg_sys::DatabaseRelationId, oid)).then(|| oid.to_u32())
-    }
-}
-
-/// This database, if the extension is the user's.
-fn own_database() -> Option<u32> {
-    // SAFETY: a look into the catalog; missing_ok.
-    unsafe {
-        let oid = pg_sys::get_extension_oid(EXTENSION.as_ptr(), true);
-        (oid != pg_sys::InvalidOid && owns(pg_sys::ExtensionRelationId, oid))
-            .then(|| pg_sys::MyDatabaseId.to_u32())
-    }
-}
-
-unsafe fn owns(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
-    // SAFETY: plain look-ups.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        return if class == pg_sys::DatabaseRelationId {
-            pg_sys::pg_database_ownercheck(object, user)
-        } else {
-            pg_sys::pg_extension_ownercheck(object, user)
-        };
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        return pg_sys::object_ownercheck(class, object, user);
-    }
+    utility::before_a_database_is_wanted_alone(send_away);
 }
 
 /// Lets no process in until the transaction ends, and waits until those that are there have gone.

@@ -6,9 +6,7 @@ mod shared;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::c_void;
 
-use pgrx::pg_sys;
 use tasker_rules::metrics::{Key, Ledger, WORKER_CELLS};
 
 pub use shared::{TICK_US, define};
@@ -16,9 +14,10 @@ pub use tasker_rules::metrics::Metric;
 
 use crate::error::Result;
 use crate::pg::append::append;
-use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::{self, Kept};
+use crate::pg::xact::{self, End, SavepointEnd};
+use crate::pg::{backend, call};
 use crate::storage;
 
 /// Without shared memory: how often a backend writes what it has counted.
@@ -37,8 +36,7 @@ std::thread_local! {
 
 fn installation() -> shared::Installation {
     shared::Installation {
-        // SAFETY: a plain read of the backend's own variable.
-        database: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        database: backend::database(),
         schema: installation::current(),
     }
 }
@@ -51,14 +49,10 @@ fn uses_table() -> bool {
 /// Counts several things with one look at where the transaction stands.
 pub fn batch(body: impl FnOnce(&mut Batch)) {
     if !REGISTERED.replace(true) {
-        // SAFETY: both live as long as the backend.
-        unsafe {
-            pg_sys::RegisterXactCallback(Some(transaction_ends), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut());
-        }
+        xact::at_each_end(transaction_ends);
+        xact::at_each_savepoint(savepoint_ends);
     }
-    // SAFETY: plain call.
-    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let level = xact::level();
     LEDGER.with(|ledger| body(&mut Batch { ledger, level }));
 }
 
@@ -127,14 +121,9 @@ pub fn count_at_once(metric: Metric, value: &str) {
     }
 }
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
-    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+fn transaction_ends(end: End) {
     // A prepared transaction counts now: who commits it may be another session.
-    let committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
-    if !committed && event != XACT_EVENT_ABORT {
-        return;
-    }
+    let committed = end != End::Abort;
     LEDGER.with(|ledger| {
         if ledger.is_idle() {
             return;
@@ -155,24 +144,14 @@ unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _ar
     });
 }
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn savepoint_ends(
-    event: pg_sys::SubXactEvent::Type,
-    _mine: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _arg: *mut c_void,
-) {
-    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+fn savepoint_ends(end: SavepointEnd, level: i32) {
     LEDGER.with(|ledger| {
         if ledger.is_idle() {
             return;
         }
-        // SAFETY: plain call; the savepoint that ends is still the current one.
-        let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-        if event == SUBXACT_EVENT_COMMIT_SUB {
-            ledger.commit_level(level);
-        } else if event == SUBXACT_EVENT_ABORT_SUB {
-            ledger.abort_level(level);
+        match end {
+            SavepointEnd::Release => ledger.commit_level(level),
+            SavepointEnd::Rollback => ledger.abort_level(level),
         }
     });
 }
@@ -194,8 +173,7 @@ pub fn write(now: Timestamp) -> Result<()> {
         return Ok(());
     }
     WRITTEN_AT.set(now);
-    // SAFETY: plain call.
-    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let level = xact::level();
     let counts = LEDGER.with(|ledger| ledger.write(level));
     let mut workers: BTreeMap<i32, (Vec<i16>, Vec<i64>)> = BTreeMap::new();
     for (key, amount) in counts {

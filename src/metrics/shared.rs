@@ -5,10 +5,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::lwlock::PgLwLock;
-use pgrx::{PGRXSharedMemory, PgAtomic, pg_guard, pg_shmem_init, pg_sys};
+use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use tasker_rules::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
 
+use crate::pg::backend;
 use crate::pg::datum::Timestamp;
+use crate::pg::shmem::Piece;
 
 const DATABASES: usize = 64;
 /// Workers of the whole server: a worker lives in one of so many sets, and the one that has been silent longest
@@ -46,12 +48,45 @@ struct Counters {
     workers: [Worker; SETS * WAYS],
 }
 
-// SAFETY: atomics of a fixed size, no pointers.
-unsafe impl PGRXSharedMemory for Counters {}
+impl Counters {
+    const fn zero() -> Self {
+        Self {
+            slots: [const {
+                Slot {
+                    database: AtomicU32::new(0),
+                    schema: AtomicU32::new(0),
+                    started_at: AtomicI64::new(0),
+                    cells: [const { AtomicU64::new(0) }; CELLS],
+                    ticks: [const {
+                        Tick {
+                            number: AtomicI64::new(0),
+                            cells: [const { AtomicU64::new(0) }; RECENT_CELLS],
+                        }
+                    }; TICKS],
+                }
+            }; DATABASES],
+            workers: [const {
+                Worker {
+                    key: AtomicU64::new(0),
+                    seen_at: AtomicI64::new(0),
+                    cells: [const { AtomicU64::new(0) }; WORKER_CELLS],
+                }
+            }; SETS * WAYS],
+        }
+    }
+}
 
-// SAFETY: names of our own.
-static COUNTERS: PgAtomic<Counters> = unsafe { PgAtomic::new(c"tasker_ext counters") };
-static LOCK: PgLwLock<u32> = unsafe { PgLwLock::new(c"tasker_ext counters lock") };
+crate::shareable! {
+    struct Tick { number, cells }
+    struct Slot { database, schema, started_at, cells, ticks }
+    struct Worker { key, seen_at, cells }
+    struct Counters { slots, workers }
+}
+
+crate::shared_memory! {
+    static COUNTERS: PgAtomic<Counters> = c"tasker_ext counters";
+    static LOCK: PgLwLock<u32> = c"tasker_ext counters lock";
+}
 /// Set in the postmaster, inherited by every backend.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 
@@ -63,9 +98,8 @@ std::thread_local! {
 /// Asks for the memory; only while the library is preloaded.
 #[allow(unexpected_cfgs)] // The macro asks for features of versions that this crate does not serve.
 pub fn define() {
-    // SAFETY: zero is a valid value of every atomic.
-    pg_shmem_init!(COUNTERS = unsafe { std::mem::zeroed() });
-    pg_shmem_init!(LOCK = 0);
+    pg_shmem_init!(COUNTERS = Piece(Counters::zero()));
+    pg_shmem_init!(LOCK = Piece(0));
     PRELOADED.store(true, Ordering::Relaxed);
 }
 
@@ -295,8 +329,8 @@ pub fn sweep() {
         .map(|slot| slot.database.load(Ordering::Acquire))
         .collect();
     for (slot, database) in slots.iter().zip(databases) {
-        // SAFETY: a look into the system cache, within a transaction and without the lock.
-        if database == 0 || !unsafe { pg_sys::get_database_name(database.into()) }.is_null() {
+        // Within a transaction and without the lock.
+        if database == 0 || backend::database_exists(database) {
             continue;
         }
         let _guard = LOCK.exclusive();

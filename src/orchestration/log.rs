@@ -1,13 +1,11 @@
 //! The audit log: every change of a state appends one row, in the transaction of the change.
 
-use pgrx::pg_sys;
-
 use super::StepKey;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::append::append;
-use crate::pg::call;
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::pg::{call, xact};
 use crate::storage;
 
 /// Who a transition is credited to when no worker is involved.
@@ -118,8 +116,7 @@ impl<'e> Log<'e> {
         metrics::batch(|batch| self.rows.iter().for_each(|row| count(batch, row, now)));
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-        // SAFETY: plain call; it assigns the transaction its id, as any insert does.
-        let xid = unsafe { pg_sys::GetCurrentFullTransactionId() }.value;
+        let xid = xact::id();
         let rows = self
             .rows
             .iter()

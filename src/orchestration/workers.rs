@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::c_void;
 
 use pgrx::{PgSqlErrorCode as Code, PgXactCallbackEvent, pg_sys, register_xact_callback};
 
@@ -15,6 +14,7 @@ use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
 use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Row, Session, Statement};
+use crate::pg::xact::{self, SavepointEnd};
 use crate::storage;
 
 static FIND: Statement = Statement::new(
@@ -248,8 +248,11 @@ pub fn seen(
 /// What this backend believes of workers may stem from the transaction or the savepoint that is being rolled back.
 fn forget_on_abort() {
     if !SAVEPOINTS.replace(true) {
-        // SAFETY: it lives as long as the backend.
-        unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut()) };
+        xact::at_each_savepoint(|end, _| {
+            if end == SavepointEnd::Rollback && CALLBACK.get() {
+                forget();
+            }
+        });
     }
     if !CALLBACK.replace(true) {
         register_xact_callback(PgXactCallbackEvent::Abort, || {
@@ -257,18 +260,6 @@ fn forget_on_abort() {
             forget();
         });
         register_xact_callback(PgXactCallbackEvent::Commit, || CALLBACK.set(false));
-    }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn savepoint_ends(
-    event: pg_sys::SubXactEvent::Type,
-    _mine: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _arg: *mut c_void,
-) {
-    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB && CALLBACK.get() {
-        forget();
     }
 }
 

@@ -17,19 +17,23 @@ use crate::pg::tables::attribute;
 macro_rules! sql_function {
     ($($name:ident / $record:ident => $body:path;)*) => {
         $(
+            #[allow(unsafe_code)]
             #[unsafe(no_mangle)]
             pub extern "C" fn $record() -> &'static pgrx::pg_sys::Pg_finfo_record {
                 static RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
                 &RECORD
             }
 
-            #[unsafe(no_mangle)]
-            #[pgrx::pg_guard]
-            pub unsafe extern "C-unwind" fn $name(
-                fcinfo: pgrx::pg_sys::FunctionCallInfo,
-            ) -> pgrx::pg_sys::Datum {
-                $crate::pg::call::dispatch(fcinfo, stringify!($name), $body)
-            }
+            #[allow(unsafe_code)]
+            const _: () = {
+                #[unsafe(no_mangle)]
+                #[pgrx::pg_guard]
+                pub unsafe extern "C-unwind" fn $name(
+                    fcinfo: pgrx::pg_sys::FunctionCallInfo,
+                ) -> pgrx::pg_sys::Datum {
+                    $crate::pg::call::dispatch(fcinfo, stringify!($name), $body)
+                }
+            };
         )*
     };
 }

@@ -4,7 +4,7 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::datum::{Arg, Jsonb, OwnedJsonb};
-use crate::background::process;
+use super::process;
 
 /// What came of a call, and whether its time was over.
 pub struct Called {

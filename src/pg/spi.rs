@@ -142,6 +142,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // After an error the transaction's abort closes SPI; calling it while unwinding could raise again.
         if !std::thread::panicking() {
+            // SAFETY: closes what open opened.
             unsafe { pg_sys::SPI_finish() };
         }
     }

@@ -76,6 +76,15 @@ fn new_folder() -> PathBuf {
     base.join(format!("tasker-client-{}-{number}", std::process::id()))
 }
 
+#[allow(unsafe_code)]
+fn at_exit(callback: extern "C" fn()) {
+    unsafe extern "C" {
+        fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
+    }
+    // SAFETY: the callback is a plain function, which cannot unwind.
+    unsafe { atexit(callback) };
+}
+
 impl Server {
     /// Starts a new server with more settings than the usual ones.
     pub fn start(settings: &[&str]) -> Self {
@@ -118,11 +127,7 @@ impl Server {
                     server.remove();
                 }
             }
-            unsafe extern "C" {
-                fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
-            }
-            // SAFETY: the callback only ends a child process and does not unwind.
-            unsafe { atexit(remove_shared) };
+            at_exit(remove_shared);
             Self::start(&[])
         })
     }

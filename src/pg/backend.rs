@@ -1,0 +1,87 @@
+//! What this backend is and what its server is like.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::pg::datum::FromColumn;
+
+/// The oid of the database it works in; 0: none.
+pub fn database() -> u32 {
+    // SAFETY: a plain read of the backend's own variable.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+pub fn pid() -> i32 {
+    // SAFETY: a plain read of the backend's own variable.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// Whether this is a background process, and not somebody's session.
+pub fn is_background() -> bool {
+    // SAFETY: a plain read of the backend's own variable.
+    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
+}
+
+/// Whether shared_preload_libraries are being loaded, the one time when shared memory and processes can be asked for.
+pub fn is_preloading() -> bool {
+    // SAFETY: a plain read of PostgreSQL's own flag.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// Whether pg_upgrade has started this server.
+pub fn is_upgrading() -> bool {
+    // SAFETY: a plain read of PostgreSQL's own flag.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
+/// The value of a setting; `None` if there is none of the name.
+pub fn setting(name: &CStr) -> Option<String> {
+    // SAFETY: missing_ok; a value is a text that ends with NUL, copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
+    }
+}
+
+/// Whether there is a database with this oid; inside a transaction.
+pub fn database_exists(oid: u32) -> bool {
+    // SAFETY: a look into the system cache.
+    !unsafe { pg_sys::get_database_name(oid.into()) }.is_null()
+}
+
+/// The databases that take connections and are no templates, in a transaction of its own. A scan of the shared catalog:
+/// without a database there is no SQL.
+pub fn open_databases() -> Vec<u32> {
+    let mut found = Vec::new();
+    // SAFETY: as PostgreSQL's own launchers read pg_database; the columns have fixed places.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        // A snapshot, so that the scan sees what is committed.
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let relation =
+            pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let read = |column: u32| {
+                let mut null = false;
+                pg_sys::heap_getattr(tuple, column as i32, (*relation).rd_att, &mut null)
+            };
+            let oid = pg_sys::Oid::from_column(read(pg_sys::Anum_pg_database_oid)).to_u32();
+            let template = bool::from_column(read(pg_sys::Anum_pg_database_datistemplate));
+            let open = bool::from_column(read(pg_sys::Anum_pg_database_datallowconn));
+            if open && !template {
+                found.push(oid);
+            }
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    found
+}

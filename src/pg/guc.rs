@@ -1,0 +1,45 @@
+//! Settings whose values are checked when they are set.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+/// Which texts a setting accepts. It runs wherever settings are made, without a transaction too: no SQL, no error.
+pub trait Check {
+    fn accepts(text: &str) -> bool;
+}
+
+pub fn define_checked_string<C: Check>(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    context: GucContext,
+) {
+    // SAFETY: the hook only reads the string it is given.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            context,
+            GucFlags::empty(),
+            Some(check::<C>),
+            None,
+            None,
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn check<C: Check>(
+    value: *mut *mut c_char,
+    _: *mut *mut c_void,
+    _: u32,
+) -> bool {
+    // SAFETY: PostgreSQL passes a pointer to a NUL-terminated string, or to NULL.
+    unsafe {
+        let text = *value;
+        !text.is_null() && CStr::from_ptr(text).to_str().is_ok_and(C::accepts)
+    }
+}

@@ -1,0 +1,76 @@
+//! Where the transaction stands, and what is to happen when it or a savepoint ends.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+
+/// How a transaction ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Commit,
+    /// Another session may commit it or not.
+    Prepare,
+    Abort,
+}
+
+/// How a savepoint ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SavepointEnd {
+    Release,
+    Rollback,
+}
+
+/// From here on called at the end of each transaction of this backend, where nothing can be undone any more: the body
+/// raises no error and runs no SQL.
+pub fn at_each_end(body: fn(End)) {
+    // SAFETY: the callback lives as long as the backend; its argument is the body.
+    unsafe { pg_sys::RegisterXactCallback(Some(transaction_ends), body as *mut c_void) };
+}
+
+/// Likewise at the end of each savepoint, with its level, which is still the current one.
+pub fn at_each_savepoint(body: fn(SavepointEnd, i32)) {
+    // SAFETY: as above.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), body as *mut c_void) };
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, body: *mut c_void) {
+    let end = match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => End::Prepare,
+        pg_sys::XactEvent::XACT_EVENT_ABORT => End::Abort,
+        _ => return,
+    };
+    // SAFETY: at_each_end gave a function of this type.
+    let body = unsafe { std::mem::transmute::<*mut c_void, fn(End)>(body) };
+    body(end);
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn savepoint_ends(
+    event: pg_sys::SubXactEvent::Type,
+    _mine: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    body: *mut c_void,
+) {
+    let end = match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => SavepointEnd::Release,
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => SavepointEnd::Rollback,
+        _ => return,
+    };
+    // SAFETY: at_each_savepoint gave a function of this type.
+    let body = unsafe { std::mem::transmute::<*mut c_void, fn(SavepointEnd, i32)>(body) };
+    body(end, level());
+}
+
+/// How deep in savepoints the session stands: 1 in the transaction itself.
+pub fn level() -> i32 {
+    // SAFETY: plain call.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// The id of the transaction, which has one from here on, as after any insert.
+pub fn id() -> u64 {
+    // SAFETY: plain call.
+    unsafe { pg_sys::GetCurrentFullTransactionId() }.value
+}
