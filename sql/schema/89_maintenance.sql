@@ -100,7 +100,7 @@ BEGIN
             WHEN 'retention' THEN amount := tasker_engine.duty_retention();
             WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
             WHEN 'health' THEN amount := tasker_engine.duty_health();
-            WHEN 'roles' THEN amount := tasker_engine.refresh_handler_roles() OPERATOR(pg_catalog.+) tasker_engine.refresh_schedule_owners();
+            WHEN 'roles' THEN amount := tasker_engine.refresh_handler_roles() OPERATOR(pg_catalog.+) tasker_engine.refresh_schedule_owners() OPERATOR(pg_catalog.+) tasker_engine.refresh_claimants();
         END CASE;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;

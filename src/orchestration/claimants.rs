@@ -46,18 +46,7 @@ static ALL: Statement = Statement::new(
     &[],
 );
 
-// Nobody waits for it: what somebody else refreshes is fresh soon.
-static REFRESH: Statement = Statement::new(
-    "UPDATE tasker_engine.claimants c
-     SET role_name = (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.oid = c.role_oid)
-     WHERE c.ctid = ANY (ARRAY(
-         SELECT p.ctid
-         FROM tasker_engine.claimants p
-         LEFT JOIN pg_catalog.pg_roles r ON r.oid = p.role_oid
-         WHERE p.role_oid IS NOT NULL AND p.role_name IS DISTINCT FROM r.rolname::text
-         FOR UPDATE OF p SKIP LOCKED))",
-    &[],
-);
+static REFRESH: Statement = Statement::new("SELECT tasker_engine.refresh_claimants()", &[]);
 
 // Not unique by role, so that nobody waits for another's transaction. A race gives a role two numbers, which does no harm.
 static REGISTER: Statement = Statement::new(

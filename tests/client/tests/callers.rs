@@ -427,11 +427,11 @@ fn after_a_restore_the_roles_are_found_by_name() {
     root.execute("CREATE DATABASE work TEMPLATE template0");
     let mut root = old.connect("work");
     root.execute("CREATE EXTENSION tasker_ext");
-    let names = ["a", "b", "missing", "before", "reused"];
+    let names = ["a", "b", "missing", "before", "reused", "late"];
     create_roles(&mut root, &names);
     grant_work(&mut root, &names);
     shapes::chain("one", 1).register(&mut root);
-    root.create_many("one", 8);
+    root.create_many("one", 9);
     let connect = |server: &Server, name: &str| {
         Session::open(server.config("work", &format!("restored_{name}")))
     };
@@ -451,7 +451,11 @@ fn after_a_restore_the_roles_are_found_by_name() {
         "ALTER ROLE restored_before RENAME TO restored_after; DROP ROLE restored_reused;
          CREATE ROLE restored_reused LOGIN; GRANT tasker_worker TO restored_reused",
     );
+    let of_late = claim("late", "wl");
     let of_reused = claim("reused", "wu");
+    // Where nobody calls after the renaming, maintenance sees it.
+    root.execute("ALTER ROLE restored_late RENAME TO restored_later");
+    root.query("SELECT tasker.run_maintenance()", &[]);
     let dump = old.folder().join("work.sql");
     let dump = dump.to_string_lossy();
     run("pg_dump", old.folder(), &["--dbname=work", "--file", &dump]);
@@ -460,7 +464,7 @@ fn after_a_restore_the_roles_are_found_by_name() {
     let mut root = new.connect("postgres");
     root.execute("CREATE DATABASE work TEMPLATE template0");
     // b has the oid that a had, and the others are shifted as well.
-    create_roles(&mut root, &["b", "a", "reused", "after"]);
+    create_roles(&mut root, &["b", "a", "reused", "after", "later"]);
     run(
         "psql",
         new.folder(),
@@ -474,7 +478,7 @@ fn after_a_restore_the_roles_are_found_by_name() {
         ],
     );
     let mut root = new.connect("work");
-    grant_work(&mut root, &["b", "a", "reused", "after"]);
+    grant_work(&mut root, &["b", "a", "reused", "after", "later"]);
     let mut a = connect(&new, "a");
     assert_eq!(
         outcomes(
@@ -491,6 +495,10 @@ fn after_a_restore_the_roles_are_found_by_name() {
     assert_eq!(connect(&new, "b").complete(&of_b, &json!({})), "complete");
     assert_eq!(
         connect(&new, "after").complete(&of_before, &json!({})),
+        "complete"
+    );
+    assert_eq!(
+        connect(&new, "later").complete(&of_late, &json!({})),
         "complete"
     );
     assert_eq!(
