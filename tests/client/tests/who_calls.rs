@@ -75,7 +75,7 @@ fn a_security_definer_function_calls_with_its_owner_s_rights() {
 fn what_postgresql_runs_for_a_table_s_owner_calls_as_that_owner() {
     let (database, mut session) = stage("who_trapper", "who_other");
     let mut trapper = database.connect_as("who_trapper");
-    trapper.execute(&format!(
+    trapper.execute(
         "CREATE FUNCTION app.trap(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
          BEGIN
              IF current_setting('app.trap', true) = 'set' THEN
@@ -85,8 +85,8 @@ fn what_postgresql_runs_for_a_table_s_owner_calls_as_that_owner() {
          END $$;
          CREATE TABLE app.bait (n int);
          INSERT INTO app.bait SELECT g FROM generate_series(1, 3) g;
-         CREATE INDEX ON app.bait (app.trap(n))"
-    ));
+         CREATE INDEX ON app.bait (app.trap(n))",
+    );
     session.execute("SET app.trap = 'set'");
     session.execute("ANALYZE app.bait");
     assert_eq!(owners(&mut session), ["x who_trapper"]);
