@@ -103,7 +103,8 @@ pub struct Facts<const N: usize> {
     /// How many columns there are, dropped ones and those of others included.
     pub(super) width: usize,
     findings: Vec<(&'static [Operation], String)>,
-    identity_checked: Cell<bool>,
+    /// Whether an update, and a delete, agrees with what publications need.
+    published: [Cell<bool>; 2],
 }
 
 impl<const N: usize> Facts<N> {
@@ -212,7 +213,7 @@ impl<const N: usize> Table<N> {
             not_null: [false; N],
             width: description.natts as usize,
             findings: Vec::new(),
-            identity_checked: Cell::new(false),
+            published: [Cell::new(false), Cell::new(false)],
         };
         self.look_at_columns(&title, description, &mut facts)?;
         self.look_at_relation(relation, form, &mut facts);
@@ -442,13 +443,15 @@ impl<const N: usize> Open<N> {
         if facts.why_sql(operation).is_some() {
             return false;
         }
-        if matches!(operation, Update | Delete) && !facts.identity_checked.get() {
+        let (published, command) = match operation {
+            Update => (&facts.published[0], pg_sys::CmdType::CMD_UPDATE),
+            Delete => (&facts.published[1], pg_sys::CmdType::CMD_DELETE),
+            Append | Look => return true,
+        };
+        if !published.get() {
             // SAFETY: the relation is open. Whoever changes a publication or an identity invalidates the facts.
-            unsafe {
-                pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
-                pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
-            }
-            facts.identity_checked.set(true);
+            unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation, command) };
+            published.set(true);
         }
         true
     }
