@@ -208,7 +208,7 @@ fn template(call: &mut Call) -> Result<Output> {
         let session = Session::open()?;
         let engine = Engine::open_any_isolation(&session);
         let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-        templates::whole(&engine.session, id)?
+        templates::whole(engine.session, id)?
     };
     document(&analysis::analyze(&found))
 }

@@ -82,7 +82,7 @@ fn one(report: Report) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         let outcomes = report::apply(&mut engine, &claimant, &[report])?;
         match outcomes.first() {
             Some(outcome @ (Outcome::Accepted(state) | Outcome::Duplicate(state))) => {
@@ -114,7 +114,7 @@ fn report_many(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         let batch = Batch::read(reports)?;
         let answers = batch.apply(&mut engine, &claimant)?;
         for answer in &answers {

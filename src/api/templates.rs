@@ -23,7 +23,7 @@ fn store(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let engine = Engine::open_any_isolation(&session);
-        let id = register::register(&engine.session, &text, replace, caller)?;
+        let id = register::register(engine.session, &text, replace, caller)?;
         engine.close()?;
         Ok(Output::from(i64::from(id)))
     })

@@ -77,7 +77,7 @@ pub fn take(call: &mut Call) -> Result<Output> {
             .map(|row| row.get(1))
             .collect::<Result<_>>()?,
     };
-    let worker = workers::claiming(&engine.session, &Claimant::engine(), &request.worker_id)?;
+    let worker = workers::claiming(engine.session, &Claimant::engine(), &request.worker_id)?;
     let batch = claim::claim(&mut engine, &worker, &request)?;
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
@@ -132,7 +132,7 @@ fn claim(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         hand_out(call, &mut engine, &claimant, &request, &[])?;
         engine.close()?;
         Ok(Output::Rows)
@@ -145,7 +145,7 @@ fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         let batch = Batch::read(reports)?;
         let answers = batch.apply(&mut engine, &claimant)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
@@ -169,7 +169,7 @@ fn hand_out(
     request: &Request,
     prefix: &[Arg],
 ) -> Result<()> {
-    let worker = workers::claiming(&engine.session, claimant, &request.worker_id)?;
+    let worker = workers::claiming(engine.session, claimant, &request.worker_id)?;
     let batch = claim::claim(engine, &worker, request)?;
     metrics::batch(|counts| {
         counts.count(Metric::ClaimCalls, 1);
@@ -192,7 +192,7 @@ fn hand_out(
         call.row(&columns)?;
     }
     workers::seen(
-        &engine.session,
+        engine.session,
         &request.worker_id,
         &request.namespaces,
         batch.steps.is_empty(),
@@ -206,7 +206,7 @@ fn beat(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         metrics::count(Metric::Heartbeats, 1);
         for beat in leases::heartbeat(&mut engine, &claimant, &worker_id, lease_us)? {
             call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
@@ -224,7 +224,7 @@ fn release(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
-        let claimant = Claimant::of(&engine.session, caller)?;
+        let claimant = Claimant::of(engine.session, caller)?;
         let released = leases::release(&mut engine, &claimant, &worker_id)?;
         engine.close()?;
         Ok(Output::from(released))

@@ -112,7 +112,7 @@ fn diagram_of_template(call: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let engine = Engine::open_any_isolation(&session);
     let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-    let template = templates::get(&engine.session, id)?;
+    let template = templates::get(engine.session, id)?;
     let nodes = template.steps().iter().map(|step| Node {
         step_no: step.no,
         name: step.name.clone(),

@@ -227,16 +227,16 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
-    if !ready::is_open(&engine.session, queue_id)? {
+    if !ready::is_open(engine.session, queue_id)? {
         engine.ready.emptied(queue_id);
         return Ok(());
     }
-    ready::age(&engine.session, queue_id, engine.now)?;
+    ready::age(engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
     let mut skip = ready::held_at_head(queue_id, engine.now);
     for _ in 0..MOST_LOOKS {
         let limit = taking.max - taking.steps.len() + skip;
-        let (found, taken) = ready::find(&engine.session, queue_id, engine.now, limit, skip == 0)?;
+        let (found, taken) = ready::find(engine.session, queue_id, engine.now, limit, skip == 0)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
         let mut refused = 0;
@@ -306,7 +306,7 @@ fn start(
             .step(key, taking.worker.no, row.attempt, b'p', b'i');
         taking.steps.push(Claimed {
             key,
-            template: templates::get(&engine.session, row.named_task_id)?,
+            template: templates::get(engine.session, row.named_task_id)?,
             claim_number: row.claim_number,
             attempt: row.attempt,
             retry_limit: row.retry_limit,
@@ -337,7 +337,7 @@ fn start(
         let gone = entries
             .iter()
             .filter(|found| !held.contains(&found.entry.key));
-        ready::remove(&engine.session, gone.map(|found| found.tid))?;
+        ready::remove(engine.session, gone.map(|found| found.tid))?;
     }
     Ok(refused.len())
 }

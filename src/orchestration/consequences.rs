@@ -136,7 +136,7 @@ impl Consequences {
             if doomed || !waits {
                 self.tasks.look(key.task);
             } else if open == 0 && available_at != Some(HELD) {
-                let template = templates::get(&engine.session, row.get(3)?)?;
+                let template = templates::get(engine.session, row.get(3)?)?;
                 engine.ready.push(Entry::of(
                     &template,
                     key,

@@ -222,7 +222,7 @@ fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
         )?;
         let kept = engine.session.run(&KEEP_TEMPLATE, &[datum::int4(id)])?;
         if !kept.is_empty() {
-            return templates::get(&engine.session, id);
+            return templates::get(engine.session, id);
         }
     }
 }

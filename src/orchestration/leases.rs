@@ -332,7 +332,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         .iter()
     {
         let (task, no) = (row.get(1)?, row.get(2)?);
-        let timeout = templates::get(&engine.session, row.get(3)?)?
+        let timeout = templates::get(engine.session, row.get(3)?)?
             .step(no)?
             .timeout_us;
         held.insert(
@@ -424,7 +424,7 @@ fn take(
     };
     let (attempts, limit, retryable) =
         (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
-    let template = templates::get(&engine.session, row.get(3)?)?;
+    let template = templates::get(engine.session, row.get(3)?)?;
     let step = template.step(key.no)?;
     let (message, class) = match step.timeout_us.filter(|_| timed_out) {
         Some(timeout) => (
@@ -525,7 +525,7 @@ pub fn heartbeat(
     worker_id: &str,
     lease_us: i64,
 ) -> Result<Vec<Beat>> {
-    let Some(worker_no) = workers::handled(&engine.session, claimant, worker_id)? else {
+    let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
         return Ok(vec![]);
     };
     let rows = engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?;
@@ -591,7 +591,7 @@ fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
 
 /// Gives back what the worker has claimed and not reported; no attempt is counted.
 pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Result<i32> {
-    let Some(worker_no) = workers::handled(&engine.session, claimant, worker_id)? else {
+    let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
         return Ok(0);
     };
     let (claims, keys) =
@@ -618,7 +618,7 @@ pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Res
             task: row.get(1)?,
             no: row.get(2)?,
         };
-        let template = templates::get(&engine.session, row.get(3)?)?;
+        let template = templates::get(engine.session, row.get(3)?)?;
         engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
         engine
             .ready

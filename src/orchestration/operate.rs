@@ -503,7 +503,7 @@ fn start_by_hand<'e>(engine: &mut Engine<'e>, whole: &mut Whole<'e>, index: usiz
             "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
         ));
     }
-    let worker = workers::claiming(&engine.session, &Claimant::engine(), MANUAL_WORKER)?;
+    let worker = workers::claiming(engine.session, &Claimant::engine(), MANUAL_WORKER)?;
     let claim_id = leases::next_claim_id(&worker)?;
     let timeout = whole.template.step(no)?.timeout_us;
     let lease = leases::Lease {

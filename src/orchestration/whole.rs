@@ -181,7 +181,7 @@ impl<'w> Whole<'w> {
             .ok_or_else(|| Error::corrupt("a task has a state that does not exist"))?;
         Ok(Some(Self {
             uuid,
-            template: templates::get(&engine.session, row.get(1)?)?,
+            template: templates::get(engine.session, row.get(1)?)?,
             state,
             before: steps.clone(),
             steps,

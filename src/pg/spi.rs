@@ -72,10 +72,11 @@ pub struct Session {
 
 impl Session {
     pub fn open() -> Result<Self> {
-        debug_assert!(
-            crate::pg::search_path::is_pinned(),
-            "search_path is not pinned"
-        );
+        if !super::search_path::is_pinned() {
+            return Err(Error::corrupt("a statement of the engine would look names up in schemas of others")
+                .detail("The setting search_path of this call is not the one that the function declares.")
+                .hint("Run ALTER FUNCTION ... RESET ALL on no function of the extension; DROP EXTENSION and CREATE EXTENSION bring the declarations back."));
+        }
         // SAFETY: the guard below closes what this opens; the memory around it lives longer.
         unsafe {
             let memory = pg_sys::CurrentMemoryContext;

@@ -393,7 +393,7 @@ impl<const N: usize> Table<N> {
             let form = &*(*index).rd_index;
             let keys = form.indkey.values.as_slice(form.indnkeyatts as usize);
             name_of(&(*(*index).rd_rel).relname) == wanted.name
-                && (*(*index).rd_rel).relam == Oid::from(pg_sys::BTREE_AM_OID)
+                && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                 && form.indisvalid
                 && keys.len() >= wanted.keys.len()
                 && wanted.keys.iter().enumerate().all(|(place, column)| {
