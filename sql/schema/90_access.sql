@@ -60,7 +60,9 @@ BEGIN
                 'resolve_step_manually', 'retry_step', 'cancel_step', 'set_retry_limit', 'pause_namespace',
                 'resume_namespace', 'transition_task', 'transition_step', 'try_transition_task',
                 'try_transition_step', 'claim_task_for_finalization', 'extend_finalization_claim',
-                'release_finalization_claim', 'finalize_task']),
+                'release_finalization_claim', 'finalize_task',
+                -- What a worker that is gone has left: operators may report and give back for any role.
+                'complete_step', 'fail_step', 'report_steps', 'heartbeat', 'release_steps']),
             ('tasker_admin', ARRAY['register_template']),
             ('tasker_reader', ARRAY[
                 'validate_template', 'export_template', 'get_dependency_results', 'get_step_readiness_status',

@@ -156,6 +156,8 @@ fn each_role_may_do_its_own_work_and_no_more() {
     let work = [
         "SELECT * FROM tasker.claim_steps('w')".to_owned(),
         "SELECT * FROM tasker.report_and_claim('w')".to_owned(),
+    ];
+    let report = [
         format!("SELECT tasker.complete_step('{uuid}', 1)"),
         format!("SELECT tasker.fail_step('{uuid}', 1, 'x')"),
         "SELECT * FROM tasker.report_steps('w', '[]')".to_owned(),
@@ -180,17 +182,18 @@ fn each_role_may_do_its_own_work_and_no_more() {
         shapes::chain("mine", 1).text()
     )];
     let mut wrong = vec![];
-    for (role, reads, works, operates, administers) in [
-        ("nobody", false, false, false, false),
-        ("reader", true, false, false, false),
-        ("worker", false, true, false, false),
-        ("operator", true, false, true, false),
-        ("admin", true, true, true, true),
+    for (role, reads, works, reports, operates, administers) in [
+        ("nobody", false, false, false, false, false),
+        ("reader", true, false, false, false, false),
+        ("worker", false, true, true, false, false),
+        ("operator", true, false, true, true, false),
+        ("admin", true, true, true, true, true),
     ] {
         let mut session = database.connect_as(&format!("each_{role}"));
         for (calls, expected) in [
             (&read[..], reads),
             (&work[..], works),
+            (&report[..], reports),
             (&operate[..], operates),
             (&administer[..], administers),
         ] {
