@@ -733,3 +733,81 @@ fn locks_that_do_not_conflict_are_no_hindrance() {
         );
     }
 }
+
+#[test]
+fn what_is_written_below_sql_is_counted_locked_and_seen_as_by_sql() {
+    for setting in ["on", "off"] {
+        let database = Database::new();
+        let mut session = database.connect();
+        session.execute(&format!("SET tasker.direct_table_access = {setting}"));
+        register(&mut session);
+        // A call sees what the calls before it in the same transaction have written, and nothing of them stays after a rollback.
+        session.execute("BEGIN");
+        session.query("SELECT tasker.create_task('retried')", &[]);
+        let claims = session.claim(&Ask::by("w", 5));
+        assert_eq!(claims.len(), 1, "{setting}");
+        session.complete(&claims[0], &json!({}));
+        let locked: Vec<String> = session.all(
+            "SELECT DISTINCT c.relname::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+             WHERE l.pid = pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND c.relkind = 'r'
+               AND c.relname IN ('ready', 'steps', 'claims', 'transitions') ORDER BY 1",
+            &[],
+        );
+        assert_eq!(
+            locked,
+            ["claims", "ready", "steps", "transitions"],
+            "{setting}"
+        );
+        session.execute("ROLLBACK");
+        assert!(session.claim(&Ask::by("w", 5)).is_empty());
+        assert_eq!(
+            session.count("SELECT count(*) FROM tasker_engine.transitions", &[]),
+            0
+        );
+        // Statistics, which autovacuum lives on.
+        session.execute("SELECT pg_stat_reset()");
+        session.query("SELECT count(*) FROM tasker.create_tasks('retried', array_fill('{}'::jsonb, ARRAY[7]))", &[]);
+        let claims = session.claim(&Ask::by("w", 7));
+        assert_eq!(claims.len(), 7);
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut other = database.connect();
+            let counted: String = other.one(
+                "SELECT string_agg(format('%s %s %s %s', relname, n_tup_ins, n_tup_upd, n_tup_del), ', ' ORDER BY relname)
+                 FROM pg_stat_user_tables WHERE schemaname = 'tasker_engine' AND relname IN ('ready', 'steps', 'claims')",
+                &[],
+            );
+            if counted == "claims 1 0 0, ready 7 0 7, steps 7 7 0" {
+                break;
+            }
+            assert!(Instant::now() < until, "{setting}: {counted}");
+            std::thread::sleep(Duration::from_millis(200));
+            session.execute("SELECT 1");
+        }
+    }
+}
+
+#[test]
+fn a_walk_over_many_held_rows_can_be_cancelled() {
+    let database = Database::new();
+    let mut session = database.connect();
+    register(&mut session);
+    for _ in 0..4 {
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks('retried', array_fill('{}'::jsonb, ARRAY[10000]))",
+            &[],
+        );
+    }
+    let mut holder = database.connect();
+    holder.execute("BEGIN; SELECT FROM tasker_engine.ready FOR UPDATE");
+    // The walk meets 40,000 rows that it may not take.
+    session.execute("SET statement_timeout = '3ms'");
+    let failure = session.fails(
+        "SELECT * FROM tasker.claim_steps('w', max_steps => 10000)",
+        &[],
+    );
+    assert_eq!(failure.code, "57014");
+    session.execute("SET statement_timeout = '60s'");
+    holder.execute("ROLLBACK");
+    assert_eq!(session.claim_soon(&Ask::by("w", 10), 10).len(), 10);
+}
