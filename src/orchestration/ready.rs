@@ -311,15 +311,10 @@ fn take_due(
             break;
         }
         let keys = [
-            walk.key(table, QUEUE_ID, Compare::Equal, datum::int4(queue_id)),
-            walk.key(table, PRIORITY, Compare::Equal, datum::int2(priority)),
-            walk.key(
-                table,
-                AVAILABLE_AT,
-                Compare::AtLeast,
-                datum::timestamp(*since),
-            ),
-            walk.key(table, AVAILABLE_AT, Compare::AtMost, datum::timestamp(now)),
+            walk.key(QUEUE_ID, Compare::Equal, datum::int4(queue_id))?,
+            walk.key(PRIORITY, Compare::Equal, datum::int2(priority))?,
+            walk.key(AVAILABLE_AT, Compare::AtLeast, datum::timestamp(*since))?,
+            walk.key(AVAILABLE_AT, Compare::AtMost, datum::timestamp(now))?,
         ];
         walk.each(keys, |row| {
             let found = Found {
@@ -357,11 +352,10 @@ pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
     };
     let mut open = false;
     let this = walk.key(
-        table,
         storage::queues::QUEUE_ID,
         Compare::Equal,
         datum::int4(queue_id),
-    );
+    )?;
     walk.each([this], |row| {
         open = !row.get::<bool>(storage::queues::PAUSED)?;
         Ok(false)

@@ -32,24 +32,17 @@ pub fn start_steps(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result
 }
 
 fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
-    let table = &storage::STEPS;
     let mut indexes = walk.index_writer();
     let mut started = Vec::new();
     for (index, found) in entries.iter().enumerate() {
         let entry = &found.entry;
         let keys = [
             walk.key(
-                table,
                 steps::TASK_UUID,
                 Compare::Equal,
                 datum::uuid(&entry.key.task),
-            ),
-            walk.key(
-                table,
-                steps::STEP_NO,
-                Compare::Equal,
-                datum::int2(entry.key.no),
-            ),
+            )?,
+            walk.key(steps::STEP_NO, Compare::Equal, datum::int2(entry.key.no))?,
         ];
         walk.each(keys, |row| {
             if let Some(now) = startable(row, index, entry.available_at)?
@@ -61,7 +54,7 @@ fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<
                         (steps::ATTEMPTS, datum::int2(now.attempt)),
                         (steps::STATE, datum::state(b'i')),
                     ],
-                )
+                )?
             {
                 started.push(now);
             }

@@ -277,11 +277,10 @@ fn anybody_idle(session: &Session, now: Timestamp) -> Result<bool> {
     };
     let mut idle = false;
     let later = walk.key(
-        table,
         storage::workers::IDLE_UNTIL,
         Compare::Above,
         datum::timestamp(now),
-    );
+    )?;
     walk.each([later], |_| {
         idle = true;
         Ok(false)

@@ -18,6 +18,11 @@ pub fn append<const N: usize>(table: &'static Table<N>, rows: &[[Arg; N]]) -> Re
     let open = table.open(pg_sys::RowExclusiveLock, false)?;
     let complete = |row| tables::is_complete(open.facts(), row);
     if open.is_direct(Operation::Append) && rows.iter().all(complete) {
+        for row in rows {
+            for (value, (_, of)) in row.iter().zip(&table.columns) {
+                value.of(*of)?;
+            }
+        }
         insert_below(&open, rows);
         return Ok(());
     }

@@ -16,6 +16,7 @@ pub struct Walk<const N: usize> {
     snapshot: Snapshot,
     index: OpenIndex,
     table: Open<N>,
+    of: &'static Table<N>,
     command: pg_sys::CommandId,
 }
 
@@ -72,7 +73,8 @@ impl<const N: usize> Walk<N> {
         lock: u32,
         release: bool,
     ) -> Result<Option<Self>> {
-        let table = table.open(lock, release)?;
+        let of = table;
+        let table = of.open(lock, release)?;
         if !table.is_direct(operation) || !table.is_direct(Operation::Look) {
             return Ok(None);
         }
@@ -90,14 +92,17 @@ impl<const N: usize> Walk<N> {
                 snapshot,
                 index,
                 table,
+                of,
                 command,
             }))
         }
     }
 
-    /// A condition on a column of the walk's index. The value must be of the column's type.
-    pub fn key(&self, table: &Table<N>, column: usize, compare: Compare, value: Arg) -> Key {
-        let procedure = procedure(table.columns[column].1, compare);
+    /// A condition on a column of the walk's index.
+    pub fn key(&self, column: usize, compare: Compare, value: Arg) -> Result<Key> {
+        let of = self.of.columns[column].1;
+        let value = value.of(of)?.unwrap_or(Datum::null());
+        let procedure = procedure(of, compare);
         let strategy = match compare {
             Compare::Equal => pg_sys::BTEqualStrategyNumber,
             Compare::AtLeast => pg_sys::BTGreaterEqualStrategyNumber,
@@ -112,10 +117,10 @@ impl<const N: usize> Walk<N> {
                 self.table.facts().attributes[column] as i16 + 1,
                 strategy as u16,
                 Oid::from(procedure),
-                value.datum().unwrap_or(Datum::null()),
+                value,
             );
         }
-        Key(key)
+        Ok(Key(key))
     }
 
     /// Calls `visit` with the rows of a key range in the order of the index until it says stop.
@@ -219,8 +224,10 @@ pub struct Found<'w, const N: usize> {
 impl<const N: usize> Found<'_, N> {
     /// The value of one of our columns; None for NULL.
     pub fn opt<T: FromColumn>(&self, column: usize) -> Option<T> {
+        let of = self.walk.of.columns[column].1;
+        assert!(T::TYPES.contains(&of), "a column is read as another type");
         let place = self.walk.table.facts().attributes[column];
-        // SAFETY: the type of the column was compared when the table was opened, and that of T with the table's list.
+        // SAFETY: the type of the column was compared with the table's list when the table was opened.
         (!self.nulls[place]).then(|| unsafe { T::from_column(self.values[place]) })
     }
 
@@ -260,11 +267,14 @@ impl<const N: usize> Found<'_, N> {
         &self,
         indexes: &mut IndexWriter,
         columns: [(usize, Arg); COLUMNS],
-    ) -> bool {
+    ) -> Result<bool> {
         if !self.is_free() {
-            return false;
+            return Ok(false);
         }
         let table = &self.walk.table;
+        for (column, value) in &columns {
+            value.of(self.walk.of.columns[*column].1)?;
+        }
         let mut places = columns.map(|(column, _)| table.facts().attributes[column] as i32 + 1);
         let mut nulls = columns.map(|(_, value)| value.is_null());
         let mut values = columns.map(|(_, value)| value.datum().unwrap_or(Datum::null()));
@@ -314,14 +324,14 @@ impl<const N: usize> Found<'_, N> {
             };
             drop(bounded);
             if result != pg_sys::TM_Result::TM_Ok {
-                return false;
+                return Ok(false);
             }
             let infomask = u32::from((*(*new).t_data).t_infomask2);
             if summarizing || infomask & pg_sys::HEAP_ONLY_TUPLE == 0 {
                 indexes.insert_moved(new, summarizing);
             }
             pg_sys::heap_freetuple(new);
-            true
+            Ok(true)
         }
     }
 
