@@ -56,6 +56,17 @@ static REGISTER: Statement = Statement::new(
     &[pg_sys::TEXTOID],
 );
 
+static ROLE_OF: Statement = Statement::new(
+    "SELECT c.role_oid FROM tasker_engine.claimants c WHERE c.claimant_no = $1",
+    &[pg_sys::INT2OID],
+);
+
+/// The role that has a number now.
+fn role_of(session: &Session, number: i16) -> Result<Option<Oid>> {
+    let rows = session.run(&ROLE_OF, &[datum::int2(number)])?;
+    Ok(rows.first().and_then(|row| row.opt(1)))
+}
+
 /// What is known of the roles that have called in this backend, and how many changes it had heard of then.
 static KNOWN: Kept<Vec<(u64, Rc<Claimant>)>> = Kept::new();
 
@@ -132,18 +143,27 @@ impl Claimant {
         })
     }
 
-    /// Whether this is the role with that number.
-    pub fn is(&self, number: i16) -> bool {
+    /// Whether this is the role with that number, as far as it was known when the call began.
+    fn is(&self, number: i16) -> bool {
         self.own.contains(&number)
+    }
+
+    /// Whether the number is this role's. Another session of the role may have got it at this moment, so the row decides.
+    pub fn owns(&self, session: &Session, number: i16) -> Result<bool> {
+        Ok(self.is(number) || role_of(session, number)? == Some(self.role))
     }
 
     pub fn is_engine(&self) -> bool {
         self.is(ENGINE)
     }
 
-    /// Whether it may handle the claims of that number.
-    pub fn may_handle(&self, number: i16) -> bool {
-        self.may.as_ref().is_none_or(|may| may.contains(&number))
+    /// Whether it may handle the claims of that number; the row decides, as above.
+    pub fn may_handle(&self, session: &Session, number: i16) -> Result<bool> {
+        if self.may.as_ref().is_none_or(|may| may.contains(&number)) {
+            return Ok(true);
+        }
+        let claimed = role_of(session, number)?;
+        Ok(claimed.is_some_and(|claimed| rights::has_rights_of(self.role, claimed)))
     }
 
     /// The argument for `claimed_by!`.

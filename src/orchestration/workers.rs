@@ -136,7 +136,7 @@ fn worker(row: &Row) -> Result<Option<Worker>> {
 /// The number of a worker whose leases the caller may extend and give back (42501). `None`: it has claimed nothing.
 pub fn handled(session: &Session, claimant: &Claimant, worker_id: &str) -> Result<Option<i32>> {
     match find(session, worker_id)? {
-        Some(worker) if !claimant.may_handle(worker.claimant) => Err(foreign(worker_id)
+        Some(worker) if !claimant.may_handle(session, worker.claimant)? => Err(foreign(worker_id)
             .hint("Call as the role that claims under this worker_id, as a member of it, or as a member of tasker_operator.")),
         found => Ok(found.map(|worker| worker.no)),
     }
@@ -145,7 +145,7 @@ pub fn handled(session: &Session, claimant: &Claimant, worker_id: &str) -> Resul
 /// The worker as which the caller claims; a new one is registered. 42501 where another role claims under the id.
 pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Result<Worker> {
     let mine = |worker: Worker| {
-        if claimant.is(worker.claimant) {
+        if claimant.owns(session, worker.claimant)? {
             Ok(worker)
         } else {
             Err(foreign(worker_id)

@@ -476,7 +476,12 @@ impl<const N: usize> Watched for Table<N> {
     fn forget(&self, relation: Oid) {
         if let Ok(mut facts) = self.facts.try_borrow_mut()
             && facts.as_ref().is_some_and(|(_, facts)| {
-                relation == pg_sys::InvalidOid || relation == facts.oid || relation == facts.index
+                // Without its index any relation may become it.
+                let lacks_index = self.index.is_some() && facts.index == pg_sys::InvalidOid;
+                relation == pg_sys::InvalidOid
+                    || relation == facts.oid
+                    || relation == facts.index
+                    || lacks_index
             })
         {
             *facts = None;

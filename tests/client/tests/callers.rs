@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
+use tasker_client_tests::race::together;
 use tasker_client_tests::server::{Server, program};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Claim, Database, Session, Template, Uuid, Value, json, shapes};
@@ -518,4 +520,22 @@ fn after_a_restore_the_roles_are_found_by_name() {
             .iter()
             .all(|claim| claim.number == 1 || claim.step == of_gone.step)
     );
+}
+
+#[test]
+fn sessions_of_one_role_that_claim_first_at_once_share_a_worker_id() {
+    for round in 0..5 {
+        let name = format!("r{round}");
+        let (database, mut root) = with_workers("together", &[&name]);
+        root.create_many("one", 16);
+        let user = format!("together_{name}");
+        let sessions: Vec<Mutex<Session>> = (0..8)
+            .map(|_| Mutex::new(database.connect_as(&user)))
+            .collect();
+        let claimed = together(8, |number| {
+            let mut session = sessions[number].lock().expect("one owner");
+            session.claim(&Ask::by("shared", 2)).len()
+        });
+        assert_eq!(claimed.iter().sum::<usize>(), 16);
+    }
 }
