@@ -3,6 +3,8 @@
 //! SQL can only say this as SELECT ... FOR UPDATE SKIP LOCKED and a DELETE or UPDATE behind it: a lock record in
 //! the WAL for each row, and half a dozen plan nodes to start for each claim.
 
+use std::cell::RefCell;
+
 use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid, Relation};
 
 use super::append::IndexWriter;
@@ -18,6 +20,8 @@ pub struct Walk<const N: usize> {
     table: Open<N>,
     of: &'static Table<N>,
     command: pg_sys::CommandId,
+    /// The columns of the row that is met, reused from one to the next.
+    row: RefCell<(Vec<Datum>, Vec<bool>)>,
 }
 
 struct Snapshot(pg_sys::Snapshot);
@@ -88,7 +92,9 @@ impl<const N: usize> Walk<N> {
             pg_sys::CommandCounterIncrement();
             let snapshot = Snapshot(pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()));
             let command = pg_sys::GetCurrentCommandId(operation != Operation::Look);
+            let width = table.facts().width;
             Ok(Some(Self {
+                row: RefCell::new((vec![Datum::null(); width], vec![true; width])),
                 snapshot,
                 index,
                 table,
@@ -143,10 +149,9 @@ impl<const N: usize> Walk<N> {
         keys: [Key; KEYS],
         mut visit: impl FnMut(&Found<N>) -> Result<bool>,
     ) -> Result<()> {
-        let facts = self.table.facts();
         let mut keys = keys.map(|key| key.0);
-        let mut values = vec![Datum::null(); facts.width];
-        let mut nulls = vec![true; facts.width];
+        let mut row = self.row.borrow_mut();
+        let (values, nulls) = &mut *row;
         // SAFETY: table, index and snapshot are open; the arrays have room for every column of the table.
         unsafe {
             let scan = Scan(pg_sys::systable_beginscan_ordered(
@@ -172,8 +177,8 @@ impl<const N: usize> Walk<N> {
                     walk: self,
                     row,
                     slot: (*scan.0).slot,
-                    values: &values,
-                    nulls: &nulls,
+                    values,
+                    nulls,
                 };
                 if !visit(&found)? {
                     return Ok(());
@@ -338,6 +343,15 @@ impl<const N: usize> Found<'_, N> {
     /// Whether an update would find the row free. heap_update supports only to wait, so it is asked only for a free row. A lock
     /// record for each row would cost a twentieth of a claim's WAL, so a row is locked only where somebody has a lock on it.
     fn is_free(&self) -> bool {
+        // SAFETY: the row is pinned. Its header says that nobody has locked or changed it, as of this moment, like the
+        // look under the lock.
+        let untouched = unsafe {
+            let mask = (&raw const (*(*self.row).t_data).t_infomask).read_volatile();
+            u32::from(mask) & pg_sys::HEAP_XMAX_INVALID != 0
+        };
+        if untouched {
+            return true;
+        }
         // SAFETY: the slot of a walk over a heap table holds the row's pinned buffer; its content is locked to look.
         let state = unsafe {
             let buffer = (*(self.slot as *mut pg_sys::BufferHeapTupleTableSlot)).buffer;
