@@ -15,7 +15,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::pg::append::append;
-use crate::pg::call;
+use crate::pg::call::{self, Sequence};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Statement};
@@ -171,7 +171,7 @@ static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
 
 /// The id of a claim to be opened.
 pub fn next_claim_id(worker: &Worker) -> Result<i64> {
-    let serial = call::next_value(c"claims_claim_id_seq")?;
+    let serial = Sequence::named(c"claims_claim_id_seq")?.next()?;
     Ok(claimants::claim_id(serial, worker.claimant))
 }
 

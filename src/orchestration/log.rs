@@ -4,8 +4,9 @@ use super::StepKey;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::append::append;
+use crate::pg::call::Sequence;
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
-use crate::pg::{call, xact};
+use crate::pg::xact;
 use crate::storage;
 
 /// Who a transition is credited to when no worker is involved.
@@ -117,12 +118,13 @@ impl<'e> Log<'e> {
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         let xid = xact::id();
+        let ids = Sequence::named(c"transitions_id_seq")?;
         let rows = self
             .rows
             .iter()
             .map(|row| {
                 Ok([
-                    datum::int8(call::next_value(c"transitions_id_seq")?),
+                    datum::int8(ids.next()?),
                     datum::uuid(&row.key.task),
                     datum::timestamp(now),
                     datum::opt(row.started_at, datum::timestamp),

@@ -346,19 +346,30 @@ pub fn clock() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// The next value of one of the engine's sequences.
-pub fn next_value(sequence: &CStr) -> Result<i64> {
-    // SAFETY: both look-ups are in the system cache; the sequence belongs to the extension.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
-        let relation = pg_sys::get_relname_relid(sequence.as_ptr(), schema);
+/// One of the engine's sequences, looked up once for all the values that a call takes.
+pub struct Sequence(pg_sys::Oid);
+
+impl Sequence {
+    pub fn named(name: &CStr) -> Result<Self> {
+        // SAFETY: both look-ups are in the system cache.
+        let relation = unsafe {
+            let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
+            pg_sys::get_relname_relid(name.as_ptr(), schema)
+        };
         if relation == pg_sys::InvalidOid {
             return Err(Error::corrupt("a sequence of the engine is missing"));
         }
-        pgrx::fcinfo::direct_function_call::<i64>(
-            pg_sys::nextval_oid,
-            &[Some(Datum::from(relation))],
-        )
+        Ok(Self(relation))
+    }
+
+    pub fn next(&self) -> Result<i64> {
+        // SAFETY: nextval checks that the relation is a sequence and that we may use it.
+        unsafe {
+            pgrx::fcinfo::direct_function_call::<i64>(
+                pg_sys::nextval_oid,
+                &[Some(Datum::from(self.0))],
+            )
+        }
         .ok_or_else(|| Error::corrupt("a sequence has no value"))
     }
 }
