@@ -180,24 +180,46 @@ fn answer(session: &mut Session, call: &str) -> (String, BTreeSet<&'static str>)
     answer
 }
 
+/// Fills what a session remembers: templates, workers, queues, marks, facts for reading.
+fn remember(session: &mut Session, done: Uuid) {
+    session.execute("BEGIN");
+    session.claim(&Ask::by("warm", 1));
+    for call in [
+        "get_dependency_results(tasker.step_uuid($1, 2::smallint))",
+        "get_step_readiness_status($1)",
+        "task_diagram($1)",
+    ] {
+        session.query(&format!("SELECT tasker.{call}"), &[&done]);
+    }
+    session.execute("ROLLBACK");
+}
+
 #[test]
 fn a_session_that_outlives_a_reinstallation_answers_as_a_new_one() {
     let database = Database::new();
     let mut old = database.connect();
     let mut admin = database.connect();
     let (done, open) = tasks(&mut old, &old_template());
-    for call in calls(&mut admin, done, open, "first_template") {
-        answer(&mut old, &call);
-    }
+    // A session for each function: what a session calls first after the reinstallation must not rely on another call.
+    let mut sessions: Vec<Session> = calls(&mut admin, done, open, "first_template")
+        .iter()
+        .map(|call| {
+            let mut session = database.connect();
+            remember(&mut session, done);
+            answer(&mut session, call);
+            session
+        })
+        .collect();
     admin.execute("DROP EXTENSION tasker_ext CASCADE");
-    // Without it every call of C code says so, and nothing is remembered wrongly.
     old.fails("SELECT tasker.create_task('first_template')", &[]);
     admin.execute("SET client_min_messages = error; CREATE EXTENSION tasker_ext");
     let (done, open) = tasks(&mut admin, &new_template());
     let mut named = 0;
     let mut fresh = database.connect();
-    for call in calls(&mut admin, done, open, "second_template") {
-        let (from_fresh, from_old) = (answer(&mut fresh, &call), answer(&mut old, &call));
+    let calls = calls(&mut admin, done, open, "second_template");
+    assert_eq!(calls.len(), sessions.len());
+    for (call, session) in calls.iter().zip(&mut sessions) {
+        let (from_fresh, from_old) = (answer(&mut fresh, call), answer(session, call));
         assert_eq!(from_old, from_fresh, "{call}");
         for name in OLD {
             assert!(!from_old.1.contains(name), "{call} knows {name}");
