@@ -1,5 +1,7 @@
 //! `claim_steps`, `report_and_claim`, `heartbeat`, `release_steps`, `get_dependency_results`.
 
+use std::collections::HashSet;
+
 use pgrx::pg_sys;
 
 use super::reports::Batch;
@@ -42,14 +44,19 @@ fn lease(call: &Call, index: usize) -> Result<i64> {
 }
 
 fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String>>> {
-    call.opt_array::<String>(index)
-        .map(|names| {
-            names
-                .into_iter()
-                .map(|name| name.ok_or_else(|| Error::null(&format!("an element of {parameter}"))))
-                .collect()
-        })
-        .transpose()
+    let Some(given) = call.opt_array::<String>(index) else {
+        return Ok(None);
+    };
+    // Each once: a claim looks into every pair of a namespace and a queue.
+    let mut names: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    for name in given {
+        let name = name.ok_or_else(|| Error::null(&format!("an element of {parameter}")))?;
+        if seen.insert(name.clone()) {
+            names.push(name);
+        }
+    }
+    Ok(Some(names))
 }
 
 static ALL_NAMESPACES: Statement =
