@@ -249,8 +249,15 @@ impl<'w> Whole<'w> {
 
     /// Hope and open parents, from the states alone. Step numbers are topological: parents come first.
     fn recompute(&mut self) -> Result<()> {
-        let changed =
-            (0..self.steps.len()).any(|index| self.steps[index].state != self.before[index].state);
+        // A failed step that loses its retry changes no state, but the end of the task.
+        let differ = |step: &Step, before: &Step| {
+            step.state != before.state || step.failed_for_good() != before.failed_for_good()
+        };
+        let changed = self
+            .steps
+            .iter()
+            .zip(&self.before)
+            .any(|(step, before)| differ(step, before));
         for index in 0..self.steps.len() {
             let no = self.steps[index].no;
             let hopeless = |parent: &i16| {

@@ -616,3 +616,17 @@ fn a_retry_that_outlives_a_cancelled_child_ends_the_task() {
     session.complete(&claim, &json!({}));
     assert_eq!(session.task_state(task), "error");
 }
+
+#[test]
+fn a_task_whose_failed_step_lost_its_retry_ends_with_the_last_report() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::wide("wide", 2).register(&mut session);
+    let task = session.create("wide");
+    let claims = session.claim_all("worker");
+    assert_eq!(session.fail_and_wait(&claims[0]), "error");
+    session.query("SELECT tasker.set_retry_limit($1, 0)", &[&claims[0].step]);
+    assert_eq!(session.task_state(task), "in_progress");
+    session.complete(&claims[1], &json!({}));
+    assert_eq!(session.task_state(task), "error");
+}
