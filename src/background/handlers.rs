@@ -188,7 +188,7 @@ fn table_of_another() -> Error {
         "tasker_engine.sql_handlers does not belong to a superuser",
     )
     .detail("It says whose rights a handler gets; another owner could write any role into it.")
-    .hint("Give it back to the superuser who installed the extension, or drop and create the extension.")
+    .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser;")
 }
 
 fn look_again(_: &mut Call) -> Result<Output> {
@@ -331,7 +331,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
             "tasker_engine.call_handler does not belong to a superuser",
         )
         .detail("It runs with the rights of other roles; another owner could make it do anything.")
-        .hint("Give it back to the superuser who installed the extension, or drop and create the extension.")
+        .hint("ALTER FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) OWNER TO a superuser;")
     })?;
     let timeout_ms = match row.opt::<i32>(4) {
         Some(seconds) => seconds.saturating_mul(1000),

@@ -36,14 +36,14 @@ fn insert_below<const N: usize>(open: &Open<N>, rows: &[[Arg; N]]) {
         let mut slots: Vec<*mut pg_sys::TupleTableSlot> =
             rows.iter().map(|row| filled_slot(open, row)).collect();
         pg_sys::heap_multi_insert(
-            open.relation,
+            open.relation(),
             slots.as_mut_ptr(),
             slots.len() as i32,
             pg_sys::GetCurrentCommandId(true),
             0,
             std::ptr::null_mut(),
         );
-        let mut indexes = IndexWriter::new(open.relation);
+        let mut indexes = IndexWriter::new(open.relation());
         for slot in slots {
             indexes.insert(slot, false, false);
             pg_sys::ExecDropSingleTupleTableSlot(slot);
@@ -60,7 +60,7 @@ unsafe fn filled_slot<const N: usize>(
     // SAFETY: a slot has room for a value per column of its description; columns of others are NULL.
     unsafe {
         let slot = pg_sys::MakeSingleTupleTableSlot(
-            (*open.relation).rd_att,
+            (*open.relation()).rd_att,
             &raw const pg_sys::TTSOpsVirtual,
         );
         let facts = open.facts();

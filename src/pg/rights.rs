@@ -40,9 +40,9 @@ pub struct Caller {
 /// Runs the body with the rights of the engine's owner; it is given the caller.
 pub fn as_owner<T>(body: impl FnOnce(pg_sys::Oid) -> Result<T>) -> Result<T> {
     let caller = become_owner()?;
-    let value = body(caller.role())?;
+    let outcome = body(caller.user);
     caller.resume();
-    Ok(value)
+    outcome
 }
 
 /// Whether the role has the rights of the other one: it is the same, a member that inherits, or a superuser. PostgreSQL asks
@@ -95,10 +95,6 @@ fn become_role(role: pg_sys::Oid) -> Caller {
 }
 
 impl Caller {
-    pub fn role(&self) -> pg_sys::Oid {
-        self.user
-    }
-
     /// The caller has its own rights again.
     pub fn resume(self) {
         // SAFETY: what become_owner found.
@@ -113,7 +109,7 @@ fn no_owner() -> Error {
         format!("role {name} does not exist"),
     )
     .detail("The engine works with its rights.")
-    .hint("Drop and create the extension, which makes its roles.")
+    .hint("CREATE ROLE tasker_owner NOLOGIN; then give it what it owned, with ALTER ... OWNER TO tasker_owner.")
 }
 
 /// In what the engine's owner is not what it must be, and the statements that mend it.

@@ -155,7 +155,7 @@ impl<const N: usize> Walk<N> {
         // SAFETY: table, index and snapshot are open; the arrays have room for every column of the table.
         unsafe {
             let scan = Scan(pg_sys::systable_beginscan_ordered(
-                self.table.relation,
+                self.table.relation(),
                 self.index.0,
                 self.snapshot.0,
                 KEYS as i32,
@@ -169,7 +169,7 @@ impl<const N: usize> Walk<N> {
                 }
                 pg_sys::heap_deform_tuple(
                     row,
-                    (*self.table.relation).rd_att,
+                    (*self.table.relation()).rd_att,
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
@@ -189,7 +189,7 @@ impl<const N: usize> Walk<N> {
 
     /// Writes index entries of rows that a change moves; one for all changes of a walk.
     pub fn index_writer(&self) -> IndexWriter<'_> {
-        IndexWriter::new(self.table.relation)
+        IndexWriter::new(self.table.relation())
     }
 }
 
@@ -256,7 +256,7 @@ impl<const N: usize> Found<'_, N> {
         // SAFETY: heap_delete supports not to wait, and says what became of the row.
         unsafe {
             pg_sys::heap_delete(
-                self.walk.table.relation,
+                self.walk.table.relation(),
                 &mut place,
                 self.walk.command,
                 std::ptr::null_mut(),
@@ -289,7 +289,7 @@ impl<const N: usize> Found<'_, N> {
         unsafe {
             let new = pg_sys::heap_modify_tuple_by_cols(
                 self.row,
-                (*table.relation).rd_att,
+                (*table.relation()).rd_att,
                 COLUMNS as i32,
                 places.as_mut_ptr(),
                 values.as_mut_ptr(),
@@ -300,7 +300,7 @@ impl<const N: usize> Found<'_, N> {
             #[cfg(any(feature = "pg14", feature = "pg15"))]
             let (result, summarizing) = (
                 pg_sys::heap_update(
-                    table.relation,
+                    table.relation(),
                     &mut place,
                     new,
                     self.walk.command,
@@ -315,7 +315,7 @@ impl<const N: usize> Found<'_, N> {
             let (result, summarizing) = {
                 let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
                 let result = pg_sys::heap_update(
-                    table.relation,
+                    table.relation(),
                     &mut place,
                     new,
                     self.walk.command,
@@ -379,7 +379,7 @@ impl<const N: usize> Found<'_, N> {
         // SAFETY: heap_lock_tuple fills the row and pins its buffer, whatever it answers.
         unsafe {
             let result = pg_sys::heap_lock_tuple(
-                self.walk.table.relation,
+                self.walk.table.relation(),
                 &mut row,
                 self.walk.command,
                 pg_sys::LockTupleMode::LockTupleNoKeyExclusive,

@@ -73,9 +73,15 @@ pub struct Session {
 impl Session {
     pub fn open() -> Result<Self> {
         if !super::search_path::is_pinned() {
-            return Err(Error::corrupt("a statement of the engine would look names up in schemas of others")
-                .detail("The setting search_path of this call is not the one that the function declares.")
-                .hint("Run ALTER FUNCTION ... RESET ALL on no function of the extension; DROP EXTENSION and CREATE EXTENSION bring the declarations back."));
+            return Err(Error::corrupt(
+                "a statement of the engine would look names up in schemas of others",
+            )
+            .detail(
+                "The setting search_path of this call is not the one that the function declares.",
+            )
+            .hint(
+                "ALTER FUNCTION tasker.name_of_the_function SET search_path = pg_catalog, pg_temp;",
+            ));
         }
         // SAFETY: the guard below closes what this opens; the memory around it lives longer.
         unsafe {

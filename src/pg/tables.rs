@@ -158,16 +158,15 @@ impl<const N: usize> Table<N> {
                 self.forget(pg_sys::InvalidOid);
                 continue;
             }
-            let mut open = Open {
+            let relation = OpenRelation {
                 relation,
-                facts: None,
                 released: if release { lock } else { pg_sys::NoLock },
             };
             let facts = match self.kept() {
                 Some(facts) if facts.oid == oid => facts,
                 _ => {
                     let before = INVALIDATIONS.get();
-                    let facts = Rc::new(self.look_at(&open)?);
+                    let facts = Rc::new(self.look_at(&relation)?);
                     // The lock keeps the facts true for this call; for the next only if nothing was said meanwhile.
                     if INVALIDATIONS.get() == before {
                         watch(self);
@@ -176,15 +175,14 @@ impl<const N: usize> Table<N> {
                     facts
                 }
             };
-            open.facts = Some(facts);
-            return Ok(open);
+            return Ok(Open { facts, relation });
         }
         Err(missing(self.name))
     }
 
     /// What the table is like. Refuses what is no table of ours.
-    fn look_at(&self, open: &Open<N>) -> Result<Facts<N>> {
-        let relation = open.relation;
+    fn look_at(&self, relation: &OpenRelation) -> Result<Facts<N>> {
+        let relation = relation.relation;
         // SAFETY: the relation is open and locked, so its description is valid and stays.
         let (form, description) = unsafe { (&*(*relation).rd_rel, &*(*relation).rd_att) };
         let title = format!("tasker_engine.{}", self.name.to_string_lossy());
@@ -204,7 +202,7 @@ impl<const N: usize> Table<N> {
         if kind != pg_sys::RELKIND_RELATION && kind != pg_sys::RELKIND_PARTITIONED_TABLE {
             return Err(Error::state(format!("{title} is not a table"))
                 .detail("Something else has taken the name of a table of the engine.")
-                .hint("Give the table its name back, or install the extension again."));
+                .hint("Rename what is there, and give the table its name back with ALTER TABLE ... RENAME TO."));
         }
         let mut facts = Facts {
             oid: form_oid(relation),
@@ -421,16 +419,25 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// An open table. It is closed on drop; while an error unwinds, the abort of the transaction does it.
+/// An open table.
 pub struct Open<const N: usize> {
-    pub(super) relation: Relation,
-    facts: Option<Rc<Facts<N>>>,
+    facts: Rc<Facts<N>>,
+    relation: OpenRelation,
+}
+
+/// It is closed on drop; while an error unwinds, the abort of the transaction does it.
+struct OpenRelation {
+    relation: Relation,
     released: u32,
 }
 
 impl<const N: usize> Open<N> {
     pub(super) fn facts(&self) -> &Facts<N> {
-        self.facts.as_deref().expect("an open table was looked at")
+        &self.facts
+    }
+
+    pub(super) fn relation(&self) -> Relation {
+        self.relation.relation
     }
 
     pub(super) fn index(&self) -> Oid {
@@ -450,14 +457,14 @@ impl<const N: usize> Open<N> {
         };
         if !published.get() {
             // SAFETY: the relation is open. Whoever changes a publication or an identity invalidates the facts.
-            unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation, command) };
+            unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation(), command) };
             published.set(true);
         }
         true
     }
 }
 
-impl<const N: usize> Drop for Open<N> {
+impl Drop for OpenRelation {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: opened by Table::open, closed once.
@@ -538,7 +545,7 @@ fn missing(name: &CStr) -> Error {
     .detail(
         "It was dropped or renamed by hand, or the extension is not installed in this database.",
     )
-    .hint("Give it its name back, or DROP EXTENSION and CREATE EXTENSION tasker_ext.")
+    .hint("ALTER TABLE ... RENAME TO gives it its name back; a dropped table is restored from a backup.")
 }
 
 fn form_oid(relation: Relation) -> Oid {

@@ -64,6 +64,36 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// A client program of PostgreSQL, as a user of the server in this folder.
+pub fn client(name: &str, folder: &Path, user: &str) -> Command {
+    let mut command = Command::new(program(name));
+    command
+        .args(["--host", &folder.to_string_lossy(), "--username", user])
+        .env("PGPORT", "5432")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs one; its complaints fail the test.
+#[track_caller]
+pub fn run(name: &str, folder: &Path, user: &str, arguments: &[&str]) {
+    let output = client(name, folder, user)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {complaints}");
+    assert!(!complaints.contains("ERROR"), "{name}: {complaints}");
+}
+
+/// psql as the superuser: rows only, and it stops at the first error.
+pub fn psql(folder: &Path, database: &str) -> Command {
+    let mut command = client("psql", folder, "postgres");
+    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+    command.args(["-v", "ON_ERROR_STOP=1", "--dbname", database]);
+    command
+}
+
 /// A folder name short enough for a Unix socket, below a folder that the server's user can enter.
 fn new_folder() -> PathBuf {
     let temp = std::env::temp_dir();

@@ -1,11 +1,9 @@
 //! Who may report a step, extend a lease and give it back: the role that claimed, its members, operators, superusers.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use tasker_client_tests::race::together;
-use tasker_client_tests::server::{Server, program};
+use tasker_client_tests::server::{Server, run};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Claim, Database, Session, Template, Uuid, Value, json, shapes};
 
@@ -391,24 +389,6 @@ fn what_a_dropped_role_claimed_is_left_to_operators() {
     assert_eq!(release(&mut operator, "wa"), 1);
 }
 
-#[track_caller]
-fn run(name: &str, folder: &Path, arguments: &[&str]) {
-    let output = Command::new(program(name))
-        .args([
-            "--host",
-            &folder.to_string_lossy(),
-            "--username",
-            "postgres",
-        ])
-        .args(arguments)
-        .env("PGPORT", "5432")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {complaints}");
-}
-
 /// The roles `names` in this order, so that each order gives them other oids.
 fn create_roles(root: &mut Session, names: &[&str]) {
     for name in names {
@@ -460,7 +440,12 @@ fn after_a_restore_the_roles_are_found_by_name() {
     root.query("SELECT tasker.run_maintenance()", &[]);
     let dump = old.folder().join("work.sql");
     let dump = dump.to_string_lossy();
-    run("pg_dump", old.folder(), &["--dbname=work", "--file", &dump]);
+    run(
+        "pg_dump",
+        old.folder(),
+        "postgres",
+        &["--dbname=work", "--file", &dump],
+    );
 
     let new = Server::start(&[]);
     let mut root = new.connect("postgres");
@@ -470,6 +455,7 @@ fn after_a_restore_the_roles_are_found_by_name() {
     run(
         "psql",
         new.folder(),
+        "postgres",
         &[
             "--no-psqlrc",
             "--quiet",

@@ -1,26 +1,11 @@
 //! pg_dump and restore with live tasks: everything is there, and the work goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use tasker_client_tests::server::{Server, program};
+use tasker_client_tests::server::{Server, program, run};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
-
-/// Runs a program of PostgreSQL; its complaints fail the test.
-#[track_caller]
-fn run(name: &str, folder: &Path, user: &str, arguments: &[&str]) {
-    let output = Command::new(program(name))
-        .args(["--host", &folder.to_string_lossy(), "--username", user])
-        .args(arguments)
-        .env("PGPORT", "5432")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {complaints}");
-    assert!(!complaints.contains("ERROR"), "{name}: {complaints}");
-}
 
 /// A file beside the server that goes with it.
 fn file(server: &Server, name: &str) -> PathBuf {
@@ -495,6 +480,20 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     let mut session = old.connect("app");
     session.execute(inside::HELPERS);
     let live = live(&mut session);
+    // A handler and a schedule of a role.
+    let mut app = Session::open(old.config("app", "app"));
+    app.execute(
+        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+         $$ SELECT jsonb_build_object('user', current_user) $$",
+    );
+    Template::new("inside")
+        .step_with("only", &[], json!({"handler": "sql:public.who"}))
+        .register(&mut app);
+    app.query(
+        "SELECT tasker.schedule_task('nightly', '@daily', 'inside')",
+        &[],
+    );
+    drop(app);
     // pg_upgrade itself gives every extension to the superuser who runs it.
     let kept = |session: &mut Session| -> Vec<String> {
         let mut lines = rights(session);
@@ -549,6 +548,20 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     let held = app.claim(&Ask::by("of app", 1)).remove(0);
     assert_eq!(held.task, task);
     app.complete(&held, &json!({}));
+    app.query("SELECT tasker.pause_schedule('nightly')", &[]);
+    let task = app.create("inside");
+    while session.task_state(task) != "complete" {
+        assert!(
+            began.elapsed() < tasker_client_tests::patience(60),
+            "no executor"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let user: String = session.one(
+        "SELECT results ->> 'user' FROM tasker.workflow_steps WHERE task_uuid = $1",
+        &[&task],
+    );
+    assert_eq!(user, "app");
 }
 
 /// A server whose first role is this one: in two of them the oid is the same.

@@ -1,8 +1,6 @@
 //! Publications on the publisher's side: whatever a DBA publishes, every function works.
 
-use std::process::{Command, Stdio};
-
-use tasker_client_tests::server::{Server, program, root};
+use tasker_client_tests::server::{Server, psql, root};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Database, Session, Uuid, database, shapes};
 
@@ -15,28 +13,9 @@ fn logical() -> Server {
 
 /// Calls every function that writes; returns what the script complains of.
 fn life_cycle(server: &Server) -> String {
-    let output = Command::new(program("psql"))
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "-v",
-            "ON_ERROR_STOP=1",
-        ])
-        .arg("--host")
-        .arg(server.folder())
-        .args([
-            "--username",
-            "postgres",
-            "--port",
-            "5432",
-            "--dbname",
-            database::PATTERN,
-            "--file",
-        ])
+    let output = psql(server.folder(), database::PATTERN)
+        .arg("--file")
         .arg(root().join("tests/client/tests/life_cycle.sql"))
-        .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("psql: {error}"));
     let complaints = String::from_utf8_lossy(&output.stdout).into_owned();

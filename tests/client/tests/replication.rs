@@ -1,12 +1,12 @@
 //! The page docs/replication.md as it stands: its statements are run here.
 
 use std::collections::{BTreeMap, HashSet};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::race::together;
-use tasker_client_tests::server::{Server, program, root};
+use tasker_client_tests::server::{self, Server, root};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{
     Claim, Session, Uuid, Value, database, inside, json, patience, scaled, shapes,
@@ -30,27 +30,8 @@ fn documented(word: &str) -> String {
 
 /// Runs statements in psql, where \gexec works; returns the rows.
 fn psql(server: &Server, sql: &str) -> String {
-    let output = Command::new(program("psql"))
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "-v",
-            "ON_ERROR_STOP=1",
-        ])
-        .arg("--host")
-        .arg(server.folder())
-        .args([
-            "--username",
-            "postgres",
-            "--port",
-            "5432",
-            "--dbname",
-            database::PATTERN,
-            "--file",
-            "-",
-        ])
+    let output = server::psql(server.folder(), database::PATTERN)
+        .args(["--file", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
