@@ -3,7 +3,7 @@
 -- the sum of both. docs/metrics.md says what counts when.
 
 -- Counts of a backend: worker 0 is the engine. Insert-only; a duty folds old rows together. No index and no constraint,
--- see src/pg/append.rs.
+-- so that a row goes below SQL (src/pg/tables.rs).
 CREATE TABLE tasker_engine.metric_counts (
     at timestamptz NOT NULL,
     worker_no integer NOT NULL,
