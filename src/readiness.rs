@@ -1,4 +1,4 @@
-//! Reads tasks for the rules of `tasker_rules::readiness`: steps and log from their tables, the graph from memory.
+//! Reads tasks for the rules of `tasker_rules::engine::readiness`: steps and log from their tables, the graph from memory.
 //!
 //! Two walks over an index per call, however many steps: a statement that joined all this cost four times as much,
 //! most of it before its first row.
@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::readiness::{Counts, Step};
-use tasker_rules::state::StepState;
+use tasker_rules::engine::readiness::{Counts, Step};
+use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
@@ -88,7 +88,7 @@ impl Tasks<'_> {
 
 static STEPS: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, s.available_at, s.attempts, s.retry_limit, s.retryable,
-            s.claim_number, s.doomed
+            s.claim_number, s.unreachable
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no",
@@ -97,7 +97,7 @@ static STEPS: Statement = Statement::new(
 
 static STEPS_OF_SEVERAL: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, s.available_at, s.attempts, s.retry_limit, s.retryable,
-            s.claim_number, s.doomed
+            s.claim_number, s.unreachable
      FROM tasker_engine.steps s
      WHERE s.task_uuid = ANY ($1)
      ORDER BY s.task_uuid, s.step_no",
@@ -137,7 +137,7 @@ pub fn read(session: &Session, tasks: &Tasks) -> Result<Vec<TaskReading>> {
             retry_limit: row.get(7)?,
             retryable: row.get(8)?,
             claimed_before: row.get::<i32>(9)? > 0,
-            doomed: row.get(10)?,
+            unreachable: row.get(10)?,
         };
         if let Some(last) = readings.last_mut() {
             last.steps.push(Reading {

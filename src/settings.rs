@@ -4,8 +4,8 @@
 use std::ffi::CString;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-use tasker_rules::backoff::Config;
-use tasker_rules::operational::Multipliers;
+use tasker_rules::engine::backoff::Config;
+use tasker_rules::operations::operational::Multipliers;
 
 use crate::pg::guc::{self, Check};
 

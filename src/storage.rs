@@ -7,7 +7,7 @@ use crate::pg::tables::Operation::{Append, Delete, Look, Update};
 use crate::pg::tables::{Index, Insert, Table};
 
 /// The ready queue.
-pub mod ready {
+pub mod queue_entries {
     pub const AVAILABLE_AT: usize = 0;
     pub const TASK_UUID: usize = 1;
     pub const QUEUE_ID: usize = 2;
@@ -15,8 +15,8 @@ pub mod ready {
     pub const STEP_NO: usize = 4;
 }
 
-pub static READY: Table<5> = Table::new(
-    c"ready",
+pub static QUEUE_ENTRIES: Table<5> = Table::new(
+    c"queue_entries",
     [
         (c"available_at", pg_sys::TIMESTAMPTZOID),
         (c"task_uuid", pg_sys::UUIDOID),
@@ -25,15 +25,19 @@ pub static READY: Table<5> = Table::new(
         (c"step_no", pg_sys::INT2OID),
     ],
     Some(Index {
-        name: c"ready_order",
-        keys: &[ready::QUEUE_ID, ready::PRIORITY, ready::AVAILABLE_AT],
+        name: c"queue_entries_order",
+        keys: &[
+            queue_entries::QUEUE_ID,
+            queue_entries::PRIORITY,
+            queue_entries::AVAILABLE_AT,
+        ],
     }),
-    Insert::Arrays(&INSERT_READY),
+    Insert::Arrays(&INSERT_QUEUE_ENTRIES),
     &[Append, Delete, Look],
 );
 
-static INSERT_READY: Statement = Statement::new(
-    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
+static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
+    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
      SELECT u.* FROM unnest($1, $2, $3, $4, $5) AS u",
     &[
         pg_sys::TIMESTAMPTZARRAYOID,
@@ -239,7 +243,7 @@ pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)
         Ok(())
     }
     let mut all = Vec::new();
-    of(&READY, &mut all)?;
+    of(&QUEUE_ENTRIES, &mut all)?;
     of(&STEPS, &mut all)?;
     of(&TRANSITIONS, &mut all)?;
     of(&CLAIMS, &mut all)?;

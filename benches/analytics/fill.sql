@@ -41,7 +41,7 @@ FROM made m JOIN (SELECT n, min(started_at) AS started_at, max(ended_at) AS ende
 ORDER BY m.n;
 
 INSERT INTO tasker_engine.steps (task_uuid, named_task_id, claim_number, step_no, open_parents, attempts, retry_limit, priority, state,
-                                 retryable, doomed, results)
+                                 retryable, unreachable, results)
 SELECT m.task_uuid, :template, CASE WHEN r.no IS NULL THEN 0 ELSE 1 END, s.no, 0, CASE WHEN r.no IS NULL THEN 0 ELSE 1 END,
        3, 2, CASE WHEN m.resolved AND s.no = 5 THEN 'r' ELSE coalesce(r.state, 'p') END, r.state IS DISTINCT FROM 'e', m.state = 'e' AND s.no > 3,
        CASE r.state WHEN 'c' THEN '{"ok": true}'::jsonb WHEN 'e' THEN '{"error_class": "Broken", "error_message": "it broke"}' END

@@ -1,4 +1,4 @@
--- Readiness: what may run. The rule is crates/rules/src/readiness.rs, and everything here asks it.
+-- Readiness: what may run. The rule is crates/rules/src/engine/readiness.rs, and everything here asks it.
 
 -- When the runs of a step ended, from the log.
 CREATE VIEW tasker_engine.step_runs AS

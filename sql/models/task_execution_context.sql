@@ -1,5 +1,5 @@
 -- The execution context of a task: what it stands at, and what should be done about it. The rules are
--- crates/rules/src/readiness.rs.
+-- crates/rules/src/engine/readiness.rs.
 
 CREATE FUNCTION tasker.get_task_execution_context(task_uuid uuid)
 RETURNS TABLE (

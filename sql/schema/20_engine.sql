@@ -42,7 +42,7 @@ CREATE TABLE tasker_engine.steps (
     state "char" NOT NULL DEFAULT 'p',
     retryable boolean NOT NULL,
     watched boolean NOT NULL DEFAULT false,
-    doomed boolean NOT NULL DEFAULT false,
+    unreachable boolean NOT NULL DEFAULT false,
     checked boolean NOT NULL DEFAULT false,
     results jsonb,
     PRIMARY KEY (task_uuid, step_no)
@@ -50,16 +50,16 @@ CREATE TABLE tasker_engine.steps (
 
 -- The ready queue: narrow, and the only table whose index follows the state. An entry is a hint:
 -- the step's row decides.
-CREATE TABLE tasker_engine.ready (
+CREATE TABLE tasker_engine.queue_entries (
     available_at timestamptz NOT NULL,
     task_uuid uuid NOT NULL,
     queue_id integer NOT NULL,
     priority smallint NOT NULL,
     step_no smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1);
-CREATE INDEX ready_order ON tasker_engine.ready (queue_id, priority, available_at);
+CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at);
 -- A table without a key: with a publication of all tables its rows could not be deleted. Costs WAL only with wal_level = logical.
-ALTER TABLE tasker_engine.ready REPLICA IDENTITY FULL;
+ALTER TABLE tasker_engine.queue_entries REPLICA IDENTITY FULL;
 
 -- Audit log of tasks (step_no 0) and steps; insert-only. Also the event stream of later consumers:
 -- (id, xid) lets them find what committed out of order.

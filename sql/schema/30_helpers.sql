@@ -1,6 +1,6 @@
 -- What the views are made of. The SQL functions are plain expressions without SET clauses, so that the planner can put
 -- them in place; bodies that are parsed here (RETURN, not a string) ask no rights on schemas of who reads the view.
--- What may run and what a task stands at is decided in Rust (crates/rules/src/readiness.rs).
+-- What may run and what a task stands at is decided in Rust (crates/rules/src/engine/readiness.rs).
 
 -- ---- uuids ----------------------------------------------------------------------------------------------------------
 

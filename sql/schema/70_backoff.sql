@@ -1,4 +1,4 @@
--- How long a failed step waits; the rule is crates/rules/src/backoff.rs.
+-- How long a failed step waits; the rule is crates/rules/src/engine/backoff.rs.
 
 CREATE FUNCTION tasker.calculate_backoff(
     attempt integer, kind text DEFAULT NULL, base_ms integer DEFAULT NULL, max_ms integer DEFAULT NULL,

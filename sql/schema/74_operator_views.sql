@@ -233,7 +233,7 @@ CROSS JOIN LATERAL (
         WHEN EXISTS (SELECT FROM tasker_engine.steps s
                      WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
                        AND (s.state OPERATOR(pg_catalog.=) 'i'
-                            OR s.state OPERATOR(pg_catalog.=) 'p' AND NOT s.doomed)) THEN NULL
+                            OR s.state OPERATOR(pg_catalog.=) 'p' AND NOT s.unreachable)) THEN NULL
         WHEN (SELECT e.execution_status FROM tasker.get_task_execution_context(t.task_uuid) e)
              OPERATOR(pg_catalog.=) ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
         END AS reason

@@ -41,7 +41,7 @@ COMMENT ON TABLE tasker_engine.queues IS 'The queues of each namespace.';
 COMMENT ON TABLE tasker_engine.tasks IS 'Storage of tasks; tasker.tasks shows it.';
 COMMENT ON TABLE tasker_engine.steps IS
 'Storage of steps; tasker.workflow_steps shows it. No column that changes is indexed, so that updates stay on their page.';
-COMMENT ON TABLE tasker_engine.ready IS
+COMMENT ON TABLE tasker_engine.queue_entries IS
 'The ready queue: narrow entries that claims take in index order. A hint; the row of the step decides.';
 COMMENT ON TABLE tasker_engine.transitions IS
 'The log of every change of state, insert-only, and the stream of events.';
@@ -292,7 +292,7 @@ reason: The execution status afterwards, or Task already <state>.';
 
 -- ---- columns that mean something of their own -----------------------------------------------------------------------
 
-COMMENT ON COLUMN tasker_engine.ready.available_at IS 'From when the entry may be taken; the order of the queue.';
+COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'From when the entry may be taken; the order of the queue.';
 COMMENT ON COLUMN tasker.workflow_steps.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.failed_steps.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.running_steps.name IS 'Name of the step.';
@@ -361,7 +361,7 @@ BEGIN
         ('description', 'Free text, up to 255 characters.'),
         ('detail', 'What exactly is the matter.'),
         ('diagram', 'The task as Mermaid text.'),
-        ('doomed', 'Whether a step that this one needs can never be done.'),
+        ('unreachable', 'Whether a step that this one needs can never be done.'),
         ('duration', 'Time from the first claim to completion, or to now.'),
         ('edges', 'JSON array of {from, to, name}.'),
         ('ended_at', 'When the last run ended, whatever its outcome.'),

@@ -291,7 +291,7 @@ SELECT t.namespace_name,
        s.handler,
        q.name AS queue,
        CASE WHEN EXISTS (
-                SELECT FROM tasker_engine.ready r
+                SELECT FROM tasker_engine.queue_entries r
                 JOIN tasker_engine.steps w
                     ON w.task_uuid OPERATOR(pg_catalog.=) r.task_uuid AND w.step_no OPERATOR(pg_catalog.=) r.step_no
                 WHERE r.queue_id OPERATOR(pg_catalog.=) s.queue_id AND r.step_no OPERATOR(pg_catalog.=) s.step_no
@@ -302,7 +302,7 @@ SELECT t.namespace_name,
                     ON w.task_uuid OPERATOR(pg_catalog.=) k.task_uuid AND w.step_no OPERATOR(pg_catalog.=) s.step_no
                 WHERE k.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
                   AND k.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])
-                  AND w.state OPERATOR(pg_catalog.=) 'p' AND NOT w.doomed) THEN 'pending'
+                  AND w.state OPERATOR(pg_catalog.=) 'p' AND NOT w.unreachable) THEN 'pending'
        END AS waiting,
        (SELECT pg_catalog.max(h.last_seen_at) FROM tasker.worker_handlers h
         WHERE h.handler OPERATOR(pg_catalog.=) s.handler) AS last_seen_at,

@@ -1,5 +1,5 @@
--- Templates and tasks as graphs. The rules are crates/rules/src/analysis/, the weights of the scores
--- crates/rules/src/analysis/weights.rs.
+-- Templates and tasks as graphs. The rules are crates/rules/src/operations/analysis/, the weights of the scores
+-- crates/rules/src/operations/analysis/weights.rs.
 
 CREATE FUNCTION tasker.analyze_template(name text, namespace text DEFAULT 'default', version text DEFAULT NULL)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER

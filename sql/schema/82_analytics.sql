@@ -191,7 +191,7 @@ BEGIN
 END
 $$;
 
--- The thresholds are those of crates/rules/src/health.rs.
+-- The thresholds are those of crates/rules/src/operations/health.rs.
 CREATE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
 RETURNS TABLE (
     level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)

@@ -218,7 +218,7 @@ BEGIN ATOMIC
     FROM pg_catalog.unnest(next_available.queue_ids) AS q (queue_id)
     CROSS JOIN pg_catalog.unnest('{1,2,3,4}'::smallint[]) AS p (priority)
     CROSS JOIN LATERAL (
-        SELECT r.available_at FROM tasker_engine.ready r
+        SELECT r.available_at FROM tasker_engine.queue_entries r
         WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
         ORDER BY r.available_at LIMIT 1) a;
 END;

@@ -1,5 +1,5 @@
 -- The operational state of the whole system, its health, and claims that take too long. The rules are Rust: which state may
--- follow which (crates/rules/src/operational.rs), and every threshold (crates/rules/src/health.rs).
+-- follow which (crates/rules/src/operations/operational.rs), and every threshold (crates/rules/src/operations/health.rs).
 
 -- ---- state ----------------------------------------------------------------------------------------------------------
 
@@ -425,12 +425,12 @@ BEGIN
 
     measure := 'workers';
     SELECT count(*) INTO backlog
-    FROM (SELECT FROM tasker_engine.ready r JOIN tasker_engine.queues q ON q.queue_id = r.queue_id
+    FROM (SELECT FROM tasker_engine.queue_entries r JOIN tasker_engine.queues q ON q.queue_id = r.queue_id
           WHERE r.available_at <= now AND NOT q.paused LIMIT most) d;
     SELECT min(o.available_at) INTO oldest
     FROM tasker_engine.queues q CROSS JOIN generate_series(1, 4) AS l (priority)
     CROSS JOIN LATERAL (
-        SELECT r.available_at FROM tasker_engine.ready r
+        SELECT r.available_at FROM tasker_engine.queue_entries r
         WHERE r.queue_id = q.queue_id AND r.priority = l.priority::smallint AND r.available_at <= now
         ORDER BY r.available_at LIMIT 1) o
     WHERE NOT q.paused;

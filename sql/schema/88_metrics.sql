@@ -11,7 +11,7 @@ CREATE TABLE tasker_engine.metric_counts (
     cells smallint[] NOT NULL,
     amounts bigint[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-ALTER TABLE tasker_engine.metric_counts REPLICA IDENTITY FULL; -- it has no key, see tasker_engine.ready
+ALTER TABLE tasker_engine.metric_counts REPLICA IDENTITY FULL; -- it has no key, see tasker_engine.queue_entries
 COMMENT ON TABLE tasker_engine.metric_counts IS 'What backends have counted without shared memory, and what was folded of it.';
 COMMENT ON COLUMN tasker_engine.metric_counts.at IS 'When it was written; of a folded row, when the first of them was.';
 COMMENT ON COLUMN tasker_engine.metric_counts.worker_no IS 'Number of the worker; 0 for the engine.';
@@ -136,17 +136,17 @@ CROSS JOIN LATERAL (
     FROM (VALUES (4::smallint), (3::smallint), (2::smallint), (1::smallint)) AS p (priority)
     CROSS JOIN LATERAL (
         SELECT (SELECT pg_catalog.count(*)
-                FROM (SELECT FROM tasker_engine.ready r
+                FROM (SELECT FROM tasker_engine.queue_entries r
                       WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
                         AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock()
                       ORDER BY r.available_at LIMIT 10000) due) AS ready,
                (SELECT pg_catalog.count(*)
-                FROM (SELECT FROM tasker_engine.ready r
+                FROM (SELECT FROM tasker_engine.queue_entries r
                       WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
                         AND r.available_at OPERATOR(pg_catalog.>) tasker_engine.clock()
                       ORDER BY r.available_at LIMIT 10000) later) AS waiting,
                (SELECT r.available_at
-                FROM tasker_engine.ready r
+                FROM tasker_engine.queue_entries r
                 WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
                   AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock()
                 ORDER BY r.available_at LIMIT 1) AS oldest_at

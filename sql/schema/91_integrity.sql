@@ -12,16 +12,16 @@ JOIN tasker.named_tasks_named_steps n ON n.named_task_id OPERATOR(pg_catalog.=) 
 WHERE (s.state OPERATOR(pg_catalog.=) 'p'
        OR s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL)
   AND s.available_at IS DISTINCT FROM 'infinity' -- held
-  AND NOT s.doomed -- has a parent that is not done: spares the look at it
+  AND NOT s.unreachable -- has a parent that is not done: spares the look at it
   AND NOT EXISTS (
-      SELECT FROM tasker_engine.ready r
+      SELECT FROM tasker_engine.queue_entries r
       WHERE r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_no OPERATOR(pg_catalog.=) s.step_no
         AND (s.available_at IS NULL OR r.available_at OPERATOR(pg_catalog.=) s.available_at))
   AND pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) (
       SELECT pg_catalog.count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND o.step_no OPERATOR(pg_catalog.=) ANY (n.parents)
         AND o.state OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'r']::"char"[]));
-COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.ready that agrees with their row: nobody would ever claim them. Without a fault there are none.';
+COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: nobody would ever claim them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
 COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';
 COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL: since its last parent was done.';
@@ -45,9 +45,9 @@ BEGIN
         FROM tasker_engine.missing_entries m;
     ELSE
         -- Of two repairs the second waits for the first and finds its entries. Nobody else waits for this but VACUUM.
-        LOCK TABLE tasker_engine.ready IN SHARE UPDATE EXCLUSIVE MODE;
+        LOCK TABLE tasker_engine.queue_entries IN SHARE UPDATE EXCLUSIVE MODE;
         RETURN QUERY
-        INSERT INTO tasker_engine.ready AS r (available_at, task_uuid, queue_id, priority, step_no)
+        INSERT INTO tasker_engine.queue_entries AS r (available_at, task_uuid, queue_id, priority, step_no)
         SELECT coalesce(m.available_at, began_at), m.task_uuid, m.queue_id, m.priority, m.step_no
         FROM tasker_engine.missing_entries m
         ORDER BY m.task_uuid, m.step_no

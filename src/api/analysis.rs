@@ -1,15 +1,15 @@
-//! Templates and tasks as graphs: what `tasker_rules::analysis` says of them, as rows and as one document.
+//! Templates and tasks as graphs: what `tasker_rules::operations::analysis` says of them, as rows and as one document.
 
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
-use tasker_rules::analysis::{self, Duration, Failure, Task};
+use tasker_rules::engine::ids;
+use tasker_rules::engine::state::StepState;
 use tasker_rules::graph::Dag;
-use tasker_rules::ids;
-use tasker_rules::state::StepState;
+use tasker_rules::operations::analysis::{self, Duration, Failure, Task};
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, create, whole};
+use crate::orchestration::{Engine, create, locked_task};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -215,7 +215,7 @@ fn template(call: &mut Call) -> Result<Output> {
 
 fn task(call: &mut Call) -> Result<Output> {
     let uuid = call.uuid(0, "task_uuid")?;
-    let found = read(call)?.ok_or_else(|| whole::unknown_task(&uuid))?;
+    let found = read(call)?.ok_or_else(|| locked_task::unknown_task(&uuid))?;
     document(&analysis::report(&found.uuid, &found.task))
 }
 

@@ -4,7 +4,7 @@
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, ending, whole};
+use crate::orchestration::{Engine, finalize, locked_task};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
@@ -35,10 +35,10 @@ fn finalize(call: &mut Call) -> Result<Output> {
         .first()
         .map(|row| row.get(1))
         .transpose()?;
-    let state = locked.ok_or_else(|| whole::unknown_task(&task))?;
+    let state = locked.ok_or_else(|| locked_task::unknown_task(&task))?;
     let open = matches!(state, b'p' | b'i');
     if open {
-        let mut tasks = ending::Tasks::default();
+        let mut tasks = finalize::Tasks::default();
         tasks.look(task);
         tasks.settle(&mut engine)?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tasker_rules::health::{ClaimLevel, Measure, expected_seconds};
+use tasker_rules::operations::health::{ClaimLevel, Measure, expected_seconds};
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, leases};

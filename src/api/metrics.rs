@@ -1,7 +1,9 @@
 //! What was counted, as rows and as text for Prometheus. The views that join it are in sql/schema/88_metrics.sql.
 
 use pgrx::pg_sys;
-use tasker_rules::metrics::{Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render};
+use tasker_rules::operations::metrics::{
+    Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render,
+};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};

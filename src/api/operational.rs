@@ -1,6 +1,6 @@
 //! `set_operational_state`, and the rules of the operational states for the views.
 
-use tasker_rules::operational::OperationalState;
+use tasker_rules::operations::operational::OperationalState;
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, operational};

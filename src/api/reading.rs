@@ -1,7 +1,7 @@
 //! Reading what needs no model: the uuids of steps, the clock, backoff.
 
-use tasker_rules::backoff::{self, Kind, Policy};
-use tasker_rules::ids;
+use tasker_rules::engine::backoff::{self, Kind, Policy};
+use tasker_rules::engine::ids;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output, shortened};

@@ -1,6 +1,6 @@
 //! `complete_step`, `fail_step`, `report_steps`: reports in, outcomes out.
 
-use tasker_rules::state::StepState;
+use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};

@@ -1,8 +1,8 @@
 //! Schedules: who asks for them, and cron expressions in the time zones of this server. The rule of the latter stands in
-//! tasker_rules::schedule.
+//! tasker_rules::operations::schedule.
 
 use pgrx::pg_sys;
-use tasker_rules::schedule::Schedule;
+use tasker_rules::operations::schedule::Schedule;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};

@@ -472,7 +472,7 @@ impl Coordinator {
         }
         let steps: Vec<(Uuid, i16)> = busy
             .iter()
-            .map(|slot| tasker_rules::ids::split(&slot.step.unwrap_or_default()))
+            .map(|slot| tasker_rules::engine::ids::split(&slot.step.unwrap_or_default()))
             .collect();
         let taken = transaction(|session| {
             let rows = session.read(

@@ -1,13 +1,13 @@
-//! The duty `scaling` and `tasker.validate_resources`: rows in, the rules of `tasker_rules::scaling`, rows out.
+//! The duty `scaling` and `tasker.validate_resources`: rows in, the rules of `tasker_rules::operations::scaling`, rows out.
 
 use std::collections::{BTreeMap, HashMap};
 
 use pgrx::pg_sys;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tasker_rules::scaling::forecast::{self, Usual};
-use tasker_rules::scaling::resources::{self, PoolLimits, Server};
-use tasker_rules::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
+use tasker_rules::operations::scaling::forecast::{self, Usual};
+use tasker_rules::operations::scaling::resources::{self, PoolLimits, Server};
+use tasker_rules::operations::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};

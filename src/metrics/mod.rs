@@ -7,10 +7,10 @@ mod shared;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use tasker_rules::metrics::{Key, Ledger, WORKER_CELLS};
+use tasker_rules::operations::metrics::{Key, Ledger, WORKER_CELLS};
 
 pub use shared::{TICK_US, define};
-pub use tasker_rules::metrics::Metric;
+pub use tasker_rules::operations::metrics::Metric;
 
 use crate::error::Result;
 use crate::pg::append::append;

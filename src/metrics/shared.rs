@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::lwlock::PgLwLock;
 use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
-use tasker_rules::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
+use tasker_rules::operations::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
 
 use crate::pg::backend;
 use crate::pg::datum::Timestamp;

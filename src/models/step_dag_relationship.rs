@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tasker_rules::ids;
+use tasker_rules::engine::ids;
 
 use crate::error::Result;
 use crate::pg::call::{Call, Output};

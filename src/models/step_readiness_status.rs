@@ -1,11 +1,11 @@
 //! Whether each step may run, and if not, why. Relation: view `tasker.step_readiness_statuses` over
-//! `get_step_readiness_status`. The rule is `tasker_rules::readiness`.
+//! `get_step_readiness_status`. The rule is `tasker_rules::engine::readiness`.
 
 use std::collections::HashSet;
 
-use tasker_rules::ids;
-use tasker_rules::readiness::backoff_seconds;
-use tasker_rules::state::StepState;
+use tasker_rules::engine::ids;
+use tasker_rules::engine::readiness::backoff_seconds;
+use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};

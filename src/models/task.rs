@@ -1,9 +1,9 @@
 //! Tasks with their request and state. Relation: view `tasker.tasks` over `tasker_engine.tasks`.
 
-use tasker_rules::state::TaskState;
+use tasker_rules::engine::state::TaskState;
 
 use crate::error::{Error, Result};
-use crate::orchestration::whole::unknown_task;
+use crate::orchestration::locked_task::unknown_task;
 use crate::pg::call::{Call, Output};
 
 pgrx::extension_sql_file!(

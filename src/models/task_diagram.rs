@@ -1,11 +1,11 @@
-//! Tasks and templates as pictures. Relation: view `tasker.task_diagrams`. Drawn by `tasker_rules::diagram`.
+//! Tasks and templates as pictures. Relation: view `tasker.task_diagrams`. Drawn by `tasker_rules::graph::diagram`.
 
 use pgrx::pg_sys;
-use tasker_rules::diagram::{DiagramModel, Format, Node, draw};
-use tasker_rules::state::StepState;
+use tasker_rules::engine::state::StepState;
+use tasker_rules::graph::diagram::{DiagramModel, Format, Node, draw};
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, create, whole};
+use crate::orchestration::{Engine, create, locked_task};
 use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
@@ -74,7 +74,9 @@ fn diagram_of_task(call: &mut Call) -> Result<Output> {
     let format = format(call, 1)?;
     let session = Session::open()?;
     let rows = session.read(&TASK_OF_DIAGRAM, &[datum::uuid(&task)])?;
-    let row = rows.first().ok_or_else(|| whole::unknown_task(&task))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| locked_task::unknown_task(&task))?;
     let template = templates::get(&session, row.get(1)?)?;
     let state: String = row.get(2)?;
     let mut nodes = Vec::new();

@@ -1,10 +1,10 @@
 //! What a task stands at, and what should be done about it. Relation: view `tasker.task_execution_contexts` over
-//! `get_task_execution_context`. The rules are `tasker_rules::readiness`.
+//! `get_task_execution_context`. The rules are `tasker_rules::engine::readiness`.
 
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
-use tasker_rules::state::TaskState;
+use tasker_rules::engine::state::TaskState;
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::ready::{self, Found};
+use super::queue_entries::{self, Found};
 use super::start::start_steps;
 use super::workers::Worker;
 use super::{Engine, StepKey, leases, operational, timeouts};
@@ -190,7 +190,7 @@ pub fn claim<'s>(engine: &mut Engine<'s>, worker: &Worker, request: &Request) ->
 /// Asks the queues in rotation, so that no namespace waits behind another for ever.
 fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result<()> {
     // What a take-over released must be visible to the look.
-    engine.ready.flush(engine.now)?;
+    engine.queue_entries.flush(engine.now)?;
     let default = [DEFAULT_QUEUE.to_owned()];
     let names = request.queues.as_deref().unwrap_or(&default);
     let first = ROTATION.replace(ROTATION.get().wrapping_add(1));
@@ -227,16 +227,17 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
 }
 
 fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
-    if !ready::is_open(engine.session, queue_id)? {
-        engine.ready.emptied(queue_id);
+    if !queue_entries::is_open(engine.session, queue_id)? {
+        engine.queue_entries.emptied(queue_id);
         return Ok(());
     }
-    ready::age(engine.session, queue_id, engine.now)?;
+    queue_entries::age(engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
-    let mut skip = ready::held_at_head(queue_id, engine.now);
+    let mut skip = queue_entries::held_at_head(queue_id, engine.now);
     for _ in 0..MOST_LOOKS {
         let limit = taking.max - taking.steps.len() + skip;
-        let (found, taken) = ready::find(engine.session, queue_id, engine.now, limit, skip == 0)?;
+        let (found, taken) =
+            queue_entries::find(engine.session, queue_id, engine.now, limit, skip == 0)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
         let mut refused = 0;
@@ -246,10 +247,10 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
             rest = later;
         }
         if !held.is_empty() {
-            ready::remember_held(queue_id, held.len(), engine.now);
+            queue_entries::remember_held(queue_id, held.len(), engine.now);
         }
         if exhausted {
-            engine.ready.emptied(queue_id);
+            engine.queue_entries.emptied(queue_id);
         }
         if exhausted || taking.steps.len() >= taking.max {
             break;
@@ -332,12 +333,12 @@ fn start(
     if taken {
         valid
             .iter()
-            .for_each(|found| engine.ready.push(found.entry.clone()));
+            .for_each(|found| engine.queue_entries.push(found.entry.clone()));
     } else {
         let gone = entries
             .iter()
             .filter(|found| !held.contains(&found.entry.key));
-        ready::remove(engine.session, gone.map(|found| found.tid))?;
+        queue_entries::remove(engine.session, gone.map(|found| found.tid))?;
     }
     Ok(refused.len())
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::identity;
+use tasker_rules::engine::identity;
 
 use super::bypass::Bypass;
 use super::log::{self, NO_WORKER};
-use super::{Engine, StepKey, ending, format_uuid};
+use super::{Engine, StepKey, finalize, format_uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
@@ -107,8 +107,8 @@ static INSERT_STEPS: Statement = Statement::new(
     ],
 );
 
-static INSERT_READY: Statement = Statement::new(
-    "INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no)
+static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
+    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
      SELECT $5, t.task_uuid, s.queue_id, s.priority, s.step_no
      FROM unnest($1) AS t (task_uuid),
           unnest($2, $3, $4) AS s (queue_id, priority, step_no)",
@@ -192,13 +192,14 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
     let template = keep_template(engine, request)?;
     check_contexts(&template, &request.contexts)?;
     let bypass = Bypass::read(&template, request.bypass_steps)?;
-    let mut created: Vec<Created> = tasker_rules::ids::new_task_uuids(request.contexts.len())
-        .into_iter()
-        .map(|task_uuid| Created {
-            task_uuid,
-            existing: false,
-        })
-        .collect();
+    let mut created: Vec<Created> =
+        tasker_rules::engine::ids::new_task_uuids(request.contexts.len())
+            .into_iter()
+            .map(|task_uuid| Created {
+                task_uuid,
+                existing: false,
+            })
+            .collect();
     if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
         settle_identities(engine, request, &template, &bypass, &mut created)?;
     }
@@ -481,7 +482,7 @@ fn insert(
     )?;
     let roots: Vec<_> = steps.iter().filter(|step| bypass.is_ready(step)).collect();
     engine.session.run(
-        &INSERT_READY,
+        &INSERT_QUEUE_ENTRIES,
         &[
             tasks(),
             datum::int4s(roots.iter().map(|step| step.queue_id)),
@@ -493,7 +494,7 @@ fn insert(
     if available_at <= engine.now {
         roots
             .iter()
-            .for_each(|step| engine.ready.released(step.queue_id));
+            .for_each(|step| engine.queue_entries.released(step.queue_id));
     }
     engine.session.run(
         &INSERT_LOG,
@@ -528,5 +529,5 @@ fn resolve_bypassed(
             engine.log.step_with(key, NO_WORKER, 0, b'p', b'r', why);
         }
     }
-    ending::look(engine, &tasks)
+    finalize::look(engine, &tasks)
 }

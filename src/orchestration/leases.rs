@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
-use tasker_rules::backoff;
+use tasker_rules::engine::backoff;
 
-use super::ready::Entry;
+use super::queue_entries::Entry;
 use super::report::lower_claims;
 use super::workers::{self, Worker};
 use super::{
     Engine, StepKey,
     claimants::{self, Claimant},
-    consequences, ending, log,
+    finalize, log, propagate,
 };
 use crate::error::{Error, Result};
 use crate::pg::append::append;
@@ -353,7 +353,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         .collect();
     let mut taken = Taken::default();
     if !due.is_empty() {
-        let mut tasks = ending::Tasks::default();
+        let mut tasks = finalize::Tasks::default();
         for row in engine.session.run(&LOCK_HELD, &held_args(&due))?.iter() {
             let key = StepKey {
                 task: row.get(1)?,
@@ -416,7 +416,7 @@ fn take(
     row: &crate::pg::spi::Row,
     timed_out: bool,
     taken: &mut Taken,
-    tasks: &mut ending::Tasks,
+    tasks: &mut finalize::Tasks,
 ) -> Result<()> {
     let key = StepKey {
         task: row.get(1)?,
@@ -460,7 +460,7 @@ fn take(
         };
         taken.retry_at.push(Some(available_at));
         engine
-            .ready
+            .queue_entries
             .push(Entry::of(&template, key, row.get(7)?, available_at)?);
     } else if doom_without_waiting(engine, key, &template)? {
         taken.retry_at.push(None);
@@ -484,8 +484,8 @@ fn take(
 }
 
 static DOOM: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s SET doomed = true
-     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND NOT s.doomed",
+    "UPDATE tasker_engine.steps s SET unreachable = true
+     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND NOT s.unreachable",
     &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
 );
 
@@ -495,7 +495,7 @@ fn doom_without_waiting(
     key: StepKey,
     template: &templates::Template,
 ) -> Result<bool> {
-    let descendants = consequences::hopeless(engine, key, template)?;
+    let descendants = propagate::hopeless(engine, key, template)?;
     let args = [
         datum::uuid(&key.task),
         datum::int2s(descendants.iter().copied()),
@@ -621,7 +621,7 @@ pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Res
         let template = templates::get(engine.session, row.get(3)?)?;
         engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
         engine
-            .ready
+            .queue_entries
             .push(Entry::of(&template, key, row.get(5)?, engine.now)?);
         *lowered.entry(row.get(6)?).or_default() += 1;
         released.push(key);

@@ -6,18 +6,18 @@
 pub mod bypass;
 pub mod claim;
 pub mod claimants;
-pub mod consequences;
 pub mod create;
-pub mod ending;
+pub mod finalize;
 pub mod leases;
+pub mod locked_task;
 pub mod log;
 pub mod operate;
 pub mod operational;
-pub mod ready;
+pub mod propagate;
+pub mod queue_entries;
 pub mod report;
 mod start;
 pub mod timeouts;
-pub mod whole;
 pub mod workers;
 
 use crate::error::Result;
@@ -35,11 +35,11 @@ pub struct StepKey {
 
 impl StepKey {
     pub fn uuid(&self) -> Uuid {
-        tasker_rules::ids::step_uuid(&self.task, self.no)
+        tasker_rules::engine::ids::step_uuid(&self.task, self.no)
     }
 
     pub fn from_uuid(uuid: &Uuid) -> Self {
-        let (task, no) = tasker_rules::ids::split(uuid);
+        let (task, no) = tasker_rules::engine::ids::split(uuid);
         Self { task, no }
     }
 }
@@ -49,7 +49,7 @@ pub struct Engine<'e> {
     pub session: &'e Session,
     pub now: Timestamp,
     pub log: log::Log<'e>,
-    pub ready: ready::Releases,
+    pub queue_entries: queue_entries::Releases,
 }
 
 impl<'e> Engine<'e> {
@@ -65,14 +65,14 @@ impl<'e> Engine<'e> {
             session,
             now: call::clock(),
             log: log::Log::default(),
-            ready: ready::Releases::default(),
+            queue_entries: queue_entries::Releases::default(),
         }
     }
 
     /// Appends what the call released and logged; the last act of every call.
     pub fn close(mut self) -> Result<()> {
-        self.ready.flush(self.now)?;
-        self.ready.notify(self.session, self.now)?;
+        self.queue_entries.flush(self.now)?;
+        self.queue_entries.notify(self.session, self.now)?;
         let wrote = self.log.flush(self.now)?;
         if wrote {
             metrics::write_if_due(self.now)?;

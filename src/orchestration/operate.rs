@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use tasker_rules::backoff;
-use tasker_rules::state::{StepState, TaskState};
+use tasker_rules::engine::backoff;
+use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::claimants::Claimant;
-use super::ready::HELD;
-use super::whole::Whole;
+use super::locked_task::LockedTask;
+use super::queue_entries::HELD;
 use super::workers::{self, MANUAL_WORKER};
 use super::{Engine, StepKey, leases, log};
 use crate::error::{Error, Result};
@@ -43,8 +43,8 @@ fn hint_for_step(from: StepState, to: StepState) -> Option<&'static str> {
 }
 
 /// Refuses a pair that the state machine does not declare (55000).
-fn allow_step(whole: &Whole, index: usize, to: StepState) -> Result<()> {
-    let step = &whole.steps[index];
+fn allow_step(locked: &LockedTask, index: usize, to: StepState) -> Result<()> {
+    let step = &locked.steps[index];
     if step.state.allowed(to) {
         return Ok(());
     }
@@ -56,7 +56,7 @@ fn allow_step(whole: &Whole, index: usize, to: StepState) -> Result<()> {
         .collect();
     let error = refused(
         "step",
-        &whole.key(step.no).uuid(),
+        &locked.key(step.no).uuid(),
         step.state.as_str(),
         to.as_str(),
         &allowed,
@@ -67,11 +67,11 @@ fn allow_step(whole: &Whole, index: usize, to: StepState) -> Result<()> {
     })
 }
 
-fn allow_task(whole: &Whole, to: TaskState) -> Result<()> {
-    if whole.state.allowed(to) {
+fn allow_task(locked: &LockedTask, to: TaskState) -> Result<()> {
+    if locked.state.allowed(to) {
         return Ok(());
     }
-    let allowed: Vec<String> = whole
+    let allowed: Vec<String> = locked
         .state
         .next_states()
         .iter()
@@ -79,13 +79,13 @@ fn allow_task(whole: &Whole, to: TaskState) -> Result<()> {
         .collect();
     let error = refused(
         "task",
-        &whole.uuid,
-        whole.state.as_str(),
+        &locked.uuid,
+        locked.state.as_str(),
         to.as_str(),
         &allowed,
     );
     Err(
-        if whole.state == TaskState::Error && to == TaskState::Cancelled {
+        if locked.state == TaskState::Error && to == TaskState::Cancelled {
             error.hint("A task in error runs no more: use resolve_task_manually, or retry_task and cancel it then.")
         } else {
             error
@@ -94,12 +94,12 @@ fn allow_task(whole: &Whole, to: TaskState) -> Result<()> {
 }
 
 /// Steps change only while their task is open or in error (55000).
-fn require_living_task(whole: &Whole) -> Result<()> {
-    match whole.state {
+fn require_living_task(locked: &LockedTask) -> Result<()> {
+    match locked.state {
         TaskState::Pending | TaskState::InProgress | TaskState::Error => Ok(()),
         ended => Err(Error::state(format!(
             "task {} is {ended}: its steps no longer change",
-            super::format_uuid(&whole.uuid)
+            super::format_uuid(&locked.uuid)
         ))
         .detail("Steps change only while their task is pending, in progress or in error.")
         .hint("Create a new task.")),
@@ -109,17 +109,17 @@ fn require_living_task(whole: &Whole) -> Result<()> {
 /// Moves a step in memory and logs it.
 fn move_step<'e>(
     engine: &mut Engine<'e>,
-    whole: &mut Whole<'e>,
+    locked: &mut LockedTask<'e>,
     index: usize,
     to: StepState,
     worker_no: i32,
     metadata: Option<Jsonb<'e>>,
 ) {
-    let step = &mut whole.steps[index];
+    let step = &mut locked.steps[index];
     let from = std::mem::replace(&mut step.state, to);
     let (no, attempts) = (step.no, step.attempts);
     engine.log.step_with(
-        whole.key(no),
+        locked.key(no),
         worker_no,
         attempts,
         from.code(),
@@ -130,24 +130,24 @@ fn move_step<'e>(
 
 /// Cancels a task with its pending and running steps.
 pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
-    let whole = Whole::lock(engine, task)?;
-    allow_task(&whole, TaskState::Cancelled)?;
-    cancel_whole(engine, whole, log::texts(&[("reason", reason)]))
+    let locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::Cancelled)?;
+    cancel_locked(engine, locked, log::texts(&[("reason", reason)]))
 }
 
-fn cancel_whole<'e>(
+fn cancel_locked<'e>(
     engine: &mut Engine<'e>,
-    mut whole: Whole<'e>,
+    mut locked: LockedTask<'e>,
     note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
-    if matches!(whole.state, TaskState::Pending | TaskState::InProgress) {
-        for index in 0..whole.steps.len() {
-            match whole.steps[index].state {
+    if matches!(locked.state, TaskState::Pending | TaskState::InProgress) {
+        for index in 0..locked.steps.len() {
+            match locked.steps[index].state {
                 StepState::Pending | StepState::InProgress => {
-                    whole.take_away(index);
+                    locked.take_away(index);
                     move_step(
                         engine,
-                        &mut whole,
+                        &mut locked,
                         index,
                         StepState::Cancelled,
                         log::NO_WORKER,
@@ -155,19 +155,19 @@ fn cancel_whole<'e>(
                     );
                 }
                 // Stays in error, and its retry is off.
-                StepState::Error => whole.steps[index].available_at = None,
+                StepState::Error => locked.steps[index].available_at = None,
                 _ => {}
             }
         }
     }
-    set_task(engine, whole, TaskState::Cancelled, note)
+    set_task(engine, locked, TaskState::Cancelled, note)
 }
 
 /// Ends a task that has taken too long. What runs fails for good, what waits is held: nothing of it starts any more unless
 /// an operator takes the task up again.
 pub fn time_out<'e>(
     engine: &mut Engine<'e>,
-    mut whole: Whole<'e>,
+    mut locked: LockedTask<'e>,
     seconds: i64,
 ) -> Result<TaskState> {
     let message = format!("the task was not finished within its timeout of {seconds} s");
@@ -175,60 +175,62 @@ pub fn time_out<'e>(
         ("error_message", Some(&message)),
         ("error_class", Some("TaskTimeout")),
     ]);
-    for index in 0..whole.steps.len() {
-        match whole.steps[index].state {
+    for index in 0..locked.steps.len() {
+        match locked.steps[index].state {
             StepState::InProgress => {
-                whole.take_away(index);
-                whole.steps[index].results = note;
-                whole.steps[index].available_at = None;
+                locked.take_away(index);
+                locked.steps[index].results = note;
+                locked.steps[index].available_at = None;
                 move_step(
                     engine,
-                    &mut whole,
+                    &mut locked,
                     index,
                     StepState::Error,
                     log::NO_WORKER,
                     note,
                 );
             }
-            StepState::Pending => whole.steps[index].available_at = Some(HELD),
+            StepState::Pending => locked.steps[index].available_at = Some(HELD),
             // Its retry is off.
-            StepState::Error => whole.steps[index].available_at = None,
+            StepState::Error => locked.steps[index].available_at = None,
             _ => {}
         }
     }
-    set_task(engine, whole, TaskState::Error, note)
+    set_task(engine, locked, TaskState::Error, note)
 }
 
 /// Sets the task's state with its metadata; its steps must not pull it elsewhere.
 fn set_task<'e>(
     engine: &mut Engine<'e>,
-    mut whole: Whole<'e>,
+    mut locked: LockedTask<'e>,
     to: TaskState,
     note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
     engine.log.next_task_metadata(note);
-    whole.state = to;
-    let state = whole.settle(engine)?;
+    locked.state = to;
+    let state = locked.settle(engine)?;
     engine.log.next_task_metadata(None);
     Ok(state)
 }
 
 /// Takes a task in error up again: its failed steps start over, completed ones are kept.
 pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
-    let mut whole = Whole::lock(engine, task)?;
-    allow_task(&whole, TaskState::Pending)?;
-    if whole.state != TaskState::Error {
-        return Err(refused("task", &task, whole.state.as_str(), "pending", &[])
-            .hint("Only a task in error is retried."));
+    let mut locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::Pending)?;
+    if locked.state != TaskState::Error {
+        return Err(
+            refused("task", &task, locked.state.as_str(), "pending", &[])
+                .hint("Only a task in error is retried."),
+        );
     }
-    let failed: Vec<usize> = (0..whole.steps.len())
-        .filter(|index| whole.steps[*index].state == StepState::Error)
+    let failed: Vec<usize> = (0..locked.steps.len())
+        .filter(|index| locked.steps[*index].state == StepState::Error)
         .collect();
-    let cancelled = whole
+    let cancelled = locked
         .steps
         .iter()
         .any(|step| step.state == StepState::Cancelled);
-    let held = whole
+    let held = locked
         .steps
         .iter()
         .any(|step| step.available_at == Some(HELD));
@@ -249,11 +251,11 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
     }
     let note = log::texts(&[("reason", reason)]);
     for index in failed {
-        start_over(engine, &mut whole, index, true, note)?;
+        start_over(engine, &mut locked, index, true, note)?;
     }
-    take_up(engine, &mut whole)?;
+    take_up(engine, &mut locked)?;
     engine.log.next_task_metadata(note);
-    let state = whole.settle(engine)?;
+    let state = locked.settle(engine)?;
     engine.log.next_task_metadata(None);
     Ok(state)
 }
@@ -261,22 +263,22 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
 /// error -> pending, to run at once.
 fn start_over<'e>(
     engine: &mut Engine<'e>,
-    whole: &mut Whole<'e>,
+    locked: &mut LockedTask<'e>,
     index: usize,
     reset: bool,
     note: Option<Jsonb<'e>>,
 ) -> Result<()> {
-    let no = whole.steps[index].no;
-    let retryable = whole.template.step(no)?.retryable;
-    let step = &mut whole.steps[index];
+    let no = locked.steps[index].no;
+    let retryable = locked.template.step(no)?.retryable;
+    let step = &mut locked.steps[index];
     if reset {
         step.attempts = 0;
     }
     step.retryable = retryable;
-    whole.run_now(engine, index);
+    locked.run_now(engine, index);
     move_step(
         engine,
-        whole,
+        locked,
         index,
         StepState::Pending,
         log::NO_WORKER,
@@ -286,12 +288,12 @@ fn start_over<'e>(
 }
 
 /// Held steps wait no longer.
-fn take_up<'e>(engine: &Engine<'e>, whole: &mut Whole<'e>) -> Result<()> {
-    for index in 0..whole.steps.len() {
-        if whole.steps[index].available_at == Some(HELD) {
-            whole.steps[index].available_at = None;
-            if whole.parents_good(whole.steps[index].no)? {
-                whole.run_now(engine, index);
+fn take_up<'e>(engine: &Engine<'e>, locked: &mut LockedTask<'e>) -> Result<()> {
+    for index in 0..locked.steps.len() {
+        if locked.steps[index].available_at == Some(HELD) {
+            locked.steps[index].available_at = None;
+            if locked.parents_good(locked.steps[index].no)? {
+                locked.run_now(engine, index);
             }
         }
     }
@@ -305,11 +307,11 @@ pub fn resolve_task(
     by: Option<&str>,
     reason: Option<&str>,
 ) -> Result<TaskState> {
-    let whole = Whole::lock(engine, task)?;
-    allow_task(&whole, TaskState::ResolvedManually)?;
+    let locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::ResolvedManually)?;
     set_task(
         engine,
-        whole,
+        locked,
         TaskState::ResolvedManually,
         log::texts(&[("resolved_by", by), ("reason", reason)]),
     )
@@ -344,15 +346,15 @@ pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> R
 
 /// Makes a failed step ready now; with `reset` its attempts count from zero.
 pub fn retry_step(engine: &mut Engine, key: StepKey, reset: bool) -> Result<StepState> {
-    let (mut whole, index) = Whole::lock_step(engine, key)?;
-    if whole.steps[index].state != StepState::Error {
-        let state = whole.steps[index].state;
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    if locked.steps[index].state != StepState::Error {
+        let state = locked.steps[index].state;
         return Err(refused("step", &key.uuid(), state.as_str(), "pending", &[])
             .hint("Only a step in error is retried."));
     }
-    require_living_task(&whole)?;
-    start_over(engine, &mut whole, index, reset, None)?;
-    whole.settle(engine)?;
+    require_living_task(&locked)?;
+    start_over(engine, &mut locked, index, reset, None)?;
+    locked.settle(engine)?;
     Ok(StepState::Pending)
 }
 
@@ -366,20 +368,20 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
                 .detail("Limits are 0 to 32767.")
                 .hint("It counts all attempts, the first one included.")
         })?;
-    let (mut whole, index) = Whole::lock_step(engine, key)?;
-    let step = &mut whole.steps[index];
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    let step = &mut locked.steps[index];
     step.retry_limit = limit;
     let state = step.state;
     if state == StepState::Error {
-        require_living_task(&whole)?;
-        let step = &mut whole.steps[index];
+        require_living_task(&locked)?;
+        let step = &mut locked.steps[index];
         match (step.available_at, step.retryable && step.attempts < limit) {
-            (None, true) => whole.run_now(engine, index),
+            (None, true) => locked.run_now(engine, index),
             (Some(_), false) => step.available_at = None,
             _ => {}
         }
     }
-    whole.settle(engine)?;
+    locked.settle(engine)?;
     Ok(state)
 }
 
@@ -391,37 +393,37 @@ pub fn transition_task<'e>(
     note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
     let to = parse::<TaskState>(to)?;
-    let mut whole = Whole::lock(engine, task)?;
-    allow_task(&whole, to)?;
+    let mut locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, to)?;
     match to {
-        TaskState::Cancelled => cancel_whole(engine, whole, note),
-        TaskState::Complete if !whole.all_good() => Err(unfinished(&whole)),
+        TaskState::Cancelled => cancel_locked(engine, locked, note),
+        TaskState::Complete if !locked.all_good() => Err(unfinished(&locked)),
         TaskState::Error => {
             // Nothing of it starts any more; what runs may still report.
-            for step in whole
+            for step in locked
                 .steps
                 .iter_mut()
                 .filter(|step| step.state == StepState::Pending)
             {
                 step.available_at = Some(HELD);
             }
-            set_task(engine, whole, to, note)
+            set_task(engine, locked, to, note)
         }
         TaskState::Pending => {
-            take_up(engine, &mut whole)?;
-            set_task(engine, whole, to, note)
+            take_up(engine, &mut locked)?;
+            set_task(engine, locked, to, note)
         }
-        _ => set_task(engine, whole, to, note),
+        _ => set_task(engine, locked, to, note),
     }
 }
 
-fn unfinished(whole: &Whole) -> Error {
-    let open: Vec<&str> = whole
+fn unfinished(locked: &LockedTask) -> Error {
+    let open: Vec<&str> = locked
         .steps
         .iter()
         .filter(|step| !step.state.is_finished_good())
         .filter_map(|step| {
-            whole
+            locked
                 .template
                 .step(step.no)
                 .ok()
@@ -431,7 +433,7 @@ fn unfinished(whole: &Whole) -> Error {
         .collect();
     Error::guard(format!(
         "task {} cannot complete: not all of its steps are complete",
-        super::format_uuid(&whole.uuid)
+        super::format_uuid(&locked.uuid)
     ))
     .detail(format!("Unfinished steps: {}.", open.join(", ")))
     .hint("Complete, resolve or retry them first.")
@@ -464,39 +466,43 @@ fn step_to<'e>(
     results: Option<Jsonb<'e>>,
     note: Option<Jsonb<'e>>,
 ) -> Result<StepState> {
-    let (mut whole, index) = Whole::lock_step(engine, key)?;
-    allow_step(&whole, index, to)?;
-    require_living_task(&whole)?;
-    let from = whole.steps[index].state;
-    whole.take_away(index);
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    allow_step(&locked, index, to)?;
+    require_living_task(&locked)?;
+    let from = locked.steps[index].state;
+    locked.take_away(index);
     let mut worker_no = log::NO_WORKER;
-    whole.steps[index].results = results;
+    locked.steps[index].results = results;
     match to {
-        StepState::InProgress => worker_no = start_by_hand(engine, &mut whole, index)?,
+        StepState::InProgress => worker_no = start_by_hand(engine, &mut locked, index)?,
         StepState::Complete => {
-            whole.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
+            locked.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
         }
-        StepState::Error => fail_by_hand(engine, &mut whole, index, note)?,
+        StepState::Error => fail_by_hand(engine, &mut locked, index, note)?,
         StepState::Pending => {
             if from == StepState::InProgress {
-                whole.steps[index].attempts -= 1;
+                locked.steps[index].attempts -= 1;
             }
-            whole.run_now(engine, index);
+            locked.run_now(engine, index);
         }
         StepState::Cancelled | StepState::ResolvedManually => {}
     }
-    move_step(engine, &mut whole, index, to, worker_no, note);
-    whole.settle(engine)?;
+    move_step(engine, &mut locked, index, to, worker_no, note);
+    locked.settle(engine)?;
     Ok(to)
 }
 
 /// Counts an attempt and takes a lease of the worker `manual`.
-fn start_by_hand<'e>(engine: &mut Engine<'e>, whole: &mut Whole<'e>, index: usize) -> Result<i32> {
-    let no = whole.steps[index].no;
-    if !whole.parents_good(no)? {
+fn start_by_hand<'e>(
+    engine: &mut Engine<'e>,
+    locked: &mut LockedTask<'e>,
+    index: usize,
+) -> Result<i32> {
+    let no = locked.steps[index].no;
+    if !locked.parents_good(no)? {
         return Err(Error::guard(format!(
             "step {} cannot start: not all of its parents are complete",
-            super::describe(&whole.key(no))
+            super::describe(&locked.key(no))
         ))
         .detail("A step starts when every parent is complete or resolved manually.")
         .hint(
@@ -505,20 +511,20 @@ fn start_by_hand<'e>(engine: &mut Engine<'e>, whole: &mut Whole<'e>, index: usiz
     }
     let worker = workers::claiming(engine.session, &Claimant::engine(), MANUAL_WORKER)?;
     let claim_id = leases::next_claim_id(&worker)?;
-    let timeout = whole.template.step(no)?.timeout_us;
+    let timeout = locked.template.step(no)?.timeout_us;
     let lease = leases::Lease {
         claim_id,
         worker_no: worker.no,
         expires_at: engine.now + MANUAL_LEASE_US,
         timeout_at: timeout.map(|timeout| engine.now + timeout),
     };
-    leases::open_claim(engine, &lease, &[whole.key(no)])?;
-    let step = &mut whole.steps[index];
+    leases::open_claim(engine, &lease, &[locked.key(no)])?;
+    let step = &mut locked.steps[index];
     step.claim_id = Some(claim_id);
     step.claim_number += 1;
     step.attempts += 1;
-    if whole.state == TaskState::Pending {
-        whole.state = TaskState::InProgress;
+    if locked.state == TaskState::Pending {
+        locked.state = TaskState::InProgress;
     }
     Ok(worker.no)
 }
@@ -526,13 +532,13 @@ fn start_by_hand<'e>(engine: &mut Engine<'e>, whole: &mut Whole<'e>, index: usiz
 /// Decides on a retry as a report would.
 fn fail_by_hand<'e>(
     engine: &Engine<'e>,
-    whole: &mut Whole<'e>,
+    locked: &mut LockedTask<'e>,
     index: usize,
     note: Option<Jsonb<'e>>,
 ) -> Result<()> {
-    let no = whole.steps[index].no;
-    let policy = whole.template.step(no)?.backoff;
-    let step = &mut whole.steps[index];
+    let no = locked.steps[index].no;
+    let policy = locked.template.step(no)?.backoff;
+    let step = &mut locked.steps[index];
     step.available_at = (step.retryable && step.attempts < step.retry_limit).then(|| {
         let delay = backoff::delay_ms(
             step.attempts.into(),

@@ -1,11 +1,11 @@
 //! The operational state of the whole system: what it is, changing it, and telling workers that nothing is handed out.
 //!
-//! The rules are tasker_rules::operational. The state is the last row of tasker_engine.operational_changes; a claim reads
+//! The rules are tasker_rules::operations::operational. The state is the last row of tasker_engine.operational_changes; a claim reads
 //! it below the planner and locks nothing, so that neither waits for the other.
 
 use pgrx::pg_sys::{self, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
-use tasker_rules::operational::{Change, OperationalState};
+use tasker_rules::operations::operational::{Change, OperationalState};
 
 use super::Engine;
 use crate::error::{Error, Result};
@@ -214,7 +214,7 @@ fn record(
         .run(&FORGET_OLD, &[datum::int8(change_no - KEPT)])?;
     if to.hands_out_work() && !from.hands_out_work() {
         for row in engine.session.run(&QUEUES, &[])?.iter() {
-            engine.ready.released(row.get(1)?);
+            engine.queue_entries.released(row.get(1)?);
         }
     }
     Ok(())

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::backoff;
+use tasker_rules::engine::backoff;
 
 use super::claimants::{Claimant, claimed_by};
-use super::consequences::Consequences;
-use super::ready::Entry;
+use super::propagate::Consequences;
+use super::queue_entries::Entry;
 use super::{Engine, StepKey, describe, log};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp};
@@ -209,7 +209,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
     for failure in failures {
         let (report, held) = (&reports[failure.index], &held[&failure.index]);
         match failure.retry_at {
-            Some(available_at) => engine.ready.push(Entry::of(
+            Some(available_at) => engine.queue_entries.push(Entry::of(
                 &held.template,
                 report.key,
                 held.priority,

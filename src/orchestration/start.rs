@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::Engine;
-use super::ready::Found;
+use super::queue_entries::Found;
 use crate::error::Result;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::scan::{self, Compare, Walk};

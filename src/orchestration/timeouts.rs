@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
-use tasker_rules::state::TaskState;
+use tasker_rules::engine::state::TaskState;
 
-use super::whole::Whole;
+use super::locked_task::LockedTask;
 use super::{Engine, operate};
 use crate::error::Result;
 use crate::pg::datum::{self, Timestamp, Uuid};
@@ -64,7 +64,7 @@ pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
     let forgotten = engine.session.run(&FORGET, &[datum::timestamp(now)])?.len();
     let mut stopped = forgotten as i64;
     for task in due(engine, now)? {
-        let Some(whole) = Whole::try_lock(engine, task)? else {
+        let Some(locked) = LockedTask::try_lock(engine, task)? else {
             continue;
         };
         let stop = [datum::uuid(&task), datum::timestamp(now)];
@@ -72,8 +72,8 @@ pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
             continue;
         }
         stopped += 1;
-        if let (TaskState::InProgress, Some(timeout)) = (whole.state, whole.template.timeout_us) {
-            operate::time_out(engine, whole, timeout / 1_000_000)?;
+        if let (TaskState::InProgress, Some(timeout)) = (locked.state, locked.template.timeout_us) {
+            operate::time_out(engine, locked, timeout / 1_000_000)?;
         }
     }
     Ok(stopped)

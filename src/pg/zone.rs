@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use pgrx::pg_sys;
-use tasker_rules::schedule::Zone;
+use tasker_rules::operations::schedule::Zone;
 
 /// A time zone. It lives as long as the backend.
 pub struct ServerZone(*mut pg_sys::pg_tz);

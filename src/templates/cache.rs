@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::backoff;
-use tasker_rules::input_schema::Schema;
+use tasker_rules::engine::backoff;
+use tasker_rules::template::input_schema::Schema;
 
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, OwnedJsonb};

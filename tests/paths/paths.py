@@ -174,7 +174,7 @@ def contended(w):
                 if strength != "KEY SHARE":
                     equal(held in found, False)
     with w.b.transaction(force_rollback=True):
-        w.rows(w.b, "SELECT FROM tasker_engine.ready WHERE task_uuid = ANY (%s) FOR UPDATE", tasks[:2])
+        w.rows(w.b, "SELECT FROM tasker_engine.queue_entries WHERE task_uuid = ANY (%s) FOR UPDATE", tasks[:2])
         w.rows(w.b, "SELECT FROM tasker_engine.tasks WHERE task_uuid = %s FOR UPDATE", tasks[2])
         got = w.claim(most=2) + w.claim()
         equal({c.task_uuid for c in got} & set(tasks[:2]), set())
@@ -219,7 +219,7 @@ def aging(w):
     w.create("one", 40, ", priority => 4")
     w.a.execute("SET tasker.priority_aging_seconds = 1")
     time.sleep(1.2)
-    level = "SELECT priority FROM tasker_engine.ready WHERE task_uuid = %s"
+    level = "SELECT priority FROM tasker_engine.queue_entries WHERE task_uuid = %s"
     w.until("the entry moves up", lambda: (w.complete(w.claim(most=1)), w.one(w.a, level, low) > 1)[1])
     w.a.execute("RESET tasker.priority_aging_seconds")
     w.work()
@@ -403,7 +403,7 @@ TABLES = "SELECT c.oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND r
 ADDED = {
     "indexes": ("CREATE INDEX extra_btree ON tasker_engine.steps (state, available_at);"
                 "CREATE INDEX extra_brin ON tasker_engine.steps USING brin (state);"
-                "CREATE INDEX extra_ready ON tasker_engine.ready (task_uuid);"
+                "CREATE INDEX extra_ready ON tasker_engine.queue_entries (task_uuid);"
                 "CREATE INDEX extra_log ON tasker_engine.transitions (to_state);"
                 "CREATE INDEX extra_claims ON tasker_engine.claims (lease_expires_at)",
                 "DROP INDEX tasker_engine.extra_btree, tasker_engine.extra_brin, tasker_engine.extra_ready, tasker_engine.extra_log,"

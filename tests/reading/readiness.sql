@@ -63,7 +63,7 @@ END $$;
 -- Moves the clock of a step, in place of a sleep: the row and its queue entry.
 CREATE OR REPLACE FUNCTION reading_test.move(step uuid, by interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE tasker_engine.ready SET available_at = available_at + by
+    UPDATE tasker_engine.queue_entries SET available_at = available_at + by
     WHERE task_uuid = tasker.step_task_uuid(step) AND step_no = tasker.step_number(step);
     UPDATE tasker_engine.steps SET available_at = available_at + by
     WHERE task_uuid = tasker.step_task_uuid(step) AND step_no = tasker.step_number(step);

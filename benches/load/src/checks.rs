@@ -45,7 +45,7 @@ SELECT (SELECT coalesce(sum(started), 0)::bigint FROM steps),
        (SELECT count(*) FROM steps WHERE state = 'i'),
        (SELECT count(*) FROM parents WHERE started > 0 AND open > 0),
        (SELECT count(*) FROM parents p WHERE p.state = 'p' AND p.open = 0 AND NOT EXISTS (
-           SELECT FROM tasker_engine.ready r WHERE r.task_uuid = p.task_uuid AND r.step_no = p.step_no)),
+           SELECT FROM tasker_engine.queue_entries r WHERE r.task_uuid = p.task_uuid AND r.step_no = p.step_no)),
        (SELECT count(*) FROM (SELECT FROM steps GROUP BY task_uuid, task_state
            HAVING task_state <> 'x' AND (task_state = 'c') <> bool_and(state IN ('c', 'r'))) wrong)";
 

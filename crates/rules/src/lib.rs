@@ -14,24 +14,13 @@
     )
 )]
 
-pub mod analysis;
-pub mod backoff;
-pub mod diagram;
+pub mod engine;
 pub mod graph;
-pub mod health;
-pub mod identity;
-pub mod ids;
-pub mod input_schema;
-pub mod metrics;
 pub mod names;
 mod number;
-pub mod operational;
+pub mod operations;
 mod problem;
-pub mod readiness;
-pub mod scaling;
-pub mod schedule;
 pub mod sqlstate;
-pub mod state;
 pub mod template;
 
 pub use problem::{Problem, Severity};

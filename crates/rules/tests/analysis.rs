@@ -7,13 +7,13 @@ use std::collections::HashSet;
 use common::{steps, template};
 use proptest::prelude::*;
 use serde_json::json;
-use tasker_rules::analysis::{
+use tasker_rules::engine::readiness::{NEVER, Step};
+use tasker_rules::engine::state::StepState;
+use tasker_rules::graph::Dag;
+use tasker_rules::operations::analysis::{
     Basis, Duration, Failure, Standing, Task, analyze, best_paths, blockers, bottlenecks,
     count_paths, error_chains, levels, overall, redundant_edges, report, schedule, weights,
 };
-use tasker_rules::graph::Dag;
-use tasker_rules::readiness::{NEVER, Step};
-use tasker_rules::state::StepState;
 
 const NOW: i64 = 1_000_000;
 
@@ -25,7 +25,7 @@ fn step(state: StepState) -> Step {
         retry_limit: 3,
         retryable: true,
         claimed_before: false,
-        doomed: false,
+        unreachable: false,
     }
 }
 
@@ -598,7 +598,7 @@ proptest! {
         let factor = if healthy { 1.0 } else { 1.5 };
         let sum = |path: &[usize]| -> f64 {
             let facts: Vec<_> = path.iter().map(|no| (task.step(*no as i16).expect("there"), random.facts[no - 1].1)).collect();
-            let count = |is: &dyn Fn(&tasker_rules::analysis::StepFacts) -> bool| facts.iter().filter(|fact| is(fact.0)).count() as f64;
+            let count = |is: &dyn Fn(&tasker_rules::operations::analysis::StepFacts) -> bool| facts.iter().filter(|fact| is(fact.0)).count() as f64;
             path.len() as f64 * 10.0 - count(&|step| step.standing == Standing::Done) * 15.0
                 + count(&|step| step.standing == Standing::Waiting) * 25.0 * factor
                 + count(&|step| step.step.state == StepState::Error) * 30.0 * factor
@@ -610,7 +610,7 @@ proptest! {
         sums.truncate(5);
         let found = best_paths(&task, healthy, 5);
         prop_assert_eq!(found.len(), sums.len());
-        let steps = |path: &tasker_rules::analysis::Path| path.steps.iter().map(|no| *no as usize).collect::<Vec<_>>();
+        let steps = |path: &tasker_rules::operations::analysis::Path| path.steps.iter().map(|no| *no as usize).collect::<Vec<_>>();
         let mut mine: Vec<f64> = found.iter().map(|path| sum(&steps(path))).collect();
         mine.sort_by(|one, other| other.total_cmp(one));
         for (one, other) in mine.iter().zip(&sums) {

@@ -1,7 +1,7 @@
 //! The delay of every attempt under every kind.
 
 use proptest::prelude::*;
-use tasker_rules::backoff::{Config, Kind, Policy, delay_ms};
+use tasker_rules::engine::backoff::{Config, Kind, Policy, delay_ms};
 
 fn config(list: &[f64], multiplier: f64, max_seconds: i64) -> Config {
     Config {

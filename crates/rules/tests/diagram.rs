@@ -4,8 +4,8 @@ mod common;
 
 use common::{steps, template};
 use proptest::prelude::*;
-use tasker_rules::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
-use tasker_rules::state::StepState;
+use tasker_rules::engine::state::StepState;
+use tasker_rules::graph::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
 
 fn node(step_no: i16, name: &str, state: StepState) -> Node {
     Node {

@@ -1,8 +1,8 @@
 //! The graph against an independently written model, and at its largest.
 
 use proptest::prelude::*;
+use tasker_rules::engine::ids::MAX_STEPS;
 use tasker_rules::graph::{Dag, GraphError};
-use tasker_rules::ids::MAX_STEPS;
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("n{index}")).collect()

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime};
 use proptest::prelude::*;
-use tasker_rules::schedule::{Schedule, Utc, Zone};
+use tasker_rules::operations::schedule::{Schedule, Utc, Zone};
 
 /// A zone whose changes are written down: instant and offset from then on; ascending.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ mod common;
 
 use common::{problems, template};
 use serde_json::json;
-use tasker_rules::backoff::{Kind, Policy};
+use tasker_rules::engine::backoff::{Kind, Policy};
 use tasker_rules::template::{CustomEvent, IdentityStrategy, Priority};
 
 /// One step `a` with more fields, as YAML flow text.

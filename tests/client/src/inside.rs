@@ -34,7 +34,7 @@ CREATE FUNCTION harness.make_due(task uuid) RETURNS void LANGUAGE sql AS $$
         UPDATE tasker_engine.steps s SET available_at = clock_timestamp()
         WHERE s.task_uuid = task AND s.available_at > clock_timestamp()
         RETURNING s.task_uuid, s.step_no, s.available_at)
-    UPDATE tasker_engine.ready r SET available_at = m.available_at
+    UPDATE tasker_engine.queue_entries r SET available_at = m.available_at
     FROM moved m
     WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
 $$;
@@ -46,7 +46,7 @@ CREATE FUNCTION harness.postpone(step uuid, delay interval) RETURNS void LANGUAG
         FROM tasker.workflow_steps w
         WHERE w.step_uuid = step AND s.task_uuid = w.task_uuid AND s.step_no = w.step_no
         RETURNING s.task_uuid, s.step_no, s.available_at)
-    UPDATE tasker_engine.ready r SET available_at = m.available_at
+    UPDATE tasker_engine.queue_entries r SET available_at = m.available_at
     FROM moved m
     WHERE r.task_uuid = m.task_uuid AND r.step_no = m.step_no;
 $$;
@@ -396,20 +396,22 @@ pub fn wait_behind_identities(session: &mut Session) {
 /// Everything in the queue is lost, as on a replica to which it is not replicated.
 #[track_caller]
 pub fn lose_queue(session: &mut Session) {
-    session.execute("DELETE FROM tasker_engine.ready");
+    session.execute("DELETE FROM tasker_engine.queue_entries");
 }
 
 /// Every entry is there twice.
 #[track_caller]
 pub fn double_queue(session: &mut Session) {
-    session.execute("INSERT INTO tasker_engine.ready SELECT * FROM tasker_engine.ready");
+    session.execute(
+        "INSERT INTO tasker_engine.queue_entries SELECT * FROM tasker_engine.queue_entries",
+    );
 }
 
 /// No entry agrees with its row in the time any more.
 #[track_caller]
 pub fn shift_queue(session: &mut Session) {
     session.execute(
-        "UPDATE tasker_engine.ready SET available_at = available_at - interval '1 second'",
+        "UPDATE tasker_engine.queue_entries SET available_at = available_at - interval '1 second'",
     );
 }
 
@@ -419,7 +421,7 @@ pub fn shift_queue(session: &mut Session) {
 pub fn queue(session: &mut Session) -> Vec<String> {
     session.all(
         "SELECT DISTINCT concat_ws(' ', r.task_uuid, r.step_no, r.queue_id, r.priority, s.available_at)
-         FROM tasker_engine.ready r JOIN tasker_engine.steps s USING (task_uuid, step_no)
+         FROM tasker_engine.queue_entries r JOIN tasker_engine.steps s USING (task_uuid, step_no)
          WHERE s.state = 'p' AND s.available_at IS NULL OR s.state IN ('p', 'e') AND r.available_at = s.available_at
          ORDER BY 1",
         &[],
@@ -431,8 +433,8 @@ pub fn queue(session: &mut Session) -> Vec<String> {
 pub fn without_statistics(session: &mut Session) {
     session.execute(
         "ALTER TABLE tasker_engine.steps SET (autovacuum_enabled = off);
-         ALTER TABLE tasker_engine.ready SET (autovacuum_enabled = off);
-         ANALYZE tasker_engine.steps, tasker_engine.ready",
+         ALTER TABLE tasker_engine.queue_entries SET (autovacuum_enabled = off);
+         ANALYZE tasker_engine.steps, tasker_engine.queue_entries",
     );
 }
 

@@ -163,7 +163,7 @@ fn columns_in_another_order_change_nothing() {
 const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     (
         "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN COALESCE(NEW, OLD); END';
-         CREATE TRIGGER t BEFORE INSERT ON tasker_engine.ready FOR EACH ROW EXECUTE FUNCTION public.nothing()",
+         CREATE TRIGGER t BEFORE INSERT ON tasker_engine.queue_entries FOR EACH ROW EXECUTE FUNCTION public.nothing()",
         "ready",
         &["append"],
         "INSERT triggers",
@@ -171,7 +171,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     ),
     (
         "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-         CREATE TRIGGER t AFTER DELETE ON tasker_engine.ready FOR EACH STATEMENT EXECUTE FUNCTION public.nothing()",
+         CREATE TRIGGER t AFTER DELETE ON tasker_engine.queue_entries FOR EACH STATEMENT EXECUTE FUNCTION public.nothing()",
         "ready",
         &["delete"],
         "DELETE triggers",
@@ -222,14 +222,14 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "DROP TABLE public.referring",
     ),
     (
-        "ALTER TABLE tasker_engine.ready ENABLE ROW LEVEL SECURITY;
-         ALTER TABLE tasker_engine.ready FORCE ROW LEVEL SECURITY;
-         CREATE POLICY every ON tasker_engine.ready USING (true)",
+        "ALTER TABLE tasker_engine.queue_entries ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE tasker_engine.queue_entries FORCE ROW LEVEL SECURITY;
+         CREATE POLICY every ON tasker_engine.queue_entries USING (true)",
         "ready",
         &["append", "delete", "look"],
         "row security",
-        "DROP POLICY every ON tasker_engine.ready; ALTER TABLE tasker_engine.ready NO FORCE ROW LEVEL SECURITY;
-         ALTER TABLE tasker_engine.ready DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY every ON tasker_engine.queue_entries; ALTER TABLE tasker_engine.queue_entries NO FORCE ROW LEVEL SECURITY;
+         ALTER TABLE tasker_engine.queue_entries DISABLE ROW LEVEL SECURITY",
     ),
     (
         "CREATE RULE r AS ON INSERT TO tasker_engine.transitions DO ALSO NOTIFY logged",
@@ -239,26 +239,26 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "DROP RULE r ON tasker_engine.transitions",
     ),
     (
-        "CREATE TABLE public.heir () INHERITS (tasker_engine.ready)",
+        "CREATE TABLE public.heir () INHERITS (tasker_engine.queue_entries)",
         "ready",
         &["append", "delete", "look"],
         "inherits",
-        "DROP TABLE public.heir; ANALYZE tasker_engine.ready",
+        "DROP TABLE public.heir; ANALYZE tasker_engine.queue_entries",
     ),
     (
-        "CREATE TABLE public.whole (LIKE tasker_engine.ready) PARTITION BY LIST (queue_id);
-         ALTER TABLE public.whole ATTACH PARTITION tasker_engine.ready DEFAULT",
+        "CREATE TABLE public.whole (LIKE tasker_engine.queue_entries) PARTITION BY LIST (queue_id);
+         ALTER TABLE public.whole ATTACH PARTITION tasker_engine.queue_entries DEFAULT",
         "ready",
         &["append", "delete", "look"],
         "partition",
-        "ALTER TABLE public.whole DETACH PARTITION tasker_engine.ready; DROP TABLE public.whole",
+        "ALTER TABLE public.whole DETACH PARTITION tasker_engine.queue_entries; DROP TABLE public.whole",
     ),
     (
-        "ALTER INDEX tasker_engine.ready_order RENAME TO other",
+        "ALTER INDEX tasker_engine.queue_entries_order RENAME TO other",
         "ready",
         &["delete", "look"],
-        "ready_order",
-        "ALTER INDEX tasker_engine.other RENAME TO ready_order",
+        "queue_entries_order",
+        "ALTER INDEX tasker_engine.other RENAME TO queue_entries_order",
     ),
     (
         "ALTER TABLE tasker_engine.claims ADD COLUMN serial integer GENERATED ALWAYS AS IDENTITY",
@@ -307,7 +307,7 @@ fn triggers_see_every_row() {
          GRANT ALL ON public.seen TO PUBLIC;
          CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN INSERT INTO public.seen VALUES (TG_TABLE_NAME, TG_OP); RETURN NULL; END $$;
-         CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tasker_engine.ready FOR EACH ROW EXECUTE FUNCTION public.see();
+         CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tasker_engine.queue_entries FOR EACH ROW EXECUTE FUNCTION public.see();
          CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tasker_engine.steps FOR EACH ROW EXECUTE FUNCTION public.see();
          CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tasker_engine.claims FOR EACH ROW EXECUTE FUNCTION public.see();
          CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tasker_engine.transitions FOR EACH ROW EXECUTE FUNCTION public.see();",
@@ -371,14 +371,14 @@ fn a_table_of_another_shape_or_owner_is_refused_with_what_to_do() {
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'stranger') THEN CREATE ROLE stranger; END IF; END $$",
     );
     let owner: String = session.one(
-        "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'tasker_engine.ready'::regclass",
+        "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'tasker_engine.queue_entries'::regclass",
         &[],
     );
     let cases = [
         (
-            "ALTER TABLE tasker_engine.ready RENAME COLUMN priority TO level".to_owned(),
+            "ALTER TABLE tasker_engine.queue_entries RENAME COLUMN priority TO level".to_owned(),
             "has no column \"priority\"",
-            "ALTER TABLE tasker_engine.ready RENAME COLUMN level TO priority".to_owned(),
+            "ALTER TABLE tasker_engine.queue_entries RENAME COLUMN level TO priority".to_owned(),
         ),
         (
             "ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE timestamp".to_owned(),
@@ -392,9 +392,9 @@ fn a_table_of_another_shape_or_owner_is_refused_with_what_to_do() {
             "ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at TYPE timestamptz".to_owned(),
         ),
         (
-            "ALTER TABLE tasker_engine.ready OWNER TO stranger".to_owned(),
+            "ALTER TABLE tasker_engine.queue_entries OWNER TO stranger".to_owned(),
             "does not belong to the engine",
-            format!("ALTER TABLE tasker_engine.ready OWNER TO {owner}"),
+            format!("ALTER TABLE tasker_engine.queue_entries OWNER TO {owner}"),
         ),
         (
             format!(
@@ -409,7 +409,7 @@ fn a_table_of_another_shape_or_owner_is_refused_with_what_to_do() {
                 .to_owned(),
         ),
         (
-            "ALTER TABLE tasker_engine.ready RENAME TO hidden".to_owned(),
+            "ALTER TABLE tasker_engine.queue_entries RENAME TO hidden".to_owned(),
             "is missing",
             "ALTER TABLE tasker_engine.hidden RENAME TO ready".to_owned(),
         ),
@@ -437,7 +437,7 @@ fn indexes_on_changed_columns_stay_complete() {
          CREATE INDEX by_claim ON tasker_engine.steps (claim_id);
          CREATE INDEX by_attempts ON tasker_engine.steps (attempts) WHERE state = 'i';
          CREATE INDEX by_worker ON tasker_engine.transitions (worker_no, to_state);
-         CREATE INDEX by_task ON tasker_engine.ready (task_uuid)",
+         CREATE INDEX by_task ON tasker_engine.queue_entries (task_uuid)",
     );
     assert_eq!(why_sql(&mut session, "steps", "update"), None);
     session.query(
@@ -457,7 +457,7 @@ fn indexes_on_changed_columns_stay_complete() {
             "SELECT count(*) FROM tasker_engine.steps WHERE claim_id > 0",
             "SELECT count(*) FROM tasker_engine.steps WHERE state = 'i' AND attempts = 1",
             "SELECT count(*) FROM tasker_engine.transitions WHERE worker_no > 0 AND to_state = 'c'",
-            "SELECT count(*) FROM tasker_engine.ready WHERE task_uuid > '00000000-0000-0000-0000-000000000000'",
+            "SELECT count(*) FROM tasker_engine.queue_entries WHERE task_uuid > '00000000-0000-0000-0000-000000000000'",
         ] {
             session.execute("SET enable_seqscan = on; SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off");
             let all = session.count(query, &[]);
@@ -492,11 +492,11 @@ fn indexes_may_be_rebuilt_while_claims_run() {
         let workers = [scope.spawn(worker("a")), scope.spawn(worker("b"))];
         let mut admin = database.connect();
         while Instant::now() < until {
-            admin.execute("REINDEX INDEX CONCURRENTLY tasker_engine.ready_order");
+            admin.execute("REINDEX INDEX CONCURRENTLY tasker_engine.queue_entries_order");
             admin.execute("REINDEX TABLE CONCURRENTLY tasker_engine.steps");
             admin.execute("CREATE INDEX CONCURRENTLY extra ON tasker_engine.steps (state)");
             admin.execute("DROP INDEX CONCURRENTLY tasker_engine.extra");
-            admin.execute("REINDEX INDEX tasker_engine.ready_order");
+            admin.execute("REINDEX INDEX tasker_engine.queue_entries_order");
         }
         for worker in workers {
             assert!(worker.join().expect("a worker lives") > 0);
@@ -509,7 +509,7 @@ fn indexes_may_be_rebuilt_while_claims_run() {
     session.execute("SET enable_seqscan = off");
     assert_eq!(
         session.count(
-            "SELECT count(*) FROM tasker_engine.ready WHERE queue_id > 0",
+            "SELECT count(*) FROM tasker_engine.queue_entries WHERE queue_id > 0",
             &[]
         ),
         left
@@ -600,10 +600,10 @@ const STORED: &str = "
         FROM tasker_engine.tasks t JOIN numbered n USING (task_uuid)
         UNION ALL
         SELECT format('step %s.%s %s claim %s attempts %s parents %s %s %s %s', n.no, s.step_no, s.state, s.claim_number, s.attempts,
-                      s.open_parents, s.doomed, s.available_at IS NULL, s.results)
+                      s.open_parents, s.unreachable, s.available_at IS NULL, s.results)
         FROM tasker_engine.steps s JOIN numbered n USING (task_uuid)
         UNION ALL
-        SELECT format('entry %s.%s %s', n.no, r.step_no, r.priority) FROM tasker_engine.ready r JOIN numbered n USING (task_uuid)
+        SELECT format('entry %s.%s %s', n.no, r.step_no, r.priority) FROM tasker_engine.queue_entries r JOIN numbered n USING (task_uuid)
         UNION ALL
         SELECT format('claim %s %s %s', c.worker_no, c.remaining,
                       (SELECT string_agg(n.no || '.' || u.s, ' ' ORDER BY n.no, u.s)
@@ -819,7 +819,7 @@ fn a_walk_over_many_held_rows_can_be_cancelled() {
         );
     }
     let mut holder = database.connect();
-    holder.execute("BEGIN; SELECT FROM tasker_engine.ready FOR UPDATE");
+    holder.execute("BEGIN; SELECT FROM tasker_engine.queue_entries FOR UPDATE");
     // The walk meets 40,000 rows that it may not take. Cancelled, it ends long before its end. A session remembers where it has
     // looked, so each walk is another session's, which has claimed elsewhere before.
     let walk = |timeout: &str| {

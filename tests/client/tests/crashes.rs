@@ -406,7 +406,7 @@ fn a_claim_whose_backend_dies_before_its_commit_is_free_at_once() {
     let mut other = database.connect();
     let pid = other.pid();
     other.execute("BEGIN");
-    assert_eq!(other.claim_one("doomed").attempt, 1);
+    assert_eq!(other.claim_one("unreachable").attempt, 1);
     assert!(session.claim_all("worker").is_empty());
     session.query("SELECT pg_terminate_backend($1, 5000)", &[&pid]);
     let claim = session.claim_one("worker");

@@ -95,12 +95,12 @@ fn every_condition_of_a_step_is_told_from_the_rows_alone() {
 fn doomed_held_cancelled_bypassed_later_and_paused_steps_are_told_apart() {
     let database = Database::new();
     let mut session = database.connect();
-    let doomed = task(&mut session, &shapes::small_diamond());
+    let unreachable = task(&mut session, &shapes::small_diamond());
     session.work_through("start");
     let claim = session.claim_one("worker");
     session.fail_for_good(&claim);
     assert_eq!(rebuild(&mut session), 1, "the other branch, not the end");
-    session.query("SELECT tasker.cancel_task($1)", &[&doomed]);
+    session.query("SELECT tasker.cancel_task($1)", &[&unreachable]);
     assert_eq!(rebuild(&mut session), 0, "cancelled");
 
     let held = task(&mut session, &shapes::chain("held", 2));

@@ -103,7 +103,7 @@ fn a_publication_of_some_rows_and_columns_is_served_or_refused_in_words_of_postg
              tasker_engine.steps (task_uuid, step_no, state, results) WHERE (step_no < 3),
              tasker_engine.tasks (task_uuid, state, context),
              tasker_engine.transitions WHERE (step_no = 0),
-             tasker_engine.ready WHERE (priority > 1)",
+             tasker_engine.queue_entries WHERE (priority > 1)",
     );
     watch(&mut session);
     assert_eq!(life_cycle(&server), "");

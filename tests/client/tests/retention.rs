@@ -275,7 +275,10 @@ fn an_entry_of_the_queue_that_a_purged_task_left_is_dropped_by_a_claim() {
     );
     session.query("SELECT tasker.cancel_task($1)", &[&task]);
     assert!(purge(&mut session, "'0'").starts_with("1 "));
-    assert_eq!(inside::traces(&mut session, task), ["tasker_engine.ready"]);
+    assert_eq!(
+        inside::traces(&mut session, task),
+        ["tasker_engine.queue_entries"]
+    );
     std::thread::sleep(Duration::from_millis(250));
     assert!(session.claim(&Ask::by("w", 5)).is_empty());
     assert_eq!(inside::traces(&mut session, task), [""; 0]);

@@ -14,7 +14,7 @@ fn plain_task() -> String {
          VALUES ('{task}', clock_timestamp(), 1, 1, 2, 'x', 'x', 'x', '[]', '[]', '{{}}');
          INSERT INTO tasker_engine.steps (task_uuid, named_task_id, step_no, open_parents, retry_limit, priority, retryable)
          VALUES ('{task}', 1, 1, 0, 3, 2, true);
-         INSERT INTO tasker_engine.ready (available_at, task_uuid, queue_id, priority, step_no) VALUES (clock_timestamp(), '{task}', 1, 2, 1);
+         INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no) VALUES (clock_timestamp(), '{task}', 1, 2, 1);
          INSERT INTO tasker_engine.transitions (task_uuid, created_at, step_no, attempt, to_state)
          VALUES ('{task}', clock_timestamp(), 0, 0, 'p')"
     )

@@ -4,11 +4,12 @@
 //! steps in one chain are as safe as three. Steps are numbered from 1 in topological order; where the order is free, the
 //! step that comes first in the template gets the lower number.
 
+pub mod diagram;
 mod order;
 
 use std::collections::HashMap;
 
-use crate::ids::MAX_STEPS;
+use crate::engine::ids::MAX_STEPS;
 use order::{find_cycles, topological_order};
 
 /// Why a set of names and edges is no DAG.

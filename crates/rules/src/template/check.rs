@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::raw::{Located, RawBody, RawStep};
 use super::reader::Findings;
+use crate::engine::ids::MAX_STEPS;
 use crate::graph::{Dag, GraphError, describe_cycle};
-use crate::ids::MAX_STEPS;
-use crate::input_schema::Schema;
 use crate::names::{did_you_mean, shown};
+use crate::template::input_schema::Schema;
 
 /// Checks the steps together. `base` is the template without the environment, whose schemas have been checked before.
 /// The graph is there if it is one.

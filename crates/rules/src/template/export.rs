@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{CustomEvent, DEFAULT_NAME, DEFAULT_VERSION};
 use super::raw::{RawBody, RawStep, RawTemplate};
-use crate::backoff::Policy;
+use crate::engine::backoff::Policy;
 
 /// The whole template with its environments.
 pub(super) fn export(template: &RawTemplate) -> Value {

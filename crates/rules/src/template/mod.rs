@@ -6,6 +6,7 @@
 mod check;
 mod export;
 mod fields;
+pub mod input_schema;
 mod merge;
 mod model;
 mod parse;

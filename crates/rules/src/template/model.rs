@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::backoff;
+use crate::engine::backoff;
 use crate::graph::Dag;
 
 /// Retry limit of a step that names none: attempts in total.
@@ -182,7 +182,7 @@ words! {
     IdentityStrategy, "identity strategy" {
         /// Never: every request is a task of its own.
         Unique = "unique",
-        /// When their hash is the same: see [`crate::identity`].
+        /// When their hash is the same: see [`crate::engine::identity`].
         Hash = "hash",
     }
 }

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::model::{CustomEvent, IdentityStrategy, Priority};
-use crate::backoff;
+use crate::engine::backoff;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use super::fields::{priority, timeout_seconds};
 use super::model::CustomEvent;
 use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
-use crate::backoff::{self, Kind};
+use crate::engine::backoff::{self, Kind};
 use crate::names;
 
 const NAME: &[&str] = &["name"];

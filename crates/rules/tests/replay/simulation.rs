@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use tasker_rules::scaling::forecast::{self, Usual};
-use tasker_rules::scaling::{
+use tasker_rules::operations::scaling::forecast::{self, Usual};
+use tasker_rules::operations::scaling::{
     Bound, DEPTH_LIMIT, Decision, Executor, Load, Memory, Recorded, Settings, look,
 };
 

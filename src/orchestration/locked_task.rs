@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::state::{StepState, TaskState};
+use tasker_rules::engine::state::{StepState, TaskState};
 
-use super::ready::{Entry, HELD};
-use super::{Engine, StepKey, ending, format_uuid, timeouts};
+use super::queue_entries::{Entry, HELD};
+use super::{Engine, StepKey, finalize, format_uuid, timeouts};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
@@ -27,7 +27,7 @@ pub struct Step<'w> {
     pub retryable: bool,
     pub priority: i16,
     open_parents: i16,
-    doomed: bool,
+    unreachable: bool,
     watched: bool,
     /// New results, if they change.
     pub results: Option<Jsonb<'w>>,
@@ -42,7 +42,7 @@ impl Step<'_> {
     fn can_run(&self) -> bool {
         match self.state {
             StepState::InProgress => true,
-            StepState::Pending => !self.doomed,
+            StepState::Pending => !self.unreachable,
             StepState::Error => self.available_at.is_some(),
             _ => false,
         }
@@ -50,7 +50,7 @@ impl Step<'_> {
 }
 
 /// A task with all its steps, locked in the order of the levels: steps ascending, then the task.
-pub struct Whole<'w> {
+pub struct LockedTask<'w> {
     pub uuid: Uuid,
     pub template: Rc<Template>,
     pub state: TaskState,
@@ -62,7 +62,7 @@ pub struct Whole<'w> {
 
 static LOCK_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
-            s.retryable, s.priority, s.open_parents, s.doomed, s.watched
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no
@@ -77,7 +77,7 @@ static LOCK_TASK: Statement = Statement::new(
 
 static TRY_LOCK_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
-            s.retryable, s.priority, s.open_parents, s.doomed, s.watched
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no
@@ -95,11 +95,11 @@ static SAVE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = u.state, available_at = u.available_at, claim_id = nullif(u.claim_id, 0),
          claim_number = u.claim_number, attempts = u.attempts, retry_limit = u.retry_limit,
-         retryable = u.retryable, open_parents = u.open_parents, doomed = u.doomed, watched = u.watched,
+         retryable = u.retryable, open_parents = u.open_parents, unreachable = u.unreachable, watched = u.watched,
          results = coalesce(u.results, s.results)
      FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
           AS u (step_no, state, available_at, claim_id, claim_number, attempts, retry_limit, retryable,
-                open_parents, doomed, watched, results)
+                open_parents, unreachable, watched, results)
      WHERE s.task_uuid = $1 AND s.step_no = u.step_no",
     &[
         pg_sys::UUIDOID,
@@ -136,7 +136,7 @@ fn unknown_step(key: StepKey) -> Error {
         .hint("SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists the steps.")
 }
 
-impl<'w> Whole<'w> {
+impl<'w> LockedTask<'w> {
     /// Locks and reads the task; waits for reports in flight.
     pub fn lock(engine: &Engine, uuid: Uuid) -> Result<Self> {
         Self::lock_by(engine, uuid, &LOCK_STEPS, &LOCK_TASK)?.ok_or_else(|| unknown_task(&uuid))
@@ -144,8 +144,8 @@ impl<'w> Whole<'w> {
 
     /// The same without waiting: `None` where somebody holds a part of it, or where there is no such task.
     pub fn try_lock(engine: &Engine, uuid: Uuid) -> Result<Option<Self>> {
-        let whole = Self::lock_by(engine, uuid, &TRY_LOCK_STEPS, &TRY_LOCK_TASK)?;
-        Ok(whole.filter(|whole| whole.steps.len() == whole.template.steps().len()))
+        let locked = Self::lock_by(engine, uuid, &TRY_LOCK_STEPS, &TRY_LOCK_TASK)?;
+        Ok(locked.filter(|locked| locked.steps.len() == locked.template.steps().len()))
     }
 
     fn lock_by(
@@ -168,7 +168,7 @@ impl<'w> Whole<'w> {
                 retryable: row.get(8)?,
                 priority: row.get(9)?,
                 open_parents: row.get(10)?,
-                doomed: row.get(11)?,
+                unreachable: row.get(11)?,
                 watched: row.get(12)?,
                 results: None,
             });
@@ -192,16 +192,16 @@ impl<'w> Whole<'w> {
 
     /// The same for the task of a step, with the step's index.
     pub fn lock_step(engine: &Engine, key: StepKey) -> Result<(Self, usize)> {
-        let whole = Self::lock(engine, key.task).map_err(|error| {
+        let locked = Self::lock(engine, key.task).map_err(|error| {
             if error.code == pgrx::PgSqlErrorCode::ERRCODE_NO_DATA_FOUND {
                 unknown_step(key)
             } else {
                 error
             }
         })?;
-        let index = whole.steps.iter().position(|step| step.no == key.no);
+        let index = locked.steps.iter().position(|step| step.no == key.no);
         index
-            .map(|index| (whole, index))
+            .map(|index| (locked, index))
             .ok_or_else(|| unknown_step(key))
     }
 
@@ -264,14 +264,14 @@ impl<'w> Whole<'w> {
                 self.steps.get(*parent as usize - 1).is_some_and(|parent| {
                     parent.state == StepState::Cancelled
                         || parent.failed_for_good()
-                        || parent.doomed && !parent.state.is_finished_good()
+                        || parent.unreachable && !parent.state.is_finished_good()
                 })
             };
-            let doomed = self.template.step(no)?.parents.iter().any(hopeless);
+            let unreachable = self.template.step(no)?.parents.iter().any(hopeless);
             let open_parents = self.open_parents_of(&self.steps, no)?;
             let several = self.template.step(no)?.parents.len() > 1;
             let step = &mut self.steps[index];
-            step.doomed = doomed && !step.state.is_finished_good();
+            step.unreachable = unreachable && !step.state.is_finished_good();
             if several {
                 step.open_parents = open_parents;
             }
@@ -286,12 +286,12 @@ impl<'w> Whole<'w> {
     fn release(&mut self, engine: &mut Engine) -> Result<()> {
         for index in 0..self.steps.len() {
             let (step, before) = (&self.steps[index], &self.before[index]);
-            if !matches!(step.state, StepState::Pending | StepState::Error) || step.doomed {
+            if !matches!(step.state, StepState::Pending | StepState::Error) || step.unreachable {
                 continue;
             }
             let ready = self.open_parents_of(&self.steps, step.no)? == 0;
             let was_ready = before.state == StepState::Pending
-                && !before.doomed
+                && !before.unreachable
                 && self.open_parents_of(&self.before, step.no)? == 0;
             let scheduled_anew = step.available_at.is_some()
                 && (step.available_at != before.available_at || step.state != before.state);
@@ -299,7 +299,7 @@ impl<'w> Whole<'w> {
             if !(ready && (scheduled_anew || newly_ready)) || step.available_at == Some(HELD) {
                 continue;
             }
-            engine.ready.push(Entry::of(
+            engine.queue_entries.push(Entry::of(
                 &self.template,
                 self.key(step.no),
                 step.priority,
@@ -333,7 +333,7 @@ impl<'w> Whole<'w> {
                 datum::int2s(new().map(|step| step.retry_limit)),
                 datum::booleans(new().map(|step| step.retryable)),
                 datum::int2s(new().map(|step| step.open_parents)),
-                datum::booleans(new().map(|step| step.doomed)),
+                datum::booleans(new().map(|step| step.unreachable)),
                 datum::booleans(new().map(|step| step.watched)),
                 datum::jsonbs(new().map(|step| step.results)),
             ],
@@ -369,7 +369,7 @@ impl<'w> Whole<'w> {
         let mut at = self.state_before;
         for next in std::iter::once(&own).chain(path) {
             if *next != at {
-                ending::set_states(engine, &[(self.uuid, at.code(), next.code())])?;
+                finalize::set_states(engine, &[(self.uuid, at.code(), next.code())])?;
                 at = *next;
             }
         }
@@ -398,7 +398,7 @@ fn differ(step: &Step, before: &Step) -> bool {
         || step.retry_limit != before.retry_limit
         || step.retryable != before.retryable
         || step.open_parents != before.open_parents
-        || step.doomed != before.doomed
+        || step.unreachable != before.unreachable
         || step.watched != before.watched
         || step.results.is_some()
 }

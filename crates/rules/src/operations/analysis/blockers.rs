@@ -1,7 +1,7 @@
 //! What is blocked by what.
 
 use super::{Standing, Task};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// An unfinished ancestor that a step has to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use super::layout::{Layout, layout};
 use super::style::style;
 use super::text::{Font, escaped, shortened, two_lines, width};
 use super::{DiagramModel, Duration, Node, one_line};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 const MARGIN: f64 = 24.0;
 const TITLE: Font = font(17.0, true);

@@ -1,7 +1,7 @@
 //! The steps that hold a task up, scored.
 
 use super::{Standing, StepFacts, Task, weights};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// A step that holds the task up.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::{
     best_paths, blockers, bottlenecks, count_paths, error_chains, levels, overall, schedule,
     seconds,
 };
-use crate::ids;
-use crate::readiness::Counts;
+use crate::engine::ids;
+use crate::engine::readiness::Counts;
 
 /// As many paths are listed.
 const PATHS: usize = 5;

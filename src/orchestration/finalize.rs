@@ -51,7 +51,7 @@ static LOOK: Statement = Statement::new(
     "SELECT t.task_uuid, t.state,
             EXISTS (SELECT FROM tasker_engine.steps s
                     WHERE s.task_uuid = u.task_uuid
-                      AND (s.state = 'i' OR s.state = 'p' AND NOT s.doomed
+                      AND (s.state = 'i' OR s.state = 'p' AND NOT s.unreachable
                            OR s.state = 'e' AND s.available_at IS NOT NULL)
                     ORDER BY s.step_no DESC LIMIT 1),
             NOT EXISTS (SELECT FROM tasker_engine.steps s

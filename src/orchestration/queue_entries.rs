@@ -83,7 +83,7 @@ impl Releases {
         }
         // `entries` lives until the rows are written: they point into it.
         append(
-            &storage::READY,
+            &storage::QUEUE_ENTRIES,
             &entries.iter().map(row).collect::<Vec<_>>(),
         )?;
         for entry in &entries {
@@ -136,25 +136,25 @@ static LOOK: Statement = Statement::new(
      FROM (
          SELECT * FROM (
              SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
-             FROM tasker_engine.ready r
+             FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 4::int2 AND r.available_at >= $4 AND r.available_at <= $2
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) urgent
          UNION ALL
          SELECT * FROM (
              SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
-             FROM tasker_engine.ready r
+             FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 3::int2 AND r.available_at >= $5 AND r.available_at <= $2
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) high
          UNION ALL
          SELECT * FROM (
              SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
-             FROM tasker_engine.ready r
+             FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 2::int2 AND r.available_at >= $6 AND r.available_at <= $2
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) normal
          UNION ALL
          SELECT * FROM (
              SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
-             FROM tasker_engine.ready r
+             FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 1::int2 AND r.available_at >= $7 AND r.available_at <= $2
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) low
      ) e
@@ -163,27 +163,27 @@ static LOOK: Statement = Statement::new(
  &LOOK_TYPES);
 
 static TAKE: Statement = Statement::new(
-    "DELETE FROM tasker_engine.ready r WHERE r.ctid = ANY ($1)",
+    "DELETE FROM tasker_engine.queue_entries r WHERE r.ctid = ANY ($1)",
     &[pg_sys::TIDARRAYOID],
 );
 
 // What has waited `interval * level` moves up a level; a few at a time, and never waiting for anybody.
 static AGE: Statement = Statement::new(
-    "UPDATE tasker_engine.ready r SET priority = (r.priority + 1)::int2
+    "UPDATE tasker_engine.queue_entries r SET priority = (r.priority + 1)::int2
      WHERE r.ctid = ANY (ARRAY(
          SELECT e.tid FROM (
              SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
                  WHERE a.queue_id = $1 AND a.priority = 3::int2 AND a.available_at < $2 - 3 * $3
                  ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) high
              UNION ALL
              SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
                  WHERE a.queue_id = $1 AND a.priority = 2::int2 AND a.available_at < $2 - 2 * $3
                  ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) normal
              UNION ALL
              SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.ready a
+                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
                  WHERE a.queue_id = $1 AND a.priority = 1::int2 AND a.available_at < $2 - $3
                  ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) low) e))",
     &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
@@ -300,8 +300,8 @@ fn take_due(
     limit: usize,
     since: &[Timestamp; 4],
 ) -> Result<Option<Vec<Found>>> {
-    use storage::ready::{AVAILABLE_AT, PRIORITY, QUEUE_ID, STEP_NO, TASK_UUID};
-    let table = &storage::READY;
+    use storage::queue_entries::{AVAILABLE_AT, PRIORITY, QUEUE_ID, STEP_NO, TASK_UUID};
+    let table = &storage::QUEUE_ENTRIES;
     let Some(walk) = Walk::to_change(table, Operation::Delete)? else {
         return Ok(None);
     };

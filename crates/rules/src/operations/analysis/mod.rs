@@ -22,9 +22,9 @@ pub use report::report;
 pub use schedule::{Schedule, Slot, schedule};
 pub use template::{analyze, redundant_edges};
 
+use crate::engine::readiness::{NEVER, Step};
+use crate::engine::state::StepState;
 use crate::graph::Dag;
-use crate::readiness::{NEVER, Step};
-use crate::state::StepState;
 
 /// Where the duration of a step comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

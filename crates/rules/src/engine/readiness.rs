@@ -2,7 +2,7 @@
 //!
 //! Times are microseconds on any one clock.
 
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// What the rules need to know of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Step {
     /// Whether it was ever handed out.
     pub claimed_before: bool,
     /// Whether a step that it needs can never be done.
-    pub doomed: bool,
+    pub unreachable: bool,
 }
 
 /// An `available_at` that never comes: the step waits for an operator.
@@ -54,7 +54,7 @@ impl Step {
     pub fn can_still_run(&self) -> bool {
         match self.state {
             StepState::InProgress => true,
-            StepState::Pending => !self.doomed,
+            StepState::Pending => !self.unreachable,
             StepState::Error => self.available_at.is_some(),
             _ => false,
         }
@@ -204,7 +204,7 @@ mod tests {
             retry_limit: 3,
             retryable: true,
             claimed_before: false,
-            doomed: false,
+            unreachable: false,
         }
     }
 
@@ -310,8 +310,8 @@ mod tests {
     fn the_first_rule_that_fits_decides() {
         let (pending, running) = (step(StepState::Pending), step(StepState::InProgress));
         let (done, cancelled) = (step(StepState::Complete), step(StepState::Cancelled));
-        let doomed = Step {
-            doomed: true,
+        let unreachable = Step {
+            unreachable: true,
             ..pending
         };
         let (permanent, retrying) = (failed(3, None), failed(2, Some(NOW + 9)));
@@ -328,7 +328,7 @@ mod tests {
             ("processing", "recovering")
         );
         assert_eq!(
-            at(&[(permanent, false), (doomed, false), (done, false)]),
+            at(&[(permanent, false), (unreachable, false), (done, false)]),
             ("blocked_by_failures", "blocked")
         );
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The colours of the states, the same in every form of picture.
 
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// Colours as `#rrggbb`.
 pub(super) struct Style {

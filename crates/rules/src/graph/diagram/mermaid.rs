@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::style::style;
 use super::{DiagramModel, Node, one_line};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// The model as a Mermaid flowchart.
 pub fn mermaid(model: &DiagramModel) -> String {

@@ -1,12 +1,12 @@
-//! What a step's end means for others: children are released, descendants doomed, tasks may end. Levels 2 and 3
+//! What a step's end means for others: children are released, descendants unreachable, tasks may end. Levels 2 and 3
 //! of the locks.
 
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
 
-use super::ready::{Entry, HELD};
-use super::{Engine, StepKey, ending};
+use super::queue_entries::{Entry, HELD};
+use super::{Engine, StepKey, finalize};
 use crate::error::Result;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::spi::Statement;
@@ -15,10 +15,10 @@ use crate::templates::{self, Template};
 // Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.
 static TOUCH: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
-     SET open_parents = s.open_parents - u.parents, doomed = s.doomed OR u.doom
+     SET open_parents = s.open_parents - u.parents, unreachable = s.unreachable OR u.doom
      FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.doomed,
+     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.unreachable,
                s.available_at",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
 );
@@ -42,9 +42,9 @@ pub fn hopeless(engine: &Engine, key: StepKey, template: &Template) -> Result<Ve
 /// What a step that has just changed means for others.
 #[derive(Default)]
 pub struct Consequences {
-    /// Level 2: parents to subtract, and whether the step is doomed. Zero and false only looks at the row.
+    /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only looks at the row.
     touch: BTreeMap<StepKey, (i16, bool)>,
-    pub tasks: ending::Tasks,
+    pub tasks: finalize::Tasks,
 }
 
 impl Consequences {
@@ -71,7 +71,7 @@ impl Consequences {
             // operator can have changed it before, and marks the task's steps `watched` when he does.
             if child.parents.len() == 1 && !watched {
                 engine
-                    .ready
+                    .queue_entries
                     .push(Entry::of(template, child_key, priority, engine.now)?);
             } else {
                 let entry = self.touch.entry(child_key).or_default();
@@ -129,15 +129,15 @@ impl Consequences {
                 task: row.get(1)?,
                 no: row.get(2)?,
             };
-            let (open, state, doomed) =
+            let (open, state, unreachable) =
                 (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
             let available_at: Option<Timestamp> = row.opt(8);
             let waits = state == b'p' || state == b'e' && available_at.is_some();
-            if doomed || !waits {
+            if unreachable || !waits {
                 self.tasks.look(key.task);
             } else if open == 0 && available_at != Some(HELD) {
                 let template = templates::get(engine.session, row.get(3)?)?;
-                engine.ready.push(Entry::of(
+                engine.queue_entries.push(Entry::of(
                     &template,
                     key,
                     row.get(5)?, // An operator may have scheduled it; else it is available from now on.

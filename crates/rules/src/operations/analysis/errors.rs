@@ -1,7 +1,7 @@
 //! Each failed step with what it blocks.
 
 use super::{Failure, Task, weights};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// A failed step and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]

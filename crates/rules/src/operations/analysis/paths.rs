@@ -1,7 +1,7 @@
 //! The paths from roots to leaves that deserve attention, without enumerating all of them.
 
 use super::{Standing, Task, weights};
-use crate::state::StepState;
+use crate::engine::state::StepState;
 
 /// A path from a root to a leaf.
 #[derive(Debug, Clone, PartialEq)]

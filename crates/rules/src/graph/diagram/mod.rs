@@ -15,7 +15,7 @@ pub use dot::dot;
 pub use mermaid::mermaid;
 pub use svg::svg;
 
-use crate::state::StepState;
+use crate::engine::state::StepState;
 use crate::template::Template;
 
 /// What there is to draw.
