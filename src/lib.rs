@@ -1,7 +1,7 @@
 //! tasker_ext: a workflow engine inside PostgreSQL.
 //!
-//! `api` holds the SQL functions, `orchestration` what they do, `store` is the only place that talks SPI, and the
-//! crate `tasker_rules` decides without a database.
+//! `functions` holds the bodies of SQL functions, `orchestration` what they do, `registry` the templates, `background` the
+//! processes. `pg` is the only room that touches PostgreSQL's C interface; the crate `tasker_rules` decides without a database.
 
 /// Shadows the standard macro: what a backend remembers belongs to one installation ([`pg::installation::Kept`]). What
 /// truly belongs to the process says `std::thread_local!`.
@@ -12,17 +12,17 @@ macro_rules! thread_local {
     };
 }
 
-mod api;
 mod background;
 mod error;
+mod functions;
 mod metrics;
 mod models;
 mod orchestration;
 mod pg;
 mod readiness;
+mod registry;
 mod settings;
 mod storage;
-mod templates;
 
 pgrx::pg_module_magic!(name, version);
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Session, Statement};
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 /// A step as its readers see it.
 pub struct Reading {
@@ -226,7 +226,7 @@ pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
     if let Some(facts) = kept_facts(template_id) {
         return Ok(facts);
     }
-    let template = templates::get(session, template_id)?;
+    let template = registry::get(session, template_id)?;
     let named_step_ids = session
         .read(&NAMED_STEPS, &[datum::int4(template_id)])?
         .iter()

@@ -200,7 +200,7 @@ $$;
 COMMENT ON FUNCTION tasker_engine.create_scheduled_task(tasker_engine.schedules, timestamptz, timestamptz) IS
 'Creates the task of one time of a schedule and returns its uuid; the same time again gives the same task. Errors are those of create_task, and 42501 for an owner without the right to it.';
 
--- The public functions tell these who calls (src/api/schedules.rs).
+-- The public functions tell these who calls (src/functions/schedules.rs).
 CREATE FUNCTION tasker_engine.schedule_task(
     caller oid, schedule_name text, cron text, task_name text, context jsonb, namespace text, version text, time_zone text,
     missed_runs text, overlap boolean, priority integer, tags jsonb, enabled boolean)

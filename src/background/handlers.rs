@@ -7,9 +7,9 @@
 use pgrx::pg_sys;
 use tasker_rules::sqlstate;
 
-use crate::api::work;
 use crate::background::{process, shared};
 use crate::error::{Error, Result};
+use crate::functions::work;
 use crate::orchestration::StepKey;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};

@@ -1,5 +1,5 @@
 //! Templates, one row per namespace, name and version. Relation: table `tasker.named_tasks`
-//! (sql/schema/10_catalog.sql), written by `templates::register`.
+//! (sql/schema/10_catalog.sql), written by `registry::register`.
 
 pgrx::extension_sql_file!(
     "../../sql/models/named_task.sql",

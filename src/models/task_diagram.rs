@@ -9,7 +9,7 @@ use crate::orchestration::{Engine, create, locked_task};
 use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 pgrx::extension_sql_file!(
     "../../sql/models/task_diagram.sql",
@@ -77,7 +77,7 @@ fn diagram_of_task(call: &mut Call) -> Result<Output> {
     let row = rows
         .first()
         .ok_or_else(|| locked_task::unknown_task(&task))?;
-    let template = templates::get(&session, row.get(1)?)?;
+    let template = registry::get(&session, row.get(1)?)?;
     let state: String = row.get(2)?;
     let mut nodes = Vec::new();
     for row in session
@@ -114,7 +114,7 @@ fn diagram_of_template(call: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let engine = Engine::open_any_isolation(&session);
     let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-    let template = templates::get(engine.session, id)?;
+    let template = registry::get(engine.session, id)?;
     let nodes = template.steps().iter().map(|step| Node {
         step_no: step.no,
         name: step.name.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
-use crate::templates::{Template, TemplateStep};
+use crate::registry::{Template, TemplateStep};
 
 /// What a request bypasses of its template.
 #[derive(Default)]

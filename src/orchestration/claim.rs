@@ -14,7 +14,7 @@ use crate::metrics::{self, Metric};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 /// Which results come with a claimed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,7 +307,7 @@ fn start(
             .step(key, taking.worker.no, row.attempt, b'p', b'i');
         taking.steps.push(Claimed {
             key,
-            template: templates::get(engine.session, row.named_task_id)?,
+            template: registry::get(engine.session, row.named_task_id)?,
             claim_number: row.claim_number,
             attempt: row.attempt,
             retry_limit: row.retry_limit,

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 /// What is asked for; one task per context.
 pub struct Request<'a> {
@@ -223,7 +223,7 @@ fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
         )?;
         let kept = engine.session.run(&KEEP_TEMPLATE, &[datum::int4(id)])?;
         if !kept.is_empty() {
-            return templates::get(engine.session, id);
+            return registry::get(engine.session, id);
         }
     }
 }

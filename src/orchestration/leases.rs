@@ -19,9 +19,9 @@ use crate::pg::call::{self, Sequence};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Statement};
+use crate::registry;
 use crate::settings;
 use crate::storage;
-use crate::templates;
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
 static EXPIRED: Statement = Statement::new(
@@ -332,7 +332,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         .iter()
     {
         let (task, no) = (row.get(1)?, row.get(2)?);
-        let timeout = templates::get(engine.session, row.get(3)?)?
+        let timeout = registry::get(engine.session, row.get(3)?)?
             .step(no)?
             .timeout_us;
         held.insert(
@@ -424,7 +424,7 @@ fn take(
     };
     let (attempts, limit, retryable) =
         (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
-    let template = templates::get(engine.session, row.get(3)?)?;
+    let template = registry::get(engine.session, row.get(3)?)?;
     let step = template.step(key.no)?;
     let (message, class) = match step.timeout_us.filter(|_| timed_out) {
         Some(timeout) => (
@@ -493,7 +493,7 @@ static DOOM: Statement = Statement::new(
 fn doom_without_waiting(
     engine: &Engine,
     key: StepKey,
-    template: &templates::Template,
+    template: &registry::Template,
 ) -> Result<bool> {
     let descendants = propagate::hopeless(engine, key, template)?;
     let args = [
@@ -618,7 +618,7 @@ pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Res
             task: row.get(1)?,
             no: row.get(2)?,
         };
-        let template = templates::get(engine.session, row.get(3)?)?;
+        let template = registry::get(engine.session, row.get(3)?)?;
         engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
         engine
             .queue_entries

@@ -12,7 +12,7 @@ use super::{Engine, StepKey, finalize, format_uuid, timeouts};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 /// A step's row.
 #[derive(Clone)]
@@ -181,7 +181,7 @@ impl<'w> LockedTask<'w> {
             .ok_or_else(|| Error::corrupt("a task has a state that does not exist"))?;
         Ok(Some(Self {
             uuid,
-            template: templates::get(engine.session, row.get(1)?)?,
+            template: registry::get(engine.session, row.get(1)?)?,
             state,
             before: steps.clone(),
             steps,

@@ -10,7 +10,7 @@ use super::{Engine, StepKey, finalize};
 use crate::error::Result;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::spi::Statement;
-use crate::templates::{self, Template};
+use crate::registry::{self, Template};
 
 // Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.
 static TOUCH: Statement = Statement::new(
@@ -136,7 +136,7 @@ impl Consequences {
             if unreachable || !waits {
                 self.tasks.look(key.task);
             } else if open == 0 && available_at != Some(HELD) {
-                let template = templates::get(engine.session, row.get(3)?)?;
+                let template = registry::get(engine.session, row.get(3)?)?;
                 engine.queue_entries.push(Entry::of(
                     &template,
                     key,

@@ -17,9 +17,9 @@ use crate::pg::installation::Kept;
 use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::tables::Operation;
+use crate::registry::Template;
 use crate::settings;
 use crate::storage;
-use crate::templates::Template;
 
 /// When a held step is available: never, until its task is taken up again.
 pub const HELD: Timestamp = Timestamp::MAX;

@@ -13,8 +13,8 @@ use super::{Engine, StepKey, describe, log};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp};
 use crate::pg::spi::{Row, Rows, Statement};
+use crate::registry::{self, Template};
 use crate::settings;
-use crate::templates::{self, Template};
 
 /// What one report says.
 pub struct Report<'a> {
@@ -369,7 +369,7 @@ fn read_held(engine: &Engine, rows: &Rows, order: &[usize]) -> Result<BTreeMap<u
 
 fn held(engine: &Engine, row: &Row) -> Result<Held> {
     Ok(Held {
-        template: templates::get(engine.session, row.get(2)?)?,
+        template: registry::get(engine.session, row.get(2)?)?,
         claim_id: row.opt(3).unwrap_or_default(),
         attempts: row.get(4)?,
         retry_limit: row.get(5)?,

@@ -8,7 +8,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, OwnedJsonb};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
-use crate::templates::register;
+use crate::registry::register;
 
 crate::sql_function! {
     register_template / pg_finfo_register_template => store;

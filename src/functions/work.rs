@@ -260,7 +260,7 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
         let row = rows
             .first()
             .ok_or_else(|| report::refusal(&key, 0, &report::Outcome::UnknownStep))?;
-        let template = crate::templates::get(&session, row.get(1)?)?;
+        let template = crate::registry::get(&session, row.get(1)?)?;
         let ancestors = template.ancestors(key.no);
         let rows = session.read(
             &ANCESTOR_RESULTS,

@@ -14,7 +14,7 @@ use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, TaskReading, Tasks};
-use crate::templates;
+use crate::registry;
 
 crate::sql_function! {
     analyze_template / pg_finfo_analyze_template => template;
@@ -180,7 +180,7 @@ fn averages(session: &Session, reading: &TaskReading) -> Result<HashMap<i16, i64
 }
 
 /// The graph under the template's own numbers: names in a topological order keep their places.
-fn graph(template: &templates::Template) -> Result<Dag> {
+fn graph(template: &registry::Template) -> Result<Dag> {
     let steps = template.steps();
     let name = |no: &i16| steps.get(*no as usize - 1).map_or("", |step| &step.name);
     let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
@@ -208,7 +208,7 @@ fn template(call: &mut Call) -> Result<Output> {
         let session = Session::open()?;
         let engine = Engine::open_any_isolation(&session);
         let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-        templates::whole(engine.session, id)?
+        registry::whole(engine.session, id)?
     };
     document(&analysis::analyze(&found))
 }
