@@ -8,7 +8,7 @@ CREATE SCHEMA IF NOT EXISTS plans_test;
 CREATE OR REPLACE FUNCTION plans_test.seq_scans(plan jsonb) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(node ->> 'Relation Name', ' ')
     FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" == "Seq Scan")') node
-    WHERE node ->> 'Relation Name' IN ('tasks', 'steps', 'transitions', 'ready', 'task_identities')
+    WHERE node ->> 'Relation Name' IN ('tasks', 'steps', 'transitions', 'queue_entries', 'task_identities')
 $$;
 
 CREATE OR REPLACE PROCEDURE plans_test.cheap(relation text, key text, value uuid, most integer) LANGUAGE plpgsql AS $$

@@ -120,13 +120,13 @@ fn columns_that_come_and_go_change_nothing() {
         life(&mut old);
         life(&mut database.connect());
         let direct = round == 0;
-        assert_eq!(why_sql(&mut old, "ready", "append").is_none(), direct);
+        assert_eq!(why_sql(&mut old, "queue_entries", "append").is_none(), direct);
         for table in &tables {
             old.execute(&format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {name}"));
         }
         life(&mut old);
         life(&mut database.connect());
-        assert_eq!(why_sql(&mut old, "ready", "append"), None);
+        assert_eq!(why_sql(&mut old, "queue_entries", "append"), None);
         assert_eq!(why_sql(&mut old, "steps", "update"), None);
     }
 }
@@ -164,7 +164,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     (
         "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN COALESCE(NEW, OLD); END';
          CREATE TRIGGER t BEFORE INSERT ON tasker_engine.queue_entries FOR EACH ROW EXECUTE FUNCTION public.nothing()",
-        "ready",
+        "queue_entries",
         &["append"],
         "INSERT triggers",
         "DROP FUNCTION public.nothing CASCADE",
@@ -172,7 +172,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     (
         "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
          CREATE TRIGGER t AFTER DELETE ON tasker_engine.queue_entries FOR EACH STATEMENT EXECUTE FUNCTION public.nothing()",
-        "ready",
+        "queue_entries",
         &["delete"],
         "DELETE triggers",
         "DROP FUNCTION public.nothing CASCADE",
@@ -225,7 +225,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "ALTER TABLE tasker_engine.queue_entries ENABLE ROW LEVEL SECURITY;
          ALTER TABLE tasker_engine.queue_entries FORCE ROW LEVEL SECURITY;
          CREATE POLICY every ON tasker_engine.queue_entries USING (true)",
-        "ready",
+        "queue_entries",
         &["append", "delete", "look"],
         "row security",
         "DROP POLICY every ON tasker_engine.queue_entries; ALTER TABLE tasker_engine.queue_entries NO FORCE ROW LEVEL SECURITY;
@@ -240,7 +240,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     ),
     (
         "CREATE TABLE public.heir () INHERITS (tasker_engine.queue_entries)",
-        "ready",
+        "queue_entries",
         &["append", "delete", "look"],
         "inherits",
         "DROP TABLE public.heir; ANALYZE tasker_engine.queue_entries",
@@ -248,14 +248,14 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     (
         "CREATE TABLE public.whole (LIKE tasker_engine.queue_entries) PARTITION BY LIST (queue_id);
          ALTER TABLE public.whole ATTACH PARTITION tasker_engine.queue_entries DEFAULT",
-        "ready",
+        "queue_entries",
         &["append", "delete", "look"],
         "partition",
         "ALTER TABLE public.whole DETACH PARTITION tasker_engine.queue_entries; DROP TABLE public.whole",
     ),
     (
         "ALTER INDEX tasker_engine.queue_entries_order RENAME TO other",
-        "ready",
+        "queue_entries",
         &["delete", "look"],
         "queue_entries_order",
         "ALTER INDEX tasker_engine.other RENAME TO queue_entries_order",
@@ -324,8 +324,8 @@ fn triggers_see_every_row() {
         [
             "claims DELETE 1",
             "claims INSERT 1",
-            "ready DELETE 1",
-            "ready INSERT 1",
+            "queue_entries DELETE 1",
+            "queue_entries INSERT 1",
             "steps INSERT 1",
             "steps UPDATE 2",
             "transitions INSERT 5",
@@ -411,7 +411,7 @@ fn a_table_of_another_shape_or_owner_is_refused_with_what_to_do() {
         (
             "ALTER TABLE tasker_engine.queue_entries RENAME TO hidden".to_owned(),
             "is missing",
-            "ALTER TABLE tasker_engine.hidden RENAME TO ready".to_owned(),
+            "ALTER TABLE tasker_engine.hidden RENAME TO queue_entries".to_owned(),
         ),
     ];
     for (change, sentence, back) in cases {
@@ -770,10 +770,10 @@ fn what_is_written_below_sql_is_counted_locked_and_seen_as_by_sql() {
             let mut other = database.connect();
             let counted: String = other.one(
                 "SELECT string_agg(format('%s %s %s %s', relname, n_tup_ins, n_tup_upd, n_tup_del), ', ' ORDER BY relname)
-                 FROM pg_stat_user_tables WHERE schemaname = 'tasker_engine' AND relname IN ('ready', 'steps', 'claims')",
+                 FROM pg_stat_user_tables WHERE schemaname = 'tasker_engine' AND relname IN ('queue_entries', 'steps', 'claims')",
                 &[],
             );
-            if counted == "claims 1 0 0, ready 7 0 7, steps 7 7 0" {
+            if counted == "claims 1 0 0, queue_entries 7 0 7, steps 7 7 0" {
                 break;
             }
             assert!(Instant::now() < until, "{setting}: {counted}");
@@ -790,12 +790,12 @@ fn what_is_written_below_sql_is_counted_locked_and_seen_as_by_sql() {
         let locked: Vec<String> = session.all(
             "SELECT DISTINCT c.relname::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
              WHERE l.pid = pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND c.relkind = 'r'
-               AND c.relname IN ('ready', 'steps', 'claims', 'transitions') ORDER BY 1",
+               AND c.relname IN ('queue_entries', 'steps', 'claims', 'transitions') ORDER BY 1",
             &[],
         );
         assert_eq!(
             locked,
-            ["claims", "ready", "steps", "transitions"],
+            ["claims", "queue_entries", "steps", "transitions"],
             "{setting}"
         );
         session.execute("ROLLBACK");

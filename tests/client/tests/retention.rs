@@ -131,7 +131,7 @@ fn nothing_of_a_purged_task_is_left_anywhere() {
 }
 
 /// What a purge may leave: history that is short by itself, hints that claims drop, leases that end.
-const MAY_STAY: [&str; 4] = ["claims", "ready", "schedule_runs", "schedules"];
+const MAY_STAY: [&str; 4] = ["claims", "queue_entries", "schedule_runs", "schedules"];
 
 #[test]
 fn every_table_that_knows_tasks_is_purged() {
