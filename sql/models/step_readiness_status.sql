@@ -128,13 +128,13 @@ SELECT r.*,
        CASE WHEN r.ready_for_execution THEN '0'::interval
             WHEN r.dependencies_satisfied AND pg_catalog.isfinite(r.next_retry_at)
                  AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error'])
-            THEN GREATEST('0'::interval, r.next_retry_at OPERATOR(pg_catalog.-) tasker_engine.clock()) END
+            THEN GREATEST('0'::interval, r.next_retry_at OPERATOR(pg_catalog.-) tasker_engine.engine_clock()) END
            AS time_until_ready,
        CASE WHEN r.total_parents OPERATOR(pg_catalog.=) 0 THEN 'no_dependencies'
             WHEN r.dependencies_satisfied THEN 'all_satisfied'
             ELSE pg_catalog.format('%s/%s_satisfied', r.completed_parents, r.total_parents) END AS dependency_status,
        CASE WHEN r.retry_eligible THEN
-                CASE WHEN r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock() THEN 'waiting_for_backoff'
+                CASE WHEN r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'waiting_for_backoff'
                      ELSE 'retry_eligible' END
             WHEN r.attempts OPERATOR(pg_catalog.>=) r.retry_limit THEN 'max_retries_reached'
             ELSE 'not_retryable' END AS retry_status,
@@ -149,7 +149,7 @@ SELECT r.*,
                  WHERE t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
                    AND c.step OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.=) r.name)
             WHEN r.current_state OPERATOR(pg_catalog.=) 'pending'
-                 AND r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock() THEN 'explicit_backoff'
+                 AND r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'explicit_backoff'
             ELSE 'no_backoff' END AS backoff_type,
        COALESCE(r.backoff_request_seconds, 0) AS effective_backoff_seconds
 FROM tasker.step_readiness_statuses r;

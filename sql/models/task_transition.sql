@@ -130,7 +130,7 @@ BEGIN ATOMIC
     FROM (
         SELECT l.to_state, pg_catalog.count(*) AS transitions,
                pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
-                   (tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
+                   (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
                pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited
         FROM (
             SELECT o.to_state, o.created_at,

@@ -197,9 +197,9 @@ SELECT r.step_uuid,
        r.retry_eligible,
        r.attempts OPERATOR(pg_catalog.>) 0 AS has_retry_attempts,
        r.attempts OPERATOR(pg_catalog.>=) r.retry_limit AS is_retry_exhausted,
-       COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock(), false) AS is_waiting_for_backoff,
+       COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock(), false) AS is_waiting_for_backoff,
        r.current_state OPERATOR(pg_catalog.=) 'error' AND r.retry_eligible
-           AND NOT COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.clock(), false) AS can_retry_now,
+           AND NOT COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock(), false) AS can_retry_now,
        pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) 0 AS is_root_step,
        pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.=) 0 AS is_leaf_step
 FROM tasker.step_readiness_statuses r

@@ -113,7 +113,7 @@ SELECT d.*,
                        'backoff_until', s.available_at,
                        'backoff_seconds', GREATEST(0, pg_catalog.ceil(EXTRACT(
                            epoch FROM s.available_at OPERATOR(pg_catalog.-) d.created_at)))::pg_catalog.int8,
-                       'retry_available', s.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock())
+                       'retry_available', s.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock())
             FROM tasker_engine.steps s
             WHERE s.task_uuid OPERATOR(pg_catalog.=) d.task_uuid
               AND s.step_no OPERATOR(pg_catalog.=) d.step_no AND pg_catalog.isfinite(s.available_at)) END
@@ -167,7 +167,7 @@ BEGIN ATOMIC
     FROM (
         SELECT l.to_state, pg_catalog.count(*) AS transitions,
                pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
-                   (tasker_engine.clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
+                   (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
                pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited,
                pg_catalog.count(*) FILTER (WHERE l.retried) AS retries,
                pg_catalog.count(l.waited) FILTER (WHERE l.ended) AS runs,

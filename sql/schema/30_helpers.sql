@@ -47,7 +47,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.known_state(text), tasker_engine.of_task
 
 -- For functions in SQL: the same limits and sentences as in templates.
 CREATE FUNCTION tasker_engine.checked(value text, kind text, parameter text)
-RETURNS text AS 'MODULE_PATHNAME', 'checked_name' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+RETURNS text AS 'MODULE_PATHNAME', 'checked' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
 'The value as it is; 22004 for NULL, 22023 where it is no name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule or description.';
 
@@ -61,9 +61,9 @@ COMMENT ON FUNCTION tasker_engine.uuids_since(timestamptz) IS
 
 -- STABLE, although it moves on, so that views stay flat for the planner. Not now(): what a transaction has just
 -- released must be due in the same transaction.
-CREATE FUNCTION tasker_engine.clock()
+CREATE FUNCTION tasker_engine.engine_clock()
 RETURNS timestamptz AS 'MODULE_PATHNAME', 'engine_clock' LANGUAGE c STABLE PARALLEL SAFE COST 1;
-COMMENT ON FUNCTION tasker_engine.clock() IS 'The instant that everything due is compared with.';
+COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The instant that everything due is compared with.';
 
 -- The graph lies in memory per backend; the rows of a template never change under one id.
 CREATE FUNCTION tasker_engine.step_level(named_task_id integer, step_no smallint)
@@ -94,6 +94,6 @@ COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions.
 GRANT EXECUTE ON FUNCTION
-    tasker_engine.required(anyelement, text), tasker_engine.uuids_since(timestamptz), tasker_engine.clock(), tasker_engine.step_level(integer, smallint), tasker_engine.step_min_depth(integer, smallint),
+    tasker_engine.required(anyelement, text), tasker_engine.uuids_since(timestamptz), tasker_engine.engine_clock(), tasker_engine.step_level(integer, smallint), tasker_engine.step_min_depth(integer, smallint),
     tasker_engine.state_name("char"), tasker_engine.full_name(text, text, text)
 TO tasker_reader;

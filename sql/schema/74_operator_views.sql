@@ -2,8 +2,8 @@
 
 CREATE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN last_seen_at OPERATOR(pg_catalog.>) (tasker_engine.clock() OPERATOR(pg_catalog.-) '2 minutes'::interval)
-        OR idle_until IS NOT NULL AND idle_until OPERATOR(pg_catalog.>) tasker_engine.clock();
+    RETURN last_seen_at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '2 minutes'::interval)
+        OR idle_until IS NOT NULL AND idle_until OPERATOR(pg_catalog.>) tasker_engine.engine_clock();
 COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
@@ -14,7 +14,7 @@ SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        tasker_engine.is_seen(w.last_seen_at, w.idle_until)
            OR w.worker_no OPERATOR(pg_catalog.=) ANY (ARRAY(
                   SELECT l.worker_no FROM tasker_engine.claims l
-                  WHERE l.lease_expires_at OPERATOR(pg_catalog.>) tasker_engine.clock())) AS live
+                  WHERE l.lease_expires_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock())) AS live
 FROM tasker_engine.workers w;
 COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it still works.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
@@ -22,9 +22,9 @@ COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was se
 CREATE VIEW tasker.workers AS
 SELECT w.worker_id,
        w.namespaces,
-       CASE WHEN c.next_lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock() THEN 'overdue'
+       CASE WHEN c.next_lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock() THEN 'overdue'
             WHEN c.held_steps OPERATOR(pg_catalog.>) 0 THEN 'busy'
-            WHEN w.idle_until IS NOT NULL AND w.idle_until OPERATOR(pg_catalog.>) tasker_engine.clock() THEN 'idle'
+            WHEN w.idle_until IS NOT NULL AND w.idle_until OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'idle'
             WHEN tasker_engine.is_seen(w.last_seen_at, w.idle_until) THEN 'active'
             ELSE 'silent'
        END AS state,
@@ -61,9 +61,9 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.retry_limit::pg_catalog.int4 AS retry_limit,
        s.claim_number,
        c.claimed_at AS running_since,
-       tasker_engine.clock() OPERATOR(pg_catalog.-) c.claimed_at AS running_for,
+       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) c.claimed_at AS running_for,
        c.lease_expires_at,
-       c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock() AS overdue,
+       c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock() AS overdue,
        c.claimed_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => n.timeout_seconds) AS timeout_at
 FROM tasker_engine.claims c
 JOIN tasker_engine.steps s
@@ -129,8 +129,8 @@ SELECT t.task_uuid,
        t.requested_at,
        t.started_at,
        t.completed_at,
-       tasker_engine.clock() OPERATOR(pg_catalog.-) t.requested_at AS age,
-       COALESCE(t.completed_at, tasker_engine.clock()) OPERATOR(pg_catalog.-) t.started_at AS duration
+       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) t.requested_at AS age,
+       COALESCE(t.completed_at, tasker_engine.engine_clock()) OPERATOR(pg_catalog.-) t.started_at AS duration
 FROM tasker_engine.tasks t
 JOIN tasker.task_execution_contexts e ON e.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
 LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
@@ -182,7 +182,7 @@ SELECT t.task_uuid,
                'Start a worker that claims queue %s of namespace %s.', q.name, ns.name)
        END AS hint,
        t.requested_at,
-       tasker_engine.clock() OPERATOR(pg_catalog.-) t.requested_at AS age
+       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) t.requested_at AS age
 FROM tasker_engine.tasks t
 JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
@@ -203,7 +203,7 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.state OPERATOR(pg_catalog.=) 'i'
                          AND (c.lease_expires_at IS NULL
-                              OR c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock()) THEN 'lease_expired'
+                              OR c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()) THEN 'lease_expired'
                     WHEN t.state OPERATOR(pg_catalog.=) 'e'
                          AND s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL THEN 'failed'
                END AS reason

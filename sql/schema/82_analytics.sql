@@ -48,7 +48,7 @@ COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
 
 CREATE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
-    RETURN COALESCE(since, tasker_engine.clock() OPERATOR(pg_catalog.-) usual);
+    RETURN COALESCE(since, tasker_engine.engine_clock() OPERATOR(pg_catalog.-) usual);
 COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
 
 CREATE FUNCTION tasker_engine.active_connections() RETURNS bigint
@@ -105,7 +105,7 @@ CROSS JOIN (
            pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL
                                   AND s.attempts OPERATOR(pg_catalog.<) s.retry_limit) AS permanent,
            pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e'
-                                  AND s.available_at OPERATOR(pg_catalog.>) tasker_engine.clock()) AS in_backoff
+                                  AND s.available_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.tasks t
     JOIN tasker_engine.steps s ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
     WHERE t.state OPERATOR(pg_catalog.<>) 'c' OR t.watched
@@ -321,7 +321,7 @@ BEGIN
            tasker_engine.percentage(m.error_tasks, m.total_tasks),
            COALESCE(tasker_engine.seconds(m.task_average), 0.000),
            COALESCE(tasker_engine.seconds(m.run_average), 0.000),
-           m.complete_runs, start, tasker_engine.clock(),
+           m.complete_runs, start, tasker_engine.engine_clock(),
            m.cancelled_tasks, m.resolved_tasks, m.failed_runs,
            tasker_engine.seconds(m.task_percentiles[1]), tasker_engine.seconds(m.task_percentiles[2]),
            tasker_engine.seconds(m.task_percentiles[3]),
@@ -464,7 +464,7 @@ BEGIN
            pg_catalog.count(*), pg_catalog.sum(w.waiting_children)::bigint,
            pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'i'),
            pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'e'),
-           tasker_engine.seconds(tasker_engine.duration(tasker_engine.clock() OPERATOR(pg_catalog.-) pg_catalog.min(w.since)))
+           tasker_engine.seconds(tasker_engine.duration(tasker_engine.engine_clock() OPERATOR(pg_catalog.-) pg_catalog.min(w.since)))
     FROM tasker_engine.waited_for w
     JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) w.named_task_id
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
@@ -545,7 +545,7 @@ CREATE FUNCTION tasker.analytics_performance()
 RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    now CONSTANT timestamptz := tasker_engine.clock();
+    now CONSTANT timestamptz := tasker_engine.engine_clock();
     last_hour CONSTANT jsonb := tasker_engine.trend(now OPERATOR(pg_catalog.-) '1 hour'::interval);
 BEGIN
     RETURN (

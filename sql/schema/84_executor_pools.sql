@@ -259,7 +259,7 @@ BEGIN ATOMIC
         CROSS JOIN LATERAL (
             SELECT FROM tasker_engine.queue_entries r
             WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) l.priority
-              AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock()
+              AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
             LIMIT 1000) e
         WHERE q.name OPERATOR(pg_catalog.=) ANY ($1) AND NOT q.paused
           AND ($2 IS NULL OR n.name OPERATOR(pg_catalog.=) ANY ($2))

@@ -115,7 +115,7 @@ COMMENT ON FUNCTION tasker_engine.claim_level(double precision, integer, boolean
 CREATE FUNCTION tasker_engine.worker_status(live boolean, last_seen_at timestamptz)
 RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN live THEN 'active'
-                WHEN last_seen_at OPERATOR(pg_catalog.<) (tasker_engine.clock() OPERATOR(pg_catalog.-) '5 minutes'::interval) THEN 'missing'
+                WHEN last_seen_at OPERATOR(pg_catalog.<) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '5 minutes'::interval) THEN 'missing'
                 ELSE 'unknown' END;
 COMMENT ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) IS
 'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; else unknown.';
@@ -221,7 +221,7 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('period %s is out of range', $1),
             DETAIL = 'It says how far back to look.', HINT = 'Give an interval longer than zero, of at most 10 years.';
     END IF;
-    RETURN tasker_engine.clock() - $1;
+    RETURN tasker_engine.engine_clock() - $1;
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_period(interval) IS 'Where the period that ends now began; 22004 for NULL, 22023 out of range.';
@@ -343,7 +343,7 @@ LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    now CONSTANT timestamptz := tasker_engine.clock();
+    now CONSTANT timestamptz := tasker_engine.engine_clock();
     current CONSTANT text := tasker.operational_state();
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     fault record;
@@ -547,7 +547,7 @@ BEGIN
         RETURN 0;
     END IF;
     INSERT INTO tasker_engine.health_changes AS h (changed_at, from_level, to_level, message)
-    VALUES (tasker_engine.clock(), last, found.level, found.message)
+    VALUES (tasker_engine.engine_clock(), last, found.level, found.message)
     RETURNING h.change_no INTO number;
     DELETE FROM tasker_engine.health_changes h WHERE h.change_no <= number - 1000;
     RETURN 1;

@@ -21,7 +21,7 @@ COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks 
 
 CREATE VIEW tasker.task_timeouts AS
 SELECT d.task_uuid, tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name, t.started_at, d.deadline_at AS timeout_at,
-       d.deadline_at OPERATOR(pg_catalog.-) tasker_engine.clock() AS time_left
+       d.deadline_at OPERATOR(pg_catalog.-) tasker_engine.engine_clock() AS time_left
 FROM tasker_engine.task_deadlines d
 JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) d.task_uuid AND t.state OPERATOR(pg_catalog.=) 'i'
 JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id

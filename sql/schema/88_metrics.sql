@@ -138,17 +138,17 @@ CROSS JOIN LATERAL (
         SELECT (SELECT pg_catalog.count(*)
                 FROM (SELECT FROM tasker_engine.queue_entries r
                       WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                        AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock()
+                        AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
                       ORDER BY r.available_at LIMIT 10000) due) AS ready,
                (SELECT pg_catalog.count(*)
                 FROM (SELECT FROM tasker_engine.queue_entries r
                       WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                        AND r.available_at OPERATOR(pg_catalog.>) tasker_engine.clock()
+                        AND r.available_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock()
                       ORDER BY r.available_at LIMIT 10000) later) AS waiting,
                (SELECT r.available_at
                 FROM tasker_engine.queue_entries r
                 WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                  AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.clock()
+                  AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
                 ORDER BY r.available_at LIMIT 1) AS oldest_at
     ) l
 ) d;
@@ -164,7 +164,7 @@ CREATE VIEW tasker_engine.claim_depths AS
 SELECT COALESCE(pg_catalog.sum(h.held), 0) AS running_steps,
        pg_catalog.count(*) FILTER (WHERE h.held OPERATOR(pg_catalog.>) 0) AS claims,
        pg_catalog.count(*) FILTER (WHERE h.held OPERATOR(pg_catalog.>) 0
-                                     AND h.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.clock()) AS stale_claims
+                                     AND h.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()) AS stale_claims
 FROM (
     SELECT c.lease_expires_at,
            (SELECT pg_catalog.count(*)
@@ -212,7 +212,7 @@ FROM (
         ('tasker_ready_steps', q.ready::double precision, '', 'Steps that a claim could take now; at most 10000 are counted per priority.'),
         ('tasker_waiting_steps', q.waiting::double precision, '', 'Steps that are due later: backoff and run_at; at most 10000 are counted per priority.'),
         ('tasker_oldest_ready_seconds',
-         COALESCE(extract(epoch FROM tasker_engine.clock() OPERATOR(pg_catalog.-) q.oldest_at), 0)::double precision, 'seconds',
+         COALESCE(extract(epoch FROM tasker_engine.engine_clock() OPERATOR(pg_catalog.-) q.oldest_at), 0)::double precision, 'seconds',
          'How long the oldest ready step has waited; 0 if none is.'),
         ('tasker_queue_paused', q.paused::integer::double precision, '', '1 while the namespace of the queue is paused.')
     ) AS g (family, value, unit, help)
@@ -321,7 +321,7 @@ FROM (
     FROM tasker_engine.metric_counts t
     CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(t.cells), pg_catalog.unnest(t.amounts)) AS u (cell, amount)
     WHERE t.worker_no OPERATOR(pg_catalog.=) 0 AND NOT t.folded
-      AND t.at OPERATOR(pg_catalog.>) (tasker_engine.clock() OPERATOR(pg_catalog.-) '3 minutes'::interval)
+      AND t.at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '3 minutes'::interval)
 ) r
 JOIN tasker_engine.metric_cells() m ON m.cell OPERATOR(pg_catalog.=) r.cell AND m.recent;
 COMMENT ON VIEW tasker_engine.recent_claims IS 'Attempts, contention and duration of finalization claims in the last minutes.';
@@ -349,8 +349,8 @@ BEGIN ATOMIC
             FROM tasker_engine.metric_cells() m
             LEFT JOIN tasker_engine.recent_claims r
                 ON r.family OPERATOR(pg_catalog.=) m.family AND r.upper_bound IS NOT DISTINCT FROM m.upper_bound
-               AND r.at OPERATOR(pg_catalog.>) (tasker_engine.clock() OPERATOR(pg_catalog.-) claim_window.from_ago)
-               AND r.at OPERATOR(pg_catalog.<=) (tasker_engine.clock() OPERATOR(pg_catalog.-) claim_window.to_ago)
+               AND r.at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) claim_window.from_ago)
+               AND r.at OPERATOR(pg_catalog.<=) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) claim_window.to_ago)
             WHERE m.recent
             GROUP BY m.family, m.part, m.upper_bound
         ) a

@@ -7,11 +7,11 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 
 crate::sql_function! {
-    background_activity / pg_finfo_background_activity => list;
-    executor_restarts / pg_finfo_executor_restarts => restarts;
+    background_activity;
+    executor_restarts;
 }
 
-fn restarts(call: &mut Call) -> Result<Output> {
+fn executor_restarts(call: &mut Call) -> Result<Output> {
     for entry in shared::restarts() {
         call.row(&[
             datum::oid(entry.database.into()),
@@ -25,7 +25,7 @@ fn restarts(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn list(call: &mut Call) -> Result<Output> {
+fn background_activity(call: &mut Call) -> Result<Output> {
     for slot in shared::processes() {
         let executor = slot.kind == Kind::Executor;
         let state = if slot.stop {

@@ -6,9 +6,9 @@ use crate::pg::call::{self, Call, Output};
 use crate::pg::{backend, datum, lock};
 
 crate::sql_function! {
-    try_duty_lock / pg_finfo_try_duty_lock => try_lock;
-    note_duty_run / pg_finfo_note_duty_run => note_run;
-    duty_clocks / pg_finfo_duty_clocks => clocks;
+    try_duty_lock;
+    note_duty_run;
+    duty_clocks;
 }
 
 /// Where the duty stands in the list, which is its part of the extension's lock as well.
@@ -20,18 +20,18 @@ fn number(call: &Call) -> Result<u16> {
         .ok_or_else(|| Error::corrupt("no duty has this number"))
 }
 
-fn try_lock(call: &mut Call) -> Result<Output> {
+fn try_duty_lock(call: &mut Call) -> Result<Output> {
     Ok(Output::from(lock::try_part_of_extension(number(call)?)?))
 }
 
-fn note_run(call: &mut Call) -> Result<Output> {
+fn note_duty_run(call: &mut Call) -> Result<Output> {
     Ok(Output::from(shared::note_duty(
         number(call)?.into(),
         call::clock(),
     )))
 }
 
-fn clocks(call: &mut Call) -> Result<Output> {
+fn duty_clocks(call: &mut Call) -> Result<Output> {
     let Some((since, ran)) = shared::duty_runs(backend::database()) else {
         return Ok(Output::Rows);
     };

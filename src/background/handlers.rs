@@ -9,7 +9,6 @@ use tasker_rules::sqlstate;
 
 use crate::background::{process, shared};
 use crate::error::{Error, Result};
-use crate::functions::work;
 use crate::orchestration::StepKey;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
@@ -18,10 +17,9 @@ use crate::pg::{restricted, rights};
 use crate::settings;
 
 crate::sql_function! {
-    take_steps / pg_finfo_take_steps => work::take;
-    run_step / pg_finfo_run_step => run;
-    refresh_handler_roles / pg_finfo_refresh_handler_roles => refresh;
-    wake_launcher / pg_finfo_wake_launcher => look_again;
+    run_step;
+    refresh_handler_roles;
+    wake_launcher;
 }
 
 // The role is the one whose oid is kept; it may have another name now.
@@ -168,7 +166,7 @@ fn table_owner(session: &Session) -> Result<pg_sys::Oid> {
 }
 
 /// Writes the new names of renamed roles into the table, for the next dump.
-fn refresh(_: &mut Call) -> Result<Output> {
+fn refresh_handler_roles(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let owner = table_owner(&session)?;
     let renamed = rights::work_as(owner, || Ok(session.run(&REFRESH, &[])?.len()))?;
@@ -191,7 +189,7 @@ fn table_of_another() -> Error {
     .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser;")
 }
 
-fn look_again(_: &mut Call) -> Result<Output> {
+fn wake_launcher(_: &mut Call) -> Result<Output> {
     shared::wake_launcher();
     Ok(Output::from(shared::is_preloaded()))
 }
@@ -209,7 +207,7 @@ struct Handler {
 }
 
 /// Runs a claimed step and reports it: `run_step(step_uuid, claim_number, argument)`.
-fn run(call: &mut Call) -> Result<Output> {
+fn run_step(call: &mut Call) -> Result<Output> {
     let step: Uuid = call.uuid(0, "step_uuid")?;
     let claim_number: i32 = call.get(1, "claim_number")?;
     let argument = call.jsonb(2, "argument")?;

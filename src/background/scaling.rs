@@ -17,8 +17,8 @@ use crate::pg::spi::{Session, Statement};
 use crate::settings;
 
 crate::sql_function! {
-    duty_scaling / pg_finfo_duty_scaling => scale;
-    validate_resources / pg_finfo_validate_resources => validate;
+    duty_scaling;
+    validate_resources;
 }
 
 /// One document per pool. None is due while nothing is handed out: what waits then asks for nobody.
@@ -187,7 +187,7 @@ fn server(session: &Session) -> Result<Server> {
     })
 }
 
-fn validate(call: &mut Call) -> Result<Output> {
+fn validate_resources(call: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let limits: Vec<PoolLimits> = pools(&session)?
         .into_iter()
@@ -209,7 +209,7 @@ fn validate(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn scale(_: &mut Call) -> Result<Output> {
+fn duty_scaling(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let pools = pools(&session)?;
     let mut wanted: BTreeMap<&str, u32> = pools

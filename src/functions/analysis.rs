@@ -17,14 +17,14 @@ use crate::readiness::{self, TaskReading, Tasks};
 use crate::registry;
 
 crate::sql_function! {
-    analyze_template / pg_finfo_analyze_template => template;
-    analyze_task / pg_finfo_analyze_task => task;
-    task_schedule / pg_finfo_task_schedule => schedule;
-    task_critical_path / pg_finfo_task_critical_path => critical_path;
-    task_bottlenecks / pg_finfo_task_bottlenecks => bottlenecks;
-    task_error_chains / pg_finfo_task_error_chains => error_chains;
-    task_parallelism / pg_finfo_task_parallelism => parallelism;
-    task_blockers / pg_finfo_task_blockers => blockers;
+    analyze_template;
+    analyze_task;
+    task_schedule;
+    task_critical_path;
+    task_bottlenecks;
+    task_error_chains;
+    task_parallelism;
+    task_blockers;
 }
 
 // ---- reading a task ------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ fn document(value: &serde_json::Value) -> Result<Output> {
         .ok_or_else(|| Error::corrupt("an analysis is no JSON"))
 }
 
-fn template(call: &mut Call) -> Result<Output> {
+fn analyze_template(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "name")?;
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);
@@ -213,7 +213,7 @@ fn template(call: &mut Call) -> Result<Output> {
     document(&analysis::analyze(&found))
 }
 
-fn task(call: &mut Call) -> Result<Output> {
+fn analyze_task(call: &mut Call) -> Result<Output> {
     let uuid = call.uuid(0, "task_uuid")?;
     let found = read(call)?.ok_or_else(|| locked_task::unknown_task(&uuid))?;
     document(&analysis::report(&found.uuid, &found.task))
@@ -221,7 +221,7 @@ fn task(call: &mut Call) -> Result<Output> {
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
-fn schedule(call: &mut Call) -> Result<Output> {
+fn task_schedule(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };
@@ -245,7 +245,7 @@ fn schedule(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn critical_path(call: &mut Call) -> Result<Output> {
+fn task_critical_path(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };
@@ -272,7 +272,7 @@ fn critical_path(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn bottlenecks(call: &mut Call) -> Result<Output> {
+fn task_bottlenecks(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };
@@ -298,7 +298,7 @@ fn bottlenecks(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn error_chains(call: &mut Call) -> Result<Output> {
+fn task_error_chains(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };
@@ -328,7 +328,7 @@ fn error_chains(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn parallelism(call: &mut Call) -> Result<Output> {
+fn task_parallelism(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };
@@ -349,7 +349,7 @@ fn parallelism(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn blockers(call: &mut Call) -> Result<Output> {
+fn task_blockers(call: &mut Call) -> Result<Output> {
     let Some(found) = read(call)? else {
         return Ok(Output::Rows);
     };

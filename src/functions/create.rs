@@ -8,8 +8,8 @@ use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::Session;
 
 crate::sql_function! {
-    create_task / pg_finfo_create_task => one;
-    create_tasks / pg_finfo_create_tasks => many;
+    create_task;
+    create_tasks;
 }
 
 fn request<'c>(
@@ -35,7 +35,7 @@ fn request<'c>(
     })
 }
 
-fn one(call: &mut Call) -> Result<Output> {
+fn create_task(call: &mut Call) -> Result<Output> {
     let context = call.jsonb(1, "context")?;
     let key = call.opt_text(11);
     let request = request(call, vec![context], vec![key])?;
@@ -52,7 +52,7 @@ fn one(call: &mut Call) -> Result<Output> {
     Ok(Output::Uuid(task.task_uuid))
 }
 
-fn many(call: &mut Call) -> Result<Output> {
+fn create_tasks(call: &mut Call) -> Result<Output> {
     let contexts = call
         .opt_jsonbs(1)
         .ok_or_else(|| Error::null("contexts"))?

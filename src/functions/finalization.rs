@@ -10,7 +10,7 @@ use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
-    finalize_task / pg_finfo_finalize_task => finalize;
+    finalize_task;
 }
 
 static LOCK_TASK: Statement = Statement::new(
@@ -25,7 +25,7 @@ static OUTCOME: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-fn finalize(call: &mut Call) -> Result<Output> {
+fn finalize_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;

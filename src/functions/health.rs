@@ -11,14 +11,14 @@ use crate::pg::spi::Session;
 use crate::pg::{backend, datum};
 
 crate::sql_function! {
-    judge_health / pg_finfo_judge_health => judge;
-    claim_level / pg_finfo_claim_level => level_of_claim;
-    expected_run_seconds / pg_finfo_expected_run_seconds => expected;
-    library / pg_finfo_library => about_library;
-    take_over_claims / pg_finfo_take_over_claims => take_over;
+    judge_health;
+    claim_level;
+    expected_run_seconds;
+    library;
+    take_over_claims;
 }
 
-fn judge(call: &mut Call) -> Result<Output> {
+fn judge_health(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "measure")?;
     let measure = Measure::ALL
         .into_iter()
@@ -38,13 +38,13 @@ fn judge(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn level_of_claim(call: &mut Call) -> Result<Output> {
+fn claim_level(call: &mut Call) -> Result<Output> {
     let (age, expected): (f64, i32) = (call.get(0, "age")?, call.get(1, "expected")?);
     let level = ClaimLevel::of(age, expected.into(), call.get(2, "lease_over")?);
     Ok(Output::from(level.as_str()))
 }
 
-fn expected(call: &mut Call) -> Result<Output> {
+fn expected_run_seconds(call: &mut Call) -> Result<Output> {
     Ok(Output::from(expected_seconds(
         call.get(0, "priority")?,
         call.opt(1),
@@ -52,7 +52,7 @@ fn expected(call: &mut Call) -> Result<Output> {
 }
 
 /// The version that was compiled, and whether the server loaded the library when it started.
-fn about_library(call: &mut Call) -> Result<Output> {
+fn library(call: &mut Call) -> Result<Output> {
     let preloaded = backend::setting(c"shared_preload_libraries").is_some_and(|libraries| {
         libraries.split(',').any(|library| {
             let library = library.trim().trim_matches('"');
@@ -70,7 +70,7 @@ fn about_library(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn take_over(call: &mut Call) -> Result<Output> {
+fn take_over_claims(call: &mut Call) -> Result<Output> {
     let claims = call
         .opt_array::<i64>(0)
         .ok_or_else(|| Error::null("claim_ids"))?;

@@ -6,11 +6,11 @@ use crate::pg::call::{Call, Output};
 use crate::pg::spi::Session;
 
 crate::sql_function! {
-    duty_leases / pg_finfo_duty_leases => take_over_expired;
-    duty_task_timeouts / pg_finfo_duty_task_timeouts => end_late_tasks;
+    duty_leases;
+    duty_task_timeouts;
 }
 
-fn take_over_expired(_: &mut Call) -> Result<Output> {
+fn duty_leases(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
     let any = leases::take_over_expired(&mut engine, true)?;
@@ -18,7 +18,7 @@ fn take_over_expired(_: &mut Call) -> Result<Output> {
     Ok(Output::from(i64::from(any)))
 }
 
-fn end_late_tasks(_: &mut Call) -> Result<Output> {
+fn duty_task_timeouts(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
     let stopped = timeouts::end_late_tasks(&mut engine)?;

@@ -12,17 +12,17 @@ use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
-    metric_cells / pg_finfo_metric_cells => catalog;
-    shared_counts / pg_finfo_shared_counts => counts;
-    shared_recent / pg_finfo_shared_recent => recent;
-    shared_since / pg_finfo_shared_since => since;
-    reset_shared_counts / pg_finfo_reset_shared_counts => reset_shared;
-    count_finalization / pg_finfo_count_finalization => finalization_call;
-    histogram_quantile / pg_finfo_histogram_quantile => estimate;
-    metrics_prometheus / pg_finfo_metrics_prometheus => prometheus;
+    metric_cells;
+    shared_counts;
+    shared_recent;
+    shared_since;
+    reset_shared_counts;
+    count_finalization;
+    histogram_quantile;
+    metrics_prometheus;
 }
 
-fn catalog(call: &mut Call) -> Result<Output> {
+fn metric_cells(call: &mut Call) -> Result<Output> {
     for cell in cells() {
         let (part, bound) = match cell.part {
             Part::Total => ("total", None),
@@ -50,7 +50,7 @@ fn catalog(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn counts(call: &mut Call) -> Result<Output> {
+fn shared_counts(call: &mut Call) -> Result<Output> {
     for (worker_no, cell, amount) in metrics::shared_counts() {
         call.row(&[
             datum::int4(worker_no),
@@ -61,7 +61,7 @@ fn counts(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn recent(call: &mut Call) -> Result<Output> {
+fn shared_recent(call: &mut Call) -> Result<Output> {
     let mut cell_of = [0u16; RECENT_CELLS];
     for cell in cells() {
         if let Some(index) = recent_index(cell.number) {
@@ -79,18 +79,18 @@ fn recent(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn since(call: &mut Call) -> Result<Output> {
+fn shared_since(call: &mut Call) -> Result<Output> {
     let (exists, since) = metrics::shared_since();
     call.row(&[datum::boolean(exists), datum::opt(since, datum::timestamp)])?;
     Ok(Output::Rows)
 }
 
-fn reset_shared(_: &mut Call) -> Result<Output> {
+fn reset_shared_counts(_: &mut Call) -> Result<Output> {
     metrics::reset_shared();
     Ok(Output::Null)
 }
 
-fn finalization_call(call: &mut Call) -> Result<Output> {
+fn count_finalization(call: &mut Call) -> Result<Output> {
     let operation: String = call.get(0, "operation")?;
     let outcome: String = call.get(1, "outcome")?;
     let began_at: i64 = call.get(2, "began_at")?;
@@ -145,7 +145,7 @@ fn finalization_call(call: &mut Call) -> Result<Output> {
     Ok(Output::Null)
 }
 
-fn estimate(call: &mut Call) -> Result<Output> {
+fn histogram_quantile(call: &mut Call) -> Result<Output> {
     let plain = |values: Option<Vec<Option<f64>>>| -> Vec<f64> {
         values.unwrap_or_default().into_iter().flatten().collect()
     };
@@ -169,7 +169,7 @@ static SAMPLES: Statement = Statement::new(
     &[pg_sys::BOOLOID, pg_sys::BOOLOID],
 );
 
-fn prometheus(call: &mut Call) -> Result<Output> {
+fn metrics_prometheus(call: &mut Call) -> Result<Output> {
     let with_workers: bool = call.get(0, "with_workers")?;
     let with_states: bool = call.get(1, "with_states")?;
     let mut samples = Vec::new();

@@ -7,7 +7,7 @@ use crate::orchestration::workers;
 use crate::pg::call::{Call, Output};
 
 crate::sql_function! {
-    checked_name / pg_finfo_checked_name => checked;
+    checked;
 }
 
 fn checked(call: &mut Call) -> Result<Output> {

@@ -11,13 +11,13 @@ use crate::pg::spi::Session;
 use crate::settings;
 
 crate::sql_function! {
-    set_operational_state / pg_finfo_set_operational_state => set;
-    begin_startup / pg_finfo_begin_startup => begin;
-    duty_startup / pg_finfo_duty_startup => end;
-    operational_rules / pg_finfo_operational_rules => rules;
+    set_operational_state;
+    begin_startup;
+    duty_startup;
+    operational_rules;
 }
 
-fn set(call: &mut Call) -> Result<Output> {
+fn set_operational_state(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "state")?;
     let to: OperationalState = name.parse().map_err(|_| {
         Error::parameter(format!("unknown state \"{}\"", shortened(&name)))
@@ -36,7 +36,7 @@ fn set(call: &mut Call) -> Result<Output> {
     Ok(Output::from(state.as_str()))
 }
 
-fn begin(_: &mut Call) -> Result<Output> {
+fn begin_startup(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
     let state = operational::begin_startup(&mut engine)?;
@@ -44,7 +44,7 @@ fn begin(_: &mut Call) -> Result<Output> {
     Ok(Output::from(state.as_str()))
 }
 
-fn end(_: &mut Call) -> Result<Output> {
+fn duty_startup(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
     let ended = operational::end_startup(&mut engine)?;
@@ -52,7 +52,7 @@ fn end(_: &mut Call) -> Result<Output> {
     Ok(Output::from(i64::from(ended)))
 }
 
-fn rules(call: &mut Call) -> Result<Output> {
+fn operational_rules(call: &mut Call) -> Result<Output> {
     let multipliers = settings::health_multipliers();
     for state in OperationalState::ALL {
         let next = state.next_states().iter().map(|next| Some(next.as_str()));

@@ -9,19 +9,19 @@ use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
-    cancel_task / pg_finfo_cancel_task => on_cancel_task;
-    retry_task / pg_finfo_retry_task => on_retry_task;
-    resolve_task_manually / pg_finfo_resolve_task_manually => resolve_task;
-    resolve_step_manually / pg_finfo_resolve_step_manually => resolve_step;
-    retry_step / pg_finfo_retry_step => on_retry_step;
-    cancel_step / pg_finfo_cancel_step => on_cancel_step;
-    set_retry_limit / pg_finfo_set_retry_limit => on_set_retry_limit;
-    pause_namespace / pg_finfo_pause_namespace => pause;
-    resume_namespace / pg_finfo_resume_namespace => resume;
-    transition_task / pg_finfo_transition_task => on_transition_task;
-    transition_step / pg_finfo_transition_step => on_transition_step;
-    try_transition_task / pg_finfo_try_transition_task => on_try_transition_task;
-    try_transition_step / pg_finfo_try_transition_step => on_try_transition_step;
+    cancel_task;
+    retry_task;
+    resolve_task_manually;
+    resolve_step_manually;
+    retry_step;
+    cancel_step;
+    set_retry_limit;
+    pause_namespace;
+    resume_namespace;
+    transition_task;
+    transition_step;
+    try_transition_task;
+    try_transition_step;
 }
 
 fn key(call: &Call) -> Result<StepKey> {
@@ -45,17 +45,17 @@ fn within<'e, S: std::fmt::Display>(
     Ok(Output::Text(state.to_string()))
 }
 
-fn on_cancel_task(call: &mut Call) -> Result<Output> {
+fn cancel_task(call: &mut Call) -> Result<Output> {
     let (task, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
     operation(|engine| operate::cancel_task(engine, task, reason.as_deref()))
 }
 
-fn on_retry_task(call: &mut Call) -> Result<Output> {
+fn retry_task(call: &mut Call) -> Result<Output> {
     let (task, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
     operation(|engine| operate::retry_task(engine, task, reason.as_deref()))
 }
 
-fn resolve_task(call: &mut Call) -> Result<Output> {
+fn resolve_task_manually(call: &mut Call) -> Result<Output> {
     let (task, by, reason) = (
         call.uuid(0, "task_uuid")?,
         call.opt_text(1),
@@ -64,7 +64,7 @@ fn resolve_task(call: &mut Call) -> Result<Output> {
     operation(|engine| operate::resolve_task(engine, task, by.as_deref(), reason.as_deref()))
 }
 
-fn resolve_step(call: &mut Call) -> Result<Output> {
+fn resolve_step_manually(call: &mut Call) -> Result<Output> {
     let (key, results) = (key(call)?, call.opt_jsonb(1));
     if results.is_some_and(|results| !datum::is_object(results)) {
         return Err(Error::check("results must be a JSON object")
@@ -78,17 +78,17 @@ fn resolve_step(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn on_retry_step(call: &mut Call) -> Result<Output> {
+fn retry_step(call: &mut Call) -> Result<Output> {
     let (key, reset) = (key(call)?, call.get(1, "reset_attempts")?);
     operation(|engine| operate::retry_step(engine, key, reset))
 }
 
-fn on_cancel_step(call: &mut Call) -> Result<Output> {
+fn cancel_step(call: &mut Call) -> Result<Output> {
     let (key, reason) = (key(call)?, call.opt_text(1));
     operation(|engine| operate::cancel_step(engine, key, reason.as_deref()))
 }
 
-fn on_set_retry_limit(call: &mut Call) -> Result<Output> {
+fn set_retry_limit(call: &mut Call) -> Result<Output> {
     let (key, limit) = (key(call)?, call.get(1, "retry_limit")?);
     operation(|engine| operate::set_retry_limit(engine, key, limit))
 }
@@ -138,11 +138,11 @@ fn set_paused(call: &Call, paused: bool) -> Result<Output> {
     })
 }
 
-fn pause(call: &mut Call) -> Result<Output> {
+fn pause_namespace(call: &mut Call) -> Result<Output> {
     set_paused(call, true)
 }
 
-fn resume(call: &mut Call) -> Result<Output> {
+fn resume_namespace(call: &mut Call) -> Result<Output> {
     set_paused(call, false)
 }
 
@@ -161,7 +161,7 @@ fn target<'c>(call: &Call<'c>) -> Result<(String, Option<Jsonb<'c>>)> {
     ))
 }
 
-fn on_transition_task(call: &mut Call) -> Result<Output> {
+fn transition_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let (to, metadata) = target(call)?;
     let session = Session::open()?;
@@ -170,7 +170,7 @@ fn on_transition_task(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn on_transition_step(call: &mut Call) -> Result<Output> {
+fn transition_step(call: &mut Call) -> Result<Output> {
     let key = key(call)?;
     let (to, metadata) = target(call)?;
     let session = Session::open()?;
@@ -193,10 +193,10 @@ fn tried(result: Result<Output>) -> Result<Output> {
     }
 }
 
-fn on_try_transition_task(call: &mut Call) -> Result<Output> {
-    tried(on_transition_task(call))
+fn try_transition_task(call: &mut Call) -> Result<Output> {
+    tried(transition_task(call))
 }
 
-fn on_try_transition_step(call: &mut Call) -> Result<Output> {
-    tried(on_transition_step(call))
+fn try_transition_step(call: &mut Call) -> Result<Output> {
+    tried(transition_step(call))
 }

@@ -9,16 +9,16 @@ use crate::pg::datum::{self, Timestamp};
 use crate::settings;
 
 crate::sql_function! {
-    step_uuid / pg_finfo_step_uuid => uuid_of_step;
-    step_task_uuid / pg_finfo_step_task_uuid => task_of_step;
-    step_number / pg_finfo_step_number => number_of_step;
-    engine_clock / pg_finfo_engine_clock => clock;
-    required / pg_finfo_required => required_value;
-    uuids_since / pg_finfo_uuids_since => first_uuid_since;
-    calculate_backoff / pg_finfo_calculate_backoff => backoff_interval;
+    step_uuid;
+    step_task_uuid;
+    step_number;
+    engine_clock;
+    required;
+    uuids_since;
+    calculate_backoff;
 }
 
-fn uuid_of_step(call: &mut Call) -> Result<Output> {
+fn step_uuid(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let no: i16 = call.get(1, "step_no")?;
     if no < 0 {
@@ -29,19 +29,19 @@ fn uuid_of_step(call: &mut Call) -> Result<Output> {
     Ok(Output::Uuid(ids::step_uuid(&task, no)))
 }
 
-fn task_of_step(call: &mut Call) -> Result<Output> {
+fn step_task_uuid(call: &mut Call) -> Result<Output> {
     Ok(Output::Uuid(ids::split(&call.uuid(0, "step_uuid")?).0))
 }
 
-fn number_of_step(call: &mut Call) -> Result<Output> {
+fn step_number(call: &mut Call) -> Result<Output> {
     Ok(Output::from(ids::split(&call.uuid(0, "step_uuid")?).1))
 }
 
-fn clock(_: &mut Call) -> Result<Output> {
+fn engine_clock(_: &mut Call) -> Result<Output> {
     Ok(Output::from(call::clock()))
 }
 
-fn required_value(call: &mut Call) -> Result<Output> {
+fn required(call: &mut Call) -> Result<Output> {
     let name = call.opt_text(1).unwrap_or_default();
     call.pass(0).ok_or_else(|| Error::null(&name))
 }
@@ -51,7 +51,7 @@ const CLOCK_SLACK_US: i64 = 60_000_000;
 /// From 1970, where uuids count from, to 2000, where PostgreSQL does.
 const EPOCH_US: i64 = 946_684_800_000_000;
 
-fn first_uuid_since(call: &mut Call) -> Result<Output> {
+fn uuids_since(call: &mut Call) -> Result<Output> {
     match call.opt::<Timestamp>(0) {
         None => Ok(Output::Null),
         Some(since) => {
@@ -65,7 +65,7 @@ fn first_uuid_since(call: &mut Call) -> Result<Output> {
 
 // ---- backoff -------------------------------------------------------------------------------------------------------
 
-fn backoff_interval(call: &mut Call) -> Result<Output> {
+fn calculate_backoff(call: &mut Call) -> Result<Output> {
     let attempt: i32 = call.get(0, "attempt")?;
     let kind = call
         .opt_text(1)

@@ -13,9 +13,9 @@ use crate::pg::rights;
 use crate::pg::spi::Session;
 
 crate::sql_function! {
-    complete_step / pg_finfo_complete_step => complete;
-    fail_step / pg_finfo_fail_step => fail;
-    report_steps / pg_finfo_report_steps => report_many;
+    complete_step;
+    fail_step;
+    report_steps;
 }
 
 /// The longest wait a worker may ask for; the configured cap applies to it anyway.
@@ -38,7 +38,7 @@ fn object(jsonb: Jsonb) -> Result<Jsonb> {
     }
 }
 
-fn complete(call: &mut Call) -> Result<Output> {
+fn complete_step(call: &mut Call) -> Result<Output> {
     let (key, claim_number) = key_and_claim(call)?;
     let results = object(call.jsonb(2, "results")?)?;
     one(Report {
@@ -49,7 +49,7 @@ fn complete(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn fail(call: &mut Call) -> Result<Output> {
+fn fail_step(call: &mut Call) -> Result<Output> {
     let (key, claim_number) = key_and_claim(call)?;
     let message: String = call.get(2, "error_message")?;
     let failure = Failure {
@@ -107,7 +107,7 @@ fn state_name(code: u8) -> &'static str {
     StepState::from_code(code).map_or("unknown", StepState::as_str)
 }
 
-fn report_many(call: &mut Call) -> Result<Output> {
+fn report_steps(call: &mut Call) -> Result<Output> {
     let worker_id: String = call.get(0, "worker_id")?;
     workers::check_id(&worker_id)?;
     let reports = call.jsonb(1, "reports")?;

@@ -12,13 +12,13 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::zone::ServerZone;
 
 crate::sql_function! {
-    next_occurrence / pg_finfo_next_occurrence => next;
-    previous_occurrence / pg_finfo_previous_occurrence => previous;
-    count_occurrences / pg_finfo_count_occurrences => count;
-    schedule_task / pg_finfo_schedule_task => schedule;
-    unschedule_task / pg_finfo_unschedule_task => unschedule;
-    pause_schedule / pg_finfo_pause_schedule => pause;
-    resume_schedule / pg_finfo_resume_schedule => resume;
+    next_occurrence;
+    previous_occurrence;
+    count_occurrences;
+    schedule_task;
+    unschedule_task;
+    pause_schedule;
+    resume_schedule;
 }
 
 /// PostgreSQL counts from 2000.
@@ -57,20 +57,20 @@ fn timestamp(seconds: Option<i64>) -> Output {
     })
 }
 
-fn next(call: &mut Call) -> Result<Output> {
+fn next_occurrence(call: &mut Call) -> Result<Output> {
     let (schedule, zone) = read(call)?;
     let after = seconds(call, 2, "after")?;
     Ok(timestamp(schedule.next(&zone, after)))
 }
 
-fn previous(call: &mut Call) -> Result<Output> {
+fn previous_occurrence(call: &mut Call) -> Result<Output> {
     let (schedule, zone) = read(call)?;
     // Whole seconds: what lies at this very second is not after it.
     let until = seconds(call, 2, "until")?;
     Ok(timestamp(schedule.previous(&zone, until + 1)))
 }
 
-fn count(call: &mut Call) -> Result<Output> {
+fn count_occurrences(call: &mut Call) -> Result<Output> {
     let (schedule, zone) = read(call)?;
     let (since, until) = (seconds(call, 2, "since")?, seconds(call, 3, "until")?);
     let most: i32 = call.get(4, "most")?;
@@ -128,21 +128,21 @@ fn pass_on<T: FromColumn>(call: &Call, statement: &Statement) -> Result<Option<T
     })
 }
 
-fn schedule(call: &mut Call) -> Result<Output> {
+fn schedule_task(call: &mut Call) -> Result<Output> {
     let first: Option<Timestamp> = pass_on(call, &SCHEDULE)?;
     Ok(first.map_or(Output::Null, Output::from))
 }
 
-fn unschedule(call: &mut Call) -> Result<Output> {
+fn unschedule_task(call: &mut Call) -> Result<Output> {
     let removed: Option<bool> = pass_on(call, &UNSCHEDULE)?;
     Ok(removed.map_or(Output::Null, Output::from))
 }
 
-fn pause(call: &mut Call) -> Result<Output> {
+fn pause_schedule(call: &mut Call) -> Result<Output> {
     state(pass_on(call, &PAUSE)?)
 }
 
-fn resume(call: &mut Call) -> Result<Output> {
+fn resume_schedule(call: &mut Call) -> Result<Output> {
     state(pass_on(call, &RESUME)?)
 }
 

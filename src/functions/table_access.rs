@@ -6,10 +6,10 @@ use crate::pg::datum;
 use crate::storage;
 
 crate::sql_function! {
-    table_access / pg_finfo_table_access => table_access_rows;
+    table_access;
 }
 
-fn table_access_rows(call: &mut Call) -> Result<Output> {
+fn table_access(call: &mut Call) -> Result<Output> {
     for (table, operation, why) in storage::ways()? {
         let path = if why.is_none() { "direct" } else { "sql" };
         call.row(&[

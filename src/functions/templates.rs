@@ -11,12 +11,12 @@ use crate::pg::spi::{Session, Statement};
 use crate::registry::register;
 
 crate::sql_function! {
-    register_template / pg_finfo_register_template => store;
-    validate_template / pg_finfo_validate_template => validate;
-    export_template / pg_finfo_export_template => export;
+    register_template;
+    validate_template;
+    export_template;
 }
 
-fn store(call: &mut Call) -> Result<Output> {
+fn register_template(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let replace: bool = call.get(1, "replace")?;
     // Handlers inside the database get the caller's rights.
@@ -29,7 +29,7 @@ fn store(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn validate(call: &mut Call) -> Result<Output> {
+fn validate_template(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let problems = match register::read(&text) {
         Ok((_, problems)) => problems,
@@ -59,7 +59,7 @@ static CONFIGURATION: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-fn export(call: &mut Call) -> Result<Output> {
+fn export_template(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "name")?;
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);

@@ -16,12 +16,13 @@ use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
-    claim_steps / pg_finfo_claim_steps => claim;
-    report_and_claim / pg_finfo_report_and_claim => report_and_claim_steps;
-    heartbeat / pg_finfo_heartbeat => beat;
-    release_steps / pg_finfo_release_steps => release;
-    get_dependency_results / pg_finfo_get_dependency_results => dependency_results;
-    notify_channel / pg_finfo_notify_channel => channel;
+    claim_steps;
+    claim_inside;
+    report_and_claim;
+    heartbeat;
+    release_steps;
+    get_dependency_results;
+    notify_channel;
 }
 
 const DAY_US: i64 = 86_400_000_000;
@@ -62,9 +63,9 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
 static ALL_NAMESPACES: Statement =
     Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
 
-/// `tasker_engine.take_steps`: a claim for handlers inside the database. The worker is not remembered as waiting for a
+/// A claim for handlers inside the database. The worker is not remembered as waiting for a
 /// NOTIFY, so that an idle executor writes nothing.
-pub fn take(call: &mut Call) -> Result<Output> {
+fn claim_inside(call: &mut Call) -> Result<Output> {
     let mut request = Request {
         worker_id: worker(call)?,
         namespaces: vec![],
@@ -134,7 +135,7 @@ fn request(call: &Call, first: usize) -> Result<Request> {
     })
 }
 
-fn claim(call: &mut Call) -> Result<Output> {
+fn claim_steps(call: &mut Call) -> Result<Output> {
     let request = request(call, 1)?;
     rights::as_owner(|caller| {
         let session = Session::open()?;
@@ -146,7 +147,7 @@ fn claim(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn report_and_claim_steps(call: &mut Call) -> Result<Output> {
+fn report_and_claim(call: &mut Call) -> Result<Output> {
     let reports = call.jsonb(1, "reports")?;
     let request = request(call, 2)?;
     rights::as_owner(|caller| {
@@ -207,7 +208,7 @@ fn hand_out(
     )
 }
 
-fn beat(call: &mut Call) -> Result<Output> {
+fn heartbeat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
     rights::as_owner(|caller| {
@@ -226,7 +227,7 @@ fn beat(call: &mut Call) -> Result<Output> {
     })
 }
 
-fn release(call: &mut Call) -> Result<Output> {
+fn release_steps(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     rights::as_owner(|caller| {
         let session = Session::open()?;
@@ -252,7 +253,7 @@ static ANCESTOR_RESULTS: Statement = Statement::new(
     &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
 );
 
-fn dependency_results(call: &mut Call) -> Result<Output> {
+fn get_dependency_results(call: &mut Call) -> Result<Output> {
     let key = StepKey::from_uuid(&call.uuid(0, "step_uuid")?);
     let results = {
         let session = Session::open()?;
@@ -275,7 +276,7 @@ fn dependency_results(call: &mut Call) -> Result<Output> {
     Ok(Output::Jsonb(results))
 }
 
-fn channel(call: &mut Call) -> Result<Output> {
+fn notify_channel(call: &mut Call) -> Result<Output> {
     let namespace: String = call.get(0, "namespace")?;
     Ok(Output::Text(workers::channel(&namespace)))
 }

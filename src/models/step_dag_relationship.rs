@@ -17,9 +17,9 @@ pgrx::extension_sql_file!(
 );
 
 crate::sql_function! {
-    step_level / pg_finfo_step_level => level;
-    step_min_depth / pg_finfo_step_min_depth => min_depth;
-    calculate_dependency_levels / pg_finfo_calculate_dependency_levels => levels;
+    step_level;
+    step_min_depth;
+    calculate_dependency_levels;
 }
 
 fn facts_and_number(call: &Call) -> Result<(Rc<Facts>, i16)> {
@@ -32,17 +32,17 @@ fn facts_and_number(call: &Call) -> Result<(Rc<Facts>, i16)> {
     Ok((facts, no))
 }
 
-fn level(call: &mut Call) -> Result<Output> {
+fn step_level(call: &mut Call) -> Result<Output> {
     let (facts, no) = facts_and_number(call)?;
     facts.level(no).map(Output::from)
 }
 
-fn min_depth(call: &mut Call) -> Result<Output> {
+fn step_min_depth(call: &mut Call) -> Result<Output> {
     let (facts, no) = facts_and_number(call)?;
     facts.min_depth(no).map(Output::from)
 }
 
-fn levels(call: &mut Call) -> Result<Output> {
+fn calculate_dependency_levels(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let session = Session::open()?;
     for reading in &readiness::read(&session, &Tasks::One(&task))? {

@@ -20,11 +20,11 @@ pgrx::extension_sql_file!(
 );
 
 crate::sql_function! {
-    get_step_readiness_status / pg_finfo_get_step_readiness_status => readiness;
-    get_step_readiness_status_batch / pg_finfo_get_step_readiness_status_batch => readiness_batch;
+    get_step_readiness_status;
+    get_step_readiness_status_batch;
 }
 
-fn readiness(call: &mut Call) -> Result<Output> {
+fn get_step_readiness_status(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let wanted: Option<HashSet<Uuid>> = call
         .opt_uuids(1, "step_uuids")?
@@ -38,7 +38,7 @@ fn readiness(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn readiness_batch(call: &mut Call) -> Result<Output> {
+fn get_step_readiness_status_batch(call: &mut Call) -> Result<Output> {
     let tasks = call
         .opt_uuids(0, "task_uuids")?
         .ok_or_else(|| Error::null("task_uuids"))?;

@@ -20,12 +20,12 @@ pgrx::extension_sql_file!(
 );
 
 crate::sql_function! {
-    known_state / pg_finfo_known_state => state;
-    of_task / pg_finfo_of_task => found;
+    known_state;
+    of_task;
 }
 
 /// Tasks and steps have the same six states.
-fn state(call: &mut Call) -> Result<Output> {
+fn known_state(call: &mut Call) -> Result<Output> {
     let Some(text) = call.opt_text(0) else {
         return Ok(Output::Null);
     };
@@ -37,7 +37,7 @@ fn state(call: &mut Call) -> Result<Output> {
     }
 }
 
-fn found(call: &mut Call) -> Result<Output> {
+fn of_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(1, "task_uuid")?;
     call.pass(0).ok_or_else(|| unknown_task(&task))
 }

@@ -18,8 +18,8 @@ pgrx::extension_sql_file!(
 );
 
 crate::sql_function! {
-    task_diagram / pg_finfo_task_diagram => diagram_of_task;
-    template_diagram / pg_finfo_template_diagram => diagram_of_template;
+    task_diagram;
+    template_diagram;
 }
 
 fn format(call: &Call, index: usize) -> Result<Format> {
@@ -43,7 +43,7 @@ static TASK_OF_DIAGRAM: Statement = Statement::new(
 // How long a step took is how long its last run did, or has until now.
 static STEPS_OF_DIAGRAM: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
-            (pg_catalog.date_part('epoch', coalesce(run.ended_at, tasker_engine.clock()) - run.began_at) * 1000)::bigint,
+            (pg_catalog.date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,
             CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END
      FROM tasker_engine.steps s
      LEFT JOIN LATERAL (
@@ -69,7 +69,7 @@ fn edges(template: &Template) -> Vec<(i16, i16)> {
         .collect()
 }
 
-fn diagram_of_task(call: &mut Call) -> Result<Output> {
+fn task_diagram(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let format = format(call, 1)?;
     let session = Session::open()?;
@@ -106,7 +106,7 @@ fn diagram_of_task(call: &mut Call) -> Result<Output> {
     )))
 }
 
-fn diagram_of_template(call: &mut Call) -> Result<Output> {
+fn template_diagram(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "name")?;
     let namespace: String = call.get(1, "namespace")?;
     let version = call.opt_text(2);

@@ -19,8 +19,8 @@ pgrx::extension_sql_file!(
 );
 
 crate::sql_function! {
-    get_task_execution_context / pg_finfo_get_task_execution_context => context;
-    get_task_execution_contexts_batch / pg_finfo_get_task_execution_contexts_batch => context_batch;
+    get_task_execution_context;
+    get_task_execution_contexts_batch;
 }
 
 static TASK_STATE: Statement = Statement::new(
@@ -33,12 +33,12 @@ static TASK_STATES: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID],
 );
 
-fn context(call: &mut Call) -> Result<Output> {
+fn get_task_execution_context(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     contexts(call, &Tasks::One(&task))
 }
 
-fn context_batch(call: &mut Call) -> Result<Output> {
+fn get_task_execution_contexts_batch(call: &mut Call) -> Result<Output> {
     let tasks = call
         .opt_uuids(0, "task_uuids")?
         .ok_or_else(|| Error::null("task_uuids"))?;

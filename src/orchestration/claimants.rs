@@ -16,7 +16,7 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::{changes, rights};
 
 crate::sql_function! {
-    claimants_changed / pg_finfo_claimants_changed => changed;
+    claimants_changed;
 }
 
 /// The number of the engine itself: executors, run_steps, and steps that an operator starts by hand.
@@ -199,7 +199,7 @@ pub fn claim_id(serial: i64, claimant: i16) -> i64 {
     serial & !BITS | i64::from(claimant)
 }
 
-fn changed(_: &mut Call) -> Result<Output> {
+fn claimants_changed(_: &mut Call) -> Result<Output> {
     changes::tell(c"claimants")?;
     // The protocol of triggers: a null pointer, and not SQL's NULL.
     Ok(Output::Trigger)

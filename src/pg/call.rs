@@ -12,26 +12,26 @@ use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::installation;
 use crate::pg::tables::attribute;
 
-/// Exports `$body` as the C function `$name`, with the version record PostgreSQL looks for.
+/// Exports `$name`, a function of the module, as the C function that CREATE FUNCTION links under the same name, with the
+/// version record that PostgreSQL looks for. SQL name, C name and Rust name agree; no name is one of libc or PostgreSQL.
 #[macro_export]
 macro_rules! sql_function {
-    ($($name:ident / $record:ident => $body:path;)*) => {
+    ($($name:ident;)*) => {
         $(
             #[allow(unsafe_code)]
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $record() -> &'static pgrx::pg_sys::Pg_finfo_record {
-                static RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
-                &RECORD
-            }
-
-            #[allow(unsafe_code)]
             const _: () = {
-                #[unsafe(no_mangle)]
+                #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
+                pub extern "C" fn record() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                    static RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                    &RECORD
+                }
+
+                #[unsafe(export_name = stringify!($name))]
                 #[pgrx::pg_guard]
-                pub unsafe extern "C-unwind" fn $name(
+                pub unsafe extern "C-unwind" fn entry(
                     fcinfo: pgrx::pg_sys::FunctionCallInfo,
                 ) -> pgrx::pg_sys::Datum {
-                    $crate::pg::call::dispatch(fcinfo, stringify!($name), $body)
+                    $crate::pg::call::dispatch(fcinfo, stringify!($name), $name)
                 }
             };
         )*

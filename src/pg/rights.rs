@@ -15,8 +15,8 @@ use crate::pg::datum;
 const OWNER: &CStr = c"tasker_owner";
 
 crate::sql_function! {
-    owner_fault / pg_finfo_owner_fault => show_fault;
-    record_privileges / pg_finfo_record_privileges => record;
+    owner_fault;
+    record_privileges;
 }
 
 /// The role that owns the engine: background processes have its rights and no more. None: the role is not there.
@@ -138,7 +138,7 @@ pub fn is_refusal(error: &Error) -> bool {
 
 const UNSOUND: Code = Code::ERRCODE_INVALID_ROLE_SPECIFICATION;
 
-fn show_fault(call: &mut Call) -> Result<Output> {
+fn owner_fault(call: &mut Call) -> Result<Output> {
     if let Some(fault) = fault() {
         call.row(&[datum::text(&fault.detail), datum::text(&fault.hint)])?;
     }
@@ -254,7 +254,7 @@ fn memberships(role: pg_sys::Oid, side: Side) -> Vec<String> {
 }
 
 /// While the extension's script runs: whether privileges that it grants are recorded as the extension's own.
-fn record(call: &mut Call) -> Result<Output> {
+fn record_privileges(call: &mut Call) -> Result<Output> {
     let record: bool = call.get(0, "record")?;
     // SAFETY: the backend's own variables. Whatever ends the script, an error too, sets them back.
     unsafe {

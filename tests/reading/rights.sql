@@ -25,7 +25,7 @@ BEGIN
         EXECUTE format(call, task);
     END LOOP;
     FOREACH call IN ARRAY ARRAY[
-        'SELECT * FROM tasker_engine.steps', 'SELECT tasker_engine.clock()', 'SELECT * FROM tasker.finalize_task(%L)',
+        'SELECT * FROM tasker_engine.steps', 'SELECT tasker_engine.engine_clock()', 'SELECT * FROM tasker.finalize_task(%L)',
         'SELECT * FROM tasker.claim_task_for_finalization(%L, ''p'')',
         'INSERT INTO tasker.annotation_types (name) VALUES (''no'')'] LOOP
         BEGIN

@@ -63,3 +63,17 @@ fn everything_public_is_in_a_golden_file_or_a_test() {
         "in no test: {untested:?}; see tests/pg_regress/README.md"
     );
 }
+
+#[test]
+fn a_c_function_has_the_name_of_its_sql_function() {
+    let differ: Vec<String> = Database::new().connect().all(
+        "SELECT format('%s is linked to %s', p.oid::regprocedure, p.prosrc)
+         FROM pg_proc p
+         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+         JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'tasker_ext'
+         WHERE p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AND p.prosrc <> p.proname
+         ORDER BY 1",
+        &[],
+    );
+    assert_eq!(differ, Vec::<String>::new());
+}
