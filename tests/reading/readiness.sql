@@ -1,4 +1,4 @@
--- Readiness, contexts, levels, backoff, finalization claims: what acceptance A, B27, D46 and S7 say of them.
+-- Readiness, contexts, levels, transitions, backoff and finalization claims, in SQL alone.
 -- psql -v ON_ERROR_STOP=1 -f tests/reading/readiness.sql, in a database of its own with the extension installed.
 -- Every check raises when it does not hold.
 \set QUIET on
@@ -124,42 +124,42 @@ BEGIN
     PERFORM reading_test.fails('SELECT tasker.step_uuid(NULL, 1::smallint)', '22004');
 END $$;
 
-\echo A1, A2, A3, A4, A5: a new task, its graph, its progress
+\echo a new task, its graph, its progress
 DO $$
 DECLARE
     t uuid := tasker.create_task('dummy', namespace => 'reading');
     s uuid;
 BEGIN
-    PERFORM reading_test.same('A1 rows', (SELECT string_agg(concat_ws(':', name, current_state, dependencies_satisfied,
+    PERFORM reading_test.same('rows of a new task', (SELECT string_agg(concat_ws(':', name, current_state, dependencies_satisfied,
         retry_eligible, ready_for_execution, total_parents, completed_parents, attempts, retry_limit,
         COALESCE(next_retry_at::text, '-')), ' ' ORDER BY step_uuid) FROM tasker.get_step_readiness_status(t)),
         'step-one:pending:t:t:t:0:0:0:3:- step-two:pending:t:t:t:0:0:0:3:- '
         'step-three:pending:f:t:f:1:0:0:3:- step-four:pending:f:t:f:1:0:0:3:-');
-    PERFORM reading_test.same('A1 context', reading_test.context(t),
+    PERFORM reading_test.same('context of a new task', reading_test.context(t),
         'has_ready_steps/execute_ready_steps/healthy/0.00/4/4/0/0/0/2/0');
-    PERFORM reading_test.same('A2', (SELECT string_agg(concat_ws(':', w.name, d.parent_count, d.child_count,
+    PERFORM reading_test.same('relationships', (SELECT string_agg(concat_ws(':', w.name, d.parent_count, d.child_count,
         d.is_root_step, d.is_leaf_step, d.min_depth_from_root), ' ' ORDER BY w.step_no)
         FROM tasker.step_dag_relationships d JOIN tasker.workflow_steps w USING (step_uuid) WHERE d.task_uuid = t),
         'step-one:0:0:t:t:0 step-two:0:1:t:f:0 step-three:1:1:f:f:1 step-four:1:0:f:t:2');
-    PERFORM reading_test.same('A2 arrays', (SELECT parent_step_uuids ->> 0 FROM tasker.step_dag_relationships
+    PERFORM reading_test.same('parents as an array', (SELECT parent_step_uuids ->> 0 FROM tasker.step_dag_relationships
         WHERE step_uuid = reading_test.step(t, 'step-three')), reading_test.step(t, 'step-two')::text);
     PERFORM reading_test.same('levels', (SELECT string_agg(dependency_level::text, ',' ORDER BY step_uuid)
         FROM tasker.calculate_dependency_levels(t)), '0,0,1,2');
     s := reading_test.step(t, 'step-one');
     PERFORM reading_test.move(s, '30 seconds');
-    PERFORM reading_test.same('A5', reading_test.ready(t), 'step-two');
-    PERFORM reading_test.same('A5 next', (SELECT (next_retry_at > clock_timestamp())::text
+    PERFORM reading_test.same('a postponed step is not ready', reading_test.ready(t), 'step-two');
+    PERFORM reading_test.same('next retry of a postponed step', (SELECT (next_retry_at > clock_timestamp())::text
         FROM tasker.get_step_readiness_status(t, ARRAY[s])), 'true');
     PERFORM reading_test.move(s, '-30 seconds');
     PERFORM reading_test.run(t, 'step-one', 'none');
-    PERFORM reading_test.same('A4', reading_test.ready(t), 'step-two');
+    PERFORM reading_test.same('a running step is not ready', reading_test.ready(t), 'step-two');
     PERFORM tasker.complete_step(s, (SELECT claim_number FROM tasker.workflow_steps WHERE step_uuid = s));
     PERFORM reading_test.run(t, 'step-two');
-    PERFORM reading_test.same('A3 third', reading_test.ready(t), 'step-three');
-    PERFORM reading_test.same('A19', (SELECT string_agg(ready_for_execution::text || attempts, ',' ORDER BY step_uuid)
+    PERFORM reading_test.same('third step ready', reading_test.ready(t), 'step-three');
+    PERFORM reading_test.same('complete steps are never ready', (SELECT string_agg(ready_for_execution::text || attempts, ',' ORDER BY step_uuid)
         FROM tasker.get_step_readiness_status(t) WHERE current_state = 'complete'), 'false1,false1');
     PERFORM reading_test.run(t, 'step-three');
-    PERFORM reading_test.same('A3 fourth', reading_test.ready(t), 'step-four');
+    PERFORM reading_test.same('fourth step ready', reading_test.ready(t), 'step-four');
     -- The filter does not take the parents out of sight.
     PERFORM reading_test.same('filter', (SELECT concat_ws(':', count(*), bool_and(dependencies_satisfied),
         min(completed_parents)) FROM tasker.get_step_readiness_status(t, ARRAY[reading_test.step(t, 'step-four')])), '1:t:1');
@@ -169,7 +169,7 @@ BEGIN
     PERFORM reading_test.same('status', (SELECT status FROM tasker.get_task_execution_context(t)), 'complete');
 END $$;
 
-\echo S2: neither branch alone releases the join; depth is shortest, level longest
+\echo neither branch alone releases the join; depth is shortest, level longest
 DO $$
 DECLARE t uuid := tasker.create_task('diamond', namespace => 'reading');
 BEGIN
@@ -189,17 +189,17 @@ BEGIN
         WHERE from_step_uuid = reading_test.step(t, 'start_workflow')), '2');
 END $$;
 
-\echo A7, A8, A9, A22b: failures
+\echo failures
 DO $$
 DECLARE
     t uuid := tasker.create_task('single', namespace => 'reading');
     s uuid := reading_test.step(t, 'only');
 BEGIN
     PERFORM reading_test.run(t, 'only', 'error', false);
-    PERFORM reading_test.same('A7', (SELECT concat_ws(':', current_state, attempts, retry_limit, retry_eligible,
+    PERFORM reading_test.same('failed for good', (SELECT concat_ws(':', current_state, attempts, retry_limit, retry_eligible,
         ready_for_execution, COALESCE(next_retry_at::text, '-'), last_failure_at IS NOT NULL)
         FROM tasker.get_step_readiness_status(t)), 'error:1:3:f:f:-:t');
-    PERFORM reading_test.same('A7 context', reading_test.context(t),
+    PERFORM reading_test.same('context: failed for good', reading_test.context(t),
         'blocked_by_failures/handle_failures/blocked/0.00/1/0/0/0/1/0/0');
 
     t := tasker.create_task('single', namespace => 'reading');
@@ -207,21 +207,21 @@ BEGIN
     PERFORM reading_test.run(t, 'only', 'error');
     PERFORM reading_test.move(s, '-1 second');
     PERFORM reading_test.run(t, 'only', 'error');
-    PERFORM reading_test.same('A8', (SELECT concat_ws(':', attempts, retry_eligible, ready_for_execution,
+    PERFORM reading_test.same('waits for its backoff', (SELECT concat_ws(':', attempts, retry_eligible, ready_for_execution,
         next_retry_at - last_failure_at, backoff_request_seconds, last_attempted_at = last_failure_at)
         FROM tasker.get_step_readiness_status(t)), '2:t:f:00:00:02:2:t');
-    PERFORM reading_test.same('A8 context', reading_test.context(t),
+    PERFORM reading_test.same('context: waits for its backoff', reading_test.context(t),
         'waiting_for_dependencies/wait_for_dependencies/recovering/0.00/1/0/0/0/1/0/0');
     PERFORM reading_test.move(s, '-1.9 seconds');
-    PERFORM reading_test.same('A22b before', reading_test.ready(t), '');
+    PERFORM reading_test.same('ready before next_retry_at', reading_test.ready(t), '');
     PERFORM reading_test.move(s, '-0.1 seconds');
-    PERFORM reading_test.same('A22b after', reading_test.ready(t), 'only');
-    PERFORM reading_test.same('A22b truth', (SELECT (next_retry_at <= clock_timestamp())::text
+    PERFORM reading_test.same('ready after next_retry_at', reading_test.ready(t), 'only');
+    PERFORM reading_test.same('next_retry_at has passed', (SELECT (next_retry_at <= clock_timestamp())::text
         FROM tasker.get_step_readiness_status(t)), 'true');
     PERFORM reading_test.run(t, 'only', 'error');
-    PERFORM reading_test.same('A9', (SELECT concat_ws(':', attempts, retry_eligible, ready_for_execution)
+    PERFORM reading_test.same('exhausted', (SELECT concat_ws(':', attempts, retry_eligible, ready_for_execution)
         FROM tasker.get_step_readiness_status(t)), '3:f:f');
-    PERFORM reading_test.same('A9 context', reading_test.context(t),
+    PERFORM reading_test.same('context: exhausted', reading_test.context(t),
         'blocked_by_failures/handle_failures/blocked/0.00/1/0/0/0/1/0/0');
     PERFORM reading_test.same('failed_steps', (SELECT concat_ws(':', error_class, error_message, attempts, retry_limit,
         permanent, next_retry_at IS NULL) FROM tasker.failed_steps WHERE step_uuid = s), 'Broken:it broke:3:3:t:t');
@@ -231,44 +231,44 @@ BEGIN
         FROM tasker.stuck_tasks WHERE task_uuid = t), 'failed:only:it broke');
 END $$;
 
-\echo A13: one cancelled, one complete
+\echo one cancelled, one complete
 DO $$
 DECLARE t uuid := tasker.create_task('pair', namespace => 'reading');
 BEGIN
     PERFORM tasker.cancel_step(reading_test.step(t, 'a'));
-    PERFORM reading_test.same('A13 while b waits', split_part(reading_test.context(t), '/', 1), 'has_ready_steps');
+    PERFORM reading_test.same('cancelled, one waits', split_part(reading_test.context(t), '/', 1), 'has_ready_steps');
     PERFORM reading_test.run(t, 'b');
-    PERFORM reading_test.same('A13', reading_test.context(t),
+    PERFORM reading_test.same('cancelled beside complete', reading_test.context(t),
         'blocked_by_failures/handle_failures/blocked/50.00/2/0/0/1/0/0/1');
 END $$;
 
-\echo A17: the first run
+\echo the first run
 DO $$
 DECLARE t uuid := tasker.create_task('stubborn', namespace => 'reading');
 BEGIN
-    PERFORM reading_test.same('A17 new', (SELECT string_agg(concat_ws(':', name, attempts, retry_eligible,
+    PERFORM reading_test.same('eligible before the first run', (SELECT string_agg(concat_ws(':', name, attempts, retry_eligible,
         ready_for_execution), ' ' ORDER BY name) FROM tasker.get_step_readiness_status(t)),
         'never_again:0:t:t no_limit:0:t:t');
     PERFORM reading_test.run(t, 'never_again', 'error');
     PERFORM reading_test.run(t, 'no_limit', 'error');
-    PERFORM reading_test.same('A17 failed', (SELECT string_agg(concat_ws(':', name, attempts, retry_eligible,
+    PERFORM reading_test.same('eligible after a failure', (SELECT string_agg(concat_ws(':', name, attempts, retry_eligible,
         ready_for_execution), ' ' ORDER BY name) FROM tasker.get_step_readiness_status(t)),
         'never_again:1:f:f no_limit:1:f:f');
 END $$;
 
-\echo A18: resolved and cancelled parents
+\echo resolved and cancelled parents
 DO $$
 DECLARE t uuid := tasker.create_task('dummy', namespace => 'reading');
 BEGIN
     PERFORM tasker.resolve_step_manually(reading_test.step(t, 'step-two'));
-    PERFORM reading_test.same('A18 resolved', (SELECT concat_ws(':', dependencies_satisfied, ready_for_execution)
+    PERFORM reading_test.same('parent resolved', (SELECT concat_ws(':', dependencies_satisfied, ready_for_execution)
         FROM tasker.get_step_readiness_status(t) WHERE name = 'step-three'), 't:t');
     PERFORM tasker.cancel_step(reading_test.step(t, 'step-three'));
-    PERFORM reading_test.same('A18 cancelled', (SELECT concat_ws(':', dependencies_satisfied, ready_for_execution)
+    PERFORM reading_test.same('parent cancelled', (SELECT concat_ws(':', dependencies_satisfied, ready_for_execution)
         FROM tasker.get_step_readiness_status(t) WHERE name = 'step-four'), 'f:f');
 END $$;
 
-\echo A21: the time zone of the session changes nothing
+\echo the time zone of the session changes nothing
 DO $$
 DECLARE
     t uuid := tasker.create_task('single', namespace => 'reading');
@@ -279,11 +279,11 @@ BEGIN
     SELECT concat_ws(':', ready_for_execution, extract(epoch FROM next_retry_at)) INTO before
         FROM tasker.get_step_readiness_status(t);
     PERFORM set_config('TimeZone', 'Asia/Tokyo', true);
-    PERFORM reading_test.same('A21', (SELECT concat_ws(':', ready_for_execution, extract(epoch FROM next_retry_at))
+    PERFORM reading_test.same('time zone', (SELECT concat_ws(':', ready_for_execution, extract(epoch FROM next_retry_at))
         FROM tasker.get_step_readiness_status(t)), before);
 END $$;
 
-\echo B27: transitions
+\echo transitions
 DO $$
 DECLARE
     t uuid := tasker.create_task('single', namespace => 'reading');
@@ -292,14 +292,14 @@ BEGIN
     PERFORM reading_test.run(t, 'only', 'error');
     PERFORM reading_test.move(s, '-1 minute');
     PERFORM reading_test.run(t, 'only');
-    PERFORM reading_test.same('B27 step', (SELECT string_agg(concat_ws(':', sort_key, from_state, to_state, most_recent),
+    PERFORM reading_test.same('transitions of a step', (SELECT string_agg(concat_ws(':', sort_key, from_state, to_state, most_recent),
         ' ' ORDER BY id) FROM tasker.workflow_step_transitions WHERE step_uuid = s),
         '10:pending:in_progress:f 20:in_progress:error:f 30:error:pending:f 40:pending:in_progress:f '
         '50:in_progress:complete:t');
-    PERFORM reading_test.same('B27 task', (SELECT string_agg(concat_ws(':', sort_key, COALESCE(from_state, '-'), to_state,
+    PERFORM reading_test.same('transitions of a task', (SELECT string_agg(concat_ws(':', sort_key, COALESCE(from_state, '-'), to_state,
         most_recent), ' ' ORDER BY id) FROM tasker.task_transitions WHERE task_uuid = t),
         '10:-:pending:f 20:pending:in_progress:f 30:in_progress:complete:t');
-    PERFORM reading_test.same('B27 all', (SELECT count(*)::text FROM (
+    PERFORM reading_test.same('transitions of all steps', (SELECT count(*)::text FROM (
         SELECT step_uuid FROM tasker.workflow_step_transitions GROUP BY step_uuid
         HAVING count(*) FILTER (WHERE most_recent) <> 1) bad), '0');
     PERFORM reading_test.same('step view', (SELECT concat_ws(':', state, processed, in_process, attempts, processed_at IS NOT NULL)
@@ -337,7 +337,7 @@ BEGIN
         FROM tasker.task_diagrams WHERE task_uuid = b), '2:0');
 END $$;
 
-\echo D46, D48: calculate_backoff
+\echo calculate_backoff
 DO $$
 BEGIN
     PERFORM reading_test.same('list', (SELECT string_agg(extract(epoch FROM tasker.calculate_backoff(n))::integer::text, ',' ORDER BY o)
@@ -359,7 +359,7 @@ BEGIN
     PERFORM reading_test.fails('SELECT tasker.calculate_backoff(1, ''linear'', -1)', '22023');
 END $$;
 
-\echo S7: finalization claims
+\echo finalization claims
 DO $$
 DECLARE
     t uuid := tasker.create_task('pair', namespace => 'reading');

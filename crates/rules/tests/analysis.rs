@@ -1,4 +1,4 @@
-//! Analysis against models written another way, on random graphs, and the shapes of the acceptance page.
+//! Analysis against models written another way, on random graphs, and on the usual shapes.
 
 mod common;
 
@@ -74,7 +74,7 @@ const DIAMOND: &str =
 // ---- templates ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn g68_a_linear_template_has_one_branch_and_a_diamond_several() {
+fn a_linear_template_has_one_branch_and_a_diamond_several() {
     let linear = analyze(&template(&steps(LINEAR)));
     assert_eq!(linear["nodes"].as_array().map(Vec::len), Some(6));
     assert_eq!(linear["edges"].as_array().map(Vec::len), Some(5));
@@ -331,7 +331,7 @@ fn each_kind_of_bottleneck_has_its_word_and_score() {
 }
 
 #[test]
-fn the_whole_task_gets_one_word() {
+fn one_word_sums_up_the_impact_on_the_task() {
     let words = |errors: usize, total: usize| {
         let facts: Vec<_> = (0..total)
             .map(|at| {

@@ -32,7 +32,7 @@ fn delays<const N: usize>(attempts: [i32; N], policy: &Policy, config: &Config) 
 }
 
 #[test]
-fn d46_the_default_list_and_its_continuation() {
+fn backoff_follows_the_default_list_and_then_the_square_of_the_attempt() {
     let got = delays(
         [i32::MIN, -1, 0, 1, 3, 6, 7, 100, i32::MAX],
         &Policy::default(),
@@ -45,7 +45,7 @@ fn d46_the_default_list_and_its_continuation() {
 }
 
 #[test]
-fn d46_a_list_of_two_continues_with_whole_seconds() {
+fn a_list_of_two_continues_with_powers_in_whole_seconds() {
     let got = delays(
         [1, 2, 3, 100],
         &Policy::default(),
@@ -55,7 +55,7 @@ fn d46_a_list_of_two_continues_with_whole_seconds() {
 }
 
 #[test]
-fn d46_jitter_of_half_stays_between_half_and_one_and_a_half() {
+fn jitter_of_half_stays_between_half_and_one_and_a_half() {
     let policy = Policy {
         jitter: Some(0.5),
         ..Policy::default()
@@ -68,7 +68,7 @@ fn d46_jitter_of_half_stays_between_half_and_one_and_a_half() {
 }
 
 #[test]
-fn d46_exponential_from_50_ms_with_a_cap_of_200_ms() {
+fn exponential_backoff_doubles_up_to_its_cap() {
     let policy = Policy {
         max_ms: Some(200),
         ..policy(Kind::Exponential, 50)
@@ -80,7 +80,7 @@ fn d46_exponential_from_50_ms_with_a_cap_of_200_ms() {
 }
 
 #[test]
-fn d46_fibonacci_from_one_second() {
+fn fibonacci_backoff_adds_the_last_two_delays() {
     let got = delays(
         [1, 2, 3, 4, 5],
         &policy(Kind::Fibonacci, 1_000),
@@ -90,7 +90,7 @@ fn d46_fibonacci_from_one_second() {
 }
 
 #[test]
-fn d48_retry_after_is_capped_and_not_jittered() {
+fn retry_after_is_capped_and_not_jittered() {
     let after = |ms, random| delay_ms(1, &Policy::default(), &Config::default(), Some(ms), random);
     assert_eq!(after(5_000_000, 1.0), 300_000);
     assert_eq!(after(30_000, 0.0), 30_000);
@@ -108,7 +108,7 @@ fn d48_retry_after_is_capped_and_not_jittered() {
 }
 
 #[test]
-fn d51_every_kind_takes_effect() {
+fn none_linear_and_exponential_backoff_take_effect() {
     let config = default_without_jitter();
     assert_eq!(
         delays([1, 2, 3], &policy(Kind::None, 1_000), &config),
@@ -125,7 +125,7 @@ fn d51_every_kind_takes_effect() {
 }
 
 #[test]
-fn d51_no_attempt_number_overflows() {
+fn no_attempt_number_overflows() {
     for kind in Kind::ALL {
         let expected = if kind == Kind::None { 0 } else { 300_000 };
         let got = delay_ms(

@@ -120,7 +120,7 @@ fn a_template_is_drawn_without_states() {
 }
 
 #[test]
-fn durations_read_like_a_person_says_them() {
+fn durations_are_written_in_readable_units() {
     let shown = |ms| {
         let mut model = model();
         model.nodes[0].duration_ms = Some(ms);
@@ -157,7 +157,7 @@ fn a_format_is_one_of_three_words() {
 }
 
 #[test]
-fn the_empty_picture_and_a_cyclic_one_are_drawn_all_the_same() {
+fn empty_and_cyclic_graphs_are_drawn_too() {
     for format in [Format::Mermaid, Format::Dot, Format::Svg] {
         assert!(!draw(&DiagramModel::default(), format).is_empty());
         let mut cyclic = model();
@@ -343,7 +343,7 @@ proptest! {
 }
 
 #[test]
-fn an_svg_says_what_it_shows_to_who_cannot_see_it() {
+fn an_svg_describes_itself_in_words() {
     let text = svg(&model());
     let id = text
         .split("aria-labelledby=\"")

@@ -34,7 +34,7 @@ environments:
 ";
 
 #[test]
-fn f63_an_environment_merges_only_what_it_names() {
+fn an_environment_merges_only_what_it_names() {
     let template = template_in(BASE, Some("test"));
     let first = template.step("first").expect("there");
     assert_eq!(
@@ -56,7 +56,7 @@ fn f63_an_environment_merges_only_what_it_names() {
 }
 
 #[test]
-fn f63_another_environment_or_none_sees_the_template_itself() {
+fn another_environment_or_none_sees_the_template_itself() {
     let plain = template(BASE);
     assert_eq!(plain.steps[0].handler_config["url"], json!("http://live"));
     assert_eq!(template_in(BASE, Some("production")), plain);
@@ -74,7 +74,7 @@ fn f63_another_environment_or_none_sees_the_template_itself() {
 }
 
 #[test]
-fn f60_a_cycle_that_only_an_environment_has_is_refused_there() {
+fn a_cycle_that_only_an_environment_has_is_refused_there() {
     let text = "name: t
 steps:
   - {name: a, handler: H}
@@ -173,7 +173,7 @@ environments: {test: {step_templates: [{name: a, handler_config: {x: 2}}]}}
 }
 
 #[test]
-fn f58_the_canonical_form_reads_back_as_the_same_template() {
+fn the_canonical_form_reads_back_as_the_same_template() {
     for env in [None, Some("test"), Some("staging")] {
         let before = template_in(BASE, env);
         assert_eq!(template_in(&before.export().to_string(), env), before);

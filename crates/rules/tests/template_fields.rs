@@ -333,7 +333,7 @@ steps:
 }
 
 #[test]
-fn names_have_the_limits_of_the_original() {
+fn names_and_descriptions_have_limits() {
     let long = |count: usize| "x".repeat(count);
     assert!(
         problems(&format!(

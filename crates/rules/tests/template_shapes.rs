@@ -1,4 +1,4 @@
-//! The workflow shapes of the acceptance list, through template and graph.
+//! The usual shapes of workflows, through template and graph.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn names(dag: &Dag, steps: &[i16]) -> Vec<String> {
 }
 
 #[test]
-fn g68_l_has_six_nodes_five_edges_and_levels_0_to_5() {
+fn a_chain_of_six_has_five_edges_and_levels_0_to_5() {
     let dag = dag(L);
     assert_eq!((dag.len(), dag.edge_count()), (6, 5));
     assert_eq!(dag.levels(), [0, 1, 2, 3, 4, 5]);
@@ -64,7 +64,7 @@ fn g68_l_has_six_nodes_five_edges_and_levels_0_to_5() {
 }
 
 #[test]
-fn g68_d_has_more_than_one_parallel_branch() {
+fn a_diamond_has_two_branches_that_merge() {
     let dag = dag(D);
     // Numbers follow the template here, because it is in topological order already.
     assert_eq!(dag.levels(), [0, 1, 2, 1, 2, 3, 4]);
@@ -78,14 +78,14 @@ fn g68_d_has_more_than_one_parallel_branch() {
 }
 
 #[test]
-fn shape_p_merges_four_branches_at_level_2() {
+fn four_branches_merge_at_level_2() {
     let dag = dag(P);
     assert_eq!((dag.roots().len(), dag.leaves()), (4, vec![7]));
     assert_eq!((dag.level(7), dag.min_depth(7)), (2, 1));
 }
 
 #[test]
-fn shape_m_has_two_roots_and_two_leaves() {
+fn a_mixed_graph_has_two_roots_and_two_leaves() {
     let dag = dag(M);
     assert_eq!(names(&dag, &dag.roots()), ["init_auth", "init_config"]);
     assert_eq!(
@@ -95,7 +95,7 @@ fn shape_m_has_two_roots_and_two_leaves() {
 }
 
 #[test]
-fn a2_y_has_an_isolated_step_that_is_root_and_leaf() {
+fn an_isolated_step_is_root_and_leaf() {
     let dag = dag(Y);
     assert_eq!(names(&dag, &dag.roots()), ["step-one", "step-two"]);
     assert_eq!(names(&dag, &dag.leaves()), ["step-one", "step-four"]);
@@ -119,7 +119,7 @@ fn steps_are_numbered_topologically_with_ties_in_template_order() {
 }
 
 #[test]
-fn f60_a_self_edge_is_named() {
+fn a_self_edge_is_named() {
     assert_eq!(
         problem(&steps("a: a")),
         "error steps[0].depends_on_steps[0]: step \"a\" depends on itself: a -> a"
@@ -127,7 +127,7 @@ fn f60_a_self_edge_is_named() {
 }
 
 #[test]
-fn f60_a_direct_cycle_is_named() {
+fn a_direct_cycle_is_named() {
     assert_eq!(
         problem(&steps("a: b\nb: a")),
         "error steps[0].depends_on_steps[0]: the dependencies form a cycle: a -> b -> a"
@@ -135,7 +135,7 @@ fn f60_a_direct_cycle_is_named() {
 }
 
 #[test]
-fn f60_a_three_node_cycle_is_named() {
+fn a_cycle_of_three_steps_is_named() {
     let found = problem(&steps("before\na: c before\nb: a\nc: b\nafter: c"));
     assert_eq!(
         found,
@@ -144,7 +144,7 @@ fn f60_a_three_node_cycle_is_named() {
 }
 
 #[test]
-fn f60_separate_cycles_are_all_named_and_the_shortest_way_round_is_shown() {
+fn every_separate_cycle_is_named_by_its_shortest_path() {
     let found = problems(&steps("a: d b\nb: a\nc: b\nd: c\nx: y\ny: x\nz: z"));
     assert!(
         found.iter().any(|one| one.ends_with("cycle: a -> b -> a")),
@@ -162,14 +162,14 @@ fn f60_separate_cycles_are_all_named_and_the_shortest_way_round_is_shown() {
 }
 
 #[test]
-fn f60_several_paths_to_one_node_are_accepted() {
+fn several_paths_to_one_step_are_accepted() {
     let dag = dag("a\nb: a\nc: a b\nd: a b c");
     assert_eq!(dag.levels(), [0, 1, 2, 3]);
     assert_eq!(dag.min_depth(4), 1);
 }
 
 #[test]
-fn f60_a_long_cycle_is_shortened_in_the_message() {
+fn a_long_cycle_is_shortened_in_the_message() {
     let mut lines = "s0: s999".to_owned();
     for index in 1..1_000 {
         lines.push_str(&format!("\ns{index}: s{}", index - 1));
@@ -183,7 +183,7 @@ fn f60_a_long_cycle_is_shortened_in_the_message() {
 }
 
 #[test]
-fn f63_an_unknown_dependency_names_both_steps() {
+fn an_unknown_dependency_names_both_steps() {
     assert_eq!(
         problem(&steps("validate\nship: validat")),
         "error steps[1].depends_on_steps[0]: step \"ship\" depends on \"validat\", which is no step of this \
@@ -192,7 +192,7 @@ fn f63_an_unknown_dependency_names_both_steps() {
 }
 
 #[test]
-fn a20_a_second_identical_edge_is_refused() {
+fn a_second_identical_edge_is_refused() {
     assert_eq!(
         problem(&steps("a\nb: a a")),
         "error steps[1].depends_on_steps[1]: step \"b\" depends on \"a\" twice"
@@ -200,7 +200,7 @@ fn a20_a_second_identical_edge_is_refused() {
 }
 
 #[test]
-fn a14_a_template_without_steps_is_refused() {
+fn a_template_without_steps_is_refused() {
     let expected = "error steps: the template needs at least one step";
     assert_eq!(problem("name: t\n"), expected);
     assert_eq!(problem("name: t\nsteps: []\n"), expected);

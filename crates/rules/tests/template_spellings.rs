@@ -1,4 +1,4 @@
-//! The spellings of a template: our own, the Rails engine's, tasker-core's; and the defaults.
+//! The spellings of a template: the canonical one, the one with `step_templates`, the one with `task_handler`; and the defaults.
 
 mod common;
 

@@ -273,7 +273,7 @@ pub fn sweep_past_all(session: &mut Session) {
 
 /// It began so long ago that it begins anew.
 #[track_caller]
-pub fn sweep_anew(session: &mut Session) {
+pub fn sweep_again(session: &mut Session) {
     session.query(
         "UPDATE tasker_engine.retention SET sweep_started_at = sweep_started_at - interval '2 hours'",
         &[],

@@ -1,4 +1,4 @@
-//! Templates: the shapes of the acceptance page, and a builder for others.
+//! Templates: the usual shapes of workflows, and a builder for others.
 
 use crate::server::root;
 use crate::{Session, Value, json};

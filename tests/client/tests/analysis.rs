@@ -1,4 +1,4 @@
-//! Analysis of templates and tasks against a real server: acceptance 68, and what an operator asks of a task.
+//! Analysis of templates and tasks against a real server: structure, time, bottlenecks, diagrams.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn run(session: &mut Session, milliseconds: u64) -> String {
 // ---- templates ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn g68_template_analysis_counts_steps_edges_levels_and_branches() {
+fn template_analysis_counts_steps_edges_levels_and_branches() {
     let database = Database::new();
     let mut session = database.connect();
     shapes::linear().register(&mut session);

@@ -1,4 +1,4 @@
-//! Acceptance G66, G70 and G71: counts, metrics, what is slow, what fails, what waits, and whether that is healthy.
+//! Counts, metrics, slow steps and tasks, error patterns, bottlenecks, and health.
 
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
@@ -72,7 +72,7 @@ fn single() -> Template {
 }
 
 #[test]
-fn g66_an_empty_database_gives_zeros() {
+fn an_empty_database_gives_zeros() {
     let (_database, mut session) = fresh();
     assert_eq!(numbers(&mut session, TASKS), "0 0 0 0 0 0 0");
     assert_eq!(numbers(&mut session, STEPS), "0 0 0 0 0 0 0");
@@ -118,7 +118,7 @@ fn g66_an_empty_database_gives_zeros() {
 }
 
 #[test]
-fn g66_every_task_and_step_counts_in_exactly_one_state() {
+fn every_task_and_step_counts_in_exactly_one_state() {
     let (_database, mut session) = fresh();
     shapes::small_diamond().register(&mut session);
     let tasks = session.create_many("small_diamond", 3);
@@ -161,7 +161,7 @@ fn g66_every_task_and_step_counts_in_exactly_one_state() {
 }
 
 #[test]
-fn g66_a_resolved_step_of_a_complete_task_is_counted_as_resolved() {
+fn a_resolved_step_of_a_complete_task_is_counted_as_resolved() {
     let (_database, mut session) = fresh();
     shapes::small_diamond().register(&mut session);
     let task = session.create("small_diamond");
@@ -177,7 +177,7 @@ fn g66_a_resolved_step_of_a_complete_task_is_counted_as_resolved() {
 }
 
 #[test]
-fn g66_a_step_is_in_backoff_only_until_its_retry_is_due() {
+fn a_step_is_in_backoff_only_until_its_retry_is_due() {
     let (_database, mut session) = fresh();
     single().register(&mut session);
     let task = session.create("single");
@@ -199,7 +199,7 @@ fn g66_a_step_is_in_backoff_only_until_its_retry_is_due() {
 }
 
 #[test]
-fn g66_exhausted_and_permanent_errors_are_told_apart() {
+fn exhausted_and_permanent_errors_are_told_apart() {
     let (_database, mut session) = fresh();
     single().register(&mut session);
     session.create("single");
@@ -212,7 +212,7 @@ fn g66_exhausted_and_permanent_errors_are_told_apart() {
 }
 
 #[test]
-fn g66_whatever_happens_the_states_add_up() {
+fn the_states_add_up_to_the_total_after_every_change() {
     let (_database, mut session) = fresh();
     shapes::mixed().register(&mut session);
     let tasks = session.create_many("mixed", 40);
@@ -252,7 +252,7 @@ fn g66_whatever_happens_the_states_add_up() {
 }
 
 #[test]
-fn g70_exactly_half_in_error_is_healthy_and_more_is_not() {
+fn exactly_half_in_error_is_healthy_and_more_is_not() {
     let (_database, mut session) = fresh();
     single().register(&mut session);
     let failing = |session: &mut Session| {
@@ -294,7 +294,7 @@ fn g70_exactly_half_in_error_is_healthy_and_more_is_not() {
 }
 
 #[test]
-fn g70_more_than_nine_tenths_of_the_connections_are_unhealthy() {
+fn more_than_nine_tenths_of_the_connections_are_unhealthy() {
     let server = Server::start(&[
         "max_connections=10",
         "autovacuum=off",
@@ -324,7 +324,7 @@ fn g70_more_than_nine_tenths_of_the_connections_are_unhealthy() {
 }
 
 #[test]
-fn g70_a_reader_sees_the_connections_of_others() {
+fn a_reader_sees_the_connections_of_others() {
     let (database, mut session) = fresh();
     session.execute("CREATE ROLE counting_reader LOGIN; GRANT tasker_reader TO counting_reader");
     let mut reader = database.connect_as("counting_reader");
@@ -353,7 +353,7 @@ fn timed(session: &mut Session, runs: &[(f64, f64)]) -> Vec<Uuid> {
 }
 
 #[test]
-fn g71_the_slowest_steps_and_tasks_come_first() {
+fn the_slowest_steps_and_tasks_come_first() {
     let (_database, mut session) = fresh();
     let tasks = timed(&mut session, &[(1.0, 5.0), (40.25, 2.0), (3.0, 4.0)]);
     let steps: Vec<String> = session.all(
@@ -394,7 +394,7 @@ fn g71_the_slowest_steps_and_tasks_come_first() {
 }
 
 #[test]
-fn g71_a_task_that_has_not_completed_is_slow_by_its_last_run() {
+fn a_task_that_has_not_completed_is_slow_by_its_last_run() {
     let (_database, mut session) = fresh();
     shapes::small_diamond().register(&mut session);
     let failed = session.create("small_diamond");
@@ -421,7 +421,7 @@ fn g71_a_task_that_has_not_completed_is_slow_by_its_last_run() {
 }
 
 #[test]
-fn g71_a_run_lasts_from_its_own_claim_even_after_a_reset() {
+fn a_run_lasts_from_its_own_claim_even_after_a_reset() {
     let (_database, mut session) = fresh();
     single().register(&mut session);
     let task = session.create("single");
@@ -803,7 +803,7 @@ const CALLS: [&str; 10] = [
 ];
 
 #[test]
-fn readers_may_ask_and_others_may_not() {
+fn readers_can_call_the_analytics_and_other_roles_cannot() {
     let (database, mut session) = fresh();
     single().register(&mut session);
     session.create_many("single", 3);

@@ -219,7 +219,7 @@ fn a_database_that_is_wanted_alone_is_left_at_once() {
         );
     };
     quick(&mut session, "CREATE DATABASE two TEMPLATE one");
-    // The copy has the extension, and nobody sent word of it. The original is served again too.
+    // The copy has the extension, and no session announced it. The copied database is served again too.
     for name in ["two", "one"] {
         let mut other = server.connect(name);
         soon("at work", 20, || at_work(&mut other));
@@ -236,7 +236,7 @@ fn a_database_that_is_wanted_alone_is_left_at_once() {
 }
 
 #[test]
-fn nobody_sends_them_away_without_the_right_to_the_database() {
+fn only_a_role_with_rights_on_the_database_ends_background_processes() {
     let (server, mut session) = server(&[]);
     soon("at work", 5, || at_work(&mut session));
     let before = processes(&mut session, "coordinator");
@@ -354,7 +354,7 @@ fn a_fast_shutdown_does_not_wait_for_a_handler() {
 }
 
 #[test]
-fn a_step_that_kills_its_executor_ends_in_error_and_stops_nobody_else() {
+fn a_step_that_kills_its_executor_ends_in_error_and_stops_no_other() {
     let (_server, mut session) = server(&[]);
     Template::new("poison")
         .step_with(

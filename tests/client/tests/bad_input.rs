@@ -214,7 +214,7 @@ fn a_template_that_nests_or_repeats_without_end_is_refused_and_the_session_lives
 // --- Templates: content.
 
 #[test]
-fn f60_a_cycle_is_refused_and_named() {
+fn a_cycle_is_refused_and_named() {
     let mut bad = Bad::new();
     bad.refuses_template(
         &["itself", "a -> a"],
@@ -240,7 +240,7 @@ fn f60_a_cycle_is_refused_and_named() {
 }
 
 #[test]
-fn f63_a_dependency_on_an_unknown_step_is_refused_naming_both() {
+fn a_dependency_on_an_unknown_step_is_refused_with_both_names() {
     let mut bad = Bad::new();
     bad.refuses_template(
         &["\"second\"", "\"frist\""],
@@ -252,7 +252,7 @@ fn f63_a_dependency_on_an_unknown_step_is_refused_naming_both() {
 }
 
 #[test]
-fn a20_a_step_or_an_edge_given_twice_is_refused() {
+fn a_step_or_an_edge_given_twice_is_refused() {
     let mut bad = Bad::new();
     bad.refuses_template(&["first", "taken"], &small().step("first", &[]));
     bad.refuses_template(
@@ -264,7 +264,7 @@ fn a20_a_step_or_an_edge_given_twice_is_refused() {
 }
 
 #[test]
-fn a14_a_template_without_steps_is_refused() {
+fn a_template_without_steps_is_refused() {
     let mut bad = Bad::new();
     bad.refuses_template(&["step"], &Template::new("empty"));
 }
@@ -276,7 +276,7 @@ fn more_than_32767_steps_are_refused() {
 }
 
 #[test]
-fn f61_oversized_and_unusable_names_are_refused() {
+fn oversized_and_unusable_names_are_refused() {
     let mut bad = Bad::new();
     let long = |length: usize| "ä".repeat(length);
     bad.refuses_template(&["65", "64"], &small().with("name", json!(long(65))));
@@ -410,7 +410,7 @@ fn every_problem_of_a_template_is_told_at_once() {
 }
 
 #[test]
-fn f58_a_version_registered_twice_or_changed_while_in_use_is_refused() {
+fn a_version_registered_twice_or_changed_while_in_use_is_refused() {
     let mut bad = Bad::new();
     bad.refuses(
         "23505",
@@ -431,7 +431,7 @@ fn f58_a_version_registered_twice_or_changed_while_in_use_is_refused() {
 // --- Creating tasks.
 
 #[test]
-fn f58_an_unknown_template_namespace_or_version_is_named() {
+fn an_unknown_template_namespace_or_version_is_named() {
     let mut bad = Bad::new();
     bad.refuses(
         "P0002",
@@ -494,7 +494,7 @@ fn a_context_that_is_no_object_is_refused() {
 }
 
 #[test]
-fn c42_a_context_that_breaks_the_schema_is_refused_with_every_path() {
+fn a_context_that_breaks_the_schema_is_refused_with_every_path() {
     let mut bad = Bad::new();
     let schema = json!({
         "type": "object", "required": ["id", "lines"],
@@ -586,7 +586,7 @@ fn a_bypass_of_what_cannot_be_skipped_is_refused() {
 }
 
 #[test]
-fn null_where_none_may_be_is_22004_and_names_the_parameter() {
+fn null_for_a_required_parameter_is_22004_and_names_it() {
     let mut bad = Bad::new();
     let task = bad.session.create("linear");
     let step = bad.session.step(task, "initialize_data");
@@ -913,7 +913,7 @@ fn an_unknown_form_of_dependency_results_is_refused() {
 }
 
 #[test]
-fn what_does_not_exist_is_claimed_in_vain_without_an_error() {
+fn an_unknown_namespace_queue_or_worker_gives_no_rows_and_no_error() {
     let mut bad = Bad::new();
     bad.session.create("linear");
     for ask in [
@@ -1045,7 +1045,7 @@ fn an_unknown_task_gives_no_row_to_reads_of_sets() {
 }
 
 #[test]
-fn s8_a_stale_report_is_55006_and_says_what_to_do() {
+fn a_stale_report_is_55006_and_says_what_to_do() {
     let mut bad = Bad::new();
     let claims = claimed(&mut bad);
     for number in [0, 2, -1, i32::MAX, i32::MIN] {
@@ -1074,7 +1074,7 @@ fn s8_a_stale_report_is_55006_and_says_what_to_do() {
 }
 
 #[test]
-fn e52_a_report_for_a_cancelled_task_is_55006() {
+fn a_report_for_a_cancelled_task_is_55006() {
     let mut bad = Bad::new();
     let claims = claimed(&mut bad);
     bad.session
@@ -1405,7 +1405,7 @@ fn an_operation_in_the_wrong_state_is_55000_and_an_unknown_state_22023() {
 }
 
 #[test]
-fn b23_a_guard_that_refuses_is_09000() {
+fn a_guard_that_refuses_raises_09000() {
     let mut bad = Bad::new();
     let task = bad.session.create("linear");
     let later = bad.session.step(task, "process_data");

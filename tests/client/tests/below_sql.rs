@@ -334,7 +334,7 @@ fn triggers_see_every_row() {
 }
 
 #[test]
-fn a_constraint_that_somebody_adds_is_kept() {
+fn a_constraint_added_by_a_user_is_enforced() {
     let database = Database::new();
     let mut session = database.connect();
     register(&mut session);

@@ -149,7 +149,7 @@ fn many_tasks_at_once_bypass_the_same_steps() {
 }
 
 #[test]
-fn f57_what_is_bypassed_is_a_part_of_the_identity() {
+fn bypassed_steps_are_part_of_the_identity() {
     let template =
         skippable(shapes::small_diamond(), &["b", "c"]).with("identity_strategy", json!("hash"));
     let (_database, mut session) = opened(&template);

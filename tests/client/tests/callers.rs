@@ -268,7 +268,7 @@ fn a_security_definer_function_calls_as_its_owner() {
 }
 
 #[test]
-fn a_handler_calls_as_its_role_and_reports_for_nobody_else() {
+fn a_handler_calls_as_its_role_and_reports_for_no_other() {
     let (database, mut root) = with_workers("handler", &["a", "h", "caller"]);
     root.execute(
         "GRANT EXECUTE ON FUNCTION tasker.register_template TO handler_h;
@@ -336,7 +336,7 @@ fn sessions_of_one_login_share_their_claims() {
 }
 
 #[test]
-fn the_first_claims_of_roles_wait_for_nobody() {
+fn the_first_claims_of_roles_do_not_wait_for_each_other() {
     let (database, mut root) = with_workers("first", &["a", "b"]);
     root.create_many("one", 4);
     let mut holder = database.connect_as("first_a");

@@ -1,4 +1,4 @@
-//! Templates, namespaces, outside systems, annotations and tags: their scopes, methods and validations (acceptance 59, 61).
+//! Templates, namespaces, outside systems, annotations and tags: their scopes, methods and validations.
 
 use std::sync::Mutex;
 
@@ -88,7 +88,7 @@ fn named_tasks_with_version() {
 }
 
 #[test]
-fn f59_latest_versions_go_by_number() {
+fn the_latest_version_is_the_highest_by_number() {
     let (_database, mut session) = catalog();
     let latest = "tasker.named_tasks_latest_versions()";
     assert_eq!(
@@ -325,7 +325,7 @@ fn a_template_is_deleted_or_gets_its_task_and_never_both() {
 // ---- validations -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn the_tables_themselves_refuse_what_no_model_may_be() {
+fn the_tables_themselves_refuse_invalid_rows() {
     let (_database, mut session) = catalog();
     let long = |length: usize| "x".repeat(length);
     let task = |column: &str, value: &str| {
@@ -490,7 +490,7 @@ fn find_or_create_namespace_without_arguments_is_default() {
 }
 
 #[test]
-fn f61_a_namespace_in_use_is_not_deleted() {
+fn a_namespace_in_use_is_not_deleted() {
     let (database, mut session) = catalog();
     let before = inside::fingerprint(&mut session);
     session
@@ -531,7 +531,7 @@ fn database_work(database: &Database, namespace: &str) -> Vec<String> {
 }
 
 #[test]
-fn f61_a_namespace_is_deleted_or_gets_its_first_template_and_never_breaks_the_other() {
+fn a_namespace_is_deleted_or_gets_its_first_template_and_never_breaks_the_other() {
     let (database, mut session) = fresh();
     let (mut left, mut right) = (database.connect(), database.connect());
     let text = shapes::chain("raced", 1)
@@ -571,7 +571,7 @@ fn waiting(session: &mut Session) -> i64 {
 }
 
 #[test]
-fn f61_a_namespace_whose_first_template_is_being_registered_is_not_deleted() {
+fn a_namespace_whose_first_template_is_being_registered_is_not_deleted() {
     let (database, mut session) = fresh();
     session.query("SELECT tasker.find_or_create_namespace('slow')", &[]);
     let text = shapes::chain("slow", 1)

@@ -1,4 +1,4 @@
-//! S7: claims of external finalizers. The engine itself finalizes inside the report and needs none of this.
+//! Claims of external finalizers. The engine itself finalizes inside the report and needs none of this.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn claim(session: &mut Session, task: Uuid, processor: &str, seconds: i32) -> St
 }
 
 #[test]
-fn s7_a_task_that_is_not_there_is_not_found() {
+fn an_unknown_task_cannot_be_claimed_and_is_not_found() {
     let (_database, mut session, _task) = claimable();
     assert_eq!(
         claim(&mut session, Uuid::now_v7(), "one", 30),
@@ -46,7 +46,7 @@ fn s7_a_task_that_is_not_there_is_not_found() {
 }
 
 #[test]
-fn s7_a_task_in_a_final_state_says_so() {
+fn a_task_in_a_final_state_cannot_be_claimed_and_its_state_is_told() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     session.work(|_| done());
     assert_eq!(
@@ -69,7 +69,7 @@ fn s7_a_task_in_a_final_state_says_so() {
 }
 
 #[test]
-fn s7_a_task_without_a_finished_step_is_refused() {
+fn a_task_without_a_finished_step_cannot_be_claimed() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     assert_eq!(
         claim(&mut session, task, "one", 30),
@@ -83,7 +83,7 @@ fn s7_a_task_without_a_finished_step_is_refused() {
 }
 
 #[test]
-fn s7_a_failed_cancelled_or_resolved_step_counts_as_finished() {
+fn a_failed_cancelled_or_resolved_step_counts_as_finished() {
     for act in ["fail", "cancel", "resolve"] {
         let (_database, mut session, task) = started(&shapes::wide("wide", 2));
         let step = session.step(task, "step_2");
@@ -104,7 +104,7 @@ fn s7_a_failed_cancelled_or_resolved_step_counts_as_finished() {
 }
 
 #[test]
-fn s7_the_holder_extends_and_others_are_told_its_name() {
+fn the_holder_extends_and_others_are_told_its_name() {
     let (_database, mut session, task) = claimable();
     assert_eq!(
         claim(&mut session, task, "one", 30),
@@ -127,7 +127,7 @@ fn s7_the_holder_extends_and_others_are_told_its_name() {
 }
 
 #[test]
-fn s7_only_the_holder_releases() {
+fn only_the_holder_can_release_a_claim() {
     let (_database, mut session, task) = claimable();
     claim(&mut session, task, "one", 30);
     let release = "SELECT tasker.release_finalization_claim($1, $2)";
@@ -138,7 +138,7 @@ fn s7_only_the_holder_releases() {
 }
 
 #[test]
-fn s7_a_claim_lasts_until_its_stored_timeout_and_is_then_taken_over() {
+fn a_claim_lasts_until_its_stored_timeout_and_is_then_taken_over() {
     let (_database, mut session, task) = claimable();
     claim(&mut session, task, "one", 1);
     // The stored timeout decides, not the one that the next caller names.
@@ -153,7 +153,7 @@ fn s7_a_claim_lasts_until_its_stored_timeout_and_is_then_taken_over() {
 }
 
 #[test]
-fn s7_an_extended_claim_lasts_from_its_extension() {
+fn an_extended_claim_lasts_from_its_extension() {
     let (_database, mut session, task) = claimable();
     claim(&mut session, task, "one", 1);
     std::thread::sleep(Duration::from_millis(600));
@@ -166,7 +166,7 @@ fn s7_an_extended_claim_lasts_from_its_extension() {
 }
 
 #[test]
-fn s7_of_fifty_callers_at_once_exactly_one_wins() {
+fn of_fifty_callers_at_once_exactly_one_wins() {
     let (database, mut session, _task) = claimable();
     let sessions: Vec<Mutex<Session>> = (0..50).map(|_| Mutex::new(database.connect())).collect();
     // 4 rounds are 200 callers.
@@ -187,7 +187,7 @@ fn s7_of_fifty_callers_at_once_exactly_one_wins() {
 }
 
 #[test]
-fn s7_a_holder_terminated_inside_its_transaction_holds_nothing() {
+fn a_holder_terminated_inside_its_transaction_holds_nothing() {
     let (database, mut session, task) = claimable();
     let mut holder = database.connect();
     let pid = holder.pid();
@@ -209,7 +209,7 @@ fn s7_a_holder_terminated_inside_its_transaction_holds_nothing() {
 }
 
 #[test]
-fn s7_the_engine_finalizes_whatever_a_processor_holds() {
+fn the_engine_finalizes_a_task_that_a_processor_holds() {
     let (_database, mut session, task) = started(&shapes::wide("wide", 2));
     session.work_through("step_1");
     assert!(claim(&mut session, task, "holder", 3600).starts_with("t"));
@@ -225,7 +225,7 @@ fn finalize(session: &mut Session, task: Uuid) -> String {
 }
 
 #[test]
-fn s7_finalize_tells_what_became_of_the_task() {
+fn finalize_task_tells_the_outcome_of_the_task() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     assert_eq!(finalize(&mut session, task), "pending 0.00 2 healthy");
     session.work_through("step_1");

@@ -78,7 +78,7 @@ fn a_new_system_is_healthy_in_every_measure() {
 }
 
 #[test]
-fn b70_more_than_half_of_the_tasks_or_runs_in_error_are_unhealthy_and_exactly_half_is_not() {
+fn more_than_half_of_the_tasks_or_runs_in_error_are_unhealthy_and_exactly_half_are_not() {
     let (_database, mut session) = open();
     run_tasks(&mut session, 10, 5);
     for name in ["task_errors", "step_errors"] {
@@ -131,7 +131,7 @@ fn alerts_begin_at_five_percent_of_errors() {
 }
 
 #[test]
-fn a_planned_shutdown_alerts_nobody_and_an_emergency_does() {
+fn a_planned_shutdown_raises_no_alert_and_an_emergency_does() {
     let (_database, mut session) = open();
     run_tasks(&mut session, 10, 10);
     for (state, expected) in [
@@ -286,7 +286,7 @@ fn ready_steps_without_any_live_worker_degrade_the_system_unless_it_is_at_rest()
 }
 
 #[test]
-fn leases_that_nobody_takes_over_for_two_minutes_degrade_the_system() {
+fn leases_not_taken_over_for_two_minutes_degrade_the_system() {
     let (_database, mut session) = open();
     session.create("one");
     session.claim_one("lost");
@@ -497,7 +497,7 @@ fn levels(session: &mut Session) -> Vec<String> {
 }
 
 #[test]
-fn a_claim_is_stale_by_its_age_against_what_may_be_expected() {
+fn a_claim_is_stale_by_its_age_against_its_expected_duration() {
     let (_database, mut session) = open();
     for (name, fields) in [
         ("normal", json!({})),
@@ -731,7 +731,7 @@ fn of_a_batch_only_the_stale_steps_are_released_and_the_lease_of_the_others_goes
 }
 
 #[test]
-fn what_somebody_holds_locked_is_skipped_without_waiting() {
+fn a_locked_step_is_skipped_without_waiting() {
     let (database, mut session) = open();
     let claim = held(&mut session, "locked", json!({}));
     inside::lease_ended(&mut session, "locked", 1);

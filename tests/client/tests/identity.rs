@@ -1,4 +1,4 @@
-//! Acceptance 57, 58, 59, 61: identity of tasks, versions, namespaces.
+//! Identity of tasks, versions, namespaces.
 
 use tasker_client_tests::worker::done;
 use tasker_client_tests::{Database, Session, Uuid, Value, inside, json, shapes};
@@ -13,7 +13,7 @@ fn registered(strategy: &str) -> (Database, Session) {
 }
 
 #[test]
-fn f57_the_same_request_twice_is_refused_with_the_existing_task() {
+fn the_same_request_twice_is_refused_with_the_existing_task() {
     let (_database, mut session) = registered("hash");
     let task = session.create_with("one", &json!({"a": 1, "b": {"c": [1, 2], "d": null}}));
     let before = inside::fingerprint(&mut session);
@@ -42,7 +42,7 @@ fn f57_the_same_request_twice_is_refused_with_the_existing_task() {
 }
 
 #[test]
-fn f57_another_request_is_another_task() {
+fn a_request_that_differs_makes_another_task() {
     let (_database, mut session) = registered("hash");
     let requests = [
         "'one', '{\"a\": 1}'",
@@ -74,7 +74,7 @@ fn f57_another_request_is_another_task() {
 }
 
 #[test]
-fn f57_two_equal_requests_in_one_call_are_refused_as_a_whole() {
+fn two_equal_requests_in_one_call_are_refused_as_a_whole() {
     let (_database, mut session) = registered("hash");
     let before = inside::fingerprint(&mut session);
     let contexts = vec![json!({"a": 1}), json!({"a": 2}), json!({"a": 1})];
@@ -85,7 +85,7 @@ fn f57_two_equal_requests_in_one_call_are_refused_as_a_whole() {
 }
 
 #[test]
-fn f57_without_a_strategy_equal_requests_make_two_tasks() {
+fn without_a_strategy_equal_requests_make_two_tasks() {
     let (_database, mut session) = registered("unique");
     let context = json!({"a": 1});
     assert_ne!(
@@ -95,7 +95,7 @@ fn f57_without_a_strategy_equal_requests_make_two_tasks() {
 }
 
 #[test]
-fn f57_the_callers_own_key_returns_the_existing_task_under_every_strategy() {
+fn the_callers_own_key_returns_the_existing_task_under_every_strategy() {
     for strategy in ["unique", "hash"] {
         let (_database, mut session) = registered(strategy);
         let mut create = |key: &str, context: Value| -> Uuid {
@@ -126,7 +126,7 @@ fn f57_the_callers_own_key_returns_the_existing_task_under_every_strategy() {
 }
 
 #[test]
-fn f57_keys_in_bulk_return_one_uuid_each_in_the_order_given() {
+fn idempotency_keys_in_bulk_return_one_uuid_each_in_the_order_given() {
     let (_database, mut session) = registered("unique");
     let known: Uuid = session.one(
         "SELECT tasker.create_task('one', idempotency_key => 'b')",
@@ -149,7 +149,7 @@ fn f57_keys_in_bulk_return_one_uuid_each_in_the_order_given() {
 }
 
 #[test]
-fn f58_the_same_name_in_two_namespaces_resolves_apart() {
+fn one_template_name_in_two_namespaces_means_two_templates() {
     let (_database, mut session) = registered("hash");
     shapes::chain("one", 2)
         .with("namespace_name", json!("other"))
@@ -177,7 +177,7 @@ fn f58_the_same_name_in_two_namespaces_resolves_apart() {
 }
 
 #[test]
-fn f59_without_a_version_the_highest_by_number_is_taken() {
+fn without_a_version_the_highest_version_by_number_is_used() {
     let database = Database::new();
     let mut session = database.connect();
     for version in ["0.9.0", "0.10.0", "0.2.11"] {
@@ -211,7 +211,7 @@ fn f59_without_a_version_the_highest_by_number_is_taken() {
 }
 
 #[test]
-fn f61_namespaces_are_case_sensitive_unique_and_kept_while_in_use() {
+fn namespaces_are_case_sensitive_unique_and_kept_while_in_use() {
     let database = Database::new();
     let mut session = database.connect();
     for (namespace, steps) in [("Shop", 1), ("shop", 2)] {
@@ -244,7 +244,7 @@ fn f61_namespaces_are_case_sensitive_unique_and_kept_while_in_use() {
 }
 
 #[test]
-fn f57_the_version_takes_part_and_tags_priority_and_time_do_not() {
+fn the_version_is_part_of_the_identity_and_tags_priority_and_time_are_not() {
     let (_database, mut session) = registered("hash");
     shapes::chain("one", 1)
         .with("identity_strategy", json!("hash"))

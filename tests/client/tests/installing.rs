@@ -433,7 +433,7 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
 }
 
 #[test]
-fn the_extensions_owner_is_served_whoever_has_logged_in() {
+fn the_extensions_owner_is_served_under_any_login() {
     let server = Server::start(&[]);
     let mut root = server.connect("postgres");
     prepare(

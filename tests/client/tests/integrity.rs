@@ -92,7 +92,7 @@ fn every_condition_of_a_step_is_told_from_the_rows_alone() {
 }
 
 #[test]
-fn doomed_held_cancelled_bypassed_later_and_paused_steps_are_told_apart() {
+fn unreachable_held_cancelled_bypassed_later_and_paused_steps_are_told_apart() {
     let database = Database::new();
     let mut session = database.connect();
     let unreachable = task(&mut session, &shapes::small_diamond());
@@ -148,7 +148,7 @@ fn doomed_held_cancelled_bypassed_later_and_paused_steps_are_told_apart() {
 }
 
 #[test]
-fn beside_claims_and_reports_it_finds_nothing_and_stops_nobody() {
+fn beside_claims_and_reports_it_finds_nothing_and_blocks_no_session() {
     let database = Database::new();
     let mut session = database.connect();
     for template in [

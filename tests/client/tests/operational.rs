@@ -12,7 +12,7 @@ const STATES: [&str; 5] = [
     "emergency",
     "stopped",
 ];
-// tasker-core 2.5: s same, y declared, - refused; rows from, columns to, in the order of STATES.
+// Rows from, columns to, in the order of STATES: s same state, y declared, - refused.
 const PAIRS: [&str; 5] = ["sy-yy", "-syyy", "--syy", "---sy", "y---s"];
 
 fn open() -> (Database, Session) {
@@ -45,7 +45,7 @@ fn changes(session: &mut Session) -> i64 {
 }
 
 #[test]
-fn a_system_that_nobody_has_touched_is_in_state_normal() {
+fn an_untouched_system_is_in_state_normal() {
     let (_database, mut session) = open();
     assert_eq!(state(&mut session), "normal");
     let status: String = session.one(
@@ -122,7 +122,7 @@ fn force_makes_an_undeclared_change_with_a_warning_and_a_declared_one_without() 
 }
 
 #[test]
-fn every_change_is_recorded_with_who_when_and_why() {
+fn every_change_is_recorded_with_its_role_time_and_reason() {
     let (database, mut session) = open();
     session.execute("CREATE ROLE op_records LOGIN; GRANT tasker_operator TO op_records");
     database.connect_as("op_records").query(
@@ -278,7 +278,7 @@ fn a_change_counts_from_its_commit_on_and_neither_waits_for_claims_nor_makes_the
 }
 
 #[test]
-fn of_two_who_change_the_state_the_second_decides_on_what_the_first_left() {
+fn of_two_sessions_that_change_the_state_the_second_starts_from_the_result_of_the_first() {
     let (database, mut session) = open();
     session.execute("BEGIN");
     set(&mut session, "emergency");
@@ -321,7 +321,7 @@ fn leases_that_end_are_taken_over_while_nothing_is_handed_out() {
 }
 
 #[test]
-fn nobody_is_woken_while_the_system_drains_and_everybody_idle_when_it_opens() {
+fn no_worker_is_woken_while_the_system_drains_and_every_idle_one_when_it_opens() {
     let (database, mut session) = open();
     let mut worker = database.connect();
     worker.execute("LISTEN tasker_default");

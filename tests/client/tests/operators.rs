@@ -1,4 +1,4 @@
-//! Acceptance E: cancellation, manual resolution, retries by hand, pauses.
+//! What operators do: cancellation, manual resolution, retries by hand, pauses.
 
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
@@ -26,7 +26,7 @@ fn task_story(session: &mut Session, task: Uuid) -> Vec<String> {
 // --- Cancelling.
 
 #[test]
-fn e52_cancelling_a_task_cancels_its_pending_and_running_steps_and_keeps_the_rest() {
+fn cancelling_a_task_cancels_its_pending_and_running_steps_and_keeps_the_rest() {
     let template = Template::new("fates")
         .step("done", &[])
         .step("failed", &[])
@@ -71,7 +71,7 @@ fn e52_cancelling_a_task_cancels_its_pending_and_running_steps_and_keeps_the_res
 }
 
 #[test]
-fn e52_a_late_report_of_a_cancelled_step_is_stale_and_changes_nothing() {
+fn a_late_report_of_a_cancelled_step_is_stale_and_changes_nothing() {
     let (_database, mut session, task) = started(&shapes::wide("wide", 2));
     let claims = session.claim(&Ask::by("worker", 2));
     call(&mut session, "cancel_task", task);
@@ -94,7 +94,7 @@ fn e52_a_late_report_of_a_cancelled_step_is_stale_and_changes_nothing() {
 }
 
 #[test]
-fn e52_a_heartbeat_tells_its_worker_that_a_step_was_cancelled() {
+fn a_heartbeat_tells_its_worker_that_a_step_was_cancelled() {
     let (_database, mut session, task) = started(&shapes::wide("wide", 3));
     let claims = session.claim(&Ask::by("worker", 3));
     session.query("SELECT tasker.cancel_step($1)", &[&claims[1].step]);
@@ -119,7 +119,7 @@ fn e52_a_heartbeat_tells_its_worker_that_a_step_was_cancelled() {
 }
 
 #[test]
-fn e53_cancelling_from_error_is_refused_for_tasks_and_steps() {
+fn cancelling_from_error_is_refused_for_tasks_and_steps() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailForGood);
     let step = session.step(task, "step_1");
@@ -138,7 +138,7 @@ fn e53_cancelling_from_error_is_refused_for_tasks_and_steps() {
 }
 
 #[test]
-fn e53_a_complete_or_resolved_task_can_be_cancelled_and_its_steps_stay() {
+fn a_complete_or_resolved_task_can_be_cancelled_and_its_steps_stay() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| done());
     assert_eq!(call(&mut session, "cancel_task", task), "cancelled");
@@ -186,7 +186,7 @@ fn a_cancelled_step_ends_its_task_only_when_nothing_else_can_run() {
 // --- Resolving.
 
 #[test]
-fn e54_an_exhausted_step_resolved_by_hand_lets_the_task_complete() {
+fn an_exhausted_step_resolved_by_hand_lets_the_task_complete() {
     let (_database, mut session, task) = started(&shapes::linear());
     session.work(|claim| {
         if claim.name == "process_data" {
@@ -229,7 +229,7 @@ fn e54_an_exhausted_step_resolved_by_hand_lets_the_task_complete() {
 }
 
 #[test]
-fn e54_the_last_failed_step_resolved_by_hand_completes_the_task_at_once() {
+fn the_last_failed_step_resolved_by_hand_completes_the_task_at_once() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|claim| {
         if claim.name == "step_2" {
@@ -262,7 +262,7 @@ fn e54_the_last_failed_step_resolved_by_hand_completes_the_task_at_once() {
 }
 
 #[test]
-fn e55_a_running_step_cannot_be_resolved_and_a_pending_one_can() {
+fn a_running_step_cannot_be_resolved_and_a_pending_one_can() {
     let (_database, mut session, task) = started(&shapes::chain("three", 3));
     let claim = session.claim_one("worker");
     session
@@ -284,7 +284,7 @@ fn e55_a_running_step_cannot_be_resolved_and_a_pending_one_can() {
 }
 
 #[test]
-fn e55_a_task_whose_every_step_is_resolved_by_hand_completes_without_a_worker() {
+fn a_task_whose_every_step_is_resolved_by_hand_completes_without_a_worker() {
     let (_database, mut session, task) = started(&shapes::small_diamond());
     for name in ["end", "b", "c", "start"] {
         let step = session.step(task, name);
@@ -302,7 +302,7 @@ fn e55_a_task_whose_every_step_is_resolved_by_hand_completes_without_a_worker() 
 }
 
 #[test]
-fn e54_a_join_resolved_by_hand_before_its_parents_is_not_run_when_they_complete() {
+fn a_join_resolved_by_hand_before_its_parents_is_not_run_when_they_complete() {
     let (_database, mut session, task) = started(&shapes::small_diamond());
     let end = session.step(task, "end");
     call(&mut session, "resolve_step_manually", end);
@@ -315,7 +315,7 @@ fn e54_a_join_resolved_by_hand_before_its_parents_is_not_run_when_they_complete(
 // --- Retrying.
 
 #[test]
-fn e56_a_raised_limit_makes_an_exhausted_step_run_again() {
+fn a_raised_limit_makes_an_exhausted_step_run_again() {
     let (_database, mut session, task) = started(&shapes::linear());
     session.work(|claim| {
         if claim.name == "process_data" {
@@ -339,7 +339,7 @@ fn e56_a_raised_limit_makes_an_exhausted_step_run_again() {
 }
 
 #[test]
-fn e56_a_lowered_limit_ends_a_step_that_waits_for_its_retry() {
+fn a_lowered_limit_ends_a_step_that_waits_for_its_retry() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailAndWait);
     assert_eq!(session.task_state(task), "in_progress");
@@ -351,7 +351,7 @@ fn e56_a_lowered_limit_ends_a_step_that_waits_for_its_retry() {
 }
 
 #[test]
-fn e56_a_limit_lowered_while_a_step_runs_counts_at_its_report() {
+fn a_limit_lowered_while_a_step_runs_counts_at_its_report() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let claim = session.claim_one("worker");
     session.query("SELECT tasker.set_retry_limit($1, 1)", &[&claim.step]);
@@ -479,7 +479,7 @@ fn an_operation_that_is_rolled_back_leaves_nothing() {
 }
 
 #[test]
-fn e52_a_claim_finds_the_live_step_behind_many_cancelled_ones() {
+fn a_claim_finds_the_live_step_behind_many_cancelled_ones() {
     let (_database, mut session, first) = started(&shapes::chain("one", 1));
     let tasks = session.create_many("one", 300);
     let (last, cancelled) = tasks.split_last().expect("many");

@@ -125,7 +125,7 @@ fn all_ended_once(session: &mut Session, tasks: &[Uuid], state: &str) {
 // --- The last two reports of a task at once.
 
 #[test]
-fn s7_a_thousand_tasks_whose_last_two_steps_complete_at_once_all_complete_exactly_once() {
+fn a_thousand_tasks_whose_last_two_steps_complete_at_once_all_complete_exactly_once() {
     let (database, mut session) = prepared(&two());
     let tasks = session.create_many("two", scaled(1000, 10_000));
     let claims = claim_singly(&mut session);
@@ -140,7 +140,7 @@ fn s7_a_thousand_tasks_whose_last_two_steps_complete_at_once_all_complete_exactl
 }
 
 #[test]
-fn s7_two_last_reports_at_once_of_every_mix_leave_no_task_behind() {
+fn two_last_reports_at_once_of_every_mix_leave_no_task_behind() {
     let (database, mut session) = prepared(&two());
     for mix in MIXES {
         let tasks = session.create_many("two", rounds());
@@ -156,7 +156,7 @@ fn s7_two_last_reports_at_once_of_every_mix_leave_no_task_behind() {
 }
 
 #[test]
-fn s7_a_diamond_whose_branches_end_at_once_ends_in_error_in_both_orders() {
+fn a_diamond_whose_branches_end_at_once_ends_in_error_in_both_orders() {
     let (database, mut session) = prepared(&shapes::small_diamond());
     for mix in [
         (Say::Done, Say::Broken),
@@ -176,7 +176,7 @@ fn s7_a_diamond_whose_branches_end_at_once_ends_in_error_in_both_orders() {
 }
 
 #[test]
-fn s7_a_diamond_whose_branches_complete_at_once_releases_its_end_once() {
+fn a_diamond_whose_branches_complete_at_once_releases_its_end_once() {
     let (database, mut session) = prepared(&shapes::small_diamond());
     let tasks = session.create_many("small_diamond", rounds());
     complete_all(&mut session);
@@ -220,7 +220,7 @@ fn complete_all(session: &mut Session) -> usize {
 
 /// The second report while the first is open, then the first commits or rolls back: every order, by design.
 #[test]
-fn s7_the_second_last_report_meets_the_first_uncommitted_one_in_every_mix() {
+fn the_second_last_report_meets_the_first_uncommitted_one_in_every_mix() {
     for template in [two(), shapes::small_diamond()] {
         let (database, mut session) = prepared(&template);
         let names = if template.name() == "two" {
@@ -662,7 +662,7 @@ fn a_claim_in_an_open_transaction_keeps_its_steps_and_gives_them_back_on_rollbac
 }
 
 #[test]
-fn s8_eight_claimers_over_one_queue_take_no_step_twice_and_lose_none() {
+fn eight_claimers_over_one_queue_take_no_step_twice_and_lose_none() {
     let (database, mut session) = prepared(&two());
     let tasks = session.create_many("two", scaled(2000, 30_000));
     let taken = together(8, |number| {
@@ -755,7 +755,7 @@ fn tasks_created_while_claimers_run_are_never_lost() {
 // --- Leases.
 
 #[test]
-fn s8_an_expired_lease_is_taken_over_or_reported_never_both() {
+fn an_expired_lease_is_taken_over_or_reported_but_never_both() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -807,7 +807,7 @@ fn s8_an_expired_lease_is_taken_over_or_reported_never_both() {
 }
 
 #[test]
-fn s8_an_expired_lease_is_taken_over_by_one_of_two_claimers() {
+fn an_expired_lease_is_taken_over_by_one_of_two_claimers() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -848,7 +848,7 @@ fn s8_an_expired_lease_is_taken_over_by_one_of_two_claimers() {
 }
 
 #[test]
-fn s8_a_release_and_a_report_at_once_leave_the_step_either_done_or_given_back() {
+fn a_release_and_a_report_at_once_leave_the_step_either_done_or_given_back() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -888,7 +888,7 @@ fn s8_a_release_and_a_report_at_once_leave_the_step_either_done_or_given_back() 
 }
 
 #[test]
-fn s8_a_heartbeat_and_a_takeover_at_once_leave_one_holder() {
+fn a_heartbeat_and_a_takeover_at_once_leave_one_holder() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -941,7 +941,7 @@ fn s8_a_heartbeat_and_a_takeover_at_once_leave_one_holder() {
 // --- The same thing twice.
 
 #[test]
-fn s8_the_same_report_twice_at_once_has_its_effects_once() {
+fn the_same_report_twice_at_once_takes_effect_once() {
     let (database, mut session) = prepared(&shapes::small_diamond());
     let tasks = session.create_many("small_diamond", rounds());
     complete_all(&mut session);
@@ -978,7 +978,7 @@ fn s8_the_same_report_twice_at_once_has_its_effects_once() {
 }
 
 #[test]
-fn s8_two_different_reports_at_once_accept_the_first_and_refuse_the_second() {
+fn two_different_reports_at_once_accept_the_first_and_refuse_the_second() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let tasks = session.create_many("one", rounds());
     let claims = claim_singly(&mut session);
@@ -1011,7 +1011,7 @@ fn s8_two_different_reports_at_once_accept_the_first_and_refuse_the_second() {
 }
 
 #[test]
-fn f57_one_idempotency_key_used_by_two_sessions_at_once_makes_one_task() {
+fn one_idempotency_key_used_by_two_sessions_at_once_makes_one_task() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let create = "SELECT tasker.create_task('one', idempotency_key => $1)";
@@ -1034,7 +1034,7 @@ fn f57_one_idempotency_key_used_by_two_sessions_at_once_makes_one_task() {
 }
 
 #[test]
-fn f57_an_idempotency_key_of_an_open_transaction_is_settled_when_it_ends() {
+fn an_idempotency_key_of_an_open_transaction_is_decided_when_it_ends() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     for end in ["COMMIT", "ROLLBACK"] {
         let create = "SELECT tasker.create_task('one', idempotency_key => $1)";
@@ -1054,7 +1054,7 @@ fn f57_an_idempotency_key_of_an_open_transaction_is_settled_when_it_ends() {
 }
 
 #[test]
-fn f57_keys_in_opposite_orders_by_two_sessions_at_once_do_not_deadlock() {
+fn idempotency_keys_in_opposite_orders_by_two_sessions_do_not_deadlock() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let create = |session: &mut Session, keys: &[String]| -> Vec<Uuid> {
@@ -1085,7 +1085,7 @@ fn f57_keys_in_opposite_orders_by_two_sessions_at_once_do_not_deadlock() {
 }
 
 #[test]
-fn f57_fifty_concurrent_duplicates_by_hash_make_one_task() {
+fn fifty_concurrent_duplicates_by_hash_make_one_task() {
     let (database, mut session) =
         prepared(&shapes::chain("one", 1).with("identity_strategy", json!("hash")));
     let sessions: Vec<Mutex<Session>> = (0..50).map(|_| Mutex::new(database.connect())).collect();
@@ -1106,7 +1106,7 @@ fn f57_fifty_concurrent_duplicates_by_hash_make_one_task() {
 }
 
 #[test]
-fn f58_two_registrations_of_one_version_at_once_store_it_once() {
+fn two_registrations_of_one_version_at_once_store_it_once() {
     let database = Database::new();
     let mut session = database.connect();
     let (mut first, mut second) = (database.connect(), database.connect());
@@ -1140,7 +1140,7 @@ fn f58_two_registrations_of_one_version_at_once_store_it_once() {
 }
 
 #[test]
-fn f58_different_templates_with_the_same_parts_in_opposite_orders_do_not_deadlock() {
+fn different_templates_with_the_same_parts_in_opposite_orders_do_not_deadlock() {
     let database = Database::new();
     let mut session = database.connect();
     let (mut first, mut second) = (database.connect(), database.connect());
@@ -1179,7 +1179,7 @@ fn f58_different_templates_with_the_same_parts_in_opposite_orders_do_not_deadloc
 
 /// A task keeps the version it was created with, or is refused in words; never a raw foreign key error.
 #[test]
-fn f58_a_template_replaced_while_tasks_are_created_from_it_stays_whole() {
+fn a_template_replaced_while_tasks_are_created_from_it_stays_consistent() {
     let database = Database::new();
     let mut session = database.connect();
     let (mut first, mut second) = (database.connect(), database.connect());
@@ -1218,7 +1218,7 @@ fn f58_a_template_replaced_while_tasks_are_created_from_it_stays_whole() {
 // --- Operators against workers.
 
 #[test]
-fn e52_a_cancel_and_the_last_report_at_once_end_cancelled_with_the_step_as_reported() {
+fn a_cancel_and_the_last_report_at_once_end_cancelled_with_the_step_as_reported() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let tasks = session.create_many("one", rounds());
     let claims = claim_singly(&mut session);
@@ -1248,7 +1248,7 @@ fn e52_a_cancel_and_the_last_report_at_once_end_cancelled_with_the_step_as_repor
 }
 
 #[test]
-fn e54_a_branch_resolved_by_hand_while_the_other_is_reported_releases_the_join_once() {
+fn a_branch_resolved_by_hand_while_the_other_is_reported_releases_the_join_once() {
     let (database, mut session) = prepared(&shapes::small_diamond());
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -1297,7 +1297,7 @@ fn e54_a_branch_resolved_by_hand_while_the_other_is_reported_releases_the_join_o
 }
 
 #[test]
-fn e53_a_step_cancelled_while_its_sibling_is_reported_ends_the_task_in_error() {
+fn a_step_cancelled_while_its_sibling_is_reported_ends_the_task_in_error() {
     let (database, mut session) = prepared(&two());
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
@@ -1328,7 +1328,7 @@ fn e53_a_step_cancelled_while_its_sibling_is_reported_ends_the_task_in_error() {
 }
 
 #[test]
-fn s6e_two_retries_of_one_failed_step_at_once_start_it_once() {
+fn two_retries_of_one_failed_step_at_once_start_it_once() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let retry = "SELECT tasker.retry_step($1)";

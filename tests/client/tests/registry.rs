@@ -381,7 +381,7 @@ fn many_workers_announce_at_once_and_one_worker_from_two_sessions() {
 // ---- what is registered ----------------------------------------------------------------------------------------------
 
 #[test]
-fn handlers_says_who_calls_and_who_has_each() {
+fn handlers_shows_the_templates_that_use_a_handler_and_the_workers_that_have_it() {
     let (_database, mut session) = registered();
     announce(&mut session, "w1", &["shop.charge", "unused"]);
     announce(&mut session, "w2", &["shop.charge"]);

@@ -220,7 +220,7 @@ fn batches_namespaces_and_going_on_behind_the_last() {
 }
 
 #[test]
-fn what_somebody_works_on_is_left_without_waiting() {
+fn a_task_locked_by_another_session_is_left_without_waiting() {
     let (database, mut session) = prepared();
     let busy = session.create("two");
     let free = session.create("two");
@@ -549,7 +549,7 @@ fn maintenance_keeps_to_the_retention_of_each_namespace() {
 }
 
 #[test]
-fn the_walk_goes_on_where_it_was_and_begins_anew_for_what_it_left_behind() {
+fn the_walk_continues_where_it_stopped_and_starts_again_for_what_it_left_behind() {
     let (_database, mut session) = prepared();
     session.query("SELECT tasker.set_retention('default', '1 ms')", &[]);
     let late = session.create("two");
@@ -573,7 +573,7 @@ fn the_walk_goes_on_where_it_was_and_begins_anew_for_what_it_left_behind() {
         before,
         "an idle round writes nothing"
     );
-    inside::sweep_anew(&mut session);
+    inside::sweep_again(&mut session);
     assert_eq!(maintain(&mut session), 1);
     assert_eq!(tasks(&mut session), 0);
 }

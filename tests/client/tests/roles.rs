@@ -119,7 +119,7 @@ fn a_renamed_role_keeps_what_it_has_and_the_next_dump_knows_its_name() {
 }
 
 #[test]
-fn who_takes_an_old_name_gets_nothing_of_it() {
+fn a_role_that_takes_an_old_name_gets_nothing_of_it() {
     let mut stage = stage("roles_named");
     template("who").register(&mut stage.author());
     stage.schedule();
@@ -186,7 +186,7 @@ fn a_dropped_role_is_named_and_not_replaced_by_the_next_of_its_name() {
 }
 
 #[test]
-fn who_registers_a_version_again_takes_no_handler_from_a_role_that_lives() {
+fn registering_a_version_again_takes_no_handler_from_an_existing_role() {
     let mut stage = stage("roles_first");
     template("who").register(&mut stage.author());
     register_again(&mut stage.session, &template("who"));

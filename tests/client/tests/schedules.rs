@@ -269,7 +269,7 @@ fn a_due_schedule_creates_its_task_and_the_handler_learns_the_time() {
 }
 
 #[test]
-fn whoever_runs_it_and_however_often_at_once_a_time_gives_one_task() {
+fn one_scheduled_time_gives_one_task_however_many_sessions_run_it() {
     let (database, mut session) = prepared();
     session.query(
         "SELECT tasker.schedule_task('busy', '@yearly', 'report', missed_runs => 'all')",
@@ -636,7 +636,7 @@ fn a_paused_schedule_misses_nothing() {
 }
 
 #[test]
-fn making_a_schedule_creates_no_task_and_wakes_nobody() {
+fn creating_a_schedule_creates_no_task_and_wakes_no_worker() {
     let (_database, mut session) = prepared();
     schedule(&mut session, "x", "");
     assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 0);

@@ -3,7 +3,7 @@
 
 use tasker_client_tests::{Database, Session, Template, Uuid, Value, json, patience, shapes};
 
-/// The handlers of S1 and S2, and a few that misbehave.
+/// The handlers of the linear and the diamond example, and a few that misbehave.
 const HANDLERS: &str = r#"
 CREATE SCHEMA app;
 CREATE TABLE app.effects (step_uuid uuid, note text);
@@ -92,7 +92,7 @@ fn problem(session: &mut Session, task: Uuid) -> (String, String, bool) {
 }
 
 #[test]
-fn s1_linear_runs_inside_the_database_without_any_process() {
+fn a_linear_workflow_runs_inside_the_database_without_any_process() {
     let (_database, mut session) = database();
     Template::new("mathematical_sequence")
         .step_with("linear_step_1", &[], squares(&[]))
@@ -135,7 +135,7 @@ fn s1_linear_runs_inside_the_database_without_any_process() {
 }
 
 #[test]
-fn s2_diamond_runs_inside_the_database_and_stays_exact() {
+fn a_diamond_runs_inside_the_database_and_stays_exact() {
     let (_database, mut session) = database();
     Template::new("parallel_computation")
         .step_with("diamond_start", &[], squares(&[]))
@@ -387,7 +387,7 @@ fn with_author(role: &str) -> (Database, Session, Session) {
 }
 
 #[test]
-fn a_handler_has_the_rights_of_who_registered_the_template_and_no_more() {
+fn a_handler_has_the_rights_of_the_role_that_registered_the_template_and_no_more() {
     let (_database, mut session, _author) = with_author("handler_author");
     let task = session.create_with("as_author", &json!({"sql": "SELECT"}));
     assert_eq!(run(&mut session), ["only complete"]);
@@ -408,7 +408,7 @@ fn a_handler_has_the_rights_of_who_registered_the_template_and_no_more() {
 }
 
 #[test]
-fn a_handler_cannot_climb_to_the_rights_of_who_runs_it() {
+fn a_handler_cannot_gain_the_rights_of_the_role_that_runs_it() {
     let (_database, mut session, _author) = with_author("handler_climber");
     for climb in [
         "RESET ROLE",
@@ -430,7 +430,7 @@ fn a_handler_cannot_climb_to_the_rights_of_who_runs_it() {
 }
 
 #[test]
-fn who_calls_register_template_through_a_function_of_another_lends_him_nothing() {
+fn registering_a_template_inside_a_security_definer_function_lends_no_rights() {
     let (_database, mut session, mut author) = with_author("handler_deputy");
     session.execute("GRANT CREATE ON SCHEMA app TO handler_deputy");
     let text = once("trap", "execute").text().replace('\'', "''");
@@ -445,7 +445,7 @@ fn who_calls_register_template_through_a_function_of_another_lends_him_nothing()
 }
 
 #[test]
-fn the_engines_owner_cannot_lend_himself_another_role() {
+fn the_engines_owner_cannot_take_on_another_role() {
     let (database, mut session, _author) = with_author("handler_forger");
     let mut engine = database.connect();
     engine.execute("SET SESSION AUTHORIZATION tasker_owner");
@@ -532,7 +532,7 @@ fn a_role_that_is_gone_fails_the_step_and_is_named() {
 }
 
 #[test]
-fn workers_and_operators_may_run_steps_and_readers_may_not() {
+fn workers_and_operators_can_run_steps_and_readers_cannot() {
     let (database, mut session) = database();
     for role in ["reader", "worker", "operator"] {
         session.execute(&format!(

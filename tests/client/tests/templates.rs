@@ -1,4 +1,4 @@
-//! Acceptance 58, 60, 63: what registers, what it becomes, and that tasks keep the version they were made with.
+//! Which templates register, what is stored of them, and that tasks keep the version they were created with.
 
 use tasker_client_tests::worker::done;
 use tasker_client_tests::{Database, Session, Template, Uuid, Value, inside, json, long, shapes};
@@ -10,7 +10,7 @@ fn session() -> (Database, Session) {
 }
 
 #[test]
-fn f60_several_paths_to_one_step_are_accepted() {
+fn several_paths_to_one_step_are_accepted() {
     let (_database, mut session) = session();
     let template = Template::new("paths")
         .step("a", &[])
@@ -24,7 +24,7 @@ fn f60_several_paths_to_one_step_are_accepted() {
 }
 
 #[test]
-fn f60_steps_may_be_written_in_any_order() {
+fn steps_can_be_written_in_any_order() {
     let (_database, mut session) = session();
     Template::new("backwards")
         .step("last", &["middle"])
@@ -36,7 +36,7 @@ fn f60_steps_may_be_written_in_any_order() {
 }
 
 #[test]
-fn f58_a_version_may_be_replaced_until_a_task_uses_it() {
+fn a_version_can_be_replaced_until_a_task_uses_it() {
     let (_database, mut session) = session();
     shapes::chain("one", 1).register(&mut session);
     let replace = "SELECT tasker.register_template($1, true)";
@@ -64,7 +64,7 @@ fn f58_a_version_may_be_replaced_until_a_task_uses_it() {
 }
 
 #[test]
-fn f63_an_environment_overrides_only_what_it_names() {
+fn an_environment_overrides_only_what_it_names() {
     let (_database, mut session) = session();
     let template = Template::new("staged")
         .step_with("first", &[], json!({"default_retry_limit": 5, "handler": {"callable": "First", "initialization": {"url": "a", "keep": true}}}))
@@ -192,7 +192,7 @@ fn exported_of(session: &mut Session) -> Value {
 }
 
 #[test]
-fn a_template_of_as_many_steps_as_there_may_be_works() {
+fn a_template_with_the_largest_number_of_steps_works() {
     let (_database, mut session) = session();
     session.execute("SET statement_timeout = 0");
     let count = if long() { 32_767 } else { 4_000 };
@@ -249,7 +249,7 @@ fn the_example_templates_register_without_a_warning() {
 }
 
 #[test]
-fn creating_the_extension_anew_in_a_living_session_starts_from_nothing() {
+fn creating_the_extension_again_in_a_living_session_starts_empty() {
     let (database, mut session) = session();
     shapes::chain("one", 2).register(&mut session);
     session.create("one");

@@ -26,7 +26,7 @@ fn patient(worker: &str, most: i32) -> Ask<'_> {
 }
 
 /// What a claim of somebody else finds out, without taking anything.
-fn somebody_claims(session: &mut Session) {
+fn another_session_claims(session: &mut Session) {
     // The look for what has run out is made at most fifty times a second.
     std::thread::sleep(std::time::Duration::from_millis(25));
     assert!(session.claim(&Ask::by("somebody", 1)).is_empty());
@@ -51,10 +51,10 @@ fn a_step_that_runs_too_long_is_taken_away_by_the_next_claim_and_runs_again_afte
     let (_database, mut session, task) = with(&slow());
     let claim = session.claim(&patient("slow", 1)).remove(0);
     inside::run_for(&mut session, 59);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(session.step_state(task, "call"), "in_progress");
     inside::run_for(&mut session, 1);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(
         failure(&mut session, task),
         "Timeout | the step ran longer than its timeout of 60 s | f | 1"
@@ -108,7 +108,7 @@ fn no_heartbeat_moves_a_timeout_and_the_worker_is_told() {
     assert_eq!(session.one::<String>(beat, &[]), "extended");
     inside::run_for(&mut session, 61);
     assert_eq!(session.one::<String>(beat, &[]), "extended");
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(session.one::<String>(beat, &[]), "lost");
     assert!(failure(&mut session, task).starts_with("Timeout"));
     assert_eq!(inside::open_claims(&mut session), 0);
@@ -133,7 +133,7 @@ fn of_one_claim_only_the_steps_that_are_late_are_taken_away() {
         ["short", "long", "endless"].map(|name| session.step_state(task, name))
     };
     inside::run_for(&mut session, 11);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(
         states(&mut session),
         ["error", "in_progress", "in_progress"]
@@ -149,7 +149,7 @@ fn of_one_claim_only_the_steps_that_are_late_are_taken_away() {
     );
     assert_eq!(beats, ["extended", "extended", "lost"]);
     inside::run_for(&mut session, 90);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(states(&mut session), ["error", "error", "in_progress"]);
     let endless = claims
         .iter()
@@ -184,7 +184,7 @@ fn the_last_attempt_fails_for_good_and_ends_the_task() {
             with(&slow().every_step(fields).step("after", &["call"]));
         session.claim(&patient("slow", 1));
         inside::run_for(&mut session, 61);
-        somebody_claims(&mut session);
+        another_session_claims(&mut session);
         assert_eq!(
             failure(&mut session, task),
             "Timeout | the step ran longer than its timeout of 60 s | t | 1"
@@ -221,7 +221,7 @@ fn a_step_started_by_hand_has_its_timeout_too() {
 }
 
 #[test]
-fn what_somebody_holds_is_left_and_taken_away_later() {
+fn a_step_locked_by_another_session_is_left_and_timed_out_later() {
     let (database, mut session, task) = with(&slow());
     session.claim(&patient("slow", 1));
     inside::run_for(&mut session, 61);
@@ -236,7 +236,7 @@ fn what_somebody_holds_is_left_and_taken_away_later() {
 }
 
 #[test]
-fn looks_at_a_step_that_somebody_holds_write_nothing() {
+fn looking_at_a_locked_step_writes_nothing() {
     let (database, mut session, _task) = with(&slow());
     session.claim(&patient("slow", 1));
     inside::run_for(&mut session, 61);
@@ -289,7 +289,7 @@ fn a_task_that_takes_too_long_ends_in_error_and_can_be_retried_with_a_new_clock(
         .try_complete(&running)
         .expect_err("the report comes too late")
         .is("55006");
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     assert_eq!(inside::clocks(&mut session), 0);
 
     session.query("SELECT tasker.retry_task($1)", &[&task]);
@@ -318,7 +318,7 @@ fn what_is_ready_does_not_start_any_more_until_the_task_is_taken_up_again() {
     assert_eq!(maintain(&mut session, "task_timeouts"), 1);
     let states = ["step_1", "step_2", "step_3"].map(|name| session.step_state(task, name));
     assert_eq!(states, ["complete", "error", "pending"]);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     session.query("SELECT tasker.retry_task($1)", &[&task]);
     let mut ran = session.work(|_| done());
     ran.sort();
@@ -401,14 +401,14 @@ fn a_retry_that_waits_is_off_when_the_task_is_out_of_time() {
     assert_eq!(maintain(&mut session, "task_timeouts"), 1);
     assert_eq!(session.task_state(task), "error");
     inside::make_due(&mut session, task);
-    somebody_claims(&mut session);
+    another_session_claims(&mut session);
     session.query("SELECT tasker.retry_task($1)", &[&task]);
     session.work(|_| done());
     assert_eq!(session.task_state(task), "complete");
 }
 
 #[test]
-fn a_task_that_somebody_works_on_is_waited_for_by_nobody() {
+fn no_session_waits_for_a_locked_task() {
     let (database, mut session, task) = with(&hour());
     let other = session.create("hour");
     session.claim(&Ask::by("w", 2));

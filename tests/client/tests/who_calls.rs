@@ -112,7 +112,7 @@ fn a_handler_calls_with_its_role_s_rights() {
 }
 
 #[test]
-fn nobody_can_say_that_another_calls() {
+fn a_session_cannot_pretend_that_another_role_calls() {
     let (database, _session) = stage("who_honest", "who_liar");
     let mut liar = database.connect_as("who_liar");
     for call in [
@@ -127,7 +127,7 @@ fn nobody_can_say_that_another_calls() {
 }
 
 #[test]
-fn after_a_failed_call_everybody_has_their_own_rights_again() {
+fn after_a_failed_call_every_role_has_its_own_rights_again() {
     let (database, _session) = stage("who_failing", "who_idle");
     let mut failing = database.connect_as("who_failing");
     failing.execute(

@@ -79,7 +79,7 @@ def call(url: str, handler_class: type[ApiStepHandler] = ApiStepHandler, **optio
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 226])
-def test_48_2xx_is_a_success_with_the_parsed_body(api: Api, status: int) -> None:
+def test_a_2xx_status_is_a_success_with_the_parsed_body(api: Api, status: int) -> None:
     api.answer(status, b"" if status == 204 else b'{"price": 209.97, "id": 9223372036854775808}')
     expected = None if status == 204 else {"price": Decimal("209.97"), "id": 2**63}
     assert call(api.url) == expected
@@ -99,7 +99,7 @@ def test_requests_carry_method_headers_and_exact_json(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_48_client_errors_are_permanent_under_their_status(api: Api, status: int) -> None:
+def test_client_errors_are_permanent_under_their_status(api: Api, status: int) -> None:
     api.answer(status, b"no\x00pe")
     with pytest.raises(PermanentError) as caught:
         call(api.url)
@@ -108,7 +108,7 @@ def test_48_client_errors_are_permanent_under_their_status(api: Api, status: int
 
 
 @pytest.mark.parametrize("status", [302, 304, 405, 409, 410, 500, 502, 504])
-def test_48_every_other_status_is_retried_with_the_steps_backoff(api: Api, status: int) -> None:
+def test_every_other_status_is_retried_with_the_backoff_of_the_step(api: Api, status: int) -> None:
     api.answer(status, b"", Location="/elsewhere", Retry_After="30")
     with pytest.raises(RetryableError) as caught:
         call(api.url)
@@ -118,7 +118,7 @@ def test_48_every_other_status_is_retried_with_the_steps_backoff(api: Api, statu
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("header", "seconds"), [("30", 30), ("0", 0), ("5000", 300), (" 7 ", 7)])
-def test_47_retry_after_seconds_are_taken_and_capped(
+def test_retry_after_seconds_are_taken_and_capped(
     api: Api, status: int, header: str, seconds: int
 ) -> None:
     api.answer(status, Retry_After=header)
@@ -128,7 +128,7 @@ def test_47_retry_after_seconds_are_taken_and_capped(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_47_retry_after_as_http_date_counts_from_now(api: Api, status: int) -> None:
+def test_retry_after_as_http_date_counts_from_now(api: Api, status: int) -> None:
     moment = datetime.now(timezone.utc) + timedelta(seconds=60)
     api.answer(status, Retry_After=format_datetime(moment, usegmt=True))
     with pytest.raises(RetryableError) as caught:
@@ -137,7 +137,7 @@ def test_47_retry_after_as_http_date_counts_from_now(api: Api, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_47_without_the_header_the_engine_decides(api: Api, status: int) -> None:
+def test_without_retry_after_the_engine_decides(api: Api, status: int) -> None:
     api.answer(status)
     with pytest.raises(RetryableError) as caught:
         call(api.url)
@@ -157,7 +157,7 @@ def test_retry_after_forms(header: str | None, seconds: int | None) -> None:
     assert parse_retry_after(header, NOW) == seconds
 
 
-def test_a_handler_may_leave_the_cap_to_the_engine(api: Api) -> None:
+def test_a_handler_can_leave_the_cap_to_the_engine(api: Api) -> None:
     class Patient(ApiStepHandler):
         max_retry_after = None
 

@@ -1,4 +1,4 @@
-"""The five workflows against the oracle of the acceptance scenarios, through the whole worker."""
+"""The five example workflows and their expected results, through the whole worker."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def values(steps: dict[str, Any]) -> dict[str, Any]:
     (-2, [4, 16, 256, 65536]),
     (10**20, [10**40, 10**80, 10**160, 10**320]),
 ])
-def test_s1_linear(n: int, results: list[int]) -> None:
+def test_linear_squares_the_number_in_every_step(n: int, results: list[int]) -> None:
     steps = values(run_workflow("linear", {"even_number": n}))
     assert list(steps.values()) == results
     assert all(type(value) is int for value in steps.values())
@@ -63,7 +63,7 @@ def test_s1_linear(n: int, results: list[int]) -> None:
     {"even_number": True}, {"even_number": None}, {"even_number": 10**5000 + 1},
 ], ids=range(7))
 @pytest.mark.parametrize("name", ["linear", "diamond", "tree", "mixed_dag"])
-def test_s1_to_s4_first_step_fails_for_good_without_an_even_number(
+def test_the_first_step_fails_for_good_without_an_even_number(
     name: str, context: dict[str, Any]
 ) -> None:
     first, *others = run_workflow(name, context).values()
@@ -73,13 +73,13 @@ def test_s1_to_s4_first_step_fails_for_good_without_an_even_number(
 
 
 @pytest.mark.parametrize(("n", "end"), [(4, 4294967296), (10, 10000000000000000)])
-def test_s2_diamond(n: int, end: int) -> None:
+def test_diamond_squares_the_product_of_both_branches(n: int, end: int) -> None:
     steps = values(run_workflow("diamond", {"even_number": n}))
     assert list(steps.values()) == [n**2, n**4, n**4, end]
 
 
 @pytest.mark.parametrize("n", [2, 6, 10])
-def test_s3_tree_converges_to_the_squared_product_of_its_leaves(n: int) -> None:
+def test_tree_converges_to_the_squared_product_of_its_leaves(n: int) -> None:
     steps = values(run_workflow("tree", {"even_number": n}))
     leaves = [steps[f"tree_leaf_{leaf}"] for leaf in "defg"]
     assert leaves == [n**8] * 4
@@ -88,7 +88,7 @@ def test_s3_tree_converges_to_the_squared_product_of_its_leaves(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 6, 10])
-def test_s4_mixed_dag(n: int) -> None:
+def test_mixed_dag_finalizes_the_results_of_all_branches(n: int) -> None:
     steps = values(run_workflow("mixed_dag", {"even_number": n}))
     left, right = steps["dag_process_left"], steps["dag_process_right"]
     assert left == right == n**4
@@ -109,7 +109,7 @@ def order(**changes: Any) -> dict[str, Any]:
     return context
 
 
-def test_s5_order_fulfillment_gives_the_sums_of_the_oracle() -> None:
+def test_order_fulfillment_charges_and_ships_the_sums_of_its_items() -> None:
     before = datetime.now(timezone.utc)
     steps = run_workflow("order_fulfillment", order())
     assert {step.state for step in steps.values()} == {"complete"}
@@ -138,13 +138,15 @@ def test_s5_order_fulfillment_gives_the_sums_of_the_oracle() -> None:
     ("standard", "UPS Ground", "10.24"), ("express", "FedEx Express", "16.25"),
     ("overnight", "FedEx", "26.25"),
 ])
-def test_s5_shipping_methods(method: str, carrier: str, cost: str) -> None:
+def test_every_shipping_method_has_its_carrier_and_cost(
+    method: str, carrier: str, cost: str
+) -> None:
     shipped = run_workflow("order_fulfillment", order(shipping_info__method=method))["ship_order"]
     assert shipped.results["carrier"] == carrier
     assert str(shipped.results["shipping_cost"]) == cost
 
 
-def test_s5_up_to_one_pound_costs_the_base_price() -> None:
+def test_shipping_up_to_one_pound_costs_the_base_price() -> None:
     items = [{"product_id": 101, "quantity": 2, "price": Decimal("29.99")}]
     shipped = run_workflow("order_fulfillment", order(order_items=items))["ship_order"]
     assert str(shipped.results["shipping_cost"]) == "15.00"
@@ -168,7 +170,7 @@ ITEM = {"product_id": 101, "quantity": 1, "price": Decimal("1.00")}
     ({"order_items": [ITEM | {"product_id": 999}]}, "PRODUCT_NOT_FOUND"),
     ({"order_items": [ITEM | {"price": Decimal("50000.01")}]}, "ORDER_TOTAL_TOO_HIGH"),
 ])
-def test_s5_unusable_orders_fail_for_good_under_their_code(
+def test_unusable_orders_fail_for_good_under_their_code(
     changes: dict[str, Any], code: str
 ) -> None:
     steps = run_workflow("order_fulfillment", order(**changes))
@@ -178,13 +180,13 @@ def test_s5_unusable_orders_fail_for_good_under_their_code(
     assert steps["reserve_inventory"].state == "pending"
 
 
-def test_s5_a_total_of_exactly_50000_is_accepted() -> None:
+def test_a_total_of_exactly_50000_is_accepted() -> None:
     context = order(order_items=[ITEM | {"price": Decimal("50000")}])
     assert run_workflow("order_fulfillment", context)["ship_order"].state == "complete"
 
 
 @pytest.mark.parametrize("reason", ["card_declined", "insufficient_funds", "invalid_card"])
-def test_s5_declined_payments_fail_for_good(reason: str) -> None:
+def test_declined_payments_fail_for_good(reason: str) -> None:
     steps = run_workflow("order_fulfillment", order(payment_info__token=f"tok_test_{reason}"))
     payment = steps["process_payment"]
     assert (payment.state, payment.retryable, payment.attempts) == ("error", False, 1)
@@ -196,14 +198,14 @@ def test_s5_declined_payments_fail_for_good(reason: str) -> None:
 @pytest.mark.parametrize(("token", "seconds"), [
     ("tok_test_rate_limited", 60), ("tok_test_gateway_error", 30),
 ])
-def test_s5_gateway_troubles_are_retried_later(token: str, seconds: int) -> None:
+def test_a_busy_gateway_is_retried_later(token: str, seconds: int) -> None:
     steps = run_workflow("order_fulfillment", order(payment_info__token=token))
     payment = steps["process_payment"]
     assert (payment.state, payment.retryable, payment.retry_limit) == ("error", True, 2)
     assert payment.results["retry_after_seconds"] == seconds
 
 
-def test_s5_too_little_stock_may_be_tried_again() -> None:
+def test_too_little_stock_is_a_retryable_error() -> None:
     items = [{"product_id": 103, "quantity": 26, "price": Decimal("1")}]
     task = Task(uuid.uuid4(), "fulfillment", "process_order", "1.0.0", order(order_items=items))
     step = Step(uuid.uuid4(), task.uuid, "s", "h", 1)
@@ -212,7 +214,7 @@ def test_s5_too_little_stock_may_be_tried_again() -> None:
         shop.ReserveInventory().process(task, Sequence({"validate_order": validated}), step)
 
 
-def test_s5_an_unknown_shipping_method_fails_for_good() -> None:
+def test_an_unknown_shipping_method_fails_for_good() -> None:
     task = Task(uuid.uuid4(), "fulfillment", "process_order", "1.0.0", {})
     parents = {"validate_order": {"items": []}, "reserve_inventory": {"reservation_id": "RES-1"}}
     with pytest.raises(PermanentError):

@@ -151,7 +151,7 @@ def test_output_is_stored_unless_process_has_set_the_results_itself() -> None:
     assert run(registry, claim())["results"] == {"own": True}
 
 
-def test_process_results_may_be_overridden() -> None:
+def test_process_results_can_be_overridden() -> None:
     registry = HandlerRegistry()
 
     @registry.register("h")
@@ -167,7 +167,7 @@ def test_process_results_may_be_overridden() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RecursionError("deep")])
-def test_whatever_a_handler_raises_ends_the_step_and_not_the_thread(error: BaseException) -> None:
+def test_any_exception_of_a_handler_ends_the_step_and_not_the_thread(error: BaseException) -> None:
     registry = HandlerRegistry()
 
     def handler(task: Task, sequence: Sequence, step: Step) -> None:

@@ -53,7 +53,7 @@ def test_results_that_json_cannot_hold_fail_the_step_for_good() -> None:
     assert "$.results.when" in parsed["error_message"]
 
 
-def test_38_a_permanent_error_reports_code_message_and_backtrace() -> None:
+def test_a_permanent_error_reports_code_message_and_backtrace() -> None:
     try:
         raise PermanentError("declined", "PAYMENT_DECLINED", {"reason": "card_declined"})
     except PermanentError as error:

@@ -49,7 +49,7 @@ def gate(registry: HandlerRegistry) -> Gate:
     return made
 
 
-def test_29_steps_run_in_order_once_each(engine: FakeEngine, start: Start, gate: Gate) -> None:
+def test_steps_run_in_order_once_each(engine: FakeEngine, start: Start, gate: Gate) -> None:
     chain = {f"s{i}": {"handler": "quick", "after": [f"s{i - 1}"] if i else []} for i in range(5)}
     engine.create_task(chain)
     start()
@@ -80,7 +80,7 @@ def test_a_result_is_reported_at_once_while_another_step_still_runs(
     gate.open.set()
 
 
-def test_no_more_is_claimed_than_the_process_may_hold(
+def test_no_more_is_claimed_than_the_process_can_hold(
     engine: FakeEngine, start: Start, gate: Gate
 ) -> None:
     engine.create_task({f"s{i}": {"handler": "gate"} for i in range(10)})
@@ -93,7 +93,7 @@ def test_no_more_is_claimed_than_the_process_may_hold(
     engine.wait_for(lambda: set(engine.states().values()) == {"complete"})
 
 
-def test_43_handlers_run_at_the_same_time(
+def test_handlers_run_at_the_same_time(
     engine: FakeEngine, start: Start, registry: HandlerRegistry
 ) -> None:
     barrier = threading.Barrier(4, timeout=5)
@@ -103,7 +103,7 @@ def test_43_handlers_run_at_the_same_time(
     engine.wait_for(lambda: set(engine.states().values()) == {"complete"})
 
 
-def test_s6c_a_step_that_fails_twice_succeeds_at_the_third_attempt(
+def test_a_step_that_fails_twice_succeeds_at_the_third_attempt(
     engine: FakeEngine, start: Start, registry: HandlerRegistry
 ) -> None:
     def third_time(task: Task, sequence: Sequence, step: Step) -> int:
@@ -362,7 +362,7 @@ def test_heartbeats_survive_a_lost_connection(
     gate.open.set()
 
 
-def test_52_a_cancelled_step_tells_its_handler_and_its_report_is_dropped(
+def test_a_cancelled_step_tells_its_handler_and_its_report_is_dropped(
     engine: FakeEngine, start: Start, registry: HandlerRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     started = threading.Event()
@@ -381,7 +381,7 @@ def test_52_a_cancelled_step_tells_its_handler_and_its_report_is_dropped(
     assert engine.step("s").state == "cancelled" and engine.step("s").results == {}
 
 
-def test_52_a_cancelled_step_that_still_waits_for_a_thread_is_not_run(
+def test_a_cancelled_step_that_still_waits_for_a_thread_is_not_run(
     engine: FakeEngine, start: Start, gate: Gate, registry: HandlerRegistry
 ) -> None:
     ran: list[str] = []
@@ -396,7 +396,7 @@ def test_52_a_cancelled_step_that_still_waits_for_a_thread_is_not_run(
     assert ran == []
 
 
-def test_s8_a_late_report_of_a_stolen_step_changes_nothing(
+def test_a_late_report_of_a_stolen_step_changes_nothing(
     engine: FakeEngine, start: Start, gate: Gate
 ) -> None:
     engine.create_task({"s": {"handler": "gate"}})
@@ -588,7 +588,7 @@ def test_a_worker_announces_again_after_a_lost_connection(
     psycopg.errors.InsufficientPrivilege("permission denied for function register_handlers"),
     psycopg.errors.InvalidParameterValue("handler is 300 characters long"),
 ])
-def test_a_worker_that_may_not_announce_works_all_the_same(
+def test_a_worker_without_the_right_to_announce_still_works(
     engine: FakeEngine, start: Start, gate: Gate, refusal: psycopg.Error
 ) -> None:
     def before(call: str, detail: Any) -> None:

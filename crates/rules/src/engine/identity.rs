@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_the_hash_has_64_hexadecimal_digits_and_stays_what_it_is() {
+    fn the_hash_has_64_hexadecimal_digits_and_never_changes() {
         let context = json!({"a": 1});
         let got = hash(&of(&context));
         assert_eq!(got.len(), 64);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_key_order_does_not_matter() {
+    fn the_order_of_keys_in_the_context_does_not_matter() {
         let one = parsed(r#"{"a": {"x": 1, "y": [2, 3]}, "b": 2}"#);
         let other = parsed(r#"{"b": 2, "a": {"y": [2, 3], "x": 1}}"#);
         assert_eq!(hash(&of(&one)), hash(&of(&other)));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_every_field_counts() {
+    fn every_field_of_the_request_changes_the_hash() {
         let (context, other_context) = (json!({"a": 1}), json!({"a": 2}));
         let base = of(&context);
         let bypass = ["s".to_owned()];
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_fields_do_not_run_into_each_other() {
+    fn fields_do_not_run_into_each_other() {
         let context = json!({});
         let base = of(&context);
         let one = Request {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn f57_bypassed_steps_are_a_set() {
+    fn order_and_repetition_of_bypassed_steps_do_not_matter() {
         let context = json!({});
         let named = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a17_the_first_run_is_always_allowed() {
+    fn the_first_run_is_always_allowed() {
         let eligible = |attempts, retry_limit, retryable| {
             Step {
                 attempts,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a7_a9_an_error_without_a_retry_is_permanent() {
+    fn an_error_without_a_retry_is_permanent() {
         for failed in [failed(1, None), failed(3, None)] {
             assert!(
                 !failed.retry_eligible() && failed.failed_for_good() && !failed.can_still_run()
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a22b_when_the_clock_has_passed_the_step_is_due() {
+    fn a_step_is_due_once_its_time_has_come() {
         for at in [NOW - 1, NOW, NOW + 1] {
             for step in [
                 failed(1, Some(at)),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a19_only_pending_and_failed_steps_are_due() {
+    fn only_pending_and_failed_steps_are_due() {
         use StepState::{Cancelled, Complete, InProgress, ResolvedManually};
         for state in [InProgress, Complete, Cancelled, ResolvedManually] {
             assert!(

@@ -205,7 +205,7 @@ mod tests {
     ];
 
     #[test]
-    fn b22_the_task_machine_allows_eleven_of_the_36_pairs() {
+    fn a_task_has_eleven_declared_transitions_of_36_pairs() {
         let mut count = 0;
         for (from, row) in TaskState::ALL.into_iter().zip(TASK_MATRIX) {
             for (to, mark) in TaskState::ALL.into_iter().zip(row.bytes()) {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn b24_the_step_machine_allows_ten_of_the_36_pairs() {
+    fn a_step_has_ten_declared_transitions_of_36_pairs() {
         let mut count = 0;
         for (from, row) in StepState::ALL.into_iter().zip(STEP_MATRIX) {
             for (to, mark) in StepState::ALL.into_iter().zip(row.bytes()) {

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn b70_exactly_the_threshold_is_healthy() {
+    fn a_value_exactly_at_the_threshold_is_healthy() {
         for (measure, part, whole, expected) in [
             (Measure::Connections, 90, 100, Healthy),
             (Measure::Connections, 91, 100, Unhealthy),

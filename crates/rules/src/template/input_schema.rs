@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn c42_the_path_that_is_wrong_is_named() {
+    fn the_path_of_the_wrong_value_is_named() {
         let schema = json!({
             "type": "object",
             "required": ["customer_info"],

@@ -59,7 +59,7 @@ def test_create_task_passes_every_argument(db: Any, linear: dict[str, str]) -> N
     assert db.client.cancel_task(task, "test") == "cancelled"
 
 
-def test_57_an_idempotency_key_met_again_returns_the_same_task(
+def test_an_idempotency_key_met_again_returns_the_same_task(
     db: Any, linear: dict[str, str]
 ) -> None:
     key = str(uuid.uuid4())

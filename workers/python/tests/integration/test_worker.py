@@ -55,7 +55,7 @@ def test_a_retry_waits_for_retry_after(db: Any, worker: Start, namespace: str) -
     assert db.steps(task)["s"]["attempts"] == 2 and db.results(task)["s"] == {"result": 2}
 
 
-def test_7_a_permanent_error_blocks_the_task_at_once(
+def test_a_permanent_error_blocks_the_task_at_once(
     db: Any, worker: Start, namespace: str
 ) -> None:
     task = db.create(namespace, {"s": {"handler": "test.permanent"}, "t": {"after": ["s"]}})
@@ -139,7 +139,7 @@ def test_a_step_longer_than_its_lease_is_kept_by_heartbeats(
     assert (step["attempts"], step["claim_number"]) == (1, 1)
 
 
-def test_52_a_running_step_hears_of_the_cancellation(
+def test_a_running_step_is_told_of_its_cancellation(
     db: Any, worker: Start, namespace: str, tmp_path: Path
 ) -> None:
     task = db.create(

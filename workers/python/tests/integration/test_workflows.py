@@ -1,4 +1,4 @@
-"""S1 to S5 from template to result, against the oracle."""
+"""The five example workflows from template to result, against a server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def numbers(results: dict[str, Any]) -> dict[str, int]:
     (6, [36, 1296, 1679616, 2821109907456]),
     (8, [64, 4096, 16777216, 281474976710656]),
 ])
-def test_s1_linear(db: Any, run: Any, n: int, expected: list[int]) -> None:
+def test_linear_squares_the_number_in_every_step(
+    db: Any, run: Any, n: int, expected: list[int]
+) -> None:
     task, results = run("linear", {"even_number": n})
     assert list(numbers(results).values()) == expected
     assert db.client.get_task_execution_context(task) == TaskExecutionContext(
@@ -50,7 +52,7 @@ def test_s1_linear(db: Any, run: Any, n: int, expected: list[int]) -> None:
     assert [step["attempts"] for step in db.steps(task).values()] == [1] * 4
 
 
-def test_s1_an_odd_number_fails_the_first_step_for_good(db: Any, run: Any) -> None:
+def test_an_odd_number_fails_the_first_step_for_good(db: Any, run: Any) -> None:
     task, results = run("linear", {"even_number": 7}, "error")
     assert results["linear_step_1"]["error_class"] == "EVEN_NUMBER_REQUIRED"
     states = [step["state"] for step in db.steps(task).values()]
@@ -58,19 +60,19 @@ def test_s1_an_odd_number_fails_the_first_step_for_good(db: Any, run: Any) -> No
 
 
 @pytest.mark.parametrize(("n", "end"), [(4, 4294967296), (10, 10000000000000000)])
-def test_s2_diamond(run: Any, n: int, end: int) -> None:
+def test_diamond_squares_the_product_of_both_branches(run: Any, n: int, end: int) -> None:
     _, results = run("diamond", {"even_number": n})
     assert list(numbers(results).values()) == [n**2, n**4, n**4, end]
 
 
-def test_s3_tree(run: Any) -> None:
+def test_tree_converges_to_the_squared_product_of_its_leaves(run: Any) -> None:
     _, results = run("tree", {"even_number": 6})
     found = numbers(results)
     assert [found[f"tree_leaf_{leaf}"] for leaf in "defg"] == [6**8] * 4
     assert found["tree_final_convergence"] == (6**8) ** 8
 
 
-def test_s4_mixed_dag(run: Any) -> None:
+def test_mixed_dag_finalizes_the_results_of_all_branches(run: Any) -> None:
     _, results = run("mixed_dag", {"even_number": 6})
     found = numbers(results)
     assert found["dag_validate"] == 6**16
@@ -89,7 +91,7 @@ def order(**changes: Any) -> dict[str, Any]:
     return context | changes
 
 
-def test_s5_order_fulfillment(db: Any, run: Any) -> None:
+def test_order_fulfillment_charges_and_ships_the_sums_of_its_items(db: Any, run: Any) -> None:
     task, results = run("order_fulfillment", order())
     assert str(results["validate_order"]["order_total"]) == "209.97"
     assert [str(i["line_total"]) for i in results["validate_order"]["items"]] == ["59.98", "149.99"]
@@ -105,7 +107,7 @@ def test_s5_order_fulfillment(db: Any, run: Any) -> None:
     assert [limit for limit, in limits] == [1, 3, 2, 5]
 
 
-def test_s5_a_declined_card_ends_the_task_in_error(db: Any, run: Any) -> None:
+def test_a_declined_card_ends_the_task_in_error(db: Any, run: Any) -> None:
     payment = {"method": "credit_card", "token": "tok_test_card_declined"}
     task, results = run("order_fulfillment", order(payment_info=payment), "error")
     assert results["process_payment"]["error_class"] == "PAYMENT_DECLINED"
@@ -120,7 +122,7 @@ def test_s5_a_declined_card_ends_the_task_in_error(db: Any, run: Any) -> None:
     ({"payment_info": {"method": "cash"}}, "method"),
     ({"shipping_info": {"method": "pigeon"}}, "method"),
 ])
-def test_42_a_context_that_breaks_the_schema_creates_nothing(
+def test_a_context_that_breaks_the_schema_creates_nothing(
     db: Any, changes: dict[str, Any], place: str
 ) -> None:
     namespace, name = db.register_example("order_fulfillment")

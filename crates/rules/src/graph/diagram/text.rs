@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_shortened_fits(text in ".{0,80}", room in 20.0f64..300.0) {
+        fn shortened_text_fits(text in ".{0,80}", room in 20.0f64..300.0) {
             prop_assert!(width(&shortened(&text, FONT, room), FONT) <= room);
             for line in two_lines(&text, FONT, room) {
                 prop_assert!(width(&line, FONT) <= room);

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thirteen_have_the_names_of_the_original() {
+    fn thirteen_metrics_describe_finalization_claims() {
         let names: Vec<&str> = FAMILIES
             .iter()
             .map(|family| family.name)

@@ -300,7 +300,7 @@ fn an_executor_that_was_not_seen_before_was_busy_at_most_all_the_time() {
 }
 
 #[test]
-fn a_single_busy_look_keeps_everybody() {
+fn a_single_busy_look_keeps_every_executor() {
     let mut pool = Pool::of(4);
     pool.settings.max = 4;
     for n in 0..60 {
@@ -611,7 +611,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn bounds_and_cooldown_hold_whatever_happens(
+    fn bounds_and_cooldown_always_hold(
         settings in any_settings(), room in 0u32..40, loads in prop::collection::vec(any_load(), 1..60),
     ) {
         let bound = Bound { executors: room, because: "of the server".to_owned() };
@@ -675,7 +675,7 @@ fn pool(min: u32, max: u32) -> PoolLimits {
 }
 
 #[test]
-fn a_fifth_is_reserved_within_the_originals_limits() {
+fn a_fifth_of_the_connections_is_reserved_within_limits() {
     for (slots, expected) in [
         (0, 0),
         (1, 1),

@@ -1,4 +1,4 @@
-//! Acceptance C (execution, retry, finalization), 51 of D, S1 to S6 and S8: whole workflows, run to their ends.
+//! Execution, retry, finalization, fencing: whole workflows, run to their ends.
 
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
@@ -23,7 +23,7 @@ fn story(session: &mut Session, step: Uuid) -> Vec<String> {
 }
 
 #[test]
-fn c29_dummy_runs_to_the_end_with_one_attempt_each() {
+fn every_step_of_a_task_without_failures_runs_once() {
     let (_database, mut session, task) = started(&shapes::dummy());
     let ran = session.work(|_| done());
     assert_eq!(ran.len(), 4);
@@ -46,7 +46,7 @@ fn c29_dummy_runs_to_the_end_with_one_attempt_each() {
 }
 
 #[test]
-fn c30_a_failure_leaves_later_steps_untouched_and_waits_for_its_backoff() {
+fn a_failure_leaves_later_steps_untouched_and_waits_for_its_backoff() {
     let (_database, mut session, task) = started(&shapes::linear());
     session.work(|claim| {
         if claim.name == "process_data" {
@@ -74,7 +74,7 @@ fn c30_a_failure_leaves_later_steps_untouched_and_waits_for_its_backoff() {
 }
 
 #[test]
-fn c31_after_the_backoff_the_step_passes_pending_and_the_task_completes() {
+fn a_step_retried_after_its_backoff_passes_pending_and_its_task_completes() {
     let (_database, mut session, task) = started(&shapes::linear());
     session.work(|claim| {
         if claim.name == "process_data" {
@@ -110,7 +110,7 @@ fn c31_after_the_backoff_the_step_passes_pending_and_the_task_completes() {
 }
 
 #[test]
-fn c32_attempts_stop_at_the_limit_and_the_task_ends_in_error() {
+fn attempts_stop_at_the_limit_and_the_task_ends_in_error() {
     let (_database, mut session, task) = started(&shapes::linear());
     let ran = session.work(|claim| {
         if claim.name == "process_data" {
@@ -136,7 +136,7 @@ fn c32_attempts_stop_at_the_limit_and_the_task_ends_in_error() {
 }
 
 #[test]
-fn c33_both_branches_of_the_diamond_are_ready_together() {
+fn both_branches_of_the_diamond_are_ready_together() {
     let (_database, mut session, task) = started(&shapes::diamond());
     session.work_through("start_workflow");
     let mut names: Vec<String> = session
@@ -163,7 +163,7 @@ fn c33_both_branches_of_the_diamond_are_ready_together() {
 }
 
 #[test]
-fn c35_the_other_branch_runs_to_its_end_before_the_task_ends_in_error() {
+fn the_branch_beside_a_failed_one_runs_to_its_end_before_the_task_ends_in_error() {
     let (_database, mut session, task) = started(&shapes::diamond());
     let (mut states, mut ran) = (vec![], vec![]);
     while let Some(claim) = session.claim(&Ask::default()).pop() {
@@ -205,7 +205,7 @@ fn c35_the_other_branch_runs_to_its_end_before_the_task_ends_in_error() {
 }
 
 #[test]
-fn c38_a_failed_step_keeps_message_class_backtrace_and_its_own_results() {
+fn a_failed_step_keeps_message_class_backtrace_and_its_own_results() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let claim = session.claim_one("worker");
     let state: String = session.one(
@@ -225,7 +225,7 @@ fn c38_a_failed_step_keeps_message_class_backtrace_and_its_own_results() {
 }
 
 #[test]
-fn c38_state_and_results_change_together_even_when_the_report_is_rolled_back() {
+fn state_and_results_change_together_even_when_the_report_is_rolled_back() {
     let (database, mut session, task) = started(&shapes::chain("one", 1));
     let claim = session.claim_one("worker");
     let before = inside::fingerprint(&mut session);
@@ -242,7 +242,7 @@ fn c38_state_and_results_change_together_even_when_the_report_is_rolled_back() {
 }
 
 #[test]
-fn c39_the_pipeline_stops_behind_the_failed_dashboard() {
+fn a_permanent_failure_stops_only_the_steps_behind_it() {
     let (_database, mut session, task) = started(&shapes::pipeline());
     session.work(|claim| {
         if claim.name == "update_dashboard" {
@@ -270,7 +270,7 @@ fn c39_the_pipeline_stops_behind_the_failed_dashboard() {
 }
 
 #[test]
-fn c42_a_context_that_breaks_the_schema_writes_no_row_and_names_the_path() {
+fn a_context_that_breaks_the_schema_writes_no_row_and_names_the_path() {
     let database = Database::new();
     let mut session = database.connect();
     session.query(
@@ -292,7 +292,7 @@ fn c42_a_context_that_breaks_the_schema_writes_no_row_and_names_the_path() {
 }
 
 #[test]
-fn c42_one_bad_context_of_many_creates_none() {
+fn one_bad_context_of_many_creates_none() {
     let database = Database::new();
     let mut session = database.connect();
     Template::new("typed")
@@ -312,7 +312,7 @@ fn c42_one_bad_context_of_many_creates_none() {
 }
 
 #[test]
-fn c43_independent_steps_overlap_and_the_join_starts_after_both() {
+fn independent_steps_overlap_and_the_join_starts_after_both() {
     let (database, mut first, task) = started(&shapes::small_diamond());
     first.work_through("start");
     let mut second = database.connect();
@@ -333,10 +333,10 @@ fn c43_independent_steps_overlap_and_the_join_starts_after_both() {
     assert_eq!(second.claim_one("worker two").name, "end");
 }
 
-// --- 51: what a template says of backoff takes effect.
+// --- Backoff as a template says.
 
 #[test]
-fn d51_every_backoff_kind_with_its_base_and_cap_sets_the_retry() {
+fn every_kind_of_backoff_in_a_template_sets_the_time_of_the_retry() {
     let database = Database::new();
     let mut session = database.connect();
     let kinds = [
@@ -397,7 +397,7 @@ fn assert_waits(session: &mut Session, task: Uuid, delay: f64, what: &Value) {
 }
 
 #[test]
-fn d48_retry_after_wins_over_the_template_and_is_capped() {
+fn a_reported_retry_after_wins_over_the_template_and_is_capped() {
     let database = Database::new();
     let mut session = database.connect();
     Template::new("only")
@@ -430,7 +430,7 @@ fn d48_retry_after_wins_over_the_template_and_is_capped() {
 }
 
 #[test]
-fn d51_a_retry_comes_by_itself_when_its_time_has_come() {
+fn a_retry_is_claimable_once_its_backoff_has_passed() {
     let database = Database::new();
     let mut session = database.connect();
     Template::new("only")
@@ -524,7 +524,7 @@ fn input(claim: &Claim) -> Option<Vec<Value>> {
 }
 
 #[test]
-fn s1_linear_example_squares_three_times_and_completes() {
+fn the_linear_example_squares_three_times_and_completes() {
     let database = Database::new();
     let mut session = database.connect();
     let (task, results) = mathematics(
@@ -554,7 +554,7 @@ fn s1_linear_example_squares_three_times_and_completes() {
 }
 
 #[test]
-fn s1_linear_example_with_eight_and_with_an_odd_number() {
+fn the_linear_example_refuses_an_odd_or_missing_number() {
     let database = Database::new();
     let mut session = database.connect();
     let (_, results) = mathematics(
@@ -580,7 +580,7 @@ fn s1_linear_example_with_eight_and_with_an_odd_number() {
 }
 
 #[test]
-fn s2_diamond_example_joins_both_branches() {
+fn the_diamond_example_joins_both_branches() {
     let database = Database::new();
     let mut session = database.connect();
     let (task, results) = mathematics(
@@ -626,7 +626,7 @@ fn s2_diamond_example_joins_both_branches() {
 }
 
 #[test]
-fn s3_tree_example_stays_exact_far_beyond_64_bits() {
+fn the_tree_example_stays_exact_far_beyond_64_bits() {
     let database = Database::new();
     let mut session = database.connect();
     let (task, results) = mathematics(
@@ -647,7 +647,7 @@ fn s3_tree_example_stays_exact_far_beyond_64_bits() {
 }
 
 #[test]
-fn s4_mixed_example_transforms_while_the_right_side_still_runs() {
+fn the_mixed_example_transforms_while_the_right_side_still_runs() {
     let database = Database::new();
     let mut session = database.connect();
     session.query(
@@ -746,7 +746,7 @@ fn started_order() -> (Database, Session, Uuid) {
 }
 
 #[test]
-fn s5_shipping_reads_results_of_ancestors_that_are_not_its_parents() {
+fn the_shipping_step_reads_results_of_ancestors_that_are_not_its_parents() {
     let (_database, mut session, task) = started_order();
     let (mut limits, mut ran) = (vec![], vec![]);
     let ask = Ask {
@@ -800,7 +800,7 @@ fn s5_shipping_reads_results_of_ancestors_that_are_not_its_parents() {
 }
 
 #[test]
-fn s5_a_claim_can_ask_for_all_ancestors_or_none() {
+fn a_claim_can_ask_for_all_ancestors_or_none() {
     let (_database, mut session, _task) = started_order();
     let ask = |results| Ask {
         namespaces: vec!["fulfillment"],
@@ -832,7 +832,7 @@ fn s5_a_claim_can_ask_for_all_ancestors_or_none() {
 }
 
 #[test]
-fn s5_a_declined_payment_ends_the_order_and_a_busy_gateway_does_not() {
+fn a_declined_payment_ends_the_order_and_a_busy_gateway_does_not() {
     let (_database, mut session, task) = started_order();
     session.work_in("fulfillment", |claim| match claim.name.as_str() {
         "process_payment" => Act::FailAndWait,
@@ -857,10 +857,10 @@ fn s5_a_declined_payment_ends_the_order_and_a_busy_gateway_does_not() {
     assert_eq!(session.step_state(task, "ship_order"), "pending");
 }
 
-// --- S6
+// --- Failures.
 
 #[test]
-fn s6a_a_branch_that_fails_three_times_leaves_the_end_with_one_of_two_parents() {
+fn a_branch_that_fails_three_times_leaves_the_join_with_one_of_two_parents() {
     let (_database, mut session, task) = started(&shapes::small_diamond());
     session.work(|claim| if claim.name == "c" { Act::Fail } else { done() });
     assert_eq!(
@@ -897,7 +897,7 @@ fn tree() -> Template {
 }
 
 #[test]
-fn s6b_a_failed_root_leaves_seven_pending_and_a_failed_leaf_six_complete() {
+fn a_failed_root_leaves_seven_pending_and_a_failed_leaf_six_complete() {
     let (_database, mut session, task) = started(&tree());
     session.work(|_| Act::FailForGood);
     assert_eq!(
@@ -926,7 +926,7 @@ fn s6b_a_failed_root_leaves_seven_pending_and_a_failed_leaf_six_complete() {
 }
 
 #[test]
-fn s6c_two_failures_and_a_success_make_three_attempts() {
+fn two_failures_and_a_success_make_three_attempts() {
     let (_database, mut session, task) =
         started(&Template::new("flaky").step_with("only", &[], json!({"default_retry_limit": 5})));
     let mut runs = 0;
@@ -940,7 +940,7 @@ fn s6c_two_failures_and_a_success_make_three_attempts() {
 }
 
 #[test]
-fn s6d_independent_steps_of_every_fate_end_in_error_with_nothing_in_progress() {
+fn a_task_of_independent_steps_of_every_outcome_ends_in_error_with_nothing_in_progress() {
     let template = Template::new("fates")
         .step("good", &[])
         .step("bad", &[])
@@ -963,7 +963,7 @@ fn s6d_independent_steps_of_every_fate_end_in_error_with_nothing_in_progress() {
 }
 
 #[test]
-fn s6e_a_failed_step_completed_by_hand_feeds_its_child() {
+fn a_failed_step_completed_by_hand_feeds_its_child() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailForGood);
     assert_eq!(session.task_state(task), "error");
@@ -981,7 +981,7 @@ fn s6e_a_failed_step_completed_by_hand_feeds_its_child() {
 }
 
 #[test]
-fn s6e_a_retry_with_reset_starts_the_count_again() {
+fn a_retry_with_reset_starts_the_count_again() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     session.work(|_| Act::Fail);
     assert_eq!(session.steps(task), ["step_1 error/3"]);
@@ -993,7 +993,7 @@ fn s6e_a_retry_with_reset_starts_the_count_again() {
     assert_eq!(session.claim_one("worker").attempt, 1);
 }
 
-// --- S8: fencing.
+// --- Fencing.
 
 fn stale(failure: Result<String, Failure>) -> Failure {
     failure
@@ -1003,7 +1003,7 @@ fn stale(failure: Result<String, Failure>) -> Failure {
 }
 
 #[test]
-fn s8_a_released_step_is_claimed_under_a_larger_number_with_the_same_attempt() {
+fn a_released_step_is_claimed_under_a_larger_number_with_the_same_attempt() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let first = session.claim_one("worker one");
     assert_eq!(
@@ -1023,7 +1023,7 @@ fn s8_a_released_step_is_claimed_under_a_larger_number_with_the_same_attempt() {
 }
 
 #[test]
-fn s8_a_step_retried_with_reset_is_claimed_under_a_larger_number() {
+fn a_step_retried_with_reset_is_claimed_under_a_larger_number() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let first = session.claim_one("worker");
     session.fail_for_good(&first);
@@ -1039,7 +1039,7 @@ fn s8_a_step_retried_with_reset_is_claimed_under_a_larger_number() {
 }
 
 #[test]
-fn s8_the_same_report_twice_changes_nothing_and_is_no_error() {
+fn the_same_report_twice_changes_nothing_and_is_not_an_error() {
     let (_database, mut session, _task) = started(&shapes::wide("wide", 3));
     let claims = session.claim_all("worker");
     let (good, bad, flaky) = (&claims[0], &claims[1], &claims[2]);
@@ -1063,7 +1063,7 @@ fn s8_the_same_report_twice_changes_nothing_and_is_no_error() {
 }
 
 #[test]
-fn s8_another_report_than_the_first_is_stale() {
+fn another_report_than_the_first_is_stale() {
     let (_database, mut session, _task) = started(&shapes::wide("wide", 2));
     let claims = session.claim_all("worker");
     session.complete(&claims[0], &json!({}));
@@ -1075,7 +1075,7 @@ fn s8_another_report_than_the_first_is_stale() {
 }
 
 #[test]
-fn s8_a_step_whose_lease_ended_is_taken_over_and_its_late_report_is_stale() {
+fn a_step_whose_lease_ended_is_taken_over_and_its_late_report_is_stale() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let first = session
         .claim(&Ask {
@@ -1102,7 +1102,7 @@ fn s8_a_step_whose_lease_ended_is_taken_over_and_its_late_report_is_stale() {
 }
 
 #[test]
-fn s8_a_lease_that_ends_on_the_last_attempt_is_a_permanent_error() {
+fn a_lease_that_ends_on_the_last_attempt_is_a_permanent_error() {
     let template = Template::new("fragile")
         .step_with("limited", &[], json!({"default_retry_limit": 1}))
         .step_with("stubborn", &[], json!({"default_retryable": false}))
@@ -1130,7 +1130,7 @@ fn s8_a_lease_that_ends_on_the_last_attempt_is_a_permanent_error() {
 }
 
 #[test]
-fn s8_a_late_report_wins_as_long_as_nobody_took_the_step_over() {
+fn a_late_report_is_accepted_until_the_step_is_taken_over() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let claim = session
         .claim(&Ask {
@@ -1146,7 +1146,7 @@ fn s8_a_late_report_wins_as_long_as_nobody_took_the_step_over() {
 }
 
 #[test]
-fn s8_a_heartbeat_keeps_a_step_beyond_its_first_lease() {
+fn a_heartbeat_keeps_a_step_beyond_its_first_lease() {
     let (_database, mut session, _task) = started(&shapes::chain("one", 1));
     let claim = session
         .claim(&Ask {
@@ -1174,7 +1174,7 @@ fn s8_a_heartbeat_keeps_a_step_beyond_its_first_lease() {
 }
 
 #[test]
-fn s8_a_heartbeat_tells_what_was_lost() {
+fn a_heartbeat_tells_which_steps_were_lost() {
     let (_database, mut session, _task) = started(&shapes::wide("wide", 2));
     let claims = session.claim(&Ask {
         worker: "slow",
@@ -1191,7 +1191,7 @@ fn s8_a_heartbeat_tells_what_was_lost() {
 }
 
 #[test]
-fn s8_a_crashed_run_counts_and_a_released_one_does_not() {
+fn a_crashed_run_counts_as_an_attempt_and_a_released_one_does_not() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     session.claim_one("first");
     session.query("SELECT tasker.release_steps('first')", &[]);

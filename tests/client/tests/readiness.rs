@@ -1,4 +1,4 @@
-//! Acceptance A (readiness and context), 46 of D, and the levels of every shape.
+//! Readiness and execution context of steps and tasks, backoff, and the levels of every shape.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn readiness(session: &mut Session, task: Uuid, step: &str, columns: &str) -> St
 const ELIGIBLE: &str = "current_state, attempts, retry_eligible, ready_for_execution";
 
 #[test]
-fn a01_a_new_task_shows_its_roots_ready() {
+fn a_new_task_shows_its_roots_ready() {
     let (_database, mut session, task) = started(&shapes::dummy());
     assert_eq!(
         session
@@ -68,7 +68,7 @@ fn a01_a_new_task_shows_its_roots_ready() {
 }
 
 #[test]
-fn a02_the_relationships_of_a_task_show_roots_leaves_and_depth() {
+fn the_relationships_of_a_task_show_roots_leaves_and_depth() {
     let (_database, mut session, task) = started(&shapes::dummy());
     let rows: Vec<String> = session.all(
         "SELECT concat_ws(' ', w.name, r.parent_count, r.child_count, r.is_root_step, r.is_leaf_step, r.min_depth_from_root)
@@ -93,7 +93,7 @@ fn a02_the_relationships_of_a_task_show_roots_leaves_and_depth() {
 }
 
 #[test]
-fn a03_ready_steps_follow_the_work() {
+fn steps_become_ready_as_their_parents_complete() {
     let (_database, mut session, task) = started(&shapes::dummy());
     assert_eq!(session.ready(task), ["step-one", "step-two"]);
     for claim in session.claim_all("worker") {
@@ -107,7 +107,7 @@ fn a03_ready_steps_follow_the_work() {
 }
 
 #[test]
-fn a04_a_running_step_is_not_ready() {
+fn a_running_step_is_not_ready() {
     let (_database, mut session, task) = started(&shapes::dummy());
     assert_eq!(session.claim_one("worker").name, "step-one");
     assert_eq!(session.ready(task), ["step-two"]);
@@ -118,7 +118,7 @@ fn a04_a_running_step_is_not_ready() {
 }
 
 #[test]
-fn a05_a_pending_step_that_is_backed_off_is_not_ready() {
+fn a_pending_step_that_is_backed_off_is_not_ready() {
     let (_database, mut session, task) = started(&shapes::dummy());
     let step = session.step(task, "step-one");
     inside::postpone(&mut session, step, 30);
@@ -134,7 +134,7 @@ fn a05_a_pending_step_that_is_backed_off_is_not_ready() {
 }
 
 #[test]
-fn a07_a_step_that_failed_for_good_blocks_its_task() {
+fn a_step_that_failed_for_good_blocks_its_task() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailForGood);
     assert_eq!(
@@ -148,7 +148,7 @@ fn a07_a_step_that_failed_for_good_blocks_its_task() {
 }
 
 #[test]
-fn a08_a_step_that_waits_for_its_backoff_says_until_when() {
+fn a_step_that_waits_for_its_backoff_says_until_when() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     for _ in 0..2 {
         inside::make_due(&mut session, task);
@@ -171,7 +171,7 @@ fn a08_a_step_that_waits_for_its_backoff_says_until_when() {
 }
 
 #[test]
-fn a09_an_exhausted_step_blocks_its_task() {
+fn an_exhausted_step_blocks_its_task() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     session.work(|_| Act::Fail);
     assert_eq!(
@@ -185,7 +185,7 @@ fn a09_an_exhausted_step_blocks_its_task() {
 }
 
 #[test]
-fn a13_a_cancelled_step_beside_a_complete_one_blocks_the_task() {
+fn a_cancelled_step_beside_a_complete_one_blocks_the_task() {
     let (_database, mut session, task) = started(&shapes::wide("wide", 2));
     session.work_through("step_1");
     let step = session.step(task, "step_2");
@@ -205,7 +205,7 @@ fn a13_a_cancelled_step_beside_a_complete_one_blocks_the_task() {
 }
 
 #[test]
-fn a13_a_running_step_beside_a_failed_one_is_processing_and_recovering() {
+fn a_running_step_beside_a_failed_one_is_processing_and_recovering() {
     let (_database, mut session, task) = started(&shapes::wide("wide", 2));
     let claims = session.claim(&Ask::by("worker", 2));
     session.fail_for_good(&claims[0]);
@@ -221,7 +221,7 @@ fn a13_a_running_step_beside_a_failed_one_is_processing_and_recovering() {
 }
 
 #[test]
-fn a17_the_first_run_is_always_allowed() {
+fn the_first_run_is_always_allowed() {
     let template = Template::new("limits")
         .step_with("none", &[], json!({"default_retry_limit": 0}))
         .step_with("stubborn", &[], json!({"default_retryable": false}))
@@ -256,7 +256,7 @@ fn a17_the_first_run_is_always_allowed() {
 }
 
 #[test]
-fn a18_a_parent_resolved_by_hand_satisfies_and_a_cancelled_one_does_not() {
+fn a_parent_resolved_by_hand_satisfies_and_a_cancelled_one_does_not() {
     let template = Template::new("two pairs")
         .step("a", &[])
         .step("b", &["a"])
@@ -287,7 +287,7 @@ fn a18_a_parent_resolved_by_hand_satisfies_and_a_cancelled_one_does_not() {
 }
 
 #[test]
-fn a19_complete_steps_are_never_ready() {
+fn complete_steps_are_never_ready() {
     let (_database, mut session, task) = started(&shapes::linear());
     session.work(|_| done());
     assert!(session.ready(task).is_empty());
@@ -295,7 +295,7 @@ fn a19_complete_steps_are_never_ready() {
 }
 
 #[test]
-fn a21_the_time_zone_of_the_session_changes_nothing() {
+fn the_time_zone_of_the_session_changes_nothing() {
     let (database, mut session, task) = started(&shapes::wide("wide", 3));
     let claims = session.claim(&Ask::by("worker", 3));
     session.fail_and_wait(&claims[0]);
@@ -322,7 +322,7 @@ fn a21_the_time_zone_of_the_session_changes_nothing() {
 }
 
 #[test]
-fn a22b_when_next_retry_at_has_passed_the_step_is_ready() {
+fn when_next_retry_at_has_passed_the_step_is_ready() {
     let template = shapes::chain("one", 1)
         .every_step(json!({"retry": {"backoff": "linear", "backoff_base_ms": 150}}));
     let (_database, mut session, task) = started(&template);
@@ -347,7 +347,7 @@ fn a22b_when_next_retry_at_has_passed_the_step_is_ready() {
 }
 
 #[test]
-fn a01_the_batch_forms_tell_the_same_as_the_single_ones() {
+fn the_batch_functions_return_the_same_rows_as_the_single_ones() {
     let (_database, mut session, first) = started(&shapes::diamond());
     session.work_through("start_workflow");
     shapes::mixed().register(&mut session);
@@ -434,7 +434,7 @@ fn every_shape_runs_to_its_end_with_roots_and_leaves_as_drawn() {
     }
 }
 
-// --- 46: backoff.
+// --- Backoff.
 
 fn backoff(session: &mut Session, arguments: &str) -> f64 {
     session.one(
@@ -444,7 +444,7 @@ fn backoff(session: &mut Session, arguments: &str) -> f64 {
 }
 
 #[test]
-fn d46_the_default_list_then_powers_then_the_cap() {
+fn backoff_follows_the_default_list_then_powers_then_the_cap() {
     let database = Database::new();
     let mut session = database.connect();
     for (attempt, seconds) in [
@@ -470,7 +470,7 @@ fn d46_the_default_list_then_powers_then_the_cap() {
 }
 
 #[test]
-fn d46_another_list_multiplier_and_cap() {
+fn backoff_follows_the_settings_for_list_multiplier_and_cap() {
     let database = Database::new();
     let mut session = database.connect();
     // Loaded, so that its settings are known.
@@ -486,7 +486,7 @@ fn d46_another_list_multiplier_and_cap() {
 }
 
 #[test]
-fn d46_every_kind_with_base_and_cap() {
+fn every_kind_of_backoff_uses_its_base_and_cap() {
     let database = Database::new();
     let mut session = database.connect();
     let table: [(&str, &str, [f64; 5]); 5] = [
@@ -509,7 +509,7 @@ fn d46_every_kind_with_base_and_cap() {
 }
 
 #[test]
-fn d46_jitter_stays_within_its_share_and_below_the_cap() {
+fn jitter_stays_within_its_share_and_below_the_cap() {
     let database = Database::new();
     let mut session = database.connect();
     let spread: String = session.one(
@@ -522,7 +522,7 @@ fn d46_jitter_stays_within_its_share_and_below_the_cap() {
 }
 
 #[test]
-fn d48_retry_after_wins_is_capped_and_never_jittered() {
+fn retry_after_wins_is_capped_and_never_jittered() {
     let database = Database::new();
     let mut session = database.connect();
     for (retry_after, seconds) in [

@@ -1,4 +1,4 @@
-//! Acceptance B: the two state machines by hand, their guards, and the log.
+//! The two state machines by hand, their guards, and the log.
 
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
@@ -57,7 +57,7 @@ fn task_in(session: &mut Session, state: &str) -> Uuid {
 }
 
 #[test]
-fn b22_the_task_machine_takes_its_eleven_pairs_and_no_other() {
+fn a_task_makes_its_eleven_declared_transitions_and_no_other() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.query("SELECT tasker.cancel_task($1)", &[&task]);
     let allowed = [
@@ -124,7 +124,7 @@ fn clear(session: &mut Session, task: Uuid) {
 }
 
 #[test]
-fn b23_a_task_completes_when_its_guard_is_satisfied_and_not_before() {
+fn a_task_completes_when_its_guard_is_satisfied_and_not_before() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work_through("step_1");
     let before = inside::fingerprint(&mut session);
@@ -162,7 +162,7 @@ fn step_in(session: &mut Session, state: &str) -> Uuid {
 }
 
 #[test]
-fn b24_the_step_machine_takes_its_ten_pairs_and_no_other() {
+fn a_step_makes_its_ten_declared_transitions_and_no_other() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.query("SELECT tasker.cancel_task($1)", &[&task]);
     let allowed = [
@@ -214,7 +214,7 @@ fn b24_the_step_machine_takes_its_ten_pairs_and_no_other() {
 }
 
 #[test]
-fn b25_a_step_starts_by_hand_only_when_all_its_parents_are_complete() {
+fn a_step_starts_by_hand_only_when_all_its_parents_are_complete() {
     let (_database, mut session, _task) = started(&shapes::small_diamond());
     let start = session.work_up_to("start");
     let task = start.task;
@@ -236,7 +236,7 @@ fn b25_a_step_starts_by_hand_only_when_all_its_parents_are_complete() {
 }
 
 #[test]
-fn b25_a_step_started_by_hand_counts_an_attempt_and_is_held_by_manual() {
+fn a_step_started_by_hand_counts_an_attempt_and_is_held_by_manual() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     let step = session.step(task, "step_1");
     session.query("SELECT tasker.transition_step($1, 'in_progress')", &[&step]);
@@ -275,7 +275,7 @@ fn b25_a_step_started_by_hand_counts_an_attempt_and_is_held_by_manual() {
 }
 
 #[test]
-fn b24_a_step_failed_by_hand_is_retried_as_any_other() {
+fn a_step_failed_by_hand_is_retried_like_any_other() {
     let (_database, mut session, task) = started(
         &shapes::chain("one", 1)
             .every_step(json!({"retry": {"backoff": "none"}, "default_retry_limit": 2})),
@@ -298,7 +298,7 @@ fn b24_a_step_failed_by_hand_is_retried_as_any_other() {
 }
 
 #[test]
-fn b24_a_step_given_back_by_hand_counts_no_attempt() {
+fn a_step_released_by_hand_counts_no_attempt() {
     let (_database, mut session, task) = started(&shapes::chain("one", 1));
     let claim = session.claim_one("worker");
     session.query(
@@ -312,7 +312,7 @@ fn b24_a_step_given_back_by_hand_counts_no_attempt() {
 }
 
 #[test]
-fn b22_a_task_put_into_error_by_hand_starts_nothing_until_it_is_taken_up_again() {
+fn a_task_put_into_error_by_hand_starts_nothing_until_it_is_taken_up_again() {
     let (_database, mut session, task) = started(&shapes::small_diamond());
     session.work_through("start");
     let running = session.claim_one("worker");
@@ -325,7 +325,7 @@ fn b22_a_task_put_into_error_by_hand_starts_nothing_until_it_is_taken_up_again()
 }
 
 #[test]
-fn b27_the_log_shows_every_change_once_in_order_with_one_most_recent() {
+fn the_log_shows_every_change_once_in_order_with_one_most_recent() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|claim| {
         if claim.attempt == 1 {
@@ -366,7 +366,7 @@ fn b27_the_log_shows_every_change_once_in_order_with_one_most_recent() {
 }
 
 #[test]
-fn b28_the_safe_form_returns_false_and_writes_no_row() {
+fn a_safe_transition_that_is_refused_returns_false_and_writes_no_row() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     let claim = session.claim_one("worker");
     let later = session.step(task, "step_2");
