@@ -1,6 +1,6 @@
--- What has to be done from time to time. A duty is a function tasker_engine.duty_<name>() that does one small batch and
--- returns how many things it did, 0 when nothing is left. The coordinator runs each when it is due, in a transaction
--- of its own; run_maintenance() runs all of them for whoever calls it (a session, pg_cron).
+-- What has to be done from time to time. A duty is a row of duties() and a function tasker_engine.duty_<name>() that does
+-- one small batch and returns how many things it did, 0 when nothing is left. The coordinator runs each when it is due, in a
+-- transaction of its own; run_maintenance() runs all of them for its caller (a session, pg_cron).
 
 CREATE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -70,6 +70,11 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmap
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
 COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
 
+CREATE FUNCTION tasker_engine.duty_roles() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
+COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Writes down the new names of renamed roles where handlers, schedules and claimants keep them; returns how many.';
+
 CREATE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -90,18 +95,8 @@ BEGIN
         RETURN 0;
     END IF;
     BEGIN
-        CASE run_duty.duty
-            WHEN 'orphans' THEN amount := tasker_engine.duty_orphans();
-            WHEN 'startup' THEN amount := tasker_engine.duty_startup();
-            WHEN 'leases' THEN amount := tasker_engine.duty_leases();
-            WHEN 'scaling' THEN amount := tasker_engine.duty_scaling();
-            WHEN 'task_timeouts' THEN amount := tasker_engine.duty_task_timeouts();
-            WHEN 'schedules' THEN amount := tasker_engine.duty_schedules();
-            WHEN 'retention' THEN amount := tasker_engine.duty_retention();
-            WHEN 'metrics' THEN amount := tasker_engine.duty_metrics();
-            WHEN 'health' THEN amount := tasker_engine.duty_health();
-            WHEN 'roles' THEN amount := tasker_engine.refresh_handler_roles() OPERATOR(pg_catalog.+) tasker_engine.refresh_schedule_owners() OPERATOR(pg_catalog.+) tasker_engine.refresh_claimants();
-        END CASE;
+        -- The name is one of duties(), which is the only list of them.
+        EXECUTE pg_catalog.format('SELECT tasker_engine.%I()', 'duty_' OPERATOR(pg_catalog.||) run_duty.duty) INTO amount;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;
         INSERT INTO tasker_engine.duty_runs AS r (duty, last_at, failures, last_error, last_error_at)

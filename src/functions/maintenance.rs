@@ -1,4 +1,4 @@
-//! The duties of maintenance that are written in Rust.
+//! The duties `leases` and `task_timeouts`. The other duties stand with what they are about.
 
 use crate::error::Result;
 use crate::orchestration::{Engine, leases, timeouts};

@@ -120,7 +120,10 @@ fn columns_that_come_and_go_change_nothing() {
         life(&mut old);
         life(&mut database.connect());
         let direct = round == 0;
-        assert_eq!(why_sql(&mut old, "queue_entries", "append").is_none(), direct);
+        assert_eq!(
+            why_sql(&mut old, "queue_entries", "append").is_none(),
+            direct
+        );
         for table in &tables {
             old.execute(&format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {name}"));
         }

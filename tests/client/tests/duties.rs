@@ -5,19 +5,6 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::server::Server;
 use tasker_client_tests::{Database, Session, Template, inside, patience};
 
-const ALL: [&str; 10] = [
-    "orphans",
-    "scaling",
-    "startup",
-    "leases",
-    "task_timeouts",
-    "schedules",
-    "retention",
-    "metrics",
-    "health",
-    "roles",
-];
-
 fn preloaded(more: &[&str]) -> (Server, Session) {
     let mut settings = vec!["shared_preload_libraries=tasker_ext"];
     settings.extend(more);
@@ -46,6 +33,10 @@ fn problems(session: &mut Session) -> Vec<String> {
     )
 }
 
+fn duties(session: &mut Session) -> Vec<String> {
+    session.all("SELECT duty FROM tasker.maintenance_duties ORDER BY 1", &[])
+}
+
 fn health(session: &mut Session) -> String {
     session.one(
         "SELECT concat_ws(' ', level, measured::int) FROM tasker.health_status() WHERE measure = 'duties'",
@@ -58,11 +49,34 @@ fn pid(session: &mut Session) -> i32 {
 }
 
 #[test]
+fn every_duty_in_the_list_has_its_function_and_every_such_function_is_a_duty() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let functions: Vec<String> = session.all(
+        "SELECT p.proname::text FROM pg_proc p
+         WHERE p.pronamespace = 'tasker_engine'::regnamespace AND p.proname LIKE 'duty\\_%'
+           AND p.pronargs = 0 AND p.prorettype = 'bigint'::regtype
+         ORDER BY 1",
+        &[],
+    );
+    let listed: Vec<String> = duties(&mut session)
+        .iter()
+        .map(|duty| format!("duty_{duty}"))
+        .collect();
+    assert_eq!(functions, listed);
+    let ran: Vec<String> = session.all(
+        "SELECT duty FROM tasker.run_maintenance() WHERE error IS NULL ORDER BY 1",
+        &[],
+    );
+    assert_eq!(ran, duties(&mut session));
+}
+
+#[test]
 fn no_lock_that_any_role_can_take_stops_a_duty() {
     let (server, mut session) = preloaded(&[]);
     session.execute("CREATE ROLE nobody LOGIN");
     let mut nobody = Session::open(server.config("postgres", "nobody"));
-    for duty in ALL {
+    for duty in duties(&mut session) {
         nobody.query(
             "SELECT pg_advisory_lock(hashtext('tasker duty'), hashtext($1))",
             &[&duty],
@@ -89,9 +103,9 @@ fn a_duty_that_a_session_holds_is_a_problem_until_it_lets_go() {
     let (server, mut session) = preloaded(&[]);
     soon("every duty has run", 20, || {
         session.count(
-            "SELECT count(*) FROM tasker.maintenance_duties WHERE last_run_at IS NOT NULL",
+            "SELECT count(*) FROM tasker.maintenance_duties WHERE last_run_at IS NULL",
             &[],
-        ) == ALL.len() as i64
+        ) == 0
     });
     assert_eq!(problems(&mut session), [""; 0]);
     let mut holder = server.connect("postgres");
@@ -144,6 +158,7 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
         .step("only", &[])
         .register(&mut session);
     assert_eq!(problems(&mut session), [""; 0]);
+    let all = duties(&mut session).len();
     inside::duties_ran_earlier(&mut session, 700);
     let nobody = |count: usize, problems: Vec<String>| {
         assert_eq!(problems.len(), count);
@@ -154,12 +169,12 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
             );
         }
     };
-    nobody(ALL.len(), problems(&mut session));
+    nobody(all, problems(&mut session));
 
     run(&mut session);
     assert_eq!(problems(&mut session), [""; 0]);
     let places = inside::duty_places(&mut session);
-    assert_eq!(places.len(), ALL.len());
+    assert_eq!(places.len(), all);
     run(&mut session);
     assert_eq!(inside::duty_places(&mut session), places);
     inside::duties_ran_earlier(&mut session, 61);
@@ -170,8 +185,8 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
     inside::duties_ran_earlier(&mut session, 590);
     assert_eq!(problems(&mut session), [""; 0]);
     inside::duties_ran_earlier(&mut session, 20);
-    nobody(ALL.len(), problems(&mut session));
-    assert_eq!(health(&mut session), format!("degraded {}", ALL.len()));
+    nobody(all, problems(&mut session));
+    assert_eq!(health(&mut session), format!("degraded {}", all));
 
     let mut holder = database.connect();
     holder.execute("BEGIN; SELECT * FROM tasker.run_maintenance()");
