@@ -11,7 +11,7 @@ use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{backend, call, rights};
+use crate::pg::{backend, call};
 
 /// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ fn work_until_asked_to_end(database: u32) {
             Ok(Some(work)) => work,
             Ok(None) => process::end(0),
             // The coordinator says why.
-            Err(error) if rights::is_refusal(&error) => process::end(0),
+            Err(error) if process::is_refusal(&error) => process::end(0),
             Err(error) => {
                 process::log_error("an executor cannot read its pool", &error);
                 process::end(1);

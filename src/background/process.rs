@@ -9,7 +9,7 @@ pub use crate::pg::process::{
     check_for_interrupts, report_activity, set_application_name, signal, wait,
 };
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{process, rights};
+use crate::pg::{installation, process, rights};
 
 /// Starts the process. It is in the shared list before it is connected: whoever wants the database alone finds it there, or it
 /// finds the database held. If it may not be there it ends.
@@ -25,12 +25,23 @@ pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
 }
 
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;
-/// the process lives on. While the owner is not what it must be nothing is run.
+/// the process lives on. While it may not work nothing is run.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     process::transaction(|session| {
-        rights::require_sound_owner()?;
+        may_work()?;
         body(session)
     })
+}
+
+/// Why nothing may be done in this database: the extension is of another version, or its owner is not what it must be.
+fn may_work() -> Result<()> {
+    installation::require_same_version()?;
+    rights::require_sound_owner()
+}
+
+/// Whether it is the refusal of `may_work`.
+pub fn is_refusal(error: &Error) -> bool {
+    rights::is_refusal(error) || !installation::is_same_version()
 }
 
 static EXTENSION: Statement = Statement::new(
@@ -49,14 +60,13 @@ pub fn extension(session: &Session) -> Result<Option<(u32, String)>> {
 /// The extension, if it is there, and why nothing may be done with it, if so.
 pub fn look() -> Result<Option<(u32, String, Result<()>)>> {
     process::transaction(|session| {
-        Ok(extension(session)?
-            .map(|(epoch, version)| (epoch, version, rights::require_sound_owner())))
+        Ok(extension(session)?.map(|(epoch, version)| (epoch, version, may_work())))
     })
 }
 
 /// Writes an error of a background process into the server's log. That it may do nothing is said once, by the coordinator.
 pub fn log_error(what: &str, error: &Error) {
-    if !rights::is_refusal(error) {
+    if !is_refusal(error) {
         log_always(what, error);
     }
 }

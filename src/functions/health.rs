@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, leases};
 use crate::pg::call::{Call, Output};
 use crate::pg::spi::Session;
-use crate::pg::{backend, datum};
+use crate::pg::{backend, datum, installation};
 
 crate::sql_function! {
     judge_health;
@@ -64,7 +64,7 @@ fn library(call: &mut Call) -> Result<Output> {
         })
     });
     call.row(&[
-        datum::text(env!("CARGO_PKG_VERSION")),
+        datum::text(installation::library_version()),
         datum::boolean(preloaded),
     ])?;
     Ok(Output::Rows)

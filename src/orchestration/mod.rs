@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
+use crate::pg::installation;
 use crate::pg::spi::Session;
 
 /// The key of a step: its task and its ordinal there.
@@ -69,8 +70,10 @@ impl<'e> Engine<'e> {
         }
     }
 
-    /// Appends what the call released and logged; the last act of every call.
+    /// Appends what the call released and logged; the last act of every call. An update of the extension that was committed
+    /// while the call waited for a lock undoes it.
     pub fn close(mut self) -> Result<()> {
+        installation::require_same_version()?;
         self.queue_entries.flush(self.now)?;
         self.queue_entries.notify(self.session, self.now)?;
         let wrote = self.log.flush(self.now)?;

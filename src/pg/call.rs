@@ -93,7 +93,9 @@ pub fn dispatch(
     name: &'static str,
     body: fn(&mut Call<'_>) -> Result<Output>,
 ) -> Datum {
-    installation::observe();
+    if let Err(error) = installation::require_same_version_for(name) {
+        error.raise(name);
+    }
     let mut call = Call {
         fcinfo,
         rows: None,

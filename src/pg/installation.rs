@@ -1,30 +1,153 @@
-//! Which installation of the extension a call works on, and memory of the backend that belongs to one installation.
+//! Which installation of the extension a call works on, whether its version is that of the library, and memory of the backend
+//! that belongs to one installation.
 //!
 //! A session can outlive DROP and CREATE EXTENSION; then every id begins again. So nothing that is remembered between
 //! calls stands alone: [`Kept`] forgets it when the installation is another one. `thread_local!` is shadowed
 //! in lib.rs, so that a cache without it does not compile.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use tasker_rules::names::version_order;
+
+use crate::error::{Error, Result};
 
 std::thread_local! {
     static CURRENT: Cell<u32> = const { Cell::new(0) };
+    static AGREES: Cell<bool> = const { Cell::new(true) };
+    static STALE: Cell<bool> = const { Cell::new(true) };
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Looks once which installation is there: at the opening of every call and of every transaction of a background process.
+const EXTENSION: &CStr = c"tasker_ext";
+const SCHEMA: &CStr = c"tasker_engine";
+
+/// What must work whatever the versions are: what a script of any version calls, and the triggers that a restore fires.
+const ANY_VERSION: [&str; 5] = [
+    "library",
+    "record_privileges",
+    "owner_fault",
+    "wake_launcher",
+    "claimants_changed",
+];
+
+/// Looks which installation is there and of which version: at the opening of every call and of every transaction of a
+/// background process. The catalogs are read only when a schema has changed: CREATE and DROP EXTENSION make and drop
+/// one, and every update script writes the row of the engine's.
 pub fn observe() {
-    // SAFETY: a cheap look into the system cache; a missing schema is 0. The launcher is in no database and has no such cache.
-    let schema = unsafe {
-        if pg_sys::MyDatabaseId == pg_sys::InvalidOid {
-            return;
+    // SAFETY: a read of the backend's own variable. The launcher is in no database.
+    if !STALE.get() || unsafe { pg_sys::MyDatabaseId } == pg_sys::InvalidOid {
+        return;
+    }
+    if !LISTENS.replace(true) {
+        // SAFETY: the callback lives as long as the backend.
+        unsafe {
+            pg_sys::CacheRegisterSyscacheCallback(
+                pg_sys::SysCacheIdentifier::NAMESPACENAME as i32,
+                Some(schema_changed),
+                pg_sys::Datum::null(),
+            );
         }
-        pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), true)
-    };
+    }
+    // Before the look: what changes meanwhile is looked at by the next call.
+    STALE.set(false);
+    // SAFETY: a look into the system cache; a missing schema is 0.
+    let schema = unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) };
     CURRENT.set(schema.to_u32());
+    AGREES.set(
+        schema == pg_sys::InvalidOid
+            || version_of_schema().is_none_or(|version| version == library_version()),
+    );
 }
 
-/// Names the installation that the last call saw: the oid of its schema, which every CREATE EXTENSION makes anew.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+    STALE.set(true);
+}
+
+/// Refuses (55000) while the extension in this database is of another version than the library.
+pub fn require_same_version() -> Result<()> {
+    observe();
+    if AGREES.get() {
+        return Ok(());
+    }
+    let (library, schema) = (library_version(), version_of_schema().unwrap_or_default());
+    Err(Error::state(format!(
+        "the library of tasker_ext is version {library}, the extension in this database is version {schema}"
+    ))
+    .detail("They work together only in the same version. Nothing has been read or written.")
+    .hint(if version_order(library) > version_order(&schema) {
+        "Run ALTER EXTENSION tasker_ext UPDATE."
+    } else {
+        "Restart the server, so that it loads the library that is installed; without shared_preload_libraries open a new session."
+    }))
+}
+
+/// Whether the last look found the same version.
+pub fn is_same_version() -> bool {
+    AGREES.get()
+}
+
+/// The same for a call of this function, if it is not one that works with any version.
+pub fn require_same_version_for(function: &str) -> Result<()> {
+    observe();
+    if AGREES.get() || ANY_VERSION.contains(&function) {
+        return Ok(());
+    }
+    require_same_version()
+}
+
+/// The version that was compiled. Tests write another one into a copy of the library, so it is read where it lies.
+pub fn library_version() -> &'static str {
+    const PREFIX: &str = "tasker_ext library ";
+    static LIBRARY: &str = concat!("tasker_ext library ", env!("CARGO_PKG_VERSION"));
+    &std::hint::black_box(LIBRARY)[PREFIX.len()..]
+}
+
+/// The version of the extension in this database; None while there is none.
+fn version_of_schema() -> Option<String> {
+    // SAFETY: a scan of one catalog by its index on the name, ended before the relation is closed; the text is copied.
+    unsafe {
+        let catalog = pg_sys::table_open(
+            pg_sys::ExtensionRelationId,
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::F_NAMEEQ.into(),
+            pg_sys::Datum::from(EXTENSION.as_ptr()),
+        );
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::ExtensionNameIndexId.into(),
+            true,
+            std::ptr::null_mut(),
+            1,
+            &mut key,
+        );
+        let row = pg_sys::systable_getnext(scan);
+        let version = (!row.is_null()).then(|| {
+            let mut null = false;
+            let value = pg_sys::heap_getattr(
+                row,
+                pg_sys::Anum_pg_extension_extversion as i32,
+                (*catalog).rd_att,
+                &mut null,
+            );
+            let text = pg_sys::text_to_cstring(value.cast_mut_ptr());
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        version
+    }
+}
+
+/// Names the installation that the last call saw: the oid of its schema, which every CREATE EXTENSION makes again.
 pub fn current() -> u32 {
     CURRENT.get()
 }
