@@ -650,25 +650,50 @@ fn an_idle_minute_costs_less_than_a_hundredth_of_a_core_and_writes_no_wal() {
 }
 
 #[test]
-fn another_version_of_the_extension_is_served_by_new_processes() {
-    let (_server, mut session) = server(&[]);
+fn background_processes_wait_while_the_extension_is_of_another_version_than_the_library() {
+    let (server, mut session) = server(&[]);
     soon("an executor", 10, || {
         !processes(&mut session, "executor").is_empty()
     });
-    let all = |session: &mut Session| -> Vec<i32> {
+    let at_work = |session: &mut Session, kind: &str| -> Vec<i32> {
         session.all(
-            "SELECT pid FROM tasker.background_workers WHERE kind <> 'launcher'",
-            &[],
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = $1",
+            &[&format!("tasker_ext {kind}")],
         )
     };
-    let before = all(&mut session);
-    session.execute("ALTER EXTENSION tasker_ext UPDATE");
-    session.execute("UPDATE pg_extension SET extversion = '0.1.1' WHERE extname = 'tasker_ext'");
-    soon("others are at work", 15, || {
-        let now = all(&mut session);
-        now.len() == 2 && now.iter().all(|pid| !before.contains(pid))
-    });
+    let executors = at_work(&mut session, "executor");
+    assert!(!executors.is_empty());
     effect("effects").register(&mut session);
+    // As an update script does it: the version, and the row of the schema by which every session notices.
+    let change = |session: &mut Session, version: &str| {
+        session.execute(&format!(
+            "BEGIN;
+             UPDATE pg_extension SET extversion = {version} WHERE extname = 'tasker_ext';
+             UPDATE pg_namespace SET nspname = nspname WHERE nspname = 'tasker_engine';
+             COMMIT"
+        ));
+    };
+    let own: String = session.one("SELECT version FROM tasker_engine.library()", &[]);
+    change(&mut session, "'0.0.1'");
+    soon("no executor", 15, || {
+        at_work(&mut session, "executor").is_empty()
+    });
+    soon("it is said", 15, || {
+        server.log().contains(&format!(
+            "background processes do nothing: the library of tasker_ext is version {own}, \
+             the extension in this database is version 0.0.1"
+        ))
+    });
+    assert_eq!(at_work(&mut session, "coordinator").len(), 1);
+    session
+        .fails("SELECT tasker.create_task('effects')", &[])
+        .is("55000")
+        .hint_says(&["ALTER EXTENSION tasker_ext UPDATE"]);
+    change(&mut session, &format!("'{own}'"));
+    soon("others are at work", 15, || {
+        let now = at_work(&mut session, "executor");
+        !now.is_empty() && now.iter().all(|pid| !executors.contains(pid))
+    });
     let task = session.create("effects");
     soon("complete", 10, || session.task_state(task) == "complete");
 }
