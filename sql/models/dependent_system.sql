@@ -1,6 +1,6 @@
 -- Outside systems: methods. register_template makes those that its steps name.
 
-CREATE FUNCTION tasker.find_or_create_dependent_system(name text, description text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.find_or_create_dependent_system(name text, description text DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -25,5 +25,4 @@ COMMENT ON FUNCTION tasker.find_or_create_dependent_system(text, text) IS
 'The id of the outside system with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name.
 name: Name of the system, 1 to 64 characters, not blank.
 description: What it is, up to 255 characters; NULL: nothing said.';
-
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_dependent_system(text, text) TO tasker_worker, tasker_operator;

@@ -2,7 +2,7 @@
 -- tasker.registered_templates. There is no find-or-create: a template without steps cannot exist, so register_template
 -- makes it.
 
-CREATE FUNCTION tasker.named_tasks_in_namespace(name text)
+CREATE OR REPLACE FUNCTION tasker.named_tasks_in_namespace(name text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.*
@@ -14,8 +14,9 @@ END;
 COMMENT ON FUNCTION tasker.named_tasks_in_namespace(text) IS
 'Scope: the templates of a namespace, every version. 22004 for NULL.
 name: Name of the namespace.';
+GRANT EXECUTE ON FUNCTION tasker.named_tasks_in_namespace(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.named_tasks_with_version(version text)
+CREATE OR REPLACE FUNCTION tasker.named_tasks_with_version(version text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.named_tasks t
@@ -23,8 +24,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.named_tasks_with_version(text) IS
 'Scope: the templates with this version. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.named_tasks_with_version(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.named_tasks_latest_versions()
+CREATE OR REPLACE FUNCTION tasker.named_tasks_latest_versions()
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.named_tasks t
@@ -36,8 +38,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.named_tasks_latest_versions() IS
 'Scope: of each template the version that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
+GRANT EXECUTE ON FUNCTION tasker.named_tasks_latest_versions() TO tasker_reader;
 
-CREATE FUNCTION tasker.find_named_task(name text, namespace_name text DEFAULT 'default', version text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.find_named_task(name text, namespace_name text DEFAULT 'default', version text DEFAULT NULL)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT t.*
@@ -51,8 +54,9 @@ COMMENT ON FUNCTION tasker.find_named_task(text, text, text) IS
 'The template with this name; version NULL is the highest. No row if there is none.
 name: Name of the template.
 version: x.y.z; NULL is the highest by semantic version.';
+GRANT EXECUTE ON FUNCTION tasker.find_named_task(text, text, text) TO tasker_reader;
 
-CREATE FUNCTION tasker.find_latest_version(namespace_name text, name text)
+CREATE OR REPLACE FUNCTION tasker.find_latest_version(namespace_name text, name text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT t.* FROM tasker.find_named_task($2, $1) t;
@@ -60,16 +64,18 @@ END;
 COMMENT ON FUNCTION tasker.find_latest_version(text, text) IS
 'The highest version of a template by number. No row if there is none.
 name: Name of the template.';
+GRANT EXECUTE ON FUNCTION tasker.find_latest_version(text, text) TO tasker_reader;
 
-CREATE FUNCTION tasker.version_exists(namespace_name text, name text, version text)
+CREATE OR REPLACE FUNCTION tasker.version_exists(namespace_name text, name text, version text)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN EXISTS (SELECT FROM tasker.find_named_task($2, $1, tasker_engine.required($3, 'version')));
 COMMENT ON FUNCTION tasker.version_exists(text, text, text) IS
 'Whether this version of a template is registered. 22004 for NULL.
 name: Name of the template.
 version: The version, x.y.z, letter by letter.';
+GRANT EXECUTE ON FUNCTION tasker.version_exists(text, text, text) TO tasker_reader;
 
-CREATE FUNCTION tasker.delete_template(name text, namespace text, version text)
+CREATE OR REPLACE FUNCTION tasker.delete_template(name text, namespace text, version text)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -102,10 +108,4 @@ COMMENT ON FUNCTION tasker.delete_template(text, text, text) IS
 name: Name of the template.
 namespace: Its namespace.
 version: The version to delete, x.y.z.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.named_tasks_in_namespace(text), tasker.named_tasks_with_version(text), tasker.named_tasks_latest_versions(),
-    tasker.find_named_task(text, text, text), tasker.find_latest_version(text, text),
-    tasker.version_exists(text, text, text)
-TO tasker_reader;
 GRANT EXECUTE ON FUNCTION tasker.delete_template(text, text, text) TO tasker_admin;

@@ -1,6 +1,6 @@
 -- The steps of templates: scopes. register_template makes them together with their template.
 
-CREATE FUNCTION tasker.named_tasks_named_steps_for_named_task(named_task_id integer)
+CREATE OR REPLACE FUNCTION tasker.named_tasks_named_steps_for_named_task(named_task_id integer)
 RETURNS SETOF tasker.named_tasks_named_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.named_tasks_named_steps s
@@ -8,5 +8,4 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.named_tasks_named_steps_for_named_task(integer) IS
 'Scope (named_steps_for_named_task): the steps of one version of a template. 22004 for NULL.';
-
 GRANT EXECUTE ON FUNCTION tasker.named_tasks_named_steps_for_named_task(integer) TO tasker_reader;

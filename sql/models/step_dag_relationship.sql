@@ -1,10 +1,4 @@
-CREATE FUNCTION tasker.calculate_dependency_levels(task_uuid uuid)
-RETURNS TABLE (step_uuid uuid, dependency_level integer)
-AS 'MODULE_PATHNAME', 'calculate_dependency_levels' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE VIEW tasker.step_dag_relationships AS
+CREATE OR REPLACE VIEW tasker.step_dag_relationships AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        n.named_step_id,
@@ -20,10 +14,12 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+COMMENT ON VIEW tasker.step_dag_relationships IS 'Parents, children and depth of each step.';
+GRANT SELECT ON tasker.step_dag_relationships TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.step_dag_relationships_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r
@@ -31,36 +27,41 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_for_task(uuid) IS
 'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_dag_relationships_root_steps()
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_root_steps()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_root_step;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_root_steps() IS 'Scope: steps that need no other step.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_root_steps() TO tasker_reader;
 
-CREATE FUNCTION tasker.step_dag_relationships_leaf_steps()
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_leaf_steps()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_leaf_step;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_leaf_steps() IS 'Scope: steps that no step needs.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_leaf_steps() TO tasker_reader;
 
-CREATE FUNCTION tasker.step_dag_relationships_with_parents()
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_parents()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count OPERATOR(pg_catalog.>) 0;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_parents() IS 'Scope: steps that need another step.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_parents() TO tasker_reader;
 
-CREATE FUNCTION tasker.step_dag_relationships_with_children()
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_children()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count OPERATOR(pg_catalog.>) 0;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_children() IS 'Scope: steps that another step needs.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_children() TO tasker_reader;
 
-CREATE FUNCTION tasker.step_dag_relationships_siblings_of(step_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_siblings_of(step_uuid uuid)
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r
@@ -73,10 +74,11 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) IS
 'Scope: the other steps that need exactly the same steps; a root has none, nor an unknown step. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) TO tasker_reader;
 
 -- ---- levels ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.dependency_levels_hash(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.dependency_levels_hash(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT pg_catalog.jsonb_object_agg(l.step_uuid::text, l.dependency_level ORDER BY l.step_uuid)
@@ -84,15 +86,17 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
 COMMENT ON FUNCTION tasker.dependency_levels_hash(uuid) IS
 'The level of every step of a task, {step_uuid: level}; calculate_dependency_levels as one object. P0002 for an unknown
 task, 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.dependency_levels_hash(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.max_dependency_level(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.max_dependency_level(task_uuid uuid)
 RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT pg_catalog.max(l.dependency_level) FROM tasker.calculate_dependency_levels($1) l), $1);
 COMMENT ON FUNCTION tasker.max_dependency_level(uuid) IS
 'The highest level of a task, 0 if all its steps are roots. P0002 for an unknown task, 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.max_dependency_level(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.steps_at_dependency_level(task_uuid uuid, dependency_level integer)
+CREATE OR REPLACE FUNCTION tasker.steps_at_dependency_level(task_uuid uuid, dependency_level integer)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT s.*
@@ -104,11 +108,4 @@ END;
 COMMENT ON FUNCTION tasker.steps_at_dependency_level(uuid, integer) IS
 'The steps of a task at a level; level 0 is the roots. None for an unknown task or level. 22004 for NULL.
 dependency_level: Length of the longest path from a root to the step; roots have 0.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.step_dag_relationships_for_task(uuid), tasker.step_dag_relationships_root_steps(),
-    tasker.step_dag_relationships_leaf_steps(), tasker.step_dag_relationships_with_parents(),
-    tasker.step_dag_relationships_with_children(), tasker.step_dag_relationships_siblings_of(uuid),
-    tasker.dependency_levels_hash(uuid), tasker.max_dependency_level(uuid),
-    tasker.steps_at_dependency_level(uuid, integer)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.steps_at_dependency_level(uuid, integer) TO tasker_reader;

@@ -1,7 +1,7 @@
 -- Readiness: what may run. The rule is crates/rules/src/engine/readiness.rs, and everything here asks it.
 
 -- When the runs of a step ended, from the log.
-CREATE VIEW tasker_engine.step_runs AS
+CREATE OR REPLACE VIEW tasker_engine.step_runs AS
 SELECT l.task_uuid,
        l.step_no,
        pg_catalog.max(l.created_at) FILTER (WHERE l.from_state OPERATOR(pg_catalog.=) 'i'
@@ -10,30 +10,11 @@ SELECT l.task_uuid,
 FROM tasker_engine.transitions l
 WHERE l.step_no OPERATOR(pg_catalog.>) 0
 GROUP BY l.task_uuid, l.step_no;
-
-CREATE FUNCTION tasker.get_step_readiness_status(task_uuid uuid, step_uuids uuid[] DEFAULT NULL)
-RETURNS TABLE (
-    step_uuid uuid, task_uuid uuid, named_step_id integer, name text, current_state text,
-    dependencies_satisfied boolean, retry_eligible boolean, ready_for_execution boolean, last_failure_at timestamptz,
-    next_retry_at timestamptz, total_parents integer, completed_parents integer, attempts integer,
-    retry_limit integer, backoff_request_seconds integer, last_attempted_at timestamptz)
-AS 'MODULE_PATHNAME', 'get_step_readiness_status' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE FUNCTION tasker.get_step_readiness_status_batch(task_uuids uuid[])
-RETURNS TABLE (
-    step_uuid uuid, task_uuid uuid, named_step_id integer, name text, current_state text,
-    dependencies_satisfied boolean, retry_eligible boolean, ready_for_execution boolean, last_failure_at timestamptz,
-    next_retry_at timestamptz, total_parents integer, completed_parents integer, attempts integer,
-    retry_limit integer, backoff_request_seconds integer, last_attempted_at timestamptz)
-AS 'MODULE_PATHNAME', 'get_step_readiness_status_batch' LANGUAGE c STABLE SECURITY DEFINER COST 10000 ROWS 100
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+COMMENT ON VIEW tasker_engine.step_runs IS 'When the runs of each step ended, from the log.';
 
 -- The step is joined for those who filter by step_uuid: they come in through its index, and the function answers for
 -- the one task.
-CREATE VIEW tasker.step_readiness_statuses AS
+CREATE OR REPLACE VIEW tasker.step_readiness_statuses AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid, s.task_uuid, r.named_step_id, r.name, r.current_state,
        r.dependencies_satisfied, r.retry_eligible, r.ready_for_execution, r.last_failure_at, r.next_retry_at,
        r.total_parents, r.completed_parents, r.attempts, r.retry_limit, r.backoff_request_seconds,
@@ -43,18 +24,23 @@ CROSS JOIN LATERAL tasker.get_step_readiness_status(t.task_uuid) r
 JOIN tasker_engine.steps s
     ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
    AND s.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
+COMMENT ON VIEW tasker.step_readiness_statuses IS
+'Whether each step may run, and if not, why. The rows of get_step_readiness_status.';
+COMMENT ON COLUMN tasker.step_readiness_statuses.name IS 'Name of the step.';
+GRANT SELECT ON tasker.step_readiness_statuses TO tasker_reader;
 
 -- ---- class queries --------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.step_readiness_statuses_ready_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_ready_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.ready_for_execution;
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_ready_for_task(uuid) IS
 'Readiness of the steps of a task that a claim would hand out now. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_ready_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.dependencies_satisfied
@@ -62,8 +48,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
 'Readiness of the steps of a task that could run but for a parent that is not done. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.retry_eligible
@@ -71,52 +58,47 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
 'Readiness of the steps of a task that have not ended well and may not run again: out of attempts, or not retryable. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'pending';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_pending_for_task(uuid) IS
 'Readiness of the steps of a task in state pending. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_pending_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_failed_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_failed_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'error';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_failed_for_task(uuid) IS
 'Readiness of the steps of a task in state error. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_failed_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_in_progress_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_in_progress_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'in_progress';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_in_progress_for_task(uuid) IS
 'Readiness of the steps of a task that a worker holds. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_in_progress_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.step_readiness_statuses_complete_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_complete_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_complete_for_task(uuid) IS
 'Readiness of the steps of a task that are complete or resolved_manually. 22004 for NULL.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.step_readiness_statuses_ready_for_task(uuid),
-    tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid),
-    tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid),
-    tasker.step_readiness_statuses_pending_for_task(uuid),
-    tasker.step_readiness_statuses_failed_for_task(uuid),
-    tasker.step_readiness_statuses_in_progress_for_task(uuid),
-    tasker.step_readiness_statuses_complete_for_task(uuid)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_complete_for_task(uuid) TO tasker_reader;
 
 -- ---- what a row tells -----------------------------------------------------------------------------------------------
 
-CREATE VIEW tasker.step_readiness_details AS
+CREATE OR REPLACE VIEW tasker.step_readiness_details AS
 SELECT r.*,
        r.ready_for_execution AS can_execute_now,
        CASE WHEN r.ready_for_execution THEN NULL
@@ -170,3 +152,4 @@ COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
 fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
 explicit_backoff. Else no_backoff.';
 COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';
+GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;

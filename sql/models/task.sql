@@ -1,4 +1,4 @@
-CREATE VIEW tasker.tasks AS
+CREATE OR REPLACE VIEW tasker.tasks AS
 SELECT t.task_uuid,
        t.named_task_id,
        t.state OPERATOR(pg_catalog.=) 'c' AS complete,
@@ -29,26 +29,11 @@ FROM tasker_engine.tasks t
 LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
 LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
 LEFT JOIN tasker_engine.task_identities i ON i.task_uuid OPERATOR(pg_catalog.=) t.task_uuid;
+COMMENT ON VIEW tasker.tasks IS 'Every task with its request and its state.';
+COMMENT ON COLUMN tasker.tasks.name IS 'Name of the template.';
+GRANT SELECT ON tasker.tasks TO tasker_reader;
 
--- ---- scopes ---------------------------------------------------------------------------------------------------------
-
--- A function of its own and not a join: the planner asks it while it estimates, and so knows how many tasks these
--- templates have. Its cost keeps it out of conditions that are checked row by row.
-CREATE FUNCTION tasker_engine.named_task_ids(namespace_name text, name text, version text)
-RETURNS integer[] LANGUAGE sql STABLE PARALLEL SAFE COST 1000
-BEGIN ATOMIC
-    SELECT ARRAY(
-        SELECT nt.named_task_id
-        FROM tasker.named_tasks nt
-        JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-        WHERE ($1 IS NULL OR ns.name OPERATOR(pg_catalog.=) $1)
-          AND ($2 IS NULL OR nt.name OPERATOR(pg_catalog.=) $2)
-          AND ($3 IS NULL OR nt.version OPERATOR(pg_catalog.=) $3));
-END;
-COMMENT ON FUNCTION tasker_engine.named_task_ids(text, text, text) IS
-'The templates of a namespace, of a name, of a version; NULL is any.';
-
-CREATE FUNCTION tasker.tasks_in_namespace(name text)
+CREATE OR REPLACE FUNCTION tasker.tasks_in_namespace(name text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -58,8 +43,9 @@ END;
 COMMENT ON FUNCTION tasker.tasks_in_namespace(text) IS
 'Scope: tasks whose template is in the namespace. 22004 for NULL.
 name: Name of the namespace.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_in_namespace(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_with_task_name(name text)
+CREATE OR REPLACE FUNCTION tasker.tasks_with_task_name(name text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -68,8 +54,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_with_task_name(text) IS
 'Scope: tasks whose template has the name, in any namespace and version. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_with_task_name(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_with_version(version text)
+CREATE OR REPLACE FUNCTION tasker.tasks_with_version(version text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -78,8 +65,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_with_version(text) IS
 'Scope: tasks whose template has the version, whatever its name. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_with_version(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_by_current_state(state text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.tasks_by_current_state(state text DEFAULT NULL)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -89,8 +77,9 @@ COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
 'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
 state has no index, so that changing it stays cheap.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_by_current_state(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_created_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.tasks_created_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -100,8 +89,9 @@ END;
 COMMENT ON FUNCTION tasker.tasks_created_since(timestamptz) IS
 'Scope: tasks created after the time. 22004 for NULL.
 since: The task was created later than this.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_created_since(timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_with_tag(tag text)
+CREATE OR REPLACE FUNCTION tasker.tasks_with_tag(tag text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -111,8 +101,9 @@ END;
 COMMENT ON FUNCTION tasker.tasks_with_tag(text) IS
 'Scope: tasks that carry the tag. 22004 for NULL.
 tag: One tag, a text.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_with_tag(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_with_tags(tags jsonb)
+CREATE OR REPLACE FUNCTION tasker.tasks_with_tags(tags jsonb)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -123,9 +114,4 @@ COMMENT ON FUNCTION tasker.tasks_with_tags(jsonb) IS
 'Scope: tasks that carry every tag of a JSON array, such as ["billing", "eu"]; [] is every task that has tags. 22004
 for NULL.
 tags: A JSON array of tags.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker_engine.named_task_ids(text, text, text), tasker.tasks_in_namespace(text), tasker.tasks_with_task_name(text),
-    tasker.tasks_with_version(text), tasker.tasks_by_current_state(text), tasker.tasks_created_since(timestamptz),
-    tasker.tasks_with_tag(text), tasker.tasks_with_tags(jsonb)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.tasks_with_tags(jsonb) TO tasker_reader;

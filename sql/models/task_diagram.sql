@@ -1,14 +1,4 @@
-CREATE FUNCTION tasker.task_diagram(task_uuid uuid, format text DEFAULT 'mermaid')
-RETURNS text AS 'MODULE_PATHNAME', 'task_diagram' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE FUNCTION tasker.template_diagram(
-    name text, namespace text DEFAULT 'default', version text DEFAULT NULL, format text DEFAULT 'mermaid')
-RETURNS text AS 'MODULE_PATHNAME', 'template_diagram' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp;
-
-CREATE VIEW tasker.task_diagrams AS
+CREATE OR REPLACE VIEW tasker.task_diagrams AS
 SELECT t.task_uuid,
        (SELECT pg_catalog.jsonb_agg(
                    pg_catalog.jsonb_build_object(
@@ -31,9 +21,11 @@ SELECT t.task_uuid,
                  WHERE n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id), '[]') AS edges,
        tasker.task_diagram(t.task_uuid, 'mermaid') AS diagram
 FROM tasker_engine.tasks t;
+COMMENT ON VIEW tasker.task_diagrams IS 'Each task as nodes, edges and a Mermaid picture.';
+GRANT SELECT ON tasker.task_diagrams TO tasker_reader;
 
 -- The same nodes and edges as rows. A condition on task_uuid reaches the steps by their primary key.
-CREATE VIEW tasker.task_diagram_nodes AS
+CREATE OR REPLACE VIEW tasker.task_diagram_nodes AS
 SELECT s.task_uuid,
        tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.step_no::pg_catalog.int4 AS step_no,
@@ -55,8 +47,9 @@ COMMENT ON COLUMN tasker.task_diagram_nodes.state IS 'pending, in_progress, erro
 COMMENT ON COLUMN tasker.task_diagram_nodes.attempts IS 'Runs since the last reset.';
 COMMENT ON COLUMN tasker.task_diagram_nodes.retry_limit IS 'Attempts in total.';
 COMMENT ON COLUMN tasker.task_diagram_nodes.level IS 'Row of the node in the picture: length of the longest path from a root, roots 0.';
+GRANT SELECT ON tasker.task_diagram_nodes TO tasker_reader;
 
-CREATE VIEW tasker.task_diagram_edges AS
+CREATE OR REPLACE VIEW tasker.task_diagram_edges AS
 SELECT s.task_uuid,
        tasker.step_uuid(s.task_uuid, s.step_no) AS from_step_uuid,
        tasker.step_uuid(s.task_uuid, u.step_no) AS to_step_uuid,
@@ -79,3 +72,4 @@ COMMENT ON COLUMN tasker.task_diagram_edges.from_name IS 'Name of the step that 
 COMMENT ON COLUMN tasker.task_diagram_edges.to_name IS 'Name of the step that needs it.';
 COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides, as in the original.';
 COMMENT ON COLUMN tasker.task_diagram_edges.satisfied IS 'Whether the step that is needed is complete or resolved_manually.';
+GRANT SELECT ON tasker.task_diagram_edges TO tasker_reader;

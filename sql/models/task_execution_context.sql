@@ -1,34 +1,19 @@
 -- The execution context of a task: what it stands at, and what should be done about it. The rules are
 -- crates/rules/src/engine/readiness.rs.
 
-CREATE FUNCTION tasker.get_task_execution_context(task_uuid uuid)
-RETURNS TABLE (
-    task_uuid uuid, named_task_id integer, status text, total_steps bigint, pending_steps bigint,
-    in_progress_steps bigint, completed_steps bigint, failed_steps bigint, ready_steps bigint, execution_status text,
-    recommended_action text, completion_percentage numeric, health_status text, cancelled_steps bigint)
-AS 'MODULE_PATHNAME', 'get_task_execution_context' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 1
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE FUNCTION tasker.get_task_execution_contexts_batch(task_uuids uuid[])
-RETURNS TABLE (
-    task_uuid uuid, named_task_id integer, status text, total_steps bigint, pending_steps bigint,
-    in_progress_steps bigint, completed_steps bigint, failed_steps bigint, ready_steps bigint, execution_status text,
-    recommended_action text, completion_percentage numeric, health_status text, cancelled_steps bigint)
-AS 'MODULE_PATHNAME', 'get_task_execution_contexts_batch' LANGUAGE c STABLE SECURITY DEFINER COST 10000 ROWS 100
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
-
-CREATE VIEW tasker.task_execution_contexts AS
+CREATE OR REPLACE VIEW tasker.task_execution_contexts AS
 SELECT t.task_uuid, c.named_task_id, c.status, c.total_steps, c.pending_steps, c.in_progress_steps,
        c.completed_steps, c.failed_steps, c.ready_steps, c.execution_status, c.recommended_action,
        c.completion_percentage, c.health_status, c.cancelled_steps
 FROM tasker_engine.tasks t
 CROSS JOIN LATERAL tasker.get_task_execution_context(t.task_uuid) c;
+COMMENT ON VIEW tasker.task_execution_contexts IS
+'What each task stands at, and what should be done. The rows of get_task_execution_context.';
+GRANT SELECT ON tasker.task_execution_contexts TO tasker_reader;
 
 -- ---- what a context tells -------------------------------------------------------------------------------------------
 
-CREATE VIEW tasker.task_execution_details AS
+CREATE OR REPLACE VIEW tasker.task_execution_details AS
 SELECT d.*,
        pg_catalog.jsonb_build_object(
            'total_steps', d.total_steps, 'completed', d.completed_steps, 'pending', d.pending_steps,
@@ -85,16 +70,18 @@ ready_steps}}.';
 COMMENT ON COLUMN tasker.task_execution_details.next_action_details IS
 '{action, description, urgency, can_proceed}; urgency is critical when blocked, high with ready steps, medium when all are
 complete, else low.';
+GRANT SELECT ON tasker.task_execution_details TO tasker_reader;
 
-CREATE FUNCTION tasker.task_workflow_summary(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.task_workflow_summary(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT d.workflow_summary FROM tasker.task_execution_details d
          WHERE d.task_uuid OPERATOR(pg_catalog.=) $1), $1);
 COMMENT ON FUNCTION tasker.task_workflow_summary(uuid) IS
 'workflow_summary of tasker.task_execution_details for one task. P0002 for an unknown task, 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.task_workflow_summary(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_next_action(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.task_next_action(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT d.next_action_details FROM tasker.task_execution_details d
@@ -102,15 +89,13 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
 COMMENT ON FUNCTION tasker.task_next_action(uuid) IS
 'next_action_details of tasker.task_execution_details for one task: what to do, how urgent it is, whether it can go on. P0002
 for an unknown task, 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.task_next_action(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.all_steps_complete(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.all_steps_complete(task_uuid uuid)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT c.completed_steps OPERATOR(pg_catalog.=) c.total_steps
          FROM tasker.get_task_execution_context($1) c), $1);
 COMMENT ON FUNCTION tasker.all_steps_complete(uuid) IS
 'Whether every step of a task is complete or resolved_manually. P0002 for an unknown task, 22004 for NULL.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.task_workflow_summary(uuid), tasker.task_next_action(uuid), tasker.all_steps_complete(uuid)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.all_steps_complete(uuid) TO tasker_reader;

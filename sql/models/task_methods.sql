@@ -1,18 +1,6 @@
 -- Scopes and methods of tasks that look into other relations.
 
--- ---- scopes ---------------------------------------------------------------------------------------------------------
-
--- ->> shows a number or a boolean as text, while the index knows it as what it is. So the condition names the value twice
--- for the index, as a text and as what it may stand for, and once exactly.
-CREATE FUNCTION tasker_engine.scalar(value text)
-RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN pg_catalog.length(value) OPERATOR(pg_catalog.<) 1000
-                 AND value OPERATOR(pg_catalog.~) '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
-                THEN value::jsonb ELSE pg_catalog.to_jsonb(value) END;
-COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; else a JSON string.';
-
-CREATE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
+CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -34,8 +22,9 @@ number, true or false written as text. 22004 for NULL.
 name: Name of the kind of annotation.
 key: A key of the annotation itself, not of an object within it.
 value: What it has under the key, as text: what ->> shows.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_by_annotation(text, text, text) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_completed_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.tasks_completed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -48,8 +37,9 @@ COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
 'Scope: tasks of which a step became complete after the time; as in the original, the task itself need not be. For those see
 completed_at of tasker.tasks. 22004 for NULL.
 since: The change of the step to complete is later than this.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_completed_since(timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_failed_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.tasks_failed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -62,8 +52,9 @@ END;
 COMMENT ON FUNCTION tasker.tasks_failed_since(timestamptz) IS
 'Scope: tasks that are in error since after the time. 22004 for NULL.
 since: The change of the task to error is later than this.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_failed_since(timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_active()
+CREATE OR REPLACE FUNCTION tasker.tasks_active()
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
@@ -75,9 +66,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.tasks_active() IS
 'Scope: tasks that have not ended and have a step that is pending, runs, or failed and will be retried. Reads all tasks.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_active() TO tasker_reader;
 
 -- Each column is a query of its own, asked only where it is selected.
-CREATE VIEW tasker.tasks_with_all_associated AS
+CREATE OR REPLACE VIEW tasker.tasks_with_all_associated AS
 SELECT t.*,
        (SELECT pg_catalog.to_jsonb(n) OPERATOR(pg_catalog.-) 'configuration'
                OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('task_namespace', pg_catalog.to_jsonb(s))
@@ -115,18 +107,20 @@ step order.';
 COMMENT ON COLUMN tasker.tasks_with_all_associated.task_annotations IS
 'The rows of tasker.task_annotations, each with the name of its annotation_type; oldest first.';
 COMMENT ON COLUMN tasker.tasks_with_all_associated.task_transitions IS 'The rows of tasker.task_transitions, oldest first.';
+GRANT SELECT ON tasker.tasks_with_all_associated TO tasker_reader;
 
-CREATE FUNCTION tasker.tasks_with_all_associated()
+CREATE OR REPLACE FUNCTION tasker.tasks_with_all_associated()
 RETURNS SETOF tasker.tasks_with_all_associated LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks_with_all_associated t;
 END;
 COMMENT ON FUNCTION tasker.tasks_with_all_associated() IS 'Scope: every task with all that belongs to it; the view of the same name.';
+GRANT EXECUTE ON FUNCTION tasker.tasks_with_all_associated() TO tasker_reader;
 
 -- ---- methods --------------------------------------------------------------------------------------------------------
 
 -- One look into an index per template.
-CREATE FUNCTION tasker.unique_task_types_count()
+CREATE OR REPLACE FUNCTION tasker.unique_task_types_count()
 RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (
         SELECT pg_catalog.count(DISTINCT n.name)
@@ -135,9 +129,4 @@ RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
             SELECT FROM tasker.tasks t WHERE t.named_task_id OPERATOR(pg_catalog.=) n.named_task_id LIMIT 1) used);
 COMMENT ON FUNCTION tasker.unique_task_types_count() IS
 'How many names of templates have tasks; one name in two namespaces or versions counts once.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker_engine.scalar(text), tasker.tasks_by_annotation(text, text, text), tasker.tasks_completed_since(timestamptz),
-    tasker.tasks_failed_since(timestamptz), tasker.tasks_active(), tasker.tasks_with_all_associated(),
-    tasker.unique_task_types_count()
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;

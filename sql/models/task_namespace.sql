@@ -1,15 +1,16 @@
 -- Namespaces: scopes and methods. Nothing is made at CREATE EXTENSION: a row made there would meet itself in a restored
 -- dump. So `default` comes to be with the first template, or here.
 
-CREATE FUNCTION tasker.task_namespaces_custom()
+CREATE OR REPLACE FUNCTION tasker.task_namespaces_custom()
 RETURNS SETOF tasker.task_namespaces LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT n.* FROM tasker.task_namespaces n WHERE n.name OPERATOR(pg_catalog.<>) 'default';
 END;
 COMMENT ON FUNCTION tasker.task_namespaces_custom() IS
 'Scope: every namespace but default.';
+GRANT EXECUTE ON FUNCTION tasker.task_namespaces_custom() TO tasker_reader;
 
-CREATE FUNCTION tasker.find_or_create_namespace(name text DEFAULT 'default', description text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.find_or_create_namespace(name text DEFAULT 'default', description text DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -32,8 +33,9 @@ COMMENT ON FUNCTION tasker.find_or_create_namespace(text, text) IS
 'The id of the namespace with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name. Without arguments: the default namespace.
 name: Name of the namespace, 1 to 64 characters, not blank.
 description: What it is for, up to 255 characters; NULL: nothing said.';
+GRANT EXECUTE ON FUNCTION tasker.find_or_create_namespace(text, text) TO tasker_admin;
 
-CREATE FUNCTION tasker.delete_namespace(name text)
+CREATE OR REPLACE FUNCTION tasker.delete_namespace(name text)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -63,6 +65,4 @@ $$;
 COMMENT ON FUNCTION tasker.delete_namespace(text) IS
 'Deletes a namespace and its queues and returns its id. 23503 while a template is registered in it, P0002 if unknown.
 name: Name of the namespace.';
-
-GRANT EXECUTE ON FUNCTION tasker.task_namespaces_custom() TO tasker_reader;
-GRANT EXECUTE ON FUNCTION tasker.find_or_create_namespace(text, text), tasker.delete_namespace(text) TO tasker_admin;
+GRANT EXECUTE ON FUNCTION tasker.delete_namespace(text) TO tasker_admin;

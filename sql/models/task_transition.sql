@@ -1,6 +1,6 @@
 -- The log of the tasks. Numbers within a task are counted for the rows that are read: so a condition on any column of
 -- the log, its time above all, is one on the table.
-CREATE VIEW tasker.task_transitions AS
+CREATE OR REPLACE VIEW tasker.task_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
@@ -17,18 +17,22 @@ SELECT l.id,
        l.created_at AS updated_at
 FROM tasker_engine.transitions l
 WHERE l.step_no OPERATOR(pg_catalog.=) 0;
+COMMENT ON VIEW tasker.task_transitions IS
+'What became of each task, one row per change of state, creation included. id orders them.';
+GRANT SELECT ON tasker.task_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.task_transitions_recent()
+CREATE OR REPLACE FUNCTION tasker.task_transitions_recent()
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l ORDER BY l.id DESC;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_recent() IS
 'Scope: the log of the tasks, newest first. With a condition on task_uuid or created_at it reads those rows only.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_recent() TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transitions_to_state(state text)
+CREATE OR REPLACE FUNCTION tasker.task_transitions_to_state(state text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
@@ -37,8 +41,9 @@ END;
 COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
 'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_to_state(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transitions_with_metadata_key(key text)
+CREATE OR REPLACE FUNCTION tasker.task_transitions_with_metadata_key(key text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
@@ -47,8 +52,9 @@ END;
 COMMENT ON FUNCTION tasker.task_transitions_with_metadata_key(text) IS
 'Scope: changes whose metadata has the key. 22004 for NULL.
 key: A key of the object itself, not of one within it.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_with_metadata_key(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transitions_with_metadata_value(key text, value jsonb)
+CREATE OR REPLACE FUNCTION tasker.task_transitions_with_metadata_value(key text, value jsonb)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
@@ -60,8 +66,9 @@ COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
 22004 for NULL.
 key: A key of the object itself, not of one within it.
 value: What the metadata has under the key, as JSON; equal as a whole.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
+CREATE OR REPLACE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
@@ -72,8 +79,9 @@ COMMENT ON FUNCTION tasker.task_transitions_in_time_range(timestamptz, timestamp
 'Changes between the two times, both included; none if the first is later. 22004 for NULL.
 from_time: The first time that counts.
 to_time: The last time that counts.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_in_time_range(timestamptz, timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transitions_most_recent_to_state(task_uuid uuid, state text)
+CREATE OR REPLACE FUNCTION tasker.task_transitions_most_recent_to_state(task_uuid uuid, state text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
@@ -84,10 +92,11 @@ END;
 COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
 'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
 -- ---- what a row tells -----------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker_engine.change(from_state text, to_state text, metadata jsonb)
+CREATE OR REPLACE FUNCTION tasker_engine.change(from_state text, to_state text, metadata jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN pg_catalog.concat(
         from_state OPERATOR(pg_catalog.||) ' to ', to_state,
@@ -97,7 +106,7 @@ COMMENT ON FUNCTION tasker_engine.change(text, text, jsonb) IS
 'A change of state in words: "error to pending: fixed the address by ops".';
 GRANT EXECUTE ON FUNCTION tasker_engine.change(text, text, jsonb) TO tasker_reader;
 
-CREATE VIEW tasker.task_transition_details AS
+CREATE OR REPLACE VIEW tasker.task_transition_details AS
 SELECT l.*,
        l.created_at OPERATOR(pg_catalog.-)
            (SELECT pg_catalog.max(o.created_at) FROM tasker_engine.transitions o
@@ -117,8 +126,9 @@ COMMENT ON COLUMN tasker.task_transition_details.is_completion_transition IS 'Wh
 COMMENT ON COLUMN tasker.task_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
 COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether more is known about it.';
 COMMENT ON COLUMN tasker.task_transition_details.description IS 'The change in words, with the reason if one was given.';
+GRANT SELECT ON tasker.task_transition_details TO tasker_reader;
 
-CREATE FUNCTION tasker.task_transition_statistics(task_uuid uuid DEFAULT NULL, since timestamptz DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.task_transition_statistics(task_uuid uuid DEFAULT NULL, since timestamptz DEFAULT NULL)
 RETURNS TABLE (
     total_transitions bigint, states jsonb, recent_activity bigint, average_time_between_transitions interval)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
@@ -151,10 +161,4 @@ total_transitions: Changes of state, creation included.
 states: How many changes went into each state: {"complete": 2, ...}, without zeros.
 recent_activity: How many of them were in the last 24 hours.
 average_time_between_transitions: Average time between two changes of the same task that both count; NULL if no task has two.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.task_transitions_recent(), tasker.task_transitions_to_state(text),
-    tasker.task_transitions_with_metadata_key(text), tasker.task_transitions_with_metadata_value(text, jsonb),
-    tasker.task_transitions_in_time_range(timestamptz, timestamptz),
-    tasker.task_transitions_most_recent_to_state(uuid, text), tasker.task_transition_statistics(uuid, timestamptz)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) TO tasker_reader;

@@ -1,6 +1,6 @@
 -- Few joins, and queries of their own for what few steps have: with more than eight relations (join_collapse_limit) the
 -- planner would join in the order written and read all steps for a scope that knows a few.
-CREATE VIEW tasker.workflow_steps AS
+CREATE OR REPLACE VIEW tasker.workflow_steps AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        n.named_step_id,
@@ -49,24 +49,30 @@ LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uui
 LEFT JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
 LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id;
+COMMENT ON VIEW tasker.workflow_steps IS 'Every step of every task with its state, attempts and results.';
+COMMENT ON COLUMN tasker.workflow_steps.name IS 'Name of the step.';
+COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'Who holds the step now; NULL if nobody does.';
+GRANT SELECT ON tasker.workflow_steps TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.workflow_steps_completed()
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_completed()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s WHERE s.processed;
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_completed() IS 'Scope: steps that are complete or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_completed() TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_failed()
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_failed()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s WHERE s.state OPERATOR(pg_catalog.=) 'error';
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed() IS 'Scope: steps in error, with or without a retry to come.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_failed() TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_pending()
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_pending()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -74,16 +80,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_pending() IS
 'Scope: steps that are still to be done, running ones included. workflow_steps_by_current_state(''pending'') leaves those out.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_pending() TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_for_task(task_uuid uuid)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
     WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_for_task(uuid) IS 'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_by_current_state(state text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_by_current_state(state text DEFAULT NULL)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -93,9 +101,10 @@ COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
 'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
 six states. Without a condition on task_uuid it reads all steps.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_by_current_state(text) TO tasker_reader;
 
 -- The log leads to the steps: it has an index on time, the steps have none on what changes.
-CREATE FUNCTION tasker.workflow_steps_completed_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_completed_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -108,8 +117,9 @@ END;
 COMMENT ON FUNCTION tasker.workflow_steps_completed_since(timestamptz) IS
 'Scope: steps that became complete after the time; resolved by hand does not count. 22004 for NULL.
 since: The change to complete is later than this.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_completed_since(timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_failed_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_failed_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -122,8 +132,9 @@ END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed_since(timestamptz) IS
 'Scope: steps that are in error since after the time. 22004 for NULL.
 since: The change to error is later than this.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_failed_since(timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_steps_for_tasks_since(since timestamptz)
+CREATE OR REPLACE FUNCTION tasker.workflow_steps_for_tasks_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -133,10 +144,11 @@ END;
 COMMENT ON FUNCTION tasker.workflow_steps_for_tasks_since(timestamptz) IS
 'Scope: the steps of tasks created after the time. 22004 for NULL.
 since: The task was created later than this.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_steps_for_tasks_since(timestamptz) TO tasker_reader;
 
 -- ---- methods --------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.find_step_by_name(task_uuid uuid, name text)
+CREATE OR REPLACE FUNCTION tasker.find_step_by_name(task_uuid uuid, name text)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
@@ -145,8 +157,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.find_step_by_name(uuid, text) IS
 'The step of a task that has the name; no row if there is none. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.find_step_by_name(uuid, text) TO tasker_reader;
 
-CREATE FUNCTION tasker.get_viable_steps(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.get_viable_steps(task_uuid uuid)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT s.*
@@ -156,8 +169,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.get_viable_steps(uuid) IS
 'The steps of a task that a claim would hand out now; none for an unknown task. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.get_viable_steps(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.task_completion_stats(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.task_completion_stats(task_uuid uuid)
 RETURNS TABLE (
     total_steps bigint, completed_steps bigint, failed_steps bigint, pending_steps bigint, cancelled_steps bigint,
     latest_completion_time timestamptz, all_complete boolean)
@@ -179,9 +193,10 @@ COMMENT ON FUNCTION tasker.task_completion_stats(uuid) IS
 pending_steps: Steps in state pending or in_progress.
 latest_completion_time: When the last of them became complete or resolved_manually; NULL if none did.
 all_complete: Whether every step is complete or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.task_completion_stats(uuid) TO tasker_reader;
 
 -- The predicates of a step, each by the rule of get_step_readiness_status.
-CREATE VIEW tasker.workflow_step_statuses AS
+CREATE OR REPLACE VIEW tasker.workflow_step_statuses AS
 SELECT r.step_uuid,
        r.task_uuid,
        n.name,
@@ -220,11 +235,4 @@ COMMENT ON COLUMN tasker.workflow_step_statuses.has_retry_attempts IS 'Whether i
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether it has run as often as retry_limit allows.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_waiting_for_backoff IS 'Whether its time is still to come.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.can_retry_now IS 'Whether it failed and its retry is due.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.workflow_steps_completed(), tasker.workflow_steps_failed(), tasker.workflow_steps_pending(),
-    tasker.workflow_steps_for_task(uuid), tasker.workflow_steps_by_current_state(text),
-    tasker.workflow_steps_completed_since(timestamptz), tasker.workflow_steps_failed_since(timestamptz),
-    tasker.workflow_steps_for_tasks_since(timestamptz), tasker.find_step_by_name(uuid, text),
-    tasker.get_viable_steps(uuid), tasker.task_completion_stats(uuid)
-TO tasker_reader;
+GRANT SELECT ON tasker.workflow_step_statuses TO tasker_reader;

@@ -1,5 +1,5 @@
 -- Both ends are rows of steps, so that a filter on either of them finds its row; the other end is in the same task.
-CREATE VIEW tasker.workflow_step_edges AS
+CREATE OR REPLACE VIEW tasker.workflow_step_edges AS
 SELECT c.task_uuid,
        tasker.step_uuid(p.task_uuid, p.step_no) AS from_step_uuid,
        tasker.step_uuid(c.task_uuid, c.step_no) AS to_step_uuid,
@@ -13,10 +13,13 @@ CROSS JOIN LATERAL pg_catalog.unnest(n.parents) AS parent (step_no)
 JOIN tasker_engine.steps p
     ON p.task_uuid OPERATOR(pg_catalog.=) c.task_uuid AND p.step_no OPERATOR(pg_catalog.=) parent.step_no
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) c.task_uuid;
+COMMENT ON VIEW tasker.workflow_step_edges IS 'Which step of a task must be done before which other.';
+COMMENT ON COLUMN tasker.workflow_step_edges.name IS 'Always provides.';
+GRANT SELECT ON tasker.workflow_step_edges TO tasker_reader;
 
 -- ---- scopes: the task's uuid, known from the step's, gives both ends their index -------------------------------------
 
-CREATE FUNCTION tasker.workflow_step_edges_children_of(step_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_children_of(step_uuid uuid)
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
@@ -25,8 +28,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_children_of(uuid) IS
 'Scope: edges from the step to its children; none for an unknown step. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_children_of(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_edges_parents_of(step_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_parents_of(step_uuid uuid)
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
@@ -35,8 +39,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_parents_of(uuid) IS
 'Scope: edges from its parents to the step; none for an unknown step. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_parents_of(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_edges_siblings_of(step_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_siblings_of(step_uuid uuid)
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
@@ -47,15 +52,17 @@ END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) IS
 'Scope: edges into the other steps that need exactly the same steps, one per sibling and parent; a root has none. 22004 for
 NULL.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_edges_provides_edges()
+CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_provides_edges()
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name OPERATOR(pg_catalog.=) 'provides';
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_provides_edges() IS 'Scope: edges named provides. All are.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_provides_edges() TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_edges_provides_to_children(step_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_provides_to_children(step_uuid uuid)
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
@@ -66,9 +73,4 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_provides_to_children(uuid) IS
 'Scope: every edge into a child of the step, from whichever parent: what its children are provided with. 22004 for NULL.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.workflow_step_edges_children_of(uuid), tasker.workflow_step_edges_parents_of(uuid),
-    tasker.workflow_step_edges_siblings_of(uuid), tasker.workflow_step_edges_provides_edges(),
-    tasker.workflow_step_edges_provides_to_children(uuid)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_provides_to_children(uuid) TO tasker_reader;

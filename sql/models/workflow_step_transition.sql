@@ -1,5 +1,5 @@
 -- The log of the steps, flat as that of the tasks. The step is joined for those who filter by step_uuid.
-CREATE VIEW tasker.workflow_step_transitions AS
+CREATE OR REPLACE VIEW tasker.workflow_step_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
@@ -24,10 +24,13 @@ JOIN tasker_engine.transitions l
     ON l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no
 LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) l.worker_no
 WHERE l.step_no OPERATOR(pg_catalog.>) 0;
+COMMENT ON VIEW tasker.workflow_step_transitions IS
+'What became of each step, one row per change of state; a step that never changed has none. id orders them.';
+GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tasker.workflow_step_transitions_recent()
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_recent()
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l ORDER BY l.id DESC;
@@ -35,8 +38,9 @@ END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_recent() IS
 'Scope: the log of the steps, newest first. With a condition on task_uuid, step_uuid or created_at it reads those rows
 only.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_recent() TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_to_state(state text)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_to_state(state text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -45,8 +49,9 @@ END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
 'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_to_state(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_with_metadata_key(key text)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_with_metadata_key(key text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -55,8 +60,9 @@ END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_key(text) IS
 'Scope: changes whose metadata has the key. 22004 for NULL.
 key: A key of the object itself, not of one within it.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_with_metadata_key(text) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_for_task(task_uuid uuid)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_for_task(task_uuid uuid)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -64,8 +70,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_for_task(uuid) IS
 'Scope: the log of all steps of a task; none for an unknown one. 22004 for NULL.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_for_task(uuid) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_with_metadata_value(key text, value jsonb)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_with_metadata_value(key text, value jsonb)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -77,8 +84,9 @@ COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, j
 22004 for NULL.
 key: A key of the object itself, not of one within it.
 value: What the metadata has under the key, as JSON; equal as a whole.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -89,8 +97,9 @@ COMMENT ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, 
 'Changes between the two times, both included; none if the first is later. 22004 for NULL.
 from_time: The first time that counts.
 to_time: The last time that counts.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz) TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transitions_most_recent_to_state(step_uuid uuid, state text)
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_most_recent_to_state(step_uuid uuid, state text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
@@ -101,10 +110,11 @@ END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
 'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
 -- ---- what a row tells -----------------------------------------------------------------------------------------------
 
-CREATE VIEW tasker.workflow_step_transition_details AS
+CREATE OR REPLACE VIEW tasker.workflow_step_transition_details AS
 SELECT d.*,
        CASE WHEN d.from_state OPERATOR(pg_catalog.=) 'in_progress' THEN d.duration_since_previous END
            AS execution_duration,
@@ -150,8 +160,9 @@ COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The ch
 COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
 'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; else NULL.';
+GRANT SELECT ON tasker.workflow_step_transition_details TO tasker_reader;
 
-CREATE FUNCTION tasker.workflow_step_transition_statistics(
+CREATE OR REPLACE FUNCTION tasker.workflow_step_transition_statistics(
     task_uuid uuid DEFAULT NULL, step_uuid uuid DEFAULT NULL, since timestamptz DEFAULT NULL)
 RETURNS TABLE (
     total_transitions bigint, states jsonb, recent_activity bigint, average_time_between_transitions interval,
@@ -198,12 +209,4 @@ recent_activity: How many of them were in the last 24 hours.
 average_time_between_transitions: Average time between two changes of the same step that both count; NULL if no step has two.
 retry_attempts: How often a failed step went back to pending, by itself or by hand.
 average_execution_time: Average time from claim to complete or error of the runs whose beginning counts too; NULL without one.';
-
-GRANT EXECUTE ON FUNCTION
-    tasker.workflow_step_transitions_recent(), tasker.workflow_step_transitions_to_state(text),
-    tasker.workflow_step_transitions_with_metadata_key(text), tasker.workflow_step_transitions_for_task(uuid),
-    tasker.workflow_step_transitions_with_metadata_value(text, jsonb),
-    tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz),
-    tasker.workflow_step_transitions_most_recent_to_state(uuid, text),
-    tasker.workflow_step_transition_statistics(uuid, uuid, timestamptz)
-TO tasker_reader;
+GRANT EXECUTE ON FUNCTION tasker.workflow_step_transition_statistics(uuid, uuid, timestamptz) TO tasker_reader;

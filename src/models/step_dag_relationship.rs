@@ -10,12 +10,6 @@ use crate::pg::datum;
 use crate::pg::spi::Session;
 use crate::readiness::{self, Facts, Tasks};
 
-pgrx::extension_sql_file!(
-    "../../sql/models/step_dag_relationship.sql",
-    name = "step_dag_relationship",
-    requires = ["workflow_step"]
-);
-
 crate::sql_function! {
     step_level;
     step_min_depth;

@@ -13,12 +13,6 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::Session;
 use crate::readiness::{self, TaskReading, Tasks};
 
-pgrx::extension_sql_file!(
-    "../../sql/models/step_readiness_status.sql",
-    name = "step_readiness_status",
-    requires = ["annotation_type"]
-);
-
 crate::sql_function! {
     get_step_readiness_status;
     get_step_readiness_status_batch;

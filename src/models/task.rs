@@ -6,19 +6,6 @@ use crate::error::{Error, Result};
 use crate::orchestration::locked_task::unknown_task;
 use crate::pg::call::{Call, Output};
 
-pgrx::extension_sql_file!(
-    "../../sql/models/task.sql",
-    name = "task",
-    requires = ["step_readiness_status"]
-);
-
-// What needs the other relations: its associations and methods.
-pgrx::extension_sql_file!(
-    "../../sql/models/task_methods.sql",
-    name = "task_methods",
-    requires = ["task_execution_context"]
-);
-
 crate::sql_function! {
     known_state;
     of_task;

@@ -11,12 +11,6 @@ use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 use crate::registry::{self, Template};
 
-pgrx::extension_sql_file!(
-    "../../sql/models/task_diagram.sql",
-    name = "task_diagram",
-    requires = ["task_methods"]
-);
-
 crate::sql_function! {
     task_diagram;
     template_diagram;

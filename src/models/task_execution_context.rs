@@ -12,12 +12,6 @@ use crate::pg::datum::{self, Arg, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, Tasks};
 
-pgrx::extension_sql_file!(
-    "../../sql/models/task_execution_context.sql",
-    name = "task_execution_context",
-    requires = ["workflow_step_edge"]
-);
-
 crate::sql_function! {
     get_task_execution_context;
     get_task_execution_contexts_batch;

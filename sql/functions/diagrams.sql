@@ -1,0 +1,22 @@
+-- Tasks and templates as pictures; drawn by crates/rules/src/graph/.
+
+CREATE OR REPLACE FUNCTION tasker.task_diagram(task_uuid uuid, format text DEFAULT 'mermaid')
+RETURNS text AS 'MODULE_PATHNAME', 'task_diagram' LANGUAGE c STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+COMMENT ON FUNCTION tasker.task_diagram(uuid, text) IS
+'A task as a picture with states, attempts and durations. 22023 for another format, P0002 for an unknown task.
+format: mermaid, dot (Graphviz) or svg (self-contained).';
+GRANT EXECUTE ON FUNCTION tasker.task_diagram(uuid, text) TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker.template_diagram(
+    name text, namespace text DEFAULT 'default', version text DEFAULT NULL, format text DEFAULT 'mermaid')
+RETURNS text AS 'MODULE_PATHNAME', 'template_diagram' LANGUAGE c STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker.template_diagram(text, text, text, text) IS
+'A template as a picture. 22023 for another format, P0002 for an unknown template.
+name: Name of the template.
+namespace: Its namespace.
+version: x.y.z; NULL is the highest by semantic version.
+format: mermaid, dot (Graphviz) or svg (self-contained).';
+GRANT EXECUTE ON FUNCTION tasker.template_diagram(text, text, text, text) TO tasker_reader;

@@ -1,0 +1,41 @@
+-- What the views are made of: plain expressions without SET clauses, so that the planner can put them in place. Bodies that
+-- are parsed here (RETURN, not a string) need no rights on schemas from the role that reads the view. A view runs with its
+-- owner's rights on tables, but with its reader's on functions: therefore the GRANTs.
+
+-- STABLE, although it moves on, so that views stay flat for the planner. Not now(): what a transaction has just
+-- released must be due in the same transaction.
+CREATE OR REPLACE FUNCTION tasker_engine.engine_clock()
+RETURNS timestamptz AS 'MODULE_PATHNAME', 'engine_clock' LANGUAGE c STABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The instant that everything due is compared with.';
+GRANT EXECUTE ON FUNCTION tasker_engine.engine_clock() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.state_name(state "char")
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE state WHEN 'p' THEN 'pending' WHEN 'i' THEN 'in_progress' WHEN 'e' THEN 'error'
+                      WHEN 'c' THEN 'complete' WHEN 'x' THEN 'cancelled' WHEN 'r' THEN 'resolved_manually' END;
+COMMENT ON FUNCTION tasker_engine.state_name("char") IS 'The public name of a stored state; NULL for NULL.';
+GRANT EXECUTE ON FUNCTION tasker_engine.state_name("char") TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN namespace_name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) name
+           OPERATOR(pg_catalog.||) '@' OPERATOR(pg_catalog.||) version;
+COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, as templates are called everywhere.';
+GRANT EXECUTE ON FUNCTION tasker_engine.full_name(text, text, text) TO tasker_reader;
+
+-- float8 and not interval: millions of them are sorted for percentiles.
+CREATE OR REPLACE FUNCTION tasker_engine.duration(span interval)
+RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN pg_catalog.date_part('epoch', span);
+COMMENT ON FUNCTION tasker_engine.duration(interval) IS 'The interval in seconds; NULL for NULL.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.seconds(duration double precision)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN pg_catalog.round(duration::numeric, 3);
+COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds as they are shown, to the millisecond; NULL for NULL.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.percentage(part bigint, whole bigint)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN whole OPERATOR(pg_catalog.=) 0 THEN 0.00
+                ELSE pg_catalog.round(part::numeric OPERATOR(pg_catalog.*) 100 OPERATOR(pg_catalog./) whole::numeric, 2) END;
+COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS '0.00 to 100.00; 0.00 of nothing.';

@@ -1,0 +1,183 @@
+-- What has to be done from time to time. A duty is a row of duties() and a function tasker_engine.duty_<name>() that does
+-- one small batch and returns how many things it did, 0 when nothing is left. The coordinator runs each when it is due, in a
+-- transaction of its own; run_maintenance() runs all of them for its caller (a session, pg_cron).
+
+CREATE OR REPLACE FUNCTION tasker_engine.duty_task_timeouts() RETURNS bigint
+AS 'MODULE_PATHNAME', 'duty_task_timeouts' LANGUAGE c VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns how many clocks it has stopped, those of ended tasks included.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT * FROM (VALUES
+        ('orphans', interval '2 seconds', 'Ends the leases of executors that are gone.', 1),
+        ('scaling', interval '1 second', 'Decides how many executors each pool is to have.', 2),
+        ('startup', interval '5 seconds', 'Ends the startup of the system.', 3),
+        ('leases', interval '1 second', 'Takes over the steps of workers whose lease has ended, and steps that have run too long.', 4),
+        ('task_timeouts', interval '1 second', 'Ends tasks that have taken longer than their timeout.', 5),
+        ('schedules', interval '1 second', 'Creates the tasks of schedules that are due.', 6),
+        ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.', 7),
+        ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
+        ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
+        -- After the others, since it looks at how they went.
+        ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
+    ) AS d (duty, every, purpose, duty_no);
+END;
+COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the order in which they are run.
+duty: name of the duty.
+every: how often the coordinator runs it.
+purpose: what it does.
+duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
+GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
+
+-- Not an advisory lock, which anybody could hold.
+CREATE OR REPLACE FUNCTION tasker_engine.try_duty_lock(duty_no integer) RETURNS boolean
+AS 'MODULE_PATHNAME', 'try_duty_lock' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.try_duty_lock(integer) IS 'Locks a duty until the transaction ends: a part of the extension as an object, in pg_locks with the duty''s number as objsubid. false, at once, if another session holds it.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.note_duty_run(duty_no integer) RETURNS boolean
+AS 'MODULE_PATHNAME', 'note_duty_run' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.note_duty_run(integer) IS 'When this transaction commits, shared memory knows that the duty has run now; false if there is none, and the caller has to write it.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no integer, last_run_at timestamptz, since timestamptz)
+AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
+duty_no: number of the duty.
+last_run_at: when it last ran through; NULL if not since.
+since: since when the launcher looks after this database.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
+AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
+COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Writes down the new names of renamed roles where handlers, schedules and claimants keep them; returns how many.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    number CONSTANT integer := (SELECT d.duty_no FROM tasker_engine.duties() d WHERE d.duty OPERATOR(pg_catalog.=) run_duty.duty);
+    amount bigint;
+    problem text;
+    code text;
+    at timestamptz;
+    noted boolean;
+BEGIN
+    IF number IS NULL THEN
+        RAISE EXCEPTION 'no duty is named %', run_duty.duty
+            USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
+    END IF;
+    -- Two coordinators, or a coordinator and a session, do not do the same at once.
+    IF NOT tasker_engine.try_duty_lock(number) THEN
+        RETURN 0;
+    END IF;
+    BEGIN
+        -- The name is one of duties(), which is the only list of them.
+        EXECUTE pg_catalog.format('SELECT tasker_engine.%I()', 'duty_' OPERATOR(pg_catalog.||) run_duty.duty) INTO amount;
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;
+        INSERT INTO tasker_engine.duty_runs AS r (duty, last_at, failures, last_error, last_error_at)
+        VALUES (run_duty.duty, pg_catalog.clock_timestamp(), 1, pg_catalog.format('%s: %s', code, problem), pg_catalog.clock_timestamp())
+        ON CONFLICT ON CONSTRAINT duty_runs_pkey DO UPDATE
+        SET last_at = EXCLUDED.last_at, failures = r.failures OPERATOR(pg_catalog.+) 1,
+            last_error = EXCLUDED.last_error, last_error_at = EXCLUDED.last_error_at;
+        RETURN -1;
+    END;
+    at := pg_catalog.clock_timestamp();
+    noted := tasker_engine.note_duty_run(number);
+    IF amount OPERATOR(pg_catalog.>) 0 OR NOT noted AND NOT EXISTS (
+        SELECT FROM tasker_engine.duty_runs r
+        WHERE r.duty OPERATOR(pg_catalog.=) run_duty.duty AND r.last_run_at OPERATOR(pg_catalog.>) (at OPERATOR(pg_catalog.-) '1 minute'::interval)
+          AND (r.last_error_at IS NULL OR r.last_error_at OPERATOR(pg_catalog.<) r.last_run_at)) THEN
+        INSERT INTO tasker_engine.duty_runs AS r (duty, last_run_at, last_at, last_done, total_done)
+        VALUES (run_duty.duty, at, CASE WHEN amount OPERATOR(pg_catalog.>) 0 THEN at END, amount, amount)
+        ON CONFLICT ON CONSTRAINT duty_runs_pkey DO UPDATE
+        SET last_run_at = EXCLUDED.last_run_at, last_at = COALESCE(EXCLUDED.last_at, r.last_at),
+            last_done = CASE WHEN EXCLUDED.last_at IS NULL THEN r.last_done ELSE EXCLUDED.last_done END,
+            total_done = r.total_done OPERATOR(pg_catalog.+) EXCLUDED.total_done;
+    END IF;
+    RETURN amount;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is at it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
+duty: a name of tasker_engine.duties().';
+
+CREATE OR REPLACE FUNCTION tasker.run_maintenance() RETURNS TABLE (duty text, done bigint, error text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    task record;
+    amount bigint;
+    total bigint;
+BEGIN
+    FOR task IN SELECT d.duty FROM tasker_engine.duties() d LOOP
+        total := 0;
+        FOR round IN 1 .. 100 LOOP
+            amount := tasker_engine.run_duty(task.duty);
+            EXIT WHEN amount OPERATOR(pg_catalog.<=) 0;
+            total := total OPERATOR(pg_catalog.+) amount;
+        END LOOP;
+        RETURN QUERY SELECT task.duty, total,
+            CASE WHEN amount OPERATOR(pg_catalog.<) 0
+                 THEN (SELECT r.last_error FROM tasker_engine.duty_runs r WHERE r.duty OPERATOR(pg_catalog.=) task.duty) END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION tasker.run_maintenance() IS 'Does now what the coordinator does in the background, for servers without shared_preload_libraries: call it every few seconds to minutes, by pg_cron say. Safe beside a coordinator and beside itself; a duty that fails does not stop the others. Rule: docs/background-workers.md#maintenance.
+duty: name of the duty; tasker.maintenance_duties explains it.
+done: how many things it did, at most 100 batches of them.
+error: SQLSTATE and message if it failed; NULL if not.';
+GRANT EXECUTE ON FUNCTION tasker.run_maintenance() TO tasker_operator;
+
+CREATE OR REPLACE FUNCTION tasker_engine.duty_states() RETURNS TABLE (duty text, last_run_at timestamptz, problem text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+    preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
+    state record;
+BEGIN
+    FOR state IN
+        SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
+               coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,
+               -- Without preload nobody expects a run before there is something to do.
+               now - greatest(c.last_run_at, r.last_run_at, CASE WHEN preloaded THEN coalesce(c.since, pg_postmaster_start_time())
+                                                                 ELSE (SELECT min(n.created_at) FROM tasker.task_namespaces n) END) AS waited,
+               greatest(10 * d.every, CASE WHEN preloaded THEN interval '30 seconds' ELSE interval '10 minutes' END) AS patience
+        FROM tasker_engine.duties() d
+        LEFT JOIN tasker_engine.duty_runs r ON r.duty = d.duty
+        LEFT JOIN tasker_engine.duty_clocks() c ON c.duty_no = d.duty_no
+        ORDER BY d.duty_no
+    LOOP
+        duty := state.duty;
+        last_run_at := state.ran_at;
+        problem := CASE
+            WHEN pg_is_in_recovery() THEN NULL
+            WHEN state.failed THEN format('failed when last run: %s', state.last_error)
+            WHEN state.waited > state.patience THEN format('has not run for %s: %s', date_trunc('second', state.waited), coalesce(
+                (SELECT coalesce('process ' || l.pid, 'a prepared transaction') || ' holds its lock'
+                 FROM pg_locks l
+                 WHERE l.locktype = 'object' AND l.granted AND l.classid = 'pg_extension'::regclass AND l.objsubid = state.duty_no
+                   AND l.objid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'tasker_ext')
+                   AND l.database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())),
+                CASE WHEN NOT preloaded THEN 'nobody calls tasker.run_maintenance()'
+                     WHEN NOT tasker_engine.has_coordinator() THEN 'no coordinator is at work'
+                     ELSE 'the coordinator does not come to it' END))
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last ran through, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
+duty: name of the duty.
+last_run_at: when it last ran through; NULL if not since the server started, without preload if never.
+problem: what is wrong; NULL if nothing.';
+GRANT EXECUTE ON FUNCTION tasker_engine.duty_states() TO tasker_reader;

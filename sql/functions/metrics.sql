@@ -1,0 +1,128 @@
+-- Counters of what the engine does. Preloaded, they live in shared memory and are added to when a transaction commits;
+-- otherwise a call that writes anyway appends what its backend has counted, at most every ten seconds. What is read is
+-- the sum of both. docs/metrics.md says what counts when.
+
+CREATE OR REPLACE FUNCTION tasker_engine.metric_cells()
+RETURNS TABLE (
+    cell integer, family text, kind text, part text, upper_bound double precision, labels jsonb, unit text, help text,
+    recent boolean)
+AS 'MODULE_PATHNAME', 'metric_cells' LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 150
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.metric_cells() IS 'Every number that is counted.
+cell: its place.
+family: name of its metric.
+kind: counter or histogram.
+part: total of a counter, bucket or sum (microseconds) of a histogram.
+upper_bound: of a bucket, seconds; the last is infinite.
+labels: what tells it from others of its metric.
+unit: seconds, or empty for things.
+help: one sentence.
+recent: whether its last minutes are kept, for the alerts.';
+GRANT EXECUTE ON FUNCTION tasker_engine.metric_cells() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.shared_counts() RETURNS TABLE (worker_no integer, cell integer, amount bigint)
+AS 'MODULE_PATHNAME', 'shared_counts' LANGUAGE c VOLATILE ROWS 100
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.shared_counts() IS 'What shared memory holds for this database, without zeros.
+worker_no: 0 for the engine.
+cell: as in metric_cells().
+amount: the count.';
+GRANT EXECUTE ON FUNCTION tasker_engine.shared_counts() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.shared_recent() RETURNS TABLE (at timestamptz, cell integer, amount bigint)
+AS 'MODULE_PATHNAME', 'shared_recent' LANGUAGE c VOLATILE ROWS 50
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.shared_recent() IS 'The last two minutes of finalization claims in shared memory, ten seconds at a time.
+at: when the ten seconds end.
+cell: as in metric_cells().
+amount: the count within them.';
+GRANT EXECUTE ON FUNCTION tasker_engine.shared_recent() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.shared_since() RETURNS TABLE (preloaded boolean, since timestamptz)
+AS 'MODULE_PATHNAME', 'shared_since' LANGUAGE c VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.shared_since() IS 'Whether counters live in shared memory.
+preloaded: false without shared_preload_libraries.
+since: when the counters of this database began; NULL if nothing was counted yet.';
+GRANT EXECUTE ON FUNCTION tasker_engine.shared_since() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.reset_shared_counts() RETURNS void
+AS 'MODULE_PATHNAME', 'reset_shared_counts' LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.reset_shared_counts() IS 'Sets the counters of this database in shared memory to zero, at once.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.count_finalization(operation text, outcome text, began_at timestamptz) RETURNS void
+AS 'MODULE_PATHNAME', 'count_finalization' LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.count_finalization(text, text, timestamptz) IS 'Counts a call of a finalization function.
+operation: claim, extend or release.
+outcome: success, or why not; for a claim a reason of finalization_claim_contention_by_reason_total.
+began_at: when the call began.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.histogram_quantile(
+    bounds double precision[], counts double precision[], q double precision) RETURNS double precision
+AS 'MODULE_PATHNAME', 'histogram_quantile' LANGUAGE c IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) IS 'The value below which a share of all values lies, as Prometheus estimates it: evenly spread within a bucket, the last finite bound for what lies above it. NULL without values.
+bounds: finite upper bounds, ascending.
+counts: values per bucket, the infinite one last.
+q: the share, 0 to 1.';
+GRANT EXECUTE ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker.metrics_prometheus(with_workers boolean DEFAULT false, with_states boolean DEFAULT false)
+RETURNS text AS 'MODULE_PATHNAME', 'metrics_prometheus' LANGUAGE c VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET extra_float_digits = 1;
+COMMENT ON FUNCTION tasker.metrics_prometheus(boolean, boolean) IS 'tasker.metrics as text for Prometheus (exposition format 0.0.4), for an exporter that runs one query. 22004 for NULL. Rule: docs/metrics.md#prometheus.
+with_workers: adds tasker_worker_steps_total of each live worker; as each start of a worker has another worker_id, series come and go.
+with_states: adds tasker_tasks and tasker_steps by state, which reads every stored task and step: ask seldom where there are millions.';
+GRANT EXECUTE ON FUNCTION tasker.metrics_prometheus(boolean, boolean) TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker.reset_metrics() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM tasker_engine.metric_counts;
+    PERFORM tasker_engine.reset_shared_counts();
+END
+$$;
+COMMENT ON FUNCTION tasker.reset_metrics() IS 'Sets every counter and histogram of this database to zero, those of finalization claims and of workers included; what maintenance_duties counts stays. In shared memory at once, whatever becomes of the transaction.';
+GRANT EXECUTE ON FUNCTION tasker.reset_metrics() TO tasker_admin;
+
+-- Rows of the last minutes stay for the alerts. Counts of workers that are no longer known go.
+CREATE OR REPLACE FUNCTION tasker_engine.duty_metrics() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old_enough CONSTANT timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '5 minutes'::interval;
+    amount bigint;
+BEGIN
+    SELECT pg_catalog.count(*) INTO amount
+    FROM (SELECT FROM tasker_engine.metric_counts m WHERE NOT m.folded AND m.at OPERATOR(pg_catalog.<) old_enough LIMIT 100) old;
+    IF amount OPERATOR(pg_catalog.<) 100 THEN
+        RETURN 0;
+    END IF;
+    WITH gone AS (
+        DELETE FROM tasker_engine.metric_counts m
+        WHERE m.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+            SELECT o.ctid FROM tasker_engine.metric_counts o
+            WHERE o.at OPERATOR(pg_catalog.<) old_enough FOR UPDATE SKIP LOCKED))
+        RETURNING m.at, m.worker_no, m.folded, m.cells, m.amounts
+    ), summed AS (
+        SELECT g.worker_no, u.cell, pg_catalog.sum(u.amount)::bigint AS amount
+        FROM gone g
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(g.cells), pg_catalog.unnest(g.amounts)) AS u (cell, amount)
+        WHERE g.worker_no OPERATOR(pg_catalog.=) 0
+           OR EXISTS (SELECT FROM tasker_engine.workers w WHERE w.worker_no OPERATOR(pg_catalog.=) g.worker_no)
+        GROUP BY g.worker_no, u.cell
+    ), kept AS (
+        INSERT INTO tasker_engine.metric_counts (at, worker_no, folded, cells, amounts)
+        SELECT (SELECT pg_catalog.min(g.at) FROM gone g), s.worker_no, true,
+               pg_catalog.array_agg(s.cell ORDER BY s.cell), pg_catalog.array_agg(s.amount ORDER BY s.cell)
+        FROM summed s
+        GROUP BY s.worker_no
+    )
+    SELECT pg_catalog.count(*) INTO amount FROM gone g WHERE NOT g.folded;
+    RETURN amount;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts that are older than 5 minutes into one per worker, once there are a hundred; how many went.';

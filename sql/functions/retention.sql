@@ -1,0 +1,262 @@
+-- How ended tasks leave.
+
+-- The whole rule of what may go. A complete task has no step in progress; others, ended by hand, may.
+CREATE OR REPLACE FUNCTION tasker_engine.is_purgeable(
+    task_uuid uuid, state "char", completed_at timestamptz, completed_before timestamptz, failed_before timestamptz)
+RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE state
+        WHEN 'c' THEN completed_at OPERATOR(pg_catalog.<) completed_before
+        WHEN 'p' THEN false
+        WHEN 'i' THEN false
+        ELSE (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
+              WHERE l.task_uuid OPERATOR(pg_catalog.=) $1 AND l.step_no OPERATOR(pg_catalog.=) 0)
+             OPERATOR(pg_catalog.<)
+             CASE WHEN state OPERATOR(pg_catalog.=) 'e' THEN failed_before ELSE completed_before END
+             AND NOT EXISTS (SELECT FROM tasker_engine.steps s
+                             WHERE s.task_uuid OPERATOR(pg_catalog.=) $1
+                               AND s.state OPERATOR(pg_catalog.=) 'i')
+    END;
+END;
+COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
+'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
+
+-- One batch of ended tasks, oldest first. It waits for nobody: an operator who works on a task locks its first step first,
+-- and workers touch steps in progress only.
+CREATE OR REPLACE FUNCTION tasker_engine.purge_batch(
+    completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
+    OUT last_uuid uuid, OUT finished boolean, OUT tasks bigint, OUT steps bigint, OUT transitions bigint, OUT other_rows bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    -- No task that ended before was created later.
+    below CONSTANT uuid := tasker_engine.uuids_since(greatest($1, $2) + interval '2 minutes');
+    found uuid[];
+    held uuid[];
+    gone bigint;
+BEGIN
+    tasks := 0; steps := 0; transitions := 0; other_rows := 0;
+    -- Twice as many as wanted: a purge in another session may hold the first of them. A namespace is walked template by
+    -- template, so that the tasks of others cost nothing.
+    IF $3 IS NULL THEN
+        found := ARRAY(
+            SELECT t.task_uuid FROM tasker_engine.tasks t
+            WHERE t.task_uuid > $4 AND t.task_uuid < below AND t.state NOT IN ('p', 'i')
+              AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
+            ORDER BY t.task_uuid LIMIT 2 * $5);
+    ELSE
+        found := ARRAY(
+            SELECT o.task_uuid
+            FROM tasker.named_tasks n
+            CROSS JOIN LATERAL (
+                SELECT t.task_uuid FROM tasker_engine.tasks t
+                WHERE t.named_task_id = n.named_task_id AND t.task_uuid > $4 AND t.task_uuid < below
+                  AND t.state NOT IN ('p', 'i')
+                  AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
+                ORDER BY t.task_uuid LIMIT 2 * $5) o
+            WHERE n.task_namespace_id = $3
+            ORDER BY o.task_uuid LIMIT 2 * $5);
+    END IF;
+    finished := cardinality(found) <= $5;
+    -- So many steps at most in one transaction, but one task at least.
+    held := ARRAY(
+        SELECT o.task_uuid
+        FROM (SELECT t.task_uuid, n.steps, sum(n.steps) OVER (ORDER BY t.task_uuid) AS steps_so_far
+              FROM tasker_engine.tasks t
+              CROSS JOIN LATERAL (
+                  SELECT max(s.step_no)::integer AS steps FROM tasker.named_tasks_named_steps s
+                  WHERE s.named_task_id = t.named_task_id) n
+              WHERE t.task_uuid = ANY (found)) o
+        WHERE o.steps_so_far - o.steps < 50000
+        ORDER BY o.task_uuid);
+    finished := finished AND cardinality(held) = cardinality(found);
+    found := held;
+    held := ARRAY(
+        SELECT t.task_uuid FROM tasker_engine.tasks t
+        WHERE t.task_uuid = ANY (found) AND t.state NOT IN ('p', 'i')
+          AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
+        ORDER BY t.task_uuid LIMIT $5
+        FOR UPDATE SKIP LOCKED);
+    last_uuid := CASE WHEN finished THEN found[cardinality(found)] ELSE held[cardinality(held)] END;
+    held := ARRAY(
+        SELECT s.task_uuid FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND s.step_no = 1
+        FOR UPDATE SKIP LOCKED);
+    IF cardinality(held) = 0 THEN
+        RETURN;
+    END IF;
+    IF $6 THEN
+        tasks := cardinality(held);
+        SELECT count(*) INTO steps FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held);
+        SELECT count(*) INTO transitions FROM tasker_engine.transitions l WHERE l.task_uuid = ANY (held);
+        SELECT (SELECT count(*) FROM tasker_engine.task_identities o WHERE o.task_uuid = ANY (held))
+               + (SELECT count(*) FROM tasker_engine.finalization_claims o WHERE o.task_uuid = ANY (held))
+               + (SELECT count(*) FROM tasker_engine.finalization_attempts o WHERE o.task_uuid = ANY (held))
+               + (SELECT count(*) FROM tasker_engine.task_deadlines o WHERE o.task_uuid = ANY (held))
+               + (SELECT count(*) FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held)) INTO other_rows;
+        RETURN;
+    END IF;
+    DELETE FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held);
+    GET DIAGNOSTICS steps = ROW_COUNT;
+    DELETE FROM tasker_engine.transitions l WHERE l.task_uuid = ANY (held);
+    GET DIAGNOSTICS transitions = ROW_COUNT;
+    DELETE FROM tasker_engine.task_identities o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.finalization_claims o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.finalization_attempts o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.task_deadlines o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.tasks t WHERE t.task_uuid = ANY (held);
+    GET DIAGNOSTICS tasks = ROW_COUNT;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS
+'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns how far it has come, whether it has come to the end, and what is gone. Waits for no lock.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.check_age(age interval, parameter text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF $1 NOT BETWEEN interval '0' AND interval '1000 years' THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('%s %s is out of range', $2, $1),
+            DETAIL = 'It is an age from 0 to 1000 years.', HINT = 'For example interval ''30 days''.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.check_age(interval, text) IS '22023 for an age that is negative or absurd; NULL passes.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.namespace_id(name text)
+RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id integer;
+BEGIN
+    SELECT n.task_namespace_id INTO id FROM tasker.task_namespaces n WHERE n.name = $1;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no namespace has the name "%s"', left($1, 64)),
+            DETAIL = 'A namespace exists once a template is registered in it.',
+            HINT = 'SELECT name FROM tasker.task_namespaces lists them.';
+    END IF;
+    RETURN id;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.namespace_id(text) IS 'The id of a namespace; P0002 if there is none of that name.';
+
+CREATE OR REPLACE FUNCTION tasker.purge_tasks(
+    older_than interval, batch integer DEFAULT 1000, namespace text DEFAULT NULL, include_failed boolean DEFAULT false,
+    dry_run boolean DEFAULT false, after_uuid uuid DEFAULT NULL)
+RETURNS TABLE (tasks bigint, steps bigint, transitions bigint, other_rows bigint, last_uuid uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    before timestamptz;
+BEGIN
+    PERFORM tasker_engine.required($1, 'older_than'), tasker_engine.required($2, 'batch'),
+        tasker_engine.required($4, 'include_failed'), tasker_engine.required($5, 'dry_run');
+    PERFORM tasker_engine.check_age($1, 'older_than');
+    IF $2 NOT BETWEEN 1 AND 100000 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('batch %s is out of range', $2),
+            DETAIL = 'It is from 1 to 100,000 tasks.', HINT = 'Call it again until it returns 0 tasks, each time in a transaction of its own.';
+    END IF;
+    before := clock_timestamp() - $1;
+    RETURN QUERY
+    SELECT b.tasks, b.steps, b.transitions, b.other_rows, b.last_uuid
+    FROM tasker_engine.purge_batch(
+        before, CASE WHEN $4 THEN before END, CASE WHEN $3 IS NOT NULL THEN tasker_engine.namespace_id($3) END,
+        coalesce($6, '00000000-0000-0000-0000-000000000000'), $2, $5) b;
+END
+$$;
+COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
+'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what somebody works on is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
+older_than: Tasks that ended longer ago than this, 0 or more.
+batch: At most so many tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
+namespace: Only tasks of this namespace; NULL for all.
+include_failed: Tasks in error, too, which wait for an operator; else those that are complete, cancelled or resolved_manually.
+dry_run: Only says what it would delete.
+after_uuid: Only tasks behind this one in the order of their creation; NULL for all. Give the last_uuid of the call before where many old tasks stay.
+tasks: How many tasks it deleted.
+steps: How many steps they had.
+transitions: How many rows of the log they had.
+other_rows: How many other rows belonged to them.
+last_uuid: The last task of the batch; NULL if there was none.';
+GRANT EXECUTE ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) TO tasker_admin;
+
+CREATE OR REPLACE FUNCTION tasker_engine.default_retention() RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN pg_catalog.current_setting('tasker.default_retention', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('tasker.default_retention', true)::pg_catalog.interval
+                ELSE '0'::pg_catalog.interval END;
+COMMENT ON FUNCTION tasker_engine.default_retention() IS 'tasker.default_retention as an interval; 0 keeps tasks for ever.';
+GRANT EXECUTE ON FUNCTION tasker_engine.default_retention() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker.set_retention(namespace text, completed interval DEFAULT NULL, failed interval DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM tasker_engine.required($1, 'namespace');
+    PERFORM tasker_engine.check_age($2, 'completed'), tasker_engine.check_age($3, 'failed');
+    INSERT INTO tasker_engine.retention (task_namespace_id, completed, failed)
+    VALUES (tasker_engine.namespace_id($1), $2, $3)
+    ON CONFLICT (task_namespace_id) DO UPDATE
+    SET completed = excluded.completed, failed = excluded.failed, swept_to = NULL, sweep_started_at = NULL;
+END
+$$;
+COMMENT ON FUNCTION tasker.set_retention(text, interval, interval) IS
+'Says how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
+namespace: Name of the namespace.
+completed: How long complete, cancelled and resolved tasks are kept from their end; 0 for ever, NULL as tasker.default_retention says.
+failed: How long tasks in error are kept; 0 or NULL for ever: they wait for an operator.';
+GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
+
+-- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
+-- come. What it left behind, because it was open then, it finds when it begins anew.
+CREATE OR REPLACE FUNCTION tasker_engine.duty_retention() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    batch CONSTANT integer := 1000;
+    nothing CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    at_time CONSTANT timestamptz := clock_timestamp();
+    kept record;
+    found record;
+    anew boolean;
+    total bigint := 0;
+BEGIN
+    FOR kept IN
+        SELECT n.task_namespace_id, v.completed, v.failed, r.swept_to, r.sweep_started_at
+        FROM tasker.retention v
+        JOIN tasker.task_namespaces n ON n.name = v.namespace_name
+        LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id
+        WHERE v.completed IS NOT NULL OR v.failed IS NOT NULL
+    LOOP
+        -- Least often once an hour, most often once a minute.
+        anew := kept.swept_to IS NULL
+            OR kept.sweep_started_at < at_time - greatest(interval '1 minute', least(interval '1 hour', kept.completed / 10, kept.failed / 10));
+        SELECT * INTO found FROM tasker_engine.purge_batch(
+            at_time - kept.completed, at_time - kept.failed, kept.task_namespace_id,
+            CASE WHEN anew THEN nothing ELSE kept.swept_to END, batch, false);
+        total := total + found.tasks;
+        IF anew OR found.tasks > 0 THEN
+            INSERT INTO tasker_engine.retention AS r (task_namespace_id, swept_to, sweep_started_at, purged_tasks, last_purged_at)
+            VALUES (kept.task_namespace_id,
+                    CASE WHEN found.finished
+                         THEN tasker_engine.uuids_since(at_time - least(kept.completed, kept.failed)) ELSE found.last_uuid END,
+                    CASE WHEN anew THEN at_time ELSE kept.sweep_started_at END,
+                    found.tasks, CASE WHEN found.tasks > 0 THEN at_time END)
+            ON CONFLICT (task_namespace_id) DO UPDATE
+            SET swept_to = excluded.swept_to, sweep_started_at = excluded.sweep_started_at,
+                purged_tasks = r.purged_tasks + excluded.purged_tasks,
+                last_purged_at = coalesce(excluded.last_purged_at, r.last_purged_at);
+        END IF;
+    END LOOP;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns how many.';

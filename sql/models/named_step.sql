@@ -1,1 +1,0 @@
--- Names of steps, unique within their outside system. register_template makes them; there is nothing else to ask of one.

@@ -1,0 +1,34 @@
+-- The roles belong to the cluster, not to the database, so they are created only if missing and survive DROP EXTENSION.
+-- tasker_owner owns the engine; the others are there to be granted.
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted) THEN
+                EXECUTE pg_catalog.format(
+                    'CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
+                IF wanted OPERATOR(pg_catalog.=) 'tasker_operator' THEN
+                    GRANT tasker_reader TO tasker_operator;
+                ELSIF wanted OPERATOR(pg_catalog.=) 'tasker_admin' THEN
+                    GRANT tasker_operator, tasker_worker TO tasker_admin;
+                END IF;
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- another database of this cluster installs at the same moment
+        END;
+    END LOOP;
+END
+$$;
+
+DO $$
+DECLARE
+    fault record;
+BEGIN
+    FOR fault IN SELECT f.detail, f.hint FROM tasker_engine.owner_fault() f LOOP
+        RAISE EXCEPTION 'role "tasker_owner" exists already and is not fit to own the engine'
+            USING ERRCODE = 'invalid_role_specification', DETAIL = fault.detail, HINT = fault.hint;
+    END LOOP;
+END
+$$;

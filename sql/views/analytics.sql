@@ -1,0 +1,177 @@
+-- What the analytics functions and health count: states of tasks, steps of unfinished tasks, runs from the log.
+
+-- A task that is complete and was never watched has only completed steps: their number is that of its template. So only
+-- the steps of the other tasks are read, by key.
+CREATE OR REPLACE VIEW tasker_engine.system_counts AS
+SELECT t.total AS total_tasks, t.pending AS pending_tasks, t.in_progress AS in_progress_tasks,
+       t.complete AS complete_tasks, t.error AS error_tasks, t.cancelled AS cancelled_tasks,
+       (t.plain_steps OPERATOR(pg_catalog.+) s.total) AS total_steps,
+       s.pending AS pending_steps, s.in_progress AS in_progress_steps,
+       (t.plain_steps OPERATOR(pg_catalog.+) s.complete) AS complete_steps,
+       s.error AS error_steps,
+       s.retryable AS retryable_error_steps, s.exhausted AS exhausted_retry_steps, s.in_backoff AS in_backoff_steps,
+       t.resolved AS resolved_manually_tasks, s.cancelled AS cancelled_steps, s.resolved AS resolved_manually_steps,
+       s.permanent AS permanent_error_steps
+FROM (
+    SELECT COALESCE(pg_catalog.sum(g.tasks), 0)::bigint AS total,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'p'), 0)::bigint AS pending,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'i'), 0)::bigint AS in_progress,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'c'), 0)::bigint AS complete,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'e'), 0)::bigint AS error,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'x'), 0)::bigint AS cancelled,
+           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'r'), 0)::bigint AS resolved,
+           COALESCE(pg_catalog.sum(g.tasks OPERATOR(pg_catalog.*) n.steps)
+                        FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'c' AND NOT g.watched), 0)::bigint AS plain_steps
+    FROM (
+        SELECT t.named_task_id, t.state, t.watched, pg_catalog.count(*) AS tasks
+        FROM tasker_engine.tasks t
+        GROUP BY t.named_task_id, t.state, t.watched
+    ) g
+    JOIN (
+        SELECT n.named_task_id, pg_catalog.count(*) AS steps
+        FROM tasker.named_tasks_named_steps n
+        GROUP BY n.named_task_id
+    ) n ON n.named_task_id OPERATOR(pg_catalog.=) g.named_task_id
+) t
+CROSS JOIN (
+    SELECT pg_catalog.count(*) AS total,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'p') AS pending,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'i') AS in_progress,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'c') AS complete,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e') AS error,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'x') AS cancelled,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'r') AS resolved,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL) AS retryable,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL
+                                  AND s.attempts OPERATOR(pg_catalog.>=) s.retry_limit) AS exhausted,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL
+                                  AND s.attempts OPERATOR(pg_catalog.<) s.retry_limit) AS permanent,
+           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e'
+                                  AND s.available_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock()) AS in_backoff
+    FROM tasker_engine.tasks t
+    JOIN tasker_engine.steps s ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
+    WHERE t.state OPERATOR(pg_catalog.<>) 'c' OR t.watched
+) s;
+COMMENT ON VIEW tasker_engine.system_counts IS 'What get_system_health_counts counts; one row.';
+COMMENT ON COLUMN tasker_engine.system_counts.total_tasks IS 'All tasks.';
+COMMENT ON COLUMN tasker_engine.system_counts.pending_tasks IS 'Tasks in state pending.';
+COMMENT ON COLUMN tasker_engine.system_counts.in_progress_tasks IS 'Tasks in state in_progress.';
+COMMENT ON COLUMN tasker_engine.system_counts.complete_tasks IS 'Tasks in state complete.';
+COMMENT ON COLUMN tasker_engine.system_counts.error_tasks IS 'Tasks in state error.';
+COMMENT ON COLUMN tasker_engine.system_counts.cancelled_tasks IS 'Tasks in state cancelled.';
+COMMENT ON COLUMN tasker_engine.system_counts.resolved_manually_tasks IS 'Tasks in state resolved_manually.';
+COMMENT ON COLUMN tasker_engine.system_counts.total_steps IS 'All steps.';
+COMMENT ON COLUMN tasker_engine.system_counts.pending_steps IS 'Steps in state pending.';
+COMMENT ON COLUMN tasker_engine.system_counts.in_progress_steps IS 'Steps in state in_progress.';
+COMMENT ON COLUMN tasker_engine.system_counts.complete_steps IS 'Steps in state complete.';
+COMMENT ON COLUMN tasker_engine.system_counts.error_steps IS 'Steps in state error.';
+COMMENT ON COLUMN tasker_engine.system_counts.cancelled_steps IS 'Steps in state cancelled.';
+COMMENT ON COLUMN tasker_engine.system_counts.resolved_manually_steps IS 'Steps in state resolved_manually.';
+COMMENT ON COLUMN tasker_engine.system_counts.retryable_error_steps IS 'Steps in error that will run again by themselves.';
+COMMENT ON COLUMN tasker_engine.system_counts.exhausted_retry_steps IS 'Steps in error for good, without an attempt left.';
+COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps in error for good with attempts left.';
+COMMENT ON COLUMN tasker_engine.system_counts.in_backoff_steps IS 'Steps in error whose retry is not due yet.';
+
+-- The log says when a run that a worker ended began. One that an operator ended began with the last change to
+-- in_progress before; attempts would not tell, retry_step begins to count anew.
+CREATE OR REPLACE VIEW tasker_engine.ended_runs AS
+SELECT l.task_uuid,
+       l.step_no,
+       l.attempt,
+       l.to_state AS state,
+       l.created_at AS ended_at,
+       COALESCE(l.started_at,
+                (SELECT pg_catalog.max(b.created_at) FROM tasker_engine.transitions b
+                 WHERE b.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND b.step_no OPERATOR(pg_catalog.=) l.step_no
+                   AND b.to_state OPERATOR(pg_catalog.=) 'i' AND b.id OPERATOR(pg_catalog.<) l.id)) AS started_at,
+       l.metadata
+FROM tasker_engine.transitions l
+WHERE l.step_no OPERATOR(pg_catalog.>) 0
+  AND l.from_state OPERATOR(pg_catalog.=) 'i' AND l.to_state OPERATOR(pg_catalog.=) ANY ('{c,e}'::"char"[]);
+COMMENT ON VIEW tasker_engine.ended_runs IS 'Runs of steps that were reported or whose lease was lost, from the log.';
+COMMENT ON COLUMN tasker_engine.ended_runs.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.ended_runs.step_no IS 'Number of the step in its task.';
+COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Which attempt it was.';
+COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'c complete or e error: what the run came to.';
+COMMENT ON COLUMN tasker_engine.ended_runs.started_at IS 'When the step was claimed.';
+COMMENT ON COLUMN tasker_engine.ended_runs.ended_at IS 'When it was reported, or taken from a lost worker.';
+COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Of the last change: after a failure with error_class and error_message.';
+
+-- A complete task knows when it ended; for any other, its last run counts.
+CREATE OR REPLACE VIEW tasker_engine.task_times AS
+SELECT t.task_uuid,
+       t.named_task_id,
+       t.state,
+       t.requested_at,
+       COALESCE(t.completed_at,
+                (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
+                 WHERE l.task_uuid OPERATOR(pg_catalog.=) t.task_uuid AND l.step_no OPERATOR(pg_catalog.>) 0
+                   AND l.from_state OPERATOR(pg_catalog.=) 'i'
+                   AND l.to_state OPERATOR(pg_catalog.=) ANY ('{c,e}'::"char"[]))) AS ended_at,
+       GREATEST(t.requested_at, t.run_at) AS due_at,
+       t.initiator,
+       t.source_system
+FROM tasker_engine.tasks t;
+COMMENT ON VIEW tasker_engine.task_times IS 'When each task was due and when it ended.';
+COMMENT ON COLUMN tasker_engine.task_times.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.task_times.named_task_id IS 'Its template.';
+COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
+COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
+COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
+COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, else when its last run so far ended; NULL if none has.';
+COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'Who asked for the task.';
+COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
+
+-- Running and failed steps that others wait for.
+CREATE OR REPLACE VIEW tasker_engine.waited_for AS
+SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, n.name,
+       pg_catalog.cardinality(n.children) AS waiting_children,
+       t.requested_at,
+       (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
+        WHERE l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no) AS since
+FROM tasker_engine.tasks t
+JOIN tasker_engine.steps s ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
+JOIN tasker.named_tasks_named_steps n
+    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
+WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i,e}'::"char"[])
+  AND s.state OPERATOR(pg_catalog.=) ANY ('{i,e}'::"char"[])
+  AND pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.>) 0;
+COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks that are not ended well.';
+COMMENT ON COLUMN tasker_engine.waited_for.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.waited_for.step_no IS 'Number of the step in its task.';
+COMMENT ON COLUMN tasker_engine.waited_for.named_task_id IS 'Its template.';
+COMMENT ON COLUMN tasker_engine.waited_for.state IS 'i in_progress or e error.';
+COMMENT ON COLUMN tasker_engine.waited_for.name IS 'Name of the step.';
+COMMENT ON COLUMN tasker_engine.waited_for.waiting_children IS 'Number of steps that need it directly.';
+COMMENT ON COLUMN tasker_engine.waited_for.requested_at IS 'When the task was created.';
+COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step came to its state.';
+
+-- What the slowest of anything are described with.
+CREATE OR REPLACE VIEW tasker_engine.step_facts AS
+SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, s.attempts, s.retryable, n.name, n.handler, t.requested_at
+FROM tasker_engine.steps s
+JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
+LEFT JOIN tasker.named_tasks_named_steps n
+    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions tell of a step.';
+COMMENT ON COLUMN tasker_engine.step_facts.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.step_facts.step_no IS 'Number of the step in its task.';
+COMMENT ON COLUMN tasker_engine.step_facts.named_task_id IS 'The template.';
+COMMENT ON COLUMN tasker_engine.step_facts.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
+COMMENT ON COLUMN tasker_engine.step_facts.attempts IS 'How many attempts began.';
+COMMENT ON COLUMN tasker_engine.step_facts.retryable IS 'Whether a failure may be followed by another attempt.';
+COMMENT ON COLUMN tasker_engine.step_facts.name IS 'Name of the step.';
+COMMENT ON COLUMN tasker_engine.step_facts.handler IS 'Name of the code that runs it.';
+COMMENT ON COLUMN tasker_engine.step_facts.requested_at IS 'When the task was created.';
+
+CREATE OR REPLACE VIEW tasker_engine.system_overview AS
+SELECT (SELECT pg_catalog.count(*) FROM tasker_engine.tasks t
+        WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])) AS active_tasks,
+       pg_catalog.count(DISTINCT nt.task_namespace_id) AS namespaces,
+       pg_catalog.count(DISTINCT nt.name) AS task_types
+FROM tasker.named_tasks nt
+WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id OPERATOR(pg_catalog.=) nt.named_task_id);
+COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
+COMMENT ON COLUMN tasker_engine.system_overview.active_tasks IS 'Tasks in state pending or in_progress.';
+COMMENT ON COLUMN tasker_engine.system_overview.namespaces IS 'Namespaces that have tasks.';
+COMMENT ON COLUMN tasker_engine.system_overview.task_types IS 'Names of templates that have tasks.';
