@@ -6,12 +6,12 @@ DECLARE
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin'] LOOP
         BEGIN
-            IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted) THEN
-                EXECUTE pg_catalog.format(
+            IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted) THEN
+                EXECUTE format(
                     'CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
-                IF wanted OPERATOR(pg_catalog.=) 'tasker_operator' THEN
+                IF wanted = 'tasker_operator' THEN
                     GRANT tasker_reader TO tasker_operator;
-                ELSIF wanted OPERATOR(pg_catalog.=) 'tasker_admin' THEN
+                ELSIF wanted = 'tasker_admin' THEN
                     GRANT tasker_operator, tasker_worker TO tasker_admin;
                 END IF;
             END IF;

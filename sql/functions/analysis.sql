@@ -18,26 +18,26 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT n.name,
-           n.step_no::pg_catalog.int4,
+           n.step_no::integer,
            tasker_engine.step_level(n.named_task_id, n.step_no),
            tasker_engine.step_min_depth(n.named_task_id, n.step_no),
            ARRAY(SELECT p.name FROM tasker.named_tasks_named_steps p
-                 WHERE p.named_task_id OPERATOR(pg_catalog.=) n.named_task_id
-                   AND p.step_no OPERATOR(pg_catalog.=) ANY (n.parents) ORDER BY p.step_no),
+                 WHERE p.named_task_id = n.named_task_id
+                   AND p.step_no = ANY (n.parents) ORDER BY p.step_no),
            ARRAY(SELECT c.name FROM tasker.named_tasks_named_steps c
-                 WHERE c.named_task_id OPERATOR(pg_catalog.=) n.named_task_id
-                   AND c.step_no OPERATOR(pg_catalog.=) ANY (n.children) ORDER BY c.step_no),
-           pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) 0,
-           pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.=) 0,
+                 WHERE c.named_task_id = n.named_task_id
+                   AND c.step_no = ANY (n.children) ORDER BY c.step_no),
+           cardinality(n.parents) = 0,
+           cardinality(n.children) = 0,
            n.handler
     FROM tasker.named_tasks_named_steps n
-    WHERE n.named_task_id OPERATOR(pg_catalog.=) (
+    WHERE n.named_task_id = (
         SELECT t.named_task_id
         FROM tasker.task_namespaces s
-        JOIN tasker.named_tasks t ON t.task_namespace_id OPERATOR(pg_catalog.=) s.task_namespace_id
-        WHERE s.name OPERATOR(pg_catalog.=) tasker_engine.required($2, 'namespace')
-          AND t.name OPERATOR(pg_catalog.=) tasker_engine.required($1, 'name')
-          AND ($3 IS NULL OR t.version OPERATOR(pg_catalog.=) $3)
+        JOIN tasker.named_tasks t ON t.task_namespace_id = s.task_namespace_id
+        WHERE s.name = tasker_engine.required($2, 'namespace')
+          AND t.name = tasker_engine.required($1, 'name')
+          AND ($3 IS NULL OR t.version = $3)
         ORDER BY t.version_order DESC
         LIMIT 1)
     ORDER BY n.step_no;

@@ -8,10 +8,10 @@ CREATE OR REPLACE FUNCTION tasker_engine.at_least_one(value integer, name text)
 RETURNS integer LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF value IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = pg_catalog.format('%s must not be null', name),
+        RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = format('%s must not be null', name),
             DETAIL = 'It says how many rows are wanted.', HINT = 'Leave it out for 10.';
-    ELSIF value OPERATOR(pg_catalog.<) 1 THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = pg_catalog.format('%s %s is less than 1', name, value),
+    ELSIF value < 1 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('%s %s is less than 1', name, value),
             DETAIL = 'It says how many rows are wanted.', HINT = 'Leave it out for 10.';
     END IF;
     RETURN value;
@@ -29,7 +29,7 @@ COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
 
 CREATE OR REPLACE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
-    RETURN COALESCE(since, tasker_engine.engine_clock() OPERATOR(pg_catalog.-) usual);
+    RETURN COALESCE(since, tasker_engine.engine_clock() - usual);
 COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
 
 -- OFFSET 0: when a run began is looked up once, not wherever it is named.
@@ -45,30 +45,30 @@ BEGIN
     SELECT t.total, t.complete, t.error, t.cancelled, t.resolved, t.average, t.percentiles,
            r.complete, r.failed, r.average, r.percentiles
     FROM (
-        SELECT pg_catalog.count(*) AS total,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'c') AS complete,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'e') AS error,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'x') AS cancelled,
-               pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'r') AS resolved,
-               pg_catalog.avg(d.took) AS average,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY d.took) AS percentiles
+        SELECT count(*) AS total,
+               count(*) FILTER (WHERE d.state = 'c') AS complete,
+               count(*) FILTER (WHERE d.state = 'e') AS error,
+               count(*) FILTER (WHERE d.state = 'x') AS cancelled,
+               count(*) FILTER (WHERE d.state = 'r') AS resolved,
+               avg(d.took) AS average,
+               percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY d.took) AS percentiles
         FROM (
-            SELECT t.state, CASE WHEN t.state OPERATOR(pg_catalog.=) 'c' THEN tasker_engine.duration(t.ended_at OPERATOR(pg_catalog.-) t.due_at) END AS took
+            SELECT t.state, CASE WHEN t.state = 'c' THEN tasker_engine.duration(t.ended_at - t.due_at) END AS took
             FROM tasker_engine.task_times t
-            WHERE t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
-              AND t.requested_at OPERATOR(pg_catalog.>) start
+            WHERE t.task_uuid >= tasker_engine.uuids_since(start)
+              AND t.requested_at > start
             OFFSET 0
         ) d
     ) t
     CROSS JOIN (
-        SELECT pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'c') AS complete,
-               pg_catalog.count(*) FILTER (WHERE e.state OPERATOR(pg_catalog.=) 'e') AS failed,
-               pg_catalog.avg(e.took) AS average,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY e.took) AS percentiles
+        SELECT count(*) FILTER (WHERE e.state = 'c') AS complete,
+               count(*) FILTER (WHERE e.state = 'e') AS failed,
+               avg(e.took) AS average,
+               percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY e.took) AS percentiles
         FROM (
-            SELECT r.state, CASE WHEN r.state OPERATOR(pg_catalog.=) 'c' THEN tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.started_at) END AS took
+            SELECT r.state, CASE WHEN r.state = 'c' THEN tasker_engine.duration(r.ended_at - r.started_at) END AS took
             FROM tasker_engine.ended_runs r
-            WHERE r.ended_at OPERATOR(pg_catalog.>) start
+            WHERE r.ended_at > start
             OFFSET 0
         ) e
     ) r;
@@ -79,8 +79,8 @@ COMMENT ON FUNCTION tasker_engine.period_metrics(timestamptz) IS
 
 CREATE OR REPLACE FUNCTION tasker_engine.health_score(complete bigint, error bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN complete OPERATOR(pg_catalog.+) error OPERATOR(pg_catalog.=) 0 THEN 1.000
-                ELSE pg_catalog.round(complete::numeric OPERATOR(pg_catalog./) (complete OPERATOR(pg_catalog.+) error)::numeric, 3) END;
+    RETURN CASE WHEN complete + error = 0 THEN 1.000
+                ELSE round(complete::numeric / (complete + error)::numeric, 3) END;
 COMMENT ON FUNCTION tasker_engine.health_score(bigint, bigint) IS 'complete / (complete + error), 0.000 to 1.000; 1.000 without either.';
 
 CREATE OR REPLACE FUNCTION tasker.get_analytics_metrics(since timestamptz DEFAULT NULL)
@@ -159,24 +159,24 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT tasker.step_uuid(r.task_uuid, r.step_no), r.task_uuid, s.name, nt.name, ns.name, nt.version,
-           tasker_engine.seconds(tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.started_at)),
+           tasker_engine.seconds(tasker_engine.duration(r.ended_at - r.started_at)),
            s.attempts::integer, s.requested_at, r.ended_at, s.retryable, tasker_engine.state_name(s.state),
            r.started_at, s.handler
     FROM (
         SELECT e.task_uuid, e.step_no, e.started_at, e.ended_at
         FROM tasker_engine.ended_runs e
-        LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-        WHERE e.state OPERATOR(pg_catalog.=) 'c'
-          AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
-        ORDER BY e.ended_at OPERATOR(pg_catalog.-) e.started_at DESC NULLS LAST
+        LEFT JOIN tasker_engine.tasks t ON t.task_uuid = e.task_uuid
+        WHERE e.state = 'c'
+          AND e.ended_at > start
+          AND (chosen IS NULL OR t.named_task_id = ANY (chosen))
+        ORDER BY e.ended_at - e.started_at DESC NULLS LAST
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
     ) r
     JOIN tasker_engine.step_facts s
-        ON s.task_uuid OPERATOR(pg_catalog.=) r.task_uuid AND s.step_no OPERATOR(pg_catalog.=) r.step_no
-    JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-    JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-    ORDER BY r.ended_at OPERATOR(pg_catalog.-) r.started_at DESC NULLS LAST;
+        ON s.task_uuid = r.task_uuid AND s.step_no = r.step_no
+    JOIN tasker.named_tasks nt ON nt.named_task_id = s.named_task_id
+    JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+    ORDER BY r.ended_at - r.started_at DESC NULLS LAST;
 END
 $$;
 COMMENT ON FUNCTION tasker.get_slowest_steps(timestamptz, integer, text, text, text) IS
@@ -209,29 +209,29 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT r.task_uuid, nt.name, ns.name, nt.version,
-           tasker_engine.seconds(tasker_engine.duration(r.ended_at OPERATOR(pg_catalog.-) r.due_at)),
+           tasker_engine.seconds(tasker_engine.duration(r.ended_at - r.due_at)),
            s.total, s.complete, s.error, r.requested_at, r.ended_at, r.initiator, r.source_system,
            tasker_engine.state_name(r.state)
     FROM (
         SELECT d.task_uuid, d.named_task_id, d.state, d.requested_at, d.due_at, d.ended_at, d.initiator, d.source_system
         FROM tasker_engine.task_times d
-        WHERE d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
-          AND d.requested_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR d.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
+        WHERE d.task_uuid >= tasker_engine.uuids_since(start)
+          AND d.requested_at > start
+          AND (chosen IS NULL OR d.named_task_id = ANY (chosen))
           AND d.ended_at IS NOT NULL
-        ORDER BY d.ended_at OPERATOR(pg_catalog.-) d.due_at DESC
+        ORDER BY d.ended_at - d.due_at DESC
         LIMIT tasker_engine.at_least_one(limit_count, 'limit_count')
     ) r
-    JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) r.named_task_id
-    JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
+    JOIN tasker.named_tasks nt ON nt.named_task_id = r.named_task_id
+    JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
     CROSS JOIN LATERAL (
-        SELECT pg_catalog.count(*) AS total,
-               pg_catalog.count(*) FILTER (WHERE f.state OPERATOR(pg_catalog.=) ANY ('{c,r}'::"char"[])) AS complete,
-               pg_catalog.count(*) FILTER (WHERE f.state OPERATOR(pg_catalog.=) 'e') AS error
+        SELECT count(*) AS total,
+               count(*) FILTER (WHERE f.state = ANY ('{c,r}'::"char"[])) AS complete,
+               count(*) FILTER (WHERE f.state = 'e') AS error
         FROM tasker_engine.step_facts f
-        WHERE f.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
+        WHERE f.task_uuid = r.task_uuid
     ) s
-    ORDER BY r.ended_at OPERATOR(pg_catalog.-) r.due_at DESC;
+    ORDER BY r.ended_at - r.due_at DESC;
 END
 $$;
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
@@ -263,22 +263,22 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT g.error_class, g.failed_runs,
-           tasker_engine.percentage(g.failed_runs, (pg_catalog.sum(g.failed_runs) OVER ())::bigint),
+           tasker_engine.percentage(g.failed_runs, (sum(g.failed_runs) OVER ())::bigint),
            g.failed_tasks, g.step_names, g.last_message, g.first_failed_at, g.last_failed_at
     FROM (
-        SELECT e.metadata OPERATOR(pg_catalog.->>) 'error_class' AS error_class,
-               pg_catalog.count(*) AS failed_runs,
-               pg_catalog.count(DISTINCT e.task_uuid) AS failed_tasks,
-               pg_catalog.array_agg(DISTINCT s.name) AS step_names,
-               (pg_catalog.array_agg(e.metadata OPERATOR(pg_catalog.->>) 'error_message' ORDER BY e.ended_at DESC))[1] AS last_message,
-               pg_catalog.min(e.ended_at) AS first_failed_at,
-               pg_catalog.max(e.ended_at) AS last_failed_at
+        SELECT e.metadata ->> 'error_class' AS error_class,
+               count(*) AS failed_runs,
+               count(DISTINCT e.task_uuid) AS failed_tasks,
+               array_agg(DISTINCT s.name) AS step_names,
+               (array_agg(e.metadata ->> 'error_message' ORDER BY e.ended_at DESC))[1] AS last_message,
+               min(e.ended_at) AS first_failed_at,
+               max(e.ended_at) AS last_failed_at
         FROM tasker_engine.ended_runs e
         JOIN tasker_engine.step_facts s
-            ON s.task_uuid OPERATOR(pg_catalog.=) e.task_uuid AND s.step_no OPERATOR(pg_catalog.=) e.step_no
-        WHERE e.state OPERATOR(pg_catalog.=) 'e'
-          AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR s.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
+            ON s.task_uuid = e.task_uuid AND s.step_no = e.step_no
+        WHERE e.state = 'e'
+          AND e.ended_at > start
+          AND (chosen IS NULL OR s.named_task_id = ANY (chosen))
         GROUP BY 1
     ) g
     ORDER BY g.failed_runs DESC, g.last_failed_at DESC
@@ -316,16 +316,16 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT w.name, nt.name, ns.name, nt.version,
-           pg_catalog.count(*), pg_catalog.sum(w.waiting_children)::bigint,
-           pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'i'),
-           pg_catalog.count(*) FILTER (WHERE w.state OPERATOR(pg_catalog.=) 'e'),
-           tasker_engine.seconds(tasker_engine.duration(tasker_engine.engine_clock() OPERATOR(pg_catalog.-) pg_catalog.min(w.since)))
+           count(*), sum(w.waiting_children)::bigint,
+           count(*) FILTER (WHERE w.state = 'i'),
+           count(*) FILTER (WHERE w.state = 'e'),
+           tasker_engine.seconds(tasker_engine.duration(tasker_engine.engine_clock() - min(w.since)))
     FROM tasker_engine.waited_for w
-    JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) w.named_task_id
-    JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-    WHERE w.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
-      AND w.requested_at OPERATOR(pg_catalog.>) start
-      AND (chosen IS NULL OR w.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
+    JOIN tasker.named_tasks nt ON nt.named_task_id = w.named_task_id
+    JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+    WHERE w.task_uuid >= tasker_engine.uuids_since(start)
+      AND w.requested_at > start
+      AND (chosen IS NULL OR w.named_task_id = ANY (chosen))
     GROUP BY nt.named_task_id, ns.task_namespace_id, w.step_no, w.name
     ORDER BY 6 DESC, 9 DESC NULLS LAST
     LIMIT tasker_engine.at_least_one(limit_count, 'limit_count');
@@ -363,24 +363,24 @@ BEGIN
            r.total, tasker_engine.seconds(r.percentiles[1]), tasker_engine.seconds(r.percentiles[2]),
            tasker_engine.seconds(r.percentiles[3])
     FROM (
-        SELECT pg_catalog.count(*) AS total,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY tasker_engine.duration(d.ended_at OPERATOR(pg_catalog.-) d.due_at)) AS percentiles
+        SELECT count(*) AS total,
+               percentile_cont('{0.5,0.95,0.99}'::float8[])
+                   WITHIN GROUP (ORDER BY tasker_engine.duration(d.ended_at - d.due_at)) AS percentiles
         FROM tasker_engine.task_times d
-        WHERE d.state OPERATOR(pg_catalog.=) 'c'
-          AND d.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since(start)
-          AND d.requested_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR d.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
+        WHERE d.state = 'c'
+          AND d.task_uuid >= tasker_engine.uuids_since(start)
+          AND d.requested_at > start
+          AND (chosen IS NULL OR d.named_task_id = ANY (chosen))
     ) t
     CROSS JOIN (
-        SELECT pg_catalog.count(*) AS total,
-               pg_catalog.percentile_cont('{0.5,0.95,0.99}'::float8[])
-                   WITHIN GROUP (ORDER BY tasker_engine.duration(e.ended_at OPERATOR(pg_catalog.-) e.started_at)) AS percentiles
+        SELECT count(*) AS total,
+               percentile_cont('{0.5,0.95,0.99}'::float8[])
+                   WITHIN GROUP (ORDER BY tasker_engine.duration(e.ended_at - e.started_at)) AS percentiles
         FROM tasker_engine.ended_runs e
-        LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) e.task_uuid
-        WHERE e.state OPERATOR(pg_catalog.=) 'c'
-          AND e.ended_at OPERATOR(pg_catalog.>) start
-          AND (chosen IS NULL OR t.named_task_id OPERATOR(pg_catalog.=) ANY (chosen))
+        LEFT JOIN tasker_engine.tasks t ON t.task_uuid = e.task_uuid
+        WHERE e.state = 'c'
+          AND e.ended_at > start
+          AND (chosen IS NULL OR t.named_task_id = ANY (chosen))
     ) r;
 END
 $$;

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION tasker_engine.trend(start timestamptz)
 RETURNS jsonb LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object(
+    SELECT jsonb_build_object(
         'system_health_score', tasker_engine.health_score(m.complete_tasks, m.error_tasks),
         'task_throughput', m.total_tasks,
         'completion_rate', tasker_engine.percentage(m.complete_tasks, m.total_tasks),
@@ -12,10 +12,10 @@ BEGIN ATOMIC
         'avg_step_duration', COALESCE(tasker_engine.seconds(m.run_average), 0.000),
         'step_throughput', m.complete_runs,
         'failed_run_count', m.failed_runs,
-        'task_duration', pg_catalog.jsonb_build_object(
+        'task_duration', jsonb_build_object(
             'p50', tasker_engine.seconds(m.task_percentiles[1]), 'p95', tasker_engine.seconds(m.task_percentiles[2]),
             'p99', tasker_engine.seconds(m.task_percentiles[3])),
-        'step_duration', pg_catalog.jsonb_build_object(
+        'step_duration', jsonb_build_object(
             'p50', tasker_engine.seconds(m.run_percentiles[1]), 'p95', tasker_engine.seconds(m.run_percentiles[2]),
             'p99', tasker_engine.seconds(m.run_percentiles[3])))
     FROM tasker_engine.period_metrics(start) m;
@@ -27,19 +27,19 @@ RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     now CONSTANT timestamptz := tasker_engine.engine_clock();
-    last_hour CONSTANT jsonb := tasker_engine.trend(now OPERATOR(pg_catalog.-) '1 hour'::interval);
+    last_hour CONSTANT jsonb := tasker_engine.trend(now - '1 hour'::interval);
 BEGIN
     RETURN (
-        SELECT pg_catalog.jsonb_build_object(
-            'system_overview', pg_catalog.jsonb_build_object(
+        SELECT jsonb_build_object(
+            'system_overview', jsonb_build_object(
                 'active_tasks', o.active_tasks,
                 'total_namespaces', o.namespaces,
                 'unique_task_types', o.task_types,
-                'system_health_score', last_hour OPERATOR(pg_catalog.->) 'system_health_score'),
-            'performance_trends', pg_catalog.jsonb_build_object(
+                'system_health_score', last_hour -> 'system_health_score'),
+            'performance_trends', jsonb_build_object(
                 'last_hour', last_hour,
-                'last_4_hours', tasker_engine.trend(now OPERATOR(pg_catalog.-) '4 hours'::interval),
-                'last_24_hours', tasker_engine.trend(now OPERATOR(pg_catalog.-) '24 hours'::interval)),
+                'last_4_hours', tasker_engine.trend(now - '4 hours'::interval),
+                'last_24_hours', tasker_engine.trend(now - '24 hours'::interval)),
             'calculated_at', now)
         FROM tasker_engine.system_overview o);
 END
@@ -56,25 +56,25 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
 BEGIN
-    RETURN pg_catalog.jsonb_build_object(
-        'scope_summary', pg_catalog.jsonb_build_object(
+    RETURN jsonb_build_object(
+        'scope_summary', jsonb_build_object(
             'period_start', start, 'limit_count', limit_count,
             'namespace', namespace_filter, 'task_name', task_name_filter, 'version', version_filter),
-        'bottleneck_analysis', pg_catalog.jsonb_build_object(
+        'bottleneck_analysis', jsonb_build_object(
             'slowest_tasks', (
-                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                SELECT COALESCE(jsonb_agg(to_jsonb(x)), '[]')
                 FROM tasker.get_slowest_tasks(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
             'slowest_steps', (
-                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                SELECT COALESCE(jsonb_agg(to_jsonb(x)), '[]')
                 FROM tasker.get_slowest_steps(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
             'error_patterns', (
-                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                SELECT COALESCE(jsonb_agg(to_jsonb(x)), '[]')
                 FROM tasker.get_error_patterns(start, limit_count, namespace_filter, task_name_filter, version_filter) x),
             'dependency_bottlenecks', (
-                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]')
+                SELECT COALESCE(jsonb_agg(to_jsonb(x)), '[]')
                 FROM tasker.get_dependency_bottlenecks(start, limit_count, namespace_filter, task_name_filter, version_filter) x)),
         'performance_distribution', (
-            SELECT pg_catalog.to_jsonb(x)
+            SELECT to_jsonb(x)
             FROM tasker.get_duration_percentiles(start, namespace_filter, task_name_filter, version_filter) x));
 END
 $$;

@@ -31,9 +31,9 @@ COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
 -- for the index, as a text and as what it may stand for, and once exactly.
 CREATE OR REPLACE FUNCTION tasker_engine.scalar(value text)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN pg_catalog.length(value) OPERATOR(pg_catalog.<) 1000
-                 AND value OPERATOR(pg_catalog.~) '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
-                THEN value::jsonb ELSE pg_catalog.to_jsonb(value) END;
+    RETURN CASE WHEN length(value) < 1000
+                 AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
+                THEN value::jsonb ELSE to_jsonb(value) END;
 COMMENT ON FUNCTION tasker_engine.scalar(text) IS
 'A text as the JSON that it is: a number, true or false; else a JSON string.';
 GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;

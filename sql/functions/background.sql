@@ -35,13 +35,13 @@ AS 'MODULE_PATHNAME', 'wake_launcher' LANGUAGE c VOLATILE SET search_path = pg_c
 COMMENT ON FUNCTION tasker_engine.wake_launcher() IS 'When this transaction commits, the launcher starts a coordinator in this database; false without shared_preload_libraries.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.this_database() RETURNS oid LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+    RETURN (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 COMMENT ON FUNCTION tasker_engine.this_database() IS 'The oid of the database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.has_coordinator() RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     RETURN EXISTS (SELECT FROM tasker_engine.background_activity() b
-                   WHERE b.kind OPERATOR(pg_catalog.=) 'coordinator' AND b.state OPERATOR(pg_catalog.<>) 'stopping'
-                     AND b.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
-                                                               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));
+                   WHERE b.kind = 'coordinator' AND b.state <> 'stopping'
+                     AND b.database_oid = (SELECT d.oid FROM pg_database d
+                                                               WHERE d.datname = current_database()));
 COMMENT ON FUNCTION tasker_engine.has_coordinator() IS 'Whether a coordinator is at work in this database.';

@@ -21,7 +21,7 @@ BEGIN ATOMIC
            coalesce(p.season, interval '1 day'),
            coalesce(p.enabled, true)
     FROM (SELECT 'default' AS name UNION SELECT s.name FROM tasker_engine.executor_pools s) n
-    LEFT JOIN tasker_engine.executor_pools p ON p.name OPERATOR(pg_catalog.=) n.name
+    LEFT JOIN tasker_engine.executor_pools p ON p.name = n.name
     ORDER BY n.name;
 END;
 COMMENT ON FUNCTION tasker_engine.pool_settings() IS 'Every pool with the settings in force: what was set over the built-in defaults.
@@ -39,7 +39,7 @@ BEGIN ATOMIC
                 ELSE 0 END,
            s.queues, s.namespaces, s.batch_size
     FROM tasker_engine.pool_settings() s
-    LEFT JOIN tasker_engine.pool_targets t ON t.pool OPERATOR(pg_catalog.=) s.name
+    LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name
     ORDER BY s.name;
 END;
 COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'How many executors each pool is to have, and what they claim. A pool that is not listed any more is to have none.

@@ -18,24 +18,24 @@ GRANT EXECUTE ON FUNCTION tasker_engine.state_name("char") TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN namespace_name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) name
-           OPERATOR(pg_catalog.||) '@' OPERATOR(pg_catalog.||) version;
+    RETURN namespace_name || '.' || name
+           || '@' || version;
 COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, as templates are called everywhere.';
 GRANT EXECUTE ON FUNCTION tasker_engine.full_name(text, text, text) TO tasker_reader;
 
 -- float8 and not interval: millions of them are sorted for percentiles.
 CREATE OR REPLACE FUNCTION tasker_engine.duration(span interval)
 RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN pg_catalog.date_part('epoch', span);
+    RETURN date_part('epoch', span);
 COMMENT ON FUNCTION tasker_engine.duration(interval) IS 'The interval in seconds; NULL for NULL.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.seconds(duration double precision)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN pg_catalog.round(duration::numeric, 3);
+    RETURN round(duration::numeric, 3);
 COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds as they are shown, to the millisecond; NULL for NULL.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.percentage(part bigint, whole bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN whole OPERATOR(pg_catalog.=) 0 THEN 0.00
-                ELSE pg_catalog.round(part::numeric OPERATOR(pg_catalog.*) 100 OPERATOR(pg_catalog./) whole::numeric, 2) END;
+    RETURN CASE WHEN whole = 0 THEN 0.00
+                ELSE round(part::numeric * 100 / whole::numeric, 2) END;
 COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS '0.00 to 100.00; 0.00 of nothing.';

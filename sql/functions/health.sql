@@ -3,7 +3,7 @@
 
 CREATE OR REPLACE FUNCTION tasker_engine.active_connections() RETURNS bigint
 LANGUAGE sql STABLE
-    RETURN (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_db_numbackends(d.oid))::bigint FROM pg_catalog.pg_database d);
+    RETURN (SELECT sum(pg_stat_get_db_numbackends(d.oid))::bigint FROM pg_database d);
 COMMENT ON FUNCTION tasker_engine.active_connections() IS 'Connections to all databases of the server.';
 
 CREATE OR REPLACE FUNCTION tasker.get_system_health_counts()
@@ -21,7 +21,7 @@ BEGIN
            c.total_steps, c.pending_steps, c.in_progress_steps, c.complete_steps, c.error_steps,
            c.retryable_error_steps, c.exhausted_retry_steps, c.in_backoff_steps,
            tasker_engine.active_connections(),
-           pg_catalog.current_setting('max_connections')::bigint,
+           current_setting('max_connections')::bigint,
            c.resolved_manually_tasks, c.cancelled_steps, c.resolved_manually_steps, c.permanent_error_steps
     FROM tasker_engine.system_counts c;
 END
@@ -72,8 +72,8 @@ RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT pg_catalog.cardinality(r.reasons) OPERATOR(pg_catalog.=) 0,
-           CASE WHEN pg_catalog.cardinality(r.reasons) OPERATOR(pg_catalog.=) 0 THEN 'healthy' ELSE 'unhealthy' END,
+    SELECT cardinality(r.reasons) = 0,
+           CASE WHEN cardinality(r.reasons) = 0 THEN 'healthy' ELSE 'unhealthy' END,
            r.reasons,
            tasker_engine.percentage(c.active_connections, c.max_connections),
            tasker_engine.percentage(c.error_tasks, c.total_tasks),
@@ -82,13 +82,13 @@ BEGIN ATOMIC
     FROM tasker.get_system_health_counts() c
     CROSS JOIN LATERAL (
         SELECT ARRAY(
-            SELECT pg_catalog.format(m.message, m.part, m.whole)
+            SELECT format(m.message, m.part, m.whole)
             FROM (VALUES (1, 'connections', c.active_connections, c.max_connections, '%s of %s connections are in use'),
                          (2, 'all_errors', c.error_tasks, c.total_tasks, '%s of %s tasks are in error'),
                          (3, 'all_errors', c.error_steps, c.total_steps, '%s of %s steps are in error'))
                  AS m (n, measure, part, whole, message)
             CROSS JOIN LATERAL tasker_engine.judge_health(m.measure, m.part, m.whole, 1) j
-            WHERE j.level OPERATOR(pg_catalog.=) 'unhealthy'
+            WHERE j.level = 'unhealthy'
             ORDER BY m.n) AS reasons
         OFFSET 0
     ) r;

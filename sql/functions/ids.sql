@@ -27,9 +27,9 @@ GRANT EXECUTE ON FUNCTION tasker_engine.uuids_since(timestamptz) TO tasker_reade
 
 CREATE OR REPLACE FUNCTION tasker_engine.object_pair(system_one integer, remote_id_one text, system_two integer, remote_id_two text)
 RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN system_one OPERATOR(pg_catalog.<) system_two
-                     OR system_one OPERATOR(pg_catalog.=) system_two
-                        AND remote_id_one OPERATOR(pg_catalog.<=) remote_id_two COLLATE "C"
+    RETURN CASE WHEN system_one < system_two
+                     OR system_one = system_two
+                        AND remote_id_one <= remote_id_two COLLATE "C"
                 THEN ARRAY[system_one::text, remote_id_one, system_two::text, remote_id_two]
                 ELSE ARRAY[system_two::text, remote_id_two, system_one::text, remote_id_one] END;
 COMMENT ON FUNCTION tasker_engine.object_pair(integer, text, integer, text) IS

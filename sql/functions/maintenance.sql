@@ -63,7 +63,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    number CONSTANT integer := (SELECT d.duty_no FROM tasker_engine.duties() d WHERE d.duty OPERATOR(pg_catalog.=) run_duty.duty);
+    number CONSTANT integer := (SELECT d.duty_no FROM tasker_engine.duties() d WHERE d.duty = run_duty.duty);
     amount bigint;
     problem text;
     code text;
@@ -80,28 +80,28 @@ BEGIN
     END IF;
     BEGIN
         -- The name is one of duties(), which is the only list of them.
-        EXECUTE pg_catalog.format('SELECT tasker_engine.%I()', 'duty_' OPERATOR(pg_catalog.||) run_duty.duty) INTO amount;
+        EXECUTE format('SELECT tasker_engine.%I()', 'duty_' || run_duty.duty) INTO amount;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;
         INSERT INTO tasker_engine.duty_runs AS r (duty, last_at, failures, last_error, last_error_at)
-        VALUES (run_duty.duty, pg_catalog.clock_timestamp(), 1, pg_catalog.format('%s: %s', code, problem), pg_catalog.clock_timestamp())
+        VALUES (run_duty.duty, clock_timestamp(), 1, format('%s: %s', code, problem), clock_timestamp())
         ON CONFLICT ON CONSTRAINT duty_runs_pkey DO UPDATE
-        SET last_at = EXCLUDED.last_at, failures = r.failures OPERATOR(pg_catalog.+) 1,
+        SET last_at = EXCLUDED.last_at, failures = r.failures + 1,
             last_error = EXCLUDED.last_error, last_error_at = EXCLUDED.last_error_at;
         RETURN -1;
     END;
-    at := pg_catalog.clock_timestamp();
+    at := clock_timestamp();
     noted := tasker_engine.note_duty_run(number);
-    IF amount OPERATOR(pg_catalog.>) 0 OR NOT noted AND NOT EXISTS (
+    IF amount > 0 OR NOT noted AND NOT EXISTS (
         SELECT FROM tasker_engine.duty_runs r
-        WHERE r.duty OPERATOR(pg_catalog.=) run_duty.duty AND r.last_run_at OPERATOR(pg_catalog.>) (at OPERATOR(pg_catalog.-) '1 minute'::interval)
-          AND (r.last_error_at IS NULL OR r.last_error_at OPERATOR(pg_catalog.<) r.last_run_at)) THEN
+        WHERE r.duty = run_duty.duty AND r.last_run_at > (at - '1 minute'::interval)
+          AND (r.last_error_at IS NULL OR r.last_error_at < r.last_run_at)) THEN
         INSERT INTO tasker_engine.duty_runs AS r (duty, last_run_at, last_at, last_done, total_done)
-        VALUES (run_duty.duty, at, CASE WHEN amount OPERATOR(pg_catalog.>) 0 THEN at END, amount, amount)
+        VALUES (run_duty.duty, at, CASE WHEN amount > 0 THEN at END, amount, amount)
         ON CONFLICT ON CONSTRAINT duty_runs_pkey DO UPDATE
         SET last_run_at = EXCLUDED.last_run_at, last_at = COALESCE(EXCLUDED.last_at, r.last_at),
             last_done = CASE WHEN EXCLUDED.last_at IS NULL THEN r.last_done ELSE EXCLUDED.last_done END,
-            total_done = r.total_done OPERATOR(pg_catalog.+) EXCLUDED.total_done;
+            total_done = r.total_done + EXCLUDED.total_done;
     END IF;
     RETURN amount;
 END
@@ -122,12 +122,12 @@ BEGIN
         total := 0;
         FOR round IN 1 .. 100 LOOP
             amount := tasker_engine.run_duty(task.duty);
-            EXIT WHEN amount OPERATOR(pg_catalog.<=) 0;
-            total := total OPERATOR(pg_catalog.+) amount;
+            EXIT WHEN amount <= 0;
+            total := total + amount;
         END LOOP;
         RETURN QUERY SELECT task.duty, total,
-            CASE WHEN amount OPERATOR(pg_catalog.<) 0
-                 THEN (SELECT r.last_error FROM tasker_engine.duty_runs r WHERE r.duty OPERATOR(pg_catalog.=) task.duty) END;
+            CASE WHEN amount < 0
+                 THEN (SELECT r.last_error FROM tasker_engine.duty_runs r WHERE r.duty = task.duty) END;
     END LOOP;
 END
 $$;

@@ -93,35 +93,35 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_metrics() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    old_enough CONSTANT timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '5 minutes'::interval;
+    old_enough CONSTANT timestamptz := clock_timestamp() - '5 minutes'::interval;
     amount bigint;
 BEGIN
-    SELECT pg_catalog.count(*) INTO amount
-    FROM (SELECT FROM tasker_engine.metric_counts m WHERE NOT m.folded AND m.at OPERATOR(pg_catalog.<) old_enough LIMIT 100) old;
-    IF amount OPERATOR(pg_catalog.<) 100 THEN
+    SELECT count(*) INTO amount
+    FROM (SELECT FROM tasker_engine.metric_counts m WHERE NOT m.folded AND m.at < old_enough LIMIT 100) old;
+    IF amount < 100 THEN
         RETURN 0;
     END IF;
     WITH gone AS (
         DELETE FROM tasker_engine.metric_counts m
-        WHERE m.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+        WHERE m.ctid = ANY (ARRAY(
             SELECT o.ctid FROM tasker_engine.metric_counts o
-            WHERE o.at OPERATOR(pg_catalog.<) old_enough FOR UPDATE SKIP LOCKED))
+            WHERE o.at < old_enough FOR UPDATE SKIP LOCKED))
         RETURNING m.at, m.worker_no, m.folded, m.cells, m.amounts
     ), summed AS (
-        SELECT g.worker_no, u.cell, pg_catalog.sum(u.amount)::bigint AS amount
+        SELECT g.worker_no, u.cell, sum(u.amount)::bigint AS amount
         FROM gone g
-        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(g.cells), pg_catalog.unnest(g.amounts)) AS u (cell, amount)
-        WHERE g.worker_no OPERATOR(pg_catalog.=) 0
-           OR EXISTS (SELECT FROM tasker_engine.workers w WHERE w.worker_no OPERATOR(pg_catalog.=) g.worker_no)
+        CROSS JOIN LATERAL ROWS FROM (unnest(g.cells), unnest(g.amounts)) AS u (cell, amount)
+        WHERE g.worker_no = 0
+           OR EXISTS (SELECT FROM tasker_engine.workers w WHERE w.worker_no = g.worker_no)
         GROUP BY g.worker_no, u.cell
     ), kept AS (
         INSERT INTO tasker_engine.metric_counts (at, worker_no, folded, cells, amounts)
-        SELECT (SELECT pg_catalog.min(g.at) FROM gone g), s.worker_no, true,
-               pg_catalog.array_agg(s.cell ORDER BY s.cell), pg_catalog.array_agg(s.amount ORDER BY s.cell)
+        SELECT (SELECT min(g.at) FROM gone g), s.worker_no, true,
+               array_agg(s.cell ORDER BY s.cell), array_agg(s.amount ORDER BY s.cell)
         FROM summed s
         GROUP BY s.worker_no
     )
-    SELECT pg_catalog.count(*) INTO amount FROM gone g WHERE NOT g.folded;
+    SELECT count(*) INTO amount FROM gone g WHERE NOT g.folded;
     RETURN amount;
 END
 $$;

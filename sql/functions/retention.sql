@@ -6,16 +6,16 @@ CREATE OR REPLACE FUNCTION tasker_engine.is_purgeable(
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE state
-        WHEN 'c' THEN completed_at OPERATOR(pg_catalog.<) completed_before
+        WHEN 'c' THEN completed_at < completed_before
         WHEN 'p' THEN false
         WHEN 'i' THEN false
-        ELSE (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-              WHERE l.task_uuid OPERATOR(pg_catalog.=) $1 AND l.step_no OPERATOR(pg_catalog.=) 0)
-             OPERATOR(pg_catalog.<)
-             CASE WHEN state OPERATOR(pg_catalog.=) 'e' THEN failed_before ELSE completed_before END
+        ELSE (SELECT max(l.created_at) FROM tasker_engine.transitions l
+              WHERE l.task_uuid = $1 AND l.step_no = 0)
+             <
+             CASE WHEN state = 'e' THEN failed_before ELSE completed_before END
              AND NOT EXISTS (SELECT FROM tasker_engine.steps s
-                             WHERE s.task_uuid OPERATOR(pg_catalog.=) $1
-                               AND s.state OPERATOR(pg_catalog.=) 'i')
+                             WHERE s.task_uuid = $1
+                               AND s.state = 'i')
     END;
 END;
 COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
@@ -190,9 +190,9 @@ GRANT EXECUTE ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, b
 
 CREATE OR REPLACE FUNCTION tasker_engine.default_retention() RETURNS interval
 LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN pg_catalog.current_setting('tasker.default_retention', true) OPERATOR(pg_catalog.<>) ''
-                THEN pg_catalog.current_setting('tasker.default_retention', true)::pg_catalog.interval
-                ELSE '0'::pg_catalog.interval END;
+    RETURN CASE WHEN current_setting('tasker.default_retention', true) <> ''
+                THEN current_setting('tasker.default_retention', true)::interval
+                ELSE '0'::interval END;
 COMMENT ON FUNCTION tasker_engine.default_retention() IS 'tasker.default_retention as an interval; 0 keeps tasks for ever.';
 GRANT EXECUTE ON FUNCTION tasker_engine.default_retention() TO tasker_reader;
 

@@ -6,19 +6,19 @@ RETURNS integer LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
 SET enable_mergejoin = off SET jit = off
 BEGIN ATOMIC
-    SELECT pg_catalog.count(*)::integer
+    SELECT count(*)::integer
     FROM (
         SELECT
         FROM tasker_engine.queues q
-        JOIN tasker.task_namespaces n ON n.task_namespace_id OPERATOR(pg_catalog.=) q.task_namespace_id
-        CROSS JOIN pg_catalog.generate_series(1, 4) AS l (priority)
+        JOIN tasker.task_namespaces n ON n.task_namespace_id = q.task_namespace_id
+        CROSS JOIN generate_series(1, 4) AS l (priority)
         CROSS JOIN LATERAL (
             SELECT FROM tasker_engine.queue_entries r
-            WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) l.priority
-              AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
+            WHERE r.queue_id = q.queue_id AND r.priority = l.priority
+              AND r.available_at <= tasker_engine.engine_clock()
             LIMIT 1000) e
-        WHERE q.name OPERATOR(pg_catalog.=) ANY ($1) AND NOT q.paused
-          AND ($2 IS NULL OR n.name OPERATOR(pg_catalog.=) ANY ($2))
+        WHERE q.name = ANY ($1) AND NOT q.paused
+          AND ($2 IS NULL OR n.name = ANY ($2))
         LIMIT 1000) d;
 END;
 COMMENT ON FUNCTION tasker_engine.pool_depth(text[], text[]) IS 'How many steps are due in these queues of these namespaces (NULL: all), counted up to 1000.';
@@ -28,24 +28,24 @@ CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text)
 RETURNS jsonb LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH activity AS MATERIALIZED (SELECT * FROM tasker_engine.background_activity())
-    SELECT pg_catalog.jsonb_build_object(
-        'now', extract(epoch FROM pg_catalog.clock_timestamp()),
+    SELECT jsonb_build_object(
+        'now', extract(epoch FROM clock_timestamp()),
         'depth', tasker_engine.pool_depth(s.queues, s.namespaces),
         'executors', COALESCE((
-            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            SELECT jsonb_agg(jsonb_build_object(
                 'pid', a.pid,
                 'started_at', extract(epoch FROM a.started_at),
-                'busy', a.state OPERATOR(pg_catalog.=) 'busy' OR a.step_uuid IS NOT NULL,
-                'draining', a.state OPERATOR(pg_catalog.=) ANY (ARRAY['draining', 'stopping']),
+                'busy', a.state = 'busy' OR a.step_uuid IS NOT NULL,
+                'draining', a.state = ANY (ARRAY['draining', 'stopping']),
                 'state_since', extract(epoch FROM a.state_since),
                 'steps', a.steps,
                 'failures', a.failures,
                 'busy_us', a.busy_us))
             FROM activity a
-            WHERE a.kind OPERATOR(pg_catalog.=) 'executor' AND a.pool OPERATOR(pg_catalog.=) s.name
-              AND a.database_oid OPERATOR(pg_catalog.=) tasker_engine.this_database()), '[]'))
+            WHERE a.kind = 'executor' AND a.pool = s.name
+              AND a.database_oid = tasker_engine.this_database()), '[]'))
     FROM tasker_engine.pool_settings() s
-    WHERE s.name OPERATOR(pg_catalog.=) $1 AND EXISTS (SELECT FROM activity);
+    WHERE s.name = $1 AND EXISTS (SELECT FROM activity);
 END;
 COMMENT ON FUNCTION tasker_engine.pool_load(text) IS 'A pool as it is now, for scaling: {now, depth, executors: [{pid, started_at, busy, draining, state_since, steps, failures, busy_us}]}, times in seconds since 1970. NULL for an unknown pool, and without background processes.
 pool: name of the pool.';
@@ -53,14 +53,14 @@ pool: name of the pool.';
 CREATE OR REPLACE FUNCTION tasker_engine.server_resources()
 RETURNS jsonb LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object(
-        'max_worker_processes', pg_catalog.current_setting('max_worker_processes')::integer,
-        'max_connections', pg_catalog.current_setting('max_connections')::integer,
-        'max_parallel_per_gather', pg_catalog.current_setting('max_parallel_workers_per_gather')::integer,
-        'own_processes', pg_catalog.count(*) FILTER (WHERE a.kind OPERATOR(pg_catalog.<>) 'executor'),
-        'executors_elsewhere', pg_catalog.count(*) FILTER (
-            WHERE a.kind OPERATOR(pg_catalog.=) 'executor'
-              AND a.database_oid OPERATOR(pg_catalog.<>) tasker_engine.this_database()))
+    SELECT jsonb_build_object(
+        'max_worker_processes', current_setting('max_worker_processes')::integer,
+        'max_connections', current_setting('max_connections')::integer,
+        'max_parallel_per_gather', current_setting('max_parallel_workers_per_gather')::integer,
+        'own_processes', count(*) FILTER (WHERE a.kind <> 'executor'),
+        'executors_elsewhere', count(*) FILTER (
+            WHERE a.kind = 'executor'
+              AND a.database_oid <> tasker_engine.this_database()))
     FROM tasker_engine.background_activity() a;
 END;
 COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What bounds the number of executors: settings of the server, and what else of the extension runs.';
@@ -90,14 +90,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 2 SET search_path = pg_catalog, pg_t
 BEGIN ATOMIC
     WITH executors AS MATERIALIZED (
         SELECT a.pool,
-               pg_catalog.count(*)::integer AS running,
-               (pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'idle'))::integer AS idle,
-               (pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'busy'))::integer AS busy,
-               (pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) ANY (ARRAY['draining', 'stopping'])))::integer AS draining,
-               pg_catalog.sum(a.steps)::bigint AS steps,
-               pg_catalog.sum(a.failures)::bigint AS failures
+               count(*)::integer AS running,
+               (count(*) FILTER (WHERE a.state = 'idle'))::integer AS idle,
+               (count(*) FILTER (WHERE a.state = 'busy'))::integer AS busy,
+               (count(*) FILTER (WHERE a.state = ANY (ARRAY['draining', 'stopping'])))::integer AS draining,
+               sum(a.steps)::bigint AS steps,
+               sum(a.failures)::bigint AS failures
         FROM tasker_engine.background_activity() a
-        WHERE a.kind OPERATOR(pg_catalog.=) 'executor' AND a.database_oid OPERATOR(pg_catalog.=) tasker_engine.this_database()
+        WHERE a.kind = 'executor' AND a.database_oid = tasker_engine.this_database()
         GROUP BY a.pool
     )
     SELECT coalesce(d.pool, e.pool), coalesce(e.running, 0), coalesce(e.idle, 0), coalesce(e.busy, 0),
@@ -105,7 +105,7 @@ BEGIN ATOMIC
            CASE WHEN d.pool IS NOT NULL THEN tasker_engine.pool_depth(d.queues, d.namespaces) END,
            coalesce(e.steps, 0), coalesce(e.failures, 0)
     FROM tasker_engine.desired_executors() d
-    FULL JOIN executors e ON e.pool OPERATOR(pg_catalog.=) d.pool;
+    FULL JOIN executors e ON e.pool = d.pool;
 END;
 COMMENT ON FUNCTION tasker_engine.pool_statuses() IS 'Every pool as it is now; one that was removed as long as it has executors.';
 GRANT EXECUTE ON FUNCTION tasker_engine.pool_statuses() TO tasker_reader;

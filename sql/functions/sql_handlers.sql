@@ -5,21 +5,21 @@ CREATE OR REPLACE FUNCTION tasker_engine.function_owner(handler text) RETURNS na
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    parts pg_catalog.name[];
+    parts name[];
 BEGIN
     BEGIN
-        parts := pg_catalog.parse_ident(handler);
+        parts := parse_ident(handler);
     EXCEPTION WHEN invalid_parameter_value THEN
         RETURN NULL; -- It is no name; the step will say so.
     END;
     RETURN (SELECT r.rolname
-            FROM pg_catalog.pg_proc p
-            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-            JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
-            WHERE n.nspname OPERATOR(pg_catalog.=) parts[1] AND p.proname OPERATOR(pg_catalog.=) parts[2]
-              AND pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2
-              AND p.pronargs OPERATOR(pg_catalog.=) 1
-              AND p.proargtypes[0] OPERATOR(pg_catalog.=) 'pg_catalog.jsonb'::pg_catalog.regtype);
+            FROM pg_proc p
+            JOIN pg_namespace n ON n.oid = p.pronamespace
+            JOIN pg_roles r ON r.oid = p.proowner
+            WHERE n.nspname = parts[1] AND p.proname = parts[2]
+              AND cardinality(parts) = 2
+              AND p.pronargs = 1
+              AND p.proargtypes[0] = 'jsonb'::regtype);
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'Whose function a handler is; NULL if there is none.
@@ -31,7 +31,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jso
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    callee pg_catalog.pg_proc;
+    callee pg_proc;
     results jsonb;
     code text;
     problem text;
@@ -42,38 +42,38 @@ BEGIN
     -- Constraints that may wait would wait until other rights are in force.
     SET CONSTRAINTS ALL IMMEDIATE;
     BEGIN
-        IF pg_catalog.strpos(handler, '.') OPERATOR(pg_catalog.=) 0 THEN
+        IF strpos(handler, '.') = 0 THEN
             RAISE EXCEPTION 'handler "sql:%" names no schema', handler
                 USING ERRCODE = 'undefined_function', DETAIL = 'The search_path of a handler is pg_catalog, pg_temp.',
                       HINT = 'Write sql:<schema.function> in the template.';
         END IF;
-        SELECT * INTO callee FROM pg_catalog.pg_proc p
-        WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(handler OPERATOR(pg_catalog.||) '(jsonb)');
-        IF NOT FOUND OR callee.prokind OPERATOR(pg_catalog.<>) 'f' OR callee.proretset
-           OR callee.prorettype OPERATOR(pg_catalog.<>) ALL (ARRAY['jsonb'::pg_catalog.regtype, 'void'::pg_catalog.regtype]::pg_catalog.oid[]) THEN
+        SELECT * INTO callee FROM pg_proc p
+        WHERE p.oid = to_regprocedure(handler || '(jsonb)');
+        IF NOT FOUND OR callee.prokind <> 'f' OR callee.proretset
+           OR callee.prorettype <> ALL (ARRAY['jsonb'::regtype, 'void'::regtype]::oid[]) THEN
             RAISE EXCEPTION 'no function %(jsonb) that returns jsonb or void', handler
                 USING ERRCODE = 'undefined_function', DETAIL = 'It is the handler of the step.',
-                      HINT = pg_catalog.format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
+                      HINT = format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
         END IF;
         -- Who may replace the function acts with the rights that it runs with.
-        IF callee.proowner OPERATOR(pg_catalog.<>) owner_oid THEN
-            RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_catalog.pg_get_userbyid(callee.proowner), owner_name
+        IF callee.proowner <> owner_oid THEN
+            RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_get_userbyid(callee.proowner), owner_name
                 USING ERRCODE = 'insufficient_privilege',
-                      DETAIL = pg_catalog.format('It would run with the rights of role "%s", which trusted another owner when it registered the template.', current_user),
-                      HINT = pg_catalog.format('ALTER FUNCTION %s(jsonb) OWNER TO %I, or trust the new owner: call register_template with replace => true as role %I.',
+                      DETAIL = format('It would run with the rights of role "%s", which trusted another owner when it registered the template.', current_user),
+                      HINT = format('ALTER FUNCTION %s(jsonb) OWNER TO %I, or trust the new owner: call register_template with replace => true as role %I.',
                                                handler, owner_name, current_user);
         END IF;
         -- regproc writes a name so that it is read back as the same function.
-        IF callee.prorettype OPERATOR(pg_catalog.=) 'void'::pg_catalog.regtype THEN
-            EXECUTE pg_catalog.format('SELECT %s($1)', callee.oid::pg_catalog.regproc) USING argument;
+        IF callee.prorettype = 'void'::regtype THEN
+            EXECUTE format('SELECT %s($1)', callee.oid::regproc) USING argument;
         ELSE
-            EXECUTE pg_catalog.format('SELECT %s($1)', callee.oid::pg_catalog.regproc) INTO results USING argument;
+            EXECUTE format('SELECT %s($1)', callee.oid::regproc) INTO results USING argument;
         END IF;
-        RETURN pg_catalog.jsonb_build_object('results', coalesce(results, '{}'));
+        RETURN jsonb_build_object('results', coalesce(results, '{}'));
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
         GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL,
             advice = PG_EXCEPTION_HINT, place = PG_EXCEPTION_CONTEXT;
-        RETURN pg_catalog.jsonb_build_object('sqlstate', code, 'message', problem, 'detail', nullif(details, ''),
+        RETURN jsonb_build_object('sqlstate', code, 'message', problem, 'detail', nullif(details, ''),
                                              'hint', nullif(advice, ''), 'context', place);
     END;
 END
@@ -103,8 +103,8 @@ RETURNS TABLE (step_uuid uuid, claim_number integer, full_name text, step_name t
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT c.step_uuid, c.claim_number,
-           pg_catalog.format('%s.%s@%s', c.namespace, c.task_name, c.version), c.step_name,
-           pg_catalog.jsonb_build_object(
+           format('%s.%s@%s', c.namespace, c.task_name, c.version), c.step_name,
+           jsonb_build_object(
                'task_uuid', c.task_uuid, 'step_uuid', c.step_uuid, 'step_name', c.step_name, 'attempt', c.attempt,
                'context', c.context, 'dependency_results', coalesce(c.dependency_results, '{}'),
                'handler_config', c.handler_config)
@@ -122,12 +122,12 @@ COMMENT ON FUNCTION tasker_engine.run_step(uuid, integer, jsonb) IS 'Runs the ha
 CREATE OR REPLACE FUNCTION tasker_engine.next_available(queue_ids integer[]) RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT pg_catalog.min(a.available_at)
-    FROM pg_catalog.unnest(next_available.queue_ids) AS q (queue_id)
-    CROSS JOIN pg_catalog.unnest('{1,2,3,4}'::smallint[]) AS p (priority)
+    SELECT min(a.available_at)
+    FROM unnest(next_available.queue_ids) AS q (queue_id)
+    CROSS JOIN unnest('{1,2,3,4}'::smallint[]) AS p (priority)
     CROSS JOIN LATERAL (
         SELECT r.available_at FROM tasker_engine.queue_entries r
-        WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
+        WHERE r.queue_id = q.queue_id AND r.priority = p.priority
         ORDER BY r.available_at LIMIT 1) a;
 END;
 COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or comes due; NULL if none lies in them.';
@@ -140,30 +140,30 @@ DECLARE
 BEGIN
     -- Only where background processes are: elsewhere an executor's absence says nothing.
     IF NOT EXISTS (SELECT FROM tasker_engine.background_activity() a
-                   WHERE a.kind OPERATOR(pg_catalog.=) 'coordinator'
-                     AND a.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) THEN
+                   WHERE a.kind = 'coordinator'
+                     AND a.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) THEN
         RETURN 0;
     END IF;
     orphans := ARRAY(
         SELECT c.claim_id
         FROM tasker_engine.claims c
-        JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no
-        WHERE pg_catalog.starts_with(w.worker_id, 'tasker-executor/')
-          AND c.lease_expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+        JOIN tasker_engine.workers w ON w.worker_no = c.worker_no
+        WHERE starts_with(w.worker_id, 'tasker-executor/')
+          AND c.lease_expires_at > clock_timestamp()
           AND EXISTS (SELECT FROM unnest(c.task_uuids, c.step_nos) AS u (task_uuid, step_no)
                       JOIN tasker_engine.steps s
-                          ON s.task_uuid OPERATOR(pg_catalog.=) u.task_uuid AND s.step_no OPERATOR(pg_catalog.=) u.step_no
-                      WHERE s.claim_id OPERATOR(pg_catalog.=) c.claim_id AND s.state OPERATOR(pg_catalog.=) 'i')
+                          ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+                      WHERE s.claim_id = c.claim_id AND s.state = 'i')
           AND NOT EXISTS (SELECT FROM tasker_engine.background_activity() a
-                          WHERE a.worker_id OPERATOR(pg_catalog.=) w.worker_id)
+                          WHERE a.worker_id = w.worker_id)
         ORDER BY c.claim_id LIMIT 100
         FOR UPDATE OF c SKIP LOCKED);
-    IF pg_catalog.cardinality(orphans) OPERATOR(pg_catalog.=) 0 THEN
+    IF cardinality(orphans) = 0 THEN
         RETURN 0;
     END IF;
-    UPDATE tasker_engine.claims c SET lease_expires_at = pg_catalog.clock_timestamp()
-    WHERE c.claim_id OPERATOR(pg_catalog.=) ANY (orphans);
-    RETURN pg_catalog.cardinality(orphans);
+    UPDATE tasker_engine.claims c SET lease_expires_at = clock_timestamp()
+    WHERE c.claim_id = ANY (orphans);
+    RETURN cardinality(orphans);
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns how many leases; 0 without a coordinator.';
@@ -178,7 +178,7 @@ DECLARE
     taken record;
     ran integer := 0;
     any_left boolean;
-    me text := pg_catalog.format('run_steps/%s', pg_catalog.pg_backend_pid());
+    me text := format('run_steps/%s', pg_backend_pid());
 BEGIN
     IF run_steps.max_steps IS NULL OR run_steps.queues IS NULL THEN
         RAISE EXCEPTION '% must not be null', CASE WHEN run_steps.max_steps IS NULL THEN 'max_steps' ELSE 'queues' END
@@ -190,15 +190,15 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The range is 1 to 10000.',
                   HINT = 'Run 1 to 10,000 steps in one call.';
     END IF;
-    WHILE ran OPERATOR(pg_catalog.<) run_steps.max_steps LOOP
+    WHILE ran < run_steps.max_steps LOOP
         any_left := false;
         FOR taken IN
             SELECT * FROM tasker_engine.take_steps(
                 me, run_steps.namespaces, run_steps.queues,
-                least(run_steps.max_steps OPERATOR(pg_catalog.-) ran, 50), interval '1 hour')
+                least(run_steps.max_steps - ran, 50), interval '1 hour')
         LOOP
             any_left := true;
-            ran := ran OPERATOR(pg_catalog.+) 1;
+            ran := ran + 1;
             step_uuid := taken.step_uuid;
             task_name := taken.full_name;
             step_name := taken.step_name;

@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.claim_level(double precision, integer, b
 CREATE OR REPLACE FUNCTION tasker_engine.worker_status(live boolean, last_seen_at timestamptz)
 RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN live THEN 'active'
-                WHEN last_seen_at OPERATOR(pg_catalog.<) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '5 minutes'::interval) THEN 'missing'
+                WHEN last_seen_at < (tasker_engine.engine_clock() - '5 minutes'::interval) THEN 'missing'
                 ELSE 'unknown' END;
 COMMENT ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) IS
 'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; else unknown.';

@@ -3,12 +3,12 @@
 
 CREATE OR REPLACE FUNCTION tasker_engine.role_oid(role_name text)
 RETURNS oid LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) role_name);
+RETURN (SELECT r.oid FROM pg_roles r WHERE r.rolname = role_name);
 COMMENT ON FUNCTION tasker_engine.role_oid(text) IS 'The oid of the role that bears this name now; NULL if none does.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.role_name(role_oid oid, kept text)
 RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
-RETURN coalesce((SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) role_oid), kept);
+RETURN coalesce((SELECT r.rolname::text FROM pg_roles r WHERE r.oid = role_oid), kept);
 COMMENT ON FUNCTION tasker_engine.role_name(oid, text) IS 'The name that a role bears now; the one that was kept if the role is gone.';
 GRANT EXECUTE ON FUNCTION tasker_engine.role_name(oid, text) TO tasker_reader;
 
@@ -35,12 +35,12 @@ DECLARE
     refreshed bigint;
 BEGIN
     UPDATE tasker_engine.claimants c
-    SET role_name = (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) c.role_oid)
-    WHERE c.claimant_no OPERATOR(pg_catalog.=) ANY (ARRAY(
+    SET role_name = (SELECT r.rolname FROM pg_roles r WHERE r.oid = c.role_oid)
+    WHERE c.claimant_no = ANY (ARRAY(
         SELECT p.claimant_no
         FROM tasker_engine.claimants p
-        LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.role_oid
-        WHERE p.role_oid IS NOT NULL AND p.role_name IS DISTINCT FROM r.rolname::pg_catalog.text
+        LEFT JOIN pg_roles r ON r.oid = p.role_oid
+        WHERE p.role_oid IS NOT NULL AND p.role_name IS DISTINCT FROM r.rolname::text
         FOR UPDATE OF p SKIP LOCKED));
     GET DIAGNOSTICS refreshed = ROW_COUNT;
     RETURN refreshed;
@@ -55,22 +55,22 @@ AS $$
 BEGIN
     NEW.function_owner := coalesce(NEW.function_owner, NEW.role_name);
     -- A row from a dump or a publisher brings the oids of another cluster.
-    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT'
-       OR pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica' THEN
-        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND NEW.role_name OPERATOR(pg_catalog.=) OLD.role_name THEN
+    IF TG_OP = 'INSERT'
+       OR current_setting('session_replication_role') = 'replica' THEN
+        IF TG_OP = 'UPDATE' AND NEW.role_name = OLD.role_name THEN
             NEW.role_oid := OLD.role_oid;
         ELSE
-            NEW.role_oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) NEW.role_name);
+            NEW.role_oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = NEW.role_name);
         END IF;
-        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND NEW.function_owner OPERATOR(pg_catalog.=) OLD.function_owner THEN
+        IF TG_OP = 'UPDATE' AND NEW.function_owner = OLD.function_owner THEN
             NEW.function_owner_oid := OLD.function_owner_oid;
         ELSE
-            NEW.function_owner_oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) NEW.function_owner);
+            NEW.function_owner_oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = NEW.function_owner);
         END IF;
     END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user AND r.rolsuper)
-       OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) NEW.role_oid
-                  AND pg_catalog.pg_has_role(r.oid, 'MEMBER')) THEN
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper)
+       OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = NEW.role_oid
+                  AND pg_has_role(r.oid, 'MEMBER')) THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'a handler of role "%" cannot be restored by role "%"', NEW.role_name, current_user

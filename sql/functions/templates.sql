@@ -40,10 +40,10 @@ BEGIN ATOMIC
     SELECT ARRAY(
         SELECT nt.named_task_id
         FROM tasker.named_tasks nt
-        JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-        WHERE ($1 IS NULL OR ns.name OPERATOR(pg_catalog.=) $1)
-          AND ($2 IS NULL OR nt.name OPERATOR(pg_catalog.=) $2)
-          AND ($3 IS NULL OR nt.version OPERATOR(pg_catalog.=) $3));
+        JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+        WHERE ($1 IS NULL OR ns.name = $1)
+          AND ($2 IS NULL OR nt.name = $2)
+          AND ($3 IS NULL OR nt.version = $3));
 END;
 COMMENT ON FUNCTION tasker_engine.named_task_ids(text, text, text) IS
 'The templates of a namespace, of a name, of a version; NULL is any.';

@@ -5,18 +5,18 @@ GRANT USAGE ON SCHEMA tasker_engine TO tasker_owner;
 -- membership in tasker_admin would reach into every other database of the cluster.
 DO $$
 DECLARE
-    extowner CONSTANT text := (SELECT r.rolname FROM pg_catalog.pg_extension e
-                               JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) e.extowner AND NOT r.rolsuper
-                               WHERE e.extname OPERATOR(pg_catalog.=) 'tasker_ext');
+    extowner CONSTANT text := (SELECT r.rolname FROM pg_extension e
+                               JOIN pg_roles r ON r.oid = e.extowner AND NOT r.rolsuper
+                               WHERE e.extname = 'tasker_ext');
 BEGIN
     PERFORM tasker_engine.record_privileges(false);
     GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
     IF extowner IS NOT NULL THEN
-        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
-        EXECUTE pg_catalog.format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tasker, tasker_engine TO %I', extowner);
+        EXECUTE format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
+        EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tasker, tasker_engine TO %I', extowner);
         -- To dump and restore it.
-        EXECUTE pg_catalog.format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', extowner);
-        EXECUTE pg_catalog.format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I', extowner);
+        EXECUTE format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', extowner);
+        EXECUTE format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I', extowner);
     END IF;
     PERFORM tasker_engine.record_privileges(true);
 END

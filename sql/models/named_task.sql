@@ -7,9 +7,9 @@ RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.*
     FROM tasker.named_tasks t
-    WHERE t.task_namespace_id OPERATOR(pg_catalog.=) (
+    WHERE t.task_namespace_id = (
         SELECT n.task_namespace_id FROM tasker.task_namespaces n
-        WHERE n.name OPERATOR(pg_catalog.=) tasker_engine.required($1, 'name'));
+        WHERE n.name = tasker_engine.required($1, 'name'));
 END;
 COMMENT ON FUNCTION tasker.named_tasks_in_namespace(text) IS
 'Scope: the templates of a namespace, every version. 22004 for NULL.
@@ -20,7 +20,7 @@ CREATE OR REPLACE FUNCTION tasker.named_tasks_with_version(version text)
 RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.named_tasks t
-    WHERE t.version OPERATOR(pg_catalog.=) tasker_engine.required($1, 'version');
+    WHERE t.version = tasker_engine.required($1, 'version');
 END;
 COMMENT ON FUNCTION tasker.named_tasks_with_version(text) IS
 'Scope: the templates with this version. 22004 for NULL.';
@@ -32,9 +32,9 @@ BEGIN ATOMIC
     SELECT t.* FROM tasker.named_tasks t
     WHERE NOT EXISTS (
         SELECT FROM tasker.named_tasks higher
-        WHERE higher.task_namespace_id OPERATOR(pg_catalog.=) t.task_namespace_id
-          AND higher.name OPERATOR(pg_catalog.=) t.name
-          AND higher.version_order OPERATOR(pg_catalog.>) t.version_order);
+        WHERE higher.task_namespace_id = t.task_namespace_id
+          AND higher.name = t.name
+          AND higher.version_order > t.version_order);
 END;
 COMMENT ON FUNCTION tasker.named_tasks_latest_versions() IS
 'Scope: of each template the version that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
@@ -45,8 +45,8 @@ RETURNS SETOF tasker.named_tasks LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT t.*
     FROM tasker.named_tasks_in_namespace(tasker_engine.required($2, 'namespace_name')) t
-    WHERE t.name OPERATOR(pg_catalog.=) tasker_engine.required($1, 'name')
-      AND ($3 IS NULL OR t.version OPERATOR(pg_catalog.=) $3)
+    WHERE t.name = tasker_engine.required($1, 'name')
+      AND ($3 IS NULL OR t.version = $3)
     ORDER BY t.version_order DESC
     LIMIT 1;
 END;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION tasker.named_tasks_named_steps_for_named_task(named_t
 RETURNS SETOF tasker.named_tasks_named_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.named_tasks_named_steps s
-    WHERE s.named_task_id OPERATOR(pg_catalog.=) tasker_engine.required($1, 'named_task_id');
+    WHERE s.named_task_id = tasker_engine.required($1, 'named_task_id');
 END;
 COMMENT ON FUNCTION tasker.named_tasks_named_steps_for_named_task(integer) IS
 'Scope (named_steps_for_named_task): the steps of one version of a template. 22004 for NULL.';

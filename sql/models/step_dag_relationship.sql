@@ -2,18 +2,18 @@ CREATE OR REPLACE VIEW tasker.step_dag_relationships AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        n.named_step_id,
-       COALESCE((SELECT pg_catalog.jsonb_agg(tasker.step_uuid(s.task_uuid, u.step_no) ORDER BY u.step_no)
-                 FROM pg_catalog.unnest(n.parents) AS u (step_no)), '[]') AS parent_step_uuids,
-       COALESCE((SELECT pg_catalog.jsonb_agg(tasker.step_uuid(s.task_uuid, u.step_no) ORDER BY u.step_no)
-                 FROM pg_catalog.unnest(n.children) AS u (step_no)), '[]') AS child_step_uuids,
-       pg_catalog.cardinality(n.parents)::pg_catalog.int8 AS parent_count,
-       pg_catalog.cardinality(n.children)::pg_catalog.int8 AS child_count,
-       pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) 0 AS is_root_step,
-       pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.=) 0 AS is_leaf_step,
+       COALESCE((SELECT jsonb_agg(tasker.step_uuid(s.task_uuid, u.step_no) ORDER BY u.step_no)
+                 FROM unnest(n.parents) AS u (step_no)), '[]') AS parent_step_uuids,
+       COALESCE((SELECT jsonb_agg(tasker.step_uuid(s.task_uuid, u.step_no) ORDER BY u.step_no)
+                 FROM unnest(n.children) AS u (step_no)), '[]') AS child_step_uuids,
+       cardinality(n.parents)::bigint AS parent_count,
+       cardinality(n.children)::bigint AS child_count,
+       cardinality(n.parents) = 0 AS is_root_step,
+       cardinality(n.children) = 0 AS is_leaf_step,
        tasker_engine.step_min_depth(s.named_task_id, s.step_no) AS min_depth_from_root
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no;
 COMMENT ON VIEW tasker.step_dag_relationships IS 'Parents, children and depth of each step.';
 GRANT SELECT ON tasker.step_dag_relationships TO tasker_reader;
 
@@ -23,7 +23,7 @@ CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_for_task(task_uuid uuid
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r
-    WHERE r.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+    WHERE r.task_uuid = tasker_engine.required($1, 'task_uuid');
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_for_task(uuid) IS
 'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
@@ -48,7 +48,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_leaf_steps() TO tasker_r
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_parents()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count OPERATOR(pg_catalog.>) 0;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count > 0;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_parents() IS 'Scope: steps that need another step.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_parents() TO tasker_reader;
@@ -56,7 +56,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_parents() TO tasker
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_children()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count OPERATOR(pg_catalog.>) 0;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count > 0;
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_children() IS 'Scope: steps that another step needs.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_children() TO tasker_reader;
@@ -65,12 +65,12 @@ CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_siblings_of(step_uuid u
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.step_dag_relationships r
-    WHERE r.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
-      AND r.step_uuid OPERATOR(pg_catalog.<>) $1
-      AND r.parent_count OPERATOR(pg_catalog.>) 0
-      AND r.parent_step_uuids OPERATOR(pg_catalog.=) (
+    WHERE r.task_uuid = tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND r.step_uuid <> $1
+      AND r.parent_count > 0
+      AND r.parent_step_uuids = (
           SELECT o.parent_step_uuids FROM tasker.step_dag_relationships o
-          WHERE o.step_uuid OPERATOR(pg_catalog.=) $1);
+          WHERE o.step_uuid = $1);
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) IS
 'Scope: the other steps that need exactly the same steps; a root has none, nor an unknown step. 22004 for NULL.';
@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) TO tas
 CREATE OR REPLACE FUNCTION tasker.dependency_levels_hash(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
-        (SELECT pg_catalog.jsonb_object_agg(l.step_uuid::text, l.dependency_level ORDER BY l.step_uuid)
+        (SELECT jsonb_object_agg(l.step_uuid::text, l.dependency_level ORDER BY l.step_uuid)
          FROM tasker.calculate_dependency_levels($1) l), $1);
 COMMENT ON FUNCTION tasker.dependency_levels_hash(uuid) IS
 'The level of every step of a task, {step_uuid: level}; calculate_dependency_levels as one object. P0002 for an unknown
@@ -91,7 +91,7 @@ GRANT EXECUTE ON FUNCTION tasker.dependency_levels_hash(uuid) TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.max_dependency_level(task_uuid uuid)
 RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
-        (SELECT pg_catalog.max(l.dependency_level) FROM tasker.calculate_dependency_levels($1) l), $1);
+        (SELECT max(l.dependency_level) FROM tasker.calculate_dependency_levels($1) l), $1);
 COMMENT ON FUNCTION tasker.max_dependency_level(uuid) IS
 'The highest level of a task, 0 if all its steps are roots. P0002 for an unknown task, 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.max_dependency_level(uuid) TO tasker_reader;
@@ -101,9 +101,9 @@ RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT s.*
     FROM tasker.calculate_dependency_levels(tasker_engine.required($1, 'task_uuid')) l
-    JOIN tasker.workflow_steps s ON s.step_uuid OPERATOR(pg_catalog.=) l.step_uuid
-    WHERE l.dependency_level OPERATOR(pg_catalog.=) tasker_engine.required($2, 'dependency_level')
-      AND s.task_uuid OPERATOR(pg_catalog.=) $1;
+    JOIN tasker.workflow_steps s ON s.step_uuid = l.step_uuid
+    WHERE l.dependency_level = tasker_engine.required($2, 'dependency_level')
+      AND s.task_uuid = $1;
 END;
 COMMENT ON FUNCTION tasker.steps_at_dependency_level(uuid, integer) IS
 'The steps of a task at a level; level 0 is the roots. None for an unknown task or level. 22004 for NULL.

@@ -4,11 +4,11 @@
 CREATE OR REPLACE VIEW tasker_engine.step_runs AS
 SELECT l.task_uuid,
        l.step_no,
-       pg_catalog.max(l.created_at) FILTER (WHERE l.from_state OPERATOR(pg_catalog.=) 'i'
-                                              AND l.to_state OPERATOR(pg_catalog.<>) 'p') AS ended_at,
-       pg_catalog.max(l.created_at) FILTER (WHERE l.to_state OPERATOR(pg_catalog.=) 'e') AS failed_at
+       max(l.created_at) FILTER (WHERE l.from_state = 'i'
+                                              AND l.to_state <> 'p') AS ended_at,
+       max(l.created_at) FILTER (WHERE l.to_state = 'e') AS failed_at
 FROM tasker_engine.transitions l
-WHERE l.step_no OPERATOR(pg_catalog.>) 0
+WHERE l.step_no > 0
 GROUP BY l.task_uuid, l.step_no;
 COMMENT ON VIEW tasker_engine.step_runs IS 'When the runs of each step ended, from the log.';
 
@@ -22,8 +22,8 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid, s.task_uuid, r.nam
 FROM tasker_engine.tasks t
 CROSS JOIN LATERAL tasker.get_step_readiness_status(t.task_uuid) r
 JOIN tasker_engine.steps s
-    ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-   AND s.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
+    ON s.task_uuid = t.task_uuid
+   AND s.step_no = tasker.step_number(r.step_uuid);
 COMMENT ON VIEW tasker.step_readiness_statuses IS
 'Whether each step may run, and if not, why. The rows of get_step_readiness_status.';
 COMMENT ON COLUMN tasker.step_readiness_statuses.name IS 'Name of the step.';
@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_dependencie
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.dependencies_satisfied
-      AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']);
+      AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
 'Readiness of the steps of a task that could run but for a parent that is not done. 22004 for NULL.';
@@ -54,7 +54,7 @@ CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_t
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE NOT r.retry_eligible
-      AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']);
+      AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
 'Readiness of the steps of a task that have not ended well and may not run again: out of attempts, or not retryable. 22004 for NULL.';
@@ -63,7 +63,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_ta
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'pending';
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state = 'pending';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_pending_for_task(uuid) IS
 'Readiness of the steps of a task in state pending. 22004 for NULL.';
@@ -72,7 +72,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_pending_for_task(uuid) 
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_failed_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'error';
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state = 'error';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_failed_for_task(uuid) IS
 'Readiness of the steps of a task in state error. 22004 for NULL.';
@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_failed_for_task(uuid) T
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_in_progress_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) 'in_progress';
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state = 'in_progress';
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_in_progress_for_task(uuid) IS
 'Readiness of the steps of a task that a worker holds. 22004 for NULL.';
@@ -90,7 +90,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_in_progress_for_task(uu
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_complete_for_task(task_uuid uuid)
 RETURNS SETOF tasker.step_readiness_statuses LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']);
+    SELECT r.* FROM tasker.get_step_readiness_status($1) r WHERE r.current_state = ANY (ARRAY['complete', 'resolved_manually']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_complete_for_task(uuid) IS
 'Readiness of the steps of a task that are complete or resolved_manually. 22004 for NULL.';
@@ -102,36 +102,36 @@ CREATE OR REPLACE VIEW tasker.step_readiness_details AS
 SELECT r.*,
        r.ready_for_execution AS can_execute_now,
        CASE WHEN r.ready_for_execution THEN NULL
-            WHEN r.current_state OPERATOR(pg_catalog.<>) ALL (ARRAY['pending', 'error']) THEN 'invalid_state'
+            WHEN r.current_state <> ALL (ARRAY['pending', 'error']) THEN 'invalid_state'
             WHEN NOT r.dependencies_satisfied THEN 'dependencies_not_satisfied'
             WHEN NOT r.retry_eligible THEN 'retry_not_eligible'
             WHEN r.next_retry_at IS NULL THEN 'waiting_for_operator'
             ELSE 'waiting_for_backoff' END AS blocking_reason,
        CASE WHEN r.ready_for_execution THEN '0'::interval
-            WHEN r.dependencies_satisfied AND pg_catalog.isfinite(r.next_retry_at)
-                 AND r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error'])
-            THEN GREATEST('0'::interval, r.next_retry_at OPERATOR(pg_catalog.-) tasker_engine.engine_clock()) END
+            WHEN r.dependencies_satisfied AND isfinite(r.next_retry_at)
+                 AND r.current_state = ANY (ARRAY['pending', 'error'])
+            THEN GREATEST('0'::interval, r.next_retry_at - tasker_engine.engine_clock()) END
            AS time_until_ready,
-       CASE WHEN r.total_parents OPERATOR(pg_catalog.=) 0 THEN 'no_dependencies'
+       CASE WHEN r.total_parents = 0 THEN 'no_dependencies'
             WHEN r.dependencies_satisfied THEN 'all_satisfied'
-            ELSE pg_catalog.format('%s/%s_satisfied', r.completed_parents, r.total_parents) END AS dependency_status,
+            ELSE format('%s/%s_satisfied', r.completed_parents, r.total_parents) END AS dependency_status,
        CASE WHEN r.retry_eligible THEN
-                CASE WHEN r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'waiting_for_backoff'
+                CASE WHEN r.next_retry_at > tasker_engine.engine_clock() THEN 'waiting_for_backoff'
                      ELSE 'retry_eligible' END
-            WHEN r.attempts OPERATOR(pg_catalog.>=) r.retry_limit THEN 'max_retries_reached'
+            WHEN r.attempts >= r.retry_limit THEN 'max_retries_reached'
             ELSE 'not_retryable' END AS retry_status,
-       CASE WHEN r.backoff_request_seconds OPERATOR(pg_catalog.>) 0 THEN
-                (SELECT CASE COALESCE(c.step OPERATOR(pg_catalog.->) 'retry' OPERATOR(pg_catalog.->>) 'backoff', 'exponential')
+       CASE WHEN r.backoff_request_seconds > 0 THEN
+                (SELECT CASE COALESCE(c.step -> 'retry' ->> 'backoff', 'exponential')
                             WHEN 'none' THEN 'explicit' WHEN 'linear' THEN 'linear' WHEN 'fibonacci' THEN 'fibonacci'
-                            ELSE 'exponential' END OPERATOR(pg_catalog.||) '_backoff'
+                            ELSE 'exponential' END || '_backoff'
                  FROM tasker_engine.tasks t
-                 JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-                 CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(
-                     nt.configuration OPERATOR(pg_catalog.->) 'steps') AS c (step)
-                 WHERE t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
-                   AND c.step OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.=) r.name)
-            WHEN r.current_state OPERATOR(pg_catalog.=) 'pending'
-                 AND r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'explicit_backoff'
+                 JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+                 CROSS JOIN LATERAL jsonb_array_elements(
+                     nt.configuration -> 'steps') AS c (step)
+                 WHERE t.task_uuid = r.task_uuid
+                   AND c.step ->> 'name' = r.name)
+            WHEN r.current_state = 'pending'
+                 AND r.next_retry_at > tasker_engine.engine_clock() THEN 'explicit_backoff'
             ELSE 'no_backoff' END AS backoff_type,
        COALESCE(r.backoff_request_seconds, 0) AS effective_backoff_seconds
 FROM tasker.step_readiness_statuses r;

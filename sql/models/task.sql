@@ -1,7 +1,7 @@
 CREATE OR REPLACE VIEW tasker.tasks AS
 SELECT t.task_uuid,
        t.named_task_id,
-       t.state OPERATOR(pg_catalog.=) 'c' AS complete,
+       t.state = 'c' AS complete,
        t.requested_at,
        t.initiator,
        t.source_system,
@@ -11,24 +11,24 @@ SELECT t.task_uuid,
        t.context,
        i.identity_hash,
        t.requested_at AS created_at,
-       COALESCE((SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-                 WHERE l.task_uuid OPERATOR(pg_catalog.=) t.task_uuid AND l.step_no OPERATOR(pg_catalog.=) 0),
+       COALESCE((SELECT max(l.created_at) FROM tasker_engine.transitions l
+                 WHERE l.task_uuid = t.task_uuid AND l.step_no = 0),
                 t.requested_at) AS updated_at,
        tasker_engine.state_name(t.state) AS state,
        ns.name AS namespace_name,
        nt.name,
        nt.version,
        tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name,
-       t.priority::pg_catalog.int4 AS priority,
+       t.priority::integer AS priority,
        t.run_at,
        t.started_at,
        t.completed_at,
        t.correlation_id,
        t.traceparent
 FROM tasker_engine.tasks t
-LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-LEFT JOIN tasker_engine.task_identities i ON i.task_uuid OPERATOR(pg_catalog.=) t.task_uuid;
+LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+LEFT JOIN tasker_engine.task_identities i ON i.task_uuid = t.task_uuid;
 COMMENT ON VIEW tasker.tasks IS 'Every task with its request and its state.';
 COMMENT ON COLUMN tasker.tasks.name IS 'Name of the template.';
 GRANT SELECT ON tasker.tasks TO tasker_reader;
@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION tasker.tasks_in_namespace(name text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+    WHERE t.named_task_id = ANY (
         tasker_engine.named_task_ids(tasker_engine.required($1, 'name'), NULL, NULL));
 END;
 COMMENT ON FUNCTION tasker.tasks_in_namespace(text) IS
@@ -49,7 +49,7 @@ CREATE OR REPLACE FUNCTION tasker.tasks_with_task_name(name text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+    WHERE t.named_task_id = ANY (
         tasker_engine.named_task_ids(NULL, tasker_engine.required($1, 'name'), NULL));
 END;
 COMMENT ON FUNCTION tasker.tasks_with_task_name(text) IS
@@ -60,7 +60,7 @@ CREATE OR REPLACE FUNCTION tasker.tasks_with_version(version text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.named_task_id OPERATOR(pg_catalog.=) ANY (
+    WHERE t.named_task_id = ANY (
         tasker_engine.named_task_ids(NULL, NULL, tasker_engine.required($1, 'version')));
 END;
 COMMENT ON FUNCTION tasker.tasks_with_version(text) IS
@@ -71,7 +71,7 @@ CREATE OR REPLACE FUNCTION tasker.tasks_by_current_state(state text DEFAULT NULL
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE $1 IS NULL OR t.state OPERATOR(pg_catalog.=) tasker_engine.known_state($1);
+    WHERE $1 IS NULL OR t.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
 'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
@@ -83,8 +83,8 @@ CREATE OR REPLACE FUNCTION tasker.tasks_created_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since')
-      AND t.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
+    WHERE t.created_at > tasker_engine.required($1, 'since')
+      AND t.task_uuid >= tasker_engine.uuids_since($1);
 END;
 COMMENT ON FUNCTION tasker.tasks_created_since(timestamptz) IS
 'Scope: tasks created after the time. 22004 for NULL.
@@ -95,8 +95,8 @@ CREATE OR REPLACE FUNCTION tasker.tasks_with_tag(tag text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.tags OPERATOR(pg_catalog.<>) '[]'
-      AND t.tags OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_array(tasker_engine.required($1, 'tag'));
+    WHERE t.tags <> '[]'
+      AND t.tags @> jsonb_build_array(tasker_engine.required($1, 'tag'));
 END;
 COMMENT ON FUNCTION tasker.tasks_with_tag(text) IS
 'Scope: tasks that carry the tag. 22004 for NULL.
@@ -107,8 +107,8 @@ CREATE OR REPLACE FUNCTION tasker.tasks_with_tags(tags jsonb)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.tags OPERATOR(pg_catalog.<>) '[]'
-      AND t.tags OPERATOR(pg_catalog.@>) tasker_engine.required($1, 'tags');
+    WHERE t.tags <> '[]'
+      AND t.tags @> tasker_engine.required($1, 'tags');
 END;
 COMMENT ON FUNCTION tasker.tasks_with_tags(jsonb) IS
 'Scope: tasks that carry every tag of a JSON array, such as ["billing", "eu"]; [] is every task that has tags. 22004

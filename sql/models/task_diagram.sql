@@ -1,7 +1,7 @@
 CREATE OR REPLACE VIEW tasker.task_diagrams AS
 SELECT t.task_uuid,
-       (SELECT pg_catalog.jsonb_agg(
-                   pg_catalog.jsonb_build_object(
+       (SELECT jsonb_agg(
+                   jsonb_build_object(
                        'id', tasker.step_uuid(s.task_uuid, s.step_no), 'name', n.name,
                        'state', tasker_engine.state_name(s.state), 'attempts', s.attempts,
                        'retry_limit', s.retry_limit,
@@ -9,16 +9,16 @@ SELECT t.task_uuid,
                    ORDER BY s.step_no)
         FROM tasker_engine.steps s
         JOIN tasker.named_tasks_named_steps n
-            ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-           AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-        WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid) AS nodes,
-       COALESCE((SELECT pg_catalog.jsonb_agg(
-                            pg_catalog.jsonb_build_object(
+            ON n.named_task_id = s.named_task_id
+           AND n.step_no = s.step_no
+        WHERE s.task_uuid = t.task_uuid) AS nodes,
+       COALESCE((SELECT jsonb_agg(
+                            jsonb_build_object(
                                 'from', tasker.step_uuid(t.task_uuid, n.step_no),
                                 'to', tasker.step_uuid(t.task_uuid, u.step_no), 'name', 'provides')
                             ORDER BY n.step_no, u.step_no)
-                 FROM tasker.named_tasks_named_steps n, pg_catalog.unnest(n.children) AS u (step_no)
-                 WHERE n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id), '[]') AS edges,
+                 FROM tasker.named_tasks_named_steps n, unnest(n.children) AS u (step_no)
+                 WHERE n.named_task_id = t.named_task_id), '[]') AS edges,
        tasker.task_diagram(t.task_uuid, 'mermaid') AS diagram
 FROM tasker_engine.tasks t;
 COMMENT ON VIEW tasker.task_diagrams IS 'Each task as nodes, edges and a Mermaid picture.';
@@ -28,15 +28,15 @@ GRANT SELECT ON tasker.task_diagrams TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.task_diagram_nodes AS
 SELECT s.task_uuid,
        tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
-       s.step_no::pg_catalog.int4 AS step_no,
+       s.step_no::integer AS step_no,
        n.name,
        tasker_engine.state_name(s.state) AS state,
-       s.attempts::pg_catalog.int4 AS attempts,
-       s.retry_limit::pg_catalog.int4 AS retry_limit,
+       s.attempts::integer AS attempts,
+       s.retry_limit::integer AS retry_limit,
        tasker_engine.step_level(s.named_task_id, s.step_no) AS level
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no;
 COMMENT ON VIEW tasker.task_diagram_nodes IS
 'The nodes of each task''s picture, one row per step: what task_diagrams.nodes holds as one document. Filter by task_uuid.';
 COMMENT ON COLUMN tasker.task_diagram_nodes.task_uuid IS 'The task.';
@@ -56,13 +56,13 @@ SELECT s.task_uuid,
        n.name AS from_name,
        c.name AS to_name,
        'provides'::text AS name,
-       s.state OPERATOR(pg_catalog.=) ANY ('{c,r}'::"char"[]) AS satisfied
+       s.state = ANY ('{c,r}'::"char"[]) AS satisfied
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-CROSS JOIN LATERAL pg_catalog.unnest(n.children) AS u (step_no)
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+CROSS JOIN LATERAL unnest(n.children) AS u (step_no)
 JOIN tasker.named_tasks_named_steps c
-    ON c.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND c.step_no OPERATOR(pg_catalog.=) u.step_no;
+    ON c.named_task_id = s.named_task_id AND c.step_no = u.step_no;
 COMMENT ON VIEW tasker.task_diagram_edges IS
 'The edges of each task''s picture, one row per dependency: what task_diagrams.edges holds as one document. Filter by task_uuid.';
 COMMENT ON COLUMN tasker.task_diagram_edges.task_uuid IS 'The task.';

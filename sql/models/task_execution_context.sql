@@ -15,24 +15,24 @@ GRANT SELECT ON tasker.task_execution_contexts TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.task_execution_details AS
 SELECT d.*,
-       pg_catalog.jsonb_build_object(
+       jsonb_build_object(
            'total_steps', d.total_steps, 'completed', d.completed_steps, 'pending', d.pending_steps,
            'in_progress', d.in_progress_steps, 'failed', d.failed_steps, 'cancelled', d.cancelled_steps,
            'ready', d.ready_steps, 'completion_percentage', d.completion_percentage, 'status', d.execution_status,
            'health', d.health_status, 'recommended_action', d.recommended_action,
-           'progress_details', pg_catalog.jsonb_build_object(
-               'completed_ratio', pg_catalog.format('%s/%s', d.completed_steps, d.total_steps),
-               'completion_percentage', pg_catalog.format('%s%%', d.completion_percentage),
-               'remaining_steps', d.total_steps OPERATOR(pg_catalog.-) d.completed_steps,
+           'progress_details', jsonb_build_object(
+               'completed_ratio', format('%s/%s', d.completed_steps, d.total_steps),
+               'completion_percentage', format('%s%%', d.completion_percentage),
+               'remaining_steps', d.total_steps - d.completed_steps,
                'failed_steps', d.failed_steps, 'ready_steps', d.ready_steps)) AS workflow_summary,
-       pg_catalog.jsonb_build_object(
+       jsonb_build_object(
            'action', d.recommended_action,
            'description', CASE d.execution_status
-               WHEN 'has_ready_steps' THEN pg_catalog.format('%s of %s steps wait for a worker', d.ready_steps, d.total_steps)
-               WHEN 'processing' THEN pg_catalog.format('workers run %s of %s steps', d.in_progress_steps, d.total_steps)
-               WHEN 'blocked_by_failures' THEN pg_catalog.format(
+               WHEN 'has_ready_steps' THEN format('%s of %s steps wait for a worker', d.ready_steps, d.total_steps)
+               WHEN 'processing' THEN format('workers run %s of %s steps', d.in_progress_steps, d.total_steps)
+               WHEN 'blocked_by_failures' THEN format(
                    'nothing can run any more: %s failed, %s cancelled', d.failed_steps, d.cancelled_steps)
-               WHEN 'all_complete' THEN pg_catalog.format('all %s steps are complete', d.total_steps)
+               WHEN 'all_complete' THEN format('all %s steps are complete', d.total_steps)
                ELSE 'a retry or a later start is scheduled' END,
            'urgency', CASE d.execution_status
                WHEN 'has_ready_steps' THEN 'high' WHEN 'processing' THEN 'low' WHEN 'blocked_by_failures' THEN 'critical'
@@ -40,15 +40,15 @@ SELECT d.*,
            'can_proceed', d.can_make_progress) AS next_action_details
 FROM (
     SELECT c.*,
-           c.execution_status OPERATOR(pg_catalog.=) ANY (ARRAY['has_ready_steps', 'processing']) AS has_work_to_do,
-           c.execution_status OPERATOR(pg_catalog.=) 'blocked_by_failures' AS is_blocked,
-           c.execution_status OPERATOR(pg_catalog.=) 'all_complete' AS is_complete,
-           c.health_status OPERATOR(pg_catalog.=) 'healthy' AS is_healthy,
-           c.health_status OPERATOR(pg_catalog.=) 'blocked' AS needs_intervention,
-           c.ready_steps OPERATOR(pg_catalog.>) 0 AS can_make_progress,
-           c.execution_status OPERATOR(pg_catalog.=) ANY (ARRAY['processing', 'waiting_for_dependencies'])
+           c.execution_status = ANY (ARRAY['has_ready_steps', 'processing']) AS has_work_to_do,
+           c.execution_status = 'blocked_by_failures' AS is_blocked,
+           c.execution_status = 'all_complete' AS is_complete,
+           c.health_status = 'healthy' AS is_healthy,
+           c.health_status = 'blocked' AS needs_intervention,
+           c.ready_steps > 0 AS can_make_progress,
+           c.execution_status = ANY (ARRAY['processing', 'waiting_for_dependencies'])
                AS should_reenqueue,
-           c.execution_status OPERATOR(pg_catalog.=) ANY (ARRAY['has_ready_steps', 'blocked_by_failures'])
+           c.execution_status = ANY (ARRAY['has_ready_steps', 'blocked_by_failures'])
                AS needs_immediate_action
     FROM tasker.task_execution_contexts c
 ) d;
@@ -76,7 +76,7 @@ CREATE OR REPLACE FUNCTION tasker.task_workflow_summary(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT d.workflow_summary FROM tasker.task_execution_details d
-         WHERE d.task_uuid OPERATOR(pg_catalog.=) $1), $1);
+         WHERE d.task_uuid = $1), $1);
 COMMENT ON FUNCTION tasker.task_workflow_summary(uuid) IS
 'workflow_summary of tasker.task_execution_details for one task. P0002 for an unknown task, 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.task_workflow_summary(uuid) TO tasker_reader;
@@ -85,7 +85,7 @@ CREATE OR REPLACE FUNCTION tasker.task_next_action(task_uuid uuid)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
         (SELECT d.next_action_details FROM tasker.task_execution_details d
-         WHERE d.task_uuid OPERATOR(pg_catalog.=) $1), $1);
+         WHERE d.task_uuid = $1), $1);
 COMMENT ON FUNCTION tasker.task_next_action(uuid) IS
 'next_action_details of tasker.task_execution_details for one task: what to do, how urgent it is, whether it can go on. P0002
 for an unknown task, 22004 for NULL.';
@@ -94,7 +94,7 @@ GRANT EXECUTE ON FUNCTION tasker.task_next_action(uuid) TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.all_steps_complete(task_uuid uuid)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.of_task(
-        (SELECT c.completed_steps OPERATOR(pg_catalog.=) c.total_steps
+        (SELECT c.completed_steps = c.total_steps
          FROM tasker.get_task_execution_context($1) c), $1);
 COMMENT ON FUNCTION tasker.all_steps_complete(uuid) IS
 'Whether every step of a task is complete or resolved_manually. P0002 for an unknown task, 22004 for NULL.';

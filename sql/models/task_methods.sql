@@ -4,17 +4,17 @@ CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.task_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE t.task_uuid = ANY (
         SELECT a.task_uuid
         FROM tasker.task_annotations a
-        JOIN tasker.annotation_types k ON k.annotation_type_id OPERATOR(pg_catalog.=) a.annotation_type_id
-        WHERE k.name OPERATOR(pg_catalog.=) pg_catalog.btrim(tasker_engine.required($1, 'name'))
-          AND (a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object(
+        JOIN tasker.annotation_types k ON k.annotation_type_id = a.annotation_type_id
+        WHERE k.name = btrim(tasker_engine.required($1, 'name'))
+          AND (a.annotation @> jsonb_build_object(
                    tasker_engine.required($2, 'key'), tasker_engine.required($3, 'value'))
-               OR a.annotation OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object(
+               OR a.annotation @> jsonb_build_object(
                    tasker_engine.required($2, 'key'), tasker_engine.scalar($3)))
-          AND a.annotation OPERATOR(pg_catalog.->>) tasker_engine.required($2, 'key')
-              OPERATOR(pg_catalog.=) tasker_engine.required($3, 'value'));
+          AND a.annotation ->> tasker_engine.required($2, 'key')
+              = tasker_engine.required($3, 'value'));
 END;
 COMMENT ON FUNCTION tasker.tasks_by_annotation(text, text, text) IS
 'Scope: tasks with an annotation of the type (blanks around its name do not count) whose key has the value, a text, or a
@@ -28,10 +28,10 @@ CREATE OR REPLACE FUNCTION tasker.tasks_completed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.task_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE t.task_uuid = ANY (
         SELECT l.task_uuid FROM tasker.workflow_step_transitions l
-        WHERE l.to_state OPERATOR(pg_catalog.=) 'complete'
-          AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+        WHERE l.to_state = 'complete'
+          AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
 'Scope: tasks of which a step became complete after the time; as in the original, the task itself need not be. For those see
@@ -43,11 +43,11 @@ CREATE OR REPLACE FUNCTION tasker.tasks_failed_since(since timestamptz)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.state OPERATOR(pg_catalog.=) 'error'
-      AND t.task_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE t.state = 'error'
+      AND t.task_uuid = ANY (
           SELECT l.task_uuid FROM tasker.task_transitions l
-          WHERE l.to_state OPERATOR(pg_catalog.=) 'error'
-            AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+          WHERE l.to_state = 'error'
+            AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_failed_since(timestamptz) IS
 'Scope: tasks that are in error since after the time. 22004 for NULL.
@@ -58,11 +58,11 @@ CREATE OR REPLACE FUNCTION tasker.tasks_active()
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
-    WHERE t.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress'])
+    WHERE t.state = ANY (ARRAY['pending', 'in_progress'])
       AND EXISTS (SELECT FROM tasker.workflow_steps s
-                  WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-                    AND (s.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress'])
-                         OR s.state OPERATOR(pg_catalog.=) 'error' AND s.available_at IS NOT NULL));
+                  WHERE s.task_uuid = t.task_uuid
+                    AND (s.state = ANY (ARRAY['pending', 'in_progress'])
+                         OR s.state = 'error' AND s.available_at IS NOT NULL));
 END;
 COMMENT ON FUNCTION tasker.tasks_active() IS
 'Scope: tasks that have not ended and have a step that is pending, runs, or failed and will be retried. Reads all tasks.';
@@ -71,30 +71,30 @@ GRANT EXECUTE ON FUNCTION tasker.tasks_active() TO tasker_reader;
 -- Each column is a query of its own, asked only where it is selected.
 CREATE OR REPLACE VIEW tasker.tasks_with_all_associated AS
 SELECT t.*,
-       (SELECT pg_catalog.to_jsonb(n) OPERATOR(pg_catalog.-) 'configuration'
-               OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('task_namespace', pg_catalog.to_jsonb(s))
+       (SELECT to_jsonb(n) - 'configuration'
+               || jsonb_build_object('task_namespace', to_jsonb(s))
         FROM tasker.named_tasks n
-        JOIN tasker.task_namespaces s ON s.task_namespace_id OPERATOR(pg_catalog.=) n.task_namespace_id
-        WHERE n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id) AS named_task,
-       (SELECT COALESCE(pg_catalog.jsonb_agg(
-                   pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.-) 'inputs'
-                   OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(
+        JOIN tasker.task_namespaces s ON s.task_namespace_id = n.task_namespace_id
+        WHERE n.named_task_id = t.named_task_id) AS named_task,
+       (SELECT COALESCE(jsonb_agg(
+                   to_jsonb(s) - 'inputs'
+                   || jsonb_build_object(
                        'parents', r.parent_step_uuids, 'children', r.child_step_uuids)
                    ORDER BY s.step_no), '[]')
         FROM tasker.workflow_steps s
         JOIN tasker.step_dag_relationships r
-            ON r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_uuid OPERATOR(pg_catalog.=) s.step_uuid
-        WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid) AS workflow_steps,
-       (SELECT COALESCE(pg_catalog.jsonb_agg(
-                   pg_catalog.to_jsonb(a)
-                   OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('annotation_type', k.name)
+            ON r.task_uuid = s.task_uuid AND r.step_uuid = s.step_uuid
+        WHERE s.task_uuid = t.task_uuid) AS workflow_steps,
+       (SELECT COALESCE(jsonb_agg(
+                   to_jsonb(a)
+                   || jsonb_build_object('annotation_type', k.name)
                    ORDER BY a.task_annotation_id), '[]')
         FROM tasker.task_annotations a
-        JOIN tasker.annotation_types k ON k.annotation_type_id OPERATOR(pg_catalog.=) a.annotation_type_id
-        WHERE a.task_uuid OPERATOR(pg_catalog.=) t.task_uuid) AS task_annotations,
-       (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) ORDER BY l.id), '[]')
+        JOIN tasker.annotation_types k ON k.annotation_type_id = a.annotation_type_id
+        WHERE a.task_uuid = t.task_uuid) AS task_annotations,
+       (SELECT COALESCE(jsonb_agg(to_jsonb(l) ORDER BY l.id), '[]')
         FROM tasker.task_transitions l
-        WHERE l.task_uuid OPERATOR(pg_catalog.=) t.task_uuid) AS task_transitions
+        WHERE l.task_uuid = t.task_uuid) AS task_transitions
 FROM tasker.tasks t;
 COMMENT ON VIEW tasker.tasks_with_all_associated IS
 'Every task with all that belongs to it, as JSON: one question instead of one per relation.';
@@ -123,10 +123,10 @@ GRANT EXECUTE ON FUNCTION tasker.tasks_with_all_associated() TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.unique_task_types_count()
 RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (
-        SELECT pg_catalog.count(DISTINCT n.name)
+        SELECT count(DISTINCT n.name)
         FROM tasker.named_tasks n
         CROSS JOIN LATERAL (
-            SELECT FROM tasker.tasks t WHERE t.named_task_id OPERATOR(pg_catalog.=) n.named_task_id LIMIT 1) used);
+            SELECT FROM tasker.tasks t WHERE t.named_task_id = n.named_task_id LIMIT 1) used);
 COMMENT ON FUNCTION tasker.unique_task_types_count() IS
 'How many names of templates have tasks; one name in two namespaces or versions counts once.';
 GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;

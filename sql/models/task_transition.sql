@@ -5,18 +5,18 @@ SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
        l.metadata,
-       (SELECT pg_catalog.count(*)::pg_catalog.int4 OPERATOR(pg_catalog.*) 10
+       (SELECT count(*)::integer * 10
         FROM tasker_engine.transitions o
-        WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
-          AND o.id OPERATOR(pg_catalog.<=) l.id) AS sort_key,
+        WHERE o.task_uuid = l.task_uuid AND o.step_no = 0
+          AND o.id <= l.id) AS sort_key,
        NOT EXISTS (SELECT FROM tasker_engine.transitions o
-                   WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
-                     AND o.id OPERATOR(pg_catalog.>) l.id) AS most_recent,
+                   WHERE o.task_uuid = l.task_uuid AND o.step_no = 0
+                     AND o.id > l.id) AS most_recent,
        l.task_uuid,
        l.created_at,
        l.created_at AS updated_at
 FROM tasker_engine.transitions l
-WHERE l.step_no OPERATOR(pg_catalog.=) 0;
+WHERE l.step_no = 0;
 COMMENT ON VIEW tasker.task_transitions IS
 'What became of each task, one row per change of state, creation included. id orders them.';
 GRANT SELECT ON tasker.task_transitions TO tasker_reader;
@@ -36,7 +36,7 @@ CREATE OR REPLACE FUNCTION tasker.task_transitions_to_state(state text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
-    WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
+    WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
 'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
@@ -47,7 +47,7 @@ CREATE OR REPLACE FUNCTION tasker.task_transitions_with_metadata_key(key text)
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
-    WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
+    WHERE l.metadata ? tasker_engine.required($1, 'key');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_with_metadata_key(text) IS
 'Scope: changes whose metadata has the key. 22004 for NULL.
@@ -58,8 +58,8 @@ CREATE OR REPLACE FUNCTION tasker.task_transitions_with_metadata_value(key text,
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
-    WHERE l.metadata OPERATOR(pg_catalog.->) tasker_engine.required($1, 'key')
-          OPERATOR(pg_catalog.=) tasker_engine.required($2, 'value');
+    WHERE l.metadata -> tasker_engine.required($1, 'key')
+          = tasker_engine.required($2, 'value');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
@@ -72,8 +72,8 @@ CREATE OR REPLACE FUNCTION tasker.task_transitions_in_time_range(from_time times
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
-    WHERE l.created_at OPERATOR(pg_catalog.>=) tasker_engine.required($1, 'from_time')
-      AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
+    WHERE l.created_at >= tasker_engine.required($1, 'from_time')
+      AND l.created_at <= tasker_engine.required($2, 'to_time');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_in_time_range(timestamptz, timestamptz) IS
 'Changes between the two times, both included; none if the first is later. 22004 for NULL.
@@ -85,8 +85,8 @@ CREATE OR REPLACE FUNCTION tasker.task_transitions_most_recent_to_state(task_uui
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT l.* FROM tasker.task_transitions l
-    WHERE l.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
-      AND l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($2), 'state')
+    WHERE l.task_uuid = tasker_engine.required($1, 'task_uuid')
+      AND l.to_state = tasker_engine.required(tasker_engine.known_state($2), 'state')
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
@@ -98,24 +98,24 @@ GRANT EXECUTE ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, tex
 
 CREATE OR REPLACE FUNCTION tasker_engine.change(from_state text, to_state text, metadata jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN pg_catalog.concat(
-        from_state OPERATOR(pg_catalog.||) ' to ', to_state,
-        ': ' OPERATOR(pg_catalog.||) (metadata OPERATOR(pg_catalog.->>) 'reason'),
-        ' by ' OPERATOR(pg_catalog.||) (metadata OPERATOR(pg_catalog.->>) 'resolved_by'));
+    RETURN concat(
+        from_state || ' to ', to_state,
+        ': ' || (metadata ->> 'reason'),
+        ' by ' || (metadata ->> 'resolved_by'));
 COMMENT ON FUNCTION tasker_engine.change(text, text, jsonb) IS
 'A change of state in words: "error to pending: fixed the address by ops".';
 GRANT EXECUTE ON FUNCTION tasker_engine.change(text, text, jsonb) TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.task_transition_details AS
 SELECT l.*,
-       l.created_at OPERATOR(pg_catalog.-)
-           (SELECT pg_catalog.max(o.created_at) FROM tasker_engine.transitions o
-            WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) 0
-              AND o.id OPERATOR(pg_catalog.<) l.id) AS duration_since_previous,
-       l.to_state OPERATOR(pg_catalog.=) 'error' AS is_error_transition,
-       l.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
-       l.to_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancellation_transition,
-       l.metadata OPERATOR(pg_catalog.<>) '{}' AS has_metadata,
+       l.created_at -
+           (SELECT max(o.created_at) FROM tasker_engine.transitions o
+            WHERE o.task_uuid = l.task_uuid AND o.step_no = 0
+              AND o.id < l.id) AS duration_since_previous,
+       l.to_state = 'error' AS is_error_transition,
+       l.to_state = ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
+       l.to_state = 'cancelled' AS is_cancellation_transition,
+       l.metadata <> '{}' AS has_metadata,
        tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
 FROM tasker.task_transitions l;
 COMMENT ON VIEW tasker.task_transition_details IS
@@ -133,22 +133,22 @@ RETURNS TABLE (
     total_transitions bigint, states jsonb, recent_activity bigint, average_time_between_transitions interval)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-    SELECT COALESCE(pg_catalog.sum(s.transitions), 0)::pg_catalog.int8,
-           COALESCE(pg_catalog.jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
-           COALESCE(pg_catalog.sum(s.recent), 0)::pg_catalog.int8,
-           pg_catalog.sum(s.waited) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.waits), 0)::pg_catalog.float8
+    SELECT COALESCE(sum(s.transitions), 0)::bigint,
+           COALESCE(jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
+           COALESCE(sum(s.recent), 0)::bigint,
+           sum(s.waited) / NULLIF(sum(s.waits), 0)::double precision
     FROM (
-        SELECT l.to_state, pg_catalog.count(*) AS transitions,
-               pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
-                   (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
-               pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited
+        SELECT l.to_state, count(*) AS transitions,
+               count(*) FILTER (WHERE l.created_at >
+                   (tasker_engine.engine_clock() - '24 hours'::interval)) AS recent,
+               count(l.waited) AS waits, sum(l.waited) AS waited
         FROM (
             SELECT o.to_state, o.created_at,
-                   o.created_at OPERATOR(pg_catalog.-) pg_catalog.lag(o.created_at) OVER (
+                   o.created_at - lag(o.created_at) OVER (
                        PARTITION BY o.task_uuid ORDER BY o.id) AS waited
             FROM tasker.task_transitions o
-            WHERE ($1 IS NULL OR o.task_uuid OPERATOR(pg_catalog.=) $1)
-              AND ($2 IS NULL OR o.created_at OPERATOR(pg_catalog.>) $2)
+            WHERE ($1 IS NULL OR o.task_uuid = $1)
+              AND ($2 IS NULL OR o.created_at > $2)
         ) l
         GROUP BY l.to_state
     ) s;

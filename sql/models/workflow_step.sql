@@ -5,19 +5,19 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        n.named_step_id,
        s.retryable,
-       s.retry_limit::pg_catalog.int4 AS retry_limit,
-       s.state OPERATOR(pg_catalog.=) 'i' AS in_process,
-       s.state OPERATOR(pg_catalog.=) ANY ('{c,r}'::"char"[]) AS processed,
-       CASE WHEN s.state OPERATOR(pg_catalog.=) ANY ('{c,r}'::"char"[]) THEN
-           (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-            WHERE l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no
-              AND l.to_state OPERATOR(pg_catalog.=) s.state) END AS processed_at,
-       s.attempts::pg_catalog.int4 AS attempts,
-       CASE WHEN s.claim_number OPERATOR(pg_catalog.>) 0 THEN
+       s.retry_limit::integer AS retry_limit,
+       s.state = 'i' AS in_process,
+       s.state = ANY ('{c,r}'::"char"[]) AS processed,
+       CASE WHEN s.state = ANY ('{c,r}'::"char"[]) THEN
+           (SELECT max(l.created_at) FROM tasker_engine.transitions l
+            WHERE l.task_uuid = s.task_uuid AND l.step_no = s.step_no
+              AND l.to_state = s.state) END AS processed_at,
+       s.attempts::integer AS attempts,
+       CASE WHEN s.claim_number > 0 THEN
            (SELECT r.ended_at FROM tasker_engine.step_runs r
-            WHERE r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_no OPERATOR(pg_catalog.=) s.step_no)
+            WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no)
        END AS last_attempted_at,
-       CASE WHEN s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL THEN
+       CASE WHEN s.state = 'e' AND s.available_at IS NOT NULL THEN
            (SELECT r.backoff_request_seconds
             FROM tasker.get_step_readiness_status(
                      s.task_uuid, ARRAY[tasker.step_uuid(s.task_uuid, s.step_no)]) r)
@@ -26,29 +26,29 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.results,
        n.skippable,
        t.requested_at AS created_at,
-       COALESCE((SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-                 WHERE l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
-                   AND l.step_no OPERATOR(pg_catalog.=) s.step_no), t.requested_at) AS updated_at,
-       s.step_no::pg_catalog.int4 AS step_no,
+       COALESCE((SELECT max(l.created_at) FROM tasker_engine.transitions l
+                 WHERE l.task_uuid = s.task_uuid
+                   AND l.step_no = s.step_no), t.requested_at) AS updated_at,
+       s.step_no::integer AS step_no,
        n.name,
        tasker_engine.state_name(s.state) AS state,
        q.name AS queue,
        s.claim_number,
        s.available_at,
-       CASE WHEN s.state OPERATOR(pg_catalog.=) 'i' THEN
+       CASE WHEN s.state = 'i' THEN
            (SELECT w.worker_id FROM tasker_engine.claims c
-            JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no
-            WHERE c.claim_id OPERATOR(pg_catalog.=) s.claim_id) END AS worker_id,
-       CASE WHEN s.state OPERATOR(pg_catalog.=) 'i' THEN
+            JOIN tasker_engine.workers w ON w.worker_no = c.worker_no
+            WHERE c.claim_id = s.claim_id) END AS worker_id,
+       CASE WHEN s.state = 'i' THEN
            (SELECT c.lease_expires_at FROM tasker_engine.claims c
-            WHERE c.claim_id OPERATOR(pg_catalog.=) s.claim_id) END AS lease_expires_at,
-       s.priority::pg_catalog.int4 AS priority,
+            WHERE c.claim_id = s.claim_id) END AS lease_expires_at,
+       s.priority::integer AS priority,
        n.handler
 FROM tasker_engine.steps s
-LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
+LEFT JOIN tasker_engine.tasks t ON t.task_uuid = s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id;
 COMMENT ON VIEW tasker.workflow_steps IS 'Every step of every task with its state, attempts and results.';
 COMMENT ON COLUMN tasker.workflow_steps.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'Who holds the step now; NULL if nobody does.';
@@ -67,7 +67,7 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_steps_completed() TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.workflow_steps_failed()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT s.* FROM tasker.workflow_steps s WHERE s.state OPERATOR(pg_catalog.=) 'error';
+    SELECT s.* FROM tasker.workflow_steps s WHERE s.state = 'error';
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed() IS 'Scope: steps in error, with or without a retry to come.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_failed() TO tasker_reader;
@@ -76,7 +76,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_pending()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress']);
+    WHERE s.state = ANY (ARRAY['pending', 'in_progress']);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_pending() IS
 'Scope: steps that are still to be done, running ones included. workflow_steps_by_current_state(''pending'') leaves those out.';
@@ -86,7 +86,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_for_task(task_uuid uuid)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+    WHERE s.task_uuid = tasker_engine.required($1, 'task_uuid');
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_for_task(uuid) IS 'Scope: the steps of a task; none for an unknown one. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_for_task(uuid) TO tasker_reader;
@@ -95,7 +95,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_by_current_state(state text DEF
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE $1 IS NULL OR s.state OPERATOR(pg_catalog.=) tasker_engine.known_state($1);
+    WHERE $1 IS NULL OR s.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
 'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
@@ -108,11 +108,11 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_completed_since(since timestamp
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.state OPERATOR(pg_catalog.=) 'complete'
-      AND s.step_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE s.state = 'complete'
+      AND s.step_uuid = ANY (
           SELECT l.step_uuid FROM tasker.workflow_step_transitions l
-          WHERE l.to_state OPERATOR(pg_catalog.=) 'complete'
-            AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+          WHERE l.to_state = 'complete'
+            AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_completed_since(timestamptz) IS
 'Scope: steps that became complete after the time; resolved by hand does not count. 22004 for NULL.
@@ -123,11 +123,11 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_failed_since(since timestamptz)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.state OPERATOR(pg_catalog.=) 'error'
-      AND s.step_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE s.state = 'error'
+      AND s.step_uuid = ANY (
           SELECT l.step_uuid FROM tasker.workflow_step_transitions l
-          WHERE l.to_state OPERATOR(pg_catalog.=) 'error'
-            AND l.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since'));
+          WHERE l.to_state = 'error'
+            AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed_since(timestamptz) IS
 'Scope: steps that are in error since after the time. 22004 for NULL.
@@ -138,8 +138,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_for_tasks_since(since timestamp
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.created_at OPERATOR(pg_catalog.>) tasker_engine.required($1, 'since')
-      AND s.task_uuid OPERATOR(pg_catalog.>=) tasker_engine.uuids_since($1);
+    WHERE s.created_at > tasker_engine.required($1, 'since')
+      AND s.task_uuid >= tasker_engine.uuids_since($1);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_for_tasks_since(timestamptz) IS
 'Scope: the steps of tasks created after the time. 22004 for NULL.
@@ -152,8 +152,8 @@ CREATE OR REPLACE FUNCTION tasker.find_step_by_name(task_uuid uuid, name text)
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
-      AND s.name OPERATOR(pg_catalog.=) tasker_engine.required($2, 'name');
+    WHERE s.task_uuid = tasker_engine.required($1, 'task_uuid')
+      AND s.name = tasker_engine.required($2, 'name');
 END;
 COMMENT ON FUNCTION tasker.find_step_by_name(uuid, text) IS
 'The step of a task that has the name; no row if there is none. 22004 for NULL.';
@@ -164,8 +164,8 @@ RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
     SELECT s.*
     FROM tasker.get_step_readiness_status(tasker_engine.required($1, 'task_uuid')) r
-    JOIN tasker.workflow_steps s ON s.step_uuid OPERATOR(pg_catalog.=) r.step_uuid
-    WHERE r.ready_for_execution AND s.task_uuid OPERATOR(pg_catalog.=) $1;
+    JOIN tasker.workflow_steps s ON s.step_uuid = r.step_uuid
+    WHERE r.ready_for_execution AND s.task_uuid = $1;
 END;
 COMMENT ON FUNCTION tasker.get_viable_steps(uuid) IS
 'The steps of a task that a claim would hand out now; none for an unknown task. 22004 for NULL.';
@@ -177,16 +177,16 @@ RETURNS TABLE (
     latest_completion_time timestamptz, all_complete boolean)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-    SELECT pg_catalog.count(*),
-           pg_catalog.count(*) FILTER (WHERE s.processed),
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'error'),
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'in_progress'])),
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'cancelled'),
-           pg_catalog.max(s.processed_at),
-           pg_catalog.bool_and(s.processed)
+    SELECT count(*),
+           count(*) FILTER (WHERE s.processed),
+           count(*) FILTER (WHERE s.state = 'error'),
+           count(*) FILTER (WHERE s.state = ANY (ARRAY['pending', 'in_progress'])),
+           count(*) FILTER (WHERE s.state = 'cancelled'),
+           max(s.processed_at),
+           bool_and(s.processed)
     FROM tasker.workflow_steps s
-    WHERE s.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid')
-    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
+    WHERE s.task_uuid = tasker_engine.required($1, 'task_uuid')
+    HAVING count(*) > 0;
 END;
 COMMENT ON FUNCTION tasker.task_completion_stats(uuid) IS
 'One row: the steps of a task counted, and when the last was done. No row for an unknown task. 22004 for NULL.
@@ -201,27 +201,27 @@ SELECT r.step_uuid,
        r.task_uuid,
        n.name,
        r.current_state,
-       r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_complete,
-       r.current_state OPERATOR(pg_catalog.=) 'in_progress' AS is_in_progress,
-       r.current_state OPERATOR(pg_catalog.=) 'pending' AS is_pending,
-       r.current_state OPERATOR(pg_catalog.=) 'error' AS is_in_error,
-       r.current_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancelled,
-       r.current_state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'error']) AS is_ready_status,
+       r.current_state = ANY (ARRAY['complete', 'resolved_manually']) AS is_complete,
+       r.current_state = 'in_progress' AS is_in_progress,
+       r.current_state = 'pending' AS is_pending,
+       r.current_state = 'error' AS is_in_error,
+       r.current_state = 'cancelled' AS is_cancelled,
+       r.current_state = ANY (ARRAY['pending', 'error']) AS is_ready_status,
        r.ready_for_execution AS is_ready,
        r.dependencies_satisfied,
        r.retry_eligible,
-       r.attempts OPERATOR(pg_catalog.>) 0 AS has_retry_attempts,
-       r.attempts OPERATOR(pg_catalog.>=) r.retry_limit AS is_retry_exhausted,
-       COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock(), false) AS is_waiting_for_backoff,
-       r.current_state OPERATOR(pg_catalog.=) 'error' AND r.retry_eligible
-           AND NOT COALESCE(r.next_retry_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock(), false) AS can_retry_now,
-       pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) 0 AS is_root_step,
-       pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.=) 0 AS is_leaf_step
+       r.attempts > 0 AS has_retry_attempts,
+       r.attempts >= r.retry_limit AS is_retry_exhausted,
+       COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS is_waiting_for_backoff,
+       r.current_state = 'error' AND r.retry_eligible
+           AND NOT COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS can_retry_now,
+       cardinality(n.parents) = 0 AS is_root_step,
+       cardinality(n.children) = 0 AS is_leaf_step
 FROM tasker.step_readiness_statuses r
-JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid
+JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-   AND n.step_no OPERATOR(pg_catalog.=) tasker.step_number(r.step_uuid);
+    ON n.named_task_id = t.named_task_id
+   AND n.step_no = tasker.step_number(r.step_uuid);
 COMMENT ON VIEW tasker.workflow_step_statuses IS 'What is to be said of each step with yes or no.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';

@@ -8,11 +8,11 @@ SELECT c.task_uuid,
        t.requested_at AS updated_at
 FROM tasker_engine.steps c
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) c.named_task_id AND n.step_no OPERATOR(pg_catalog.=) c.step_no
-CROSS JOIN LATERAL pg_catalog.unnest(n.parents) AS parent (step_no)
+    ON n.named_task_id = c.named_task_id AND n.step_no = c.step_no
+CROSS JOIN LATERAL unnest(n.parents) AS parent (step_no)
 JOIN tasker_engine.steps p
-    ON p.task_uuid OPERATOR(pg_catalog.=) c.task_uuid AND p.step_no OPERATOR(pg_catalog.=) parent.step_no
-LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) c.task_uuid;
+    ON p.task_uuid = c.task_uuid AND p.step_no = parent.step_no
+LEFT JOIN tasker_engine.tasks t ON t.task_uuid = c.task_uuid;
 COMMENT ON VIEW tasker.workflow_step_edges IS 'Which step of a task must be done before which other.';
 COMMENT ON COLUMN tasker.workflow_step_edges.name IS 'Always provides.';
 GRANT SELECT ON tasker.workflow_step_edges TO tasker_reader;
@@ -23,8 +23,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_children_of(step_uuid uuid
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
-    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
-      AND e.from_step_uuid OPERATOR(pg_catalog.=) $1;
+    WHERE e.task_uuid = tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.from_step_uuid = $1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_children_of(uuid) IS
 'Scope: edges from the step to its children; none for an unknown step. 22004 for NULL.';
@@ -34,8 +34,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_parents_of(step_uuid uuid)
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
-    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
-      AND e.to_step_uuid OPERATOR(pg_catalog.=) $1;
+    WHERE e.task_uuid = tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid = $1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_parents_of(uuid) IS
 'Scope: edges from its parents to the step; none for an unknown step. 22004 for NULL.';
@@ -45,8 +45,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_siblings_of(step_uuid uuid
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
-    WHERE e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
-      AND e.to_step_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE e.task_uuid = tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid = ANY (
           SELECT r.step_uuid FROM tasker.step_dag_relationships_siblings_of($1) r);
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) IS
@@ -57,7 +57,7 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) TO tasker
 CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_provides_edges()
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name OPERATOR(pg_catalog.=) 'provides';
+    SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name = 'provides';
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_provides_edges() IS 'Scope: edges named provides. All are.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_provides_edges() TO tasker_reader;
@@ -66,9 +66,9 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_provides_to_children(step_
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT e.* FROM tasker.workflow_step_edges e
-    WHERE e.name OPERATOR(pg_catalog.=) 'provides'
-      AND e.task_uuid OPERATOR(pg_catalog.=) tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
-      AND e.to_step_uuid OPERATOR(pg_catalog.=) ANY (
+    WHERE e.name = 'provides'
+      AND e.task_uuid = tasker.step_task_uuid(tasker_engine.required($1, 'step_uuid'))
+      AND e.to_step_uuid = ANY (
           SELECT c.to_step_uuid FROM tasker.workflow_step_edges_children_of($1) c);
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_provides_to_children(uuid) IS

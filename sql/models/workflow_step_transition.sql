@@ -4,26 +4,26 @@ SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
        l.metadata,
-       (SELECT pg_catalog.count(*)::pg_catalog.int4 OPERATOR(pg_catalog.*) 10
+       (SELECT count(*)::integer * 10
         FROM tasker_engine.transitions o
-        WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) l.step_no
-          AND o.id OPERATOR(pg_catalog.<=) l.id) AS sort_key,
+        WHERE o.task_uuid = l.task_uuid AND o.step_no = l.step_no
+          AND o.id <= l.id) AS sort_key,
        NOT EXISTS (SELECT FROM tasker_engine.transitions o
-                   WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid
-                     AND o.step_no OPERATOR(pg_catalog.=) l.step_no
-                     AND o.id OPERATOR(pg_catalog.>) l.id) AS most_recent,
+                   WHERE o.task_uuid = l.task_uuid
+                     AND o.step_no = l.step_no
+                     AND o.id > l.id) AS most_recent,
        tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        l.created_at,
        l.created_at AS updated_at,
-       s.step_no::pg_catalog.int4 AS step_no,
-       l.attempt::pg_catalog.int4 AS attempt,
+       s.step_no::integer AS step_no,
+       l.attempt::integer AS attempt,
        w.worker_id
 FROM tasker_engine.steps s
 JOIN tasker_engine.transitions l
-    ON l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no
-LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) l.worker_no
-WHERE l.step_no OPERATOR(pg_catalog.>) 0;
+    ON l.task_uuid = s.task_uuid AND l.step_no = s.step_no
+LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
+WHERE l.step_no > 0;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
 'What became of each step, one row per change of state; a step that never changed has none. id orders them.';
 GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_to_state(state text)
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($1), 'state');
+    WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
 'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
@@ -55,7 +55,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_with_metadata_key(ke
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.metadata OPERATOR(pg_catalog.?) tasker_engine.required($1, 'key');
+    WHERE l.metadata ? tasker_engine.required($1, 'key');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_key(text) IS
 'Scope: changes whose metadata has the key. 22004 for NULL.
@@ -66,7 +66,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_for_task(task_uuid u
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.task_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'task_uuid');
+    WHERE l.task_uuid = tasker_engine.required($1, 'task_uuid');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_for_task(uuid) IS
 'Scope: the log of all steps of a task; none for an unknown one. 22004 for NULL.';
@@ -76,8 +76,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_with_metadata_value(
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.metadata OPERATOR(pg_catalog.->) tasker_engine.required($1, 'key')
-          OPERATOR(pg_catalog.=) tasker_engine.required($2, 'value');
+    WHERE l.metadata -> tasker_engine.required($1, 'key')
+          = tasker_engine.required($2, 'value');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
@@ -90,8 +90,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_in_time_range(from_t
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.created_at OPERATOR(pg_catalog.>=) tasker_engine.required($1, 'from_time')
-      AND l.created_at OPERATOR(pg_catalog.<=) tasker_engine.required($2, 'to_time');
+    WHERE l.created_at >= tasker_engine.required($1, 'from_time')
+      AND l.created_at <= tasker_engine.required($2, 'to_time');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz) IS
 'Changes between the two times, both included; none if the first is later. 22004 for NULL.
@@ -103,8 +103,8 @@ CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_most_recent_to_state
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
-    WHERE l.step_uuid OPERATOR(pg_catalog.=) tasker_engine.required($1, 'step_uuid')
-      AND l.to_state OPERATOR(pg_catalog.=) tasker_engine.required(tasker_engine.known_state($2), 'state')
+    WHERE l.step_uuid = tasker_engine.required($1, 'step_uuid')
+      AND l.to_state = tasker_engine.required(tasker_engine.known_state($2), 'state')
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
@@ -116,36 +116,36 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(
 
 CREATE OR REPLACE VIEW tasker.workflow_step_transition_details AS
 SELECT d.*,
-       CASE WHEN d.from_state OPERATOR(pg_catalog.=) 'in_progress' THEN d.duration_since_previous END
+       CASE WHEN d.from_state = 'in_progress' THEN d.duration_since_previous END
            AS execution_duration,
-       CASE WHEN d.to_state OPERATOR(pg_catalog.=) 'error' AND d.most_recent THEN
-           (SELECT pg_catalog.jsonb_build_object(
+       CASE WHEN d.to_state = 'error' AND d.most_recent THEN
+           (SELECT jsonb_build_object(
                        'backoff_until', s.available_at,
-                       'backoff_seconds', GREATEST(0, pg_catalog.ceil(EXTRACT(
-                           epoch FROM s.available_at OPERATOR(pg_catalog.-) d.created_at)))::pg_catalog.int8,
-                       'retry_available', s.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock())
+                       'backoff_seconds', GREATEST(0, ceil(EXTRACT(
+                           epoch FROM s.available_at - d.created_at)))::bigint,
+                       'retry_available', s.available_at <= tasker_engine.engine_clock())
             FROM tasker_engine.steps s
-            WHERE s.task_uuid OPERATOR(pg_catalog.=) d.task_uuid
-              AND s.step_no OPERATOR(pg_catalog.=) d.step_no AND pg_catalog.isfinite(s.available_at)) END
+            WHERE s.task_uuid = d.task_uuid
+              AND s.step_no = d.step_no AND isfinite(s.available_at)) END
            AS backoff_info
 FROM (
     SELECT l.*,
            n.name AS step_name,
-           l.created_at OPERATOR(pg_catalog.-)
-               (SELECT pg_catalog.max(o.created_at) FROM tasker_engine.transitions o
-                WHERE o.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND o.step_no OPERATOR(pg_catalog.=) l.step_no
-                  AND o.id OPERATOR(pg_catalog.<) l.id) AS duration_since_previous,
-           l.to_state OPERATOR(pg_catalog.=) 'error' AS is_error_transition,
-           l.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
-           l.to_state OPERATOR(pg_catalog.=) 'cancelled' AS is_cancellation_transition,
-           l.from_state OPERATOR(pg_catalog.=) 'error' AND l.to_state OPERATOR(pg_catalog.=) 'pending'
+           l.created_at -
+               (SELECT max(o.created_at) FROM tasker_engine.transitions o
+                WHERE o.task_uuid = l.task_uuid AND o.step_no = l.step_no
+                  AND o.id < l.id) AS duration_since_previous,
+           l.to_state = 'error' AS is_error_transition,
+           l.to_state = ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
+           l.to_state = 'cancelled' AS is_cancellation_transition,
+           l.from_state = 'error' AND l.to_state = 'pending'
                AS is_retry_transition,
-           l.metadata OPERATOR(pg_catalog.<>) '{}' AS has_metadata,
+           l.metadata <> '{}' AS has_metadata,
            tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
     FROM tasker.workflow_step_transitions l
-    JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) l.task_uuid
+    JOIN tasker_engine.tasks t ON t.task_uuid = l.task_uuid
     LEFT JOIN tasker.named_tasks_named_steps n
-        ON n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id AND n.step_no OPERATOR(pg_catalog.=) l.step_no
+        ON n.named_task_id = t.named_task_id AND n.step_no = l.step_no
 ) d;
 COMMENT ON VIEW tasker.workflow_step_transition_details IS
 'The log of the steps with what its rows tell: name of the step, durations, kind of change, backoff, a sentence.';
@@ -169,31 +169,31 @@ RETURNS TABLE (
     retry_attempts bigint, average_execution_time interval)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
-    SELECT COALESCE(pg_catalog.sum(s.transitions), 0)::pg_catalog.int8,
-           COALESCE(pg_catalog.jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
-           COALESCE(pg_catalog.sum(s.recent), 0)::pg_catalog.int8,
-           pg_catalog.sum(s.waited) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.waits), 0)::pg_catalog.float8,
-           COALESCE(pg_catalog.sum(s.retries), 0)::pg_catalog.int8,
-           pg_catalog.sum(s.ran) OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(s.runs), 0)::pg_catalog.float8
+    SELECT COALESCE(sum(s.transitions), 0)::bigint,
+           COALESCE(jsonb_object_agg(s.to_state, s.transitions ORDER BY s.to_state), '{}'),
+           COALESCE(sum(s.recent), 0)::bigint,
+           sum(s.waited) / NULLIF(sum(s.waits), 0)::double precision,
+           COALESCE(sum(s.retries), 0)::bigint,
+           sum(s.ran) / NULLIF(sum(s.runs), 0)::double precision
     FROM (
-        SELECT l.to_state, pg_catalog.count(*) AS transitions,
-               pg_catalog.count(*) FILTER (WHERE l.created_at OPERATOR(pg_catalog.>)
-                   (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '24 hours'::interval)) AS recent,
-               pg_catalog.count(l.waited) AS waits, pg_catalog.sum(l.waited) AS waited,
-               pg_catalog.count(*) FILTER (WHERE l.retried) AS retries,
-               pg_catalog.count(l.waited) FILTER (WHERE l.ended) AS runs,
-               pg_catalog.sum(l.waited) FILTER (WHERE l.ended) AS ran
+        SELECT l.to_state, count(*) AS transitions,
+               count(*) FILTER (WHERE l.created_at >
+                   (tasker_engine.engine_clock() - '24 hours'::interval)) AS recent,
+               count(l.waited) AS waits, sum(l.waited) AS waited,
+               count(*) FILTER (WHERE l.retried) AS retries,
+               count(l.waited) FILTER (WHERE l.ended) AS runs,
+               sum(l.waited) FILTER (WHERE l.ended) AS ran
         FROM (
             SELECT o.to_state, o.created_at,
-                   o.created_at OPERATOR(pg_catalog.-) pg_catalog.lag(o.created_at) OVER (
+                   o.created_at - lag(o.created_at) OVER (
                        PARTITION BY o.task_uuid, o.step_no ORDER BY o.id) AS waited,
-                   o.from_state OPERATOR(pg_catalog.=) 'error' AND o.to_state OPERATOR(pg_catalog.=) 'pending' AS retried,
-                   o.from_state OPERATOR(pg_catalog.=) 'in_progress'
-                       AND o.to_state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'error']) AS ended
+                   o.from_state = 'error' AND o.to_state = 'pending' AS retried,
+                   o.from_state = 'in_progress'
+                       AND o.to_state = ANY (ARRAY['complete', 'error']) AS ended
             FROM tasker.workflow_step_transitions o
-            WHERE ($1 IS NULL OR o.task_uuid OPERATOR(pg_catalog.=) $1)
-              AND ($2 IS NULL OR o.step_uuid OPERATOR(pg_catalog.=) $2)
-              AND ($3 IS NULL OR o.created_at OPERATOR(pg_catalog.>) $3)
+            WHERE ($1 IS NULL OR o.task_uuid = $1)
+              AND ($2 IS NULL OR o.step_uuid = $2)
+              AND ($3 IS NULL OR o.created_at > $3)
         ) l
         GROUP BY l.to_state
     ) s;

@@ -6,11 +6,11 @@ CREATE TABLE tasker.dependent_system_object_maps (
     dependent_system_one_id integer NOT NULL REFERENCES tasker.dependent_systems,
     dependent_system_two_id integer NOT NULL REFERENCES tasker.dependent_systems,
     remote_id_one text NOT NULL
-        CHECK (pg_catalog.length(remote_id_one) OPERATOR(pg_catalog.<=) 128 AND remote_id_one OPERATOR(pg_catalog.~) '\S'),
+        CHECK (length(remote_id_one) <= 128 AND remote_id_one ~ '\S'),
     remote_id_two text NOT NULL
-        CHECK (pg_catalog.length(remote_id_two) OPERATOR(pg_catalog.<=) 128 AND remote_id_two OPERATOR(pg_catalog.~) '\S'),
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+        CHECK (length(remote_id_two) <= 128 AND remote_id_two ~ '\S'),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE UNIQUE INDEX dependent_system_object_maps_pair ON tasker.dependent_system_object_maps (
     tasker_engine.object_pair(dependent_system_one_id, remote_id_one, dependent_system_two_id, remote_id_two));

@@ -23,8 +23,8 @@ CREATE TABLE tasker_engine.schedules (
     runs bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
     failures bigint NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 CREATE INDEX schedules_due ON tasker_engine.schedules (next_run_at);
 -- Also where a restore has switched triggers off.

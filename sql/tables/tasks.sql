@@ -25,7 +25,7 @@ CREATE TABLE tasker_engine.tasks (
 -- For scopes by template, newest last. Neither column changes.
 CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
 -- For scopes by tag. Most tasks have none and pay nothing.
-CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags OPERATOR(pg_catalog.<>) '[]';
+CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags <> '[]';
 COMMENT ON TABLE tasker_engine.tasks IS 'Storage of tasks; tasker.tasks shows it.';
 COMMENT ON COLUMN tasker_engine.tasks.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
@@ -79,7 +79,7 @@ CREATE TABLE tasker_engine.transitions (
     task_uuid uuid NOT NULL,
     created_at timestamptz NOT NULL,
     started_at timestamptz,
-    xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     worker_no integer NOT NULL DEFAULT 0,
     step_no smallint NOT NULL,
     attempt smallint NOT NULL,

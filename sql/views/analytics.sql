@@ -5,52 +5,52 @@
 CREATE OR REPLACE VIEW tasker_engine.system_counts AS
 SELECT t.total AS total_tasks, t.pending AS pending_tasks, t.in_progress AS in_progress_tasks,
        t.complete AS complete_tasks, t.error AS error_tasks, t.cancelled AS cancelled_tasks,
-       (t.plain_steps OPERATOR(pg_catalog.+) s.total) AS total_steps,
+       (t.plain_steps + s.total) AS total_steps,
        s.pending AS pending_steps, s.in_progress AS in_progress_steps,
-       (t.plain_steps OPERATOR(pg_catalog.+) s.complete) AS complete_steps,
+       (t.plain_steps + s.complete) AS complete_steps,
        s.error AS error_steps,
        s.retryable AS retryable_error_steps, s.exhausted AS exhausted_retry_steps, s.in_backoff AS in_backoff_steps,
        t.resolved AS resolved_manually_tasks, s.cancelled AS cancelled_steps, s.resolved AS resolved_manually_steps,
        s.permanent AS permanent_error_steps
 FROM (
-    SELECT COALESCE(pg_catalog.sum(g.tasks), 0)::bigint AS total,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'p'), 0)::bigint AS pending,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'i'), 0)::bigint AS in_progress,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'c'), 0)::bigint AS complete,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'e'), 0)::bigint AS error,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'x'), 0)::bigint AS cancelled,
-           COALESCE(pg_catalog.sum(g.tasks) FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'r'), 0)::bigint AS resolved,
-           COALESCE(pg_catalog.sum(g.tasks OPERATOR(pg_catalog.*) n.steps)
-                        FILTER (WHERE g.state OPERATOR(pg_catalog.=) 'c' AND NOT g.watched), 0)::bigint AS plain_steps
+    SELECT COALESCE(sum(g.tasks), 0)::bigint AS total,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'p'), 0)::bigint AS pending,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'i'), 0)::bigint AS in_progress,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'c'), 0)::bigint AS complete,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'e'), 0)::bigint AS error,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'x'), 0)::bigint AS cancelled,
+           COALESCE(sum(g.tasks) FILTER (WHERE g.state = 'r'), 0)::bigint AS resolved,
+           COALESCE(sum(g.tasks * n.steps)
+                        FILTER (WHERE g.state = 'c' AND NOT g.watched), 0)::bigint AS plain_steps
     FROM (
-        SELECT t.named_task_id, t.state, t.watched, pg_catalog.count(*) AS tasks
+        SELECT t.named_task_id, t.state, t.watched, count(*) AS tasks
         FROM tasker_engine.tasks t
         GROUP BY t.named_task_id, t.state, t.watched
     ) g
     JOIN (
-        SELECT n.named_task_id, pg_catalog.count(*) AS steps
+        SELECT n.named_task_id, count(*) AS steps
         FROM tasker.named_tasks_named_steps n
         GROUP BY n.named_task_id
-    ) n ON n.named_task_id OPERATOR(pg_catalog.=) g.named_task_id
+    ) n ON n.named_task_id = g.named_task_id
 ) t
 CROSS JOIN (
-    SELECT pg_catalog.count(*) AS total,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'p') AS pending,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'i') AS in_progress,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'c') AS complete,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e') AS error,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'x') AS cancelled,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'r') AS resolved,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL) AS retryable,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL
-                                  AND s.attempts OPERATOR(pg_catalog.>=) s.retry_limit) AS exhausted,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL
-                                  AND s.attempts OPERATOR(pg_catalog.<) s.retry_limit) AS permanent,
-           pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'e'
-                                  AND s.available_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock()) AS in_backoff
+    SELECT count(*) AS total,
+           count(*) FILTER (WHERE s.state = 'p') AS pending,
+           count(*) FILTER (WHERE s.state = 'i') AS in_progress,
+           count(*) FILTER (WHERE s.state = 'c') AS complete,
+           count(*) FILTER (WHERE s.state = 'e') AS error,
+           count(*) FILTER (WHERE s.state = 'x') AS cancelled,
+           count(*) FILTER (WHERE s.state = 'r') AS resolved,
+           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NOT NULL) AS retryable,
+           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
+                                  AND s.attempts >= s.retry_limit) AS exhausted,
+           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
+                                  AND s.attempts < s.retry_limit) AS permanent,
+           count(*) FILTER (WHERE s.state = 'e'
+                                  AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.tasks t
-    JOIN tasker_engine.steps s ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-    WHERE t.state OPERATOR(pg_catalog.<>) 'c' OR t.watched
+    JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid
+    WHERE t.state <> 'c' OR t.watched
 ) s;
 COMMENT ON VIEW tasker_engine.system_counts IS 'What get_system_health_counts counts; one row.';
 COMMENT ON COLUMN tasker_engine.system_counts.total_tasks IS 'All tasks.';
@@ -81,13 +81,13 @@ SELECT l.task_uuid,
        l.to_state AS state,
        l.created_at AS ended_at,
        COALESCE(l.started_at,
-                (SELECT pg_catalog.max(b.created_at) FROM tasker_engine.transitions b
-                 WHERE b.task_uuid OPERATOR(pg_catalog.=) l.task_uuid AND b.step_no OPERATOR(pg_catalog.=) l.step_no
-                   AND b.to_state OPERATOR(pg_catalog.=) 'i' AND b.id OPERATOR(pg_catalog.<) l.id)) AS started_at,
+                (SELECT max(b.created_at) FROM tasker_engine.transitions b
+                 WHERE b.task_uuid = l.task_uuid AND b.step_no = l.step_no
+                   AND b.to_state = 'i' AND b.id < l.id)) AS started_at,
        l.metadata
 FROM tasker_engine.transitions l
-WHERE l.step_no OPERATOR(pg_catalog.>) 0
-  AND l.from_state OPERATOR(pg_catalog.=) 'i' AND l.to_state OPERATOR(pg_catalog.=) ANY ('{c,e}'::"char"[]);
+WHERE l.step_no > 0
+  AND l.from_state = 'i' AND l.to_state = ANY ('{c,e}'::"char"[]);
 COMMENT ON VIEW tasker_engine.ended_runs IS 'Runs of steps that were reported or whose lease was lost, from the log.';
 COMMENT ON COLUMN tasker_engine.ended_runs.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.ended_runs.step_no IS 'Number of the step in its task.';
@@ -104,10 +104,10 @@ SELECT t.task_uuid,
        t.state,
        t.requested_at,
        COALESCE(t.completed_at,
-                (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-                 WHERE l.task_uuid OPERATOR(pg_catalog.=) t.task_uuid AND l.step_no OPERATOR(pg_catalog.>) 0
-                   AND l.from_state OPERATOR(pg_catalog.=) 'i'
-                   AND l.to_state OPERATOR(pg_catalog.=) ANY ('{c,e}'::"char"[]))) AS ended_at,
+                (SELECT max(l.created_at) FROM tasker_engine.transitions l
+                 WHERE l.task_uuid = t.task_uuid AND l.step_no > 0
+                   AND l.from_state = 'i'
+                   AND l.to_state = ANY ('{c,e}'::"char"[]))) AS ended_at,
        GREATEST(t.requested_at, t.run_at) AS due_at,
        t.initiator,
        t.source_system
@@ -125,17 +125,17 @@ COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request c
 -- Running and failed steps that others wait for.
 CREATE OR REPLACE VIEW tasker_engine.waited_for AS
 SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, n.name,
-       pg_catalog.cardinality(n.children) AS waiting_children,
+       cardinality(n.children) AS waiting_children,
        t.requested_at,
-       (SELECT pg_catalog.max(l.created_at) FROM tasker_engine.transitions l
-        WHERE l.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND l.step_no OPERATOR(pg_catalog.=) s.step_no) AS since
+       (SELECT max(l.created_at) FROM tasker_engine.transitions l
+        WHERE l.task_uuid = s.task_uuid AND l.step_no = s.step_no) AS since
 FROM tasker_engine.tasks t
-JOIN tasker_engine.steps s ON s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
+JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid
 JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i,e}'::"char"[])
-  AND s.state OPERATOR(pg_catalog.=) ANY ('{i,e}'::"char"[])
-  AND pg_catalog.cardinality(n.children) OPERATOR(pg_catalog.>) 0;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+WHERE t.state = ANY ('{p,i,e}'::"char"[])
+  AND s.state = ANY ('{i,e}'::"char"[])
+  AND cardinality(n.children) > 0;
 COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks that are not ended well.';
 COMMENT ON COLUMN tasker_engine.waited_for.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.waited_for.step_no IS 'Number of the step in its task.';
@@ -150,9 +150,9 @@ COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step came to its s
 CREATE OR REPLACE VIEW tasker_engine.step_facts AS
 SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, s.attempts, s.retryable, n.name, n.handler, t.requested_at
 FROM tasker_engine.steps s
-JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.task_uuid
+JOIN tasker_engine.tasks t ON t.task_uuid = s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no;
 COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions tell of a step.';
 COMMENT ON COLUMN tasker_engine.step_facts.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.step_facts.step_no IS 'Number of the step in its task.';
@@ -165,12 +165,12 @@ COMMENT ON COLUMN tasker_engine.step_facts.handler IS 'Name of the code that run
 COMMENT ON COLUMN tasker_engine.step_facts.requested_at IS 'When the task was created.';
 
 CREATE OR REPLACE VIEW tasker_engine.system_overview AS
-SELECT (SELECT pg_catalog.count(*) FROM tasker_engine.tasks t
-        WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])) AS active_tasks,
-       pg_catalog.count(DISTINCT nt.task_namespace_id) AS namespaces,
-       pg_catalog.count(DISTINCT nt.name) AS task_types
+SELECT (SELECT count(*) FROM tasker_engine.tasks t
+        WHERE t.state = ANY ('{p,i}'::"char"[])) AS active_tasks,
+       count(DISTINCT nt.task_namespace_id) AS namespaces,
+       count(DISTINCT nt.name) AS task_types
 FROM tasker.named_tasks nt
-WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id OPERATOR(pg_catalog.=) nt.named_task_id);
+WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id = nt.named_task_id);
 COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
 COMMENT ON COLUMN tasker_engine.system_overview.active_tasks IS 'Tasks in state pending or in_progress.';
 COMMENT ON COLUMN tasker_engine.system_overview.namespaces IS 'Namespaces that have tasks.';

@@ -2,10 +2,10 @@
 
 CREATE OR REPLACE VIEW tasker.background_workers AS
 SELECT a.pid, a.kind, a.pool, a.worker_id, a.state, a.started_at, a.state_since,
-       a.busy_us OPERATOR(pg_catalog./) 1000 AS busy_ms, a.steps, a.failures, a.step_uuid, a.stop_by
+       a.busy_us / 1000 AS busy_ms, a.steps, a.failures, a.step_uuid, a.stop_by
 FROM tasker_engine.background_activity() a
-WHERE a.kind OPERATOR(pg_catalog.=) 'launcher'
-   OR a.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+WHERE a.kind = 'launcher'
+   OR a.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 COMMENT ON VIEW tasker.background_workers IS 'The background processes that serve this database: the launcher of the server, the coordinator, the executors. No row means shared_preload_libraries does not name tasker_ext.';
 COMMENT ON COLUMN tasker.background_workers.pid IS 'Process id, as in pg_stat_activity.';
 COMMENT ON COLUMN tasker.background_workers.kind IS 'launcher, coordinator or executor.';
@@ -23,9 +23,9 @@ GRANT SELECT ON tasker.background_workers TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.executor_restarts AS
 SELECT r.pool, r.ended, r.in_a_row, r.last_ended_at,
-       CASE WHEN r.next_start_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN r.next_start_at END AS next_start_at
+       CASE WHEN r.next_start_at > clock_timestamp() THEN r.next_start_at END AS next_start_at
 FROM tasker_engine.executor_restarts() r
-WHERE r.database_oid OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+WHERE r.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, say, or somebody terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
 COMMENT ON COLUMN tasker.executor_restarts.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker.executor_restarts.ended IS 'How many executors ended unasked.';

@@ -25,11 +25,11 @@ SELECT n.name,
        l.rule AS last_rule,
        l.reason AS last_reason
 FROM tasker_engine.pool_statuses() n
-LEFT JOIN tasker_engine.pool_settings() s ON s.name OPERATOR(pg_catalog.=) n.name
+LEFT JOIN tasker_engine.pool_settings() s ON s.name = n.name
 LEFT JOIN LATERAL (
     SELECT d.decided_at, d.rule, d.reason
     FROM tasker_engine.scaling_decisions d
-    WHERE d.pool OPERATOR(pg_catalog.=) n.name
+    WHERE d.pool = n.name
     ORDER BY d.id DESC
     LIMIT 1) l ON true;
 COMMENT ON VIEW tasker.executor_pools IS 'The pools of executors: their settings in force, what they are doing, and what was decided last. A pool that was removed is shown as long as executors of it run.';

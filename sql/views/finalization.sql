@@ -7,20 +7,20 @@ SELECT f.name, f.kind, f.value, f.by_reason, f.count, f.sum_seconds, f.buckets,
        tasker_engine.histogram_quantile(f.bounds, f.counts, 0.99) AS p99,
        f.help
 FROM (
-    SELECT c.family AS name, c.kind, c.help, pg_catalog.min(c.cell) AS place,
-           pg_catalog.sum(c.amount) FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'total')::bigint AS value,
-           pg_catalog.jsonb_object_agg(c.labels OPERATOR(pg_catalog.->>) 'reason', c.amount)
-               FILTER (WHERE c.labels OPERATOR(pg_catalog.?) 'reason') AS by_reason,
-           pg_catalog.max(c.up_to_here) FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'bucket')::bigint AS count,
-           pg_catalog.max(c.amount) FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'sum') OPERATOR(pg_catalog./) 1000000 AS sum_seconds,
-           pg_catalog.jsonb_object_agg(c.labels OPERATOR(pg_catalog.->>) 'le', c.up_to_here)
-               FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'bucket') AS buckets,
-           pg_catalog.array_agg(c.upper_bound ORDER BY c.upper_bound)
-               FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'bucket'
-                         AND c.upper_bound OPERATOR(pg_catalog.<) 'Infinity'::double precision) AS bounds,
-           pg_catalog.array_agg(c.amount ORDER BY c.upper_bound) FILTER (WHERE c.part OPERATOR(pg_catalog.=) 'bucket') AS counts
+    SELECT c.family AS name, c.kind, c.help, min(c.cell) AS place,
+           sum(c.amount) FILTER (WHERE c.part = 'total')::bigint AS value,
+           jsonb_object_agg(c.labels ->> 'reason', c.amount)
+               FILTER (WHERE c.labels ? 'reason') AS by_reason,
+           max(c.up_to_here) FILTER (WHERE c.part = 'bucket')::bigint AS count,
+           max(c.amount) FILTER (WHERE c.part = 'sum') / 1000000 AS sum_seconds,
+           jsonb_object_agg(c.labels ->> 'le', c.up_to_here)
+               FILTER (WHERE c.part = 'bucket') AS buckets,
+           array_agg(c.upper_bound ORDER BY c.upper_bound)
+               FILTER (WHERE c.part = 'bucket'
+                         AND c.upper_bound < 'Infinity'::double precision) AS bounds,
+           array_agg(c.amount ORDER BY c.upper_bound) FILTER (WHERE c.part = 'bucket') AS counts
     FROM tasker_engine.counted_cells c
-    WHERE pg_catalog.starts_with(c.family, 'finalization_')
+    WHERE starts_with(c.family, 'finalization_')
     GROUP BY c.family, c.kind, c.help
 ) f
 ORDER BY f.place;
@@ -45,11 +45,11 @@ FROM (
     UNION ALL
     SELECT t.at, u.cell::integer, u.amount
     FROM tasker_engine.metric_counts t
-    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(t.cells), pg_catalog.unnest(t.amounts)) AS u (cell, amount)
-    WHERE t.worker_no OPERATOR(pg_catalog.=) 0 AND NOT t.folded
-      AND t.at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '3 minutes'::interval)
+    CROSS JOIN LATERAL ROWS FROM (unnest(t.cells), unnest(t.amounts)) AS u (cell, amount)
+    WHERE t.worker_no = 0 AND NOT t.folded
+      AND t.at > (tasker_engine.engine_clock() - '3 minutes'::interval)
 ) r
-JOIN tasker_engine.metric_cells() m ON m.cell OPERATOR(pg_catalog.=) r.cell AND m.recent;
+JOIN tasker_engine.metric_cells() m ON m.cell = r.cell AND m.recent;
 COMMENT ON VIEW tasker_engine.recent_claims IS 'Attempts, contention and duration of finalization claims in the last minutes.';
 COMMENT ON COLUMN tasker_engine.recent_claims.at IS 'When it was counted, or when its ten seconds end.';
 COMMENT ON COLUMN tasker_engine.recent_claims.part IS 'total or bucket.';
@@ -65,18 +65,18 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_t
 BEGIN ATOMIC
     SELECT w.attempts, w.contention, tasker_engine.histogram_quantile(w.bounds, w.counts, 0.95)
     FROM (
-        SELECT pg_catalog.sum(a.amount) FILTER (WHERE a.family OPERATOR(pg_catalog.=) 'finalization_claim_attempts_total') AS attempts,
-               pg_catalog.sum(a.amount) FILTER (WHERE a.family OPERATOR(pg_catalog.=) 'finalization_claim_contention_total') AS contention,
-               pg_catalog.array_agg(a.upper_bound ORDER BY a.upper_bound)
-                   FILTER (WHERE a.upper_bound OPERATOR(pg_catalog.<) 'Infinity'::double precision) AS bounds,
-               pg_catalog.array_agg(a.amount ORDER BY a.upper_bound) FILTER (WHERE a.part OPERATOR(pg_catalog.=) 'bucket') AS counts
+        SELECT sum(a.amount) FILTER (WHERE a.family = 'finalization_claim_attempts_total') AS attempts,
+               sum(a.amount) FILTER (WHERE a.family = 'finalization_claim_contention_total') AS contention,
+               array_agg(a.upper_bound ORDER BY a.upper_bound)
+                   FILTER (WHERE a.upper_bound < 'Infinity'::double precision) AS bounds,
+               array_agg(a.amount ORDER BY a.upper_bound) FILTER (WHERE a.part = 'bucket') AS counts
         FROM (
-            SELECT m.family, m.part, m.upper_bound, COALESCE(pg_catalog.sum(r.amount), 0)::double precision AS amount
+            SELECT m.family, m.part, m.upper_bound, COALESCE(sum(r.amount), 0)::double precision AS amount
             FROM tasker_engine.metric_cells() m
             LEFT JOIN tasker_engine.recent_claims r
-                ON r.family OPERATOR(pg_catalog.=) m.family AND r.upper_bound IS NOT DISTINCT FROM m.upper_bound
-               AND r.at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) claim_window.from_ago)
-               AND r.at OPERATOR(pg_catalog.<=) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) claim_window.to_ago)
+                ON r.family = m.family AND r.upper_bound IS NOT DISTINCT FROM m.upper_bound
+               AND r.at > (tasker_engine.engine_clock() - claim_window.from_ago)
+               AND r.at <= (tasker_engine.engine_clock() - claim_window.to_ago)
             WHERE m.recent
             GROUP BY m.family, m.part, m.upper_bound
         ) a
@@ -92,8 +92,8 @@ GRANT EXECUTE ON FUNCTION tasker_engine.claim_window(interval, interval) TO task
 
 CREATE OR REPLACE VIEW tasker.finalization_alerts AS
 SELECT r.alert, 'warning' AS severity,
-       CASE WHEN newer.value OPERATOR(pg_catalog.>) r.threshold AND older.value OPERATOR(pg_catalog.>) r.threshold THEN 'firing'
-            WHEN newer.value OPERATOR(pg_catalog.>) r.threshold THEN 'pending'
+       CASE WHEN newer.value > r.threshold AND older.value > r.threshold THEN 'firing'
+            WHEN newer.value > r.threshold THEN 'pending'
             ELSE 'ok' END AS state,
        total.value, r.threshold, r.lasting AS "window", total.attempts::bigint AS attempts, r.help
 FROM (VALUES
@@ -102,15 +102,15 @@ FROM (VALUES
     ('finalization_claim_slow', 0.5::double precision, '1 minute'::interval,
      'Finalization claims take longer than half a second: look for long transactions and locks.')
 ) AS r (alert, threshold, lasting, help)
-CROSS JOIN LATERAL (SELECT r.lasting OPERATOR(pg_catalog./) 2 AS half) h
+CROSS JOIN LATERAL (SELECT r.lasting / 2 AS half) h
 CROSS JOIN LATERAL (
-    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention OPERATOR(pg_catalog./) NULLIF(w.attempts, 0) ELSE w.p95 END AS value
+    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention / NULLIF(w.attempts, 0) ELSE w.p95 END AS value
     FROM tasker_engine.claim_window(h.half, '-1 minute'::interval) w) newer
 CROSS JOIN LATERAL (
-    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention OPERATOR(pg_catalog./) NULLIF(w.attempts, 0) ELSE w.p95 END AS value
+    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention / NULLIF(w.attempts, 0) ELSE w.p95 END AS value
     FROM tasker_engine.claim_window(r.lasting, h.half) w) older
 CROSS JOIN LATERAL (
-    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention OPERATOR(pg_catalog./) NULLIF(w.attempts, 0) ELSE w.p95 END AS value,
+    SELECT CASE r.alert WHEN 'finalization_contention' THEN w.contention / NULLIF(w.attempts, 0) ELSE w.p95 END AS value,
            w.attempts
     FROM tasker_engine.claim_window(r.lasting, '-1 minute'::interval) w) total;
 COMMENT ON VIEW tasker.finalization_alerts IS 'The two alerts of finalization claims, judged by the last two minutes and the last minute, to ten seconds: firing when both halves of the window are above the threshold, pending when only the newer one is. Rule: docs/metrics.md#alerts.';

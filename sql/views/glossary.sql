@@ -3,7 +3,7 @@ DECLARE
     c record;
 BEGIN
     FOR c IN
-        SELECT a.attrelid::pg_catalog.regclass::text AS relation, a.attname AS name, v.comment
+        SELECT a.attrelid::regclass::text AS relation, a.attname AS name, v.comment
         FROM (VALUES
         ('age', 'Time since the request.'),
         ('already_claimed_by', 'Who held the claim after the call.'),
@@ -157,15 +157,15 @@ BEGIN
         ('worker_no', 'The worker''s number; 0 for none.'),
         ('xid', 'The transaction that wrote the row: rows of a smaller one may still appear after a larger one.')
         ) AS v (name, comment)
-        JOIN pg_catalog.pg_attribute a ON a.attname::text OPERATOR(pg_catalog.=) v.name
-                                      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-        JOIN pg_catalog.pg_class k ON k.oid OPERATOR(pg_catalog.=) a.attrelid
-                                  AND k.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'v']::"char"[])
-        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.relnamespace
-                                      AND n.nspname::text OPERATOR(pg_catalog.=) ANY (ARRAY['tasker', 'tasker_engine'])
-        WHERE pg_catalog.col_description(a.attrelid, a.attnum) IS NULL
+        JOIN pg_attribute a ON a.attname::text = v.name
+                                      AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_class k ON k.oid = a.attrelid
+                                  AND k.relkind = ANY (ARRAY['r', 'v']::"char"[])
+        JOIN pg_namespace n ON n.oid = k.relnamespace
+                                      AND n.nspname::text = ANY (ARRAY['tasker', 'tasker_engine'])
+        WHERE col_description(a.attrelid, a.attnum) IS NULL
     LOOP
-        EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.name, c.comment);
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.name, c.comment);
     END LOOP;
 END
 $$;

@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW tasker.health_alerts AS
 SELECT s.measure, s.level, s.measured, s.alert_beyond, s.message, s.hint
 FROM tasker.health_status() s
-WHERE s.alert AND s.measure OPERATOR(pg_catalog.<>) 'overall';
+WHERE s.alert AND s.measure <> 'overall';
 COMMENT ON VIEW tasker.health_alerts IS 'What of tasker.health_status() somebody should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
 COMMENT ON COLUMN tasker.health_alerts.measure IS 'What is measured.';
 COMMENT ON COLUMN tasker.health_alerts.level IS 'healthy, degraded or unhealthy: some alerts come before the level turns.';
@@ -15,7 +15,7 @@ GRANT SELECT ON tasker.health_alerts TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.health_changes AS
 SELECT h.change_no, h.changed_at, h.from_level, h.to_level, h.message,
-       pg_catalog.lead(h.changed_at) OVER (ORDER BY h.change_no) AS until
+       lead(h.changed_at) OVER (ORDER BY h.change_no) AS until
 FROM tasker_engine.health_changes h;
 COMMENT ON VIEW tasker.health_changes IS 'Since when the system is as well as it is: the last thousand changes of the overall level, as maintenance found them. Rule: docs/health.md#since-when.';
 COMMENT ON COLUMN tasker.health_changes.change_no IS 'Orders the changes.';

@@ -6,20 +6,20 @@
 CREATE OR REPLACE VIEW tasker_engine.missing_entries AS
 SELECT s.task_uuid, s.step_no, n.queue_id, coalesce(n.priority, s.priority) AS priority, s.available_at
 FROM tasker_engine.steps s
-JOIN tasker.named_tasks_named_steps n ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-                                     AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-WHERE (s.state OPERATOR(pg_catalog.=) 'p'
-       OR s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NOT NULL)
+JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id
+                                     AND n.step_no = s.step_no
+WHERE (s.state = 'p'
+       OR s.state = 'e' AND s.available_at IS NOT NULL)
   AND s.available_at IS DISTINCT FROM 'infinity' -- held
   AND NOT s.unreachable -- has a parent that is not done: spares the look at it
   AND NOT EXISTS (
       SELECT FROM tasker_engine.queue_entries r
-      WHERE r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_no OPERATOR(pg_catalog.=) s.step_no
-        AND (s.available_at IS NULL OR r.available_at OPERATOR(pg_catalog.=) s.available_at))
-  AND pg_catalog.cardinality(n.parents) OPERATOR(pg_catalog.=) (
-      SELECT pg_catalog.count(*) FROM tasker_engine.steps o
-      WHERE o.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND o.step_no OPERATOR(pg_catalog.=) ANY (n.parents)
-        AND o.state OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'r']::"char"[]));
+      WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no
+        AND (s.available_at IS NULL OR r.available_at = s.available_at))
+  AND cardinality(n.parents) = (
+      SELECT count(*) FROM tasker_engine.steps o
+      WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
+        AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
 COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: nobody would ever claim them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
 COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';

@@ -5,8 +5,8 @@ SELECT d.duty, d.every, d.purpose, r.last_at, CASE WHEN r.last_at IS NOT NULL TH
        coalesce(r.total_done, 0) AS total_done, coalesce(r.failures, 0) AS failures, r.last_error, r.last_error_at,
        s.last_run_at, s.problem
 FROM tasker_engine.duties() d
-LEFT JOIN tasker_engine.duty_runs r ON r.duty OPERATOR(pg_catalog.=) d.duty
-LEFT JOIN tasker_engine.duty_states() s ON s.duty OPERATOR(pg_catalog.=) d.duty;
+LEFT JOIN tasker_engine.duty_runs r ON r.duty = d.duty
+LEFT JOIN tasker_engine.duty_states() s ON s.duty = d.duty;
 COMMENT ON VIEW tasker.maintenance_duties IS 'What maintenance does, how often, and how it went: by the coordinator, or by run_maintenance(). Of rounds in which nothing was due only the time of the last is known. Rule: docs/background-workers.md#maintenance.';
 COMMENT ON COLUMN tasker.maintenance_duties.duty IS 'Name of the duty.';
 COMMENT ON COLUMN tasker.maintenance_duties.every IS 'How often the coordinator runs it.';

@@ -1,13 +1,13 @@
 -- Counters, and gauges that are counted when they are read.
 
 CREATE OR REPLACE VIEW tasker_engine.counts AS
-SELECT c.worker_no, c.cell, pg_catalog.sum(c.amount)::double precision AS amount
+SELECT c.worker_no, c.cell, sum(c.amount)::double precision AS amount
 FROM (
     SELECT s.worker_no, s.cell, s.amount FROM tasker_engine.shared_counts() s
     UNION ALL
     SELECT m.worker_no, u.cell::integer, u.amount
     FROM tasker_engine.metric_counts m
-    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(m.cells), pg_catalog.unnest(m.amounts)) AS u (cell, amount)
+    CROSS JOIN LATERAL ROWS FROM (unnest(m.cells), unnest(m.amounts)) AS u (cell, amount)
 ) c
 GROUP BY c.worker_no, c.cell;
 COMMENT ON VIEW tasker_engine.counts IS 'Everything counted, per worker and cell; worker 0 is the engine.';
@@ -18,10 +18,10 @@ COMMENT ON COLUMN tasker_engine.counts.amount IS 'The count; of a sum, microseco
 CREATE OR REPLACE VIEW tasker_engine.counted_cells AS
 SELECT m.cell, m.family, m.kind, m.part, m.upper_bound, m.labels, m.unit, m.help,
        COALESCE(c.amount, 0) AS amount,
-       pg_catalog.sum(COALESCE(c.amount, 0)) OVER (PARTITION BY m.family, m.part ORDER BY m.upper_bound) AS up_to_here
+       sum(COALESCE(c.amount, 0)) OVER (PARTITION BY m.family, m.part ORDER BY m.upper_bound) AS up_to_here
 FROM tasker_engine.metric_cells() m
 LEFT JOIN tasker_engine.counts c
-    ON c.worker_no OPERATOR(pg_catalog.=) 0 AND c.cell OPERATOR(pg_catalog.=) m.cell;
+    ON c.worker_no = 0 AND c.cell = m.cell;
 COMMENT ON VIEW tasker_engine.counted_cells IS 'Every number of the engine, zeros included.';
 COMMENT ON COLUMN tasker_engine.counted_cells.cell IS 'As in metric_cells().';
 COMMENT ON COLUMN tasker_engine.counted_cells.family IS 'Name of its metric.';
@@ -38,25 +38,25 @@ COMMENT ON COLUMN tasker_engine.counted_cells.up_to_here IS 'Of a bucket: the va
 CREATE OR REPLACE VIEW tasker_engine.queue_depths AS
 SELECT n.name AS namespace_name, q.name AS queue, q.paused, d.ready, d.waiting, d.oldest_at
 FROM tasker_engine.queues q
-JOIN tasker.task_namespaces n ON n.task_namespace_id OPERATOR(pg_catalog.=) q.task_namespace_id
+JOIN tasker.task_namespaces n ON n.task_namespace_id = q.task_namespace_id
 CROSS JOIN LATERAL (
-    SELECT pg_catalog.sum(l.ready) AS ready, pg_catalog.sum(l.waiting) AS waiting, pg_catalog.min(l.oldest_at) AS oldest_at
+    SELECT sum(l.ready) AS ready, sum(l.waiting) AS waiting, min(l.oldest_at) AS oldest_at
     FROM (VALUES (4::smallint), (3::smallint), (2::smallint), (1::smallint)) AS p (priority)
     CROSS JOIN LATERAL (
-        SELECT (SELECT pg_catalog.count(*)
+        SELECT (SELECT count(*)
                 FROM (SELECT FROM tasker_engine.queue_entries r
-                      WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                        AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
+                      WHERE r.queue_id = q.queue_id AND r.priority = p.priority
+                        AND r.available_at <= tasker_engine.engine_clock()
                       ORDER BY r.available_at LIMIT 10000) due) AS ready,
-               (SELECT pg_catalog.count(*)
+               (SELECT count(*)
                 FROM (SELECT FROM tasker_engine.queue_entries r
-                      WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                        AND r.available_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock()
+                      WHERE r.queue_id = q.queue_id AND r.priority = p.priority
+                        AND r.available_at > tasker_engine.engine_clock()
                       ORDER BY r.available_at LIMIT 10000) later) AS waiting,
                (SELECT r.available_at
                 FROM tasker_engine.queue_entries r
-                WHERE r.queue_id OPERATOR(pg_catalog.=) q.queue_id AND r.priority OPERATOR(pg_catalog.=) p.priority
-                  AND r.available_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()
+                WHERE r.queue_id = q.queue_id AND r.priority = p.priority
+                  AND r.available_at <= tasker_engine.engine_clock()
                 ORDER BY r.available_at LIMIT 1) AS oldest_at
     ) l
 ) d;
@@ -69,17 +69,17 @@ COMMENT ON COLUMN tasker_engine.queue_depths.waiting IS 'Entries that are due la
 COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'Since when the oldest due entry is due; NULL if none is.';
 
 CREATE OR REPLACE VIEW tasker_engine.claim_depths AS
-SELECT COALESCE(pg_catalog.sum(h.held), 0) AS running_steps,
-       pg_catalog.count(*) FILTER (WHERE h.held OPERATOR(pg_catalog.>) 0) AS claims,
-       pg_catalog.count(*) FILTER (WHERE h.held OPERATOR(pg_catalog.>) 0
-                                     AND h.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()) AS stale_claims
+SELECT COALESCE(sum(h.held), 0) AS running_steps,
+       count(*) FILTER (WHERE h.held > 0) AS claims,
+       count(*) FILTER (WHERE h.held > 0
+                                     AND h.lease_expires_at <= tasker_engine.engine_clock()) AS stale_claims
 FROM (
     SELECT c.lease_expires_at,
-           (SELECT pg_catalog.count(*)
-            FROM ROWS FROM (pg_catalog.unnest(c.task_uuids), pg_catalog.unnest(c.step_nos)) AS u (task_uuid, step_no)
+           (SELECT count(*)
+            FROM ROWS FROM (unnest(c.task_uuids), unnest(c.step_nos)) AS u (task_uuid, step_no)
             JOIN tasker_engine.steps s
-                ON s.task_uuid OPERATOR(pg_catalog.=) u.task_uuid AND s.step_no OPERATOR(pg_catalog.=) u.step_no
-            WHERE s.claim_id OPERATOR(pg_catalog.=) c.claim_id AND s.state OPERATOR(pg_catalog.=) 'i') AS held
+                ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+            WHERE s.claim_id = c.claim_id AND s.state = 'i') AS held
     FROM tasker_engine.claims c
 ) h;
 COMMENT ON VIEW tasker_engine.claim_depths IS 'What workers hold now; one row.';
@@ -89,7 +89,7 @@ COMMENT ON COLUMN tasker_engine.claim_depths.stale_claims IS 'Of these, the clai
 
 CREATE OR REPLACE VIEW tasker.metrics_source AS
 SELECT CASE WHEN s.preloaded THEN 'shared memory' ELSE 'table' END AS source,
-       COALESCE(s.since, (SELECT pg_catalog.min(m.at) FROM tasker_engine.metric_counts m)) AS started_at
+       COALESCE(s.since, (SELECT min(m.at) FROM tasker_engine.metric_counts m)) AS started_at
 FROM tasker_engine.shared_since() s;
 COMMENT ON VIEW tasker.metrics_source IS 'Where the counters are kept, and since when they count. In shared memory they begin again at zero when the server starts, also after a crash of one of its processes, as Prometheus expects of counters. One row.';
 COMMENT ON COLUMN tasker.metrics_source.source IS 'shared memory with shared_preload_libraries, else table: then what a backend counts can be seen at most ten seconds of work later.';
@@ -97,29 +97,29 @@ COMMENT ON COLUMN tasker.metrics_source.started_at IS 'Since when the counters c
 GRANT SELECT ON tasker.metrics_source TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.metrics AS
-SELECT COALESCE(s.family OPERATOR(pg_catalog.||) s.suffix, s.family) AS name, s.family, s.kind,
+SELECT COALESCE(s.family || s.suffix, s.family) AS name, s.family, s.kind,
        COALESCE(s.labels, '{}') AS labels, s.value, s.unit, s.help
 FROM (
     SELECT c.family, NULL AS suffix, c.kind, c.labels, c.amount AS value, c.unit, c.help
-    FROM tasker_engine.counted_cells c WHERE c.part OPERATOR(pg_catalog.=) 'total'
+    FROM tasker_engine.counted_cells c WHERE c.part = 'total'
     UNION ALL
     SELECT c.family, p.suffix, c.kind, p.labels, p.value, c.unit, c.help
     FROM tasker_engine.counted_cells c
     CROSS JOIN LATERAL (
-        SELECT '_bucket', c.labels, c.up_to_here WHERE c.part OPERATOR(pg_catalog.=) 'bucket'
+        SELECT '_bucket', c.labels, c.up_to_here WHERE c.part = 'bucket'
         UNION ALL
-        SELECT '_count', NULL, c.up_to_here WHERE c.upper_bound OPERATOR(pg_catalog.=) 'Infinity'::double precision
+        SELECT '_count', NULL, c.up_to_here WHERE c.upper_bound = 'Infinity'::double precision
         UNION ALL
-        SELECT '_sum', NULL, c.amount OPERATOR(pg_catalog./) 1000000 WHERE c.part OPERATOR(pg_catalog.=) 'sum'
+        SELECT '_sum', NULL, c.amount / 1000000 WHERE c.part = 'sum'
     ) AS p (suffix, labels, value)
     UNION ALL
-    SELECT g.family, NULL, 'gauge', pg_catalog.jsonb_build_object('namespace', q.namespace_name, 'queue', q.queue), g.value, g.unit, g.help
+    SELECT g.family, NULL, 'gauge', jsonb_build_object('namespace', q.namespace_name, 'queue', q.queue), g.value, g.unit, g.help
     FROM tasker_engine.queue_depths q
     CROSS JOIN LATERAL (VALUES
         ('tasker_ready_steps', q.ready::double precision, '', 'Steps that a claim could take now; at most 10000 are counted per priority.'),
         ('tasker_waiting_steps', q.waiting::double precision, '', 'Steps that are due later: backoff and run_at; at most 10000 are counted per priority.'),
         ('tasker_oldest_ready_seconds',
-         COALESCE(extract(epoch FROM tasker_engine.engine_clock() OPERATOR(pg_catalog.-) q.oldest_at), 0)::double precision, 'seconds',
+         COALESCE(extract(epoch FROM tasker_engine.engine_clock() - q.oldest_at), 0)::double precision, 'seconds',
          'How long the oldest ready step has waited; 0 if none is.'),
         ('tasker_queue_paused', q.paused::integer::double precision, '', '1 while the namespace of the queue is paused.')
     ) AS g (family, value, unit, help)
@@ -132,40 +132,40 @@ FROM (
         ('tasker_stale_claims', d.stale_claims::double precision, 'Claims with a step that is not reported although their lease has ended.')
     ) AS g (family, value, help)
     UNION ALL
-    SELECT 'tasker_live_workers', NULL, 'gauge', NULL, pg_catalog.count(*)::double precision, '',
+    SELECT 'tasker_live_workers', NULL, 'gauge', NULL, count(*)::double precision, '',
            'Workers that were seen in the last 2 minutes, wait idle or hold a lease.'
     FROM tasker_engine.known_workers w WHERE w.live
     UNION ALL
-    SELECT g.family, NULL, 'counter', pg_catalog.jsonb_build_object('duty', d.duty), g.value, '', g.help
+    SELECT g.family, NULL, 'counter', jsonb_build_object('duty', d.duty), g.value, '', g.help
     FROM tasker_engine.duties() d
-    LEFT JOIN tasker_engine.duty_runs r ON r.duty OPERATOR(pg_catalog.=) d.duty
+    LEFT JOIN tasker_engine.duty_runs r ON r.duty = d.duty
     CROSS JOIN LATERAL (VALUES
         ('tasker_maintenance_done_total', COALESCE(r.total_done, 0)::double precision, 'Things that duties of maintenance did.'),
         ('tasker_maintenance_failures_total', COALESCE(r.failures, 0)::double precision, 'How often duties of maintenance failed.')
     ) AS g (family, value, help)
     UNION ALL
-    SELECT 'tasker_pool_executors', NULL, 'gauge', pg_catalog.jsonb_build_object('pool', p.name, 'state', e.state), e.amount, '',
+    SELECT 'tasker_pool_executors', NULL, 'gauge', jsonb_build_object('pool', p.name, 'state', e.state), e.amount, '',
            'Executors by pool and state.'
     FROM tasker.executor_pools p
     CROSS JOIN LATERAL (VALUES
         ('idle', p.idle::double precision), ('busy', p.busy::double precision), ('draining', p.draining::double precision)
     ) AS e (state, amount)
     UNION ALL
-    SELECT 'tasker_pool_desired_executors', NULL, 'gauge', pg_catalog.jsonb_build_object('pool', p.name), p.desired_executors::double precision, '',
+    SELECT 'tasker_pool_desired_executors', NULL, 'gauge', jsonb_build_object('pool', p.name), p.desired_executors::double precision, '',
            'Executors that the pool is to have.'
     FROM tasker.executor_pools p
     UNION ALL
-    SELECT g.family, NULL, 'counter', pg_catalog.jsonb_build_object('pool', b.pool, 'worker', b.worker_id), g.value, g.unit, g.help
+    SELECT g.family, NULL, 'counter', jsonb_build_object('pool', b.pool, 'worker', b.worker_id), g.value, g.unit, g.help
     FROM tasker.background_workers b
     CROSS JOIN LATERAL (VALUES
         ('tasker_executor_steps_total', b.steps::double precision, '', 'Steps run by an executor since it started.'),
         ('tasker_executor_failures_total', b.failures::double precision, '', 'Steps that failed in an executor since it started.'),
-        ('tasker_executor_busy_seconds_total', b.busy_ms::double precision OPERATOR(pg_catalog./) 1000, 'seconds', 'Time an executor spent running steps.')
+        ('tasker_executor_busy_seconds_total', b.busy_ms::double precision / 1000, 'seconds', 'Time an executor spent running steps.')
     ) AS g (family, value, unit, help)
-    WHERE b.kind OPERATOR(pg_catalog.=) 'executor'
+    WHERE b.kind = 'executor'
     UNION ALL
-    SELECT 'tasker_operational_state', NULL, 'gauge', pg_catalog.jsonb_build_object('state', o.state),
-           (o.state OPERATOR(pg_catalog.=) n.now)::integer::double precision, '', '1 for the operational state of the system.'
+    SELECT 'tasker_operational_state', NULL, 'gauge', jsonb_build_object('state', o.state),
+           (o.state = n.now)::integer::double precision, '', '1 for the operational state of the system.'
     FROM tasker_engine.operational_rules() o
     CROSS JOIN (SELECT tasker.operational_state() AS now) n
     UNION ALL
@@ -190,16 +190,16 @@ SELECT w.worker_id, w.live, COALESCE(c.claimed, 0)::bigint AS steps_claimed, COA
 FROM tasker_engine.known_workers w
 LEFT JOIN (
     SELECT k.worker_no,
-           pg_catalog.sum(k.amount) FILTER (WHERE m.family OPERATOR(pg_catalog.=) 'tasker_steps_claimed_total') AS claimed,
-           pg_catalog.sum(k.amount) FILTER (WHERE m.family OPERATOR(pg_catalog.=) 'tasker_steps_completed_total') AS completed,
-           pg_catalog.sum(k.amount) FILTER (WHERE m.family OPERATOR(pg_catalog.=) 'tasker_steps_failed_total') AS failed,
-           pg_catalog.sum(k.amount) FILTER (WHERE m.family OPERATOR(pg_catalog.=) 'tasker_steps_expired_total') AS expired,
-           pg_catalog.sum(k.amount) FILTER (WHERE m.family OPERATOR(pg_catalog.=) 'tasker_steps_released_total') AS released
+           sum(k.amount) FILTER (WHERE m.family = 'tasker_steps_claimed_total') AS claimed,
+           sum(k.amount) FILTER (WHERE m.family = 'tasker_steps_completed_total') AS completed,
+           sum(k.amount) FILTER (WHERE m.family = 'tasker_steps_failed_total') AS failed,
+           sum(k.amount) FILTER (WHERE m.family = 'tasker_steps_expired_total') AS expired,
+           sum(k.amount) FILTER (WHERE m.family = 'tasker_steps_released_total') AS released
     FROM tasker_engine.counts k
-    JOIN tasker_engine.metric_cells() m ON m.cell OPERATOR(pg_catalog.=) k.cell
-    WHERE k.worker_no OPERATOR(pg_catalog.>) 0
+    JOIN tasker_engine.metric_cells() m ON m.cell = k.cell
+    WHERE k.worker_no > 0
     GROUP BY k.worker_no
-) c ON c.worker_no OPERATOR(pg_catalog.=) w.worker_no;
+) c ON c.worker_no = w.worker_no;
 COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: who has been silent longest loses its counts.';
 COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'Under which it claims.';
 COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last 2 minutes, waits idle or holds a lease.';
@@ -213,7 +213,7 @@ GRANT SELECT ON tasker.worker_metrics TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker_engine.worker_samples AS
 SELECT 'tasker_worker_steps_total' AS name, 'tasker_worker_steps_total' AS family, 'counter' AS kind,
-       pg_catalog.jsonb_build_object('worker', w.worker_id, 'outcome', o.outcome) AS labels,
+       jsonb_build_object('worker', w.worker_id, 'outcome', o.outcome) AS labels,
        o.amount::double precision AS value, '' AS unit, 'Steps of a live worker by what became of them.' AS help
 FROM tasker.worker_metrics w
 CROSS JOIN LATERAL (VALUES
@@ -231,7 +231,7 @@ COMMENT ON COLUMN tasker_engine.worker_samples.unit IS 'As in tasker.metrics.';
 COMMENT ON COLUMN tasker_engine.worker_samples.help IS 'As in tasker.metrics.';
 
 CREATE OR REPLACE VIEW tasker_engine.state_samples AS
-SELECT s.family AS name, s.family, 'gauge' AS kind, pg_catalog.jsonb_build_object('state', s.state) AS labels,
+SELECT s.family AS name, s.family, 'gauge' AS kind, jsonb_build_object('state', s.state) AS labels,
        s.amount::double precision AS value, '' AS unit, s.help
 FROM tasker.get_system_health_counts() c
 CROSS JOIN LATERAL (VALUES

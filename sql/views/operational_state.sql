@@ -16,9 +16,9 @@ GRANT SELECT ON tasker.operational_state_changes TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.operational_status AS
 SELECT r.state, o.changed_at AS since, o.changed_by, o.reason, r.hands_out_work, r.suppresses_alerts, r.monitored,
        r.transitional, r.health_multiplier, r.next_states,
-       (SELECT pg_catalog.count(*) FROM tasker.running_steps) AS running_steps
+       (SELECT count(*) FROM tasker.running_steps) AS running_steps
 FROM (SELECT tasker.operational_state() AS state) s
-JOIN tasker_engine.operational_rules() r ON r.state OPERATOR(pg_catalog.=) s.state
+JOIN tasker_engine.operational_rules() r ON r.state = s.state
 LEFT JOIN LATERAL (
     SELECT c.changed_at, c.changed_by, c.reason FROM tasker_engine.operational_changes c ORDER BY c.change_no DESC LIMIT 1
 ) o ON true;

@@ -5,33 +5,33 @@
 CREATE OR REPLACE VIEW tasker.running_steps AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
-       s.step_no::pg_catalog.int4 AS step_no,
+       s.step_no::integer AS step_no,
        n.name,
        ns.name AS namespace_name,
        nt.name AS task_name,
        nt.version,
        q.name AS queue,
        w.worker_id,
-       s.attempts::pg_catalog.int4 AS attempt,
-       s.retry_limit::pg_catalog.int4 AS retry_limit,
+       s.attempts::integer AS attempt,
+       s.retry_limit::integer AS retry_limit,
        s.claim_number,
        c.claimed_at AS running_since,
-       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) c.claimed_at AS running_for,
+       tasker_engine.engine_clock() - c.claimed_at AS running_for,
        c.lease_expires_at,
-       c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock() AS overdue,
-       c.claimed_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => n.timeout_seconds) AS timeout_at
+       c.lease_expires_at <= tasker_engine.engine_clock() AS overdue,
+       c.claimed_at + make_interval(secs => n.timeout_seconds) AS timeout_at
 FROM tasker_engine.claims c
 JOIN tasker_engine.steps s
-    ON s.claim_id OPERATOR(pg_catalog.=) c.claim_id
-   AND s.task_uuid OPERATOR(pg_catalog.=) ANY (c.task_uuids)
-   AND s.step_no OPERATOR(pg_catalog.=) ANY (c.step_nos)
-   AND s.state OPERATOR(pg_catalog.=) 'i'
+    ON s.claim_id = c.claim_id
+   AND s.task_uuid = ANY (c.task_uuids)
+   AND s.step_no = ANY (c.step_nos)
+   AND s.state = 'i'
 LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id
-LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) c.worker_no;
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id
+LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = s.named_task_id
+LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+LEFT JOIN tasker_engine.workers w ON w.worker_no = c.worker_no;
 COMMENT ON VIEW tasker.running_steps IS 'For the operator: what workers hold now.';
 COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run will have taken too long, whatever heartbeats say; NULL if the step has no timeout.';
 COMMENT ON COLUMN tasker.running_steps.name IS 'Name of the step.';
@@ -40,28 +40,28 @@ GRANT SELECT ON tasker.running_steps TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.failed_steps AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
-       s.step_no::pg_catalog.int4 AS step_no,
+       s.step_no::integer AS step_no,
        n.name,
        ns.name AS namespace_name,
        nt.name AS task_name,
        nt.version,
-       s.results OPERATOR(pg_catalog.->>) 'error_class' AS error_class,
-       s.results OPERATOR(pg_catalog.->>) 'error_message' AS error_message,
-       s.attempts::pg_catalog.int4 AS attempts,
-       s.retry_limit::pg_catalog.int4 AS retry_limit,
+       s.results ->> 'error_class' AS error_class,
+       s.results ->> 'error_message' AS error_message,
+       s.attempts::integer AS attempts,
+       s.retry_limit::integer AS retry_limit,
        s.retryable,
        s.available_at IS NULL AS permanent,
        s.available_at AS next_retry_at,
        (SELECT r.failed_at FROM tasker_engine.step_runs r
-        WHERE r.task_uuid OPERATOR(pg_catalog.=) s.task_uuid AND r.step_no OPERATOR(pg_catalog.=) s.step_no)
+        WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no)
            AS failed_at,
        s.results
 FROM tasker_engine.steps s
 LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
-WHERE s.state OPERATOR(pg_catalog.=) 'e';
+    ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = s.named_task_id
+LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+WHERE s.state = 'e';
 COMMENT ON VIEW tasker.failed_steps IS 'For the operator: every step in error, with the reason and the next retry.';
 COMMENT ON COLUMN tasker.failed_steps.name IS 'Name of the step.';
 GRANT SELECT ON tasker.failed_steps TO tasker_reader;
@@ -73,7 +73,7 @@ SELECT t.task_uuid,
        nt.name,
        nt.version,
        e.status AS state,
-       t.priority::pg_catalog.int4 AS priority,
+       t.priority::integer AS priority,
        e.total_steps,
        e.pending_steps,
        e.in_progress_steps,
@@ -91,16 +91,16 @@ SELECT t.task_uuid,
        t.requested_at,
        t.started_at,
        t.completed_at,
-       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) t.requested_at AS age,
-       COALESCE(t.completed_at, tasker_engine.engine_clock()) OPERATOR(pg_catalog.-) t.started_at AS duration
+       tasker_engine.engine_clock() - t.requested_at AS age,
+       COALESCE(t.completed_at, tasker_engine.engine_clock()) - t.started_at AS duration
 FROM tasker_engine.tasks t
-JOIN tasker.task_execution_contexts e ON e.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-LEFT JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
+JOIN tasker.task_execution_contexts e ON e.task_uuid = t.task_uuid
+LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
 LEFT JOIN LATERAL (
     SELECT o.name, o.error_class, o.error_message, o.failed_at
     FROM tasker.failed_steps o
-    WHERE o.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
+    WHERE o.task_uuid = t.task_uuid
     ORDER BY o.failed_at, o.step_no
     LIMIT 1
 ) f ON true;
@@ -113,8 +113,8 @@ GRANT SELECT ON tasker.task_overview TO tasker_reader;
 -- in a paused namespace, or one without workers. OFFSET 0: each reason is found once, not wherever it is named.
 CREATE OR REPLACE VIEW tasker.stuck_tasks AS
 WITH served AS MATERIALIZED (
-    SELECT COALESCE(pg_catalog.array_agg(DISTINCT n.name), '{}') AS namespaces
-    FROM tasker_engine.known_workers w, pg_catalog.unnest(w.namespaces) AS n (name)
+    SELECT COALESCE(array_agg(DISTINCT n.name), '{}') AS namespaces
+    FROM tasker_engine.known_workers w, unnest(w.namespaces) AS n (name)
     WHERE w.live
 )
 SELECT t.task_uuid,
@@ -130,53 +130,53 @@ SELECT t.task_uuid,
            WHEN 'failed' THEN COALESCE(held.error, 'a cancelled step, a timeout or an operator stopped the task')
            WHEN 'nothing_can_run' THEN 'no step can run any more, and none has ended the task'
            WHEN 'lease_expired' THEN COALESCE(
-               pg_catalog.format('the lease of worker %s ended at %s', w.worker_id, held.lease_expires_at),
+               format('the lease of worker %s ended at %s', w.worker_id, held.lease_expires_at),
                'no worker holds the running step')
-           WHEN 'namespace_paused' THEN pg_catalog.format('namespace %s is paused', ns.name)
-           WHEN 'no_worker' THEN pg_catalog.format('no worker of namespace %s has been seen for 2 minutes', ns.name)
+           WHEN 'namespace_paused' THEN format('namespace %s is paused', ns.name)
+           WHEN 'no_worker' THEN format('no worker of namespace %s has been seen for 2 minutes', ns.name)
        END AS detail,
        CASE stuck.reason
            WHEN 'failed' THEN CASE WHEN n.step_no IS NULL
                THEN 'tasker.resolve_task_manually ends the task; tasker.retry_task takes up what was held.'
                ELSE 'tasker.retry_task or tasker.retry_step runs it again; tasker.resolve_step_manually skips the step.'
                END
-           WHEN 'nothing_can_run' THEN pg_catalog.format('SELECT * FROM tasker.finalize_task(%L)', t.task_uuid)
-           WHEN 'lease_expired' THEN pg_catalog.format(
+           WHEN 'nothing_can_run' THEN format('SELECT * FROM tasker.finalize_task(%L)', t.task_uuid)
+           WHEN 'lease_expired' THEN format(
                'The next claim of queue %s in namespace %s takes the step over: is a worker running?', q.name, ns.name)
-           WHEN 'namespace_paused' THEN pg_catalog.format('SELECT tasker.resume_namespace(%L)', ns.name)
-           WHEN 'no_worker' THEN pg_catalog.format(
+           WHEN 'namespace_paused' THEN format('SELECT tasker.resume_namespace(%L)', ns.name)
+           WHEN 'no_worker' THEN format(
                'Start a worker that claims queue %s of namespace %s.', q.name, ns.name)
        END AS hint,
        t.requested_at,
-       tasker_engine.engine_clock() OPERATOR(pg_catalog.-) t.requested_at AS age
+       tasker_engine.engine_clock() - t.requested_at AS age
 FROM tasker_engine.tasks t
-JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id
+JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
 -- Why nobody takes what is ready, if that is so.
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN t.state OPERATOR(pg_catalog.=) 'e' THEN NULL
+    SELECT CASE WHEN t.state = 'e' THEN NULL
                 WHEN ns.paused THEN 'namespace_paused'
-                WHEN ns.name OPERATOR(pg_catalog.=) ANY ((SELECT served.namespaces FROM served)::text[]) THEN NULL
+                WHEN ns.name = ANY ((SELECT served.namespaces FROM served)::text[]) THEN NULL
                 ELSE 'no_worker' END AS reason
     OFFSET 0
 ) untaken
 LEFT JOIN LATERAL (
-    SELECT s.step_no, s.results OPERATOR(pg_catalog.->>) 'error_message' AS error, problem.reason,
+    SELECT s.step_no, s.results ->> 'error_message' AS error, problem.reason,
            c.worker_no, c.lease_expires_at
     FROM tasker_engine.steps s
     LEFT JOIN tasker_engine.claims c
-        ON c.claim_id OPERATOR(pg_catalog.=) s.claim_id AND s.state OPERATOR(pg_catalog.=) 'i'
+        ON c.claim_id = s.claim_id AND s.state = 'i'
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.state OPERATOR(pg_catalog.=) 'i'
+        SELECT CASE WHEN s.state = 'i'
                          AND (c.lease_expires_at IS NULL
-                              OR c.lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock()) THEN 'lease_expired'
-                    WHEN t.state OPERATOR(pg_catalog.=) 'e'
-                         AND s.state OPERATOR(pg_catalog.=) 'e' AND s.available_at IS NULL THEN 'failed'
+                              OR c.lease_expires_at <= tasker_engine.engine_clock()) THEN 'lease_expired'
+                    WHEN t.state = 'e'
+                         AND s.state = 'e' AND s.available_at IS NULL THEN 'failed'
                END AS reason
         OFFSET 0
     ) problem
-    WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-      AND s.state OPERATOR(pg_catalog.=) ANY ('{i,e}'::"char"[]) AND problem.reason IS NOT NULL
+    WHERE s.task_uuid = t.task_uuid
+      AND s.state = ANY ('{i,e}'::"char"[]) AND problem.reason IS NOT NULL
     ORDER BY problem.reason, s.step_no
     LIMIT 1
 ) held ON true
@@ -187,25 +187,25 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) waiting ON true
 LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id OPERATOR(pg_catalog.=) t.named_task_id AND n.step_no OPERATOR(pg_catalog.=) COALESCE(held.step_no, waiting.step_no)
-LEFT JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) n.queue_id
-LEFT JOIN tasker_engine.workers w ON w.worker_no OPERATOR(pg_catalog.=) held.worker_no
+    ON n.named_task_id = t.named_task_id AND n.step_no = COALESCE(held.step_no, waiting.step_no)
+LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id
+LEFT JOIN tasker_engine.workers w ON w.worker_no = held.worker_no
 -- Most tasks have a step that runs or will: only for the others the whole context is asked for.
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN held.reason IS NOT NULL THEN held.reason
         WHEN waiting.step_no IS NOT NULL THEN untaken.reason
-        WHEN t.state OPERATOR(pg_catalog.=) 'e' THEN 'failed'
+        WHEN t.state = 'e' THEN 'failed'
         WHEN EXISTS (SELECT FROM tasker_engine.steps s
-                     WHERE s.task_uuid OPERATOR(pg_catalog.=) t.task_uuid
-                       AND (s.state OPERATOR(pg_catalog.=) 'i'
-                            OR s.state OPERATOR(pg_catalog.=) 'p' AND NOT s.unreachable)) THEN NULL
+                     WHERE s.task_uuid = t.task_uuid
+                       AND (s.state = 'i'
+                            OR s.state = 'p' AND NOT s.unreachable)) THEN NULL
         WHEN (SELECT e.execution_status FROM tasker.get_task_execution_context(t.task_uuid) e)
-             OPERATOR(pg_catalog.=) ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
+             = ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
         END AS reason
     OFFSET 0
 ) stuck
-WHERE t.state OPERATOR(pg_catalog.=) ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
+WHERE t.state = ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
 COMMENT ON VIEW tasker.stuck_tasks IS
 'For the operator: tasks that do not get on by themselves, each with its gravest reason and what to do.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';

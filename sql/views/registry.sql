@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW tasker.worker_handlers AS
 SELECT w.worker_id, h.handler, h.namespaces, h.plugin, h.plugin_version, h.metadata, w.live, h.announced_at, w.last_seen_at
 FROM tasker_engine.worker_handlers h
-JOIN tasker_engine.known_workers w ON w.worker_no OPERATOR(pg_catalog.=) h.worker_no;
+JOIN tasker_engine.known_workers w ON w.worker_no = h.worker_no;
 COMMENT ON VIEW tasker.worker_handlers IS 'What each worker announced that it can run. Workers that announce nothing have no row and work as well.';
 COMMENT ON COLUMN tasker.worker_handlers.worker_id IS 'The worker process.';
 COMMENT ON COLUMN tasker.worker_handlers.handler IS 'The name that steps of templates call it by.';
@@ -19,18 +19,18 @@ GRANT SELECT ON tasker.worker_handlers TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.plugins AS
 WITH offered AS (
     SELECT h.plugin AS name, h.plugin_version AS version,
-           pg_catalog.array_agg(DISTINCT h.handler) AS handlers,
-           pg_catalog.array_agg(DISTINCT h.worker_id) AS worker_ids,
-           pg_catalog.max(h.last_seen_at) AS last_seen_at
+           array_agg(DISTINCT h.handler) AS handlers,
+           array_agg(DISTINCT h.worker_id) AS worker_ids,
+           max(h.last_seen_at) AS last_seen_at
     FROM tasker.worker_handlers h
     WHERE h.live AND h.plugin IS NOT NULL
     GROUP BY h.plugin, h.plugin_version
 )
 SELECT o.name, o.version, o.handlers,
-       pg_catalog.cardinality(o.worker_ids) AS live_workers,
+       cardinality(o.worker_ids) AS live_workers,
        o.worker_ids,
        ARRAY(SELECT COALESCE(r.version, 'no version') FROM offered r
-             WHERE r.name OPERATOR(pg_catalog.=) o.name AND r.version IS DISTINCT FROM o.version
+             WHERE r.name = o.name AND r.version IS DISTINCT FROM o.version
              ORDER BY 1) AS other_versions,
        o.last_seen_at
 FROM offered o;
@@ -50,29 +50,29 @@ SELECT t.named_task_id,
        t.name,
        t.version,
        tasker_engine.full_name(ns.name, t.name, t.version) AS full_name,
-       ns.name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) t.name AS qualified_name,
+       ns.name || '.' || t.name AS qualified_name,
        t.description,
        NOT EXISTS (SELECT FROM tasker.named_tasks higher
-                   WHERE higher.task_namespace_id OPERATOR(pg_catalog.=) t.task_namespace_id
-                     AND higher.name OPERATOR(pg_catalog.=) t.name
-                     AND higher.version_order OPERATOR(pg_catalog.>) t.version_order) AS latest,
-       (SELECT pg_catalog.count(*) FROM tasker.named_tasks_named_steps s
-        WHERE s.named_task_id OPERATOR(pg_catalog.=) t.named_task_id) AS steps,
+                   WHERE higher.task_namespace_id = t.task_namespace_id
+                     AND higher.name = t.name
+                     AND higher.version_order > t.version_order) AS latest,
+       (SELECT count(*) FROM tasker.named_tasks_named_steps s
+        WHERE s.named_task_id = t.named_task_id) AS steps,
        ARRAY(SELECT DISTINCT s.handler FROM tasker.named_tasks_named_steps s
-             WHERE s.named_task_id OPERATOR(pg_catalog.=) t.named_task_id ORDER BY s.handler) AS handlers,
+             WHERE s.named_task_id = t.named_task_id ORDER BY s.handler) AS handlers,
        t.configuration,
        EXISTS (SELECT FROM tasker_engine.tasks k
-               WHERE k.named_task_id OPERATOR(pg_catalog.=) t.named_task_id) AS used,
+               WHERE k.named_task_id = t.named_task_id) AS used,
        (SELECT k.requested_at FROM tasker_engine.tasks k
-        WHERE k.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
+        WHERE k.named_task_id = t.named_task_id
         ORDER BY k.task_uuid DESC LIMIT 1) AS last_requested_at,
-       (SELECT COALESCE(pg_catalog.jsonb_object_agg(tasker_engine.state_name(k.state), k.tasks), '{}')
-        FROM (SELECT o.state, pg_catalog.count(*) AS tasks FROM tasker_engine.tasks o
-              WHERE o.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
+       (SELECT COALESCE(jsonb_object_agg(tasker_engine.state_name(k.state), k.tasks), '{}')
+        FROM (SELECT o.state, count(*) AS tasks FROM tasker_engine.tasks o
+              WHERE o.named_task_id = t.named_task_id
               GROUP BY o.state) k) AS tasks_by_state,
        t.created_at
 FROM tasker.named_tasks t
-JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) t.task_namespace_id;
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = t.task_namespace_id;
 COMMENT ON VIEW tasker.registered_templates IS 'Every version of every template. All is cheap but tasks_by_state, which reads the tasks of the template; leave it out of the SELECT and it costs nothing.';
 COMMENT ON COLUMN tasker.registered_templates.named_task_id IS 'The row of tasker.named_tasks.';
 COMMENT ON COLUMN tasker.registered_templates.namespace_name IS 'Its namespace.';
@@ -101,21 +101,21 @@ SELECT COALESCE(used.handler, offered.handler) AS handler,
        offered.last_seen_at
 FROM (
     SELECT s.handler,
-           pg_catalog.array_agg(DISTINCT t.namespace_name) AS namespaces,
-           pg_catalog.array_agg(DISTINCT t.full_name) AS templates,
-           pg_catalog.count(*) AS steps
+           array_agg(DISTINCT t.namespace_name) AS namespaces,
+           array_agg(DISTINCT t.full_name) AS templates,
+           count(*) AS steps
     FROM tasker.named_tasks_named_steps s
-    JOIN tasker.registered_templates t ON t.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
+    JOIN tasker.registered_templates t ON t.named_task_id = s.named_task_id
     GROUP BY s.handler
 ) used
 FULL JOIN (
     SELECT h.handler,
-           pg_catalog.count(*) FILTER (WHERE h.live) AS live_workers,
-           pg_catalog.array_agg(DISTINCT h.plugin) FILTER (WHERE h.live AND h.plugin IS NOT NULL) AS plugins,
-           pg_catalog.max(h.last_seen_at) AS last_seen_at
+           count(*) FILTER (WHERE h.live) AS live_workers,
+           array_agg(DISTINCT h.plugin) FILTER (WHERE h.live AND h.plugin IS NOT NULL) AS plugins,
+           max(h.last_seen_at) AS last_seen_at
     FROM tasker.worker_handlers h
     GROUP BY h.handler
-) offered ON offered.handler OPERATOR(pg_catalog.=) used.handler;
+) offered ON offered.handler = used.handler;
 COMMENT ON VIEW tasker.handlers IS 'Every handler that a step of a template calls or a worker announced.';
 COMMENT ON COLUMN tasker.handlers.handler IS 'Its name. sql:... runs inside the database, and no worker announces it.';
 COMMENT ON COLUMN tasker.handlers.namespaces IS 'The namespaces whose templates call it; empty if none does.';
@@ -130,7 +130,7 @@ CREATE OR REPLACE FUNCTION tasker.handlers_in_namespace(namespace text)
 RETURNS SETOF tasker.handlers LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT h.* FROM tasker.handlers h
-    WHERE tasker_engine.required($1, 'namespace') OPERATOR(pg_catalog.=) ANY (h.namespaces);
+    WHERE tasker_engine.required($1, 'namespace') = ANY (h.namespaces);
 END;
 COMMENT ON FUNCTION tasker.handlers_in_namespace(text) IS
 'Scope (list_handlers): the handlers that templates of a namespace call. 22004 for NULL.
@@ -142,42 +142,42 @@ SELECT t.namespace_name,
        t.name AS task_name,
        t.version,
        t.latest,
-       s.step_no::pg_catalog.int4 AS step_no,
+       s.step_no::integer AS step_no,
        s.name AS step_name,
        s.handler,
        q.name AS queue,
        CASE WHEN EXISTS (
                 SELECT FROM tasker_engine.queue_entries r
                 JOIN tasker_engine.steps w
-                    ON w.task_uuid OPERATOR(pg_catalog.=) r.task_uuid AND w.step_no OPERATOR(pg_catalog.=) r.step_no
-                WHERE r.queue_id OPERATOR(pg_catalog.=) s.queue_id AND r.step_no OPERATOR(pg_catalog.=) s.step_no
-                  AND w.named_task_id OPERATOR(pg_catalog.=) s.named_task_id) THEN 'ready'
+                    ON w.task_uuid = r.task_uuid AND w.step_no = r.step_no
+                WHERE r.queue_id = s.queue_id AND r.step_no = s.step_no
+                  AND w.named_task_id = s.named_task_id) THEN 'ready'
             WHEN EXISTS (
                 SELECT FROM tasker_engine.tasks k
                 JOIN tasker_engine.steps w
-                    ON w.task_uuid OPERATOR(pg_catalog.=) k.task_uuid AND w.step_no OPERATOR(pg_catalog.=) s.step_no
-                WHERE k.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-                  AND k.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])
-                  AND w.state OPERATOR(pg_catalog.=) 'p' AND NOT w.unreachable) THEN 'pending'
+                    ON w.task_uuid = k.task_uuid AND w.step_no = s.step_no
+                WHERE k.named_task_id = s.named_task_id
+                  AND k.state = ANY ('{p,i}'::"char"[])
+                  AND w.state = 'p' AND NOT w.unreachable) THEN 'pending'
        END AS waiting,
-       (SELECT pg_catalog.max(h.last_seen_at) FROM tasker.worker_handlers h
-        WHERE h.handler OPERATOR(pg_catalog.=) s.handler) AS last_seen_at,
+       (SELECT max(h.last_seen_at) FROM tasker.worker_handlers h
+        WHERE h.handler = s.handler) AS last_seen_at,
        CASE WHEN NOT EXISTS (SELECT FROM tasker.worker_handlers h WHERE h.live)
             THEN 'No live worker announces anything. Workers need not: SELECT * FROM tasker.workers tells who works.'
             WHEN EXISTS (SELECT FROM tasker.worker_handlers h
-                         WHERE h.live AND h.handler OPERATOR(pg_catalog.=) s.handler)
-            THEN pg_catalog.format('Live workers announce %s, but not for namespace %s.', s.handler, t.namespace_name)
-            ELSE pg_catalog.format('Start a worker that has %s and claims queue %s of namespace %s.',
+                         WHERE h.live AND h.handler = s.handler)
+            THEN format('Live workers announce %s, but not for namespace %s.', s.handler, t.namespace_name)
+            ELSE format('Start a worker that has %s and claims queue %s of namespace %s.',
                                    s.handler, q.name, t.namespace_name)
        END AS hint
 FROM tasker.named_tasks_named_steps s
-JOIN tasker.registered_templates t ON t.named_task_id OPERATOR(pg_catalog.=) s.named_task_id
-JOIN tasker_engine.queues q ON q.queue_id OPERATOR(pg_catalog.=) s.queue_id
-WHERE NOT pg_catalog.starts_with(s.handler, 'sql:')
+JOIN tasker.registered_templates t ON t.named_task_id = s.named_task_id
+JOIN tasker_engine.queues q ON q.queue_id = s.queue_id
+WHERE NOT starts_with(s.handler, 'sql:')
   AND NOT EXISTS (
     SELECT FROM tasker.worker_handlers h
-    WHERE h.live AND h.handler OPERATOR(pg_catalog.=) s.handler
-      AND (h.namespaces IS NULL OR t.namespace_name OPERATOR(pg_catalog.=) ANY (h.namespaces)));
+    WHERE h.live AND h.handler = s.handler
+      AND (h.namespaces IS NULL OR t.namespace_name = ANY (h.namespaces)));
 COMMENT ON VIEW tasker.unannounced_handlers IS 'Every step of a template whose handler no live worker announces for its namespace; handlers inside the database (sql:...) aside. Workers may work without announcing anything: if none announces, every step is listed here, and only waiting tells whether that matters.';
 COMMENT ON COLUMN tasker.unannounced_handlers.namespace_name IS 'Namespace of the template.';
 COMMENT ON COLUMN tasker.unannounced_handlers.task_name IS 'Name of the template.';
@@ -196,27 +196,27 @@ CREATE OR REPLACE VIEW tasker.registered_namespaces AS
 SELECT n.name,
        ns.task_namespace_id,
        ns.description,
-       n.name OPERATOR(pg_catalog.=) 'default' AS is_default,
+       n.name = 'default' AS is_default,
        COALESCE(ns.paused, false) AS paused,
-       (SELECT pg_catalog.count(DISTINCT t.name) FROM tasker.named_tasks t
-        WHERE t.task_namespace_id OPERATOR(pg_catalog.=) ns.task_namespace_id) AS templates,
-       (SELECT pg_catalog.count(*) FROM tasker.named_tasks t
-        WHERE t.task_namespace_id OPERATOR(pg_catalog.=) ns.task_namespace_id) AS versions,
-       (SELECT pg_catalog.count(DISTINCT s.handler)
+       (SELECT count(DISTINCT t.name) FROM tasker.named_tasks t
+        WHERE t.task_namespace_id = ns.task_namespace_id) AS templates,
+       (SELECT count(*) FROM tasker.named_tasks t
+        WHERE t.task_namespace_id = ns.task_namespace_id) AS versions,
+       (SELECT count(DISTINCT s.handler)
         FROM tasker.named_tasks t
-        JOIN tasker.named_tasks_named_steps s ON s.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-        WHERE t.task_namespace_id OPERATOR(pg_catalog.=) ns.task_namespace_id) AS handlers,
+        JOIN tasker.named_tasks_named_steps s ON s.named_task_id = t.named_task_id
+        WHERE t.task_namespace_id = ns.task_namespace_id) AS handlers,
        ARRAY(SELECT q.name FROM tasker_engine.queues q
-             WHERE q.task_namespace_id OPERATOR(pg_catalog.=) ns.task_namespace_id ORDER BY q.name) AS queues,
-       (SELECT pg_catalog.count(*) FROM tasker_engine.known_workers w
-        WHERE w.live AND n.name OPERATOR(pg_catalog.=) ANY (w.namespaces)) AS live_workers,
-       (SELECT pg_catalog.count(*)
+             WHERE q.task_namespace_id = ns.task_namespace_id ORDER BY q.name) AS queues,
+       (SELECT count(*) FROM tasker_engine.known_workers w
+        WHERE w.live AND n.name = ANY (w.namespaces)) AS live_workers,
+       (SELECT count(*)
         FROM tasker.named_tasks t
-        JOIN tasker_engine.tasks k ON k.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-        WHERE t.task_namespace_id OPERATOR(pg_catalog.=) ns.task_namespace_id
-          AND k.state OPERATOR(pg_catalog.=) ANY ('{p,i}'::"char"[])) AS open_tasks
+        JOIN tasker_engine.tasks k ON k.named_task_id = t.named_task_id
+        WHERE t.task_namespace_id = ns.task_namespace_id
+          AND k.state = ANY ('{p,i}'::"char"[])) AS open_tasks
 FROM (SELECT o.name FROM tasker.task_namespaces o UNION SELECT 'default') n
-LEFT JOIN tasker.task_namespaces ns ON ns.name OPERATOR(pg_catalog.=) n.name;
+LEFT JOIN tasker.task_namespaces ns ON ns.name = n.name;
 COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default always, whether it exists yet or not. All is cheap but open_tasks.';
 COMMENT ON COLUMN tasker.registered_namespaces.name IS 'Its name.';
 COMMENT ON COLUMN tasker.registered_namespaces.task_namespace_id IS 'The row of tasker.task_namespaces; NULL for a default that nothing needed yet.';
@@ -232,18 +232,18 @@ COMMENT ON COLUMN tasker.registered_namespaces.open_tasks IS 'Tasks that are pen
 GRANT SELECT ON tasker.registered_namespaces TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.registry_statistics AS
-SELECT (SELECT pg_catalog.count(*) FROM tasker.task_namespaces) AS namespaces,
-       (SELECT pg_catalog.count(DISTINCT t.qualified_name) FROM tasker.registered_templates t) AS templates,
-       (SELECT pg_catalog.count(*) FROM tasker.named_tasks) AS versions,
-       (SELECT pg_catalog.count(*) FROM tasker.named_tasks_named_steps) AS steps,
-       (SELECT pg_catalog.count(DISTINCT s.handler) FROM tasker.named_tasks_named_steps s) AS handlers,
-       (SELECT pg_catalog.count(DISTINCT h.handler) FROM tasker.worker_handlers h WHERE h.live) AS announced_handlers,
-       (SELECT pg_catalog.count(*) FROM tasker.unannounced_handlers) AS unannounced_steps,
-       (SELECT pg_catalog.count(*) FROM tasker_engine.known_workers w WHERE w.live) AS live_workers,
-       (SELECT pg_catalog.count(DISTINCT h.worker_id) FROM tasker.worker_handlers h WHERE h.live) AS announcing_workers,
-       (SELECT pg_catalog.count(DISTINCT p.name) FROM tasker.plugins p) AS plugins,
-       (SELECT pg_catalog.count(DISTINCT p.name) FROM tasker.plugins p
-        WHERE p.other_versions OPERATOR(pg_catalog.<>) '{}') AS plugin_conflicts;
+SELECT (SELECT count(*) FROM tasker.task_namespaces) AS namespaces,
+       (SELECT count(DISTINCT t.qualified_name) FROM tasker.registered_templates t) AS templates,
+       (SELECT count(*) FROM tasker.named_tasks) AS versions,
+       (SELECT count(*) FROM tasker.named_tasks_named_steps) AS steps,
+       (SELECT count(DISTINCT s.handler) FROM tasker.named_tasks_named_steps s) AS handlers,
+       (SELECT count(DISTINCT h.handler) FROM tasker.worker_handlers h WHERE h.live) AS announced_handlers,
+       (SELECT count(*) FROM tasker.unannounced_handlers) AS unannounced_steps,
+       (SELECT count(*) FROM tasker_engine.known_workers w WHERE w.live) AS live_workers,
+       (SELECT count(DISTINCT h.worker_id) FROM tasker.worker_handlers h WHERE h.live) AS announcing_workers,
+       (SELECT count(DISTINCT p.name) FROM tasker.plugins p) AS plugins,
+       (SELECT count(DISTINCT p.name) FROM tasker.plugins p
+        WHERE p.other_versions <> '{}') AS plugin_conflicts;
 COMMENT ON VIEW tasker.registry_statistics IS 'The registry in one row of numbers. Cheap: reads templates and announcements, no tasks.';
 COMMENT ON COLUMN tasker.registry_statistics.namespaces IS 'Namespaces.';
 COMMENT ON COLUMN tasker.registry_statistics.templates IS 'Templates, all versions counted as one.';

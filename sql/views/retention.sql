@@ -2,11 +2,11 @@
 
 CREATE OR REPLACE VIEW tasker.task_timeouts AS
 SELECT d.task_uuid, tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name, t.started_at, d.deadline_at AS timeout_at,
-       d.deadline_at OPERATOR(pg_catalog.-) tasker_engine.engine_clock() AS time_left
+       d.deadline_at - tasker_engine.engine_clock() AS time_left
 FROM tasker_engine.task_deadlines d
-JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) d.task_uuid AND t.state OPERATOR(pg_catalog.=) 'i'
-JOIN tasker.named_tasks nt ON nt.named_task_id OPERATOR(pg_catalog.=) t.named_task_id
-JOIN tasker.task_namespaces ns ON ns.task_namespace_id OPERATOR(pg_catalog.=) nt.task_namespace_id;
+JOIN tasker_engine.tasks t ON t.task_uuid = d.task_uuid AND t.state = 'i'
+JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id;
 COMMENT ON VIEW tasker.task_timeouts IS 'Tasks in progress whose template has a timeout_seconds, and when it comes. Rule: docs/concepts.md#timeouts.';
 COMMENT ON COLUMN tasker.task_timeouts.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker.task_timeouts.full_name IS 'Its template.';
@@ -17,16 +17,16 @@ GRANT SELECT ON tasker.task_timeouts TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.retention AS
 SELECT n.name AS namespace_name,
-       CASE WHEN COALESCE(r.completed, tasker_engine.default_retention()) OPERATOR(pg_catalog.<>) '0'::pg_catalog.interval
+       CASE WHEN COALESCE(r.completed, tasker_engine.default_retention()) <> '0'::interval
             THEN COALESCE(r.completed, tasker_engine.default_retention()) END AS completed,
-       CASE WHEN r.failed OPERATOR(pg_catalog.<>) '0'::pg_catalog.interval THEN r.failed END AS failed,
+       CASE WHEN r.failed <> '0'::interval THEN r.failed END AS failed,
        CASE WHEN r.completed IS NOT NULL THEN 'namespace'
-            WHEN tasker_engine.default_retention() OPERATOR(pg_catalog.<>) '0'::pg_catalog.interval THEN 'default'
+            WHEN tasker_engine.default_retention() <> '0'::interval THEN 'default'
             ELSE 'none' END AS source,
        COALESCE(r.purged_tasks, 0) AS purged_tasks,
        r.last_purged_at
 FROM tasker.task_namespaces n
-LEFT JOIN tasker_engine.retention r ON r.task_namespace_id OPERATOR(pg_catalog.=) n.task_namespace_id;
+LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id;
 COMMENT ON VIEW tasker.retention IS 'How long each namespace keeps its ended tasks, and how many have left. Rule: docs/retention.md.';
 COMMENT ON COLUMN tasker.retention.namespace_name IS 'The namespace.';
 COMMENT ON COLUMN tasker.retention.completed IS 'How long complete, cancelled and resolved tasks are kept from their end; NULL for ever.';

@@ -6,7 +6,7 @@ SELECT s.schedule_name, s.cron, s.time_zone, s.namespace_name, s.task_name, s.ve
        tasker_engine.state_name(t.state) AS last_task_state, s.last_error, s.last_error_at, s.runs, s.skipped, s.failures,
        s.created_at, s.updated_at
 FROM tasker_engine.schedules s
-LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) s.last_task_uuid;
+LEFT JOIN tasker_engine.tasks t ON t.task_uuid = s.last_task_uuid;
 COMMENT ON VIEW tasker.schedules IS 'Every schedule with its settings, its next time and how it went. Rule: docs/schedules.md.';
 COMMENT ON COLUMN tasker.schedules.schedule_name IS 'Name of the schedule; the source_system of its tasks.';
 COMMENT ON COLUMN tasker.schedules.cron IS 'The cron expression.';
@@ -36,9 +36,9 @@ GRANT SELECT ON tasker.schedules TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.schedule_runs AS
 SELECT r.schedule_name, r.scheduled_for, r.outcome, r.times, r.task_uuid, tasker_engine.state_name(t.state) AS task_state, r.error,
-       r.decided_at, r.decided_at OPERATOR(pg_catalog.-) r.scheduled_for AS delay
+       r.decided_at, r.decided_at - r.scheduled_for AS delay
 FROM tasker_engine.schedule_runs r
-LEFT JOIN tasker_engine.tasks t ON t.task_uuid OPERATOR(pg_catalog.=) r.task_uuid;
+LEFT JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid;
 COMMENT ON VIEW tasker.schedule_runs IS 'What became of the last hundred times of each schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.schedule_name IS 'Name of the schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; of a stretch of missed times the first.';
@@ -57,16 +57,16 @@ DECLARE
     c record;
 BEGIN
     FOR c IN
-        SELECT a.attname, stored.oid::pg_catalog.regclass::text AS relation, pg_catalog.col_description(shown.oid, v.attnum) AS comment
-        FROM pg_catalog.pg_class shown
-        JOIN pg_catalog.pg_class stored ON stored.relname OPERATOR(pg_catalog.=) shown.relname
-                                       AND stored.relnamespace OPERATOR(pg_catalog.=) 'tasker_engine'::pg_catalog.regnamespace
-        JOIN pg_catalog.pg_attribute v ON v.attrelid OPERATOR(pg_catalog.=) shown.oid AND v.attnum OPERATOR(pg_catalog.>) 0
-        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) stored.oid AND a.attname OPERATOR(pg_catalog.=) v.attname
-        WHERE shown.relnamespace OPERATOR(pg_catalog.=) 'tasker'::pg_catalog.regnamespace
-          AND shown.relname OPERATOR(pg_catalog.=) ANY (ARRAY['schedules', 'schedule_runs']::pg_catalog.name[])
+        SELECT a.attname, stored.oid::regclass::text AS relation, col_description(shown.oid, v.attnum) AS comment
+        FROM pg_class shown
+        JOIN pg_class stored ON stored.relname = shown.relname
+                                       AND stored.relnamespace = 'tasker_engine'::regnamespace
+        JOIN pg_attribute v ON v.attrelid = shown.oid AND v.attnum > 0
+        JOIN pg_attribute a ON a.attrelid = stored.oid AND a.attname = v.attname
+        WHERE shown.relnamespace = 'tasker'::regnamespace
+          AND shown.relname = ANY (ARRAY['schedules', 'schedule_runs']::name[])
     LOOP
-        EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.attname, c.comment);
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', c.relation, c.attname, c.comment);
     END LOOP;
 END
 $$;

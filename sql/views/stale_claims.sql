@@ -1,7 +1,7 @@
 -- Claims of steps with their age.
 
 CREATE OR REPLACE VIEW tasker_engine.claim_ages AS
-SELECT a.*, tasker_engine.claim_level(pg_catalog.date_part('epoch', a.age), a.expected_seconds, a.overdue) AS level
+SELECT a.*, tasker_engine.claim_level(date_part('epoch', a.age), a.expected_seconds, a.overdue) AS level
 FROM (
     SELECT s.claim_id, r.step_uuid, r.task_uuid, r.name AS step_name, r.namespace_name, r.task_name, r.queue, r.worker_id,
            r.claim_number, r.attempt, r.retry_limit, s.retryable, r.running_since AS claimed_at, r.running_for AS age,
@@ -9,10 +9,10 @@ FROM (
            r.lease_expires_at, r.overdue, tasker_engine.worker_status(w.live, w.last_seen_at) AS worker_status, w.last_seen_at
     FROM tasker.running_steps r
     JOIN tasker_engine.steps s
-        ON s.task_uuid OPERATOR(pg_catalog.=) r.task_uuid AND s.step_no OPERATOR(pg_catalog.=) r.step_no::pg_catalog.int2
+        ON s.task_uuid = r.task_uuid AND s.step_no = r.step_no::smallint
     LEFT JOIN tasker.named_tasks_named_steps n
-        ON n.named_task_id OPERATOR(pg_catalog.=) s.named_task_id AND n.step_no OPERATOR(pg_catalog.=) s.step_no
-    LEFT JOIN tasker_engine.known_workers w ON w.worker_id OPERATOR(pg_catalog.=) r.worker_id
+        ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+    LEFT JOIN tasker_engine.known_workers w ON w.worker_id = r.worker_id
 ) a;
 COMMENT ON VIEW tasker_engine.claim_ages IS 'Every claim of a step with its age and its level, fine ones included.';
 COMMENT ON COLUMN tasker_engine.claim_ages.claim_id IS 'The claim call that the step came with.';
@@ -27,14 +27,14 @@ COMMENT ON COLUMN tasker_engine.claim_ages.level IS 'fine, slow, warning, critic
 CREATE OR REPLACE VIEW tasker.stale_claims AS
 SELECT a.step_uuid, a.task_uuid, a.step_name, a.namespace_name, a.task_name, a.queue, a.worker_id, a.worker_status,
        a.claim_number, a.attempt, a.retry_limit, a.claimed_at, a.age, a.expected_seconds, a.lease_expires_at, a.level,
-       CASE WHEN a.level OPERATOR(pg_catalog.=) 'expired' THEN pg_catalog.format(
+       CASE WHEN a.level = 'expired' THEN format(
                 'The next claim of queue %s in namespace %s, or tasker.run_maintenance(), takes the step over.', a.queue, a.namespace_name)
-            WHEN a.worker_status OPERATOR(pg_catalog.=) 'active'
+            WHEN a.worker_status = 'active'
                 THEN 'The worker keeps its lease: is the handler slow, or does it hang? timeout_seconds in the template says how long a run may take.'
-            ELSE pg_catalog.format('The worker is silent; its lease ends at %s.', a.lease_expires_at)
+            ELSE format('The worker is silent; its lease ends at %s.', a.lease_expires_at)
        END AS hint
 FROM tasker_engine.claim_ages a
-WHERE a.level OPERATOR(pg_catalog.<>) 'fine';
+WHERE a.level <> 'fine';
 COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than may be expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
 COMMENT ON COLUMN tasker.stale_claims.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.';

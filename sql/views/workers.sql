@@ -2,8 +2,8 @@
 
 CREATE OR REPLACE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN last_seen_at OPERATOR(pg_catalog.>) (tasker_engine.engine_clock() OPERATOR(pg_catalog.-) '2 minutes'::interval)
-        OR idle_until IS NOT NULL AND idle_until OPERATOR(pg_catalog.>) tasker_engine.engine_clock();
+    RETURN last_seen_at > (tasker_engine.engine_clock() - '2 minutes'::interval)
+        OR idle_until IS NOT NULL AND idle_until > tasker_engine.engine_clock();
 COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
@@ -12,9 +12,9 @@ GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tas
 CREATE OR REPLACE VIEW tasker_engine.known_workers AS
 SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        tasker_engine.is_seen(w.last_seen_at, w.idle_until)
-           OR w.worker_no OPERATOR(pg_catalog.=) ANY (ARRAY(
+           OR w.worker_no = ANY (ARRAY(
                   SELECT l.worker_no FROM tasker_engine.claims l
-                  WHERE l.lease_expires_at OPERATOR(pg_catalog.>) tasker_engine.engine_clock())) AS live
+                  WHERE l.lease_expires_at > tasker_engine.engine_clock())) AS live
 FROM tasker_engine.workers w;
 COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it still works.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
@@ -22,9 +22,9 @@ COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was se
 CREATE OR REPLACE VIEW tasker.workers AS
 SELECT w.worker_id,
        w.namespaces,
-       CASE WHEN c.next_lease_expires_at OPERATOR(pg_catalog.<=) tasker_engine.engine_clock() THEN 'overdue'
-            WHEN c.held_steps OPERATOR(pg_catalog.>) 0 THEN 'busy'
-            WHEN w.idle_until IS NOT NULL AND w.idle_until OPERATOR(pg_catalog.>) tasker_engine.engine_clock() THEN 'idle'
+       CASE WHEN c.next_lease_expires_at <= tasker_engine.engine_clock() THEN 'overdue'
+            WHEN c.held_steps > 0 THEN 'busy'
+            WHEN w.idle_until IS NOT NULL AND w.idle_until > tasker_engine.engine_clock() THEN 'idle'
             WHEN tasker_engine.is_seen(w.last_seen_at, w.idle_until) THEN 'active'
             ELSE 'silent'
        END AS state,
@@ -33,17 +33,17 @@ SELECT w.worker_id,
        w.registered_at,
        w.last_seen_at,
        w.idle_until,
-       r.rolname::pg_catalog.text AS role_name
+       r.rolname::text AS role_name
 FROM tasker_engine.workers w
-LEFT JOIN tasker_engine.claimants o ON o.claimant_no OPERATOR(pg_catalog.=) w.claimant_no
-LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) o.role_oid
+LEFT JOIN tasker_engine.claimants o ON o.claimant_no = w.claimant_no
+LEFT JOIN pg_roles r ON r.oid = o.role_oid
 LEFT JOIN (
     SELECT l.worker_no,
-           pg_catalog.sum(l.remaining)::pg_catalog.int8 AS held_steps,
-           pg_catalog.min(l.lease_expires_at) AS next_lease_expires_at
+           sum(l.remaining)::bigint AS held_steps,
+           min(l.lease_expires_at) AS next_lease_expires_at
     FROM tasker_engine.claims l
     GROUP BY l.worker_no
-) c ON c.worker_no OPERATOR(pg_catalog.=) w.worker_no;
+) c ON c.worker_no = w.worker_no;
 COMMENT ON VIEW tasker.workers IS 'For the operator: every worker that ever called.';
 COMMENT ON COLUMN tasker.workers.role_name IS 'The role that claims under this id; NULL for the engine itself, a role that is gone, and a worker that has not claimed.';
 COMMENT ON COLUMN tasker.workers.state IS
