@@ -58,8 +58,7 @@ GRANT EXECUTE ON FUNCTION tasker.template_graph(text, text, text) TO tasker_read
 
 CREATE OR REPLACE FUNCTION tasker.analyze_task(task_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_task' LANGUAGE c STABLE SECURITY DEFINER COST 1000
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_task(uuid) IS
 'The whole runtime analysis of a task as one object, computed from what stands in the tables now: task_uuid, execution_status and health_status (as get_task_execution_context), dependency_graph {nodes, edges, adjacency_list, reverse_adjacency_list, dependency_levels}, critical_path (as task_critical_path), critical_paths {total_paths, longest_path_length in steps, paths: the five with the highest score, root_nodes, leaf_nodes}, parallelism_opportunities (as task_parallelism; current_parallel_opportunities: steps that could run now; blocked_parallel_opportunities: steps that wait in levels of more than one step; parallelism_efficiency: percent of levels with more than one ready step), error_chains (as task_error_chains), bottlenecks (as task_bottlenecks, with overall_impact Severe, High, Medium, Low or None), blockers {step name: names of the steps where something must happen first}. Durations are seconds. P0002 for an unknown task.';
 GRANT EXECUTE ON FUNCTION tasker.analyze_task(uuid) TO tasker_reader;
@@ -69,8 +68,7 @@ RETURNS TABLE (
     step_uuid uuid, step_no integer, step_name text, state text, level integer, duration interval, duration_basis text,
     starts_after interval, ends_after interval, slack interval, drag interval, is_critical boolean)
 AS 'MODULE_PATHNAME', 'task_schedule' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_schedule(uuid) IS
 'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
@@ -88,8 +86,7 @@ RETURNS TABLE (
     "position" integer, step_uuid uuid, step_no integer, step_name text, state text, duration interval,
     duration_basis text, starts_after interval, ends_after interval, slack interval, drag interval)
 AS 'MODULE_PATHNAME', 'task_critical_path' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_critical_path(uuid) IS
 'The longest path through a task by the durations of task_schedule, from a root to a leaf: nothing makes the task faster but these steps. Of paths of equal length one is shown. No row for an unknown task.
 position: Place on the path, from 1.
@@ -106,8 +103,7 @@ RETURNS TABLE (
     step_uuid uuid, step_no integer, step_name text, state text, bottleneck_type text, severity text, score integer,
     downstream_steps integer, blocked_steps integer, blocked_step_names text[], attempts integer, retry_limit integer)
 AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
 'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, may not run again or lets others wait. No row for an unknown task.
 bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (may not run again), Running or Waiting to Run: the first that fits.
@@ -124,8 +120,7 @@ RETURNS TABLE (
     attempts integer, retry_limit integer, failed_at timestamptz, next_retry_at timestamptz, impact_score integer,
     severity text, downstream_steps integer, blocked_steps integer, blocked_step_names text[])
 AS 'MODULE_PATHNAME', 'task_error_chains' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_error_chains(uuid) IS
 'Each step of a task that is in error, with what it blocks; gravest first. No row for an unknown task, or one without failed steps.
 error_class: What kind of error, as the worker reported it; NULL without one.
@@ -143,8 +138,7 @@ RETURNS TABLE (
     level integer, total_steps integer, ready_steps integer, running_steps integer, completed_steps integer,
     failed_steps integer, cancelled_steps integer, waiting_steps integer, step_names text[])
 AS 'MODULE_PATHNAME', 'task_parallelism' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_parallelism(uuid) IS
 'What could run side by side: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
@@ -161,8 +155,7 @@ RETURNS TABLE (
     step_uuid uuid, step_no integer, step_name text, state text, blocker_step_uuid uuid, blocker_step_no integer,
     blocker_step_name text, blocker_state text, blocker_standing text, direct boolean, root_cause boolean)
 AS 'MODULE_PATHNAME', 'task_blockers' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_blockers(uuid) IS
 'What is blocked by what: one row for each step that waits for a parent and each unfinished ancestor that it waits for, by step_no. An ancestor behind a step that is done does not count. No row for an unknown task.
 blocker_step_uuid: The ancestor that it waits for.

@@ -7,8 +7,7 @@ CREATE OR REPLACE FUNCTION tasker.create_task(
     run_at timestamptz DEFAULT NULL, idempotency_key text DEFAULT NULL, correlation_id text DEFAULT NULL,
     traceparent text DEFAULT NULL)
 RETURNS uuid AS 'MODULE_PATHNAME', 'create_task' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text) IS
 'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is no object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request where the template''s identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
 name: Name of the template.
@@ -35,8 +34,7 @@ CREATE OR REPLACE FUNCTION tasker.create_tasks(
     run_at timestamptz DEFAULT NULL, idempotency_keys text[] DEFAULT NULL, correlation_id text DEFAULT NULL,
     traceparent text DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'create_tasks' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text) IS
 'Creates one task per context, all or none, in one set of statements, and returns their uuids in the same order. Everything else as create_task; each value holds for all of them.
 contexts: One JSON object per task. No element may be NULL.

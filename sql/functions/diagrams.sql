@@ -2,8 +2,7 @@
 
 CREATE OR REPLACE FUNCTION tasker.task_diagram(task_uuid uuid, format text DEFAULT 'mermaid')
 RETURNS text AS 'MODULE_PATHNAME', 'task_diagram' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_diagram(uuid, text) IS
 'A task as a picture with states, attempts and durations. 22023 for another format, P0002 for an unknown task.
 format: mermaid, dot (Graphviz) or svg (self-contained).';

@@ -168,8 +168,7 @@ GRANT EXECUTE ON FUNCTION tasker.release_finalization_claim(uuid, text) TO taske
 CREATE OR REPLACE FUNCTION tasker.finalize_task(task_uuid uuid)
 RETURNS TABLE (action text, completion_percentage numeric, total_steps integer, health_status text, reason text)
 AS 'MODULE_PATHNAME', 'finalize_task' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 1
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.finalize_task(uuid) IS
 'Ends the task if nothing of it can run any more, as every last report does. Needs no claim. P0002 for an unknown task. Rule: docs/concepts.md#finalization.
 action: completed, failed, pending (something can still run) or no_action (it had ended before).

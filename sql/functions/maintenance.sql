@@ -4,8 +4,7 @@
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_task_timeouts() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_task_timeouts' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns how many clocks it has stopped, those of ended tasks included.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
@@ -50,8 +49,7 @@ since: since when the launcher looks after this database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint

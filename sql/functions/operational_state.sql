@@ -24,7 +24,7 @@ GRANT EXECUTE ON FUNCTION tasker.operational_state() TO tasker_reader, tasker_wo
 
 CREATE OR REPLACE FUNCTION tasker.set_operational_state(state text, reason text DEFAULT NULL, force boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'set_operational_state' LANGUAGE c VOLATILE
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.set_operational_state(text, text, boolean) IS
 'Changes the state of the whole system in this database and returns it. From the commit on, claims hand out nothing in graceful_shutdown, emergency and stopped; reports are accepted in every state. The same state again changes nothing. It waits for no claim and no claim waits for it; back in normal or startup, idle workers are woken. 55000 for a change that the table does not declare, with the declared ones in the DETAIL; 22023 for an unknown state. Rule: docs/operational-states.md.
 state: startup, normal, graceful_shutdown, emergency or stopped.
@@ -34,12 +34,12 @@ GRANT EXECUTE ON FUNCTION tasker.set_operational_state(text, text, boolean) TO t
 
 CREATE OR REPLACE FUNCTION tasker_engine.begin_startup() RETURNS text
 AS 'MODULE_PATHNAME', 'begin_startup' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.begin_startup() IS
 'For a coordinator that starts: a normal system is in startup now; any other state stays, since a person has set it. Returns the state.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_startup() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_startup' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_startup() IS
 'Ends a startup that has lasted 10 seconds: maintenance is at work. Returns 1 if it did, else 0.';

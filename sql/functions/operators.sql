@@ -2,8 +2,7 @@
 
 CREATE OR REPLACE FUNCTION tasker.cancel_task(task_uuid uuid, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'cancel_task' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.cancel_task(uuid, text) IS
 'Cancels a task with its pending and running steps, whose late reports are stale. Steps in error stay in error and do not run again; of an ended task the steps stay as they are. Returns the new state: cancelled. 55000 from error and from cancelled, P0002 for an unknown task. Rule: docs/concepts.md#cancel.
 reason: Why, in words; kept in the metadata of the log.';
@@ -11,8 +10,7 @@ GRANT EXECUTE ON FUNCTION tasker.cancel_task(uuid, text) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.retry_task(task_uuid uuid, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'retry_task' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.retry_task(uuid, text) IS
 'Takes a task in error up again: its failed steps start over with attempts from 0, completed ones are kept. Returns the new state, pending. 55000 from another state, and where only cancelled steps block it; P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
 reason: Why, in words; kept in the metadata of the log.';
@@ -21,8 +19,7 @@ GRANT EXECUTE ON FUNCTION tasker.retry_task(uuid, text) TO tasker_operator;
 CREATE OR REPLACE FUNCTION tasker.resolve_task_manually(
     task_uuid uuid, resolved_by text DEFAULT NULL, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_task_manually' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_task_manually(uuid, text, text) IS
 'Declares a task in error done; its steps stay as they are. Returns the new state: resolved_manually. 55000 from another state, P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
 resolved_by: Who did it; kept in the metadata of the log.
@@ -32,8 +29,7 @@ GRANT EXECUTE ON FUNCTION tasker.resolve_task_manually(uuid, text, text) TO task
 CREATE OR REPLACE FUNCTION tasker.resolve_step_manually(
     step_uuid uuid, results jsonb DEFAULT NULL, resolved_by text DEFAULT NULL, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_step_manually' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
 'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are no object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
@@ -43,8 +39,7 @@ GRANT EXECUTE ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) 
 
 CREATE OR REPLACE FUNCTION tasker.retry_step(step_uuid uuid, reset_attempts boolean DEFAULT true)
 RETURNS text AS 'MODULE_PATHNAME', 'retry_step' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.retry_step(uuid, boolean) IS
 'Makes a failed step run again at once, without waiting for its backoff; a task in error goes back to pending. Returns the new state: pending. 55000 from another state and in a task that has ended, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 reset_attempts: Whether its attempts count from 0 again; false: they go on.';
@@ -52,8 +47,7 @@ GRANT EXECUTE ON FUNCTION tasker.retry_step(uuid, boolean) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.cancel_step(step_uuid uuid, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'cancel_step' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.cancel_step(uuid, text) IS
 'Cancels a pending or running step; what needs it will never run, and the task ends in error when nothing else of it can. Returns the new state: cancelled. 55000 from another state and in a task that has ended, P0002 for an unknown step. Rule: docs/concepts.md#cancel.
 reason: Why, in words; kept in the metadata of the log.';
@@ -61,8 +55,7 @@ GRANT EXECUTE ON FUNCTION tasker.cancel_step(uuid, text) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.set_retry_limit(step_uuid uuid, retry_limit integer)
 RETURNS text AS 'MODULE_PATHNAME', 'set_retry_limit' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.set_retry_limit(uuid, integer) IS
 'Sets how often a step may run in total. Raised above its attempts, it makes an exhausted step run again at once; lowered, it makes a waiting retry a permanent failure. Returns the state that the step had. 22023 outside 0 to 32,767, 55000 for a failed step of a task that has ended, P0002 for an unknown step. Rule: docs/concepts.md#retry.
 retry_limit: Attempts in total, the first included; 0 to 32,767.';
@@ -86,8 +79,7 @@ GRANT EXECUTE ON FUNCTION tasker.resume_namespace(text) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.transition_task(task_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
 RETURNS text AS 'MODULE_PATHNAME', 'transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_task(uuid, text, jsonb) IS
 'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is no object, P0002 for an unknown task. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
@@ -96,8 +88,7 @@ GRANT EXECUTE ON FUNCTION tasker.transition_task(uuid, text, jsonb) TO tasker_op
 
 CREATE OR REPLACE FUNCTION tasker.transition_step(step_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
 RETURNS text AS 'MODULE_PATHNAME', 'transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_step(uuid, text, jsonb) IS
 'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is no object, P0002 for an unknown step. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
@@ -106,8 +97,7 @@ GRANT EXECUTE ON FUNCTION tasker.transition_step(uuid, text, jsonb) TO tasker_op
 
 CREATE OR REPLACE FUNCTION tasker.try_transition_task(task_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) IS
 'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
@@ -116,8 +106,7 @@ GRANT EXECUTE ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) TO taske
 
 CREATE OR REPLACE FUNCTION tasker.try_transition_step(step_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) IS
 'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.

@@ -22,8 +22,7 @@ RETURNS TABLE (
     next_retry_at timestamptz, total_parents integer, completed_parents integer, attempts integer,
     retry_limit integer, backoff_request_seconds integer, last_attempted_at timestamptz)
 AS 'MODULE_PATHNAME', 'get_step_readiness_status' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_step_readiness_status(uuid, uuid[]) IS
 'One row per step of a task: may it run, and if not, why; in step order. No row for an unknown task. Rule: docs/concepts.md#readiness.
 step_uuids: The steps to answer for; NULL is all of them.';
@@ -36,8 +35,7 @@ RETURNS TABLE (
     next_retry_at timestamptz, total_parents integer, completed_parents integer, attempts integer,
     retry_limit integer, backoff_request_seconds integer, last_attempted_at timestamptz)
 AS 'MODULE_PATHNAME', 'get_step_readiness_status_batch' LANGUAGE c STABLE SECURITY DEFINER COST 10000 ROWS 100
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_step_readiness_status_batch(uuid[]) IS
 'get_step_readiness_status of several tasks, ordered by task and step; each task once. 22004 for a NULL among them.
 task_uuids: The tasks; unknown ones have no rows.';
@@ -49,8 +47,7 @@ RETURNS TABLE (
     in_progress_steps bigint, completed_steps bigint, failed_steps bigint, ready_steps bigint, execution_status text,
     recommended_action text, completion_percentage numeric, health_status text, cancelled_steps bigint)
 AS 'MODULE_PATHNAME', 'get_task_execution_context' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 1
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_task_execution_context(uuid) IS
 'One row: what the task stands at, its steps counted by state, and what should be done. No row for an unknown task. Rule: docs/concepts.md#readiness.';
 GRANT EXECUTE ON FUNCTION tasker.get_task_execution_context(uuid) TO tasker_reader, tasker_worker;
@@ -61,8 +58,7 @@ RETURNS TABLE (
     in_progress_steps bigint, completed_steps bigint, failed_steps bigint, ready_steps bigint, execution_status text,
     recommended_action text, completion_percentage numeric, health_status text, cancelled_steps bigint)
 AS 'MODULE_PATHNAME', 'get_task_execution_contexts_batch' LANGUAGE c STABLE SECURITY DEFINER COST 10000 ROWS 100
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_task_execution_contexts_batch(uuid[]) IS
 'get_task_execution_context of several tasks, ordered by task_uuid; each task once. 22004 for a NULL among them.
 task_uuids: The tasks; unknown ones have no row.';

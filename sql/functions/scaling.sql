@@ -3,8 +3,7 @@
 -- Levels of queues from the index, each up to the limit; a paused queue hands out nothing and asks for nobody.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_depth(queues text[], namespaces text[])
 RETURNS integer LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET jit = off
+SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT count(*)::integer
     FROM (

@@ -92,8 +92,7 @@ RETURNS TABLE (
     queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
     dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
 AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
 namespaces: NULL for all.';
 

@@ -23,8 +23,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) TO t
 
 CREATE OR REPLACE FUNCTION tasker_engine.take_over_claims(claim_ids bigint[], step_uuids uuid[]) RETURNS void
 AS 'MODULE_PATHNAME', 'take_over_claims' LANGUAGE c VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.take_over_claims(bigint[], uuid[]) IS
 'Takes steps from their workers as if their leases had ended: each pair is a claim and a step of it. Steps that are locked or no longer of the claim are left.';
 

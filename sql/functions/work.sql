@@ -9,8 +9,7 @@ RETURNS TABLE (
     queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
     dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
 AS 'MODULE_PATHNAME', 'claim_steps' LANGUAGE c VOLATILE ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[]) IS
 'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range, 42501 for a worker_id of another role. The steps belong to the current user. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
 worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under it.
@@ -34,8 +33,7 @@ RETURNS TABLE (
     namespace text, queue text, task_name text, version text, step_name text, handler text, handler_config jsonb,
     context jsonb, dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
 AS 'MODULE_PATHNAME', 'report_and_claim' LANGUAGE c VOLATILE ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[]) IS
 'report_steps and claim_steps in one transaction: one round trip per loop of a worker. A claimed step is a row with outcome claimed; a refused report is a row with its outcome and step_uuid alone; an accepted report gives no row. Parameters and errors as in those two.
 reports: A JSON array as report_steps takes it.
@@ -50,8 +48,7 @@ GRANT EXECUTE ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, 
 CREATE OR REPLACE FUNCTION tasker.heartbeat(worker_id text, lease interval DEFAULT '30 seconds')
 RETURNS TABLE (step_uuid uuid, status text)
 AS 'MODULE_PATHNAME', 'heartbeat' LANGUAGE c VOLATILE ROWS 10
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.heartbeat(text, interval) IS
 'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 lease: The leases end so long after this call; longer than zero, at most one day.
@@ -61,16 +58,14 @@ GRANT EXECUTE ON FUNCTION tasker.heartbeat(text, interval) TO tasker_worker, tas
 
 CREATE OR REPLACE FUNCTION tasker.release_steps(worker_id text)
 RETURNS integer AS 'MODULE_PATHNAME', 'release_steps' LANGUAGE c VOLATILE
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.release_steps(text) IS
 'Gives back everything that the worker holds and returns how many steps that were. They are ready again at once, and no attempt is counted; reports under the old claim numbers are stale. 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.';
 GRANT EXECUTE ON FUNCTION tasker.release_steps(text) TO tasker_worker, tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.get_dependency_results(step_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'get_dependency_results' LANGUAGE c STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off SET enable_material = off SET enable_memoize = off SET jit = off;
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_dependency_results(uuid) IS
 'The results of all ancestors of a step that are complete or resolved_manually: an object from step name to results. P0002 for an unknown step. Rule: docs/concepts.md#tasks-and-steps.';
 GRANT EXECUTE ON FUNCTION tasker.get_dependency_results(uuid) TO tasker_reader, tasker_worker;
