@@ -1,4 +1,4 @@
--- Templates and tasks as graphs. The rules are crates/rules/src/graph/analysis/, the weights of the scores are in weights.rs
+-- Templates and tasks as graphs. The rules are crates/rules/src/operations/analysis/, the weights of the scores are in weights.rs
 -- there.
 
 CREATE OR REPLACE FUNCTION tasker.analyze_template(name text, namespace text DEFAULT 'default', version text DEFAULT NULL)

@@ -1,6 +1,6 @@
 -- Closed by default: nothing for PUBLIC, and each role exactly what it works with. What the extension made belongs to
 -- tasker_owner, which nobody is a member of: whoever owned it could put code of its own behind a name that others call.
--- What decides with whose rights a handler runs stays with the superuser (83_background.sql).
+-- What decides with whose rights a handler runs stays with the superuser (functions/sql_handlers.sql, tables/sql_handlers.sql).
 DO $$
 DECLARE
     superusers CONSTANT text[] := ARRAY['tasker_engine.sql_handlers', 'tasker_engine.check_sql_handler()',

@@ -1,4 +1,4 @@
--- The schemas and the roles. A trusted install runs this as the bootstrap superuser, for the extension's owner.
+-- The schemas. A trusted install runs this as the bootstrap superuser, for the extension's owner.
 --
 -- Schema `tasker` is the public face. CREATE EXTENSION takes it if it is there, and the owner of a schema may do with it
 -- what it likes: so only an empty one is taken over, with all rights on it. pg_dump makes it before the extension.
@@ -41,7 +41,7 @@ CREATE SCHEMA tasker_engine;
 COMMENT ON SCHEMA tasker_engine IS 'Storage of tasker_ext. Private: use the functions and views of schema tasker.';
 
 -- What anybody has promised of future objects (ALTER DEFAULT PRIVILEGES) holds for none of these: what was promised for
--- schema tasker is taken back, and what the role promised as whom this runs comes back at the end (90_access.sql).
+-- schema tasker is taken back, and what the role promised as whom this runs comes back at the end (install/ownership.sql).
 CREATE TABLE tasker_engine.promised AS
     SELECT d.* FROM pg_default_acl d
     WHERE d.defaclrole = current_user::regrole AND d.defaclnamespace = 0;

@@ -1,6 +1,4 @@
 -- Claims of external finalizers; the engine itself finalizes inside the report and never looks here.
-
--- Claims of external finalizers; the engine itself finalizes inside the report and never looks here.
 CREATE TABLE tasker_engine.finalization_claims (
     task_uuid uuid PRIMARY KEY,
     processor_id text NOT NULL,

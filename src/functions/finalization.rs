@@ -1,5 +1,5 @@
 //! `finalize_task`: the look that every report takes, for external processors. The claims around it are plain SQL
-//! (sql/schema/73_finalization.sql).
+//! (sql/functions/finalization.sql).
 
 use pgrx::pg_sys;
 

@@ -1,6 +1,6 @@
 //! Between SQL functions and Rust: arguments by name, results, errors.
 //!
-//! The SQL side is declared in sql/schema/, where every tool can read it; `sql_function!` exports the symbol.
+//! The SQL side is declared in sql/functions/, where every tool can read it; `sql_function!` exports the symbol.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-/// As the declarations in sql/schema/ write it.
+/// As the declarations in sql/ write it.
 const PINNED: &CStr = c"pg_catalog, pg_temp";
 
 /// Pins it for this process, whatever the database, the role or postgresql.conf say. A RESET comes back to it too.

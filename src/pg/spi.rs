@@ -2,7 +2,7 @@
 //!
 //! A statement is planned once per backend and kept. The generic plan is asked for by name, because a custom
 //! plan per call costs half of the throughput; the functions that run these statements pin the scan types with
-//! SET clauses (sql/schema/60_functions.sql), so that a replan after an ANALYZE cannot choose another shape. They
+//! SET clauses (sql/functions/plans.sql), so that a replan after an ANALYZE cannot choose another shape. They
 //! also pin the search_path: `unnest` of several arrays is a form of the grammar that takes no schema name.
 
 use std::cell::Cell;
