@@ -16,7 +16,6 @@ mod background;
 mod error;
 mod functions;
 mod metrics;
-mod models;
 mod orchestration;
 mod pg;
 mod readiness;

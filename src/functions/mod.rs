@@ -1,17 +1,26 @@
-//! The SQL functions, one file per noun: they check what the caller gave, call the engine, and hand back rows.
+//! The bodies of SQL functions, in files named as those in sql/functions/: they check what the caller gave, call the engine,
+//! and hand back rows.
+//!
+//! A scope (sql/models/) is an SQL function that returns rows of its relation: a plain query without SET clauses, so that the
+//! planner puts it in place and pushes the caller's WHERE, ORDER BY and LIMIT into it. It has no body here.
 
-pub mod analysis;
-pub mod create;
-pub mod finalization;
-pub mod health;
-pub mod maintenance;
-pub mod metrics;
-pub mod names;
-pub mod operational;
-pub mod operators;
-pub mod reading;
-pub mod reports;
+mod analysis;
+mod arguments;
+mod create;
+mod diagrams;
+mod expressions;
+mod finalization;
+mod graph;
+mod health;
+mod ids;
+mod maintenance;
+mod metrics;
+mod operational_state;
+mod operators;
+mod readiness;
+mod reports;
 mod schedules;
-pub mod table_access;
+mod stale_claims;
+mod table_access;
 mod templates;
-pub mod work;
+mod work;

@@ -1,4 +1,4 @@
-//! Parents, children and depth of each step. Relation: view `tasker.step_dag_relationships`.
+//! The depth of steps in the graph of their template.
 
 use std::rc::Rc;
 

@@ -1,15 +1,44 @@
-//! Names given to functions that are written in SQL, checked by the rules that templates obey.
+//! What scopes and functions that are written in SQL ask of their arguments.
 
+use tasker_rules::engine::state::TaskState;
 use tasker_rules::names;
 
 use crate::error::{Error, Result};
+use crate::orchestration::locked_task::unknown_task;
 use crate::orchestration::workers;
 use crate::pg::call::{Call, Output};
 
 crate::sql_function! {
+    required;
+    known_state;
+    of_task;
     checked;
 }
 
+fn required(call: &mut Call) -> Result<Output> {
+    let name = call.opt_text(1).unwrap_or_default();
+    call.pass(0).ok_or_else(|| Error::null(&name))
+}
+
+/// Tasks and steps have the same six states.
+fn known_state(call: &mut Call) -> Result<Output> {
+    let Some(text) = call.opt_text(0) else {
+        return Ok(Output::Null);
+    };
+    match text.parse::<TaskState>() {
+        Ok(state) => Ok(Output::from(state.as_str())),
+        Err(error) => Err(Error::parameter(error.to_string())
+            .detail("Tasks and steps have the same six states.")
+            .hint("Write the state in lower case, such as 'in_progress'.")),
+    }
+}
+
+fn of_task(call: &mut Call) -> Result<Output> {
+    let task = call.uuid(1, "task_uuid")?;
+    call.pass(0).ok_or_else(|| unknown_task(&task))
+}
+
+/// A name, by the rules that templates obey.
 fn checked(call: &mut Call) -> Result<Output> {
     let (kind, parameter): (String, String) = (call.get(1, "kind")?, call.get(2, "parameter")?);
     let value: String = call.get(0, &parameter)?;

@@ -1,4 +1,4 @@
-//! Tasks and templates as pictures. Relation: view `tasker.task_diagrams`. Drawn by `tasker_rules::graph::diagram`.
+//! Tasks and templates as pictures. Drawn by `tasker_rules::graph::diagram`.
 
 use pgrx::pg_sys;
 use tasker_rules::engine::state::StepState;

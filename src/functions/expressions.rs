@@ -1,0 +1,12 @@
+//! What the expressions of views ask of the library: the clock.
+
+use crate::error::Result;
+use crate::pg::call::{self, Call, Output};
+
+crate::sql_function! {
+    engine_clock;
+}
+
+fn engine_clock(_: &mut Call) -> Result<Output> {
+    Ok(Output::from(call::clock()))
+}
