@@ -20,10 +20,10 @@ install: ## release build into the server of PG_CONFIG (as root or with sudo)
 	@scripts/install-extension --release
 
 deps: ## install what building and testing need, and say what and where
-	@scripts/deps
+	@scripts/deps build python test
 
-check: ## cargo fmt, clippy and check
-	@scripts/deps build
+check: ## words, names in SQL, cargo fmt, clippy and check
+	@scripts/deps build python
 	@scripts/check
 
 coverage: ## which lines of the rules their tests run (needs llvm-cov)

@@ -222,7 +222,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
     batch CONSTANT integer := 1000;
-    nothing CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    nothing CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     at_time CONSTANT timestamptz := clock_timestamp();
     kept record;
     found record;

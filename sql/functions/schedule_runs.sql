@@ -42,7 +42,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.run_schedule(s tasker_engine.schedules,
 RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    grace CONSTANT interval := '60 seconds';
+    grace CONSTANT interval := interval '60 seconds';
     occurrence timestamptz := s.next_run_at;
     missed bigint := 0;
     done bigint := 0;

@@ -33,7 +33,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    levels CONSTANT text[] := '{slow,warning,critical,expired}';
+    levels CONSTANT text[] := ARRAY['slow', 'warning', 'critical', 'expired'];
     least CONSTANT integer := array_position(levels, $1);
     found tasker_engine.claim_ages[];
 BEGIN

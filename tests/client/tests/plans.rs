@@ -423,3 +423,41 @@ fn reading_one_task_of_many_touches_few_buffers() {
     assert!(slow.is_empty(), "{}", slow.join("\n"));
     assert!(!long() || large() == 1_000_000);
 }
+
+/// The functions that pin plans otherwise than sql/functions/plans.sql says: those that change rows, which are volatile, by one
+/// list of settings, the others by the other.
+fn pinned_otherwise(session: &mut Session) -> Vec<String> {
+    session.all(
+        "WITH pinned AS (
+             SELECT p.oid::regprocedure::text AS function, p.proname, p.provolatile,
+                    (SELECT string_agg(s, ' ' ORDER BY s) FROM unnest(p.proconfig) s WHERE s !~ '^search_path=') AS settings
+             FROM pg_proc p
+             WHERE p.pronamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace)
+               AND EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s ~ '^enable_'))
+         SELECT p.function || ': ' || p.settings FROM pinned p
+         WHERE p.settings <> CASE
+             WHEN p.proname = 'register_template' THEN 'enable_seqscan=off'
+             WHEN p.proname = 'purge_batch' THEN 'enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off'
+             WHEN p.proname = 'repair_integrity' THEN 'enable_bitmapscan=off enable_mergejoin=off enable_nestloop=off jit=off'
+             WHEN p.provolatile = 'v' THEN 'enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_material=off enable_memoize=off enable_mergejoin=off enable_seqscan=off jit=off'
+             ELSE 'enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off enable_seqscan=off jit=off' END
+         UNION ALL
+         SELECT 'too few: ' || count(*) FROM pinned HAVING count(*) < 45
+         ORDER BY 1",
+        &[],
+    )
+}
+
+#[test]
+fn two_lists_of_settings_pin_the_plans_of_the_functions() {
+    let database = Database::new();
+    let mut session = database.connect();
+    assert_eq!(pinned_otherwise(&mut session), [""; 0]);
+    session.execute("ALTER FUNCTION tasker.cancel_task RESET enable_hashagg");
+    session.execute("ALTER FUNCTION tasker.analyze_task SET enable_sort = off");
+    assert_eq!(
+        pinned_otherwise(&mut session).len(),
+        2,
+        "what differs is found"
+    );
+}
