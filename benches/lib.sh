@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2016  # variables for those who source this; the backquotes are Markdown
-# For benchmarks that are SQL alone: a durable server of their own, and who was measured where.
+# shellcheck disable=SC2034,SC2016  # the scripts that source this file use the variables; the backquotes are Markdown
+# For benchmarks in SQL alone: starts their own durable server and records what was measured where.
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034  # some of the variables are for those who source this
+# shellcheck disable=SC2034  # the scripts that source this file use the other variables
 # What every script here shares: where things are, how to speak, how to become root or the server's user. Source it, don't run it.
 set -euo pipefail
 
@@ -56,12 +56,12 @@ as_root() {
     elif [[ -z ${CI:-} ]] && { : > /dev/tty; } 2> /dev/null; then
         sudo "$@"
     else
-        die "this step needs root, and sudo asks for a password that nobody can type here (wanted: $1)"
+        die "this step needs root, and sudo asks for a password, but there is no terminal (wanted: $1)"
     fi
 }
 
 # as_server_user COMMAND...: PostgreSQL refuses to run as root, so as root its commands run as SERVER_USER, otherwise as ourselves.
-# With a clean environment, and in /, since that user may not be allowed into this checkout.
+# With a clean environment, and in /, because that user might have no access to this checkout.
 as_server_user() (
     cd /
     local clean=(env -i "PATH=/usr/bin:/bin:/usr/sbin:/sbin" "LANG=C.UTF-8" "HOME=/")

@@ -1,4 +1,4 @@
--- Every function :rounds times, and beside it what answers the same without its short cut; who is measured takes turns in a round.
+-- Calls every function :rounds times, and a query that gives the same answer without its shortcut; the two alternate in each round.
 \set QUIET on
 SET client_min_messages = warning;
 CREATE TABLE calls (no integer GENERATED ALWAYS AS IDENTITY, name text, call text, seldom boolean DEFAULT false);

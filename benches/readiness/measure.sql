@@ -1,10 +1,10 @@
--- Same answers, then the times: who is measured takes turns within a round; :rounds rounds.
+-- Same answers, then the times: the alternatives take turns within a round; :rounds rounds.
 \set QUIET on
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
 SET jit = off;
 
-CREATE TABLE who AS SELECT * FROM (VALUES
+CREATE TABLE alternatives AS SELECT * FROM (VALUES
     (1, 'tasker_ext', 'tasker.get_step_readiness_status(uuid_of)', 'tasker.get_step_readiness_status_batch(uuids_of)',
         'tasker.get_task_execution_context(uuid_of)', 'tasker.get_task_execution_contexts_batch(uuids_of)'),
     (2, 'joins, most_recent', 'flag.readiness(id_of)', 'flag.readiness(ids_of)', 'flag.context(id_of)', 'flag.context(ids_of)'),
@@ -75,7 +75,7 @@ DECLARE
     n integer;
 BEGIN
     SELECT array_agg(task_id ORDER BY task_id), array_agg(task_uuid ORDER BY task_id) INTO ids, uuids FROM flag.tasks;
-    FOR w IN SELECT * FROM who LOOP -- calls in plpgsql, with kept plans, for every one the same
+    FOR w IN SELECT * FROM alternatives LOOP -- calls in plpgsql, with kept plans, for every one the same
         FOREACH question IN ARRAY ARRAY['readiness_one', 'context_one', 'readiness_batch', 'context_batch'] LOOP
             call := to_jsonb(w) ->> question;
             EXECUTE format('CREATE FUNCTION %I(ids bigint[], uuids uuid[], calls integer) RETURNS void LANGUAGE plpgsql AS $f$
@@ -98,7 +98,7 @@ BEGIN
     SELECT array_agg(task_id ORDER BY task_id), array_agg(task_uuid ORDER BY task_id) INTO ids, uuids FROM flag.tasks;
     FOR round IN 0 .. rounds LOOP -- round 0 warms up
         FOREACH question IN ARRAY ARRAY['readiness_one', 'context_one', 'readiness_batch', 'context_batch'] LOOP
-            FOR w IN SELECT * FROM who ORDER BY random() LOOP
+            FOR w IN SELECT * FROM alternatives ORDER BY random() LOOP
                 calls := CASE WHEN question LIKE '%batch' THEN 1 WHEN w.no = 4 THEN 5 ELSE 200 END;
                 started := clock_timestamp();
                 EXECUTE format('SELECT %I($1, $2, $3)', question || w.no) USING ids, uuids, calls;
@@ -116,7 +116,7 @@ SELECT measure(:rounds) \g /dev/null
 \echo
 \echo 'Milliseconds per call, median and in brackets the quartiles of the rounds; the ratio is the median of the ratios of each round.'
 \echo
-\echo '| question | who | ms | times tasker_ext |'
+\echo '| question | alternative | ms | times tasker_ext |'
 \echo '|---|---|---|---|'
 SELECT '| ' || CASE t.question WHEN 'readiness_one' THEN 'readiness of one task' WHEN 'context_one' THEN 'context of one task'
                                WHEN 'readiness_batch' THEN 'readiness of all tasks' ELSE 'context of all tasks' END,
@@ -124,5 +124,5 @@ SELECT '| ' || CASE t.question WHEN 'readiness_one' THEN 'readiness of one task'
        format('%s (%s to %s)', round((percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ms))::numeric, 4),
               round((percentile_cont(0.25) WITHIN GROUP (ORDER BY t.ms))::numeric, 4), round((percentile_cont(0.75) WITHIN GROUP (ORDER BY t.ms))::numeric, 4)),
        round((percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ms / b.ms))::numeric, 1) || ' |'
-FROM times t JOIN who w USING (no) JOIN times b ON b.no = 1 AND b.question = t.question AND b.round = t.round
+FROM times t JOIN alternatives w USING (no) JOIN times b ON b.no = 1 AND b.question = t.question AND b.round = t.round
 GROUP BY t.question, w.no, w.name ORDER BY array_position(ARRAY['readiness_one', 'context_one', 'readiness_batch', 'context_batch'], t.question), w.no;

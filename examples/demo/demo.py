@@ -39,7 +39,7 @@ class Workflow:
 
 
 def workflows() -> list[Workflow]:
-    """S5 and S1 of the acceptance scenarios."""
+    """An order that is fulfilled and a chain of calculations."""
     order = json.loads((HERE / "order.json").read_text())
     return [
         Workflow("fulfillment", "process_order", order, {

@@ -14,7 +14,7 @@ use crate::worker::{Manner, Recent, Tally, Worker};
 
 /// How much more backlog than the last rate would need.
 const SPARE: f64 = 1.8;
-/// After ANALYZE the sessions plan anew; not counted.
+/// After ANALYZE the sessions plan again; not counted.
 const LEAD_IN: Duration = Duration::from_millis(300);
 
 /// One measured window.

@@ -85,7 +85,7 @@ pub fn head(cells: &[&str]) {
     );
 }
 
-/// The rounds of a lane, one row each.
+/// The rounds of a lane, one row per round.
 pub fn rounds(windows: &[Window]) {
     head(&[
         "round",

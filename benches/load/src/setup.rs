@@ -11,10 +11,10 @@ use crate::shape::{Order, Shape};
 /// Tasks per create_tasks call.
 const CHUNK: i32 = 5_000;
 
-/// Makes sure that the extension is there; `anew` drops it with all its data first.
-pub fn extension(client: &mut Client, anew: bool) -> Result<()> {
+/// Makes sure that the extension is there; `reset` drops it with all its data first.
+pub fn extension(client: &mut Client, reset: bool) -> Result<()> {
     client.batch_execute("SET client_min_messages = warning")?;
-    if anew {
+    if reset {
         client.batch_execute("DROP EXTENSION IF EXISTS tasker_ext CASCADE")?;
     }
     client

@@ -86,7 +86,7 @@ impl Tally {
     }
 }
 
-/// Tasks that are being worked on, for those who interfere. Old ones are overwritten.
+/// Tasks that are being worked on, for the sessions that interfere. Old ones are overwritten.
 pub type Recent = Arc<Mutex<Vec<Uuid>>>;
 const RECENT: usize = 512;
 

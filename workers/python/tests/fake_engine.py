@@ -1,6 +1,6 @@
 """An engine in memory, as far as the runner can tell: claims, fences, leases, retries.
 
-It follows the contract's rules for what a worker sees (claim numbers, duplicates, stale reports,
+It follows the engine's rules for what a worker sees (claim numbers, duplicates, stale reports,
 release without counting an attempt) and lets a test break calls before or after they take effect.
 """
 

@@ -64,7 +64,7 @@ struct Round {
     plain: f64,
 }
 
-/// The copies have the columns, defaults, checks, keys, indexes, foreign keys and storage options of the originals.
+/// The copies have the columns, defaults, checks, keys, indexes, foreign keys and storage options of the engine's tables.
 fn copy_tables(client: &mut Client) -> Result<()> {
     client.batch_execute(
         "DROP SCHEMA IF EXISTS tasker_load_copy CASCADE; CREATE SCHEMA tasker_load_copy",

@@ -175,7 +175,7 @@ impl Calls {
     }
 }
 
-/// Buffers touched in all relations of the database; nobody else works in it.
+/// Buffers touched in all relations of the database; no other session uses it.
 fn buffers(client: &mut Client) -> Result<i64> {
     crate::counters::flush(client)?;
     let row = client.query_one(

@@ -48,7 +48,7 @@ const OLDER: &str = "(lpad(to_hex(('x' || left(o.task_uuid::text, 8))::bit(32)::
 
 fn copy(client: &mut Client, copies: u64) -> Result<()> {
     for table in ["tasks", "steps", "transitions"] {
-        // Identity columns number the copies anew.
+        // Identity columns give the copies new numbers.
         let rows = client.query(
             "SELECT quote_ident(attname) FROM pg_attribute
              WHERE attrelid = ('tasker_engine.' || $1)::regclass AND attnum > 0 AND NOT attisdropped

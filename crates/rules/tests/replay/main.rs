@@ -110,8 +110,8 @@ and the usual rate are measured; no constant.
 {}
 ## Chosen on
 
-Smoothing, patience and the width of the forecast's window were chosen on these (service 8 s in the mean). Not a result: shown so that nobody need
-ask what was tuned.
+Smoothing, patience and the width of the forecast's window were chosen on these traces (mean service time 8 s). They are not a result; they show what was
+tuned.
 
 {}
 {}

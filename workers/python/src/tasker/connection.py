@@ -115,7 +115,7 @@ def check_extension(connection: psycopg.Connection[Any]) -> None:
         )
     if not (may_use and may_execute):
         raise ConfigurationError(
-            f"Role {role!r} may not claim steps in database {database!r}: "
+            f"Role {role!r} cannot claim steps in database {database!r}: "
             f"GRANT tasker_worker TO {role}"
         )
 

@@ -77,5 +77,5 @@ class TaskHandler:
 
         Guarantee: best effort. Usually once; twice when two workers report the last steps at
         the same moment; not at all when the process dies between report and hook. What must not be
-        missed belongs into a last step of the template.
+        missed belongs in a last step of the template.
         """

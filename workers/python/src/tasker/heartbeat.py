@@ -1,4 +1,4 @@
-"""Keeps the leases of steps in hand, and hears which of them no longer count."""
+"""Extends the leases of held steps, and learns which of them no longer count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Heartbeat:
     def __init__(
         self, connect: Callable[[], Session], holdings: Holdings, lease: float
     ) -> None:
-        """``lease`` in seconds; a heartbeat goes out every third of it while steps are in hand."""
+        """``lease`` in seconds; a heartbeat goes out every third of it while steps are held."""
         self._connect = connect
         self._holdings = holdings
         self._interval = lease / 3

@@ -12,7 +12,7 @@ Key = tuple[UUID, int]
 
 
 class Holdings:
-    """Thread-safe table of claims in hand, by (step_uuid, claim_number)."""
+    """Thread-safe table of held claims, by (step_uuid, claim_number)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -19,7 +19,7 @@ class News:
     woken: bool = False
     """The engine announced work."""
     stopping: bool = False
-    """The process shall end. Stays true once set."""
+    """The process must end. Stays true once set."""
 
 
 class Inbox:

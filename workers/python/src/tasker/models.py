@@ -52,7 +52,7 @@ class Step:
     """``handler.initialization`` of the template."""
     queue: str = "default"
     lease_expires_at: datetime | None = None
-    """End of the lease as claimed; the worker extends it while the step is in hand."""
+    """End of the lease as claimed; the worker extends it while it holds the step."""
     results: dict[str, Any] = field(default_factory=dict)
     """What will be reported. ``process`` may fill it itself instead of returning a value."""
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)

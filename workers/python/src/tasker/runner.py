@@ -209,8 +209,8 @@ class Runner:
     def _announce(self, session: Session) -> None:
         """Tell the engine what this worker runs, once per connection and worker id.
 
-        It helps whoever looks for a missing handler, and the work goes on without it: an engine
-        that has no such function, or does not let this role call it, is no trouble.
+        It helps operators to find missing handlers. The worker continues without it if the engine
+        has no such function or does not let this role call it.
         """
         if self._announced == (self._identity.current, session):
             return
@@ -252,7 +252,7 @@ class Runner:
         self._acknowledge(sent, refusals)
 
     def _tell_draining(self, draining: bool) -> None:
-        """Say it once; what is in hand is finished and reported as ever."""
+        """Logs it once; the worker finishes and reports what it holds, as usual."""
         if draining != self._draining:
             self._draining = draining
             log.info("The engine hands out no work for now, asking seldom" if draining
@@ -411,7 +411,7 @@ class Runner:
             if self._inbox.stopping and self._drain_until is None:
                 grace = self._settings.grace
                 self._drain_until = time.monotonic() + grace
-                log.info("Stopping: %d steps in hand, grace %g s", len(self._holdings), grace)
+                log.info("Stopping: %d steps held, grace %g s", len(self._holdings), grace)
             if self._drain_until is not None and time.monotonic() >= self._drain_until:
                 break
             self._absorb(self._inbox.take(0.02))
@@ -430,7 +430,7 @@ class Runner:
                 raise psycopg.OperationalError("the server is away")
             released = sum(session.release_steps(worker_id) for worker_id in self._identity.all())
         except psycopg.Error as error:
-            log.warning("Steps in hand will be taken over when their lease ends: %s",
+            log.warning("Held steps will be taken over when their lease ends: %s",
                         one_line(error))
             return
         for worker_id in self._identity.all():

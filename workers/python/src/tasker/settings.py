@@ -40,7 +40,7 @@ class WorkerSettings:
     once: bool = False
     """Claim one batch, run and report it, and stop."""
     until_idle: bool = False
-    """Stop as soon as nothing is claimable and nothing is in hand."""
+    """Stop as soon as nothing is claimable and nothing is held."""
 
     def __post_init__(self) -> None:
         if not self.namespaces or not all(self.namespaces):

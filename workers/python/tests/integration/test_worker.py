@@ -293,7 +293,7 @@ def test_a_database_without_the_extension_is_named(db: Any, worker: Start) -> No
     try:
         db.rows(f"CREATE DATABASE {name} TEMPLATE template0")
     except psycopg.errors.InsufficientPrivilege:
-        pytest.skip("the role may not create a database")
+        pytest.skip("the role cannot create a database")
     except psycopg.ProgrammingError:
         pass  # created; there are no rows to fetch
     try:
@@ -310,7 +310,7 @@ def test_a_role_without_the_privilege_is_named(db: Any, worker: Start) -> None:
     try:
         db.connection.execute(f"CREATE ROLE {role}")
     except psycopg.errors.InsufficientPrivilege:
-        pytest.skip("the role may not create a role")
+        pytest.skip("the role cannot create a role")
     try:
         process = worker("default", dsn=make_conninfo(db.dsn, options=f"-c role={role}"))
         assert process.wait() == 1
@@ -325,7 +325,7 @@ def test_a_role_without_the_privilege_is_named(db: Any, worker: Start) -> None:
 def test_a_worker_announces_its_handlers_while_it_runs(
     db: Any, worker: Start, namespace: str
 ) -> None:
-    db.create(namespace, {"a": {"handler": "test.echo"}, "b": {"handler": "test.nobody"}})
+    db.create(namespace, {"a": {"handler": "test.echo"}, "b": {"handler": "test.missing"}})
     missing = "SELECT step_name FROM tasker.unannounced_handlers WHERE namespace_name = %s"
     assert sorted(db.rows(missing, namespace)) == [("a",), ("b",)]
     process = worker(namespace, "--poll", "0.1")
