@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION tasker.analyze_template(name text, namespace text DEF
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_template(text, text, text) IS
-'What can be said of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
+'What is known of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
 name: Name of the template.
 namespace: Its namespace.
 version: x.y.z; NULL is the highest by semantic version.';
@@ -105,10 +105,10 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
-'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, may not run again or lets others wait. No row for an unknown task.
-bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (may not run again), Running or Waiting to Run: the first that fits.
+'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
+bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (cannot run again), Running or Waiting to Run: the first that fits.
 severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
-score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (dependency_graph configuration of Tasker).
+score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
 blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
 blocked_step_names: Their names, in topological order.';

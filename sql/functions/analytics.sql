@@ -30,7 +30,7 @@ COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
 CREATE OR REPLACE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
     RETURN COALESCE(since, tasker_engine.engine_clock() - usual);
-COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
+COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or now minus the default span.';
 
 -- OFFSET 0: when a run began is looked up once, not wherever it is named.
 CREATE OR REPLACE FUNCTION tasker_engine.period_metrics(start timestamptz)
@@ -182,7 +182,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_slowest_steps(timestamptz, integer, text, text, text) IS
 'The longest successful runs that ended in a period, longest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -237,7 +237,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
 'The slowest of the tasks created in a period of which a run has ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -288,7 +288,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) IS
 'The failed runs of a period by class of error, most frequent first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -334,7 +334,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text, text, text) IS
 'Steps that others wait for now, by template: running or in error, in tasks that are pending, in progress or in error. Most waiting steps first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.

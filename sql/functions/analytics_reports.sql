@@ -81,7 +81,7 @@ $$;
 COMMENT ON FUNCTION tasker.analytics_bottlenecks(timestamptz, integer, text, text, text) IS
 '{scope_summary, bottleneck_analysis: {slowest_tasks, slowest_steps, error_patterns, dependency_bottlenecks}, performance_distribution}: the rows of get_slowest_tasks, get_slowest_steps, get_error_patterns, get_dependency_bottlenecks and get_duration_percentiles, for one period and one choice of templates. scope_summary is {period_start, limit_count, namespace, task_name, version}. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins, as in each of them; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows of each, from 1.
+limit_count: The most rows of each, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.';

@@ -11,7 +11,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.required(anyelement, text) TO tasker_rea
 CREATE OR REPLACE FUNCTION tasker_engine.known_state(state text)
 RETURNS text AS 'MODULE_PATHNAME', 'known_state' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
 COMMENT ON FUNCTION tasker_engine.known_state(text) IS
-'The state as it is; 22023 for a text that is none of the six states. NULL for NULL.';
+'The state as it is; 22023 for a text that is not one of the six states. NULL for NULL.';
 GRANT EXECUTE ON FUNCTION tasker_engine.known_state(text) TO tasker_reader;
 
 -- The same for what a scalar read found of a task.
@@ -26,17 +26,6 @@ CREATE OR REPLACE FUNCTION tasker_engine.checked(value text, kind text, paramete
 RETURNS text AS 'MODULE_PATHNAME', 'checked' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
 'The value as it is; 22004 for NULL, 22023 where it is no name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule or description.';
-
--- ->> shows a number or a boolean as text, while the index knows it as what it is. So the condition names the value twice
--- for the index, as a text and as what it may stand for, and once exactly.
-CREATE OR REPLACE FUNCTION tasker_engine.scalar(value text)
-RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN length(value) < 1000
-                 AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
-                THEN value::jsonb ELSE to_jsonb(value) END;
-COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; else a JSON string.';
-GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.require_task(task_uuid uuid)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

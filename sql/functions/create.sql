@@ -14,9 +14,9 @@ name: Name of the template.
 context: What the task works on, a JSON object that satisfies the template''s input_schema.
 namespace: Namespace of the template.
 version: x.y.z; NULL is the highest by semantic version.
-initiator: Who asks for the task; up to 128 characters, for people.
-source_system: Where the request comes from; up to 128 characters, for people.
-reason: Why; up to 128 characters, for people.
+initiator: The person or program that asks for the task; up to 128 characters, for people to read.
+source_system: The system that the request comes from; up to 128 characters, for people to read.
+reason: Why; up to 128 characters, for people to read.
 tags: A JSON array of the caller''s words.
 bypass_steps: A JSON array of names of skippable steps that never run: resolved_manually from the beginning, complete for their children.
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.

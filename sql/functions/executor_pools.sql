@@ -107,7 +107,7 @@ BEGIN
         enabled = coalesce(excluded.enabled, p.enabled),
         changed_at = excluded.changed_at;
 
-    -- The limits given and those that stood already, together: whoever comes second sees both.
+    -- The limits given and those set before, together: of two calls the second sees both.
     SELECT s.min_executors, s.max_executors INTO least_wanted, most_wanted
     FROM tasker_engine.pool_settings() s WHERE s.name = $1;
     IF least_wanted > most_wanted THEN

@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_finalizer(uuid, text, integer) IS
-'Refuses the parameters that no finalization claim can have: 22004 for NULL, 22023 for the rest.';
+'Refuses parameters that are not valid for a finalization claim: 22004 for NULL, 22023 for the rest.';
 
 CREATE OR REPLACE FUNCTION tasker.claim_task_for_finalization(task_uuid uuid, processor_id text, timeout_seconds integer DEFAULT 30)
 RETURNS TABLE (claimed boolean, already_claimed_by text, task_state text, message text, finalization_attempt_uuid uuid)
@@ -41,7 +41,7 @@ DECLARE
     began_at CONSTANT timestamptz := clock_timestamp();
     state "char";
     holder tasker_engine.finalization_claims%ROWTYPE;
-    -- Who held it when the call began, and why the call is refused: for the metrics.
+    -- The holder when the call began, and why the call is refused: for the metrics.
     known_holder text;
     refused text;
 BEGIN
@@ -110,9 +110,9 @@ $$;
 COMMENT ON FUNCTION tasker.claim_task_for_finalization(uuid, text, integer) IS
 'Claims the right to end a task, for a time. Claiming again extends the own claim; one that has ended is taken over. Every call is recorded. 22023 for an empty processor_id or a timeout that is not positive. Rule: docs/concepts.md#finalization.
 processor_id: Name of the caller, unique per processor; not empty.
-timeout_seconds: The claim ends so many seconds from now; positive.
+timeout_seconds: Seconds from now until the claim ends; positive.
 claimed: Whether the caller has the claim now.
-already_claimed_by: Who has the claim now; NULL if nobody does.
+already_claimed_by: The processor that has the claim now; NULL if none has.
 task_state: The execution status of an open task, the state of an ended one, or not_found.
 message: The answer in words.
 finalization_attempt_uuid: Names the record of this call.';
@@ -140,7 +140,7 @@ $$;
 COMMENT ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) IS
 'Extends the caller''s live claim; true if it has one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.
-timeout_seconds: The claim ends so many seconds from now; positive.';
+timeout_seconds: Seconds from now until the claim ends; positive.';
 GRANT EXECUTE ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.release_finalization_claim(task_uuid uuid, processor_id text)
@@ -161,7 +161,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.release_finalization_claim(uuid, text) IS
-'Gives the caller''s claim up; true if it had one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
+'Gives up the caller''s claim; true if it had one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.';
 GRANT EXECUTE ON FUNCTION tasker.release_finalization_claim(uuid, text) TO tasker_operator;
 

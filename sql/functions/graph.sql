@@ -1,7 +1,6 @@
 -- The graph of a template, as its steps are placed in it. It lies in memory per backend; the rows of a template never change
 -- under one id.
 
--- The graph lies in memory per backend; the rows of a template never change under one id.
 CREATE OR REPLACE FUNCTION tasker_engine.step_level(named_task_id integer, step_no smallint)
 RETURNS integer AS 'MODULE_PATHNAME', 'step_level' LANGUAGE c STABLE SECURITY DEFINER COST 10
 SET search_path = pg_catalog, pg_temp;

@@ -47,7 +47,6 @@ resolved_manually_steps: Steps in state resolved_manually.
 permanent_error_steps: Steps in error for good with attempts left.';
 GRANT EXECUTE ON FUNCTION tasker.get_system_health_counts() TO tasker_reader;
 
--- The thresholds are those of crates/rules/src/operations/health.rs.
 CREATE OR REPLACE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
 RETURNS TABLE (
     level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
@@ -151,10 +150,10 @@ COMMENT ON FUNCTION tasker.health_ready() IS
 'Whether this server hands out work in this database; one row. For readiness probes and load balancers. A standby answers too: it is not ready. Rule: docs/health.md#probes.
 ready: Whether every check holds.
 message: One line: the state, or every reason why not.
-failed_checks: Of version (library and extension agree), recovery (no standby), coordinator (at work, where the library is preloaded), owner (nobody else can act as the role tasker_owner) and state (hands out work), those that fail.';
+failed_checks: Of version (library and extension agree), recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner) and state (hands out work), those that fail.';
 GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 
--- What is measured, as parts of wholes. Each number is asked of where it is cheap: of the log only the period.
+-- What is measured, as parts of wholes. Each number is read where that is cheap: of the log only the period.
 CREATE OR REPLACE FUNCTION tasker_engine.health_measures(start timestamptz)
 RETURNS TABLE (measure text, kind text, part bigint, whole bigint, message text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 10
@@ -202,7 +201,7 @@ BEGIN
     SELECT coalesce(sum(p.well), 0), coalesce(sum(p.counted), 0), count(*) FILTER (WHERE p.counted > 0 AND p.well = 0), count(*)
     INTO part, whole, idle_pools, pools
     FROM (SELECT count(*) FILTER (WHERE b.state IN ('idle', 'busy')) AS well,
-                 -- Who ends as he should is no loss, and who has just been started none yet.
+                 -- An executor that was told to end is not lost, and one that has just been started is not lost yet.
                  count(*) FILTER (WHERE b.state IN ('idle', 'busy') OR b.state = 'starting' AND b.state_since < now - interval '30 seconds')
                      AS counted
           FROM tasker_engine.background_activity() b
@@ -222,7 +221,7 @@ BEGIN
     part := (fault.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
     message := CASE WHEN fault.detail IS NOT NULL THEN format('nothing is done while role tasker_owner is not fit to own the engine: %s', fault.detail)
                     WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
-                    ELSE 'the library is not preloaded: claims and run_maintenance() do what is due' END;
+                    ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END;
     hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
                  WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
     RETURN NEXT;
@@ -238,7 +237,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE a.overdue AND a.lease_expires_at < now - interval '2 minutes'), count(*) INTO part, whole
     FROM tasker_engine.claim_ages a;
     message := format('%s of %s steps that workers hold have had no lease for 2 minutes', part, whole);
-    hint := 'SELECT * FROM tasker.stale_claims; does anybody claim from these queues?';
+    hint := 'SELECT * FROM tasker.stale_claims; check that a worker claims from these queues.';
     RETURN NEXT;
 
     measure := 'workers';
@@ -253,11 +252,11 @@ BEGIN
         ORDER BY r.available_at LIMIT 1) o
     WHERE NOT q.paused;
     SELECT count(*) INTO whole FROM tasker_engine.known_workers w WHERE w.live;
-    -- Of a system at rest nobody expects workers.
+    -- A system at rest needs no workers.
     part := (backlog > 0 AND whole = 0 AND (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current))::integer;
     message := format('%s workers live; %s steps ready%s', whole, CASE WHEN backlog = most THEN most || ' or more' ELSE backlog::text END,
                       ', the oldest for ' || date_trunc('second', now - oldest));
-    hint := 'Start workers: docs/writing-a-worker.md.';
+    hint := 'Start workers that call tasker.claim_steps for these namespaces.';
     RETURN NEXT;
 END
 $$;
@@ -344,4 +343,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_health() IS
-'Records that the overall level of health has changed; returns 1 if it has, else 0. Looks away while the operational state is not monitored.';
+'Records that the overall level of health has changed; returns 1 if it has, else 0. Does nothing while the operational state is not monitored.';

@@ -18,7 +18,7 @@ BEGIN
         SELECT 'missing_queue_entry', m.task_uuid, tasker.step_uuid(m.task_uuid, m.step_no), 'add a queue entry'
         FROM tasker_engine.missing_entries m;
     ELSE
-        -- Of two repairs the second waits for the first and finds its entries. Nobody else waits for this but VACUUM.
+        -- Of two repairs the second waits for the first and finds its entries. Besides, only VACUUM waits for this lock.
         LOCK TABLE tasker_engine.queue_entries IN SHARE UPDATE EXCLUSIVE MODE;
         RETURN QUERY
         INSERT INTO tasker_engine.queue_entries AS r (available_at, task_uuid, queue_id, priority, step_no)
@@ -30,7 +30,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.repair_integrity(boolean) IS
-'Finds what the stored rows contradict in each other, and mends it unless dry_run; no row: all is well. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
+'Finds rows that contradict each other, and repairs them unless dry_run; no row: all is well. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
 dry_run: True: only says what is wrong, and changes nothing.
 problem: missing_queue_entry: a step is ready or will be at a known time (pending with all parents done, or in error with a retry scheduled; paused namespaces too), and nothing in its queue leads a claim to it. Steps in progress are left to the leases of their claims.
 task_uuid: The task.

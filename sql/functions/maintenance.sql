@@ -31,7 +31,7 @@ purpose: what it does.
 duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
--- Not an advisory lock, which anybody could hold.
+-- Not an advisory lock, which any session could hold.
 CREATE OR REPLACE FUNCTION tasker_engine.try_duty_lock(duty_no integer) RETURNS boolean
 AS 'MODULE_PATHNAME', 'try_duty_lock' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.try_duty_lock(integer) IS 'Locks a duty until the transaction ends: a part of the extension as an object, in pg_locks with the duty''s number as objsubid. false, at once, if another session holds it.';
@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no in
 AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
 duty_no: number of the duty.
-last_run_at: when it last ran through; NULL if not since.
+last_run_at: when it last finished; NULL if not since then.
 since: since when the launcher looks after this database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
@@ -104,7 +104,7 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is at it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
+COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
 duty: a name of tasker_engine.duties().';
 
 CREATE OR REPLACE FUNCTION tasker.run_maintenance() RETURNS TABLE (duty text, done bigint, error text)
@@ -146,7 +146,7 @@ BEGIN
     FOR state IN
         SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
                coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,
-               -- Without preload nobody expects a run before there is something to do.
+               -- Without preload no run is expected before there is something to do.
                now - greatest(c.last_run_at, r.last_run_at, CASE WHEN preloaded THEN coalesce(c.since, pg_postmaster_start_time())
                                                                  ELSE (SELECT min(n.created_at) FROM tasker.task_namespaces n) END) AS waited,
                greatest(10 * d.every, CASE WHEN preloaded THEN interval '30 seconds' ELSE interval '10 minutes' END) AS patience
@@ -166,16 +166,16 @@ BEGIN
                  WHERE l.locktype = 'object' AND l.granted AND l.classid = 'pg_extension'::regclass AND l.objsubid = state.duty_no
                    AND l.objid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'tasker_ext')
                    AND l.database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())),
-                CASE WHEN NOT preloaded THEN 'nobody calls tasker.run_maintenance()'
+                CASE WHEN NOT preloaded THEN 'no session calls tasker.run_maintenance()'
                      WHEN NOT tasker_engine.has_coordinator() THEN 'no coordinator is at work'
-                     ELSE 'the coordinator does not come to it' END))
+                     ELSE 'the coordinator does not reach it' END))
         END;
         RETURN NEXT;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last ran through, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
+COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last finished, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
 duty: name of the duty.
-last_run_at: when it last ran through; NULL if not since the server started, without preload if never.
+last_run_at: when it last finished; NULL if not since the server started, without preload if never.
 problem: what is wrong; NULL if nothing.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duty_states() TO tasker_reader;

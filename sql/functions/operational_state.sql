@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION tasker.operational_state() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     RETURN COALESCE((SELECT o.to_state FROM tasker_engine.operational_changes o ORDER BY o.change_no DESC LIMIT 1), 'normal');
 COMMENT ON FUNCTION tasker.operational_state() IS
-'The state of the whole system in this database: startup, normal, graceful_shutdown, emergency or stopped. Nothing is handed out in the last three. normal if nobody has ever set it. Rule: docs/operational-states.md.';
+'The state of the whole system in this database: startup, normal, graceful_shutdown, emergency or stopped. Nothing is handed out in the last three. normal if it was never set. Rule: docs/operational-states.md.';
 GRANT EXECUTE ON FUNCTION tasker.operational_state() TO tasker_reader, tasker_worker;
 
 CREATE OR REPLACE FUNCTION tasker.set_operational_state(state text, reason text DEFAULT NULL, force boolean DEFAULT false)
@@ -28,7 +28,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.set_operational_state(text, text, boolean) IS
 'Changes the state of the whole system in this database and returns it. From the commit on, claims hand out nothing in graceful_shutdown, emergency and stopped; reports are accepted in every state. The same state again changes nothing. It waits for no claim and no claim waits for it; back in normal or startup, idle workers are woken. 55000 for a change that the table does not declare, with the declared ones in the DETAIL; 22023 for an unknown state. Rule: docs/operational-states.md.
 state: startup, normal, graceful_shutdown, emergency or stopped.
-reason: Why, for the record; NULL if you have nothing to say.
+reason: Why, for the record; NULL: no reason is given.
 force: Makes an undeclared change, with a WARNING.';
 GRANT EXECUTE ON FUNCTION tasker.set_operational_state(text, text, boolean) TO tasker_operator;
 

@@ -22,7 +22,7 @@ RETURNS text AS 'MODULE_PATHNAME', 'resolve_task_manually' LANGUAGE c VOLATILE S
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_task_manually(uuid, text, text) IS
 'Declares a task in error done; its steps stay as they are. Returns the new state: resolved_manually. 55000 from another state, P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
-resolved_by: Who did it; kept in the metadata of the log.
+resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
 GRANT EXECUTE ON FUNCTION tasker.resolve_task_manually(uuid, text, text) TO tasker_operator;
 
@@ -33,7 +33,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
 'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are no object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
-resolved_by: Who did it; kept in the metadata of the log.
+resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
 GRANT EXECUTE ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) TO tasker_operator;
 

@@ -4,8 +4,8 @@
 -- them, and those that have settings of their own: register_template, purge_batch and repair_integrity.
 DO $$
 DECLARE
-    -- Functions that change rows lock them in the order in which a walk along an index finds them, and all in the same order:
-    -- no hash and nothing kept of an earlier look comes between.
+    -- Functions that change rows lock them in the order in which they find them. A walk along an index gives them all the same
+    -- order and touches the same few pages whatever else the tables hold; so nothing is hashed or kept for a second look.
     changing CONSTANT text[] := ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material',
         'enable_memoize', 'enable_hashagg', 'jit'];
     -- Functions that read look at one task, or at the head of a queue: a few rows by their key.

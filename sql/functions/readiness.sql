@@ -49,7 +49,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'get_task_execution_context' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 1
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_task_execution_context(uuid) IS
-'One row: what the task stands at, its steps counted by state, and what should be done. No row for an unknown task. Rule: docs/concepts.md#readiness.';
+'One row: the execution status of the task, its steps counted by state, and what should be done. No row for an unknown task. Rule: docs/concepts.md#readiness.';
 GRANT EXECUTE ON FUNCTION tasker.get_task_execution_context(uuid) TO tasker_reader, tasker_worker;
 
 CREATE OR REPLACE FUNCTION tasker.get_task_execution_contexts_batch(task_uuids uuid[])

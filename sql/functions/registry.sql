@@ -33,7 +33,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_announcement(text, text[], text[], text, text, jsonb) IS
-'Refuses what no announcement can be: 22004 for NULL, 22023 for the rest.';
+'Refuses an announcement that is not valid: 22004 for NULL, 22023 for the rest.';
 
 CREATE OR REPLACE FUNCTION tasker.register_handlers(
     worker_id text, handlers text[], namespaces text[] DEFAULT NULL, plugin text DEFAULT NULL,
@@ -71,7 +71,7 @@ BEGIN
         metadata = excluded.metadata, announced_at = excluded.announced_at;
     GET DIAGNOSTICS announced = ROW_COUNT;
 
-    -- Every start of a worker announces under a new id. Whoever announces clears what is long gone.
+    -- Every start of a worker announces under a new id. Each announcement clears those of workers that are long gone.
     DELETE FROM tasker_engine.worker_handlers h
     WHERE h.worker_no IN (
         SELECT w.worker_no FROM tasker_engine.workers w

@@ -21,7 +21,7 @@ END;
 COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
--- One batch of ended tasks, oldest first. It waits for nobody: an operator who works on a task locks its first step first,
+-- One batch of ended tasks, oldest first. It waits for no session: an operator's call locks the first step of its task first,
 -- and workers touch steps in progress only.
 CREATE OR REPLACE FUNCTION tasker_engine.purge_batch(
     completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
@@ -59,7 +59,7 @@ BEGIN
             ORDER BY o.task_uuid LIMIT 2 * $5);
     END IF;
     finished := cardinality(found) <= $5;
-    -- So many steps at most in one transaction, but one task at least.
+    -- At most 50,000 steps in one transaction, but at least one task.
     held := ARRAY(
         SELECT o.task_uuid
         FROM (SELECT t.task_uuid, n.steps, sum(n.steps) OVER (ORDER BY t.task_uuid) AS steps_so_far
@@ -174,9 +174,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
-'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what somebody works on is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
 older_than: Tasks that ended longer ago than this, 0 or more.
-batch: At most so many tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
+batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
 include_failed: Tasks in error, too, which wait for an operator; else those that are complete, cancelled or resolved_manually.
 dry_run: Only says what it would delete.
@@ -216,7 +216,7 @@ failed: How long tasks in error are kept; 0 or NULL for ever: they wait for an o
 GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
 
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
--- come. What it left behind, because it was open then, it finds when it begins anew.
+-- come. What it left behind, because it was open then, it finds in the next walk from the beginning.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_retention() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -226,7 +226,7 @@ DECLARE
     at_time CONSTANT timestamptz := clock_timestamp();
     kept record;
     found record;
-    anew boolean;
+    from_the_start boolean;
     total bigint := 0;
 BEGIN
     FOR kept IN
@@ -237,18 +237,18 @@ BEGIN
         WHERE v.completed IS NOT NULL OR v.failed IS NOT NULL
     LOOP
         -- Least often once an hour, most often once a minute.
-        anew := kept.swept_to IS NULL
+        from_the_start := kept.swept_to IS NULL
             OR kept.sweep_started_at < at_time - greatest(interval '1 minute', least(interval '1 hour', kept.completed / 10, kept.failed / 10));
         SELECT * INTO found FROM tasker_engine.purge_batch(
             at_time - kept.completed, at_time - kept.failed, kept.task_namespace_id,
-            CASE WHEN anew THEN nothing ELSE kept.swept_to END, batch, false);
+            CASE WHEN from_the_start THEN nothing ELSE kept.swept_to END, batch, false);
         total := total + found.tasks;
-        IF anew OR found.tasks > 0 THEN
+        IF from_the_start OR found.tasks > 0 THEN
             INSERT INTO tasker_engine.retention AS r (task_namespace_id, swept_to, sweep_started_at, purged_tasks, last_purged_at)
             VALUES (kept.task_namespace_id,
                     CASE WHEN found.finished
                          THEN tasker_engine.uuids_since(at_time - least(kept.completed, kept.failed)) ELSE found.last_uuid END,
-                    CASE WHEN anew THEN at_time ELSE kept.sweep_started_at END,
+                    CASE WHEN from_the_start THEN at_time ELSE kept.sweep_started_at END,
                     found.tasks, CASE WHEN found.tasks > 0 THEN at_time END)
             ON CONFLICT (task_namespace_id) DO UPDATE
             SET swept_to = excluded.swept_to, sweep_started_at = excluded.sweep_started_at,

@@ -1,6 +1,6 @@
 -- What scaling reads, and what it decides. The rules are crates/rules/src/operations/scaling/.
 
--- Levels of queues from the index, each up to the limit; a paused queue hands out nothing and asks for nobody.
+-- Levels of queues from the index, each up to the limit; a paused queue hands out nothing and needs no executor.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_depth(queues text[], namespaces text[])
 RETURNS integer LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

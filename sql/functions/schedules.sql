@@ -72,7 +72,7 @@ BEGIN
     END IF;
     IF NOT (SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc p
             WHERE p.pronamespace = 'tasker'::regnamespace AND p.proname = 'create_task') THEN
-        RAISE insufficient_privilege USING MESSAGE = format('role %s may not create tasks', tasker_engine.role_name($1, $2)),
+        RAISE insufficient_privilege USING MESSAGE = format('role %s is not allowed to create tasks', tasker_engine.role_name($1, $2)),
             DETAIL = 'The schedule belongs to it, and its tasks are created with its rights.',
             HINT = format('GRANT tasker_operator TO %I, or make the schedule again under another role.', tasker_engine.role_name($1, $2));
     END IF;
@@ -102,7 +102,7 @@ BEGIN
         DETAIL = format('%s is no member of it.', tasker_engine.role_name($1, NULL)), HINT = 'Its owner and members of tasker_admin change it.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.own_schedule(oid, text) IS 'Locks a schedule; false if there is none. 42501 for a caller who may not change it.';
+COMMENT ON FUNCTION tasker_engine.own_schedule(oid, text) IS 'Locks a schedule; false if there is none. 42501 for a caller that is not allowed to change it.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.unknown_schedule(schedule_name text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -143,7 +143,7 @@ BEGIN
             HINT = 'SELECT * FROM tasker.next_runs(cron, time_zone) shows the times of an expression.';
     END IF;
     known := tasker_engine.own_schedule($1, $2);
-    -- Whatever create_task would refuse is refused now: the task is created and undone. Not due, so that nobody is woken.
+    -- Whatever create_task would refuse is refused now: the task is created and undone. Not due, so that no worker is woken.
     BEGIN
         PERFORM tasker_engine.create_scheduled_task(s, clock_timestamp(), clock_timestamp() + interval '1 day');
         RAISE raise_exception;

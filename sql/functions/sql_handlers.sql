@@ -55,7 +55,7 @@ BEGIN
                 USING ERRCODE = 'undefined_function', DETAIL = 'It is the handler of the step.',
                       HINT = format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
         END IF;
-        -- Who may replace the function acts with the rights that it runs with.
+        -- A role that can replace the function acts with the rights that it runs with.
         IF callee.proowner <> owner_oid THEN
             RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_get_userbyid(callee.proowner), owner_name
                 USING ERRCODE = 'insufficient_privilege',
@@ -81,7 +81,7 @@ $$;
 COMMENT ON FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) IS 'Calls a handler and undoes what it did if it fails: {"results": ...}, or {"sqlstate", "message", "detail", "hint", "context"}.
 handler: schema-qualified name of a function of one jsonb that returns jsonb or void.
 argument: what it is given.
-owner_oid: the role to whom the function must belong.
+owner_oid: the role that must own the function.
 owner_name: the name of that role.';
 
 -- The cheap half of a claim by executors. SECURITY DEFINER and the pinned plans are those of claim_steps.

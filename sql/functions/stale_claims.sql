@@ -1,4 +1,5 @@
--- Claims that take too long. Their levels and the time that a run may be expected to take are crates/rules/src/operations/.
+-- Claims that take too long. Their levels and the time that a run can be expected to take are crates/rules/src/operations/health.rs;
+-- after how long a silent worker is missing (5 minutes) stands in worker_status.
 
 CREATE OR REPLACE FUNCTION tasker_engine.expected_run_seconds(priority smallint, timeout_seconds integer)
 RETURNS integer AS 'MODULE_PATHNAME', 'expected_run_seconds' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
@@ -64,7 +65,7 @@ dry_run: true only shows what would be done; false does it.
 step_name: Name of the step.
 age: How long the worker has held it.
 claim_level: The level of the claim.
-outcome: would retry or would fail in a dry run, else retry, fail, or skipped for a step that somebody held locked.';
+outcome: would retry or would fail in a dry run, else retry, fail, or skipped for a step that another session had locked.';
 GRANT EXECUTE ON FUNCTION tasker.force_release_stale_claims(text, boolean) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_period(period interval) RETURNS timestamptz

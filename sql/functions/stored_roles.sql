@@ -47,7 +47,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.refresh_claimants() IS
-'Writes the new names of renamed roles into tasker_engine.claimants, for the next dump, and takes the names of dropped ones out; returns how many rows. Waits for nobody.';
+'Writes the new names of renamed roles into tasker_engine.claimants, for the next dump, and takes the names of dropped ones out; returns how many rows. Waits for no lock.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_sql_handler() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -79,7 +79,7 @@ BEGIN
               HINT = 'Restore as a superuser or as a member of that role, or leave the table out and register the template again.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Looks up the oids of the roles that a restored row of tasker_engine.sql_handlers names, and lets nobody write one for a role without having its rights (42501).';
+COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Looks up the oids of the roles that a restored row of tasker_engine.sql_handlers names, and refuses a row for a role whose rights the writer does not have (42501).';
 
 CREATE OR REPLACE FUNCTION tasker_engine.refresh_handler_roles() RETURNS bigint
 AS 'MODULE_PATHNAME', 'refresh_handler_roles' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;

@@ -1,11 +1,11 @@
 -- Templates: register, check, export, find.
 
--- Handlers inside the database get its caller's rights.
+-- Not SECURITY DEFINER: a handler inside the database runs with the rights of the role that registered its template.
 CREATE OR REPLACE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
 COMMENT ON FUNCTION tasker.register_template(text, boolean) IS
-'Stores a template and returns its named_task_id. The namespace comes into being with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
+'Stores a template and returns its named_task_id. The namespace is created with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
 replace: Whether a version that exists may be given: the same content changes nothing and returns its id, another one replaces it if no task uses it yet.';
 GRANT EXECUTE ON FUNCTION tasker.register_template(text, boolean) TO tasker_admin;
@@ -15,7 +15,7 @@ RETURNS TABLE (severity text, path text, message text)
 AS 'MODULE_PATHNAME', 'validate_template' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.validate_template(text) IS
-'Every problem of a template at once, a row each; no row for a good one. Stores nothing, and a text that cannot be read is a row too. Rule: docs/concepts.md#templates.
+'Every problem of a template at once, one row per problem; no row for a good one. Stores nothing, and a text that cannot be read is a row too. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
 severity: error or warning; only errors keep register_template from taking it.
 path: Where in the text, such as steps[1].retries; empty for the whole.

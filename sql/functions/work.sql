@@ -1,5 +1,5 @@
--- The loop of a worker: claim, report and claim, keep the lease, give back. They become the engine's owner themselves, since
--- they must know their caller (src/pg/rights.rs).
+-- The loop of a worker: claim, report and claim, keep the lease, give back. The functions that must know their caller become the
+-- engine's owner themselves (src/pg/rights.rs); the others are SECURITY DEFINER.
 
 CREATE OR REPLACE FUNCTION tasker.claim_steps(
     worker_id text, namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
@@ -12,9 +12,9 @@ AS 'MODULE_PATHNAME', 'claim_steps' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[]) IS
 'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range, 42501 for a worker_id of another role. The steps belong to the current user. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
-worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under it.
+worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under this name.
 namespaces: Where to look; a paused or unknown one has nothing.
-max_steps: At most so many steps, 1 to 10,000.
+max_steps: The most steps, 1 to 10,000.
 lease: How long the worker has to report or to call heartbeat; longer than zero, at most one day.
 dependency_results: Which results come with a step: none, parents or ancestors; an object from step name to results.
 queues: Queues within the namespaces; NULL is the queue default.
@@ -37,7 +37,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[]) IS
 'report_steps and claim_steps in one transaction: one round trip per loop of a worker. A claimed step is a row with outcome claimed; a refused report is a row with its outcome and step_uuid alone; an accepted report gives no row. Parameters and errors as in those two.
 reports: A JSON array as report_steps takes it.
-outcome: claimed; or why a report was refused: duplicate, stale, unknown_step or invalid; or draining, in one row with nothing else in it: the state of the system forbids to hand out anything.
+outcome: claimed; or why a report was refused: duplicate, stale, unknown_step or invalid; or draining, in one row with nothing else in it: the state of the system forbids handing out steps.
 step_uuid: The step; of a refused report NULL where it cannot be read.
 attempt: Which attempt of the step this is, from 1.
 version: Version of the template, x.y.z.
@@ -50,8 +50,8 @@ RETURNS TABLE (step_uuid uuid, status text)
 AS 'MODULE_PATHNAME', 'heartbeat' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.heartbeat(text, interval) IS
-'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
-lease: The leases end so long after this call; longer than zero, at most one day.
+'Extends every lease of the worker, and tells for each step that it holds, or believes to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+lease: Time from this call until the leases end; longer than zero, at most one day.
 step_uuid: The step; NULL with status draining.
 status: extended; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
 GRANT EXECUTE ON FUNCTION tasker.heartbeat(text, interval) TO tasker_worker, tasker_operator;
@@ -74,6 +74,6 @@ CREATE OR REPLACE FUNCTION tasker.notify_channel(namespace text)
 RETURNS text AS 'MODULE_PATHNAME', 'notify_channel' LANGUAGE c IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.notify_channel(text) IS
-'The channel to LISTEN on for work in a namespace. A notification is sent only while a worker of the namespace waits, and says only that a claim is worth its while. Reads nothing: any name has a channel. Rule: docs/writing-a-worker.md.
+'The channel to LISTEN on for work in a namespace. A notification is sent only while a worker of the namespace waits, and says only that a claim is worth trying. Reads nothing: any name has a channel. Rule: docs/writing-a-worker.md.
 namespace: Name of the namespace.';
 GRANT EXECUTE ON FUNCTION tasker.notify_channel(text) TO tasker_worker;

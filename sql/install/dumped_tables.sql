@@ -1,4 +1,4 @@
--- Every table and sequence holds data that belongs into a dump. One call at a time: each updates the same row.
+-- Every table and sequence holds data that belongs in a dump. One call at a time: each updates the same row.
 DO $$
 DECLARE
     member oid;

@@ -1,5 +1,5 @@
 -- Closed by default: nothing for PUBLIC, and each role exactly what it works with. What the extension made belongs to
--- tasker_owner, which nobody is a member of: whoever owned it could put code of its own behind a name that others call.
+-- tasker_owner, which has no members: a role that owned it could put code of its own behind a name that others call.
 -- What decides with whose rights a handler runs stays with the superuser (functions/sql_handlers.sql, tables/sql_handlers.sql).
 DO $$
 DECLARE

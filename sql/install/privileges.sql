@@ -1,7 +1,7 @@
 GRANT USAGE ON SCHEMA tasker_engine TO tasker_owner;
 
 -- Schema tasker is no part of the extension, and neither is the extension's owner: a dump has what they are granted here.
--- An owner who is no superuser (a database's owner) administers the extension in this database, and only here:
+-- An owner that is no superuser (a database's owner) administers the extension in this database, and only here:
 -- membership in tasker_admin would reach into every other database of the cluster.
 DO $$
 DECLARE

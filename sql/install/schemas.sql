@@ -36,12 +36,12 @@ BEGIN
 END
 $$;
 
--- Storage of the engine: nobody but the owner may look inside.
+-- Storage of the engine: only the owner can read it.
 CREATE SCHEMA tasker_engine;
 COMMENT ON SCHEMA tasker_engine IS 'Storage of tasker_ext. Private: use the functions and views of schema tasker.';
 
--- What anybody has promised of future objects (ALTER DEFAULT PRIVILEGES) holds for none of these: what was promised for
--- schema tasker is taken back, and what the role promised as whom this runs comes back at the end (install/ownership.sql).
+-- Default privileges (ALTER DEFAULT PRIVILEGES) apply to none of these objects: those for schema tasker are revoked, and those of
+-- the role that runs this script are put aside and come back at the end (install/ownership.sql).
 CREATE TABLE tasker_engine.promised AS
     SELECT d.* FROM pg_default_acl d
     WHERE d.defaclrole = current_user::regrole AND d.defaclnamespace = 0;
@@ -55,7 +55,7 @@ AS 'MODULE_PATHNAME', 'record_privileges' LANGUAGE c STRICT SET search_path = pg
 DO $$
 DECLARE
     extowner CONSTANT oid := (SELECT e.extowner FROM pg_extension e WHERE e.extname = 'tasker_ext');
-    -- Not the superuser who installs: such roles come and go, and one may be no superuser tomorrow.
+    -- Not the superuser that installs: such roles come and go, and one can lose the attribute.
     bootstrap CONSTANT oid := 10;
     promised record;
     taken record;

@@ -12,7 +12,7 @@ WHERE l.step_no > 0
 GROUP BY l.task_uuid, l.step_no;
 COMMENT ON VIEW tasker_engine.step_runs IS 'When the runs of each step ended, from the log.';
 
--- The step is joined for those who filter by step_uuid: they come in through its index, and the function answers for
+-- The step is joined for queries that filter by step_uuid: they start from its index, and the function answers for
 -- the one task.
 CREATE OR REPLACE VIEW tasker.step_readiness_statuses AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid, s.task_uuid, r.named_step_id, r.name, r.current_state,
@@ -57,7 +57,7 @@ BEGIN ATOMIC
       AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
-'Readiness of the steps of a task that have not ended well and may not run again: out of attempts, or not retryable. 22004 for NULL.';
+'Readiness of the steps of a task that have not ended well and cannot run again: out of attempts, or not retryable. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
@@ -150,6 +150,6 @@ COMMENT ON COLUMN tasker.step_readiness_details.retry_status IS
 COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
 'Of a failed step that waits, what its template asks for: exponential_backoff (also if it says nothing), linear_backoff,
 fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
-explicit_backoff. Else no_backoff.';
+explicit_backoff. Otherwise no_backoff.';
 COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';
 GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;

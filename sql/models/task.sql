@@ -74,7 +74,7 @@ BEGIN ATOMIC
     WHERE $1 IS NULL OR t.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
-'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
+'Scope: tasks in the state; NULL is every task. 22023 for a text that is not one of the six states. Reads all tasks: a
 state has no index, so that changing it stays cheap.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_by_current_state(text) TO tasker_reader;

@@ -44,7 +44,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what no tags can be: 22004 for NULL, 22023 for no array.';
+COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what is not a list of tags: 22004 for NULL, 22023 for no array.';
 
 CREATE OR REPLACE FUNCTION tasker.tag_task(task_uuid uuid, tags jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

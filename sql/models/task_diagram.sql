@@ -70,6 +70,6 @@ COMMENT ON COLUMN tasker.task_diagram_edges.from_step_uuid IS 'The step that is 
 COMMENT ON COLUMN tasker.task_diagram_edges.to_step_uuid IS 'The step that needs it: target of the edge.';
 COMMENT ON COLUMN tasker.task_diagram_edges.from_name IS 'Name of the step that is needed.';
 COMMENT ON COLUMN tasker.task_diagram_edges.to_name IS 'Name of the step that needs it.';
-COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides, as in the original.';
+COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides.';
 COMMENT ON COLUMN tasker.task_diagram_edges.satisfied IS 'Whether the step that is needed is complete or resolved_manually.';
 GRANT SELECT ON tasker.task_diagram_edges TO tasker_reader;

@@ -1,4 +1,4 @@
--- The execution context of a task: what it stands at, and what should be done about it. The rules are
+-- The execution context of a task: its execution status, and what should be done about it. The rules are
 -- crates/rules/src/engine/readiness.rs.
 
 CREATE OR REPLACE VIEW tasker.task_execution_contexts AS
@@ -8,7 +8,7 @@ SELECT t.task_uuid, c.named_task_id, c.status, c.total_steps, c.pending_steps, c
 FROM tasker_engine.tasks t
 CROSS JOIN LATERAL tasker.get_task_execution_context(t.task_uuid) c;
 COMMENT ON VIEW tasker.task_execution_contexts IS
-'What each task stands at, and what should be done. The rows of get_task_execution_context.';
+'The execution status of each task, and what should be done. The rows of get_task_execution_context.';
 GRANT SELECT ON tasker.task_execution_contexts TO tasker_reader;
 
 -- ---- what a context tells -------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ COMMENT ON COLUMN tasker.task_execution_details.has_work_to_do IS 'Whether steps
 COMMENT ON COLUMN tasker.task_execution_details.is_blocked IS 'Whether nothing can run any more because of failed or cancelled steps.';
 COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether all steps are complete.';
 COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error, nor the task blocked.';
-COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it goes on only if somebody steps in.';
+COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it continues only if an operator acts.';
 COMMENT ON COLUMN tasker.task_execution_details.can_make_progress IS 'Whether a worker could take a step now.';
 COMMENT ON COLUMN tasker.task_execution_details.should_reenqueue IS
 'Whether it goes on by itself later: when a worker reports, or a scheduled time comes.';

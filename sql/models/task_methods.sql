@@ -1,5 +1,16 @@
 -- Scopes and methods of tasks that look into other relations.
 
+-- ->> shows a number or a boolean as text, while the index knows it as what it is. So the condition names the value twice
+-- for the index, as a text and as what it may stand for, and once exactly.
+CREATE OR REPLACE FUNCTION tasker_engine.scalar(value text)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN length(value) < 1000
+                 AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
+                THEN value::jsonb ELSE to_jsonb(value) END;
+COMMENT ON FUNCTION tasker_engine.scalar(text) IS
+'A text as the JSON that it is: a number, true or false; else a JSON string.';
+GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
+
 CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -34,7 +45,7 @@ BEGIN ATOMIC
           AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
-'Scope: tasks of which a step became complete after the time; as in the original, the task itself need not be. For those see
+'Scope: tasks of which a step became complete after the time; the task itself need not be complete. For those see
 completed_at of tasker.tasks. 22004 for NULL.
 since: The change of the step to complete is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_completed_since(timestamptz) TO tasker_reader;

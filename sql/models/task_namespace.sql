@@ -1,5 +1,5 @@
 -- Namespaces: scopes and methods. Nothing is made at CREATE EXTENSION: a row made there would meet itself in a restored
--- dump. So `default` comes to be with the first template, or here.
+-- dump. So `default` is created with the first template, or here.
 
 CREATE OR REPLACE FUNCTION tasker.task_namespaces_custom()
 RETURNS SETOF tasker.task_namespaces LANGUAGE sql STABLE PARALLEL SAFE

@@ -18,7 +18,7 @@ SELECT l.id,
 FROM tasker_engine.transitions l
 WHERE l.step_no = 0;
 COMMENT ON VIEW tasker.task_transitions IS
-'What became of each task, one row per change of state, creation included. id orders them.';
+'The changes of state of each task, one row per change, creation included. id orders them.';
 GRANT SELECT ON tasker.task_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ BEGIN ATOMIC
     WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is not one of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_to_state(text) TO tasker_reader;
 

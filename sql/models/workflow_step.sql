@@ -51,7 +51,7 @@ LEFT JOIN tasker.named_tasks_named_steps n
 LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id;
 COMMENT ON VIEW tasker.workflow_steps IS 'Every step of every task with its state, attempts and results.';
 COMMENT ON COLUMN tasker.workflow_steps.name IS 'Name of the step.';
-COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'Who holds the step now; NULL if nobody does.';
+COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'The worker that holds the step now; NULL if none does.';
 GRANT SELECT ON tasker.workflow_steps TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ BEGIN ATOMIC
     WHERE $1 IS NULL OR s.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
-'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
+'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is not one of the
 six states. Without a condition on task_uuid it reads all steps.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_by_current_state(text) TO tasker_reader;
@@ -222,7 +222,7 @@ JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = t.named_task_id
    AND n.step_no = tasker.step_number(r.step_uuid);
-COMMENT ON VIEW tasker.workflow_step_statuses IS 'What is to be said of each step with yes or no.';
+COMMENT ON VIEW tasker.workflow_step_statuses IS 'The questions about each step that have the answer yes or no.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_progress IS 'Whether a worker holds it.';

@@ -1,4 +1,4 @@
--- The log of the steps, flat as that of the tasks. The step is joined for those who filter by step_uuid.
+-- The log of the steps, flat as that of the tasks. The step is joined for queries that filter by step_uuid.
 CREATE OR REPLACE VIEW tasker.workflow_step_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
@@ -25,7 +25,7 @@ JOIN tasker_engine.transitions l
 LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
 WHERE l.step_no > 0;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
-'What became of each step, one row per change of state; a step that never changed has none. id orders them.';
+'The changes of state of each step, one row per change; a step that never changed has none. id orders them.';
 GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ BEGIN ATOMIC
     WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is not one of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_to_state(text) TO tasker_reader;
 

@@ -19,4 +19,4 @@ COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has 
 COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last ran through, as far as it is written: shared memory may know better.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as far as it is written: shared memory may know a later time.';

@@ -16,5 +16,5 @@ COMMENT ON COLUMN tasker_engine.operational_changes.changed_at IS 'When it was c
 COMMENT ON COLUMN tasker_engine.operational_changes.from_state IS 'The state before.';
 COMMENT ON COLUMN tasker_engine.operational_changes.to_state IS 'The state after.';
 COMMENT ON COLUMN tasker_engine.operational_changes.changed_by IS 'The role that changed it; coordinator for the one that starts a system.';
-COMMENT ON COLUMN tasker_engine.operational_changes.reason IS 'Why; NULL if nobody said.';
+COMMENT ON COLUMN tasker_engine.operational_changes.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker_engine.operational_changes.forced IS 'Whether the change was undeclared and made by force.';

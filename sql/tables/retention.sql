@@ -6,7 +6,7 @@ CREATE TABLE tasker_engine.task_deadlines (
     deadline_at timestamptz NOT NULL
 );
 CREATE INDEX task_deadlines_order ON tasker_engine.task_deadlines (deadline_at);
-COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task with a timeout will have taken too long. Rows of tasks that ended in time stay until then.';
+COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task exceeds its timeout. Rows of tasks that ended in time stay until then.';
 COMMENT ON COLUMN tasker_engine.task_deadlines.deadline_at IS 'When its time is over, counted from when it last went to in_progress.';
 
 CREATE TABLE tasker_engine.retention (
@@ -18,7 +18,7 @@ CREATE TABLE tasker_engine.retention (
     purged_tasks bigint NOT NULL DEFAULT 0,
     last_purged_at timestamptz
 );
-COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears when somebody sets it, or with the first walk.';
+COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears with set_retention, or with the first walk.';
 COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 for ever, NULL as the setting says.';
 COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL for ever.';
 COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'Tasks up to this one have been looked at; NULL: begin with the first.';

@@ -73,7 +73,7 @@ COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps in
 COMMENT ON COLUMN tasker_engine.system_counts.in_backoff_steps IS 'Steps in error whose retry is not due yet.';
 
 -- The log says when a run that a worker ended began. One that an operator ended began with the last change to
--- in_progress before; attempts would not tell, retry_step begins to count anew.
+-- in_progress before; attempts would not tell, since retry_step counts from 0 again.
 CREATE OR REPLACE VIEW tasker_engine.ended_runs AS
 SELECT l.task_uuid,
        l.step_no,
@@ -119,7 +119,7 @@ COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e
 COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
 COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
 COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, else when its last run so far ended; NULL if none has.';
-COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'Who asked for the task.';
+COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'The person or program that asked for the task.';
 COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
 
 -- Running and failed steps that others wait for.
@@ -171,7 +171,7 @@ SELECT (SELECT count(*) FROM tasker_engine.tasks t
        count(DISTINCT nt.name) AS task_types
 FROM tasker.named_tasks nt
 WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id = nt.named_task_id);
-COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
+COMMENT ON VIEW tasker_engine.system_overview IS 'The figures of get_analytics_metrics that have no period; one row.';
 COMMENT ON COLUMN tasker_engine.system_overview.active_tasks IS 'Tasks in state pending or in_progress.';
 COMMENT ON COLUMN tasker_engine.system_overview.namespaces IS 'Namespaces that have tasks.';
 COMMENT ON COLUMN tasker_engine.system_overview.task_types IS 'Names of templates that have tasks.';

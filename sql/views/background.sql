@@ -26,7 +26,7 @@ SELECT r.pool, r.ended, r.in_a_row, r.last_ended_at,
        CASE WHEN r.next_start_at > clock_timestamp() THEN r.next_start_at END AS next_start_at
 FROM tasker_engine.executor_restarts() r
 WHERE r.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, say, or somebody terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
+COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, for example, or an operator terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
 COMMENT ON COLUMN tasker.executor_restarts.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker.executor_restarts.ended IS 'How many executors ended unasked.';
 COMMENT ON COLUMN tasker.executor_restarts.in_a_row IS 'How many of them since one lived for a minute.';

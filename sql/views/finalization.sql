@@ -31,7 +31,7 @@ COMMENT ON COLUMN tasker.finalization_metrics.value IS 'Of a counter: how often;
 COMMENT ON COLUMN tasker.finalization_metrics.by_reason IS 'Of finalization_claim_contention_by_reason_total: object from already_claimed (another processor holds it), already_complete (the task is in a final state), not_ready (none of its steps has finished), race_condition (another processor got it while this call ran) and other (no such task) to how often. NULL for the others.';
 COMMENT ON COLUMN tasker.finalization_metrics.count IS 'Of a histogram: how many calls. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.sum_seconds IS 'Of a histogram: the sum of their durations, seconds. NULL for a counter.';
-COMMENT ON COLUMN tasker.finalization_metrics.buckets IS 'Of a histogram: object from upper bound in seconds to how many calls took at most so long. NULL for a counter.';
+COMMENT ON COLUMN tasker.finalization_metrics.buckets IS 'Of a histogram: object from upper bound in seconds to the number of calls that took no longer. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.p50 IS 'Estimated median, seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_metrics.p95 IS 'Estimated time that 95 % of the calls did not exceed, seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_metrics.p99 IS 'The same for 99 %.';

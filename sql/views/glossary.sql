@@ -1,3 +1,10 @@
+-- Columns that mean the same wherever they stand: a meaning is written once. A column that has a COMMENT of its own, beside its
+-- relation, keeps it.
+--
+-- The COMMENT of a function begins with prose; a line `name: meaning` behind it explains a parameter or a result column. A name
+-- without such a line means what it means in the relation whose rows the function returns, or what another function of its section
+-- says of it, or what the columns of that name mean. docs/reference makes docs/sql-reference.md of all this.
+
 DO $$
 DECLARE
     c record;
@@ -6,7 +13,7 @@ BEGIN
         SELECT a.attrelid::regclass::text AS relation, a.attname AS name, v.comment
         FROM (VALUES
         ('age', 'Time since the request.'),
-        ('already_claimed_by', 'Who held the claim after the call.'),
+        ('already_claimed_by', 'The processor that held the claim after the call.'),
         ('annotation', 'The note, any JSON.'),
         ('annotation_type_id', 'The kind of annotation.'),
         ('attempt', 'Which attempt of the step this was, from 1; 0 for a task.'),
@@ -32,7 +39,7 @@ BEGIN
         ('configuration', 'The template as registered, environments included.'),
         ('context', 'What the task works on, a JSON object.'),
         ('correlation_id', 'The caller''s own id, handed to the workers.'),
-        ('created_at', 'When the row came to be.'),
+        ('created_at', 'When the row was created.'),
         ('current_state', 'pending, in_progress, error, complete, cancelled or resolved_manually.'),
         ('default_retry_limit', 'Attempts in total.'),
         ('default_retryable', 'Whether a failure may be followed by another attempt.'),
@@ -42,7 +49,7 @@ BEGIN
         ('dependent_system_one_id', 'The first outside system.'),
         ('dependent_system_two_id', 'The second outside system.'),
         ('description', 'Free text, up to 255 characters.'),
-        ('detail', 'What exactly is the matter.'),
+        ('detail', 'What exactly is wrong.'),
         ('diagram', 'The task as Mermaid text.'),
         ('unreachable', 'Whether a step that this one needs can never be done.'),
         ('duration', 'Time from the first claim to completion, or to now.'),
@@ -69,7 +76,7 @@ BEGIN
         ('idle_until', 'Until when the worker is thought to wait for work; NULL when it is busy.'),
         ('in_process', 'Whether the step is in state in_progress.'),
         ('in_progress_steps', 'Steps in state in_progress.'),
-        ('initiator', 'Who asked for the task.'),
+        ('initiator', 'The person or program that asked for the task.'),
         ('inputs', 'The context of the task.'),
         ('is_leaf_step', 'Whether no step needs it.'),
         ('is_root_step', 'Whether it needs no other step.'),

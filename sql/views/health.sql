@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW tasker.health_alerts AS
 SELECT s.measure, s.level, s.measured, s.alert_beyond, s.message, s.hint
 FROM tasker.health_status() s
 WHERE s.alert AND s.measure <> 'overall';
-COMMENT ON VIEW tasker.health_alerts IS 'What of tasker.health_status() somebody should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
+COMMENT ON VIEW tasker.health_alerts IS 'The rows of tasker.health_status() that an operator should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
 COMMENT ON COLUMN tasker.health_alerts.measure IS 'What is measured.';
 COMMENT ON COLUMN tasker.health_alerts.level IS 'healthy, degraded or unhealthy: some alerts come before the level turns.';
 COMMENT ON COLUMN tasker.health_alerts.measured IS 'Percent, or how many there are of what should not be.';

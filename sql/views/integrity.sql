@@ -1,6 +1,6 @@
 -- What stored rows contradict in each other.
 
--- The rule of who belongs into the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
+-- Which steps belong in the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
 -- waited for its parents only; any entry serves it. Counted, not looked for with NOT EXISTS: so each step probes the index
 -- for its own parents, whatever the statistics of a table that has just been filled say.
 CREATE OR REPLACE VIEW tasker_engine.missing_entries AS
@@ -20,7 +20,7 @@ WHERE (s.state = 'p'
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
         AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
-COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: nobody would ever claim them. Without a fault there are none.';
+COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: no claim would ever find them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
 COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';
 COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL: since its last parent was done.';

@@ -17,6 +17,6 @@ COMMENT ON COLUMN tasker.maintenance_duties.total_done IS 'How many things it ha
 COMMENT ON COLUMN tasker.maintenance_duties.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error IS 'SQLSTATE and message of its last failure; NULL if none.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error_at IS 'When it last failed; NULL if never.';
-COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last ran through, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
+COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last finished, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
 COMMENT ON COLUMN tasker.maintenance_duties.problem IS 'What is wrong with it: it failed when last run; or it has not run for ten of its periods, at least 30 seconds (without shared_preload_libraries 10 minutes), and why. NULL if nothing is.';
 GRANT SELECT ON tasker.maintenance_duties TO tasker_reader;

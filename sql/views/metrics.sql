@@ -200,7 +200,7 @@ LEFT JOIN (
     WHERE k.worker_no > 0
     GROUP BY k.worker_no
 ) c ON c.worker_no = w.worker_no;
-COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: who has been silent longest loses its counts.';
+COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the one that has been silent longest loses its counts.';
 COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'Under which it claims.';
 COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last 2 minutes, waits idle or holds a lease.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_claimed IS 'Steps handed out to it.';

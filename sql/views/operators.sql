@@ -33,7 +33,7 @@ LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = s.named_task_id
 LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
 LEFT JOIN tasker_engine.workers w ON w.worker_no = c.worker_no;
 COMMENT ON VIEW tasker.running_steps IS 'For the operator: what workers hold now.';
-COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run will have taken too long, whatever heartbeats say; NULL if the step has no timeout.';
+COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run exceeds the timeout of the step, whatever heartbeats say; NULL if the step has no timeout.';
 COMMENT ON COLUMN tasker.running_steps.name IS 'Name of the step.';
 GRANT SELECT ON tasker.running_steps TO tasker_reader;
 
@@ -152,7 +152,7 @@ SELECT t.task_uuid,
 FROM tasker_engine.tasks t
 JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
--- Why nobody takes what is ready, if that is so.
+-- Why no worker takes the ready steps, if that is so.
 CROSS JOIN LATERAL (
     SELECT CASE WHEN t.state = 'e' THEN NULL
                 WHEN ns.paused THEN 'namespace_paused'
@@ -207,7 +207,7 @@ CROSS JOIN LATERAL (
 ) stuck
 WHERE t.state = ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
 COMMENT ON VIEW tasker.stuck_tasks IS
-'For the operator: tasks that do not get on by themselves, each with its gravest reason and what to do.';
+'For the operator: tasks that do not continue by themselves, each with its gravest reason and what to do.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
 COMMENT ON COLUMN tasker.stuck_tasks.level IS 'How grave that is: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
 GRANT SELECT ON tasker.stuck_tasks TO tasker_reader;

@@ -163,7 +163,7 @@ SELECT t.namespace_name,
        (SELECT max(h.last_seen_at) FROM tasker.worker_handlers h
         WHERE h.handler = s.handler) AS last_seen_at,
        CASE WHEN NOT EXISTS (SELECT FROM tasker.worker_handlers h WHERE h.live)
-            THEN 'No live worker announces anything. Workers need not: SELECT * FROM tasker.workers tells who works.'
+            THEN 'No live worker announces anything. Workers need not: SELECT * FROM tasker.workers lists those that work.'
             WHEN EXISTS (SELECT FROM tasker.worker_handlers h
                          WHERE h.live AND h.handler = s.handler)
             THEN format('Live workers announce %s, but not for namespace %s.', s.handler, t.namespace_name)

@@ -1,4 +1,4 @@
--- Every worker that ever called.
+-- Every worker that ever called. A worker that has not called for 2 minutes is not live, unless it waits idle or holds a lease.
 
 CREATE OR REPLACE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
@@ -8,7 +8,7 @@ COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
--- Who is busy with a long step calls nobody but the heartbeat, which keeps the lease alive.
+-- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
 CREATE OR REPLACE VIEW tasker_engine.known_workers AS
 SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        tasker_engine.is_seen(w.last_seen_at, w.idle_until)

@@ -164,7 +164,7 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
         assert_eq!(problems.len(), count);
         for problem in problems {
             assert!(
-                problem.ends_with("nobody calls tasker.run_maintenance()"),
+                problem.ends_with("no session calls tasker.run_maintenance()"),
                 "{problem}"
             );
         }

@@ -79,7 +79,7 @@ fn what_a_live_worker_announces_is_not_reported_as_missing() {
             &mut session,
             "SELECT DISTINCT hint FROM tasker.unannounced_handlers"
         ),
-        "No live worker announces anything. Workers need not: SELECT * FROM tasker.workers tells who works."
+        "No live worker announces anything. Workers need not: SELECT * FROM tasker.workers lists those that work."
     );
     assert_eq!(
         announce(&mut session, "w1", &["shop.charge", "ping", "shop.charge"]),

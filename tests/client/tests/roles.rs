@@ -147,7 +147,7 @@ fn a_role_that_takes_an_old_name_gets_nothing_of_it() {
     assert!(
         stage
             .run_schedule()
-            .contains("role roles_renamed may not create tasks")
+            .contains("role roles_renamed is not allowed to create tasks")
     );
 }
 

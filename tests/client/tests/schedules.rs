@@ -534,7 +534,7 @@ fn a_schedule_belongs_to_its_role_and_creates_with_its_rights() {
     maintain(&mut session);
     let error: String = session.one("SELECT last_error FROM tasker.schedules", &[]);
     assert!(
-        error.starts_with("42501: role schedules_one may not create tasks"),
+        error.starts_with("42501: role schedules_one is not allowed to create tasks"),
         "{error}"
     );
     assert_eq!(tasks(&mut session), 0);
