@@ -1,3 +1,5 @@
+-- Kinds of annotations: methods.
+
 CREATE OR REPLACE FUNCTION tasker.find_or_create_annotation_type(name text, description text DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -1,5 +1,4 @@
--- Which object of one outside system is which of another. A pair is the same pair in either order, and the unique index
--- says so: it orders the two ends, by system and within one system by id.
+-- Maps between objects of outside systems: methods. The rule of a pair stands beside the table.
 
 CREATE OR REPLACE FUNCTION tasker_engine.dependent_system(name text, parameter text)
 RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

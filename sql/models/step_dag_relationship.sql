@@ -1,3 +1,5 @@
+-- Parents, children and depth of each step: relation, scopes, levels.
+
 CREATE OR REPLACE VIEW tasker.step_dag_relationships AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,

@@ -1,3 +1,6 @@
+-- Tasks: relation and scopes. A scope is a plain query without SET clauses, so that the planner puts it in place and pushes the
+-- conditions, the order and the limit of the caller into it.
+
 CREATE OR REPLACE VIEW tasker.tasks AS
 SELECT t.task_uuid,
        t.named_task_id,

@@ -1,3 +1,5 @@
+-- Notes on tasks: methods; and tags, which are notes of one word.
+
 CREATE OR REPLACE FUNCTION tasker.annotate_task(task_uuid uuid, type_name text, annotation jsonb)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -1,3 +1,5 @@
+-- The pictures of tasks as rows.
+
 CREATE OR REPLACE VIEW tasker.task_diagrams AS
 SELECT t.task_uuid,
        (SELECT jsonb_agg(
