@@ -245,7 +245,7 @@ duration_seconds: From when the task was due (requested_at, or run_at if later) 
 step_count: All steps of the task.
 error_steps: Steps in state error.
 created_at: When the task was created.
-completed_at: When the task completed, else when its last run so far ended.
+completed_at: When the task completed, otherwise when its last run so far ended.
 status: State of the task now: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) TO tasker_reader;
 

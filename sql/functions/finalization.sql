@@ -138,7 +138,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) IS
-'Extends the caller''s live claim; true if it has one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
+'Extends the caller''s live claim; true if it has one, otherwise false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.
 timeout_seconds: Seconds from now until the claim ends; positive.';
 GRANT EXECUTE ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) TO tasker_operator;
@@ -161,7 +161,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.release_finalization_claim(uuid, text) IS
-'Gives up the caller''s claim; true if it had one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
+'Gives up the caller''s claim; true if it had one, otherwise false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.';
 GRANT EXECUTE ON FUNCTION tasker.release_finalization_claim(uuid, text) TO tasker_operator;
 

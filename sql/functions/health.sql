@@ -343,4 +343,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_health() IS
-'Records that the overall level of health has changed; returns 1 if it has, else 0. Does nothing while the operational state is not monitored.';
+'Records that the overall level of health has changed; returns 1 if it has, otherwise 0. Does nothing while the operational state is not monitored.';

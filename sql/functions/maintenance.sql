@@ -50,7 +50,7 @@ since: since when the launcher looks after this database.';
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, otherwise 0.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

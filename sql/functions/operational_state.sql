@@ -42,4 +42,4 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_startup() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_startup' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_startup() IS
-'Ends a startup that has lasted 10 seconds: maintenance is at work. Returns 1 if it did, else 0.';
+'Ends a startup that has lasted 10 seconds: maintenance is at work. Returns 1 if it did, otherwise 0.';

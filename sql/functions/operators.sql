@@ -31,7 +31,7 @@ CREATE OR REPLACE FUNCTION tasker.resolve_step_manually(
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_step_manually' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
-'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are no object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
+'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
 resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
@@ -81,7 +81,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_task(task_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_task(uuid, text, jsonb) IS
-'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is no object, P0002 for an unknown task. Rule: docs/concepts.md#states.
+'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown task. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_task(uuid, text, jsonb) TO tasker_operator;
@@ -90,7 +90,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_step(step_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_step(uuid, text, jsonb) IS
-'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is no object, P0002 for an unknown step. Rule: docs/concepts.md#states.
+'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown step. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_step(uuid, text, jsonb) TO tasker_operator;
@@ -99,7 +99,7 @@ CREATE OR REPLACE FUNCTION tasker.try_transition_task(task_uuid uuid, to_state t
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) IS
-'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
+'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) TO tasker_operator;
@@ -108,7 +108,7 @@ CREATE OR REPLACE FUNCTION tasker.try_transition_step(step_uuid uuid, to_state t
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) IS
-'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
+'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) TO tasker_operator;

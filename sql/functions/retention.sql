@@ -178,7 +178,7 @@ COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean
 older_than: Tasks that ended longer ago than this, 0 or more.
 batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
-include_failed: Tasks in error, too, which wait for an operator; else those that are complete, cancelled or resolved_manually.
+include_failed: Tasks in error, too, which wait for an operator; otherwise those that are complete, cancelled or resolved_manually.
 dry_run: Only says what it would delete.
 after_uuid: Only tasks behind this one in the order of their creation; NULL for all. Give the last_uuid of the call before where many old tasks stay.
 tasks: How many tasks it deleted.

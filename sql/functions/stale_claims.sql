@@ -19,7 +19,7 @@ RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
                 WHEN last_seen_at < (tasker_engine.engine_clock() - '5 minutes'::interval) THEN 'missing'
                 ELSE 'unknown' END;
 COMMENT ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) IS
-'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; else unknown.';
+'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; otherwise unknown.';
 GRANT EXECUTE ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.take_over_claims(claim_ids bigint[], step_uuids uuid[]) RETURNS void
@@ -65,7 +65,7 @@ dry_run: true only shows what would be done; false does it.
 step_name: Name of the step.
 age: How long the worker has held it.
 claim_level: The level of the claim.
-outcome: would retry or would fail in a dry run, else retry, fail, or skipped for a step that another session had locked.';
+outcome: would retry or would fail in a dry run, otherwise retry, fail, or skipped for a step that another session had locked.';
 GRANT EXECUTE ON FUNCTION tasker.force_release_stale_claims(text, boolean) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_period(period interval) RETURNS timestamptz
@@ -120,7 +120,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_processor_claim_stats(interval) IS
 'What became of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero, or longer than 10 years.
 period: How far back to look, from now.
-worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.
+worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.
 completed_runs: Runs that it completed.
 failed_runs: Runs that it reported as failed.
 lost_runs: Runs whose lease ended before a report, or that were released by force.

@@ -46,7 +46,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what is not a list of tags: 22004 for NULL, 22023 for no array.';
+COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what is not a list of tags: 22004 for NULL, 22023 for a document that is not an array.';
 
 CREATE OR REPLACE FUNCTION tasker.tag_task(task_uuid uuid, tags jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.tag_task(uuid, jsonb) IS
-'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for no array.
+'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for a document that is not an array.
 tags: A JSON array of tags, any JSON, words as a rule.';
 GRANT EXECUTE ON FUNCTION tasker.tag_task(uuid, jsonb) TO tasker_operator;
 
@@ -90,6 +90,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.untag_task(uuid, jsonb) IS
-'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for no array.
+'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for a document that is not an array.
 tags: A JSON array of the tags to take away; one that the task does not have is passed over.';
 GRANT EXECUTE ON FUNCTION tasker.untag_task(uuid, jsonb) TO tasker_operator;

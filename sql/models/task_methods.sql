@@ -8,7 +8,7 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
                  AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
                 THEN value::jsonb ELSE to_jsonb(value) END;
 COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; else a JSON string.';
+'A text as the JSON that it is: a number, true or false; otherwise a JSON string.';
 GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)

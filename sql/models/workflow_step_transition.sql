@@ -159,7 +159,7 @@ COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Wheth
 COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The change in words, with the reason if one was given.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
-'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; else NULL.';
+'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
 GRANT SELECT ON tasker.workflow_step_transition_details TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transition_statistics(

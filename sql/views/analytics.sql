@@ -118,7 +118,7 @@ COMMENT ON COLUMN tasker_engine.task_times.named_task_id IS 'Its template.';
 COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
 COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
-COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, else when its last run so far ended; NULL if none has.';
+COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its last run so far ended; NULL if none has.';
 COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'The person or program that asked for the task.';
 COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
 

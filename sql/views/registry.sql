@@ -11,7 +11,7 @@ COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'For which namespaces; NU
 COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
 COMMENT ON COLUMN tasker.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
 COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; else the announcement counts nowhere.';
+COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement counts nowhere.';
 COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was announced last.';
 COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker called last; brought up to date every few seconds.';
 GRANT SELECT ON tasker.worker_handlers TO tasker_reader;
@@ -40,7 +40,7 @@ COMMENT ON COLUMN tasker.plugins.version IS 'Its version, semantic; NULL if it w
 COMMENT ON COLUMN tasker.plugins.handlers IS 'The handlers it brings, in any of the workers.';
 COMMENT ON COLUMN tasker.plugins.live_workers IS 'How many live workers have it.';
 COMMENT ON COLUMN tasker.plugins.worker_ids IS 'Which ones.';
-COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; else a step runs under whichever version claims it.';
+COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; otherwise a step runs under whichever version claims it.';
 COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers called last.';
 GRANT SELECT ON tasker.plugins TO tasker_reader;
 

@@ -37,7 +37,7 @@ FROM tasker_engine.claim_ages a
 WHERE a.level <> 'fine';
 COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than may be expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
 COMMENT ON COLUMN tasker.stale_claims.step_name IS 'Name of the step.';
-COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.';
+COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.';
 COMMENT ON COLUMN tasker.stale_claims.claimed_at IS 'When it was claimed.';
 COMMENT ON COLUMN tasker.stale_claims.age IS 'How long the worker has held it.';
 COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'How long a run may be expected to take: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
