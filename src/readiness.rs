@@ -128,10 +128,8 @@ pub fn read(session: &Session, tasks: &Tasks) -> Result<Vec<TaskReading>> {
                 steps: Vec::new(),
             });
         }
-        let state: u8 = row.get(4)?;
         let step = Step {
-            state: StepState::from_code(state)
-                .ok_or_else(|| Error::corrupt("a step has a state that does not exist"))?,
+            state: row.get(4)?,
             available_at: row.opt(5),
             attempts: row.get(6)?,
             retry_limit: row.get(7)?,

@@ -8,8 +8,8 @@ SELECT s.task_uuid, s.step_no, n.queue_id, coalesce(n.priority, s.priority) AS p
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id
                                      AND n.step_no = s.step_no
-WHERE (s.state = 'p'
-       OR s.state = 'e' AND s.available_at IS NOT NULL)
+WHERE s.state <> 'i'
+  AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
   AND s.available_at IS DISTINCT FROM 'infinity' -- held
   AND NOT s.unreachable -- has a parent that is not done: spares the look at it
   AND NOT EXISTS (

@@ -198,8 +198,7 @@ CROSS JOIN LATERAL (
         WHEN t.state = 'e' THEN 'failed'
         WHEN EXISTS (SELECT FROM tasker_engine.steps s
                      WHERE s.task_uuid = t.task_uuid
-                       AND (s.state = 'i'
-                            OR s.state = 'p' AND NOT s.unreachable)) THEN NULL
+                       AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)) THEN NULL
         WHEN (SELECT e.execution_status FROM tasker.get_task_execution_context(t.task_uuid) e)
              = ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
         END AS reason

@@ -1,7 +1,6 @@
 //! Tasks and templates as pictures. Drawn by `tasker_rules::graph::diagram`.
 
 use pgrx::pg_sys;
-use tasker_rules::engine::state::StepState;
 use tasker_rules::graph::diagram::{DiagramModel, Format, Node, draw};
 
 use crate::error::{Error, Result};
@@ -82,7 +81,7 @@ fn task_diagram(call: &mut Call) -> Result<Output> {
         nodes.push(Node {
             step_no,
             name: template.step(step_no)?.name.clone(),
-            state: StepState::from_code(row.get(2)?),
+            state: Some(row.get(2)?),
             attempts: Some(row.get(3)?),
             retry_limit: row.get(4)?,
             duration_ms: row.opt(5),

@@ -2,6 +2,7 @@
 //! (sql/functions/finalization.sql).
 
 use pgrx::pg_sys;
+use tasker_rules::engine::state::TaskState;
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, finalize, locked_task};
@@ -29,14 +30,14 @@ fn finalize_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
-    let locked: Option<u8> = engine
+    let locked: Option<TaskState> = engine
         .session
         .run(&LOCK_TASK, &[datum::uuid(&task)])?
         .first()
         .map(|row| row.get(1))
         .transpose()?;
     let state = locked.ok_or_else(|| locked_task::unknown_task(&task))?;
-    let open = matches!(state, b'p' | b'i');
+    let open = state.is_open();
     if open {
         let mut tasks = finalize::Tasks::default();
         tasks.look(task);

@@ -168,15 +168,14 @@ fn get_task_execution_contexts_batch(call: &mut Call) -> Result<Output> {
 fn contexts(call: &mut Call, tasks: &Tasks) -> Result<Output> {
     let session = Session::open()?;
     let now = call::clock();
-    let mut states: HashMap<Uuid, u8> = HashMap::new();
+    let mut states: HashMap<Uuid, TaskState> = HashMap::new();
     for row in tasks.run(&session, &TASK_STATE, &TASK_STATES)?.iter() {
         states.insert(row.get(1)?, row.get(2)?);
     }
     for reading in &readiness::read(&session, tasks)? {
-        let state = states
-            .get(&reading.task)
-            .and_then(|code| TaskState::from_code(*code));
-        let Some(state) = state else { continue };
+        let Some(state) = states.get(&reading.task) else {
+            continue;
+        };
         let counts = reading.counts(now);
         let execution = counts.execution();
         call.row(&[

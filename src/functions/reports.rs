@@ -1,7 +1,5 @@
 //! `complete_step`, `fail_step`, `report_steps`: reports in, outcomes out.
 
-use tasker_rules::engine::state::StepState;
-
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claimants::Claimant;
@@ -90,7 +88,7 @@ fn one(report: Report) -> Result<Output> {
                     metrics::count_labelled(Metric::ReportsRefused, word);
                 }
                 engine.close()?;
-                Ok(Output::from(state_name(*state)))
+                Ok(Output::from(state.as_str()))
             }
             Some(outcome) => {
                 if let Some(word) = outcome.refused() {
@@ -101,10 +99,6 @@ fn one(report: Report) -> Result<Output> {
             None => Err(Error::corrupt("a report has no outcome")),
         }
     })
-}
-
-fn state_name(code: u8) -> &'static str {
-    StepState::from_code(code).map_or("unknown", StepState::as_str)
 }
 
 fn report_steps(call: &mut Call) -> Result<Output> {
@@ -203,7 +197,7 @@ impl<'a> Batch<'a> {
         let outcomes = report::apply(engine, claimant, &self.reports)?;
         let answers = self.elements.iter().map(|(step_uuid, index)| {
             let (outcome, accepted) = match index.and_then(|index| outcomes.get(index)) {
-                Some(Outcome::Accepted(state)) => (state_name(*state), true),
+                Some(Outcome::Accepted(state)) => (state.as_str(), true),
                 other => (other.and_then(Outcome::refused).unwrap_or("invalid"), false),
             };
             if !accepted {

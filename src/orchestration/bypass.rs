@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use tasker_rules::engine::state::StepState;
+
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
 use crate::registry::{Template, TemplateStep};
@@ -56,6 +58,15 @@ impl Bypass {
     /// The bypassed steps, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = i16> + '_ {
         self.numbers.iter().copied()
+    }
+
+    /// The state in which the step is created.
+    pub fn first_state(&self, step: &TemplateStep) -> StepState {
+        if self.contains(step) {
+            StepState::ResolvedManually
+        } else {
+            StepState::Pending
+        }
     }
 
     /// How many parents the step waits for.

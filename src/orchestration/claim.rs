@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::queue_entries::{self, Found};
 use super::start::start_steps;
@@ -292,19 +293,21 @@ fn start(
     if taking.claim_id == 0 {
         taking.claim_id = leases::next_claim_id(taking.worker)?;
     }
+    use StepState::{Error, InProgress, Pending};
     let rows = start_steps(engine, &entries, taking.claim_id)?;
     let mut started = vec![false; entries.len()];
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
-        if row.was == b'e' {
+        let worker_no = taking.worker.no;
+        if row.was == Error {
             engine
                 .log
-                .step(key, taking.worker.no, row.attempt - 1, b'e', b'p');
+                .step(key, worker_no, row.attempt - 1, Error, Pending);
         }
         engine
             .log
-            .step(key, taking.worker.no, row.attempt, b'p', b'i');
+            .step(key, worker_no, row.attempt, Pending, InProgress);
         taking.steps.push(Claimed {
             key,
             template: registry::get(engine.session, row.named_task_id)?,
@@ -362,7 +365,7 @@ impl<'s> Batch<'s> {
         let mut pending = Vec::new();
         for row in rows.iter() {
             let task: Uuid = row.get(1)?;
-            if row.get::<u8>(2)? == b'p' {
+            if row.get::<TaskState>(2)? == TaskState::Pending {
                 pending.push(task);
             }
             self.tasks.insert(
@@ -383,9 +386,11 @@ impl<'s> Batch<'s> {
                 .iter()
                 .map(|row| row.get(1))
                 .collect::<Result<Vec<Uuid>>>()?;
-            started
-                .iter()
-                .for_each(|task| engine.log.task(*task, b'p', b'i'));
+            for task in &started {
+                engine
+                    .log
+                    .task(*task, TaskState::Pending, TaskState::InProgress);
+            }
             self.start_clocks(engine, &started)?;
         }
         Ok(())

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::engine::identity;
+use tasker_rules::engine::state::StepState;
 
+use super::audit::{self, NO_WORKER};
 use super::bypass::Bypass;
-use super::log::{self, NO_WORKER};
 use super::{Engine, StepKey, finalize, format_uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
@@ -471,11 +472,7 @@ fn insert(
             datum::booleans(steps.iter().map(|step| step.retryable)),
             datum::int2s(steps.iter().map(|_| priority)),
             datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
-            datum::chars(
-                steps
-                    .iter()
-                    .map(|step| if bypass.contains(step) { b'r' } else { b'p' }),
-            ),
+            datum::states(steps.iter().map(|step| bypass.first_state(step))),
             datum::timestamp(available_at),
             datum::boolean(!bypass.is_empty()),
         ],
@@ -522,11 +519,18 @@ fn resolve_bypassed(
     new: &[usize],
 ) -> Result<()> {
     let tasks: BTreeSet<Uuid> = new.iter().map(|index| created[*index].task_uuid).collect();
-    let why = log::texts(&[("reason", Some("bypassed"))]);
+    let why = audit::texts(&[("reason", Some("bypassed"))]);
     for task in &tasks {
         for no in bypass.numbers() {
             let key = StepKey { task: *task, no };
-            engine.log.step_with(key, NO_WORKER, 0, b'p', b'r', why);
+            engine.log.step_with(
+                key,
+                NO_WORKER,
+                0,
+                StepState::Pending,
+                StepState::ResolvedManually,
+                why,
+            );
         }
     }
     finalize::look(engine, &tasks)

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
+use tasker_rules::engine::state::TaskState;
 
 use super::Engine;
 use crate::error::Result;
@@ -51,8 +52,7 @@ static LOOK: Statement = Statement::new(
     "SELECT t.task_uuid, t.state,
             EXISTS (SELECT FROM tasker_engine.steps s
                     WHERE s.task_uuid = u.task_uuid
-                      AND (s.state = 'i' OR s.state = 'p' AND NOT s.unreachable
-                           OR s.state = 'e' AND s.available_at IS NOT NULL)
+                      AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
                     ORDER BY s.step_no DESC LIMIT 1),
             NOT EXISTS (SELECT FROM tasker_engine.steps s
                         WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
@@ -107,7 +107,7 @@ impl Tasks {
             engine,
             &never_started
                 .iter()
-                .map(|task| (*task, b'p', b'c'))
+                .map(|task| (*task, TaskState::Pending, TaskState::Complete))
                 .collect::<Vec<_>>(),
         )?;
         look(engine, &self.look)
@@ -134,15 +134,17 @@ impl Tasks {
         for row in rows.iter() {
             let (task, state, open, watched) = (
                 row.get::<Uuid>(1)?,
-                row.get::<u8>(2)?,
+                row.get::<TaskState>(2)?,
                 row.get::<i16>(3)?,
                 row.get::<bool>(4)?,
             );
             if watched {
                 self.look.insert(task);
-            } else if open == 0 && state == b'c' {
-                engine.log.task(task, b'i', b'c');
-            } else if open == 0 && state == b'p' {
+            } else if open == 0 && state == TaskState::Complete {
+                engine
+                    .log
+                    .task(task, TaskState::InProgress, TaskState::Complete);
+            } else if open == 0 && state == TaskState::Pending {
                 never_started.push(task);
             }
         }
@@ -160,19 +162,24 @@ pub fn look(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     for row in rows.iter() {
         let (task, state, alive, all_good) = (
             row.get::<Uuid>(1)?,
-            row.get::<u8>(2)?,
+            row.get::<TaskState>(2)?,
             row.get::<bool>(3)?,
             row.get::<bool>(4)?,
         );
-        if !alive && (state == b'i' || state == b'p') {
-            ended.push((task, state, if all_good { b'c' } else { b'e' }));
+        if !alive && state.is_open() {
+            let end = if all_good {
+                TaskState::Complete
+            } else {
+                TaskState::Error
+            };
+            ended.push((task, state, end));
         }
     }
     set_states(engine, &ended)
 }
 
 /// Writes new states of locked tasks and logs them; a pending task passes in_progress on its way to complete.
-pub fn set_states(engine: &mut Engine, changes: &[(Uuid, u8, u8)]) -> Result<()> {
+pub fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -180,15 +187,15 @@ pub fn set_states(engine: &mut Engine, changes: &[(Uuid, u8, u8)]) -> Result<()>
         &SET_STATE,
         &[
             datum::uuids(changes.iter().map(|(task, _, _)| task)),
-            datum::chars(changes.iter().map(|(_, _, to)| *to)),
+            datum::states(changes.iter().map(|(_, _, to)| *to)),
             datum::timestamp(engine.now),
         ],
     )?;
     for (task, from, to) in changes {
         let mut from = *from;
-        if from == b'p' && *to == b'c' {
-            engine.log.task(*task, b'p', b'i');
-            from = b'i';
+        if (from, *to) == (TaskState::Pending, TaskState::Complete) {
+            engine.log.task(*task, from, TaskState::InProgress);
+            from = TaskState::InProgress;
         }
         engine.log.task(*task, from, *to);
     }

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
-use tasker_rules::engine::backoff;
+use tasker_rules::engine::retry::{self, Attempts, Wait};
+use tasker_rules::engine::state::StepState;
 
 use super::queue_entries::Entry;
 use super::report::lower_claims;
 use super::workers::{self, Worker};
 use super::{
-    Engine, StepKey,
+    Engine, StepKey, audit,
     claimants::{self, Claimant},
-    finalize, log, propagate,
+    finalize, propagate,
 };
 use crate::error::{Error, Result};
 use crate::pg::append::append;
@@ -20,7 +21,6 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Statement};
 use crate::registry;
-use crate::settings;
 use crate::storage;
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
@@ -422,8 +422,11 @@ fn take(
         task: row.get(1)?,
         no: row.get(2)?,
     };
-    let (attempts, limit, retryable) =
-        (row.get::<i16>(4)?, row.get::<i16>(5)?, row.get::<bool>(6)?);
+    let attempts = Attempts {
+        made: row.get(4)?,
+        limit: row.get(5)?,
+        retryable: row.get(6)?,
+    };
     let template = registry::get(engine.session, row.get(3)?)?;
     let step = template.step(key.no)?;
     let (message, class) = match step.timeout_us.filter(|_| timed_out) {
@@ -444,20 +447,13 @@ fn take(
             (message.to_owned(), "LeaseExpired")
         }
     };
-    if retryable && attempts < limit {
-        let available_at = if timed_out {
-            let delay = backoff::delay_ms(
-                attempts.into(),
-                &step.backoff,
-                &settings::backoff(),
-                None,
-                fastrand::f64(),
-            );
-            engine.now + delay * 1000
-        } else {
-            // As old as the lost claim: it goes before what was released since.
-            expired.claimed_at
-        };
+    let retry_at = if timed_out {
+        engine.retry_after_failure(attempts, &step.backoff, None)
+    } else {
+        // As old as the lost claim: it goes before what was released since.
+        retry::next_run(attempts, Wait::Until(expired.claimed_at))
+    };
+    if let Some(available_at) = retry_at {
         taken.retry_at.push(Some(available_at));
         engine
             .queue_entries
@@ -468,15 +464,15 @@ fn take(
     } else {
         return Ok(());
     }
-    let why = log::texts(&[
+    let why = audit::texts(&[
         ("error_message", Some(&message)),
         ("error_class", Some(class)),
     ]);
-    let run = log::Run {
+    let run = audit::Run {
         worker_no: expired.worker_no,
         started_at: expired.claimed_at,
     };
-    engine.log.lost(key, run, attempts, why);
+    engine.log.lost(key, run, attempts.made, why);
     taken.keys.push(key);
     taken.messages.push(message);
     taken.classes.push(class);
@@ -553,16 +549,16 @@ pub fn heartbeat(
             task: row.get(1)?,
             no: row.get(2)?,
         };
-        let (state, claim_id) = (row.get::<u8>(3)?, row.opt::<i64>(4));
+        let (state, claim_id) = (row.get::<StepState>(3)?, row.opt::<i64>(4));
         let mine = claim_id.filter(|id| keys.get(&key).is_some_and(|claims| claims.contains(id)));
         let status = match (state, mine) {
-            (b'i', Some(claim_id)) if extended.contains(&claim_id) => {
+            (StepState::InProgress, Some(claim_id)) if extended.contains(&claim_id) => {
                 empty.remove(&claim_id);
                 "extended"
             }
             // Reported by this worker itself: nothing to say.
-            (b'c' | b'e', Some(_)) => continue,
-            (b'x', _) => "cancelled",
+            (StepState::Complete | StepState::Error, Some(_)) => continue,
+            (StepState::Cancelled, _) => "cancelled",
             _ => "lost",
         };
         beats.push(Beat { key, status });
@@ -619,7 +615,13 @@ pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Res
             no: row.get(2)?,
         };
         let template = registry::get(engine.session, row.get(3)?)?;
-        engine.log.step(key, worker_no, row.get(4)?, b'i', b'p');
+        engine.log.step(
+            key,
+            worker_no,
+            row.get(4)?,
+            StepState::InProgress,
+            StepState::Pending,
+        );
         engine
             .queue_entries
             .push(Entry::of(&template, key, row.get(5)?, engine.now)?);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness;
+use tasker_rules::engine::retry::Attempts;
 use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::queue_entries::{Entry, HELD};
@@ -36,15 +38,19 @@ pub struct Step<'w> {
 impl Step<'_> {
     /// Failed, and no retry is scheduled.
     pub fn failed_for_good(&self) -> bool {
-        self.state == StepState::Error && self.available_at.is_none()
+        readiness::failed_for_good(self.state, self.available_at)
     }
 
-    fn can_run(&self) -> bool {
-        match self.state {
-            StepState::InProgress => true,
-            StepState::Pending => !self.unreachable,
-            StepState::Error => self.available_at.is_some(),
-            _ => false,
+    fn can_still_run(&self) -> bool {
+        readiness::can_still_run(self.state, self.available_at, self.unreachable)
+    }
+
+    /// What decides about its next run.
+    pub fn attempts(&self) -> Attempts {
+        Attempts {
+            made: self.attempts,
+            limit: self.retry_limit,
+            retryable: self.retryable,
         }
     }
 }
@@ -159,7 +165,7 @@ impl<'w> LockedTask<'w> {
         for row in rows.iter() {
             steps.push(Step {
                 no: row.get(1)?,
-                state: step_state(row.get(2)?)?,
+                state: row.get(2)?,
                 available_at: row.opt(3),
                 claim_id: row.opt(4),
                 claim_number: row.get(5)?,
@@ -177,8 +183,7 @@ impl<'w> LockedTask<'w> {
         let Some(row) = rows.first() else {
             return Ok(None);
         };
-        let state = TaskState::from_code(row.get(2)?)
-            .ok_or_else(|| Error::corrupt("a task has a state that does not exist"))?;
+        let state: TaskState = row.get(2)?;
         Ok(Some(Self {
             uuid,
             template: registry::get(engine.session, row.get(1)?)?,
@@ -325,7 +330,7 @@ impl<'w> LockedTask<'w> {
             &[
                 datum::uuid(&self.uuid),
                 datum::int2s(new().map(|step| step.no)),
-                datum::chars(new().map(|step| step.state.code())),
+                datum::states(new().map(|step| step.state)),
                 datum::timestamps(new().map(|step| step.available_at)),
                 datum::int8s(new().map(|step| step.claim_id.unwrap_or(0))),
                 datum::int4s(new().map(|step| step.claim_number)),
@@ -344,7 +349,7 @@ impl<'w> LockedTask<'w> {
     /// The states through which the task goes because of its steps.
     fn follow_steps(&mut self) -> Vec<TaskState> {
         use TaskState::{Complete, Error, InProgress, Pending};
-        let can_run = self.steps.iter().any(Step::can_run);
+        let can_run = self.steps.iter().any(Step::can_still_run);
         let path = match (self.state, can_run, self.all_good()) {
             (Error, _, true) if self.state_before == Error => vec![Pending, InProgress, Complete],
             (Error, true, _) if self.state_before == Error => vec![Pending],
@@ -369,7 +374,7 @@ impl<'w> LockedTask<'w> {
         let mut at = self.state_before;
         for next in std::iter::once(&own).chain(path) {
             if *next != at {
-                finalize::set_states(engine, &[(self.uuid, at.code(), next.code())])?;
+                finalize::set_states(engine, &[(self.uuid, at, *next)])?;
                 at = *next;
             }
         }
@@ -401,9 +406,4 @@ fn differ(step: &Step, before: &Step) -> bool {
         || step.unreachable != before.unreachable
         || step.watched != before.watched
         || step.results.is_some()
-}
-
-fn step_state(code: u8) -> Result<StepState> {
-    StepState::from_code(code)
-        .ok_or_else(|| Error::corrupt("a step has a state that does not exist"))
 }

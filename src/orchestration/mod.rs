@@ -3,6 +3,7 @@
 //! One call is one transaction and one instant. Locks are taken in levels (DESIGN section 5): reported steps,
 //! their children and descendants, tasks, claim rows; ascending (task_uuid, step_no) within a level.
 
+pub mod audit;
 pub mod bypass;
 pub mod claim;
 pub mod claimants;
@@ -10,7 +11,6 @@ pub mod create;
 pub mod finalize;
 pub mod leases;
 pub mod locked_task;
-pub mod log;
 pub mod operate;
 pub mod operational;
 pub mod propagate;
@@ -20,12 +20,16 @@ mod start;
 pub mod timeouts;
 pub mod workers;
 
+use tasker_rules::engine::backoff::Policy;
+use tasker_rules::engine::retry::{self, Attempts, Wait};
+
 use crate::error::Result;
 use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::installation;
 use crate::pg::spi::Session;
+use crate::settings;
 
 /// The key of a step: its task and its ordinal there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +53,7 @@ impl StepKey {
 pub struct Engine<'e> {
     pub session: &'e Session,
     pub now: Timestamp,
-    pub log: log::Log<'e>,
+    pub log: audit::Log<'e>,
     pub queue_entries: queue_entries::Releases,
 }
 
@@ -65,9 +69,26 @@ impl<'e> Engine<'e> {
         Self {
             session,
             now: call::clock(),
-            log: log::Log::default(),
+            log: audit::Log::default(),
             queue_entries: queue_entries::Releases::default(),
         }
+    }
+
+    /// When a step whose run has failed now runs again; `None`: never, unless an operator retries it.
+    pub fn retry_after_failure(
+        &self,
+        attempts: Attempts,
+        policy: &Policy,
+        retry_after_ms: Option<i64>,
+    ) -> Option<Timestamp> {
+        let wait = Wait::Backoff {
+            now: self.now,
+            policy,
+            config: &settings::backoff(),
+            retry_after_ms,
+            random01: fastrand::f64(),
+        };
+        retry::next_run(attempts, wait)
     }
 
     /// Appends what the call released and logged; the last act of every call. An update of the extension that was committed

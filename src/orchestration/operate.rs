@@ -2,17 +2,16 @@
 
 use std::str::FromStr;
 
-use tasker_rules::engine::backoff;
+use tasker_rules::engine::retry::{self, Wait};
 use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::claimants::Claimant;
 use super::locked_task::LockedTask;
 use super::queue_entries::HELD;
 use super::workers::{self, MANUAL_WORKER};
-use super::{Engine, StepKey, leases, log};
+use super::{Engine, StepKey, audit, leases};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Uuid};
-use crate::settings;
 
 const MANUAL_LEASE_US: i64 = 30_000_000;
 
@@ -118,21 +117,16 @@ fn move_step<'e>(
     let step = &mut locked.steps[index];
     let from = std::mem::replace(&mut step.state, to);
     let (no, attempts) = (step.no, step.attempts);
-    engine.log.step_with(
-        locked.key(no),
-        worker_no,
-        attempts,
-        from.code(),
-        to.code(),
-        metadata,
-    );
+    engine
+        .log
+        .step_with(locked.key(no), worker_no, attempts, from, to, metadata);
 }
 
 /// Cancels a task with its pending and running steps.
 pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
     let locked = LockedTask::lock(engine, task)?;
     allow_task(&locked, TaskState::Cancelled)?;
-    cancel_locked(engine, locked, log::texts(&[("reason", reason)]))
+    cancel_locked(engine, locked, audit::texts(&[("reason", reason)]))
 }
 
 fn cancel_locked<'e>(
@@ -150,7 +144,7 @@ fn cancel_locked<'e>(
                         &mut locked,
                         index,
                         StepState::Cancelled,
-                        log::NO_WORKER,
+                        audit::NO_WORKER,
                         note,
                     );
                 }
@@ -171,7 +165,7 @@ pub fn time_out<'e>(
     seconds: i64,
 ) -> Result<TaskState> {
     let message = format!("the task was not finished within its timeout of {seconds} s");
-    let note = log::texts(&[
+    let note = audit::texts(&[
         ("error_message", Some(&message)),
         ("error_class", Some("TaskTimeout")),
     ]);
@@ -186,7 +180,7 @@ pub fn time_out<'e>(
                     &mut locked,
                     index,
                     StepState::Error,
-                    log::NO_WORKER,
+                    audit::NO_WORKER,
                     note,
                 );
             }
@@ -249,7 +243,7 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
                 .hint("transition_task(task_uuid, 'pending') takes it up again.")
         });
     }
-    let note = log::texts(&[("reason", reason)]);
+    let note = audit::texts(&[("reason", reason)]);
     for index in failed {
         start_over(engine, &mut locked, index, true, note)?;
     }
@@ -281,7 +275,7 @@ fn start_over<'e>(
         locked,
         index,
         StepState::Pending,
-        log::NO_WORKER,
+        audit::NO_WORKER,
         note,
     );
     Ok(())
@@ -313,7 +307,7 @@ pub fn resolve_task(
         engine,
         locked,
         TaskState::ResolvedManually,
-        log::texts(&[("resolved_by", by), ("reason", reason)]),
+        audit::texts(&[("resolved_by", by), ("reason", reason)]),
     )
 }
 
@@ -330,7 +324,7 @@ pub fn resolve_step<'e>(
         key,
         StepState::ResolvedManually,
         results,
-        log::texts(&[("resolved_by", by), ("reason", reason)]),
+        audit::texts(&[("resolved_by", by), ("reason", reason)]),
     )
 }
 
@@ -340,7 +334,7 @@ pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> R
         key,
         StepState::Cancelled,
         None,
-        log::texts(&[("reason", reason)]),
+        audit::texts(&[("reason", reason)]),
     )
 }
 
@@ -375,11 +369,9 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
     if state == StepState::Error {
         require_living_task(&locked)?;
         let step = &mut locked.steps[index];
-        match (step.available_at, step.retryable && step.attempts < limit) {
-            (None, true) => locked.run_now(engine, index),
-            (Some(_), false) => step.available_at = None,
-            _ => {}
-        }
+        // A retry that is scheduled already keeps its time.
+        let wait = Wait::Until(step.available_at.unwrap_or(engine.now));
+        step.available_at = retry::next_run(step.attempts(), wait);
     }
     locked.settle(engine)?;
     Ok(state)
@@ -471,7 +463,7 @@ fn step_to<'e>(
     require_living_task(&locked)?;
     let from = locked.steps[index].state;
     locked.take_away(index);
-    let mut worker_no = log::NO_WORKER;
+    let mut worker_no = audit::NO_WORKER;
     locked.steps[index].results = results;
     match to {
         StepState::InProgress => worker_no = start_by_hand(engine, &mut locked, index)?,
@@ -539,16 +531,7 @@ fn fail_by_hand<'e>(
     let no = locked.steps[index].no;
     let policy = locked.template.step(no)?.backoff;
     let step = &mut locked.steps[index];
-    step.available_at = (step.retryable && step.attempts < step.retry_limit).then(|| {
-        let delay = backoff::delay_ms(
-            step.attempts.into(),
-            &policy,
-            &settings::backoff(),
-            None,
-            fastrand::f64(),
-        );
-        engine.now + delay * 1000
-    });
+    step.available_at = engine.retry_after_failure(step.attempts(), &policy, None);
     let note = note
         .map(datum::jsonb_text)
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
@@ -556,7 +539,7 @@ fn fail_by_hand<'e>(
         note.as_ref()
             .and_then(|note| note.get(key)?.as_str().map(str::to_owned))
     };
-    step.results = log::texts(&[
+    step.results = audit::texts(&[
         (
             "error_message",
             Some(

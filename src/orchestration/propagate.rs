@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness::may_still_start;
+use tasker_rules::engine::state::StepState;
 
 use super::queue_entries::{Entry, HELD};
 use super::{Engine, StepKey, finalize};
@@ -129,11 +131,13 @@ impl Consequences {
                 task: row.get(1)?,
                 no: row.get(2)?,
             };
-            let (open, state, unreachable) =
-                (row.get::<i16>(4)?, row.get::<u8>(6)?, row.get::<bool>(7)?);
+            let (open, state, unreachable) = (
+                row.get::<i16>(4)?,
+                row.get::<StepState>(6)?,
+                row.get::<bool>(7)?,
+            );
             let available_at: Option<Timestamp> = row.opt(8);
-            let waits = state == b'p' || state == b'e' && available_at.is_some();
-            if unreachable || !waits {
+            if unreachable || !may_still_start(state, available_at, unreachable) {
                 self.tasks.look(key.task);
             } else if open == 0 && available_at != Some(HELD) {
                 let template = registry::get(engine.session, row.get(3)?)?;

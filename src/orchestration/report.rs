@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use tasker_rules::engine::backoff;
+use tasker_rules::engine::retry::Attempts;
+use tasker_rules::engine::state::StepState;
 
 use super::claimants::{Claimant, claimed_by};
 use super::propagate::Consequences;
 use super::queue_entries::Entry;
-use super::{Engine, StepKey, describe, log};
+use super::{Engine, StepKey, audit, describe};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp};
 use crate::pg::spi::{Row, Rows, Statement};
 use crate::registry::{self, Template};
-use crate::settings;
 
 /// What one report says.
 pub struct Report<'a> {
@@ -23,6 +23,16 @@ pub struct Report<'a> {
     pub results: Option<Jsonb<'a>>,
     /// `None`: the step is complete.
     pub failure: Option<Failure<'a>>,
+}
+
+impl Report<'_> {
+    /// The state to which the step goes.
+    fn reported_state(&self) -> StepState {
+        match self.failure {
+            None => StepState::Complete,
+            Some(_) => StepState::Error,
+        }
+    }
 }
 
 /// Why a run failed, and whether and when it may be tried again.
@@ -38,9 +48,9 @@ pub struct Failure<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The step's new state.
-    Accepted(u8),
+    Accepted(StepState),
     /// Said before; the state has not changed.
-    Duplicate(u8),
+    Duplicate(StepState),
     /// Under another claim than the current one, or by another role, or the step has ended otherwise.
     Stale,
     UnknownStep,
@@ -182,17 +192,22 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
     let failures = decide(engine, reports, &held)?;
     for (&index, held) in &held {
         let report = &reports[index];
-        let state = if report.failure.is_none() { b'c' } else { b'e' };
+        let state = report.reported_state();
         // A later success overwrites the results: why this attempt failed stays in the log.
         let why = report.failure.as_ref().and_then(|failure| {
-            log::texts(&[
+            audit::texts(&[
                 ("error_message", Some(&failure.message)),
                 ("error_class", failure.class.as_deref()),
             ])
         });
-        engine
-            .log
-            .step_with(report.key, log::NO_WORKER, held.attempts, b'i', state, why);
+        engine.log.step_with(
+            report.key,
+            audit::NO_WORKER,
+            held.attempts,
+            StepState::InProgress,
+            state,
+            why,
+        );
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);
@@ -396,20 +411,14 @@ fn decide(
         let Some(failure) = &reports[index].failure else {
             continue;
         };
-        let may_retry = failure.retryable && held.retryable;
-        let retry_at = if may_retry && held.attempts < held.retry_limit {
-            let delay = backoff::delay_ms(
-                held.attempts.into(),
-                &held.template.step(reports[index].key.no)?.backoff,
-                &settings::backoff(),
-                failure.retry_after_ms,
-                fastrand::f64(),
-            );
-            Some(engine.now + delay * 1000)
-        } else {
-            None
+        let attempts = Attempts {
+            made: held.attempts,
+            limit: held.retry_limit,
+            retryable: failure.retryable && held.retryable,
         };
-        retryable.push(may_retry);
+        let backoff = &held.template.step(reports[index].key.no)?.backoff;
+        let retry_at = engine.retry_after_failure(attempts, backoff, failure.retry_after_ms);
+        retryable.push(attempts.retryable);
         decided.push(Decided { index, retry_at });
     }
     if decided.is_empty() {
@@ -444,7 +453,7 @@ fn decide(
 pub(super) fn lower_claims(
     engine: &Engine,
     claims: &BTreeMap<i64, i32>,
-) -> Result<BTreeMap<i64, log::Run>> {
+) -> Result<BTreeMap<i64, audit::Run>> {
     let mut runs = BTreeMap::new();
     if claims.is_empty() {
         return Ok(runs);
@@ -479,8 +488,8 @@ pub(super) fn lower_claims(
     Ok(runs)
 }
 
-fn run(claim: &Row) -> Result<log::Run> {
-    Ok(log::Run {
+fn run(claim: &Row) -> Result<audit::Run> {
+    Ok(audit::Run {
         worker_no: claim.get(2)?,
         started_at: claim.get(3)?,
     })
@@ -508,14 +517,11 @@ fn explain_refusals(
     for row in rows.iter() {
         let index = refused[row.get::<i64>(1)? as usize - 1];
         let report = &reports[index];
-        let state: u8 = row.get(4)?;
+        let state: StepState = row.get(4)?;
         // A reported step keeps the claim that reported it; whoever takes a step away clears it.
         let said_before = row.get::<i32>(2)? == report.claim_number
             && row.get::<bool>(3)?
-            && match report.failure {
-                None => state == b'c',
-                Some(_) => state == b'e',
-            };
+            && state == report.reported_state();
         outcomes[index] = if said_before {
             Outcome::Duplicate(state)
         } else {

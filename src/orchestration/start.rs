@@ -1,6 +1,7 @@
 //! Starting steps: from pending or error to in progress, under a claim, without ever waiting.
 
 use pgrx::pg_sys;
+use tasker_rules::engine::state::StepState;
 
 use super::Engine;
 use super::queue_entries::Found;
@@ -14,7 +15,7 @@ use crate::storage::{self, steps};
 /// A step that was started, with the state it had and the numbers it has now. `index` is the place of its entry.
 pub struct Started {
     pub index: usize,
-    pub was: u8,
+    pub was: StepState,
     pub named_task_id: i32,
     pub claim_number: i32,
     pub attempt: i16,
@@ -52,7 +53,7 @@ fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<
                         (steps::CLAIM_ID, datum::int8(claim_id)),
                         (steps::CLAIM_NUMBER, datum::int4(now.claim_number)),
                         (steps::ATTEMPTS, datum::int2(now.attempt)),
-                        (steps::STATE, datum::state(b'i')),
+                        (steps::STATE, datum::state(StepState::InProgress)),
                     ],
                 )?
             {
@@ -70,10 +71,10 @@ fn startable(
     index: usize,
     available_at: Timestamp,
 ) -> Result<Option<Started>> {
-    let was: u8 = row.get(steps::STATE)?;
+    let was: StepState = row.get(steps::STATE)?;
     let agrees = match row.opt::<Timestamp>(steps::AVAILABLE_AT) {
-        None => was == b'p',
-        Some(at) => matches!(was, b'p' | b'e') && at == available_at,
+        None => was == StepState::Pending,
+        Some(at) => matches!(was, StepState::Pending | StepState::Error) && at == available_at,
     };
     if !agrees {
         return Ok(None);

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{FromDatum, IntoDatum};
 
+pub use super::states::{state, states};
 use crate::error::{Error, Result};
 
 /// A uuid as its sixteen bytes, in the order PostgreSQL stores and compares them.
@@ -41,7 +42,7 @@ impl<'a> Arg<'a> {
     }
 
     /// A value that points to nothing, or into memory of the SQL call.
-    fn made(datum: impl Into<Option<Datum>>, of: Oid) -> Self {
+    pub(super) fn made(datum: impl Into<Option<Datum>>, of: Oid) -> Self {
         Self {
             datum: datum.into(),
             of,
@@ -102,7 +103,7 @@ pub fn opt_jsonb<'a>(value: Option<Jsonb<'a>>) -> Arg<'a> {
     opt(value, Jsonb::arg)
 }
 
-fn array(
+pub(super) fn array(
     of: Oid,
     element: Oid,
     length: i16,
@@ -220,12 +221,6 @@ pub fn boolean(value: bool) -> Arg<'static> {
     Arg::made(Datum::from(value), pg_sys::BOOLOID)
 }
 
-/// The one-byte `"char"` of a state column; 0 is NULL.
-pub fn state(code: u8) -> Arg<'static> {
-    let datum = (code != 0).then(|| Datum::from(code as i8));
-    Arg::made(datum, pg_sys::CHAROID)
-}
-
 pub fn timestamp(value: Timestamp) -> Arg<'static> {
     Arg::made(Datum::from(value), pg_sys::TIMESTAMPTZOID)
 }
@@ -291,21 +286,6 @@ pub fn int8s(values: impl IntoIterator<Item = i64>) -> Arg<'static> {
         8,
         true,
         pg_sys::TYPALIGN_DOUBLE,
-        &mut items,
-    )
-}
-
-pub fn chars(values: impl IntoIterator<Item = u8>) -> Arg<'static> {
-    let mut items: Vec<Datum> = values
-        .into_iter()
-        .map(|value| Datum::from(value as i8))
-        .collect();
-    array(
-        pg_sys::CHARARRAYOID,
-        pg_sys::CHAROID,
-        1,
-        true,
-        pg_sys::TYPALIGN_CHAR,
         &mut items,
     )
 }
@@ -402,7 +382,6 @@ by_value! {
     // Timestamps are numbers here.
     i64, [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID] => |datum| datum.value() as i64,
     f64, [pg_sys::FLOAT8OID] => |datum| f64::from_bits(datum.value() as u64),
-    u8, [pg_sys::CHAROID] => |datum| datum.value() as u8,
     bool, [pg_sys::BOOLOID] => |datum| datum.value() & 0xff != 0,
     Oid, [pg_sys::OIDOID] => |datum| Oid::from(datum.value() as u32),
 }

@@ -2,6 +2,8 @@
 
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
+use tasker_rules::engine::readiness;
+use tasker_rules::engine::state::StepState;
 
 const STATES: [&str; 6] = [
     "pending",
@@ -400,4 +402,30 @@ fn a_safe_transition_that_is_refused_returns_false_and_writes_no_row() {
         &[&task]
     ));
     assert_eq!(session.task_state(task), "cancelled");
+}
+
+#[test]
+fn sql_says_of_every_step_as_the_rules_do_whether_it_can_still_run() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for state in StepState::ALL {
+        for available_at in [None, Some(0)] {
+            for unreachable in [false, true] {
+                let said: bool = session.one(
+                    r#"SELECT tasker_engine.can_still_run(
+                           $1::text::"char", CASE WHEN $2 THEN pg_catalog.now() END, $3)"#,
+                    &[
+                        &char::from(state.code()).to_string(),
+                        &available_at.is_some(),
+                        &unreachable,
+                    ],
+                );
+                assert_eq!(
+                    said,
+                    readiness::can_still_run(state, available_at, unreachable),
+                    "{state}, available_at {available_at:?}, unreachable {unreachable}"
+                );
+            }
+        }
+    }
 }

@@ -1,7 +1,8 @@
-//! The rules of running: states and their transitions, readiness, backoff, uuids and the identity of tasks.
+//! The rules of running: states and their transitions, readiness, retries, backoff, uuids and the identity of tasks.
 
 pub mod backoff;
 pub mod identity;
 pub mod ids;
 pub mod readiness;
+pub mod retry;
 pub mod state;

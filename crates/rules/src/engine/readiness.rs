@@ -2,6 +2,7 @@
 //!
 //! Times are microseconds on any one clock.
 
+use crate::engine::retry::Attempts;
 use crate::engine::state::StepState;
 
 /// What the rules need to know of a step.
@@ -26,19 +27,48 @@ pub struct Step {
 /// An `available_at` that never comes: the step waits for an operator.
 pub const NEVER: i64 = i64::MAX;
 
+/// Whether the step failed and no other run is scheduled.
+pub const fn failed_for_good(state: StepState, available_at: Option<i64>) -> bool {
+    matches!(state, StepState::Error) && available_at.is_none()
+}
+
+/// Whether a run of the step may still begin without an operator.
+pub const fn may_still_start(
+    state: StepState,
+    available_at: Option<i64>,
+    unreachable: bool,
+) -> bool {
+    match state {
+        StepState::Pending => !unreachable,
+        StepState::Error => available_at.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether the step runs, or may still start: whether anything can happen to it without an operator. A task of which no
+/// step can has ended. The SQL function `tasker_engine.can_still_run` says the same, for statements and views.
+pub const fn can_still_run(state: StepState, available_at: Option<i64>, unreachable: bool) -> bool {
+    matches!(state, StepState::InProgress) || may_still_start(state, available_at, unreachable)
+}
+
 impl Step {
     /// Failed, and no other run is scheduled.
     pub fn failed_for_good(&self) -> bool {
-        self.state == StepState::Error && self.available_at.is_none()
+        failed_for_good(self.state, self.available_at)
     }
 
-    /// The first run is always allowed; after it retryable and attempts left. Of a failed step the engine has decided
+    /// The first run is always allowed, and any other as long as attempts are left. Of a failed step the engine has decided
     /// when the failure was reported.
     pub fn retry_eligible(&self) -> bool {
         if self.state == StepState::Error {
             return self.available_at.is_some();
         }
-        self.attempts == 0 || self.retryable && self.attempts < self.retry_limit
+        let attempts = Attempts {
+            made: self.attempts,
+            limit: self.retry_limit,
+            retryable: self.retryable,
+        };
+        self.attempts == 0 || attempts.left()
     }
 
     /// Whether a claim would take the step as far as its own row goes. All its parents must be done besides.
@@ -52,12 +82,7 @@ impl Step {
 
     /// Whether anything can still happen to the step without an operator.
     pub fn can_still_run(&self) -> bool {
-        match self.state {
-            StepState::InProgress => true,
-            StepState::Pending => !self.unreachable,
-            StepState::Error => self.available_at.is_some(),
-            _ => false,
-        }
+        can_still_run(self.state, self.available_at, self.unreachable)
     }
 
     /// When it runs again. A step that never ran has none, unless it was put off.

@@ -1,0 +1,254 @@
+//! The audit log: every change of a state appends one row, in the transaction of the change.
+
+use tasker_rules::engine::state::{StepState, TaskState};
+
+use super::StepKey;
+use crate::error::{Error, Result};
+use crate::metrics::{self, Metric};
+use crate::pg::append::append;
+use crate::pg::call::Sequence;
+use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::pg::xact;
+use crate::storage;
+
+/// Who a transition is credited to when no worker is involved.
+pub const NO_WORKER: i32 = 0;
+
+/// Who ran a step, and since when.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub worker_no: i32,
+    pub started_at: Timestamp,
+}
+
+struct StepTransition<'e> {
+    key: StepKey,
+    worker_no: i32,
+    /// When the run began that this change ends.
+    started_at: Option<Timestamp>,
+    attempt: i16,
+    from: StepState,
+    to: StepState,
+    metadata: Option<Jsonb<'e>>,
+    /// The run ended because its lease did.
+    expired: bool,
+}
+
+struct TaskTransition<'e> {
+    task: Uuid,
+    from: TaskState,
+    to: TaskState,
+    metadata: Option<Jsonb<'e>>,
+}
+
+enum Transition<'e> {
+    Step(StepTransition<'e>),
+    Task(TaskTransition<'e>),
+}
+
+/// Transitions of one call, in the order they happened.
+#[derive(Default)]
+pub struct Log<'e> {
+    rows: Vec<Transition<'e>>,
+    task_metadata: Option<Jsonb<'e>>,
+}
+
+impl<'e> Log<'e> {
+    pub fn step(
+        &mut self,
+        key: StepKey,
+        worker_no: i32,
+        attempt: i16,
+        from: StepState,
+        to: StepState,
+    ) {
+        self.step_with(key, worker_no, attempt, from, to, None);
+    }
+
+    pub fn step_with(
+        &mut self,
+        key: StepKey,
+        worker_no: i32,
+        attempt: i16,
+        from: StepState,
+        to: StepState,
+        metadata: Option<Jsonb<'e>>,
+    ) {
+        self.push_step(StepTransition {
+            key,
+            worker_no,
+            started_at: None,
+            attempt,
+            from,
+            to,
+            metadata,
+            expired: false,
+        });
+    }
+
+    /// A lease ended before the step was reported.
+    pub fn lost(&mut self, key: StepKey, run: Run, attempt: i16, why: Option<Jsonb<'e>>) {
+        self.push_step(StepTransition {
+            key,
+            worker_no: run.worker_no,
+            started_at: Some(run.started_at),
+            attempt,
+            from: StepState::InProgress,
+            to: StepState::Error,
+            metadata: why,
+            expired: true,
+        });
+    }
+
+    // Debug builds, which the tests use, refuse a transition that the rules do not declare.
+    fn push_step(&mut self, row: StepTransition<'e>) {
+        debug_assert!(
+            row.from.allowed(row.to),
+            "a step went from {} to {}",
+            row.from,
+            row.to
+        );
+        self.rows.push(Transition::Step(row));
+    }
+
+    pub fn task(&mut self, task: Uuid, from: TaskState, to: TaskState) {
+        debug_assert!(from.allowed(to), "a task went from {from} to {to}");
+        self.rows.push(Transition::Task(TaskTransition {
+            task,
+            from,
+            to,
+            metadata: self.task_metadata,
+        }));
+    }
+
+    /// What the next transitions of tasks carry: an operator's reason.
+    pub fn next_task_metadata(&mut self, metadata: Option<Jsonb<'e>>) {
+        self.task_metadata = metadata;
+    }
+
+    /// Credits the transitions of these steps that have no worker yet.
+    pub fn credit(&mut self, run_of: impl Fn(&StepKey) -> Option<Run>) {
+        for row in &mut self.rows {
+            if let Transition::Step(row) = row
+                && row.worker_no == NO_WORKER
+                && let Some(run) = run_of(&row.key)
+            {
+                row.worker_no = run.worker_no;
+                row.started_at = Some(run.started_at);
+            }
+        }
+    }
+
+    /// Appends the rows and counts what they say; whether there were any.
+    pub fn flush(self, now: Timestamp) -> Result<bool> {
+        if self.rows.is_empty() {
+            return Ok(false);
+        }
+        metrics::batch(|batch| self.rows.iter().for_each(|row| count(batch, row, now)));
+        let nothing = datum::jsonb_from_text("{}")
+            .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+        let xid = xact::id();
+        let ids = Sequence::named(c"transitions_id_seq")?;
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| {
+                let id = datum::int8(ids.next()?);
+                let (now, xid) = (datum::timestamp(now), datum::xid8(xid));
+                Ok(match row {
+                    Transition::Step(row) => [
+                        id,
+                        datum::uuid(&row.key.task),
+                        now,
+                        datum::opt(row.started_at, datum::timestamp),
+                        xid,
+                        datum::int4(row.worker_no),
+                        datum::int2(row.key.no),
+                        datum::int2(row.attempt),
+                        datum::state(row.from),
+                        datum::state(row.to),
+                        row.metadata.unwrap_or(nothing).arg(),
+                    ],
+                    Transition::Task(row) => [
+                        id,
+                        datum::uuid(&row.task),
+                        now,
+                        Arg::NULL,
+                        xid,
+                        datum::int4(NO_WORKER),
+                        datum::int2(0),
+                        datum::int2(0),
+                        datum::state(row.from),
+                        datum::state(row.to),
+                        row.metadata.unwrap_or(nothing).arg(),
+                    ],
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        append(&storage::TRANSITIONS, &rows)?;
+        Ok(true)
+    }
+}
+
+fn count(batch: &mut metrics::Batch, row: &Transition, now: Timestamp) {
+    match row {
+        Transition::Step(row) => count_step(batch, row, now),
+        Transition::Task(row) => {
+            if let Some(metric) = metric_of_task(row.from, row.to) {
+                batch.count_for(NO_WORKER, metric);
+            }
+        }
+    }
+}
+
+fn count_step(batch: &mut metrics::Batch, row: &StepTransition, now: Timestamp) {
+    let Some(metric) = metric_of_step(row) else {
+        return;
+    };
+    batch.count_for(row.worker_no, metric);
+    if let (Metric::StepsCompleted | Metric::StepsFailed, Some(started_at)) =
+        (metric, row.started_at)
+    {
+        batch.observe(Metric::StepRun, now - started_at);
+    }
+}
+
+fn metric_of_step(row: &StepTransition) -> Option<Metric> {
+    use StepState::{Cancelled, Complete, Error, InProgress, Pending, ResolvedManually};
+    Some(match (row.from, row.to) {
+        (Pending, InProgress) => Metric::StepsClaimed,
+        (InProgress, Complete) => Metric::StepsCompleted,
+        (InProgress, Error) if row.expired => Metric::StepsExpired,
+        (InProgress, Error) => Metric::StepsFailed,
+        (InProgress, Pending) => Metric::StepsReleased,
+        (Error, Pending) => Metric::StepsRetried,
+        (_, Cancelled) => Metric::StepsCancelled,
+        (_, ResolvedManually) => Metric::StepsResolved,
+        _ => return None,
+    })
+}
+
+fn metric_of_task(from: TaskState, to: TaskState) -> Option<Metric> {
+    use TaskState::{Cancelled, Complete, Error, InProgress, Pending, ResolvedManually};
+    Some(match (from, to) {
+        (Pending, InProgress) => Metric::TasksStarted,
+        (_, Complete) => Metric::TasksCompleted,
+        (_, Error) => Metric::TasksFailed,
+        (_, Cancelled) => Metric::TasksCancelled,
+        (_, ResolvedManually) => Metric::TasksResolved,
+        (Error, Pending) => Metric::TasksReopened,
+        _ => return None,
+    })
+}
+
+/// `{"key": "value", ...}` of the given texts, without the missing ones: what a transition carries.
+pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb<'static>> {
+    let map: serde_json::Map<String, serde_json::Value> = pairs
+        .iter()
+        .filter_map(|(key, value)| value.map(|value| ((*key).to_owned(), value.into())))
+        .collect();
+    if map.is_empty() {
+        return None;
+    }
+    datum::jsonb_from_text(&serde_json::Value::Object(map).to_string())
+}
