@@ -1,4 +1,4 @@
-//! The combination: which opinion wins, what limits it, and what is worth a row.
+//! The combination: which opinion wins, what limits it, and what is written down.
 //!
 //! The highest opinion wins: a pool grows when one rule asks for more, and shrinks only to what all of them agree on. Then come,
 //! in this order, the error rate, the bounds and the cooldown.
@@ -8,29 +8,29 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::forecast::{self, Usual};
-use super::measure::{self, Load, Memory, Recorded};
+use super::measure::{self, Figures, Load, Memory, Recorded};
 use super::rules::{self, Opinion};
 use super::{Bound, Settings};
 
-/// Above this share of failed steps a pool does not grow: whatever they depend on is broken, and more of the same would
-/// hit it harder.
+/// Above this share of failed steps a pool does not grow: the system that they depend on is broken, and more executors
+/// would load it further.
 const BROKEN: f64 = 0.5;
 /// From here on a sentence mentions the errors.
 const ELEVATED: f64 = 0.05;
-/// So many cooldowns long fewer executors must have been enough before some go.
+/// Fewer executors must have been enough for this many cooldowns before any is ended.
 const PATIENCE: f64 = 4.0;
-/// An answer that changes nothing is written down again after so many seconds.
+/// An answer that changes nothing is written down again after this many seconds.
 const AGAIN: f64 = 600.0;
 
 /// What decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// Minimum or maximum were set past the number there was.
+    /// The minimum was set above the number of executors, or the maximum below it.
     Limits,
     /// The queue is long.
     QueueDepth,
-    /// Executors are busier or idler than they should be.
+    /// Executors are busier or more idle than they should be.
     Utilization,
     /// Arrival rate against service rate.
     ArrivalRate,
@@ -85,7 +85,7 @@ pub struct Decision {
     pub from: u32,
     /// Executors wanted now; the same where a change was held.
     pub to: u32,
-    /// For an operator.
+    /// The sentence for an operator.
     pub reason: String,
     /// The figures it was made from.
     pub inputs: Inputs,
@@ -120,12 +120,12 @@ pub struct Inputs {
     pub bound: u32,
 }
 
-/// What a look comes to.
+/// The result of a look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How many executors there should be.
     pub desired: u32,
-    /// Something to write down.
+    /// A row for the log of decisions.
     pub decision: Option<Decision>,
     /// A minute that is over, for the forecast of later seasons.
     pub recorded: Option<Recorded>,
@@ -164,155 +164,226 @@ pub fn look(
     .flatten()
     .collect();
 
-    let mut to = current;
-    let mut said: Option<(Rule, String)> = None;
-    // The first of the highest: the order above is that of the rules.
-    let mut winner: Option<&Opinion> = None;
-    for opinion in &opinions {
-        if winner.is_none_or(|best| opinion.wanted > best.wanted) {
-            winner = Some(opinion);
+    let pool = Pool {
+        settings,
+        current,
+        changed_at,
+        bound,
+        now: load.now,
+        errors: seen.error_rate.filter(|rate| *rate > ELEVATED),
+    };
+    let answer = pool.patient(pool.highest(&opinions), memory);
+    let answer = pool.cooled(pool.limited(answer));
+    if answer.to != current {
+        pool.change(answer.to, memory);
+    }
+    let to = answer.to;
+    let decision = pool.worth_a_row(answer, memory).map(|(rule, reason)| {
+        let inputs = pool.inputs(&seen, forecast_rate, &opinions);
+        Decision {
+            rule,
+            from: current,
+            to,
+            reason,
+            inputs,
         }
-    }
-    if let Some(winner) = winner {
-        to = winner.wanted;
-        said = Some((winner.rule, winner.because.clone()));
-    }
-    // One quiet look is chance: fewer only once no look has wanted more for a while, and then what the busiest of them wanted.
-    if to < current {
-        let (since, most) = memory.fewer.unwrap_or((load.now, to));
-        let most = most.max(to);
-        memory.fewer = Some((since, most));
-        let patience = PATIENCE * settings.cooldown;
-        to = current;
-        if load.now - since >= patience {
-            to = most;
-            if let Some((_, because)) = said.as_mut() {
-                because.push_str(&format!(
-                    " No look of the last {patience:.0} s wanted more than {}.",
-                    most.max(settings.min)
-                ));
-            }
-        }
-    } else {
-        memory.fewer = None;
-    }
-    let because = said.as_ref().map_or("", |(_, because)| because.as_str());
-
-    let errors = seen.error_rate.filter(|rate| *rate > ELEVATED);
-    let ceiling = settings.max.min(bound.executors).max(settings.min);
-    if current < settings.min || current > settings.max {
-        to = current.clamp(settings.min, settings.max);
-        said = Some((
-            Rule::Limits,
-            format!(
-                "The pool is set to {} to {} executors.",
-                settings.min, settings.max
-            ),
-        ));
-    } else if to > current && errors.is_some_and(|rate| rate > BROKEN) {
-        said = Some((
-            Rule::Errors,
-            format!(
-                "{because} Not followed: {:.0} % of the last steps failed, and more executors would not help what they depend on.",
-                errors.unwrap_or_default() * 100.0
-            ),
-        ));
-        to = current;
-    } else if to > current && to > ceiling {
-        let (rule, limit) = if ceiling == settings.max {
-            (Rule::AtMaximum, format!("the pool's maximum is {ceiling}"))
-        } else {
-            (Rule::Bound, bound.because.clone())
-        };
-        // Still some way to go: the rule that asked decided, and the limit cut it short.
-        let rule = match &said {
-            Some((asked, _)) if ceiling > current => *asked,
-            _ => rule,
-        };
-        said = Some((rule, format!("{because} Limited: {limit}.")));
-        // Never fewer for want of room: what runs has its place.
-        to = ceiling.max(current);
-    } else {
-        to = to.max(settings.min);
-    }
-    // Without any executor nothing would be served meanwhile; limits are somebody's wish.
-    let at_once = current == 0 || matches!(said, Some((Rule::Limits, _)));
-    // A clock that was set back holds nothing.
-    let recent =
-        changed_at.is_some_and(|then| (0.0..settings.cooldown).contains(&(load.now - then)));
-    if to != current && recent && !at_once {
-        let because = said.map(|(_, because)| because).unwrap_or_default();
-        said = Some((
-            Rule::Cooldown,
-            format!(
-                "{because} Held at {current}, not yet {to}: the last change was less than {:.0} s ago.",
-                settings.cooldown
-            ),
-        ));
-        to = current;
-    }
-
-    let changed = to != current;
-    if changed {
-        memory.said.clear();
-        memory.fewer = None;
-        // The same work on more executors; on fewer, as they were found to be enough.
-        if let Some(busy) = memory.utilization.as_mut() {
-            let same = *busy * f64::from(current) / f64::from(to.max(1));
-            *busy = if to > current {
-                same
-            } else {
-                same.min(settings.target)
-            };
-        }
-    }
-    let decision = said
-        .filter(|(rule, _)| {
-            changed
-                || matches!(
-                    rule,
-                    Rule::Errors | Rule::AtMaximum | Rule::Bound | Rule::Cooldown
-                ) && memory
-                    .said
-                    .get(rule)
-                    .is_none_or(|then| load.now - then >= AGAIN || load.now < *then)
-        })
-        .map(|(rule, mut reason)| {
-            if !changed {
-                memory.said.insert(rule, load.now);
-            }
-            if let Some(rate) = errors.filter(|_| rule != Rule::Errors) {
-                reason.push_str(&format!(" {:.0} % of the last steps failed.", rate * 100.0));
-            }
-            Decision {
-                rule,
-                from: current,
-                to,
-                reason,
-                inputs: Inputs {
-                    running: seen.running,
-                    queue_depth: seen.depth,
-                    utilization: seen.utilization.map(rounded),
-                    arrival_rate: seen.arrival_rate.map(rounded),
-                    service_rate: seen.service_rate.map(rounded),
-                    error_rate: seen.error_rate.map(rounded),
-                    forecast_rate: forecast_rate.map(rounded),
-                    wanted: opinions
-                        .iter()
-                        .map(|opinion| (opinion.rule.as_str(), opinion.wanted))
-                        .collect(),
-                    min: settings.min,
-                    max: settings.max,
-                    target: settings.target,
-                    bound: bound.executors,
-                },
-            }
-        });
+    });
     Outcome {
         desired: to,
         quiet: seen.quiet && decision.is_none() && recorded.is_none() && to <= settings.min,
         decision,
         recorded,
+    }
+}
+
+/// How many executors there should be, and what decided that for which reason; nothing where no rule has an opinion.
+struct Answer {
+    to: u32,
+    said: Option<(Rule, String)>,
+}
+
+/// What every stage of a decision reads.
+struct Pool<'a> {
+    settings: &'a Settings,
+    current: u32,
+    changed_at: Option<f64>,
+    bound: &'a Bound,
+    now: f64,
+    /// The error rate if it is high enough to be mentioned.
+    errors: Option<f64>,
+}
+
+impl Pool<'_> {
+    /// The first of the highest opinions: their order is that of the rules.
+    fn highest(&self, opinions: &[Opinion]) -> Answer {
+        let mut winner: Option<&Opinion> = None;
+        for opinion in opinions {
+            if winner.is_none_or(|best| opinion.wanted > best.wanted) {
+                winner = Some(opinion);
+            }
+        }
+        Answer {
+            to: winner.map_or(self.current, |winner| winner.wanted),
+            said: winner.map(|winner| (winner.rule, winner.because.clone())),
+        }
+    }
+
+    /// One quiet look is chance: fewer only once no look has wanted more for a while, and then what the busiest of them
+    /// wanted.
+    fn patient(&self, answer: Answer, memory: &mut Memory) -> Answer {
+        let Answer { to, mut said } = answer;
+        if to >= self.current {
+            memory.fewer = None;
+            return Answer { to, said };
+        }
+        let (since, most) = memory.fewer.unwrap_or((self.now, to));
+        let most = most.max(to);
+        memory.fewer = Some((since, most));
+        let patience = PATIENCE * self.settings.cooldown;
+        if self.now - since < patience {
+            return Answer {
+                to: self.current,
+                said,
+            };
+        }
+        if let Some((_, because)) = said.as_mut() {
+            because.push_str(&format!(
+                " No look of the last {patience:.0} s wanted more than {}.",
+                most.max(self.settings.min)
+            ));
+        }
+        Answer { to: most, said }
+    }
+
+    /// The error rate and the bounds.
+    fn limited(&self, answer: Answer) -> Answer {
+        let (settings, current) = (self.settings, self.current);
+        let Answer { to, said } = answer;
+        let because = said.as_ref().map_or("", |(_, because)| because.as_str());
+        let ceiling = settings.max.min(self.bound.executors).max(settings.min);
+        if current < settings.min || current > settings.max {
+            let because = format!(
+                "The pool is set to {} to {} executors.",
+                settings.min, settings.max
+            );
+            return Answer {
+                to: current.clamp(settings.min, settings.max),
+                said: Some((Rule::Limits, because)),
+            };
+        }
+        if let Some(rate) = self.errors.filter(|rate| to > current && *rate > BROKEN) {
+            let because = format!(
+                "{because} Not followed: {:.0} % of the last steps failed, and more executors would not help what they depend on.",
+                rate * 100.0
+            );
+            return Answer {
+                to: current,
+                said: Some((Rule::Errors, because)),
+            };
+        }
+        if to <= current || to <= ceiling {
+            return Answer {
+                to: to.max(settings.min),
+                said,
+            };
+        }
+        let (rule, limit) = if ceiling == settings.max {
+            (Rule::AtMaximum, format!("the pool's maximum is {ceiling}"))
+        } else {
+            (Rule::Bound, self.bound.because.clone())
+        };
+        // Where the pool grows all the same, the rule that asked decided, and the limit cut it short.
+        let rule = match &said {
+            Some((asked, _)) if ceiling > current => *asked,
+            _ => rule,
+        };
+        Answer {
+            // A lack of room removes no executor: one that runs has its place.
+            to: ceiling.max(current),
+            said: Some((rule, format!("{because} Limited: {limit}."))),
+        }
+    }
+
+    /// The cooldown. It does not hold a pool without any executor, for nothing would be served meanwhile, nor limits, which
+    /// an administrator has set.
+    fn cooled(&self, answer: Answer) -> Answer {
+        let Answer { to, said } = answer;
+        let at_once = self.current == 0 || matches!(said, Some((Rule::Limits, _)));
+        // A clock that was set back holds nothing.
+        let recent = self
+            .changed_at
+            .is_some_and(|then| (0.0..self.settings.cooldown).contains(&(self.now - then)));
+        if to == self.current || !recent || at_once {
+            return Answer { to, said };
+        }
+        let because = said.map(|(_, because)| because).unwrap_or_default();
+        let because = format!(
+            "{because} Held at {}, not yet {to}: the last change was less than {:.0} s ago.",
+            self.current, self.settings.cooldown
+        );
+        Answer {
+            to: self.current,
+            said: Some((Rule::Cooldown, because)),
+        }
+    }
+
+    /// Brings the memory up to date with a change.
+    fn change(&self, to: u32, memory: &mut Memory) {
+        memory.said.clear();
+        memory.fewer = None;
+        // The same work on more executors; on fewer, as they were found to be enough.
+        if let Some(busy) = memory.utilization.as_mut() {
+            let same = *busy * f64::from(self.current) / f64::from(to.max(1));
+            *busy = if to > self.current {
+                same
+            } else {
+                same.min(self.settings.target)
+            };
+        }
+    }
+
+    /// The rule and the sentence of an answer that is written down: every change, and now and then what was held.
+    fn worth_a_row(&self, answer: Answer, memory: &mut Memory) -> Option<(Rule, String)> {
+        let changed = answer.to != self.current;
+        let (rule, mut reason) = answer.said?;
+        let held = matches!(
+            rule,
+            Rule::Errors | Rule::AtMaximum | Rule::Bound | Rule::Cooldown
+        );
+        let again = memory
+            .said
+            .get(&rule)
+            .is_none_or(|then| self.now - then >= AGAIN || self.now < *then);
+        if !changed {
+            if !held || !again {
+                return None;
+            }
+            memory.said.insert(rule, self.now);
+        }
+        if let Some(rate) = self.errors.filter(|_| rule != Rule::Errors) {
+            reason.push_str(&format!(" {:.0} % of the last steps failed.", rate * 100.0));
+        }
+        Some((rule, reason))
+    }
+
+    fn inputs(&self, seen: &Figures, forecast_rate: Option<f64>, opinions: &[Opinion]) -> Inputs {
+        Inputs {
+            running: seen.running,
+            queue_depth: seen.depth,
+            utilization: seen.utilization.map(rounded),
+            arrival_rate: seen.arrival_rate.map(rounded),
+            service_rate: seen.service_rate.map(rounded),
+            error_rate: seen.error_rate.map(rounded),
+            forecast_rate: forecast_rate.map(rounded),
+            wanted: opinions
+                .iter()
+                .map(|opinion| (opinion.rule.as_str(), opinion.wanted))
+                .collect(),
+            min: self.settings.min,
+            max: self.settings.max,
+            target: self.settings.target,
+            bound: self.bound.executors,
+        }
     }
 }
 

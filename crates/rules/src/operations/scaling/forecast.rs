@@ -7,7 +7,7 @@ use super::measure::{Memory, Recorded, keep};
 use super::rules::{Opinion, executors_for};
 use super::{Rule, Settings};
 
-/// So many seasons back count.
+/// The number of past seasons that count.
 pub const SEASONS: i64 = 4;
 /// Seconds over which what arrived is compared with what was usual.
 const COMPARED: f64 = 1_800.0;
@@ -16,8 +16,8 @@ const MOST: f64 = 3.0;
 /// Arrivals per second below which "usual" is too little to compare with.
 const COMPARABLE: f64 = 0.01;
 
-/// Seconds ahead of now for which the forecast asks: what a change takes to be decided and to be corrected once, at
-/// least a minute.
+/// Seconds ahead of now for which the forecast asks: the time in which a change is decided and can be corrected once,
+/// at least a minute.
 pub fn lead(settings: &Settings) -> f64 {
     (2.0 * (settings.interval + settings.cooldown)).max(60.0)
 }
@@ -60,7 +60,7 @@ pub fn oldest(settings: &Settings, now: f64) -> Option<i64> {
 pub struct Usual {
     /// Arrivals per second around now.
     pub(super) now: f64,
-    /// And around now plus the lead.
+    /// Arrivals per second around now plus the lead.
     pub(super) ahead: f64,
 }
 

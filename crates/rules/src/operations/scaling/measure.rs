@@ -12,7 +12,7 @@ const LOOKS: f64 = 12.0;
 const SERVICE_STEPS: f64 = 100.0;
 /// Steps over which the error rate is smoothed.
 const ERROR_STEPS: f64 = 20.0;
-/// So many steps must have been seen before a rate of them counts: three, as smoothing has it.
+/// Steps that must have been seen before a rate of them counts: three, as smoothing has it.
 const SAMPLES: f64 = 2.5;
 
 /// An executor as shared memory shows it.
@@ -147,86 +147,124 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
     } else {
         passed
     };
-    let (mut steps, mut failures, mut busy, mut capacity) = (0i64, 0i64, 0.0, 0.0);
-    for executor in &load.executors {
-        let before = memory
-            .seen
-            .iter()
-            .find(|seen| seen.pid == executor.pid && seen.started_at == executor.started_at);
-        let since = |now: i64, then: fn(&Seen) -> i64| (now - before.map_or(0, then)).max(0);
-        steps += since(executor.steps, |seen| seen.steps);
-        failures += since(executor.failures, |seen| seen.failures);
-        let present = elapsed.min((load.now - executor.started_at).max(0.0));
-        let worked = executor.busy_seconds(load.now) - before.map_or(0.0, |seen| seen.busy);
-        busy += worked.clamp(0.0, present);
-        capacity += present;
-    }
+    let work = Work::since_last_look(load, memory, elapsed);
     let running = load.executors.iter().filter(|e| e.busy).count() as u32;
     let first = memory.looked_at.is_none();
     let arrivals = if first {
         0.0
     } else {
-        f64::from(load.depth) - f64::from(memory.depth) + steps as f64 + f64::from(running)
+        f64::from(load.depth) - f64::from(memory.depth) + work.steps as f64 + f64::from(running)
             - f64::from(memory.running)
     };
-    let quiet =
-        steps == 0 && load.depth == 0 && memory.depth == 0 && running == 0 && memory.running == 0;
-
+    let quiet = work.steps == 0
+        && load.depth == 0
+        && memory.depth == 0
+        && running == 0
+        && memory.running == 0;
     if !first && elapsed > 0.0 {
         let kept = keep(passed, LOOKS * settings.interval);
-        // Negative where a batch was taken whole or steps were cancelled; the next looks make up for it.
-        let rate = arrivals / elapsed;
-        let smoothed = memory
-            .arrivals
-            .map_or(rate, |old| old * kept + rate * (1.0 - kept));
-        memory.arrivals = Some(smoothed.max(0.0));
-        if capacity > 0.0 {
-            let share = busy / capacity;
-            memory.utilization = Some(
-                memory
-                    .utilization
-                    .map_or(share, |old| old * kept + share * (1.0 - kept)),
-            );
-        }
-        // Time without work says nothing about the service.
-        let kept = keep(steps as f64, SERVICE_STEPS);
-        memory.served = memory.served * kept + steps as f64;
-        memory.served_in = memory.served_in * kept + busy;
-        let kept = keep(steps as f64, ERROR_STEPS);
-        memory.ended = memory.ended * kept + steps as f64;
-        memory.failed = memory.failed * kept + failures as f64;
+        memory.smooth(&work, arrivals / elapsed, kept);
     }
-    memory.looked_at = Some(load.now);
-    memory.depth = load.depth;
-    memory.running = running;
-    memory.seen = load
-        .executors
-        .iter()
-        .map(|e| Seen {
-            pid: e.pid,
-            started_at: e.started_at,
-            steps: e.steps,
-            failures: e.failures,
-            busy: e.busy_seconds(load.now),
-        })
-        .collect();
-    // While the first long steps run, the rate is at most what it would be if one of them ended now.
-    let service_rate = if memory.served >= SAMPLES && memory.served_in > 0.0 {
-        Some(memory.served / memory.served_in)
-    } else if memory.served_in >= settings.interval {
-        Some((memory.served + 1.0) / memory.served_in)
-    } else {
-        None
-    };
+    memory.remember(load, running);
     Figures {
         running: load.executors.iter().filter(|e| !e.draining).count() as u32,
         depth: load.depth,
         utilization: memory.utilization,
         arrival_rate: memory.arrivals,
-        service_rate,
+        service_rate: memory.service_rate(settings),
         error_rate: (memory.ended >= SAMPLES).then(|| memory.failed / memory.ended),
         arrivals,
         elapsed,
         quiet,
+    }
+}
+
+/// What the executors of a pool did since the last look.
+struct Work {
+    steps: i64,
+    failures: i64,
+    /// Seconds spent on steps.
+    busy: f64,
+    /// Seconds that they were there.
+    capacity: f64,
+}
+
+impl Work {
+    fn since_last_look(load: &Load, memory: &Memory, elapsed: f64) -> Self {
+        let mut work = Self {
+            steps: 0,
+            failures: 0,
+            busy: 0.0,
+            capacity: 0.0,
+        };
+        for executor in &load.executors {
+            let before = memory
+                .seen
+                .iter()
+                .find(|seen| seen.pid == executor.pid && seen.started_at == executor.started_at);
+            let since = |now: i64, then: fn(&Seen) -> i64| (now - before.map_or(0, then)).max(0);
+            work.steps += since(executor.steps, |seen| seen.steps);
+            work.failures += since(executor.failures, |seen| seen.failures);
+            let present = elapsed.min((load.now - executor.started_at).max(0.0));
+            let worked = executor.busy_seconds(load.now) - before.map_or(0.0, |seen| seen.busy);
+            work.busy += worked.clamp(0.0, present);
+            work.capacity += present;
+        }
+        work
+    }
+}
+
+impl Memory {
+    /// Folds the work since the last look into the smoothed figures; `kept` is the weight of the old rates.
+    fn smooth(&mut self, work: &Work, arrival_rate: f64, kept: f64) {
+        // Negative where a batch was taken whole or steps were cancelled; the next looks make up for it.
+        let smoothed = self
+            .arrivals
+            .map_or(arrival_rate, |old| old * kept + arrival_rate * (1.0 - kept));
+        self.arrivals = Some(smoothed.max(0.0));
+        if work.capacity > 0.0 {
+            let share = work.busy / work.capacity;
+            self.utilization = Some(
+                self.utilization
+                    .map_or(share, |old| old * kept + share * (1.0 - kept)),
+            );
+        }
+        // Time without work says nothing about the service.
+        let kept = keep(work.steps as f64, SERVICE_STEPS);
+        self.served = self.served * kept + work.steps as f64;
+        self.served_in = self.served_in * kept + work.busy;
+        let kept = keep(work.steps as f64, ERROR_STEPS);
+        self.ended = self.ended * kept + work.steps as f64;
+        self.failed = self.failed * kept + work.failures as f64;
+    }
+
+    /// Keeps the counters that the next look compares with.
+    fn remember(&mut self, load: &Load, running: u32) {
+        self.looked_at = Some(load.now);
+        self.depth = load.depth;
+        self.running = running;
+        self.seen = load
+            .executors
+            .iter()
+            .map(|e| Seen {
+                pid: e.pid,
+                started_at: e.started_at,
+                steps: e.steps,
+                failures: e.failures,
+                busy: e.busy_seconds(load.now),
+            })
+            .collect();
+    }
+
+    /// Steps per second of one busy executor. While the first long steps run, the rate is at most what it would be if one
+    /// of them ended now.
+    fn service_rate(&self, settings: &Settings) -> Option<f64> {
+        if self.served >= SAMPLES && self.served_in > 0.0 {
+            Some(self.served / self.served_in)
+        } else if self.served_in >= settings.interval {
+            Some((self.served + 1.0) / self.served_in)
+        } else {
+            None
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! How many executors a pool should have: what it was seen doing goes in, a number and a sentence come out.
+//! How many executors a pool should have: the input is what the pool was doing, the result a number and a sentence.
 //!
 //! A look at a pool ([`look`]) measures what happened since the last one ([`measure`]), asks four rules for their opinion
 //! ([`rules`], [`forecast`]) and combines them ([`decide`]). What the server can carry stands in [`resources`]. Times are
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use decide::{Decision, Outcome, Rule, look};
 pub use measure::{Executor, Load, Memory, Recorded};
 
-/// Due entries of a pool's queues are counted up to here; more is "at least so many".
+/// Due entries of a pool's queues are counted up to this number, which then means "at least".
 pub const DEPTH_LIMIT: u32 = 1_000;
 
-/// What somebody set for a pool.
+/// The settings of a pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Never fewer executors.

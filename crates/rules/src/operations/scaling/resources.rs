@@ -1,23 +1,23 @@
-//! What the server can carry: how many executors there may be, and what is wrong with the settings of the pools.
+//! The resources of the server: how many executors they allow, and what is wrong with the settings of the pools.
 //!
-//! An executor is a background worker: it takes one of max_worker_processes and no connection. Reserves and shares are the
-//! original's, which counted connections of a pool.
+//! An executor is a background worker: it takes one of max_worker_processes and no connection.
 
 use super::Bound;
+use crate::problem::Severity;
 
-/// Without a running launcher: the launcher and one coordinator are to come.
+/// Slots that are counted without a running launcher, for the launcher and one coordinator.
 const OWN: u32 = 2;
 
-/// What the server is set to, and what takes worker slots beside the executors of this database.
+/// The settings of the server, and the users of worker slots beside the executors of this database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Slots for background workers of all kinds.
     pub max_worker_processes: u32,
-    /// Connections; executors take none, but the server was sized for so many backends.
+    /// Connections; executors take none, but the server is sized for this number of backends.
     pub max_connections: u32,
     /// Workers of one parallel query; they take the same slots.
     pub max_parallel_per_gather: u32,
-    /// Megabytes that all executors of this database may use together; 0: not checked.
+    /// Megabytes that all executors of this database can use together; 0: not checked.
     pub memory_budget_mb: u32,
     /// Megabytes that one executor is expected to use.
     pub executor_memory_mb: u32,
@@ -38,29 +38,10 @@ pub struct PoolLimits {
     pub max: u32,
 }
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The pools cannot have what they are set to.
-    Error,
-    /// They can, but not always, or at the cost of others.
-    Warning,
-}
-
-impl Severity {
-    /// The word that is shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        }
-    }
-}
-
 /// Something that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Error: the pools cannot have what they are set to. Warning: they can, but not always, or at the cost of others.
     pub severity: Severity,
     /// The pool it is about; `None`: all of them together.
     pub pool: Option<String>,
@@ -82,7 +63,7 @@ pub fn reserved(slots: u32) -> u32 {
     }
 }
 
-/// How many executors this database may have in all, and what sets that.
+/// How many executors this database can have in all, and which setting limits it.
 pub fn allowance(server: &Server) -> Bound {
     let slots = server.max_worker_processes;
     let (kept, own) = (reserved(slots), server.own_processes.max(OWN));
@@ -126,131 +107,172 @@ fn affordable(server: &Server) -> Option<u32> {
         .then(|| server.memory_budget_mb / server.executor_memory_mb.max(1))
 }
 
+const RAISE_SLOTS: &str = "Raise max_worker_processes (needs a restart), or lower max_executors with tasker.configure_executor_pool.";
+
 /// Everything that does not fit, errors first; nothing if all is well.
 pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
-    let mut findings = vec![];
-    let mut add = |severity, pool: Option<&PoolLimits>, message: String, hint: &str| {
-        findings.push(Finding {
-            severity,
-            pool: pool.map(|pool| pool.name.clone()),
-            message,
-            hint: hint.to_owned(),
-        });
-    };
     let sum = |of: fn(&PoolLimits) -> u32| pools.iter().map(of).fold(0, u32::saturating_add);
-    let (least, most) = (sum(|pool| pool.min), sum(|pool| pool.max));
-    let slots = server.max_worker_processes;
-    let slots_only = allowance(&Server {
-        memory_budget_mb: 0,
-        ..server.clone()
-    });
-    let raise = "Raise max_worker_processes (needs a restart), or lower max_executors with tasker.configure_executor_pool.";
-
-    for pool in pools {
-        if pool.min > pool.max {
-            add(
-                Severity::Error,
-                Some(pool),
-                format!("its minimum {} is above its maximum {}", pool.min, pool.max),
-                "Set both with tasker.configure_executor_pool.",
-            );
-        }
-        if pool.max == 0 {
-            add(
-                Severity::Warning,
-                Some(pool),
-                "its maximum is 0: it never has an executor".to_owned(),
-                "Raise max_executors, or switch the pool off with enabled => false.",
-            );
-        }
-    }
-    if least > slots_only.executors {
-        add(
-            Severity::Error,
-            None,
-            format!(
-                "the pools want at least {least} executors, but {}",
-                slots_only.because
-            ),
-            "Raise max_worker_processes (needs a restart), or lower min_executors with tasker.configure_executor_pool.",
-        );
-    }
-    if most > slots {
-        add(
-            Severity::Error,
-            None,
-            format!("the pools may grow to {most} executors, but max_worker_processes is {slots}"),
-            raise,
-        );
-    } else if most > slots_only.executors {
-        add(
-            Severity::Warning,
-            None,
-            format!(
-                "the pools may grow to {most} executors, but {}",
-                slots_only.because
-            ),
-            raise,
-        );
-    }
-    if let Some(affordable) = affordable(server) {
-        let budget = format!(
-            "tasker.memory_budget_mb {} holds {affordable} of {} MB",
-            server.memory_budget_mb,
-            server.executor_memory_mb.max(1)
-        );
-        let hint = "Raise tasker.memory_budget_mb, set tasker.executor_memory_mb to what an executor really uses, or lower the limits of the pools.";
-        if least > affordable {
-            add(
-                Severity::Error,
-                None,
-                format!("the pools want at least {least} executors, but {budget}"),
-                hint,
-            );
-        } else if most > affordable {
-            add(
-                Severity::Warning,
-                None,
-                format!("the pools may grow to {most} executors, but {budget}"),
-                hint,
-            );
-        }
-    }
-    if most > 0 && most > server.max_connections {
-        add(
-            Severity::Warning,
-            None,
-            format!(
-                "the pools may grow to {most} executors, more than the {} connections the server is set up for",
-                server.max_connections
-            ),
-            "Executors take no connection, but each is a backend that needs memory and processor time.",
-        );
-    }
-    let own = server.own_processes.max(OWN);
-    let with_parallel = most
-        .saturating_add(own)
-        .saturating_add(server.executors_elsewhere)
-        .saturating_add(server.max_parallel_per_gather);
-    if most <= slots_only.executors && with_parallel > slots {
-        add(
-            Severity::Warning,
-            None,
-            format!(
-                "when the pools have all of their {most} executors, max_worker_processes {slots} has no room for the {} workers of a parallel query",
-                server.max_parallel_per_gather
-            ),
-            raise,
-        );
-    }
-    if server.own_processes == 0 {
-        add(
-            Severity::Warning,
-            None,
-            "no launcher runs, so no pool has an executor".to_owned(),
-            "Add tasker_ext to shared_preload_libraries and restart the server. Meanwhile tasker.run_steps() and tasker.run_maintenance() do the same work when they are called.",
-        );
-    }
+    let all = All {
+        server,
+        least: sum(|pool| pool.min),
+        most: sum(|pool| pool.max),
+        by_slots: allowance(&Server {
+            memory_budget_mb: 0,
+            ..server.clone()
+        }),
+    };
+    let mut findings: Vec<Finding> = pools.iter().flat_map(limits).collect();
+    findings.extend(
+        [
+            all.least_by_slots(),
+            all.most_by_slots(),
+            all.by_memory(),
+            all.by_connections(),
+            all.by_parallel_queries(),
+            all.without_launcher(),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// What is wrong with the limits of one pool.
+fn limits(pool: &PoolLimits) -> Vec<Finding> {
+    let finding = |severity, message, hint: &str| Finding {
+        severity,
+        pool: Some(pool.name.clone()),
+        message,
+        hint: hint.to_owned(),
+    };
+    let mut findings = vec![];
+    if pool.min > pool.max {
+        findings.push(finding(
+            Severity::Error,
+            format!("its minimum {} is above its maximum {}", pool.min, pool.max),
+            "Set both with tasker.configure_executor_pool.",
+        ));
+    }
+    if pool.max == 0 {
+        findings.push(finding(
+            Severity::Warning,
+            "its maximum is 0: it never has an executor".to_owned(),
+            "Raise max_executors, or switch the pool off with enabled => false.",
+        ));
+    }
+    findings
+}
+
+/// All pools together against the server.
+struct All<'a> {
+    server: &'a Server,
+    /// Sum of the minimums.
+    least: u32,
+    /// Sum of the maximums.
+    most: u32,
+    /// What the worker slots allow, whatever the memory budget.
+    by_slots: Bound,
+}
+
+impl All<'_> {
+    fn want_at_least(&self, but: &str, hint: &str) -> Finding {
+        let message = format!(
+            "the pools want at least {} executors, but {but}",
+            self.least
+        );
+        finding(Severity::Error, message, hint)
+    }
+
+    fn may_grow(&self, severity: Severity, but: &str, hint: &str) -> Finding {
+        let message = format!("the pools may grow to {} executors, {but}", self.most);
+        finding(severity, message, hint)
+    }
+
+    fn least_by_slots(&self) -> Option<Finding> {
+        (self.least > self.by_slots.executors).then(|| {
+            self.want_at_least(
+                &self.by_slots.because,
+                "Raise max_worker_processes (needs a restart), or lower min_executors with tasker.configure_executor_pool.",
+            )
+        })
+    }
+
+    fn most_by_slots(&self) -> Option<Finding> {
+        let slots = self.server.max_worker_processes;
+        if self.most > slots {
+            let but = format!("but max_worker_processes is {slots}");
+            Some(self.may_grow(Severity::Error, &but, RAISE_SLOTS))
+        } else if self.most > self.by_slots.executors {
+            let but = format!("but {}", self.by_slots.because);
+            Some(self.may_grow(Severity::Warning, &but, RAISE_SLOTS))
+        } else {
+            None
+        }
+    }
+
+    fn by_memory(&self) -> Option<Finding> {
+        let affordable = affordable(self.server)?;
+        let budget = format!(
+            "tasker.memory_budget_mb {} holds {affordable} of {} MB",
+            self.server.memory_budget_mb,
+            self.server.executor_memory_mb.max(1)
+        );
+        let hint = "Raise tasker.memory_budget_mb, set tasker.executor_memory_mb to what an executor really uses, or lower the limits of the pools.";
+        if self.least > affordable {
+            Some(self.want_at_least(&budget, hint))
+        } else if self.most > affordable {
+            Some(self.may_grow(Severity::Warning, &format!("but {budget}"), hint))
+        } else {
+            None
+        }
+    }
+
+    fn by_connections(&self) -> Option<Finding> {
+        let connections = self.server.max_connections;
+        (self.most > 0 && self.most > connections).then(|| {
+            self.may_grow(
+                Severity::Warning,
+                &format!("more than the {connections} connections the server is set up for"),
+                "Executors take no connection, but each is a backend that needs memory and processor time.",
+            )
+        })
+    }
+
+    fn by_parallel_queries(&self) -> Option<Finding> {
+        let server = self.server;
+        let (slots, parallel) = (server.max_worker_processes, server.max_parallel_per_gather);
+        let wanted = self
+            .most
+            .saturating_add(server.own_processes.max(OWN))
+            .saturating_add(server.executors_elsewhere)
+            .saturating_add(parallel);
+        (self.most <= self.by_slots.executors && wanted > slots).then(|| {
+            let message = format!(
+                "when the pools have all of their {} executors, max_worker_processes {slots} has no room for the {parallel} workers of a parallel query",
+                self.most
+            );
+            finding(Severity::Warning, message, RAISE_SLOTS)
+        })
+    }
+
+    fn without_launcher(&self) -> Option<Finding> {
+        (self.server.own_processes == 0).then(|| {
+            finding(
+                Severity::Warning,
+                "no launcher runs, so no pool has an executor".to_owned(),
+                "Add tasker_ext to shared_preload_libraries and restart the server. Meanwhile tasker.run_steps() and tasker.run_maintenance() do the same work when they are called.",
+            )
+        })
+    }
+}
+
+/// A finding about all pools together.
+fn finding(severity: Severity, message: String, hint: &str) -> Finding {
+    Finding {
+        severity,
+        pool: None,
+        message,
+        hint: hint.to_owned(),
+    }
 }

@@ -1,20 +1,19 @@
-//! The rules that look at what is: queue, utilisation, arrivals against service. Each has an opinion, or none.
+//! The rules about the present: queue, utilisation, arrivals against service. Each has an opinion, or none.
 //!
-//! Thresholds are the original's (100 entries, steps of 50, 1.2 and 0.5 times the target). Errors have no rule: more
-//! executors do not help a failing dependency; see `decide`.
+//! Errors have no rule: more executors do not help a failing dependency; see `decide`.
 
 use super::measure::Figures;
 use super::{DEPTH_LIMIT, Rule, Settings};
 
 /// A queue longer than this is long.
 const LONG_QUEUE: u32 = 100;
-/// One executor more for so many entries.
+/// One more executor for this many entries.
 const ENTRIES_PER_EXECUTOR: u32 = 50;
 /// Utilisation is high above this times the target, or halfway from the target to 1 if that is less.
 const HIGH: f64 = 1.2;
 /// Utilisation is low below this times the target.
 const LOW: f64 = 0.5;
-/// The rate rule wants nobody for less work than this, in executors.
+/// The rate rule wants no executor for less work than this, in executors.
 const NEGLIGIBLE: f64 = 0.01;
 
 /// How many executors a rule wants, and why.
@@ -31,7 +30,7 @@ pub(super) fn high(target: f64) -> f64 {
     (HIGH * target).min((1.0 + target) / 2.0)
 }
 
-/// So many executors serve `rate` steps per second at the target utilisation.
+/// The number of executors that serve `rate` steps per second at the target utilisation.
 pub(super) fn executors_for(rate: f64, service_rate: f64, target: f64) -> u32 {
     let exact = rate / (service_rate * target);
     if exact < NEGLIGIBLE {
@@ -42,8 +41,8 @@ pub(super) fn executors_for(rate: f64, service_rate: f64, target: f64) -> u32 {
     }
 }
 
-/// A long queue that will not be gone by the next look wants executors in proportion; one that will be forbids to
-/// take any away. With no executor at all, one entry is enough.
+/// A long queue that will not be empty by the next look wants executors in proportion; one that will be empty keeps those
+/// that exist. With no executor at all, one entry is enough.
 pub(super) fn queue(settings: &Settings, now: u32, seen: &Figures) -> Option<Opinion> {
     let depth = if seen.depth >= DEPTH_LIMIT {
         format!("At least {DEPTH_LIMIT} steps are")
@@ -80,7 +79,7 @@ pub(super) fn queue(settings: &Settings, now: u32, seen: &Figures) -> Option<Opi
     )
 }
 
-/// Busy executors want company, idle ones go; between the two thresholds all stay.
+/// Busy executors ask for more of them, idle ones end; between the two thresholds all stay.
 pub(super) fn utilization(settings: &Settings, now: u32, seen: &Figures) -> Option<Opinion> {
     let busy = seen.utilization?;
     let (target, percent) = (settings.target, |share: f64| share * 100.0);
@@ -104,7 +103,7 @@ pub(super) fn utilization(settings: &Settings, now: u32, seen: &Figures) -> Opti
         );
     }
     if busy < LOW * target {
-        // Half of what can go, but never so many that the rest would be above the target.
+        // Half of those that can end, but never so many that the rest would be above the target.
         let fewer = now.saturating_sub((now.saturating_sub(settings.min) / 2).max(1));
         return opinion(
             fewer.max(at_target).min(now),

@@ -65,7 +65,7 @@ impl Pool {
         }
     }
 
-    /// An interval in which every executor was busy for a share of the time, ran so many steps, and so many failed.
+    /// An interval in which every executor was busy for a share of the time and ran `steps` steps, `failures` of them failed.
     fn work(&mut self, share: f64, steps: i64, failures: i64) {
         self.now += self.settings.interval;
         for executor in &mut self.executors {
@@ -119,8 +119,8 @@ fn an_idle_pool_at_its_minimum_leaves_no_trace() {
 }
 
 #[test]
-fn busy_executors_get_company() {
-    // The original's example: three executors, 95 % busy, target 75 %.
+fn busy_executors_make_the_pool_grow() {
+    // Three executors, 95 % busy, target 75 %.
     let mut pool = Pool::of(3);
     pool.work(0.95, 0, 0);
     let outcome = pool.look(0);
@@ -167,7 +167,7 @@ fn a_step_that_runs_for_an_hour_makes_its_executor_busy_all_the_time() {
 
 #[test]
 fn a_long_queue_gets_an_executor_for_every_fifty_entries() {
-    // The original's example: 150 entries, three more.
+    // 150 entries, three more.
     let mut pool = Pool::of(3);
     let outcome = pool.look(150);
     assert_eq!(
@@ -334,7 +334,6 @@ fn a_clock_that_was_set_back_holds_nothing() {
 
 #[test]
 fn errors_alone_change_nothing() {
-    // The original added an executor above 5 % of errors.
     let mut pool = Pool::of(3);
     for _ in 0..10 {
         pool.work(0.6, 5, 1);
@@ -392,7 +391,7 @@ fn the_server_bounds_what_the_pool_may_have() {
     pool.changed_at = None;
     let held = pool.look(900);
     assert_eq!((rule(&held), held.desired), (Some(Rule::Bound), 4));
-    // Room that went away takes nobody's place.
+    // A lower bound ends no executor that runs.
     pool.bound.executors = 2;
     pool.work(0.0, 0, 0);
     assert_eq!(pool.look(900).desired, 4);
@@ -460,7 +459,7 @@ const SEASONAL: Settings = Settings {
     ..SETTINGS
 };
 
-/// So many arrivals in each of these minutes of the hour, for so many hours before `now`.
+/// `arrivals` in each of these minutes of the hour, for `hours` hours before `now`.
 fn recorded(now: f64, hours: i64, minutes: std::ops::Range<i64>, arrivals: i64) -> Vec<Recorded> {
     let this_hour = (now / 3_600.0).floor() as i64 * 60;
     (1..=hours)
@@ -654,7 +653,8 @@ proptest! {
 
 // ---- resources ------------------------------------------------------------------------------------------------------
 
-use super::resources::{PoolLimits, Server, Severity, allowance, reserved, validate};
+use super::resources::{PoolLimits, Server, allowance, reserved, validate};
+use crate::problem::Severity;
 
 const SERVER: Server = Server {
     max_worker_processes: 8,
