@@ -1,4 +1,4 @@
-//! Was it right, too? The audit log and the rows must tell what the clients saw.
+//! Whether the run was correct: the audit log and the rows must agree with what the clients saw.
 
 use anyhow::Result;
 use postgres::Client;
@@ -58,48 +58,28 @@ pub fn lane(client: &mut Client, lane: &Lane) -> Result<Vec<Check>> {
     client.batch_execute("COMMIT")?;
     let total = &lane.total;
     let refused: u64 = total.refused.values().sum();
-    let mut checks = vec![
-        Check {
-            what: "steps started, audit log against clients",
-            expected: total.claimed as i64,
-            found: row.try_get(0)?,
-        },
-        Check {
-            what: "steps completed, audit log against clients",
-            expected: total.completed as i64,
-            found: row.try_get(1)?,
-        },
-        Check {
-            what: "steps completed twice",
-            expected: 0,
-            found: row.try_get(2)?,
-        },
-        Check {
-            what: "step rows complete, against clients",
-            expected: total.completed as i64,
-            found: row.try_get(3)?,
-        },
-        Check {
-            what: "steps left in progress",
-            expected: 0,
-            found: row.try_get(4)?,
-        },
-        Check {
-            what: "steps started before their parents completed",
-            expected: 0,
-            found: row.try_get(5)?,
-        },
-        Check {
-            what: "ready steps without a queue entry",
-            expected: 0,
-            found: row.try_get(6)?,
-        },
-        Check {
-            what: "tasks whose state disagrees with their steps",
-            expected: 0,
-            found: row.try_get(7)?,
-        },
+    // In the order of the columns of FACTS.
+    let expected: [(&'static str, u64); 8] = [
+        ("steps started, audit log against clients", total.claimed),
+        (
+            "steps completed, audit log against clients",
+            total.completed,
+        ),
+        ("steps completed twice", 0),
+        ("step rows complete, against clients", total.completed),
+        ("steps left in progress", 0),
+        ("steps started before their parents completed", 0),
+        ("ready steps without a queue entry", 0),
+        ("tasks whose state disagrees with their steps", 0),
     ];
+    let mut checks = vec![];
+    for (column, (what, expected)) in expected.into_iter().enumerate() {
+        checks.push(Check {
+            what,
+            expected: expected as i64,
+            found: row.try_get(column)?,
+        });
+    }
     if lane.cancelled == 0 {
         checks.push(Check {
             what: "reports refused",

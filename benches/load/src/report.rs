@@ -216,7 +216,7 @@ pub fn wal(windows: &[Window]) {
     }
 }
 
-/// Which steps were completed: a mix that is not even distorts the figures.
+/// Which steps were completed: an uneven mix distorts the figures.
 pub fn mix(shape_steps: u64, windows: &[Window]) {
     let mut sums: BTreeMap<u16, u64> = BTreeMap::new();
     for (no, count) in windows.iter().flat_map(|window| &window.tally.by_step) {

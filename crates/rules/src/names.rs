@@ -1,6 +1,6 @@
-//! Limits of names, versions and descriptions: those of the original's columns, counted in characters.
+//! Limits of names, versions and descriptions, counted in characters.
 //!
-//! Every function answers with the sentence to show, so that templates, tasks and operator functions speak alike.
+//! Every function returns the sentence to show, so that templates, tasks and operator functions use the same words.
 
 /// Longest namespace name.
 pub const NAMESPACE_MAX: usize = 64;
@@ -16,19 +16,19 @@ pub const DESCRIPTION_MAX: usize = 255;
 pub const DEPENDENT_SYSTEM_MAX: usize = 64;
 /// Longest queue name.
 pub const QUEUE_MAX: usize = 64;
-/// Longest name of a pool of executors, not a column of the original.
+/// Longest name of a pool of executors.
 pub const POOL_MAX: usize = 64;
-/// Longest name of a handler: a class or function path, not a column of the original.
+/// Longest name of a handler: a class or function path.
 pub const HANDLER_MAX: usize = 255;
 /// Longest name of a kind of annotation.
 pub const ANNOTATION_TYPE_MAX: usize = 64;
 /// Longest id of an object in an outside system.
 pub const REMOTE_ID_MAX: usize = 128;
-/// Longest name and longest version of a plugin, not columns of the original.
+/// Longest name and longest version of a plugin.
 pub const PLUGIN_MAX: usize = 128;
 /// Longest name of a schedule, which becomes the source_system of its tasks.
 pub const SCHEDULE_MAX: usize = 128;
-/// Longest name of a custom event, not a column of the original.
+/// Longest name of a custom event.
 pub const EVENT_MAX: usize = 128;
 
 /// First segments of event names that belong to the engine.
@@ -125,7 +125,7 @@ pub fn check_version(version: &str) -> Result<(), String> {
     }
 }
 
-/// The key that orders versions: 0.10.0 comes after 0.9.0. `None` for a text that is no version of ours.
+/// The key that orders versions: 0.10.0 comes after 0.9.0. `None` for a text that is not such a version.
 pub fn version_order(version: &str) -> Option<(u64, u64, u64)> {
     let parsed = semver::Version::parse(version).ok()?;
     let plain = parsed.pre.is_empty() && parsed.build.is_empty();
@@ -149,7 +149,7 @@ pub fn check_custom_event(name: &str) -> Result<(), String> {
     }
     if RESERVED_EVENT_SEGMENTS.contains(&first) {
         return Err(format!(
-            "event name {} may not begin with {first:?}: task, step, workflow, observability and test belong to the engine",
+            "event name {} must not begin with {first:?}: task, step, workflow, observability and test belong to the engine",
             shown(name)
         ));
     }
@@ -190,7 +190,7 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// The known word that `given` was probably meant to be; `None` when nothing is near.
+/// The known word that `given` was probably meant to be; `None` when no word is similar.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
     known
@@ -203,8 +203,8 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, word)| word)
 }
 
-/// `; did you mean "..."?` with the step that was probably meant, or nothing. Among very many names none is sought: every
-/// mistake would cost a look at each of them.
+/// `; did you mean "..."?` with the step that was probably meant, or nothing. Among very many names it is not looked for: every
+/// mistake would cost a comparison with each of them.
 pub(crate) fn did_you_mean<'a>(
     given: &str,
     known: impl ExactSizeIterator<Item = &'a str>,

@@ -12,7 +12,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word shown to people: `error` or `warning`.
+    /// The public word: `error` or `warning`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -42,7 +42,7 @@ impl Problem {
         }
     }
 
-    /// A finding that only tells.
+    /// A finding that accepts the input.
     pub fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,

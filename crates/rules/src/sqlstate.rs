@@ -1,11 +1,11 @@
 //! What an error of a handler inside the database means for its step: its SQLSTATE is the error class, and this table
-//! says whether another attempt may help. docs/background-workers.md shows the same table.
+//! says whether another attempt can help. docs/background-workers.md shows the same table.
 
 /// Whether a step whose handler ended with this SQLSTATE is worth another attempt.
 ///
-/// What depends on the moment is retryable: locks, concurrency, resources, connections, a cancelled statement. What the
-/// same input will meet again is not: data, constraints, privileges, syntax. `RAISE EXCEPTION` without a code (P0001) and
-/// codes of the application's own are retryable, as any exception of a handler is.
+/// Errors that depend on the moment are retryable: locks, concurrency, resources, connections, a cancelled statement. Errors
+/// that the same input causes again are not: data, constraints, privileges, syntax. `RAISE EXCEPTION` without a code (P0001)
+/// and codes of the application's own are retryable, as any exception of a handler is.
 pub fn is_retryable(sqlstate: &str) -> bool {
     match sqlstate {
         // lock_not_available, object_in_use, query_canceled, raise_exception

@@ -108,7 +108,7 @@ environments: {one: {input_schema: {type: thing}}}
 ";
     let found = problem(text);
     assert!(
-        found.starts_with("error environments.one.input_schema: is no valid JSON Schema"),
+        found.starts_with("error environments.one.input_schema: is not a valid JSON Schema"),
         "{found}"
     );
     assert!(found.ends_with("(in environment one)"), "{found}");

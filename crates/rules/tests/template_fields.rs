@@ -69,129 +69,132 @@ fn priority_is_a_number_or_a_word() {
     }
 }
 
+/// Fields of a step, and the one problem that they cause.
+const WRONG_FIELDS: &[(&str, &str)] = &[
+    (
+        "default_retry_limit: -1",
+        "error steps[0].default_retry_limit: expected a whole number from 0 to 32767, found the number -1",
+    ),
+    (
+        "default_retry_limit: 32768",
+        "error steps[0].default_retry_limit: expected a whole number from 0 to 32767, found the number 32768",
+    ),
+    (
+        "retry: {limit: x}",
+        "error steps[0].retry.limit: expected a whole number, found the text \"x\"",
+    ),
+    (
+        "retry: {limit: 1.5}",
+        "error steps[0].retry.limit: expected a whole number from 0 to 32767, found the number 1.5",
+    ),
+    (
+        "retry: {backoff: fixed}",
+        "error steps[0].retry.backoff: unknown backoff \"fixed\"; use none, linear, exponential or fibonacci",
+    ),
+    (
+        "retry: {backoff_base_ms: 0}",
+        "error steps[0].retry.backoff_base_ms: expected a whole number from 1 to 2147483647, found the number 0",
+    ),
+    (
+        "retry: {max_backoff_ms: 2147483648}",
+        "error steps[0].retry.max_backoff_ms: expected a whole number from 1 to 2147483647, found the number 2147483648",
+    ),
+    (
+        "retry: {base_ms: 99999999999999999999}",
+        "error steps[0].retry.base_ms: expected a whole number from 1 to 2147483647, found the number 99999999999999999999",
+    ),
+    (
+        "retry: [1]",
+        "error steps[0].retry: expected an object, found a list",
+    ),
+    (
+        "timeout_seconds: 0",
+        "error steps[0].timeout_seconds: expected a whole number from 1 to 2147483647, found the number 0",
+    ),
+    (
+        "timeout_seconds: '5'",
+        "error steps[0].timeout_seconds: expected a whole number, found the text \"5\"",
+    ),
+    (
+        "skippable: maybe",
+        "error steps[0].skippable: expected true or false, found the text \"maybe\"",
+    ),
+    (
+        "skippable: 1",
+        "error steps[0].skippable: expected true or false, found the number 1",
+    ),
+    (
+        "depends_on_steps: b",
+        "error steps[0].depends_on_steps: expected a list, found a text; write [name] or use depends_on_step",
+    ),
+    (
+        "depends_on_step: [b]",
+        "error steps[0].depends_on_step: expected one step name, found a list; use depends_on_steps",
+    ),
+    (
+        "depends_on_steps: [1]",
+        "error steps[0].depends_on_steps[0]: expected a text, found the number 1; put it in quotes",
+    ),
+    (
+        "custom_events: [shipped]",
+        "error steps[0].custom_events[0]: event name \"shipped\" needs a dot, as in orders.shipped",
+    ),
+    (
+        "publishes_events: [{description: x}]",
+        "error steps[0].publishes_events[0].name: the event needs a name",
+    ),
+    (
+        "custom_events: [7]",
+        "error steps[0].custom_events[0]: expected an event name or an object with one, found a number",
+    ),
+    (
+        "results_schema: 7",
+        "error steps[0].results_schema: a JSON Schema is an object, or true or false",
+    ),
+    (
+        "description: {}",
+        "error steps[0].description: expected a text, found an object",
+    ),
+    ("queue: ''", "error steps[0].queue: queue is empty"),
+    (
+        "handler_config: []",
+        "error steps[0].handler_config: expected an object, found a list",
+    ),
+    (
+        "default_retry_limit: 2, retry: {limit: 3}",
+        "error steps[0].retry.limit: contradicts the step's own default_retry_limit",
+    ),
+    (
+        "handler_class: Other",
+        "error steps[0].handler_class: conflicts with its synonym handler; give one of them",
+    ),
+    (
+        "retry: {backoff_base_ms: 100, max_backoff_ms: 50}",
+        "warning steps[0].retry: the cap of 50 ms is below the base of 100 ms, so every delay is the cap",
+    ),
+    (
+        "skippable: no",
+        "warning steps[0].skippable: the text \"no\" is read as false; write false",
+    ),
+    (
+        "timeout_second: 5",
+        "warning steps[0].timeout_second: unknown key \"timeout_second\" is ignored; did you mean timeout_seconds?",
+    ),
+    (
+        "retry: {colour: 5}",
+        "warning steps[0].retry.colour: unknown key \"colour\" is ignored",
+    ),
+];
+
 #[test]
 fn each_wrong_value_is_refused_at_its_path() {
-    for (fields, expected) in [
-        (
-            "default_retry_limit: -1",
-            "error steps[0].default_retry_limit: expected a whole number from 0 to 32767, found the number -1",
-        ),
-        (
-            "default_retry_limit: 32768",
-            "error steps[0].default_retry_limit: expected a whole number from 0 to 32767, found the number 32768",
-        ),
-        (
-            "retry: {limit: x}",
-            "error steps[0].retry.limit: expected a whole number, found the text \"x\"",
-        ),
-        (
-            "retry: {limit: 1.5}",
-            "error steps[0].retry.limit: expected a whole number from 0 to 32767, found the number 1.5",
-        ),
-        (
-            "retry: {backoff: fixed}",
-            "error steps[0].retry.backoff: unknown backoff \"fixed\"; use none, linear, exponential or fibonacci",
-        ),
-        (
-            "retry: {backoff_base_ms: 0}",
-            "error steps[0].retry.backoff_base_ms: expected a whole number from 1 to 2147483647, found the number 0",
-        ),
-        (
-            "retry: {max_backoff_ms: 2147483648}",
-            "error steps[0].retry.max_backoff_ms: expected a whole number from 1 to 2147483647, found the number 2147483648",
-        ),
-        (
-            "retry: {base_ms: 99999999999999999999}",
-            "error steps[0].retry.base_ms: expected a whole number from 1 to 2147483647, found the number 99999999999999999999",
-        ),
-        (
-            "retry: [1]",
-            "error steps[0].retry: expected an object, found a list",
-        ),
-        (
-            "timeout_seconds: 0",
-            "error steps[0].timeout_seconds: expected a whole number from 1 to 2147483647, found the number 0",
-        ),
-        (
-            "timeout_seconds: '5'",
-            "error steps[0].timeout_seconds: expected a whole number, found the text \"5\"",
-        ),
-        (
-            "skippable: maybe",
-            "error steps[0].skippable: expected true or false, found the text \"maybe\"",
-        ),
-        (
-            "skippable: 1",
-            "error steps[0].skippable: expected true or false, found the number 1",
-        ),
-        (
-            "depends_on_steps: b",
-            "error steps[0].depends_on_steps: expected a list, found a text; write [name] or use depends_on_step",
-        ),
-        (
-            "depends_on_step: [b]",
-            "error steps[0].depends_on_step: expected one step name, found a list; use depends_on_steps",
-        ),
-        (
-            "depends_on_steps: [1]",
-            "error steps[0].depends_on_steps[0]: expected a text, found the number 1; put it in quotes",
-        ),
-        (
-            "custom_events: [shipped]",
-            "error steps[0].custom_events[0]: event name \"shipped\" needs a dot, as in orders.shipped",
-        ),
-        (
-            "publishes_events: [{description: x}]",
-            "error steps[0].publishes_events[0].name: the event needs a name",
-        ),
-        (
-            "custom_events: [7]",
-            "error steps[0].custom_events[0]: expected an event name or an object with one, found a number",
-        ),
-        (
-            "results_schema: 7",
-            "error steps[0].results_schema: a JSON Schema is an object, or true or false",
-        ),
-        (
-            "description: {}",
-            "error steps[0].description: expected a text, found an object",
-        ),
-        ("queue: ''", "error steps[0].queue: queue is empty"),
-        (
-            "handler_config: []",
-            "error steps[0].handler_config: expected an object, found a list",
-        ),
-        (
-            "default_retry_limit: 2, retry: {limit: 3}",
-            "error steps[0].retry.limit: contradicts the step's own default_retry_limit",
-        ),
-        (
-            "handler_class: Other",
-            "error steps[0].handler_class: says something else than handler, which means the same; give one of them",
-        ),
-        (
-            "retry: {backoff_base_ms: 100, max_backoff_ms: 50}",
-            "warning steps[0].retry: the cap of 50 ms is below the base of 100 ms, so every delay is the cap",
-        ),
-        (
-            "skippable: no",
-            "warning steps[0].skippable: the text \"no\" is read as false; write false",
-        ),
-        (
-            "timeout_second: 5",
-            "warning steps[0].timeout_second: unknown key \"timeout_second\" is ignored; did you mean timeout_seconds?",
-        ),
-        (
-            "retry: {colour: 5}",
-            "warning steps[0].retry.colour: unknown key \"colour\" is ignored",
-        ),
-    ] {
-        assert_eq!(problem(&step(fields)), expected, "{fields}");
+    for (fields, expected) in WRONG_FIELDS {
+        assert_eq!(&problem(&step(fields)), expected, "{fields}");
     }
-    assert!(problem(&step("custom_events: [task.mine]")).contains("may not begin with \"task\""));
+    assert!(problem(&step("custom_events: [task.mine]")).contains("must not begin with \"task\""));
     assert!(
         problem(&step("results_schema: {type: whole}"))
-            .starts_with("error steps[0].results_schema: is no valid JSON Schema: at type")
+            .starts_with("error steps[0].results_schema: is not a valid JSON Schema: at type")
     );
 }
 
@@ -227,7 +230,7 @@ fn each_wrong_value_at_the_top_is_refused_at_its_path() {
         ),
         (
             "name: t\nnamespace: a\nnamespace_name: b",
-            "error namespace: says something else than namespace_name, which means the same; give one of them",
+            "error namespace: conflicts with its synonym namespace_name; give one of them",
         ),
         (
             "name: t\nidentity_strategy: custom",

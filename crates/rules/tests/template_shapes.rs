@@ -186,7 +186,7 @@ fn a_long_cycle_is_shortened_in_the_message() {
 fn an_unknown_dependency_names_both_steps() {
     assert_eq!(
         problem(&steps("validate\nship: validat")),
-        "error steps[1].depends_on_steps[0]: step \"ship\" depends on \"validat\", which is no step of this \
+        "error steps[1].depends_on_steps[0]: step \"ship\" depends on \"validat\", which is not a step of this \
          template; did you mean \"validate\"?"
     );
 }

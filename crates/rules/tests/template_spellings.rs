@@ -125,10 +125,7 @@ steps:
     assert_eq!(template.export()["metadata"], json!({"owner": "team-a"}));
 }
 
-#[test]
-fn a_rails_file_registers_as_it_is() {
-    let template = template(
-        "
+const RAILS_FILE: &str = "
 ---
 name: api_task/integration_example
 module_namespace: ApiTask
@@ -178,8 +175,11 @@ environments:
         handler_config:
           url: http://localhost:9999/api
   development:
-",
-    );
+";
+
+#[test]
+fn a_rails_file_registers_as_it_is() {
+    let template = template(RAILS_FILE);
     assert_eq!(
         template.full_name(),
         "api_tests.api_task/integration_example@1.0.0"

@@ -10,7 +10,7 @@ use crate::lane::Lane;
 use crate::shape::{Order, Shape};
 use crate::worker::Manner;
 
-/// Tasks that are really run.
+/// Tasks that the engine runs.
 const ORIGINALS: u64 = 4_000;
 const COPIES_PER_STATEMENT: u64 = 10;
 

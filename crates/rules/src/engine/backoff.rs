@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// How the delay grows with the number of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// No delay at all.
+    /// No delay.
     None,
     /// base * n
     Linear,
@@ -62,7 +62,7 @@ pub struct Config {
     pub multiplier: f64,
     /// No delay is longer than this, in milliseconds.
     pub max_ms: i64,
-    /// Share of the delay by which chance may move it in either direction, 0 to 1.
+    /// Share of the delay by which jitter can change it in either direction, 0 to 1.
     pub jitter: f64,
 }
 
@@ -92,11 +92,11 @@ pub struct Policy {
 
 /// The delay in milliseconds after the failure of run number `attempt` (the first run is 1).
 ///
-/// In this order (DESIGN section 4): a Retry-After wins, is capped and never jittered, and 0 or less means at once. Else no
-/// run yet (attempt 0 or less) means no delay. Else the kind gives the delay; without a kind the list, and beyond its end
+/// In this order: a Retry-After wins, is capped and never jittered, and 0 or less means at once. Without one, no run yet
+/// (attempt 0 or less) means no delay. Otherwise the kind gives the delay; without a kind the list, and beyond its end
 /// `attempt^multiplier` whole seconds. Then the cap, then the jitter.
 ///
-/// `random01` is the chance, uniform in 0..=1; 0.5 means no shift. Jitter that would go above the cap is folded back below
+/// `random01` is the random number of the jitter, uniform in 0..=1; 0.5 means no change. Jitter that would go above the cap is folded back below
 /// it, so that many steps at the cap still spread out instead of meeting at the same instant. The result is never negative
 /// and never above the cap; no input overflows.
 pub fn delay_ms(
@@ -166,7 +166,7 @@ fn non_negative(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value.max(0.0) }
 }
 
-/// Rounds to whole milliseconds between 0 and the cap. Infinity gives the cap, and so does inf * 0 no harm: it gives 0.
+/// Rounds to whole milliseconds between 0 and the cap. Infinity gives the cap, and inf * 0 gives 0.
 fn whole_ms(value: f64, cap: i64) -> i64 {
     // A float-to-integer cast saturates and maps NaN to 0.
     (non_negative(value).round() as i64).min(cap)

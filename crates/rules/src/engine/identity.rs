@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::number::Decimal;
 
-/// What makes a request what it is. Tags, priority and times do not.
+/// The fields of a request that its identity consists of. Tags, priority and times are not among them.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Namespace of the task.
@@ -19,13 +19,13 @@ pub struct Request<'a> {
     pub name: &'a str,
     /// Version of the template, after resolution: never empty.
     pub version: &'a str,
-    /// Who asks.
+    /// The initiator, as the request names it.
     pub initiator: &'a str,
-    /// From which system.
+    /// The system that the request comes from.
     pub source_system: &'a str,
     /// The context.
     pub context: &'a Value,
-    /// Why.
+    /// The reason, as the request names it.
     pub reason: &'a str,
     /// Names of the steps to bypass; order and repetition do not matter.
     pub bypass_steps: &'a [String],

@@ -1,7 +1,7 @@
 //! Identifiers of tasks and steps.
 //!
 //! A task's uuid is a UUIDv7 whose lowest 16 bits are zero; a step's uuid is the same value with the step's ordinal in
-//! those bits. So a step's uuid leads to its task, its row and its shard without an index of its own (DESIGN section 2).
+//! those bits. So a step's uuid leads to its task, its row and its shard without an index of its own.
 //!
 //! Layout, high to low: 48 bits Unix milliseconds, 4 bits version, 12 random bits, 2 bits variant, 46 random bits, 16 bits
 //! step number. The 58 random bits are treated as one number, the *tail*.
@@ -44,7 +44,7 @@ impl Generator {
         }
     }
 
-    /// Forgets everything inherited through fork(): a parent's random bytes would come out in each of its children.
+    /// Forgets everything inherited through fork(): otherwise every child would use the random bytes of its parent.
     fn after_fork(&mut self, pid: u32) {
         if self.pid != pid {
             *self = Self::new();
@@ -85,7 +85,7 @@ impl Generator {
     }
 }
 
-/// Only for a machine whose random source fails: better a weaker identifier than an error in every INSERT.
+/// Only for a machine whose random source fails: a weaker identifier is better than an error in every INSERT.
 fn weak_random(salt: u64) -> u64 {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -107,7 +107,7 @@ fn compose(ms: u64, tail: u64) -> [u8; 16] {
     value.to_be_bytes()
 }
 
-/// The least identifier of a task made in this millisecond since 1970; times out of range are the nearest in range.
+/// The least identifier of a task created in this millisecond since 1970; times out of range are the nearest in range.
 pub fn first_task_uuid(unix_ms: i64) -> [u8; 16] {
     compose(unix_ms.clamp(0, MS_MASK as i64) as u64, 0)
 }
@@ -129,7 +129,7 @@ pub fn new_task_uuid() -> [u8; 16] {
     generator.next(now_ms())
 }
 
-/// `count` new task identifiers, strictly ascending: [`new_task_uuid`] for bulk creation, with one look at the clock.
+/// `count` new task identifiers, strictly ascending: [`new_task_uuid`] for bulk creation, with one reading of the clock.
 pub fn new_task_uuids(count: usize) -> Vec<[u8; 16]> {
     let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     generator.after_fork(std::process::id());
@@ -148,7 +148,7 @@ pub fn step_uuid(task: &[u8; 16], step_no: i16) -> [u8; 16] {
 
 /// Takes a step's identifier apart into its task's identifier and the step number.
 ///
-/// Number 0 means that a task's uuid was given; a negative number belongs to no step of ours.
+/// Number 0 means that a task's uuid was given; a negative number belongs to no step.
 pub fn split(step: &[u8; 16]) -> ([u8; 16], i16) {
     let step_no = i16::from_be_bytes([step[14], step[15]]);
     (step_uuid(step, 0), step_no)

@@ -99,7 +99,7 @@ impl Adjacency {
     }
 }
 
-/// A checked graph. Step numbers go from 1 to [`Dag::len`]; a number outside answers like a step without neighbours.
+/// A checked graph. Step numbers go from 1 to [`Dag::len`]; a number outside is treated as a step without neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dag {
     names: Vec<String>,

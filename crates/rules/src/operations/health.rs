@@ -1,17 +1,16 @@
-//! When a system is healthy, degraded or unhealthy, when somebody is to be alerted, and which claims are too old.
+//! When a system is healthy, degraded or unhealthy, when it raises an alert, and which claims are too old.
 //!
-//! Thresholds: tasker-engine 4.8 (connections and errors), tasker-core 2.3 (executors, alerts), tasker-core 6 (claims).
-//! The multiplier of the operational state says how much of a threshold is asked for: a part of what must be good, and
-//! so much more of what may be bad.
+//! The multiplier of the operational state, from 0 to 1, loosens the thresholds: one that must be reached is multiplied by
+//! it, one that must not be exceeded is divided by it.
 
 /// How a system, or one measure of it, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// As it should be.
     Healthy,
-    /// It works, and something wants attention.
+    /// It works, and something needs attention.
     Degraded,
-    /// It does not do what it is there for.
+    /// It does not do its work.
     Unhealthy,
 }
 
@@ -37,11 +36,11 @@ pub enum Measure {
     AllErrors,
     /// Healthy executors, of those there are.
     Executors,
-    /// Things that should not be there at all, such as pools without a healthy executor.
+    /// Things that should not exist at all, such as pools without a healthy executor.
     Troubles,
 }
 
-/// Where a measure turns, in percent of the whole (of [`Measure::Troubles`]: their number).
+/// The thresholds of a measure, in percent of the whole (of [`Measure::Troubles`]: their number).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
     /// Degraded beyond this; `None`: never.
@@ -50,22 +49,22 @@ pub struct Thresholds {
     pub unhealthy: Option<f64>,
     /// An alert beyond this.
     pub alert: f64,
-    /// Beyond is below: less is worse.
+    /// Whether beyond means below: less is worse.
     pub falling: bool,
 }
 
-/// What comes of a measure.
+/// The judgement on a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
     /// How the measure is.
     pub level: Level,
-    /// Whether it is worth an alert, where alerts are not held back.
+    /// Whether it raises an alert, unless alerts are held back.
     pub alert: bool,
 }
 
-/// Of fewer ends a share of errors says nothing.
+/// Out of fewer finished runs a share of errors says nothing.
 const FEWEST_SAMPLES: i64 = 5;
-/// Below this the multiplier no longer loosens what may be bad: a share of errors has an end.
+/// A smaller multiplier no longer loosens a share that must be low: it cannot exceed 100 %.
 const LEAST_MULTIPLIER: f64 = 0.1;
 
 impl Measure {
@@ -78,7 +77,7 @@ impl Measure {
         Self::Troubles,
     ];
 
-    /// The name by which SQL asks for it.
+    /// The name in SQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -120,7 +119,7 @@ impl Measure {
         }
     }
 
-    /// Judges `part` of `whole`. Of nothing everything is well, and of too little as well.
+    /// Judges `part` of `whole`. Where the whole is empty or too small, the measure is healthy.
     pub fn judge(self, part: i64, whole: i64, multiplier: f64) -> Judgement {
         let limits = self.thresholds(multiplier);
         // Compared without a division, so that exactly the threshold is on its good side.
@@ -159,7 +158,7 @@ impl Measure {
 /// How overdue the claim of a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClaimLevel {
-    /// As long as may be expected.
+    /// Not longer than expected.
     Fine,
     /// Longer than expected.
     Slow,
@@ -167,12 +166,12 @@ pub enum ClaimLevel {
     Warning,
     /// More than twice as long.
     Critical,
-    /// The lease has ended: whoever claims next takes the step over.
+    /// The lease has ended: the next claim takes the step over.
     Expired,
 }
 
 impl ClaimLevel {
-    /// Those that a stale claim can have, mildest first.
+    /// The levels that a stale claim can have, mildest first.
     pub const STALE: [Self; 4] = [Self::Slow, Self::Warning, Self::Critical, Self::Expired];
 
     /// The public name.
@@ -186,7 +185,7 @@ impl ClaimLevel {
         }
     }
 
-    /// The level of a claim that is `age` seconds old where `expected` would do.
+    /// The level of a claim that is `age` seconds old and was expected to take `expected`.
     pub fn of(age: f64, expected: f64, lease_over: bool) -> Self {
         if lease_over {
             Self::Expired
@@ -202,7 +201,7 @@ impl ClaimLevel {
     }
 }
 
-/// How many seconds a run may be expected to take: what its template allows, else the more urgent the less.
+/// How many seconds a run is expected to take: the timeout of its template, or otherwise less for a higher priority.
 pub fn expected_seconds(priority: i16, timeout_seconds: Option<i32>) -> i32 {
     timeout_seconds.unwrap_or(match priority {
         ..=2 => 60,

@@ -1,7 +1,6 @@
-//! The operational states of a whole system: which may follow which, and what each means for work and for health.
+//! The operational states of a whole system: which can follow which, and what each means for work and for health.
 //!
-//! The table is tasker-core 2.5. Where the original disagrees with itself (the multiplier of an emergency), an emergency
-//! is watched as closely as normal operation.
+//! An emergency is watched as closely as normal operation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,22 +12,22 @@ use std::str::FromStr;
 )]
 pub struct UnknownState(pub String);
 
-/// What the system as a whole is about.
+/// The operational state of the system as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OperationalState {
-    /// Coming up; health is judged mildly.
+    /// Starting; health is judged mildly.
     Startup,
-    /// At work.
+    /// Working.
     Normal,
-    /// A planned end: what runs is finished, nothing new is handed out, nobody is alerted.
+    /// A planned end: running steps finish, no step is handed out, no alert is raised.
     GracefulShutdown,
-    /// An unplanned halt: nothing new is handed out, and everybody is to know.
+    /// An unplanned halt: no step is handed out, and alerts are raised.
     Emergency,
-    /// At rest.
+    /// Stopped.
     Stopped,
 }
 
-/// How the multipliers of the states that have one are set.
+/// The multipliers that can be set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Multipliers {
     /// Of [`OperationalState::Startup`].
@@ -46,14 +45,14 @@ impl Default for Multipliers {
     }
 }
 
-/// What a change of state comes to.
+/// The result of a change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The system is in that state already: a success that changes nothing.
     None,
-    /// The table declares the pair.
+    /// The change is declared.
     Declared,
-    /// It does not; only force makes the change.
+    /// The change is not declared; only force makes it.
     Undeclared,
 }
 
@@ -67,7 +66,7 @@ impl OperationalState {
         Self::Stopped,
     ];
 
-    /// Of a system whose state nobody has ever set: an engine without background processes is at work.
+    /// The state of a system whose state was never set: an engine without background processes works too.
     pub const INITIAL: Self = Self::Normal;
 
     /// The public name.
@@ -81,7 +80,7 @@ impl OperationalState {
         }
     }
 
-    /// The states that may follow this one.
+    /// The states that can follow this one.
     pub const fn next_states(self) -> &'static [Self] {
         match self {
             Self::Startup => &[Self::Normal, Self::Emergency, Self::Stopped],
@@ -92,7 +91,7 @@ impl OperationalState {
         }
     }
 
-    /// What it would be to change to another state.
+    /// The result of a change to another state.
     pub fn change(self, to: Self) -> Change {
         if self == to {
             Change::None
@@ -104,12 +103,12 @@ impl OperationalState {
     }
 
     /// Whether claims are served. While the system starts, too: workers need none of the background processes, and a
-    /// coordinator that starts again, or cannot, stops nobody.
+    /// coordinator that starts again, or cannot, stops no worker.
     pub const fn hands_out_work(self) -> bool {
         matches!(self, Self::Startup | Self::Normal)
     }
 
-    /// Whether alerts are held back: only while somebody has planned that the system does not work.
+    /// Whether alerts are held back: only while the system is planned not to work.
     pub const fn suppresses_alerts(self) -> bool {
         matches!(self, Self::GracefulShutdown | Self::Stopped)
     }
@@ -124,7 +123,7 @@ impl OperationalState {
         matches!(self, Self::Startup | Self::GracefulShutdown)
     }
 
-    /// The part of each health threshold that is asked for.
+    /// The multiplier of the health thresholds: see [`super::health`].
     pub const fn health_multiplier(self, multipliers: Multipliers) -> f64 {
         match self {
             Self::Startup => multipliers.startup,
@@ -156,7 +155,7 @@ impl FromStr for OperationalState {
 mod tests {
     use super::*;
 
-    // A row per state, a column per state that may follow: s same, y declared, - refused (tasker-core 2.5).
+    // A row per state, a column per state that can follow: s same, y declared, - refused.
     const MATRIX: [&str; 5] = ["sy-yy", "-syyy", "--syy", "---sy", "y---s"];
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can only be seen across the whole of a template: names, dependencies, cycles, schemas.
+//! Checks of a template as a whole: names, dependencies, cycles, schemas.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::names::{did_you_mean, shown};
 use crate::template::input_schema::Schema;
 
 /// Checks the steps together. `base` is the template without the environment, whose schemas have been checked before.
-/// The graph is there if it is one.
+/// Returns the graph if there is one without cycles.
 pub(super) fn check(
     body: &RawBody,
     base: Option<&RawBody>,
@@ -68,7 +68,7 @@ fn index_names<'s>(steps: &'s [RawStep], findings: &mut Findings) -> HashMap<&'s
     by_name
 }
 
-/// The original's list of permitted names: if there is one, steps and dependencies must be in it.
+/// `named_steps` lists the permitted names: if it is given, steps and dependencies must be in it.
 fn check_named_steps(body: &RawBody, findings: &mut Findings) {
     let Some(named) = &body.named_steps else {
         return;
@@ -110,7 +110,7 @@ fn edges(
             } else {
                 let advice = did_you_mean(wanted, by_name.keys().copied());
                 let message = format!(
-                    "step {} depends on {}, which is no step of this template{advice}",
+                    "step {} depends on {}, which is not a step of this template{advice}",
                     shown(name),
                     shown(wanted)
                 );
@@ -135,7 +135,7 @@ fn graph(steps: &[RawStep], edges: Vec<(usize, usize)>, findings: &mut Findings)
             }
             None
         }
-        // Excluded by what was checked before; said all the same, in case it was not.
+        // Excluded by the checks before; reported in case it was not.
         Err(other) => {
             findings.error("steps", other.to_string());
             None
@@ -143,7 +143,7 @@ fn graph(steps: &[RawStep], edges: Vec<(usize, usize)>, findings: &mut Findings)
     }
 }
 
-/// The place of the dependency that closes the cycle: what an environment says comes before what the template says.
+/// The place of the dependency that closes the cycle: an environment's dependency before the template's own.
 fn cycle_path(steps: &[RawStep], cycle: &[String]) -> String {
     let on_cycle: HashMap<&str, usize> = cycle
         .iter()

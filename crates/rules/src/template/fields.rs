@@ -1,7 +1,7 @@
 //! Reads the fields of a template, whatever their spelling.
 //!
-//! Three spellings are understood: our own, the Rails engine's (`step_templates`, `handler_class`, ...) and the later
-//! tasker-core form (`task_handler {callable}`, `dependencies`, `retry {retryable, limit}`, `publishes_events`). The first
+//! Three spellings are understood: the canonical one, the one of Rails applications (`step_templates`, `handler_class`, ...)
+//! and a later one (`task_handler {callable}`, `dependencies`, `retry {retryable, limit}`, `publishes_events`). The first
 //! spelling in each list is the canonical one.
 
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ const NAMED_STEPS: &[&str] = &["named_steps"];
 const CONCURRENT: &[&str] = &["concurrent"];
 const STEPS: &[&str] = &["steps", "step_templates"];
 const ENVIRONMENTS: &[&str] = &["environments"];
-/// Known keys that the engine carries along without reading them.
+/// Known keys that the engine keeps without reading them.
 const CARRIED: &[&str] = &["metadata", "system_dependencies", "domain_events"];
 
 fn known_keys() -> Vec<&'static str> {
@@ -52,7 +52,7 @@ fn known_keys() -> Vec<&'static str> {
     .concat()
 }
 
-/// Reads the whole; `None` only if it is no object at all.
+/// Reads the whole template; `None` only if it is not an object.
 pub(super) fn template(value: &Value, findings: &mut Findings) -> Option<RawTemplate> {
     let mut object = Object::open(value, "", findings)?;
     object.warn_unknown(&known_keys());
@@ -112,7 +112,7 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
             path,
         }),
         identity_strategy: object.word(IDENTITY, |text| match text {
-            // What the original calls its own default.
+            // The word that Rails applications write for it.
             "default" => Ok(IdentityStrategy::Unique),
             other => other.parse(),
         }),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::problem::Problem;
 
-/// More findings than this help nobody.
+/// More findings than this are not reported.
 const MOST_PROBLEMS: usize = 100;
 /// A pattern that backtracks more often than this fails the value instead of holding the server.
 const BACKTRACK_LIMIT: usize = 100_000;
@@ -47,18 +47,18 @@ impl Schema {
                     format!("at {path}: ")
                 };
                 format!(
-                    "is no valid JSON Schema: {place}{}",
+                    "is not a valid JSON Schema: {place}{}",
                     message(&error, "the value")
                 )
             })
     }
 
-    /// Whether the value keeps the schema; cheaper than [`Schema::validate`].
+    /// Whether the value conforms to the schema; cheaper than [`Schema::validate`].
     pub fn is_valid(&self, instance: &Value) -> bool {
         self.validator.is_valid(instance)
     }
 
-    /// Every way in which the value breaks the schema, at most 100; empty if it keeps it.
+    /// Every way in which the value breaks the schema, at most 100; empty if it conforms.
     ///
     /// Paths are dotted and begin with `root` (`context` or `results`): `context.order_items[0].price`. A missing property
     /// is named by its own path. Messages do not repeat the values, which may be secret.

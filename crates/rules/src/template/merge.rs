@@ -8,11 +8,11 @@ use super::raw::{Located, RawBody, RawEnvironment, RawStep, RawTemplate};
 use super::reader::Findings;
 use crate::names::{did_you_mean, shown};
 
-/// The name under which an environment speaks of every step (tasker-core's form).
+/// The name under which an environment overrides every step.
 const EVERY_STEP: &str = "ALL";
 
-/// The template as the environment sees it. What the environment does not name stays; objects are merged key by key, all
-/// else is replaced. Steps are found by name; steps that the template does not have are ignored with a warning.
+/// The template as the environment sees it. What the environment does not name stays; objects are merged key by key,
+/// everything else is replaced. Steps are found by name; steps that the template does not have are ignored with a warning.
 pub(super) fn overlay(
     template: &RawTemplate,
     environment: &RawEnvironment,
@@ -115,7 +115,7 @@ fn merge_schemas(target: &mut Option<Located<Value>>, over: &Option<Located<Valu
         (Some(Value::Object(map)), Value::Object(more)) => {
             deep_merge(map, more);
             if let Some(target) = target {
-                // The environment brought the change, so it is the place to complain about.
+                // The environment made the change, so the finding is about its line.
                 target.path.clone_from(&over.path);
             }
         }

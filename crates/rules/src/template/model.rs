@@ -30,9 +30,9 @@ pub struct Template {
     pub version: String,
     /// Free text.
     pub description: Option<String>,
-    /// The task's own handler (class name), which the engine only carries along.
+    /// The task's own handler (class name), which the engine only keeps.
     pub task_handler: Option<String>,
-    /// What the task's own handler is initialized with.
+    /// The configuration of the task's own handler.
     pub task_handler_config: Map<String, Value>,
     /// JSON Schema of the context, as written.
     pub input_schema: Option<Value>,
@@ -55,7 +55,7 @@ impl Template {
         self.source.clone()
     }
 
-    /// `namespace.name@version`, as in messages and lists (acceptance 59).
+    /// `namespace.name@version`, as in messages and lists.
     pub fn full_name(&self) -> String {
         format!("{}.{}@{}", self.namespace, self.name, self.version)
     }

@@ -13,7 +13,7 @@ use super::unique_keys::UniqueKeys;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {line}, column {column})")]
 pub struct SyntaxError {
-    /// What the parser did not understand.
+    /// The parser's message.
     pub message: String,
     /// Line of the text, from 1; 0 when unknown.
     pub line: usize,
@@ -23,8 +23,8 @@ pub struct SyntaxError {
 
 /// Parses the text of a template.
 ///
-/// A text that begins with `{` and a quoted key is JSON. Everything else is YAML 1.2, whose flow style may begin with `{` too: `no` and `on` are strings, `0755` and `1_000` too, anchors, aliases and merge keys
-/// work. Numbers keep all their digits. A key that appears twice in an object is an error.
+/// A text that begins with `{` and a quoted key is JSON. Everything else is YAML 1.2, whose flow style may begin with `{`
+/// too: `no` and `on` are strings, `0755` and `1_000` too, anchors, aliases and merge keys work. Numbers keep all their digits. A key that appears twice in an object is an error.
 pub fn parse(text: &str) -> Result<Value, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // JSON must not fall back to YAML: `{"a": }` is a mistake in one and a null in the other.
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Value, SyntaxError> {
 
 fn json(text: &str) -> Result<Value, SyntaxError> {
     let value = serde_json::from_str(text).map_err(json_error)?;
-    // serde_json keeps the last of two equal keys without a word, hence the second look.
+    // serde_json silently keeps the last of two equal keys, hence the second pass.
     serde_json::from_str::<UniqueKeys>(text).map_err(json_error)?;
     Ok(value)
 }
@@ -84,7 +84,7 @@ fn yaml_error(error: serde_saphyr::Error) -> SyntaxError {
     let message = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(message, _)| message);
-    // The library's advice on its own options helps nobody here.
+    // The library's advice on its own options does not help an author of a template.
     let message = message
         .split_once(", set DuplicateKeyPolicy")
         .map_or(message, |(message, _)| message);
@@ -138,7 +138,7 @@ fn into_value(node: Spanned<Node>, text: &str) -> Value {
     }
 }
 
-/// The number with all its digits, if it is written as JSON would write it; a leading `+` is let pass.
+/// The number with all its digits, if it is written as JSON would write it; a leading `+` is accepted.
 fn exact_number(written: &str) -> Option<Number> {
     let written = written.trim();
     serde_json::from_str(written.strip_prefix('+').unwrap_or(written)).ok()

@@ -1,6 +1,6 @@
-//! A template as it was written: only what it names, each value with the path to complain about.
+//! A template as it was written: only what it names, each value with the path for findings about it.
 //!
-//! The spellings are already one, so that environments can be laid over the template without knowing any of them.
+//! All spellings are reduced to one already, so that environments can be merged without knowing any of them.
 
 use serde_json::{Map, Value};
 
@@ -31,12 +31,12 @@ pub(super) struct RawEnvironment {
     pub(super) body: RawBody,
 }
 
-/// What both the template and an environment can say.
+/// The keys that both the template and an environment can have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RawBody {
     /// Path of the list of steps, as spelled.
     pub(super) steps_path: String,
-    /// Whether there was something that could not be read as steps, which has been complained about.
+    /// Whether there was something that could not be read as steps, which was reported.
     pub(super) steps_unreadable: bool,
     pub(super) description: Option<String>,
     pub(super) task_handler: Option<String>,
@@ -48,7 +48,7 @@ pub(super) struct RawBody {
     pub(super) timeout_seconds: Option<i32>,
     pub(super) named_steps: Option<Vec<String>>,
     pub(super) steps: Vec<RawStep>,
-    /// Keys that are ours to carry, not to read: metadata and the like.
+    /// Keys that the engine keeps without reading them, such as metadata.
     pub(super) carried: Map<String, Value>,
 }
 

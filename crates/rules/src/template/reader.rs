@@ -1,4 +1,4 @@
-//! Typed access to a JSON object that collects what is wrong instead of stopping at it.
+//! Typed access to a JSON object that collects the problems instead of stopping at the first.
 
 use std::collections::HashSet;
 
@@ -87,8 +87,8 @@ impl<'v, 'f> Object<'v, 'f> {
         self.findings
     }
 
-    /// Warns about every key that is not in `known`. Keys that begin with `x-` or a dot are the author's own, a home for
-    /// anchors.
+    /// Warns about every key that is not in `known`. Keys that begin with `x-` or a dot are the author's own, for example
+    /// for anchors.
     pub(super) fn warn_unknown(&mut self, known: &[&str]) {
         for key in self.map.keys() {
             if known.contains(&key.as_str()) || key.starts_with("x-") || key.starts_with('.') {
@@ -112,9 +112,7 @@ impl<'v, 'f> Object<'v, 'f> {
             match found {
                 None => found = Some((value, spelling)),
                 Some((first, name)) if first != value => {
-                    let message = format!(
-                        "says something else than {name}, which means the same; give one of them"
-                    );
+                    let message = format!("conflicts with its synonym {name}; give one of them");
                     self.findings.error(below(&self.path, spelling), message);
                 }
                 Some(_) => {}

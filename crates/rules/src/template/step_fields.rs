@@ -139,7 +139,10 @@ fn handler(object: &mut Object<'_, '_>) -> (Option<String>, Option<Map<String, V
         && inside != outside
     {
         let at = format!("{}.handler_config", object.path());
-        object.findings().error(at, "says something else than handler.initialization, which means the same; give one of them");
+        object.findings().error(
+            at,
+            "conflicts with its synonym handler.initialization; give one of them",
+        );
     }
     (callable, initialization.or(outer))
 }
@@ -172,7 +175,7 @@ fn dependencies(object: &mut Object<'_, '_>) -> Option<Vec<Located<String>>> {
         }
     }
     if let Some(one) = one {
-        // The original unites the two keys, so naming a step in both is no second edge.
+        // The two keys are united, so naming a step in both is not a second edge.
         if all.iter().any(|other| other.value == one.value) {
             let message = format!(
                 "{} is in the list of dependencies too",

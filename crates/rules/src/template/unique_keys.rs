@@ -1,4 +1,4 @@
-//! A look through a JSON text for keys that appear twice in one object.
+//! Finds keys of a JSON text that appear twice in one object.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -25,7 +25,7 @@ fn both(trace: &Trace) -> (Replay, Replay) {
 }
 
 /// The reactive rules with a lower target, so that they cost what the forecast costs: is it worth more than idle executors?
-fn as_dear(trace: &Trace, worker_seconds: f64) -> Replay {
+fn at_same_cost(trace: &Trace, worker_seconds: f64) -> Replay {
     let with = |target: f64| run(trace, &Settings { target, ..SETTINGS });
     let (mut low, mut high) = (0.4, SETTINGS.target);
     for _ in 0..7 {
@@ -67,8 +67,8 @@ fn table(traces: &[Trace]) -> String {
         let (reactive, predictive) = both(trace);
         table += &line(trace.name, "reactive", &reactive, None);
         table += &line("", "predictive", &predictive, Some(&reactive));
-        let dear = as_dear(trace, predictive.worker_seconds);
-        table += &line("", "reactive, as dear", &dear, Some(&reactive));
+        let same = at_same_cost(trace, predictive.worker_seconds);
+        table += &line("", "reactive, same cost", &same, Some(&reactive));
     }
     table
 }
@@ -90,17 +90,17 @@ fn page() -> String {
     format!(
         "# Results: predictive against reactive scaling
 
-- command: `cargo test -p tasker_rules --test replay`; with `TASKER_WRITE=1` it writes this page, without it fails if the page says something else
+- command: `cargo test -p tasker_rules --test replay`; with `TASKER_WRITE=1` it writes this page, without it fails if the page differs
 - no machine: a simulation with fixed seeds, `crates/rules/tests/replay/`
 
 Whole days of arrivals are replayed on a simulated pool: one queue, executors that take the oldest step and need half a second to start, and the
 rules of `crates/rules/src/operations/scaling/` as the duty `scaling` runs them, a look every 5 s. Pool: 1 to 40 executors, target 0.75, cooldown 15 s; season
 1 day. *Reactive* is the pool as it is without `predictive`; *predictive* wants the larger of that and the forecast. The wait of a step is from its
 arrival to its start; worker-seconds count from start to end of every executor. The first two days only fill the record and are not counted.
-*Reactive, as dear* is the reactive pool with its target lowered until it uses the worker-seconds of the predictive one: what the same money buys
+*Reactive, same cost* is the reactive pool with its target lowered until it uses the worker-seconds of the predictive one: what the same cost buys
 without a forecast.
 
-## Judged on
+## Traces that judge
 
 The traces are made, not recorded: a rate per minute, Poisson arrivals at it, exponential service times of 10 s in the mean. They have other
 shapes and seeds than those that constants were chosen on, and were first replayed after the choice. What was changed since corrected how busy time
@@ -108,14 +108,14 @@ and the usual rate are measured; no constant.
 
 {}
 {}
-## Chosen on
+## Traces that were tuned on
 
 Smoothing, patience and the width of the forecast's window were chosen on these traces (mean service time 8 s). They are not a result; they show what was
 tuned.
 
 {}
 {}
-## What it says
+## Conclusions
 
 {}",
         described(&judging),
@@ -126,7 +126,7 @@ tuned.
     )
 }
 
-/// The table behind the first headings, computed anew. The rest of the page takes a minute: TASKER_LONG=1.
+/// The table behind the first headings, computed again. The rest of the page takes a minute: TASKER_LONG=1.
 #[test]
 fn the_page_says_what_the_replay_gives() {
     let said = std::fs::read_to_string(PAGE).expect("the page is there");

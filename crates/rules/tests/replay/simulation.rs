@@ -14,7 +14,7 @@ use crate::traces::Trace;
 /// From the decision to the first claim of a new executor: a fork, a connection, the caches.
 const START: f64 = 0.5;
 
-/// What came of it.
+/// The result of a replay.
 pub struct Replay {
     /// Waits of the steps that arrived after the warm-up, in seconds, ascending.
     pub waits: Vec<f64>,
@@ -76,178 +76,190 @@ pub fn run_arrivals(
     warm_up: f64,
     settings: &Settings,
 ) -> Replay {
-    let bound = Bound {
-        executors: u32::MAX,
-        because: String::new(),
-    };
-    let mut result = Replay {
-        waits: vec![],
-        worker_seconds: 0.0,
-        decisions: vec![],
-        desired: vec![],
-    };
-    let mut events = BinaryHeap::new();
-    let mut queue: VecDeque<(f64, f64)> = VecDeque::new();
-    let mut workers: Vec<Worker> = vec![];
-    let (mut memory, mut desired, mut changed_at) = (Memory::default(), settings.min, None);
-    let (mut records, mut next_pid, mut arrived): (Vec<Recorded>, i32, usize) = (vec![], 1, 0);
-    events.push(Reverse((0, Event::Look)));
+    let mut pool = Pool::new(settings, warm_up);
+    let mut arrivals = arrivals.iter().copied().peekable();
+    while let Some(Reverse((next, _))) = pool.events.peek().copied() {
+        if let Some(step) = arrivals.next_if(|(at, _)| micros(*at) < next) {
+            pool.now = micros(step.0) as f64 / 1e6;
+            pool.queue.push_back(step);
+        } else if let Some(Reverse((at, event))) = pool.events.pop() {
+            pool.now = at as f64 / 1e6;
+            match event {
+                Event::Ready => {}
+                Event::Ends(pid) => pool.end(pid),
+                Event::Look if pool.now > until => break,
+                Event::Look => pool.look(),
+            }
+        }
+        pool.hand_out();
+    }
+    for worker in std::mem::take(&mut pool.workers) {
+        pool.account(&worker, until);
+    }
+    pool.result.waits.sort_by(f64::total_cmp);
+    pool.result
+}
 
-    loop {
-        let next = events.peek().map(|Reverse((at, _))| *at);
-        let arrival = arrivals.get(arrived).map(|(at, _)| micros(*at));
-        let now = match (arrival, next) {
-            (Some(arrival), Some(next)) if arrival < next => {
-                queue.push_back(arrivals[arrived]);
-                arrived += 1;
-                arrival as f64 / 1e6
-            }
-            (_, Some(_)) => {
-                let Some(Reverse((at, event))) = events.pop() else {
-                    break;
-                };
-                let now = at as f64 / 1e6;
-                match event {
-                    Event::Ready => {}
-                    Event::Ends(pid) => end(&mut workers, pid, now, warm_up, &mut result),
-                    Event::Look => {
-                        if now > until {
-                            break;
-                        }
-                        let load = Load {
-                            now,
-                            depth: (queue.len() as u32).min(DEPTH_LIMIT),
-                            executors: workers.iter().map(|worker| worker.seen.clone()).collect(),
-                        };
-                        let usual = usual(settings, now, &records);
-                        let outcome = look(
-                            settings,
-                            desired,
-                            changed_at,
-                            &bound,
-                            &load,
-                            usual.as_ref(),
-                            &mut memory,
-                        );
-                        if outcome.desired != desired {
-                            changed_at = Some(now);
-                        }
-                        desired = outcome.desired;
-                        result.desired.push(desired);
-                        records.extend(outcome.recorded);
-                        if let Some(decision) = outcome.decision {
-                            result.decisions.push((now, decision));
-                        }
-                        follow(
-                            &mut workers,
-                            &mut events,
-                            &mut next_pid,
-                            desired,
-                            now,
-                            warm_up,
-                            &mut result,
-                        );
-                        events.push(Reverse((micros(now + settings.interval), Event::Look)));
-                    }
-                }
-                now
-            }
-            _ => break,
-        };
-        // Whoever is free takes the oldest.
-        for worker in &mut workers {
-            if queue.is_empty() {
+struct Pool<'a> {
+    settings: &'a Settings,
+    warm_up: f64,
+    now: f64,
+    events: BinaryHeap<Reverse<(u64, Event)>>,
+    /// When each step arrived, and how long it takes.
+    queue: VecDeque<(f64, f64)>,
+    workers: Vec<Worker>,
+    next_pid: i32,
+    memory: Memory,
+    records: Vec<Recorded>,
+    desired: u32,
+    changed_at: Option<f64>,
+    result: Replay,
+}
+
+impl<'a> Pool<'a> {
+    fn new(settings: &'a Settings, warm_up: f64) -> Self {
+        Self {
+            settings,
+            warm_up,
+            now: 0.0,
+            events: BinaryHeap::from([Reverse((0, Event::Look))]),
+            queue: VecDeque::new(),
+            workers: vec![],
+            next_pid: 1,
+            memory: Memory::default(),
+            records: vec![],
+            desired: settings.min,
+            changed_at: None,
+            result: Replay {
+                waits: vec![],
+                worker_seconds: 0.0,
+                decisions: vec![],
+                desired: vec![],
+            },
+        }
+    }
+
+    /// Every free worker takes the oldest step.
+    fn hand_out(&mut self) {
+        let now = self.now;
+        for worker in &mut self.workers {
+            if self.queue.is_empty() {
                 break;
             }
             if worker.seen.busy || worker.seen.draining || worker.ready_at > now {
                 continue;
             }
-            if let Some((at, service)) = queue.pop_front() {
-                if at >= warm_up {
-                    result.waits.push(now - at);
+            if let Some((at, service)) = self.queue.pop_front() {
+                if at >= self.warm_up {
+                    self.result.waits.push(now - at);
                 }
                 worker.seen.busy = true;
                 worker.seen.state_since = now;
                 worker.ends_at = Some(now + service);
-                events.push(Reverse((
-                    micros(now + service),
-                    Event::Ends(worker.seen.pid),
-                )));
+                let ends = Event::Ends(worker.seen.pid);
+                self.events.push(Reverse((micros(now + service), ends)));
             }
         }
     }
-    for worker in &workers {
-        result.worker_seconds += (until - worker.seen.started_at.max(warm_up)).max(0.0);
-    }
-    result.waits.sort_by(f64::total_cmp);
-    result
-}
 
-fn end(workers: &mut Vec<Worker>, pid: i32, now: f64, warm_up: f64, result: &mut Replay) {
-    let Some(index) = workers.iter().position(|worker| worker.seen.pid == pid) else {
-        return;
-    };
-    let worker = &mut workers[index];
-    worker.seen.busy_us += ((now - worker.seen.state_since) * 1e6) as i64;
-    worker.seen.steps += 1;
-    worker.seen.busy = false;
-    worker.seen.state_since = now;
-    if worker.seen.draining {
-        let worker = workers.swap_remove(index);
-        result.worker_seconds += (now - worker.seen.started_at.max(warm_up)).max(0.0);
+    /// The step of a worker ends.
+    fn end(&mut self, pid: i32) {
+        let Some(index) = self.workers.iter().position(|w| w.seen.pid == pid) else {
+            return;
+        };
+        let worker = &mut self.workers[index];
+        worker.seen.busy_us += ((self.now - worker.seen.state_since) * 1e6) as i64;
+        worker.seen.steps += 1;
+        worker.seen.busy = false;
+        worker.seen.state_since = self.now;
+        if worker.seen.draining {
+            self.remove(index);
+        }
     }
-}
 
-/// What the coordinator does: starts what is missing, drains what is too many, idle ones first.
-fn follow(
-    workers: &mut Vec<Worker>,
-    events: &mut BinaryHeap<Reverse<(u64, Event)>>,
-    next_pid: &mut i32,
-    desired: u32,
-    now: f64,
-    warm_up: f64,
-    result: &mut Replay,
-) {
-    let mut there = workers.iter().filter(|w| !w.seen.draining).count() as u32;
-    while there < desired {
-        workers.push(Worker {
+    fn remove(&mut self, index: usize) {
+        let worker = self.workers.swap_remove(index);
+        self.account(&worker, self.now);
+    }
+
+    fn account(&mut self, worker: &Worker, until: f64) {
+        self.result.worker_seconds += (until - worker.seen.started_at.max(self.warm_up)).max(0.0);
+    }
+
+    /// The rules look, and are followed.
+    fn look(&mut self) {
+        let load = Load {
+            now: self.now,
+            depth: (self.queue.len() as u32).min(DEPTH_LIMIT),
+            executors: self.workers.iter().map(|w| w.seen.clone()).collect(),
+        };
+        let bound = Bound {
+            executors: u32::MAX,
+            because: String::new(),
+        };
+        let outcome = look(
+            self.settings,
+            self.desired,
+            self.changed_at,
+            &bound,
+            &load,
+            usual(self.settings, self.now, &self.records).as_ref(),
+            &mut self.memory,
+        );
+        if outcome.desired != self.desired {
+            self.changed_at = Some(self.now);
+        }
+        self.desired = outcome.desired;
+        self.result.desired.push(outcome.desired);
+        self.records.extend(outcome.recorded);
+        if let Some(decision) = outcome.decision {
+            self.result.decisions.push((self.now, decision));
+        }
+        self.follow();
+        let next = micros(self.now + self.settings.interval);
+        self.events.push(Reverse((next, Event::Look)));
+    }
+
+    /// What the coordinator does: starts the missing workers, drains those above the wanted number, idle ones first.
+    fn follow(&mut self) {
+        let mut there = self.workers.iter().filter(|w| !w.seen.draining).count() as u32;
+        while there < self.desired {
+            self.start();
+            there += 1;
+        }
+        while there > self.desired {
+            there -= 1;
+            let idle = |w: &Worker| !w.seen.busy && !w.seen.draining;
+            if let Some(index) = self.workers.iter().position(idle) {
+                self.remove(index);
+                continue;
+            }
+            let ends = |w: &Worker| w.ends_at.unwrap_or(0.0);
+            let busy = self.workers.iter_mut().filter(|w| !w.seen.draining);
+            if let Some(worker) = busy.min_by(|a, b| ends(a).total_cmp(&ends(b))) {
+                worker.seen.draining = true;
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        self.workers.push(Worker {
             seen: Executor {
-                pid: *next_pid,
-                started_at: now,
+                pid: self.next_pid,
+                started_at: self.now,
                 busy: false,
-                state_since: now,
+                state_since: self.now,
                 draining: false,
                 steps: 0,
                 failures: 0,
                 busy_us: 0,
             },
-            ready_at: now + START,
+            ready_at: self.now + START,
             ends_at: None,
         });
-        events.push(Reverse((micros(now + START), Event::Ready)));
-        *next_pid += 1;
-        there += 1;
-    }
-    while there > desired {
-        there -= 1;
-        if let Some(index) = workers
-            .iter()
-            .position(|w| !w.seen.busy && !w.seen.draining)
-        {
-            let worker = workers.swap_remove(index);
-            result.worker_seconds += (now - worker.seen.started_at.max(warm_up)).max(0.0);
-        } else if let Some(worker) =
-            workers
-                .iter_mut()
-                .filter(|w| !w.seen.draining)
-                .min_by(|a, b| {
-                    a.ends_at
-                        .unwrap_or(0.0)
-                        .total_cmp(&b.ends_at.unwrap_or(0.0))
-                })
-        {
-            worker.seen.draining = true;
-        }
+        let ready = micros(self.now + START);
+        self.events.push(Reverse((ready, Event::Ready)));
+        self.next_pid += 1;
     }
 }
 

@@ -18,7 +18,7 @@ const GAP_PER_SPAN: f64 = 0.09;
 const SLOT_WIDTH: f64 = 2.0;
 /// Boxes of one row: this many, or more in proportion to the height of a picture of that many steps.
 const LEAST_ACROSS: usize = 6;
-/// Rounds of ordering and of moving; fewer in pictures that are beyond reading.
+/// Rounds of ordering and of moving; fewer in pictures that are too large to read.
 const SWEEPS: usize = 24;
 const SWEEPS_OF_HUGE: usize = 6;
 const HUGE: usize = 3_000;
@@ -298,7 +298,7 @@ fn crossings(places: &[Place], rows: &[Vec<usize>], rank: &[f64]) -> usize {
     total
 }
 
-/// Gives every place its x: first side by side, then towards the mean of its neighbours, and at last of both sides.
+/// Gives every place its x: first side by side, then towards the mean of the neighbours on one side, last of both sides.
 fn spread(places: &mut [Place], rows: &[Vec<usize>], sweeps: usize) {
     for row in rows {
         let wanted = vec![0.0; row.len()];

@@ -18,7 +18,7 @@ pub use svg::svg;
 use crate::engine::state::StepState;
 use crate::template::Template;
 
-/// What there is to draw.
+/// What is drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiagramModel {
     /// Heading of the picture.
@@ -76,7 +76,7 @@ impl FromStr for Format {
     }
 }
 
-/// Draws the model in the form asked for.
+/// Draws the model in the given form.
 pub fn draw(model: &DiagramModel, format: Format) -> String {
     match format {
         Format::Mermaid => mermaid(model),

@@ -7,7 +7,7 @@ pub(super) struct Style {
     pub(super) fill: &'static str,
     pub(super) stroke: &'static str,
     pub(super) text: &'static str,
-    /// For the word of the state: readable on the fill.
+    /// Colour of the state's word: readable on the fill.
     pub(super) accent: &'static str,
     pub(super) dashed: bool,
 }

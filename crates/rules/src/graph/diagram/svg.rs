@@ -33,7 +33,7 @@ const fn font(size: f64, bold: bool) -> Font {
     Font { size, bold }
 }
 
-/// What a card's texts can take of its width.
+/// The width of a card that its texts can use.
 fn room(card_width: f64) -> f64 {
     card_width - 2.0 * PADDING - STRIPE
 }

@@ -10,7 +10,7 @@ pub struct Bottleneck {
     pub no: i16,
     /// Why it does, in the words of Tasker's runtime analysis.
     pub kind: &'static str,
-    /// How grave that is: see [`weights::severity`].
+    /// How severe that is: see [`weights::severity`].
     pub severity: &'static str,
     /// The score behind it.
     pub score: i64,
@@ -21,7 +21,7 @@ pub struct Bottleneck {
 }
 
 /// Failed steps, and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran
-/// before, may not run again, or lets others wait. Highest score first.
+/// before, cannot run again, or makes others wait. Highest score first.
 pub fn bottlenecks(task: &Task) -> Vec<Bottleneck> {
     let all: Vec<Bottleneck> = task
         .steps()
@@ -60,7 +60,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
     let factor = match step.step.state {
         StepState::Error if failed_for_good => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
         StepState::Error => weights::ERROR_FACTOR,
-        // What was cancelled is as final as what failed for good.
+        // A cancelled step is as final as one that failed for good.
         StepState::Cancelled => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
         StepState::Pending if step.waits => weights::DEPENDENCY_FACTOR,
         _ => 1.0,

@@ -22,7 +22,7 @@ pub struct ErrorChain {
     pub blocked: Vec<i16>,
 }
 
-/// Every step in error, gravest first.
+/// Every step in error, the most severe first.
 pub fn error_chains(task: &Task) -> Vec<ErrorChain> {
     let mut chains: Vec<ErrorChain> = task
         .steps()

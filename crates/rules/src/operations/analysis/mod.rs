@@ -35,7 +35,7 @@ pub enum Basis {
     Running,
     /// It has not run: the average of this step in finished tasks of the same template version.
     Average,
-    /// It has not run, and no finished task tells: [`weights::BASE_STEP_US`].
+    /// Neither this step nor one of a finished task has run: [`weights::BASE_STEP_US`].
     Estimate,
 }
 
@@ -61,7 +61,7 @@ pub struct Duration {
 }
 
 impl Duration {
-    /// From what the log says of the step's runs (None: it never ran) and the average of others.
+    /// From the step's runs in the log (None: it never ran) and the average of others.
     pub fn of(state: StepState, ran_us: Option<i64>, average_us: Option<i64>) -> Self {
         let (us, basis) = match (ran_us, state) {
             (Some(us), StepState::InProgress) => (us, Basis::Running),
@@ -81,7 +81,7 @@ impl Duration {
     }
 }
 
-/// What a failure said.
+/// The report of a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failure {
     /// The message of the report.
@@ -99,7 +99,7 @@ pub enum Standing {
     Running,
     /// A claim would hand it out.
     Ready,
-    /// Its parents are done; its time has not come: a first run put off.
+    /// Its parents are done and its first run was postponed to a later time.
     Scheduled,
     /// Failed, and runs again after its backoff.
     Retrying,
@@ -139,7 +139,7 @@ pub struct StepFacts {
     pub duration: Duration,
     /// What its failure said, for a step in error.
     pub failure: Option<Failure>,
-    /// What it stands at. Set by [`Task::new`].
+    /// Whether it can run, and if not, what it waits for. Set by [`Task::new`].
     pub standing: Standing,
     /// Whether some parent is not done. Set by [`Task::new`].
     pub waits: bool,

@@ -1,4 +1,4 @@
-//! What could run side by side: the steps of a task by level.
+//! Which steps could run in parallel: the steps of a task by level.
 
 use super::{Standing, Task};
 

@@ -16,7 +16,7 @@ pub struct Path {
     pub blocked: usize,
     /// Steps in error.
     pub errors: usize,
-    /// Steps that run or ran more than once.
+    /// Steps that run, or ran, more than once.
     pub retries: usize,
     /// The score of Tasker's runtime analysis: the higher, the more the path needs attention.
     pub score: f64,

@@ -10,7 +10,7 @@ use super::{
 use crate::engine::ids;
 use crate::engine::readiness::Counts;
 
-/// As many paths are listed.
+/// The number of paths that are listed.
 const PATHS: usize = 5;
 
 /// The analysis of a task; the shape is documented with the function `analyze_task`.

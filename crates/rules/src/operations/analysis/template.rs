@@ -1,4 +1,4 @@
-//! What can be said of a template before anything runs.
+//! The analysis of a template before any task runs.
 
 use petgraph::algo::tred::{dag_to_toposorted_adjacency_list, dag_transitive_reduction_closure};
 use petgraph::graph::{DiGraph, NodeIndex};

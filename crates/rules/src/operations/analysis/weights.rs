@@ -45,7 +45,7 @@ pub const UNHEALTHY_FACTOR: f64 = 1.5;
 /// Share that a path loses when all of it is done.
 pub const COMPLETION_DISCOUNT: f64 = 0.3;
 
-/// What a step takes of which nothing is known (base_step_seconds).
+/// The duration of a step about which nothing is known (base_step_seconds).
 pub const BASE_STEP_US: i64 = 30_000_000;
 
 /// The word for a score.

@@ -1,10 +1,9 @@
-//! The list of metrics. The thirteen of finalization claims have the names of the original; all others begin with
-//! `tasker_`.
+//! The list of metrics. The thirteen of finalization claims begin with `finalization_`, all others with `tasker_`.
 
-/// What a family of samples is to Prometheus.
+/// The type of a family of samples in Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows; begins again at 0 with the server or a reset.
+    /// Only grows; starts again at 0 with the server or a reset.
     Counter,
     /// Counts by size of the value.
     Histogram,
@@ -23,11 +22,11 @@ impl Kind {
 /// One metric with all its samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Family {
-    /// Which it is.
+    /// The metric.
     pub metric: Metric,
     /// Its name in the exposition.
     pub name: &'static str,
-    /// What it counts; empty: things.
+    /// The unit; empty for a plain number.
     pub unit: &'static str,
     /// One sentence.
     pub help: &'static str,
@@ -105,7 +104,7 @@ families! {
     StepsResolved "tasker_steps_resolved_total" "" "Steps that were resolved by hand or bypassed.";
     StepWait "tasker_step_wait_seconds" "seconds" "Time from when a step was due to when it was claimed." in STEP_SECONDS;
     StepRun "tasker_step_run_seconds" "seconds" "Time from the claim of a step to its report." in STEP_SECONDS;
-    ReportsRefused "tasker_reports_refused_total" "" "Reports that changed nothing, by what was answered."
+    ReportsRefused "tasker_reports_refused_total" "" "Reports that changed nothing, by outcome."
         ["outcome": "stale" "duplicate" "unknown_step" "invalid"];
     TasksCreated "tasker_tasks_created_total" "" "Tasks created.";
     TasksStarted "tasker_tasks_started_total" "" "Tasks that became in_progress.";
@@ -122,7 +121,7 @@ families! {
     ReleaseDuration "finalization_claim_release_duration_seconds" "seconds" "Duration of release_finalization_claim." in CLAIM_SECONDS;
     ExtendDuration "finalization_claim_extend_duration_seconds" "seconds" "Duration of extend_finalization_claim." in CLAIM_SECONDS;
     ClaimAttempts "finalization_claim_attempts_total" "" "Calls of claim_task_for_finalization.";
-    ClaimSuccess "finalization_claim_success_total" "" "Finalization claims that were got or extended.";
+    ClaimSuccess "finalization_claim_success_total" "" "Finalization claims that were obtained or extended.";
     ClaimContention "finalization_claim_contention_total" "" "Finalization claims that were refused.";
     ClaimContentionByReason "finalization_claim_contention_by_reason_total" "" "Finalization claims that were refused, by reason."
         ["reason": "already_claimed" "already_complete" "not_ready" "race_condition" "other"];
@@ -146,7 +145,7 @@ const FIRST: [u16; FAMILIES.len() + 1] = {
 
 /// How many cells there are.
 pub const CELLS: usize = FIRST[FAMILIES.len()] as usize;
-/// The first so many cells are kept per worker too.
+/// The cells before this number are kept per worker too.
 pub const WORKER_CELLS: usize = Metric::StepsReleased as usize + 1;
 
 impl Metric {
@@ -217,7 +216,7 @@ pub enum Part {
 pub struct Cell {
     /// Its number.
     pub number: u16,
-    /// Whose it is.
+    /// The metric that it belongs to.
     pub family: &'static Family,
     /// The value of the label, if the family has one.
     pub label_value: Option<&'static str>,

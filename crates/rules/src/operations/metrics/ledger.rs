@@ -1,9 +1,9 @@
-//! Counts of a transaction in the making: they count when it commits, and not when it or the savepoint around them is
-//! rolled back.
+//! The counts of an open transaction: they count when it commits, and not when it or the savepoint around them is rolled
+//! back.
 
 use std::collections::BTreeMap;
 
-/// Whose count, and which: worker 0 is the engine as a whole.
+/// The worker and the cell of a count: worker 0 is the engine as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Number of the worker; 0: the engine.
@@ -18,14 +18,14 @@ struct Entry {
     amount: u64,
 }
 
-/// What was written to a table within the transaction: it is back if that writing is undone.
+/// Counts that were written to a table within the transaction: they return if that write is rolled back.
 struct Written {
     level: i32,
     entries: Vec<Entry>,
     kept: BTreeMap<Key, u64>,
 }
 
-/// The counts that one session has not handed on. Levels are those of nested transactions: 1 is the transaction, 2 a
+/// The counts that one session has not passed on. Levels are those of nested transactions: 1 is the transaction, 2 a
 /// savepoint in it.
 #[derive(Default)]
 pub struct Ledger {
@@ -35,7 +35,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An empty one.
+    /// An empty ledger.
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -44,7 +44,7 @@ impl Ledger {
         }
     }
 
-    /// Something happened at this level. The few different counts of a call make a list the fastest map.
+    /// Counts at this level. A call has few different counts, so a list is the fastest map.
     pub fn add(&mut self, level: i32, key: Key, amount: u64) {
         match self
             .entries
@@ -57,12 +57,12 @@ impl Ledger {
         }
     }
 
-    /// Something happened whatever becomes of the transaction.
+    /// Counts whether or not the transaction commits.
     pub fn keep(&mut self, key: Key, amount: u64) {
         *self.kept.entry(key).or_default() += amount;
     }
 
-    /// Whether the transaction has nothing to count and nothing to take back.
+    /// Whether the transaction has nothing to count and nothing to restore.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.written.is_empty()
     }
@@ -80,7 +80,7 @@ impl Ledger {
         }
     }
 
-    /// A savepoint was rolled back, and with it what was counted and written in it.
+    /// A savepoint was rolled back, and with it everything counted and written in it.
     pub fn abort_level(&mut self, level: i32) {
         self.undo(level);
         self.entries.retain(|entry| entry.level < level);
@@ -107,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// The transaction committed; what it counted is kept until it is written.
+    /// The transaction committed; its counts are kept until they are written.
     pub fn commit(&mut self) {
         self.written.clear();
         for entry in std::mem::take(&mut self.entries) {
@@ -115,7 +115,7 @@ impl Ledger {
         }
     }
 
-    /// The transaction committed: hands on what it counted, and what was kept before.
+    /// The transaction committed: passes on its counts and those kept before.
     pub fn hand_on(&mut self, mut sink: impl FnMut(Key, u64)) {
         self.written.clear();
         // The list keeps its memory for the next transaction.
@@ -127,7 +127,7 @@ impl Ledger {
         }
     }
 
-    /// Everything there is, to be written to a table at this level; it is back if the level is rolled back.
+    /// All counts, to be written to a table at this level; they return if the level is rolled back.
     pub fn write(&mut self, level: i32) -> BTreeMap<Key, u64> {
         let written = Written {
             level,

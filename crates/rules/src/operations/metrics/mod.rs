@@ -1,7 +1,7 @@
 //! What is counted, how counts follow a transaction, and how they are shown.
 //!
 //! Every number is a cell: a counter has one, a counter with a label one per value, a histogram one per bucket and one
-//! for the sum. Cells are numbered through, so that an array in shared memory holds them all.
+//! for the sum. Cells are numbered consecutively, so that an array in shared memory holds them all.
 
 mod catalog;
 mod exposition;
