@@ -22,11 +22,11 @@ BEGIN
               AND p.proargtypes[0] = 'jsonb'::regtype);
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'Whose function a handler is; NULL if there is none.
+COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'The owner of the function that a handler names; NULL if there is none.
 handler: schema-qualified name of a function of one jsonb.';
 GRANT EXECUTE ON FUNCTION tasker_engine.function_owner(text) TO tasker_owner;
 
--- Run as the handler's role, by src/background/handlers.rs alone. It stays with the superuser too.
+-- Run as the handler's role, by src/background/handlers.rs alone. It belongs to the superuser, as the table tasker_engine.sql_handlers does.
 CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jsonb, owner_oid oid, owner_name text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -83,18 +83,6 @@ handler: schema-qualified name of a function of one jsonb that returns jsonb or 
 argument: what it is given.
 owner_oid: the role that must own the function.
 owner_name: the name of that role.';
-
--- The cheap half of a claim by executors. SECURITY DEFINER and the pinned plans are those of claim_steps.
-CREATE OR REPLACE FUNCTION tasker_engine.claim_inside(
-    worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)
-RETURNS TABLE (
-    step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
-    queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
-    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
-AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
-namespaces: NULL for all.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.take_steps(
     worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)

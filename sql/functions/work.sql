@@ -25,6 +25,18 @@ step_name: Name of the step in the template.
 claim_number: Number of this claim, which every report must carry; it never comes back.';
 GRANT EXECUTE ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[]) TO tasker_worker;
 
+-- A claim by executors and by run_steps. SECURITY DEFINER: the engine itself claims, whichever role calls.
+CREATE OR REPLACE FUNCTION tasker_engine.claim_inside(
+    worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)
+RETURNS TABLE (
+    step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
+    queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
+    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
+AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
+namespaces: NULL for all.';
+
 CREATE OR REPLACE FUNCTION tasker.report_and_claim(
     worker_id text, reports jsonb DEFAULT '[]', namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
     lease interval DEFAULT '30 seconds', dependency_results text DEFAULT 'parents', queues text[] DEFAULT NULL)
