@@ -18,6 +18,7 @@ mod functions;
 mod metrics;
 mod orchestration;
 mod pg;
+mod processes;
 mod readiness;
 mod registry;
 mod schema;

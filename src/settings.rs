@@ -1,13 +1,14 @@
 //! Settings (`tasker.*`). They hold for a server, a database or a role; docs/operating-with-psql.md lists them. The long
 //! description says unit, special values and where the rule stands: docs/reference shows it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use tasker_rules::engine::backoff::Config;
 use tasker_rules::operations::operational::Multipliers;
 
 use crate::pg::guc::{self, Check};
+use crate::pg::tables;
 
 static DEFAULT_BACKOFF_SECONDS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32"));
@@ -18,7 +19,6 @@ static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
-static DIRECT_TABLE_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
@@ -26,151 +26,167 @@ static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
-/// Defines every setting; alphabetical.
+/// A setting: its name, what SHOW ALL says of it, its unit with special values and the page with its rule, its value, and
+/// what may change it.
+struct Setting {
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    value: Value,
+    context: GucContext,
+}
+
+/// Where a value is kept, its range and its unit.
+enum Value {
+    Bool(&'static GucSetting<bool>),
+    Int(&'static GucSetting<i32>, i32, i32, GucFlags),
+    Float(&'static GucSetting<f64>, f64, f64),
+    Text(&'static GucSetting<Option<CString>>),
+    /// Comma-separated seconds.
+    Seconds(&'static GucSetting<Option<CString>>),
+}
+
+use Value::{Bool, Float, Int, Seconds, Text};
+
+/// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
+/// can grant.
+const SETTINGS: [Setting; 15] = [
+    Setting {
+        name: c"tasker.backoff_multiplier",
+        short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
+        long: c"A plain number. Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1). Rule: docs/concepts.md#retry.",
+        value: Float(&BACKOFF_MULTIPLIER, 1.0, 10.0),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.default_backoff_seconds",
+        short: c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
+        long: c"Comma-separated numbers of seconds, none negative. The first is the base of the other kinds. Rule: docs/concepts.md#retry.",
+        value: Seconds(&DEFAULT_BACKOFF_SECONDS),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.default_retention",
+        short: c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
+        long: c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
+        value: Int(&DEFAULT_RETENTION, 0, i32::MAX, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.direct_table_access",
+        short: c"Whether claims and the log may write tables below SQL.",
+        long: c"Off: every change goes through an SQL statement, at a higher cost and with the same result. The view tasker.table_access shows the way of each operation. Rule: docs/design.md#below-sql.",
+        value: Bool(&tables::DIRECT_TABLE_ACCESS),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.environment",
+        short: c"Which environment's overrides of a template are applied when it is registered.",
+        long: c"A name; empty: none. Templates keep all their environments; export_template shows them. Rule: docs/concepts.md#environments.",
+        value: Text(&ENVIRONMENT),
+        context: GucContext::Userset,
+    },
+    Setting {
+        name: c"tasker.executor_drain_seconds",
+        short: c"How long an executor that is to end may still work on its step.",
+        long: c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
+        value: Int(&EXECUTOR_DRAIN_SECONDS, 0, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Sighup,
+    },
+    Setting {
+        name: c"tasker.executor_memory_mb",
+        short: c"Memory that one executor is expected to use.",
+        long: c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
+        value: Int(&EXECUTOR_MEMORY_MB, 1, 1_048_576, GucFlags::UNIT_MB),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.handler_timeout_seconds",
+        short: c"How long a handler inside the database may run if its step has no timeout_seconds.",
+        long: c"Seconds; 0: for ever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
+        value: Int(&HANDLER_TIMEOUT_SECONDS, 0, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.jitter_enabled",
+        short: c"Whether backoff is spread at random where the template does not say.",
+        long: c"By up to tasker.jitter_max_percentage; a retry_after never is. Rule: docs/concepts.md#retry.",
+        value: Bool(&JITTER_ENABLED),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.jitter_max_percentage",
+        short: c"Largest share of the delay that jitter adds or takes away.",
+        long: c"A share: 0.1 is ten percent. The result never exceeds the cap. Rule: docs/concepts.md#retry.",
+        value: Float(&JITTER_MAX_PERCENTAGE, 0.0, 1.0),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_backoff_seconds",
+        short: c"No retry waits longer than this, whatever the kind or a Retry-After says.",
+        long: c"Seconds. A step's max_backoff_ms comes before it. Rule: docs/concepts.md#retry.",
+        value: Int(&MAX_BACKOFF_SECONDS, 1, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.memory_budget_mb",
+        short: c"Memory that all executors of the database may use together.",
+        long: c"Megabytes; 0: not checked. Pools do not grow beyond it, at tasker.executor_memory_mb each. Rule: docs/executor-pools.md#what-the-server-can-carry.",
+        value: Int(&MEMORY_BUDGET_MB, 0, i32::MAX, GucFlags::UNIT_MB),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.priority_aging_seconds",
+        short: c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
+        long: c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
+        value: Int(&PRIORITY_AGING_SECONDS, 0, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.shutdown_health_threshold_multiplier",
+        short: c"How much of each health threshold is asked for while the system shuts down gracefully.",
+        long: c"A share: 1 is as in normal operation, 0 asks for nothing. Rule: docs/health.md#thresholds.",
+        value: Float(&SHUTDOWN_HEALTH, 0.0, 1.0),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.startup_health_threshold_multiplier",
+        short: c"How much of each health threshold is asked for while the system starts up.",
+        long: c"A share: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
+        value: Float(&STARTUP_HEALTH, 0.0, 1.0),
+        context: GucContext::Suset,
+    },
+];
+
+/// Defines every setting.
 pub fn define() {
-    // A worker's role may not shorten its own backoff, so these need SET rights that superusers can grant.
-    let flags = GucFlags::empty();
-    GucRegistry::define_float_guc(
-        c"tasker.backoff_multiplier",
-        c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
-        c"A plain number. Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1). Rule: docs/concepts.md#retry.",
-        &BACKOFF_MULTIPLIER,
-        1.0,
-        10.0,
-        GucContext::Suset,
-        flags,
-    );
-    guc::define_checked_string::<BackoffList>(
-        c"tasker.default_backoff_seconds",
-        c"Seconds to wait after attempt 1, 2, 3 ... of a step whose template names no backoff kind.",
-        c"Comma-separated numbers of seconds, none negative. The first is the base of the other kinds. Rule: docs/concepts.md#retry.",
-        &DEFAULT_BACKOFF_SECONDS,
-        GucContext::Suset,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.default_retention",
-        c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
-        c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
-        &DEFAULT_RETENTION,
-        0,
-        i32::MAX,
-        GucContext::Suset,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_bool_guc(
-        c"tasker.direct_table_access",
-        c"Whether claims and the log may write tables below SQL.",
-        c"Off: every change goes through an SQL statement, at a higher cost and with the same result. The view tasker.table_access shows the way of each operation. Rule: docs/design.md#below-sql.",
-        &DIRECT_TABLE_ACCESS,
-        GucContext::Suset,
-        flags,
-    );
-    GucRegistry::define_string_guc(
-        c"tasker.environment",
-        c"Which environment's overrides of a template are applied when it is registered.",
-        c"A name; empty: none. Templates keep all their environments; export_template shows them. Rule: docs/concepts.md#environments.",
-        &ENVIRONMENT,
-        GucContext::Userset,
-        flags,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.executor_drain_seconds",
-        c"How long an executor that is to end may still work on its step.",
-        c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
-        &EXECUTOR_DRAIN_SECONDS,
-        0,
-        86_400,
-        GucContext::Sighup,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.executor_memory_mb",
-        c"Memory that one executor is expected to use.",
-        c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
-        &EXECUTOR_MEMORY_MB,
-        1,
-        1_048_576,
-        GucContext::Suset,
-        GucFlags::UNIT_MB,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.handler_timeout_seconds",
-        c"How long a handler inside the database may run if its step has no timeout_seconds.",
-        c"Seconds; 0: for ever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
-        &HANDLER_TIMEOUT_SECONDS,
-        0,
-        86_400,
-        GucContext::Suset,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_bool_guc(
-        c"tasker.jitter_enabled",
-        c"Whether backoff is spread at random where the template does not say.",
-        c"By up to tasker.jitter_max_percentage; a retry_after never is. Rule: docs/concepts.md#retry.",
-        &JITTER_ENABLED,
-        GucContext::Suset,
-        flags,
-    );
-    GucRegistry::define_float_guc(
-        c"tasker.jitter_max_percentage",
-        c"Largest share of the delay that jitter adds or takes away.",
-        c"A share: 0.1 is ten percent. The result never exceeds the cap. Rule: docs/concepts.md#retry.",
-        &JITTER_MAX_PERCENTAGE,
-        0.0,
-        1.0,
-        GucContext::Suset,
-        flags,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.max_backoff_seconds",
-        c"No retry waits longer than this, whatever the kind or a Retry-After says.",
-        c"Seconds. A step's max_backoff_ms comes before it. Rule: docs/concepts.md#retry.",
-        &MAX_BACKOFF_SECONDS,
-        1,
-        86_400,
-        GucContext::Suset,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.memory_budget_mb",
-        c"Memory that all executors of the database may use together.",
-        c"Megabytes; 0: not checked. Pools do not grow beyond it, at tasker.executor_memory_mb each. Rule: docs/executor-pools.md#what-the-server-can-carry.",
-        &MEMORY_BUDGET_MB,
-        0,
-        i32::MAX,
-        GucContext::Suset,
-        GucFlags::UNIT_MB,
-    );
-    GucRegistry::define_int_guc(
-        c"tasker.priority_aging_seconds",
-        c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
-        c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
-        &PRIORITY_AGING_SECONDS,
-        0,
-        86_400,
-        GucContext::Suset,
-        GucFlags::UNIT_S,
-    );
-    GucRegistry::define_float_guc(
-        c"tasker.shutdown_health_threshold_multiplier",
-        c"How much of each health threshold is asked for while the system shuts down gracefully.",
-        c"A share: 1 is as in normal operation, 0 asks for nothing. Rule: docs/health.md#thresholds.",
-        &SHUTDOWN_HEALTH,
-        0.0,
-        1.0,
-        GucContext::Suset,
-        flags,
-    );
-    GucRegistry::define_float_guc(
-        c"tasker.startup_health_threshold_multiplier",
-        c"How much of each health threshold is asked for while the system starts up.",
-        c"A share: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
-        &STARTUP_HEALTH,
-        0.0,
-        1.0,
-        GucContext::Suset,
-        flags,
-    );
+    let none = GucFlags::empty();
+    for Setting {
+        name,
+        short,
+        long,
+        value,
+        context,
+    } in SETTINGS
+    {
+        match value {
+            Bool(value) => {
+                GucRegistry::define_bool_guc(name, short, long, value, context, none);
+            }
+            Int(value, least, most, unit) => {
+                GucRegistry::define_int_guc(name, short, long, value, least, most, context, unit);
+            }
+            Float(value, least, most) => {
+                GucRegistry::define_float_guc(name, short, long, value, least, most, context, none);
+            }
+            Text(value) => {
+                GucRegistry::define_string_guc(name, short, long, value, context, none);
+            }
+            Seconds(value) => {
+                guc::define_checked_string::<BackoffList>(name, short, long, value, context);
+            }
+        }
+    }
 }
 
 /// The multipliers of the operational states that have one of their own.
@@ -249,9 +265,4 @@ pub fn environment() -> Option<String> {
         .get()
         .map(|name| name.to_string_lossy().into_owned())
         .filter(|name| !name.is_empty())
-}
-
-/// Whether tables may be written below SQL.
-pub fn direct_table_access() -> bool {
-    DIRECT_TABLE_ACCESS.get()
 }

@@ -9,11 +9,11 @@ use pgrx::pg_sys;
 
 use super::launcher;
 use super::process::{self, transaction};
-use super::shared::{self, Kind, Slot, State};
 use crate::error::Result;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
+use crate::processes::{self, Kind, Slot, State};
 use crate::settings;
 
 /// Ticks come with each full second, when schedules are due.
@@ -139,10 +139,10 @@ fn run(database: u32) {
     if let Err(error) = transaction(log_resources) {
         process::log_error("the resources cannot be validated", &error);
     }
-    shared::set_state(State::Idle);
+    processes::set_state(State::Idle);
     loop {
         process::check_for_interrupts();
-        if shared::stop_requested() {
+        if processes::stop_requested() {
             process::end(0);
         }
         process::report_activity(Some("tasker_ext: maintenance"));
@@ -153,9 +153,9 @@ fn run(database: u32) {
             Ok(found) => {
                 // Dropped, made anew or updated: another coordinator begins from the start.
                 if found.is_none() {
-                    shared::judge_absent(database);
+                    processes::judge_absent(database);
                 }
-                shared::request_stop(
+                processes::request_stop(
                     |slot| slot.database == database && slot.kind == Kind::Executor,
                     0,
                 );
@@ -185,15 +185,15 @@ fn begin(database: u32) -> (u32, String) {
                     process::log_always(REFUSAL, &error);
                 }
                 refuses = true;
-                shared::set_state(State::Idle);
+                processes::set_state(State::Idle);
             }
             Ok(None) => {
-                shared::judge_absent(database);
+                processes::judge_absent(database);
                 process::end(0);
             }
             // Without the role there is no extension: it owns its tables.
             Err(error) if error.code == pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
-                shared::judge_absent(database);
+                processes::judge_absent(database);
                 process::end(0);
             }
             Err(error) => {
@@ -202,7 +202,7 @@ fn begin(database: u32) -> (u32, String) {
             }
         }
         process::wait(until_next_second());
-        if shared::stop_requested() {
+        if processes::stop_requested() {
             process::end(0);
         }
     }
@@ -256,11 +256,11 @@ impl Coordinator {
                 }
                 self.refuses = true;
                 let database = self.database;
-                let executors = shared::processes()
+                let executors = processes::all()
                     .into_iter()
                     .filter(|slot| slot.database == database && slot.kind == Kind::Executor);
                 self.asked.extend(executors.map(|slot| slot.pid));
-                shared::request_stop(
+                processes::request_stop(
                     |slot| slot.database == database && slot.kind == Kind::Executor,
                     0,
                 );
@@ -324,7 +324,7 @@ impl Coordinator {
             }
         };
         let now = call::clock();
-        let executors: Vec<Slot> = shared::processes()
+        let executors: Vec<Slot> = processes::all()
             .into_iter()
             .filter(|slot| slot.database == self.database && slot.kind == Kind::Executor)
             .collect();
@@ -367,7 +367,7 @@ impl Coordinator {
                 running.sort_by_key(|slot| (slot.state == State::Busy, -slot.started_at));
                 for slot in &running[..running.len() - wanted] {
                     self.asked.insert(slot.pid);
-                    shared::request_stop(|other| other.pid == slot.pid, stop_by);
+                    processes::request_stop(|other| other.pid == slot.pid, stop_by);
                 }
             }
         }
@@ -422,7 +422,7 @@ impl Coordinator {
                         && pool.failed > 0
                     {
                         pool.failed = 0;
-                        shared::record_healthy(database, &started.pool);
+                        processes::record_healthy(database, &started.pool);
                     }
                     true
                 }
@@ -433,7 +433,7 @@ impl Coordinator {
                     pool.failed = pool.failed.saturating_add(1);
                     let pause = SECOND_US << pool.failed.saturating_sub(1).min(6);
                     pool.start_after = now + pause.min(SLOWEST_RESTART_US);
-                    shared::record_ended(
+                    processes::record_ended(
                         database,
                         &started.pool,
                         pool.failed,
@@ -448,7 +448,7 @@ impl Coordinator {
 
     /// Renews the leases of executors, and interrupts those whose step was cancelled or taken over.
     fn look_after_steps(&mut self) {
-        let busy: Vec<Slot> = shared::processes()
+        let busy: Vec<Slot> = processes::all()
             .into_iter()
             .filter(|slot| {
                 slot.database == self.database && slot.kind == Kind::Executor && slot.step.is_some()

@@ -7,11 +7,11 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 
 use super::process::{self, transaction};
-use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{backend, call};
+use crate::processes::{self, Kind, State};
 
 /// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ fn work_until_asked_to_end(database: u32) {
     };
     loop {
         process::check_for_interrupts();
-        if shared::stop_requested() {
+        if processes::stop_requested() {
             finish(&worker_id, epoch);
         }
         let work = match transaction(|session| work(session, &pool, epoch)) {
@@ -107,10 +107,10 @@ fn work_until_asked_to_end(database: u32) {
             }
         };
         // First said, then looked: what is released from here on wakes us.
-        shared::wait_for(
+        processes::wait_for(
             work.queue_ids
                 .iter()
-                .fold(shared::WAITS, |all, id| all | shared::queue_bit(*id)),
+                .fold(processes::WAITS, |all, id| all | processes::queue_bit(*id)),
         );
         let taken = match transaction(|session| take(session, &worker_id, &work)) {
             Ok(taken) => taken,
@@ -121,13 +121,13 @@ fn work_until_asked_to_end(database: u32) {
             }
         };
         if taken.is_empty() {
-            shared::set_state(State::Idle);
+            processes::set_state(State::Idle);
             process::wait(pause(&work));
             continue;
         }
-        shared::wait_for(0);
+        processes::wait_for(0);
         for step in &taken {
-            if shared::stop_requested() {
+            if processes::stop_requested() {
                 break;
             }
             run(&pool, step);
@@ -137,7 +137,7 @@ fn work_until_asked_to_end(database: u32) {
 
 /// Gives back what is not begun, and ends.
 fn finish(worker_id: &str, epoch: u32) -> ! {
-    shared::set_state(State::Draining);
+    processes::set_state(State::Draining);
     let released = transaction(|session| {
         if process::extension(session)?.is_some_and(|(oid, _)| oid == epoch) {
             session.run(&RELEASE, &[datum::text(worker_id)])?;
@@ -215,7 +215,7 @@ fn pause(work: &Work) -> Duration {
 }
 
 fn run(pool: &str, taken: &Taken) {
-    shared::set_busy(taken.step);
+    processes::set_busy(taken.step);
     process::report_activity(Some(&format!(
         "tasker_ext: pool {pool} runs step {}",
         crate::orchestration::format_uuid(&taken.step)
@@ -239,8 +239,8 @@ fn run(pool: &str, taken: &Taken) {
             true
         }
     };
-    shared::count_step(call::clock() - started, failed);
-    shared::set_state(State::Idle);
+    processes::count_step(call::clock() - started, failed);
+    processes::set_state(State::Idle);
 }
 
 /// The transaction of the step failed as a whole, at its commit say: the failure is reported in another.

@@ -8,9 +8,9 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgro
 use pgrx::pg_sys;
 
 use super::process;
-use super::shared::{self, Kind, State};
 use crate::pg::datum::Timestamp;
 use crate::pg::{backend, call};
+use crate::processes::{self, Kind, State};
 
 /// New databases are looked for this often: one made from a template that has the extension sends no word.
 const SCAN_EVERY: Duration = Duration::from_secs(5);
@@ -43,24 +43,24 @@ crate::background_process!(tasker_launcher_main => run);
 
 fn run(_argument: u32) {
     process::begin(Kind::Launcher, 0, "", "");
-    shared::set_state(State::Idle);
+    processes::set_state(State::Idle);
     let mut attempts: HashMap<u32, Attempts> = HashMap::new();
     let mut complained_at: Timestamp = 0;
     loop {
         let databases = backend::open_databases();
-        shared::keep_databases(&databases);
+        processes::keep_databases(&databases);
         attempts.retain(|oid, _| databases.contains(oid));
         let now = call::clock();
         let mut soon = false;
         for oid in databases {
-            let processes = shared::processes();
+            let processes = processes::all();
             let coordinators = processes
                 .iter()
                 .filter(|slot| slot.kind == Kind::Coordinator);
             if coordinators.clone().any(|slot| slot.database == oid) {
                 continue;
             }
-            let Some(asked) = shared::wants_coordinator(oid) else {
+            let Some(asked) = processes::wants_coordinator(oid) else {
                 continue;
             };
             if asked {

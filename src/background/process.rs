@@ -2,20 +2,19 @@
 
 use pgrx::pg_sys;
 
-use super::shared::{self, Kind, State};
 use crate::error::{Error, Result};
-pub use crate::pg::backend::is_background;
 pub use crate::pg::process::{
     check_for_interrupts, report_activity, set_application_name, signal, wait,
 };
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{installation, process, rights};
+use crate::processes::{self, Kind, State};
 
 /// Starts the process. It is in the shared list before it is connected: whoever wants the database alone finds it there, or it
 /// finds the database held. If it may not be there it ends.
 pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
-    process::begin(database, shared::leave, || {
-        if shared::enter(kind, database, pool, worker_id) {
+    process::begin(database, processes::leave, || {
+        if processes::enter(kind, database, pool, worker_id) {
             Ok(())
         } else {
             // Only the launcher is started again by itself.
@@ -79,6 +78,6 @@ pub fn log_always(what: &str, error: &Error) {
 
 /// Ends the process in order.
 pub fn end(code: i32) -> ! {
-    shared::set_state(State::Stopping);
+    processes::set_state(State::Stopping);
     process::end(code)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use super::process;
-use super::shared::{self, Slot};
 use crate::pg::{call, utility};
+use crate::processes::{self, Slot};
 
 /// So long a handler may still finish; then its process is terminated.
 const POLITE: Duration = Duration::from_millis(1500);
@@ -20,15 +20,15 @@ pub fn install() {
 
 /// Lets no process in until the transaction ends, and waits until those that are there have gone.
 fn send_away(database: u32) {
-    shared::hold_database(database);
+    processes::hold_database(database);
     let here = |slot: &Slot| slot.database == database;
-    shared::request_stop(here, call::clock() + POLITE.as_micros() as i64);
+    processes::request_stop(here, call::clock() + POLITE.as_micros() as i64);
     let began = Instant::now();
     let mut terminated = false;
-    while began.elapsed() < POLITE + FIRM && shared::processes().iter().any(here) {
+    while began.elapsed() < POLITE + FIRM && processes::all().iter().any(here) {
         if !terminated && began.elapsed() > POLITE {
             terminated = true;
-            for slot in shared::processes().iter().filter(|slot| here(slot)) {
+            for slot in processes::all().iter().filter(|slot| here(slot)) {
                 process::signal(slot.pid, pg_sys::SIGTERM as i32);
             }
         }

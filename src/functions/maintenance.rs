@@ -1,13 +1,52 @@
-//! The duties `leases` and `task_timeouts`. The other duties stand with what they are about.
+//! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. The other duties stand with what they are about.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::orchestration::{Engine, leases, timeouts};
-use crate::pg::call::{Call, Output};
+use crate::pg::call::{self, Call, Output};
 use crate::pg::spi::Session;
+use crate::pg::{backend, datum, lock};
+use crate::processes;
 
 crate::sql_function! {
+    try_duty_lock;
+    note_duty_run;
+    duty_clocks;
     duty_leases;
     duty_task_timeouts;
+}
+
+/// The number of the duty, which is also its part of the extension's lock.
+fn number(call: &Call) -> Result<u16> {
+    call.get::<i32>(0, "duty_no")?
+        .try_into()
+        .ok()
+        .filter(|number| (1..=processes::DUTIES as u16).contains(number))
+        .ok_or_else(|| Error::corrupt("no duty has this number"))
+}
+
+fn try_duty_lock(call: &mut Call) -> Result<Output> {
+    Ok(Output::from(lock::try_part_of_extension(number(call)?)?))
+}
+
+fn note_duty_run(call: &mut Call) -> Result<Output> {
+    Ok(Output::from(processes::note_duty(
+        number(call)?.into(),
+        call::clock(),
+    )))
+}
+
+fn duty_clocks(call: &mut Call) -> Result<Output> {
+    let Some((since, ran)) = processes::duty_runs(backend::database()) else {
+        return Ok(Output::Rows);
+    };
+    for (number, at) in (1..).zip(ran) {
+        call.row(&[
+            datum::int4(number),
+            datum::opt((at != 0).then_some(at), datum::timestamp),
+            datum::timestamp(since),
+        ])?;
+    }
+    Ok(Output::Rows)
 }
 
 fn duty_leases(_: &mut Call) -> Result<Output> {

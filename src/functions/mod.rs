@@ -6,6 +6,7 @@
 
 mod analysis;
 mod arguments;
+mod background;
 mod create;
 mod diagrams;
 mod expressions;
@@ -17,10 +18,15 @@ mod maintenance;
 mod metrics;
 mod operational_state;
 mod operators;
+mod owner_fault;
 mod readiness;
 mod reports;
+mod scaling;
 mod schedules;
+mod schemas;
+mod sql_handlers;
 mod stale_claims;
+mod stored_roles;
 mod table_access;
 mod templates;
 mod work;

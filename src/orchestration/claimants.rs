@@ -9,15 +9,10 @@ use std::rc::Rc;
 use pgrx::pg_sys::{self, Oid};
 
 use crate::error::{Error, Result};
-use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{changes, rights};
-
-crate::sql_function! {
-    claimants_changed;
-}
 
 /// The number of the engine itself: executors, run_steps, and steps that an operator starts by hand.
 const ENGINE: i16 = 0;
@@ -197,10 +192,4 @@ impl Claimant {
 /// The id of a claim, of what the sequence gave.
 pub fn claim_id(serial: i64, claimant: i16) -> i64 {
     serial & !BITS | i64::from(claimant)
-}
-
-fn claimants_changed(_: &mut Call) -> Result<Output> {
-    changes::tell(c"claimants")?;
-    // The protocol of triggers: a null pointer, and not SQL's NULL.
-    Ok(Output::Trigger)
 }

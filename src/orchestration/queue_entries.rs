@@ -106,7 +106,7 @@ impl Releases {
         if queues.is_empty() {
             Ok(())
         } else {
-            crate::background::shared::wake_executors(&queues);
+            crate::processes::wake_executors(&queues);
             super::workers::wake(session, &queues, now)
         }
     }

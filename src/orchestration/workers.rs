@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 
-use pgrx::{PgSqlErrorCode as Code, PgXactCallbackEvent, pg_sys, register_xact_callback};
+use pgrx::{PgSqlErrorCode as Code, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
@@ -14,7 +14,7 @@ use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
 use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Row, Session, Statement};
-use crate::pg::xact::{self, SavepointEnd};
+use crate::pg::xact::{self, End, SavepointEnd};
 use crate::storage;
 
 static FIND: Statement = Statement::new(
@@ -83,8 +83,8 @@ static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
 static NOTIFIED: Kept<HashMap<String, Timestamp>> = Kept::new();
 std::thread_local! {
     /// Whether the transaction has told this backend something of workers.
-    static CALLBACK: Cell<bool> = const { Cell::new(false) };
-    static SAVEPOINTS: Cell<bool> = const { Cell::new(false) };
+    static LEARNED: Cell<bool> = const { Cell::new(false) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Forgets every worker: their rows may not have come to be.
@@ -247,20 +247,24 @@ pub fn seen(
 
 /// What this backend believes of workers may stem from the transaction or the savepoint that is being rolled back.
 fn forget_on_abort() {
-    if !SAVEPOINTS.replace(true) {
+    if !REGISTERED.replace(true) {
         xact::at_each_savepoint(|end, _| {
-            if end == SavepointEnd::Rollback && CALLBACK.get() {
+            if end == SavepointEnd::Rollback && LEARNED.get() {
                 forget();
             }
         });
-    }
-    if !CALLBACK.replace(true) {
-        register_xact_callback(PgXactCallbackEvent::Abort, || {
-            CALLBACK.set(false);
-            forget();
+        xact::at_each_end(|end| match end {
+            // What was prepared may still be rolled back; usually the session's next transaction ends it.
+            End::Prepare => {}
+            End::Commit => LEARNED.set(false),
+            End::Abort => {
+                if LEARNED.replace(false) {
+                    forget();
+                }
+            }
         });
-        register_xact_callback(PgXactCallbackEvent::Commit, || CALLBACK.set(false));
     }
+    LEARNED.set(true);
 }
 
 static ANYBODY_IDLE: Statement = Statement::new(

@@ -8,16 +8,9 @@ use std::ffi::{CStr, c_int};
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::pg::call::{Call, Output};
-use crate::pg::datum;
 
 /// The role that owns the engine's objects.
 const OWNER: &CStr = c"tasker_owner";
-
-crate::sql_function! {
-    owner_fault;
-    record_privileges;
-}
 
 /// The role that owns the engine: background processes have its rights and no more. None: the role is not there.
 pub fn owner() -> Option<pg_sys::Oid> {
@@ -113,9 +106,9 @@ fn no_owner() -> Error {
 }
 
 /// In what the engine's owner is not what it must be, and the statements that mend it.
-struct Fault {
-    detail: String,
-    hint: String,
+pub struct Fault {
+    pub detail: String,
+    pub hint: String,
 }
 
 /// Refuses (0P000) while somebody else could act as the engine's owner, or that role could do more than own.
@@ -138,15 +131,8 @@ pub fn is_refusal(error: &Error) -> bool {
 
 const UNSOUND: Code = Code::ERRCODE_INVALID_ROLE_SPECIFICATION;
 
-fn owner_fault(call: &mut Call) -> Result<Output> {
-    if let Some(fault) = fault() {
-        call.row(&[datum::text(&fault.detail), datum::text(&fault.hint)])?;
-    }
-    Ok(Output::Rows)
-}
-
 /// The one rule of what the owner must be. It reads the system caches alone.
-fn fault() -> Option<Fault> {
+pub fn fault() -> Option<Fault> {
     let Some(role) = owner() else {
         let missing = no_owner();
         return Some(Fault {
@@ -254,8 +240,7 @@ fn memberships(role: pg_sys::Oid, side: Side) -> Vec<String> {
 }
 
 /// While the extension's script runs: whether privileges that it grants are recorded as the extension's own.
-fn record_privileges(call: &mut Call) -> Result<Output> {
-    let record: bool = call.get(0, "record")?;
+pub fn record_privileges(record: bool) -> Result<()> {
     // SAFETY: the backend's own variables. Whatever ends the script, an error too, sets them back.
     unsafe {
         if pg_sys::CurrentExtensionObject == pg_sys::InvalidOid {
@@ -263,5 +248,5 @@ fn record_privileges(call: &mut Call) -> Result<Output> {
         }
         pg_sys::creating_extension = record;
     }
-    Ok(Output::Null)
+    Ok(())
 }

@@ -28,13 +28,16 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
+use pgrx::GucSetting;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::datum::Arg;
 use super::spi::Statement;
 use super::{installation, rights};
 use crate::error::{Error, Result};
-use crate::settings;
+
+/// Off: every operation takes its SQL statement.
+pub static DIRECT_TABLE_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// A column of ours: its name and its type.
 pub type Column = (&'static CStr, Oid);
@@ -110,7 +113,7 @@ pub struct Facts<const N: usize> {
 impl<const N: usize> Facts<N> {
     /// Why the operation takes its SQL statement; None: it goes below SQL.
     pub fn why_sql(&self, operation: Operation) -> Option<&str> {
-        if !settings::direct_table_access() {
+        if !DIRECT_TABLE_ACCESS.get() {
             return Some("the setting tasker.direct_table_access is off");
         }
         self.findings

@@ -4,10 +4,11 @@ use pgrx::pg_sys;
 use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
 
-use crate::background::{handlers, shared};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
+use crate::processes;
+use crate::registry::handlers;
 use crate::settings;
 
 static NAMESPACE: Statement = Statement::new(
@@ -209,7 +210,7 @@ pub fn register(
     steps(session, id, namespace_id, &template)?;
     handlers::remember(session, id, &inside, registrar)?;
     // The queues may be new: executors that sleep do not wait for them yet.
-    shared::wake_all_executors();
+    processes::wake_all_executors();
     Ok(id)
 }
 

@@ -1,18 +1,18 @@
-//! The background processes as they are now, and which of them ended: `tasker_engine.background_activity` and
-//! `tasker_engine.executor_restarts`.
+//! The background processes as they are now, which executors ended, and waking the launcher.
 
-use super::shared::{self, Kind};
 use crate::error::Result;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
+use crate::processes::{self, Kind};
 
 crate::sql_function! {
     background_activity;
     executor_restarts;
+    wake_launcher;
 }
 
 fn executor_restarts(call: &mut Call) -> Result<Output> {
-    for entry in shared::restarts() {
+    for entry in processes::restarts() {
         call.row(&[
             datum::oid(entry.database.into()),
             datum::text(entry.pool.as_str()),
@@ -26,7 +26,7 @@ fn executor_restarts(call: &mut Call) -> Result<Output> {
 }
 
 fn background_activity(call: &mut Call) -> Result<Output> {
-    for slot in shared::processes() {
+    for slot in processes::all() {
         let executor = slot.kind == Kind::Executor;
         let state = if slot.stop {
             "draining"
@@ -53,4 +53,10 @@ fn background_activity(call: &mut Call) -> Result<Output> {
         ])?;
     }
     Ok(Output::Rows)
+}
+
+/// False: there is no launcher to wake.
+fn wake_launcher(_: &mut Call) -> Result<Output> {
+    processes::wake_launcher();
+    Ok(Output::from(processes::is_preloaded()))
 }

@@ -1,26 +1,67 @@
 //! Handlers that are functions of this database: `sql:<schema.function>`.
 //!
 //! Such a function runs with the rights of the role that registered the template, and no more: as a security-restricted
-//! operation, the way PostgreSQL itself runs the functions of somebody else's index. Which role and which function is read
-//! from tasker_engine.sql_handlers, which belongs to a superuser: the engine's owner could else lend itself any role.
+//! operation, the way PostgreSQL itself runs the functions of another role's index.
 
 use pgrx::pg_sys;
 use tasker_rules::sqlstate;
 
-use crate::background::{process, shared};
+use super::work::{MOST_STEPS, lease, names, worker};
 use crate::error::{Error, Result};
-use crate::orchestration::StepKey;
+use crate::orchestration::claim::{self, Dependencies, Request};
+use crate::orchestration::claimants::Claimant;
+use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{restricted, rights};
+use crate::pg::{backend, restricted};
+use crate::registry::handlers;
 use crate::settings;
 
 crate::sql_function! {
+    claim_inside;
     run_step;
-    refresh_handler_roles;
-    wake_launcher;
 }
+
+// ---- claiming -------------------------------------------------------------------------------------------------------
+
+static ALL_NAMESPACES: Statement =
+    Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
+
+/// A claim for handlers inside the database. The worker is not remembered as waiting for a
+/// NOTIFY, so that an idle executor writes nothing.
+fn claim_inside(call: &mut Call) -> Result<Output> {
+    let mut request = Request {
+        worker_id: worker(call)?,
+        namespaces: vec![],
+        queues: names(call, 2, "queues")?,
+        max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
+        lease_us: lease(call, 4)?,
+        dependencies: Dependencies::Ancestors,
+    };
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
+    request.namespaces = match names(call, 1, "namespaces")? {
+        Some(names) => names,
+        None => engine
+            .session
+            .run(&ALL_NAMESPACES, &[])?
+            .iter()
+            .map(|row| row.get(1))
+            .collect::<Result<_>>()?,
+    };
+    let worker = workers::claiming(engine.session, &Claimant::engine(), &request.worker_id)?;
+    let batch = claim::claim(&mut engine, &worker, &request)?;
+    let empty =
+        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    for row in batch.rows(empty)? {
+        call.row(&row)?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
+}
+
+// ---- running --------------------------------------------------------------------------------------------------------
 
 // The role is the one whose oid is kept; it may have another name now.
 static HANDLER: Statement = Statement::new(
@@ -36,52 +77,6 @@ static HANDLER: Statement = Statement::new(
      LEFT JOIN tasker_engine.sql_handlers h ON h.named_task_id = s.named_task_id AND h.step_no = s.step_no
      WHERE s.task_uuid = $1 AND s.step_no = $2",
     &[pg_sys::UUIDOID, pg_sys::INT2OID],
-);
-
-static TABLE_OWNER: Statement = Statement::new(
-    "SELECT r.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND r.rolsuper
-     WHERE c.oid = 'tasker_engine.sql_handlers'::pg_catalog.regclass",
-    &[],
-);
-
-static FUNCTION_OWNERS: Statement = Statement::new(
-    "SELECT tasker_engine.function_owner(u.function)::text
-     FROM unnest($1) WITH ORDINALITY AS u (function, place) ORDER BY u.place",
-    &[pg_sys::TEXTARRAYOID],
-);
-
-// What a version says already of a role that lives stays: a registration cannot take a handler away from its role.
-static REMEMBER: Statement = Statement::new(
-    "INSERT INTO tasker_engine.sql_handlers AS h (named_task_id, step_no, handler, role_name, function_owner)
-     SELECT $1, u.step_no, u.handler, $5, coalesce(u.function_owner, $5)
-     FROM unnest($2, $3, $4) AS u (step_no, handler, function_owner)
-     ON CONFLICT (named_task_id, step_no) DO UPDATE
-     SET role_name = excluded.role_name, role_oid = excluded.role_oid,
-         function_owner = excluded.function_owner, function_owner_oid = excluded.function_owner_oid
-     WHERE h.role_oid = excluded.role_oid
-        OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = h.role_oid)
-     RETURNING h.role_oid",
-    &[
-        pg_sys::INT4OID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTOID,
-    ],
-);
-
-// Rows that somebody holds wait for the next round.
-static REFRESH: Statement = Statement::new(
-    "UPDATE tasker_engine.sql_handlers h
-     SET role_name = coalesce(n.role_name, h.role_name), function_owner = coalesce(n.function_owner, h.function_owner)
-     FROM (SELECT o.named_task_id, o.step_no, r.rolname AS role_name, f.rolname AS function_owner
-           FROM tasker_engine.sql_handlers o
-           LEFT JOIN pg_catalog.pg_roles r ON r.oid = o.role_oid
-           LEFT JOIN pg_catalog.pg_roles f ON f.oid = o.function_owner_oid
-           WHERE r.rolname <> o.role_name OR f.rolname <> o.function_owner
-           FOR UPDATE OF o SKIP LOCKED) n
-     WHERE h.named_task_id = n.named_task_id AND h.step_no = n.step_no",
-    &[],
 );
 
 static READ: Statement = Statement::new(
@@ -112,87 +107,6 @@ static FAIL: Statement = Statement::new(
         pg_sys::TEXTOID,
     ],
 );
-
-/// Keeps which function each step calls, and for whom; as the template is registered. Written as the table's owner, since
-/// nobody is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
-/// and handlers whose role is gone to the role that calls.
-pub fn remember(
-    session: &Session,
-    named_task_id: i32,
-    handlers: &[(i16, &str)],
-    role: pg_sys::Oid,
-) -> Result<()> {
-    if handlers.is_empty() {
-        return Ok(());
-    }
-    let owner = table_owner(session)?;
-    let name = rights::role_name(role);
-    let functions = handlers.iter().map(|(_, handler)| Some(function(handler)));
-    let owners: Vec<Option<String>> = session
-        .run(&FUNCTION_OWNERS, &[datum::texts(functions)])?
-        .iter()
-        .map(|row| row.opt(1))
-        .collect();
-    let rows = rights::work_as(owner, || {
-        session.run(
-            &REMEMBER,
-            &[
-                datum::int4(named_task_id),
-                datum::int2s(handlers.iter().map(|(no, _)| *no)),
-                datum::texts(handlers.iter().map(|(_, handler)| Some(*handler))),
-                datum::texts(owners.iter().map(Option::as_deref)),
-                datum::text(&name),
-            ],
-        )
-    })?;
-    for row in rows.iter() {
-        // The table looks roles up by name, as in a restore.
-        if row.opt::<pg_sys::Oid>(1) != Some(role) {
-            return Err(Error::new(
-                pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                format!("role \"{name}\" was renamed at this moment"),
-            )
-            .detail("The template's handlers could not be given to it.")
-            .hint("Register the template again."));
-        }
-    }
-    Ok(())
-}
-
-/// The superuser to whom the table of handlers belongs.
-fn table_owner(session: &Session) -> Result<pg_sys::Oid> {
-    let rows = session.run(&TABLE_OWNER, &[])?;
-    rows.first().ok_or_else(table_of_another)?.get(1)
-}
-
-/// Writes the new names of renamed roles into the table, for the next dump.
-fn refresh_handler_roles(_: &mut Call) -> Result<Output> {
-    let session = Session::open()?;
-    let owner = table_owner(&session)?;
-    let renamed = rights::work_as(owner, || Ok(session.run(&REFRESH, &[])?.len()))?;
-    Ok(Output::from(renamed as i64))
-}
-
-/// The function that a handler names.
-fn function(handler: &str) -> &str {
-    handler
-        .strip_prefix(tasker_rules::template::SQL_PREFIX)
-        .unwrap_or(handler)
-}
-
-fn table_of_another() -> Error {
-    Error::new(
-        pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "tasker_engine.sql_handlers does not belong to a superuser",
-    )
-    .detail("It says whose rights a handler gets; another owner could write any role into it.")
-    .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser;")
-}
-
-fn wake_launcher(_: &mut Call) -> Result<Output> {
-    shared::wake_launcher();
-    Ok(Output::from(shared::is_preloaded()))
-}
 
 const QUERY_CANCELED: &str = "57014";
 
@@ -227,7 +141,7 @@ fn run_step(call: &mut Call) -> Result<Output> {
                 None => session.run(&COMPLETE, &[uuid, claim, row.arg(1)])?,
                 // Not the step is cancelled but the call of the session that runs it: Ctrl-C, or its own timeout.
                 Some(class)
-                    if class == QUERY_CANCELED && !timed_out && !process::is_background() =>
+                    if class == QUERY_CANCELED && !timed_out && !backend::is_background() =>
                 {
                     return Err(Error::new(
                         pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
@@ -321,7 +235,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
         .hint("Register the template, under a higher version if tasks use this one; or let a worker process claim the step's queue.")));
     };
     if row.opt::<bool>(5) != Some(true) {
-        return Err(table_of_another());
+        return Err(handlers::table_of_another());
     }
     let caller = row.opt::<pg_sys::Oid>(6).ok_or_else(|| {
         Error::new(
@@ -344,7 +258,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
         .hint("Register the template again with replace => true, as the role with whose rights they shall run.")));
     };
     Ok(Ok(Handler {
-        function: function(&kept).to_owned(),
+        function: handlers::function(&kept).to_owned(),
         role,
         owner: (row.opt(8).unwrap_or(pg_sys::InvalidOid), row.get(9)?),
         caller,

@@ -1,0 +1,16 @@
+//! In what the engine's owner is not what it must be.
+
+use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::{datum, rights};
+
+crate::sql_function! {
+    owner_fault;
+}
+
+fn owner_fault(call: &mut Call) -> Result<Output> {
+    if let Some(fault) = rights::fault() {
+        call.row(&[datum::text(&fault.detail), datum::text(&fault.hint)])?;
+    }
+    Ok(Output::Rows)
+}

@@ -1,0 +1,14 @@
+//! What the script of the extension needs while it runs.
+
+use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::rights;
+
+crate::sql_function! {
+    record_privileges;
+}
+
+fn record_privileges(call: &mut Call) -> Result<Output> {
+    rights::record_privileges(call.get(0, "record")?)?;
+    Ok(Output::Null)
+}

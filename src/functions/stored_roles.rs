@@ -1,0 +1,23 @@
+//! Roles that tables of the engine keep.
+
+use crate::error::Result;
+use crate::pg::call::{Call, Output};
+use crate::pg::changes;
+use crate::pg::spi::Session;
+use crate::registry::handlers;
+
+crate::sql_function! {
+    claimants_changed;
+    refresh_handler_roles;
+}
+
+fn claimants_changed(_: &mut Call) -> Result<Output> {
+    changes::tell(c"claimants")?;
+    // The protocol of triggers: a null pointer, and not SQL's NULL.
+    Ok(Output::Trigger)
+}
+
+fn refresh_handler_roles(_: &mut Call) -> Result<Output> {
+    let session = Session::open()?;
+    Ok(Output::from(handlers::refresh_roles(&session)? as i64))
+}

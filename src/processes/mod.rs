@@ -1,0 +1,82 @@
+//! Shared memory of the background processes: which run, what they do, which wait for which queue; and waking them. Only with
+//! shared_preload_libraries; everything here answers "nothing" without.
+
+mod databases;
+mod restarts;
+mod slots;
+mod wake;
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+
+use pgrx::lwlock::PgLwLock;
+use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
+
+use crate::pg::shmem::Piece;
+use databases::DatabaseEntry;
+
+pub use databases::{
+    duty_runs, hold_database, judge_absent, keep_databases, note_duty, wants_coordinator,
+};
+pub use restarts::{Restarts, record_ended, record_healthy, restarts};
+pub use slots::{
+    Kind, Name, Slot, State, all, count_step, enter, leave, request_stop, set_busy, set_state,
+    stop_requested,
+};
+pub use wake::{WAITS, queue_bit, wait_for, wake_all_executors, wake_executors, wake_launcher};
+
+const SLOTS: usize = 256;
+const DATABASES: usize = 256;
+/// Pools whose executors ended unasked; beyond that the oldest is forgotten.
+const POOLS: usize = 128;
+/// The duties of maintenance have the numbers from 1 to this.
+pub const DUTIES: usize = 16;
+
+/// Everything that is shared.
+#[derive(Clone, Copy)]
+pub struct Shared {
+    slots: [Option<Slot>; SLOTS],
+    databases: [DatabaseEntry; DATABASES],
+    restarts: [Option<Restarts>; POOLS],
+}
+
+crate::shareable! {
+    struct Shared { slots, databases, restarts }
+}
+
+impl Default for Shared {
+    /// Copied from a static, whose unused bytes are zero: memcheck sees what its own process writes, and would take what
+    /// other processes put there for undefined.
+    fn default() -> Self {
+        static NOTHING: Shared = Shared {
+            slots: [None; SLOTS],
+            restarts: [None; POOLS],
+            databases: [DatabaseEntry::FREE; DATABASES],
+        };
+        NOTHING
+    }
+}
+
+crate::shared_memory! {
+    static SHARED: PgLwLock<Shared> = c"tasker_background";
+    /// The bits of all idle executors: what a call that releases steps looks at first.
+    static WAITED_FOR: PgAtomic<AtomicU64> = c"tasker_waited_for";
+}
+
+std::thread_local! {
+    static PRELOADED: Cell<bool> = const { Cell::new(false) };
+}
+
+// The macro names a version of PostgreSQL that we do not have.
+#[allow(unexpected_cfgs)]
+/// Asks for the memory; while shared_preload_libraries are loaded only. Children inherit what is set here.
+pub fn request() {
+    pg_shmem_init!(SHARED = Piece(Shared::default()));
+    pg_shmem_init!(WAITED_FOR = Piece(AtomicU64::new(0)));
+    PRELOADED.set(true);
+}
+
+/// Whether the library was preloaded, so that background processes can be.
+pub fn is_preloaded() -> bool {
+    PRELOADED.get()
+}
