@@ -1,7 +1,10 @@
 //! tasker_ext: a workflow engine inside PostgreSQL.
 //!
-//! `functions` holds the bodies of SQL functions, `orchestration` what they do, `registry` the templates, `background` the
-//! processes. `pg` is the only room that touches PostgreSQL's C interface; the crate `tasker_rules` decides without a database.
+//! The rooms, each of which imports from those before it alone: `error`; `pg`, the only one that touches PostgreSQL's C
+//! interface; `settings`; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
+//! `registry`, the templates; `readiness`, which reads tasks for the rules; `orchestration`, the engine; `functions`, the
+//! bodies of SQL functions; `background`, the processes. `schema` lists the SQL. The crate `tasker_rules` decides without a
+//! database.
 
 /// Shadows the standard macro: what a backend remembers belongs to one installation ([`pg::installation::Kept`]). What
 /// truly belongs to the process says `std::thread_local!`.

@@ -26,7 +26,7 @@ COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'The owner of the func
 handler: schema-qualified name of a function of one jsonb.';
 GRANT EXECUTE ON FUNCTION tasker_engine.function_owner(text) TO tasker_owner;
 
--- Run as the handler's role, by src/background/handlers.rs alone. It belongs to the superuser, as the table tasker_engine.sql_handlers does.
+-- Run as the handler's role, by src/functions/sql_handlers.rs alone. It belongs to the superuser, as the table tasker_engine.sql_handlers does.
 CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jsonb, owner_oid oid, owner_name text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -10,7 +10,6 @@ use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::installation;
-use crate::pg::tables::attribute;
 
 /// Exports `$name`, a function of the module, as the C function that CREATE FUNCTION links under the same name, with the
 /// version record that PostgreSQL looks for. SQL name, C name and Rust name agree; no name is one of libc or PostgreSQL.
@@ -237,7 +236,7 @@ impl<'c> Call<'c> {
                 .hint("Run ALTER EXTENSION tasker_ext UPDATE."));
             }
             for (place, value) in values.iter().enumerate() {
-                let datum = value.of(attribute(&*description, place).atttypid)?;
+                let datum = value.of(datum::attribute(&*description, place).atttypid)?;
                 datums.push(datum.unwrap_or(Datum::null()));
             }
             pg_sys::tuplestore_putvalues(

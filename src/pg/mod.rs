@@ -17,7 +17,6 @@ pub mod scan;
 pub mod search_path;
 pub mod shmem;
 pub mod spi;
-pub mod states;
 pub mod tables;
 pub mod utility;
 pub mod xact;

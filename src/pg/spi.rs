@@ -11,8 +11,7 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::datum::{Arg, FromColumn, Jsonb};
-use super::tables::attribute;
+use super::datum::{Arg, FromColumn, Jsonb, attribute};
 use crate::error::{Error, Result};
 
 /// A statement with its parameter types and, after the first use, its kept plan.

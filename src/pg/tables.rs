@@ -31,7 +31,7 @@ use std::rc::Rc;
 use pgrx::GucSetting;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
-use super::datum::Arg;
+use super::datum::{Arg, attribute};
 use super::spi::Statement;
 use super::{installation, rights};
 use crate::error::{Error, Result};
@@ -566,26 +566,6 @@ fn type_name(oid: Oid) -> String {
     unsafe { CString::from(CStr::from_ptr(pg_sys::format_type_be(oid))) }
         .to_string_lossy()
         .into_owned()
-}
-
-/// A column of a row description, from 0.
-pub(super) fn attribute(
-    description: &pg_sys::TupleDescData,
-    place: usize,
-) -> &pg_sys::FormData_pg_attribute {
-    assert!(place < description.natts as usize);
-    // SAFETY: the array of full attributes has natts entries; from PostgreSQL 18 on it follows the compact ones.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        let first = description.attrs.as_ptr();
-        #[cfg(feature = "pg18")]
-        let first: *const pg_sys::FormData_pg_attribute = description
-            .compact_attrs
-            .as_ptr()
-            .add(description.natts as usize)
-            .cast();
-        &*first.add(place)
-    }
 }
 
 /// Whether each value that a row must have is there.

@@ -1,17 +1,8 @@
 //! What is known of each database: whether a coordinator may be started there, and when its duties last ran.
 
-use std::cell::{Cell, RefCell};
-
-use super::{DUTIES, Kind, SHARED, Shared, is_preloaded, slots, wake};
+use super::{DUTIES, SHARED, Shared, is_preloaded};
+use crate::pg::call;
 use crate::pg::datum::Timestamp;
-use crate::pg::{backend, call};
-
-std::thread_local! {
-    /// Databases that this transaction holds.
-    static HELD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
-    /// When this transaction ran which duty.
-    static RAN: Cell<[Timestamp; DUTIES]> = const { Cell::new([0; DUTIES]) };
-}
 
 /// What is known of a database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,50 +101,34 @@ pub fn keep_databases(living: &[u32]) {
     }
 }
 
-/// Keeps every background process out of a database until this transaction ends.
-pub fn hold_database(oid: u32) {
-    HELD.with_borrow_mut(|held| held.push(oid));
-    wake::at_end();
+/// No background process comes in from here on.
+pub(super) fn hold(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
         entry.held = true;
     }
 }
 
-pub(super) fn let_go() {
-    let held = HELD.take();
-    if held.is_empty() {
-        return;
-    }
-    {
-        let mut shared = SHARED.exclusive();
-        for oid in held {
-            if let Some(entry) = entry(&mut shared, oid) {
-                entry.held = false;
-                entry.asked = true;
-            }
+/// They may come back.
+pub(super) fn let_go(oids: &[u32]) {
+    let mut shared = SHARED.exclusive();
+    for oid in oids {
+        if let Some(entry) = entry(&mut shared, *oid) {
+            entry.held = false;
+            entry.asked = true;
         }
     }
-    slots::wake(|slot| slot.kind == Kind::Launcher);
 }
 
 // ---- duties ---------------------------------------------------------------------------------------------------------
 
-/// When this transaction commits, the duty has run at this time; false: there is no room to keep that.
-pub fn note_duty(number: usize, at: Timestamp) -> bool {
-    let database = backend::database();
-    if !is_preloaded() || entry(&mut SHARED.exclusive(), database).is_none() {
-        return false;
-    }
-    let mut ran = RAN.get();
-    ran[number - 1] = at;
-    RAN.set(ran);
-    wake::at_end();
-    true
+/// Whether there is room to keep when the duties of a database ran.
+pub(super) fn has_room(database: u32) -> bool {
+    is_preloaded() && entry(&mut SHARED.exclusive(), database).is_some()
 }
 
-pub(super) fn keep_duty_runs(database: u32) {
-    let ran = RAN.replace([0; DUTIES]);
+/// The duties of a database ran at these times; 0: not.
+pub(super) fn keep_duty_runs(database: u32, ran: [Timestamp; DUTIES]) {
     if ran.iter().all(|at| *at == 0) {
         return;
     }
@@ -176,9 +151,4 @@ pub fn duty_runs(database: u32) -> Option<(Timestamp, [Timestamp; DUTIES])> {
         .iter()
         .find(|entry| entry.oid == database)
         .map(|entry| (entry.since, entry.ran))
-}
-
-/// The transaction is rolled back: its duties have not run.
-pub(super) fn forget_duty_runs() {
-    RAN.set([0; DUTIES]);
 }

@@ -15,15 +15,13 @@ use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use crate::pg::shmem::Piece;
 use databases::DatabaseEntry;
 
-pub use databases::{
-    duty_runs, hold_database, judge_absent, keep_databases, note_duty, wants_coordinator,
-};
+pub use databases::{duty_runs, judge_absent, keep_databases, wants_coordinator};
 pub use restarts::{Restarts, record_ended, record_healthy, restarts};
 pub use slots::{
-    Kind, Name, Slot, State, all, count_step, enter, leave, request_stop, set_busy, set_state,
-    stop_requested,
+    Kind, Name, Slot, State, WAITS, all, count_step, enter, leave, queue_bit, request_stop,
+    set_busy, set_state, stop_requested, wait_for,
 };
-pub use wake::{WAITS, queue_bit, wait_for, wake_all_executors, wake_executors, wake_launcher};
+pub use wake::{hold_database, note_duty, wake_all_executors, wake_executors, wake_launcher};
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;

@@ -1,8 +1,9 @@
 //! A slot per background process: what it is, what it does, whether it is to end.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
-use super::{SHARED, databases, is_preloaded, wake};
+use super::{SHARED, Shared, WAITED_FOR, databases, is_preloaded};
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::shmem::Latch;
 use crate::pg::{backend, call};
@@ -164,13 +165,8 @@ pub fn leave() {
     if let Some(index) = MINE.take() {
         let mut shared = SHARED.exclusive();
         shared.slots[index] = None;
-        wake::publish(&shared);
+        publish(&shared);
     }
-}
-
-/// The place of this process in the list.
-pub(super) fn mine() -> Option<usize> {
-    MINE.get()
 }
 
 fn change(body: impl FnOnce(&mut Slot)) {
@@ -211,6 +207,34 @@ pub fn count_step(busy_us: i64, failed: bool) {
         slot.steps += 1;
         slot.failures += i64::from(failed);
     });
+}
+
+/// Of an executor that waits, even if there is no queue for it yet.
+pub const WAITS: u64 = 1 << 63;
+
+/// The bit by which work in a queue is announced.
+pub fn queue_bit(queue_id: i32) -> u64 {
+    1 << (queue_id.rem_euclid(64))
+}
+
+/// This executor waits for work in these queues; 0: no longer.
+pub fn wait_for(bits: u64) {
+    if let Some(index) = MINE.get() {
+        let mut shared = SHARED.exclusive();
+        if let Some(slot) = shared.slots[index].as_mut() {
+            slot.waits_for = bits;
+        }
+        publish(&shared);
+    }
+}
+
+fn publish(shared: &Shared) {
+    let waits = shared
+        .slots
+        .iter()
+        .flatten()
+        .fold(0, |all, slot| all | slot.waits_for);
+    WAITED_FOR.get().store(waits, Ordering::SeqCst);
 }
 
 /// Whether this process was asked to end.

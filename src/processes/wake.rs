@@ -1,10 +1,13 @@
-//! Waking processes when a transaction commits: executors that wait for work in a queue, and the launcher.
+//! What a transaction asks of the processes, and its end does: it wakes executors that wait for work in a queue, wakes the
+//! launcher, gives a database back, and keeps when duties ran.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
-use super::{Kind, SHARED, Shared, WAITED_FOR, databases, is_preloaded, slots};
+use super::slots::{self, Kind, queue_bit};
+use super::{DUTIES, WAITED_FOR, databases, is_preloaded};
 use crate::pg::backend;
+use crate::pg::datum::Timestamp;
 use crate::pg::xact::{self, End};
 
 std::thread_local! {
@@ -14,34 +17,10 @@ std::thread_local! {
     /// The bits of the queues that this transaction has put work into.
     static WAKE: Cell<u64> = const { Cell::new(0) };
     static LAUNCH: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Of an executor that waits, even if there is no queue for it yet.
-pub const WAITS: u64 = 1 << 63;
-
-/// The bit by which work in a queue is announced.
-pub fn queue_bit(queue_id: i32) -> u64 {
-    1 << (queue_id.rem_euclid(64))
-}
-
-/// This executor waits for work in these queues; 0: no longer.
-pub fn wait_for(bits: u64) {
-    if let Some(index) = slots::mine() {
-        let mut shared = SHARED.exclusive();
-        if let Some(slot) = shared.slots[index].as_mut() {
-            slot.waits_for = bits;
-        }
-        publish(&shared);
-    }
-}
-
-pub(super) fn publish(shared: &Shared) {
-    let waits = shared
-        .slots
-        .iter()
-        .flatten()
-        .fold(0, |all, slot| all | slot.waits_for);
-    WAITED_FOR.get().store(waits, Ordering::SeqCst);
+    /// When this transaction ran which duty.
+    static RAN: Cell<[Timestamp; DUTIES]> = const { Cell::new([0; DUTIES]) };
+    /// The databases that this transaction holds.
+    static HELD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// When this transaction commits, executors that wait for work in these queues are woken.
@@ -81,9 +60,28 @@ pub fn wake_launcher() {
     }
 }
 
+/// When this transaction commits, the duty has run at this time; false: there is no room to keep that.
+pub fn note_duty(number: usize, at: Timestamp) -> bool {
+    if !databases::has_room(backend::database()) {
+        return false;
+    }
+    let mut ran = RAN.get();
+    ran[number - 1] = at;
+    RAN.set(ran);
+    at_end();
+    true
+}
+
+/// Keeps every background process out of a database until this transaction ends.
+pub fn hold_database(oid: u32) {
+    HELD.with_borrow_mut(|held| held.push(oid));
+    at_end();
+    databases::hold(oid);
+}
+
 // ---- at the end of the transaction ----------------------------------------------------------------------------------
 
-pub(super) fn at_end() {
+fn at_end() {
     if !REGISTERED.replace(true) {
         xact::at_each_end(transaction_ends);
     }
@@ -95,19 +93,23 @@ fn transaction_ends(end: End) {
     if end == End::Prepare || !PENDING.replace(false) {
         return;
     }
-    let (bits, launch) = (WAKE.take(), LAUNCH.take());
-    if end == End::Commit {
+    let committed = end == End::Commit;
+    let (bits, ran) = (WAKE.take(), RAN.replace([0; DUTIES]));
+    let (launch, held) = (LAUNCH.take() && committed, HELD.take());
+    if committed {
         let database = backend::database();
         if bits != 0 {
             slots::wake(|slot| slot.database == database && slot.waits_for & bits != 0);
         }
-        databases::keep_duty_runs(database);
+        databases::keep_duty_runs(database, ran);
         if launch {
             databases::ask(database);
-            slots::wake(|slot| slot.kind == Kind::Launcher);
         }
-    } else {
-        databases::forget_duty_runs();
     }
-    databases::let_go();
+    if !held.is_empty() {
+        databases::let_go(&held);
+    }
+    if launch || !held.is_empty() {
+        slots::wake(|slot| slot.kind == Kind::Launcher);
+    }
 }

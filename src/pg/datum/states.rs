@@ -3,7 +3,8 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 use tasker_rules::engine::state::{StepState, TaskState};
 
-use super::datum::{Arg, FromColumn, array};
+use super::arrays::array;
+use super::{Arg, FromColumn};
 use crate::error::Error;
 
 /// A state that a column can hold.
