@@ -57,7 +57,7 @@ static HEARTBEAT: Statement = Statement::new(
     &[pg_sys::TEXTOID],
 );
 
-// Of the steps that executors run: those that somebody took away.
+// Of the steps that executors run: those that were cancelled or taken over.
 static TAKEN_AWAY: Statement = Statement::new(
     "SELECT u.ord
      FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
@@ -151,7 +151,7 @@ fn run(database: u32) {
                 coordinator.heed(may);
             }
             Ok(found) => {
-                // Dropped, made anew or updated: another coordinator begins from the start.
+                // Dropped, created again or updated: another coordinator begins from the start.
                 if found.is_none() {
                     processes::judge_absent(database);
                 }
@@ -239,7 +239,7 @@ fn read_duties(session: &Session) -> Result<Vec<Duty>> {
 }
 
 impl Coordinator {
-    /// Says once that nothing is done, and sends the executors away; begins again when all is well.
+    /// Says once that nothing is done, and sends the executors away; begins again when work is allowed.
     fn heed(&mut self, may: Result<()>) {
         match may {
             Ok(()) if self.refuses => {

@@ -13,7 +13,7 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
-/// The longest sleep of an idle executor. It is woken by whoever releases a step; this is for retries and the unforeseen.
+/// The longest sleep of an idle executor. A call that releases a step wakes it; this is for retries and the unforeseen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// After a claim that found nothing although something is due: held by others, paused or draining.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(200);

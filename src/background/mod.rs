@@ -1,4 +1,4 @@
-//! What happens at a time, or without an outside process: a policy over the same SQL functions that anybody can call.
+//! What happens at a time, or without an outside process: a policy over SQL functions that a session can call as well.
 
 mod coordinator;
 mod executor;
@@ -9,8 +9,8 @@ mod utility;
 use crate::pg::backend;
 use crate::processes;
 
-/// While shared_preload_libraries are loaded: shared memory, the launcher, and the hook that makes way for whoever wants a
-/// database for himself.
+/// While shared_preload_libraries are loaded: shared memory, the launcher, and the hook that clears a database for commands
+/// that need it alone.
 pub fn start() {
     processes::request();
     // pg_upgrade wants every database without sessions, and its data as they are.

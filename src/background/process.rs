@@ -10,8 +10,8 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::{installation, process, rights};
 use crate::processes::{self, Kind, State};
 
-/// Starts the process. It is in the shared list before it is connected: whoever wants the database alone finds it there, or it
-/// finds the database held. If it may not be there it ends.
+/// Starts the process. It is in the shared list before it is connected: a command that needs the database alone finds it there,
+/// or it finds the database held. If it must not be there it ends.
 pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
     process::begin(database, processes::leave, || {
         if processes::enter(kind, database, pool, worker_id) {
@@ -24,7 +24,7 @@ pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
 }
 
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;
-/// the process lives on. While it may not work nothing is run.
+/// the process lives on. While work is not allowed nothing is run.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     process::transaction(|session| {
         may_work()?;

@@ -1,5 +1,5 @@
-//! Some commands want a database, or the extension, for themselves: DROP DATABASE and CREATE DATABASE from a template fail
-//! while anybody is connected, DROP and ALTER EXTENSION could deadlock with whoever is at work. The background processes
+//! Some commands need a database, or the extension, alone: DROP DATABASE and CREATE DATABASE from a template fail while a
+//! session is connected, DROP and ALTER EXTENSION could deadlock with processes that work. The background processes
 //! are sent away before, and come back when the transaction has ended if there is still something to do.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::process;
 use crate::pg::{call, utility};
 use crate::processes::{self, Slot};
 
-/// So long a handler may still finish; then its process is terminated.
+/// How long a handler may still take; then its process is terminated.
 const POLITE: Duration = Duration::from_millis(1500);
 const FIRM: Duration = Duration::from_secs(3);
 

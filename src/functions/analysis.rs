@@ -71,7 +71,7 @@ static FAILURES: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-/// Averages come from at most so many tasks, and from fewer where tasks are large.
+/// How many tasks averages come from at most; fewer where tasks are large.
 const MOST_TASKS: i64 = 10;
 const MOST_STEPS: i64 = 2_000;
 

@@ -21,7 +21,7 @@ fn set_operational_state(call: &mut Call) -> Result<Output> {
     let name: String = call.get(0, "state")?;
     let to: OperationalState = name.parse().map_err(|_| {
         Error::parameter(format!("unknown state \"{}\"", shortened(&name)))
-            .detail("It is the state that the whole system shall be in.")
+            .detail("It is the state of the whole system.")
             .hint("Use startup, normal, graceful_shutdown, emergency or stopped.")
     })?;
     let (reason, force) = (call.opt_text(1), call.get(2, "force")?);

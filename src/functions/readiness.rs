@@ -31,7 +31,7 @@ fn calculate_backoff(call: &mut Call) -> Result<Output> {
         .map(|kind| {
             kind.parse::<Kind>().map_err(|_| {
                 Error::parameter(format!("unknown kind of backoff {:?}", shortened(&kind)))
-                    .detail("It is none of the four kinds.")
+                    .detail("It is not one of the four kinds.")
                     .hint(format!(
                         "Use one of {}.",
                         Kind::ALL.map(Kind::as_str).join(", ")

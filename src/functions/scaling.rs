@@ -21,7 +21,7 @@ crate::sql_function! {
     validate_resources;
 }
 
-/// One document per pool. None is due while nothing is handed out: what waits then asks for nobody.
+/// One document per pool. None is due while nothing is handed out: what waits then needs no executor.
 static POOLS: Statement = Statement::new(
     "SELECT pg_catalog.jsonb_build_object(
          'name', s.name,
@@ -114,7 +114,7 @@ static FORGET_ARRIVALS: Statement = Statement::new(
 );
 
 /// A look at a pool may take a fiftieth of the time: after two in a row that were long the pool rests. Counting due entries
-/// walks over dead ones that vacuum may not remove yet.
+/// walks over dead ones that vacuum cannot remove yet.
 const SHARE: i64 = 50;
 /// Microseconds; up to here a look is short.
 const SHORT_LOOK: i64 = 30_000;
@@ -239,7 +239,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
                     .or_insert(started);
             }
         });
-        // Without background processes nobody would follow.
+        // Without background processes a decision would have no effect.
         let Some(load) = load else { continue };
         let others = wanted
             .iter()

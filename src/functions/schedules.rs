@@ -1,4 +1,4 @@
-//! Schedules: who asks for them, and cron expressions in the time zones of this server. The rule of the latter stands in
+//! Schedules: the role that calls, and cron expressions in the time zones of this server. The rule of the latter stands in
 //! tasker_rules::operations::schedule.
 
 use pgrx::pg_sys;

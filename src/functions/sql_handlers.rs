@@ -217,7 +217,7 @@ impl Failure {
     }
 }
 
-/// Which function the step calls and for whom; the inner error is the step's, the outer one the caller's.
+/// Which function the step calls, and as which role; the inner error is the step's, the outer one the caller's.
 fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
     let key = StepKey::from_uuid(step);
     let session = Session::open()?;
@@ -255,7 +255,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
             format!("role \"{role_name}\" does not exist"),
         )
         .detail("It registered the template, and its handlers run with its rights. A role that was made under its name since is another role.")
-        .hint("Register the template again with replace => true, as the role with whose rights they shall run.")));
+        .hint("Register the template again with replace => true, as the role with whose rights they must run.")));
     };
     Ok(Ok(Handler {
         function: handlers::function(&kept).to_owned(),

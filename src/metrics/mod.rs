@@ -66,7 +66,7 @@ impl Batch<'_> {
         self.ledger.add(self.level, Key { worker_no, cell }, amount);
     }
 
-    /// So many things happened.
+    /// Adds to a count.
     pub fn count(&mut self, metric: Metric, amount: usize) {
         if amount > 0 {
             self.add(0, metric.cell(), amount as u64);
@@ -96,7 +96,7 @@ impl Batch<'_> {
     }
 }
 
-/// So many things happened.
+/// Adds to a count.
 pub fn count(metric: Metric, amount: usize) {
     batch(|batch| batch.count(metric, amount));
 }
@@ -122,7 +122,7 @@ pub fn count_at_once(metric: Metric, value: &str) {
 }
 
 fn transaction_ends(end: End) {
-    // A prepared transaction counts now: who commits it may be another session.
+    // A prepared transaction counts now: another session may commit it.
     let committed = end != End::Abort;
     LEDGER.with(|ledger| {
         if ledger.is_idle() {

@@ -13,7 +13,7 @@ use crate::pg::datum::Timestamp;
 use crate::pg::shmem::Piece;
 
 const DATABASES: usize = 64;
-/// Workers of the whole server: a worker lives in one of so many sets, and the one that has been silent longest
+/// Workers of the whole server: a worker lives in one of these sets, and the one that has been silent longest
 /// makes room.
 const SETS: usize = 128;
 const WAYS: usize = 8;
@@ -155,7 +155,7 @@ fn find(of: Installation) -> Option<usize> {
     found
 }
 
-/// The slot of this installation; a new one if there is room. That of an earlier installation begins anew.
+/// The slot of this installation; a new one if there is room. That of an earlier installation starts from zero.
 fn take(of: Installation, now: Timestamp) -> Option<usize> {
     if let Some(mine) = find(of) {
         return Some(mine);

@@ -17,7 +17,7 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
-/// Whether this is a background process, and not somebody's session.
+/// Whether this is a background process, and not a session.
 pub fn is_background() -> bool {
     // SAFETY: a plain read of the backend's own variable.
     unsafe { !pg_sys::MyBgworkerEntry.is_null() }

@@ -145,7 +145,7 @@ impl<'c> Call<'c> {
             .map(|datum| unsafe { T::from_column(datum) })
     }
 
-    /// A parameter that may not be NULL (22004).
+    /// A parameter that must not be NULL (22004).
     pub fn get<T: FromColumn>(&self, index: usize, name: &str) -> Result<T> {
         self.opt(index).ok_or_else(|| Error::null(name))
     }
@@ -186,14 +186,14 @@ impl<'c> Call<'c> {
         self.opt_jsonb(index).ok_or_else(|| Error::null(name))
     }
 
-    /// An array parameter whose elements may be NULL.
+    /// An array parameter whose elements can be NULL.
     pub fn opt_array<T: Element>(&self, index: usize) -> Option<Vec<Option<T>>> {
         // SAFETY: the parameter is declared as an array of T's type.
         self.arg(index)
             .map(|datum| unsafe { datum::elements(datum) })
     }
 
-    /// A uuid array none of whose elements may be NULL (22004); `None` for a NULL array.
+    /// A uuid array none of whose elements can be NULL (22004); `None` for a NULL array.
     pub fn opt_uuids(&self, index: usize, name: &str) -> Result<Option<Vec<Uuid>>> {
         self.opt_array::<Uuid>(index)
             .map(|uuids| {

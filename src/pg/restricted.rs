@@ -1,5 +1,5 @@
-//! Calling a function of somebody else the way PostgreSQL runs the functions of somebody else's index: as another role, as a
-//! security-restricted operation, with its settings undone.
+//! Calling a function as another role, the way PostgreSQL runs the functions of that role's index: as a security-restricted
+//! operation, with its settings undone.
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -12,7 +12,7 @@ pub struct Called {
     pub timed_out: bool,
 }
 
-/// Calls `function(text, jsonb, oid, text) RETURNS jsonb` as a role, for at most so many milliseconds (0: any time).
+/// Calls `function(text, jsonb, oid, text) RETURNS jsonb` as a role, for at most that time (0: without a limit).
 pub fn call(function: Oid, role: Oid, timeout_ms: i32, arguments: [Arg; 4]) -> Called {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     let [name, argument, owner, owner_name] =

@@ -1,4 +1,4 @@
-//! Whose rights the engine works with, and who calls.
+//! The rights that the engine works with, and the role that calls.
 //!
 //! The caller is the current user at the moment of the call. A function that must know it is SECURITY INVOKER in SQL, because
 //! PostgreSQL keeps the caller of a SECURITY DEFINER function to itself, and becomes the owner here.
@@ -24,7 +24,7 @@ pub fn owner_name() -> String {
     OWNER.to_string_lossy().into_owned()
 }
 
-/// Who called, while the engine's owner works for it. An error aborts the transaction, which brings the caller back.
+/// The role that called, while the engine's owner works for it. An error aborts the transaction, which brings the caller back.
 pub struct Caller {
     user: pg_sys::Oid,
     context: i32,
@@ -41,11 +41,11 @@ pub fn as_owner<T>(body: impl FnOnce(pg_sys::Oid) -> Result<T>) -> Result<T> {
 /// Whether the role has the rights of the other one: it is the same, a member that inherits, or a superuser. PostgreSQL asks
 /// the same question for privileges and for pg_terminate_backend. A member that does not inherit has them after SET ROLE.
 pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches; a role that is gone is nobody's.
+    // SAFETY: looks into the system caches; a role that is gone has none.
     unsafe { pg_sys::has_privs_of_role(role, other) }
 }
 
-/// Whether the role may handle the claims of all: members of tasker_operator, and superusers.
+/// Whether the role may handle every claim: members of tasker_operator, and superusers.
 pub fn is_operator(role: pg_sys::Oid) -> bool {
     // SAFETY: looks into the system caches.
     unsafe {
@@ -105,13 +105,13 @@ fn no_owner() -> Error {
     .hint("CREATE ROLE tasker_owner NOLOGIN; then give it what it owned, with ALTER ... OWNER TO tasker_owner.")
 }
 
-/// In what the engine's owner is not what it must be, and the statements that mend it.
+/// What is wrong with the engine's owner, and the statements that repair it.
 pub struct Fault {
     pub detail: String,
     pub hint: String,
 }
 
-/// Refuses (0P000) while somebody else could act as the engine's owner, or that role could do more than own.
+/// Refuses (0P000) while another role could act as the engine's owner, or that role could do more than own.
 pub fn require_sound_owner() -> Result<()> {
     let Some(fault) = fault() else {
         return Ok(());

@@ -341,9 +341,9 @@ impl<const N: usize> Found<'_, N> {
     }
 
     /// Whether an update would find the row free. heap_update supports only to wait, so it is asked only for a free row. A lock
-    /// record for each row would cost a twentieth of a claim's WAL, so a row is locked only where somebody has a lock on it.
+    /// record for each row would cost a twentieth of a claim's WAL, so a row is locked only where another transaction has a lock on it.
     fn is_free(&self) -> bool {
-        // SAFETY: the row is pinned. Its header says that nobody has locked or changed it, as of this moment, like the
+        // SAFETY: the row is pinned. Its header says that no transaction has locked or changed it, as of this moment, like the
         // look under the lock.
         let untouched = unsafe {
             let mask = (&raw const (*(*self.row).t_data).t_infomask).read_volatile();

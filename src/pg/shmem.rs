@@ -106,7 +106,7 @@ impl Latch {
     }
 
     pub fn set(self) {
-        // SAFETY: the latch of a process lives as long as the server; setting one that nobody waits on is harmless.
+        // SAFETY: the latch of a process lives as long as the server; setting one that no process waits on is harmless.
         unsafe { pg_sys::SetLatch(self.0 as *mut pg_sys::Latch) };
     }
 }

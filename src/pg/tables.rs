@@ -4,7 +4,7 @@
 //! looked at once per entry of the relation cache, and each operation then goes below SQL or takes its SQL statement
 //! ([`Facts::why_sql`]). Line by line, what the executor would do, and how it is here:
 //!
-//! - **Privileges**: the table must belong to the engine's owner, as whom every call works; another owner is refused.
+//! - **Privileges**: the table must belong to the engine's owner, with whose rights every call works; another owner is refused.
 //! - **Row security** that is forced on the owner, **rules**, **triggers** (also those of foreign keys), **CHECK**
 //!   constraints, **generated columns**, **exclusion** and **deferrable** constraints, **inheritance**, **partitions**, and
 //!   another **table access method** than heap: the SQL statement.
@@ -459,7 +459,7 @@ impl<const N: usize> Open<N> {
             Append | Look => return true,
         };
         if !published.get() {
-            // SAFETY: the relation is open. Whoever changes a publication or an identity invalidates the facts.
+            // SAFETY: the relation is open. A change of a publication or an identity invalidates the facts.
             unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation(), command) };
             published.set(true);
         }

@@ -77,7 +77,7 @@ unsafe fn wanted_alone(node: *mut pg_sys::Node) -> Option<u32> {
         match (*node).type_ {
             pg_sys::NodeTag::T_DropdbStmt => database((*(node as *mut pg_sys::DropdbStmt)).dbname),
             pg_sys::NodeTag::T_AlterDatabaseStmt => {
-                // SET TABLESPACE; other options need nobody gone.
+                // SET TABLESPACE; other options work beside sessions.
                 let alter = node as *mut pg_sys::AlterDatabaseStmt;
                 option((*alter).options, c"tablespace").and_then(|_| database((*alter).dbname))
             }
@@ -143,8 +143,8 @@ unsafe fn option(options: *mut pg_sys::List, wanted: &CStr) -> Option<*mut pg_sy
     }
 }
 
-/// The database of that name, if it is the user's: only who may do the command sends anybody away. (A template may be copied
-/// by others, if it is marked so; such a database has no coordinator.)
+/// The database of that name, if the user owns it: a command that will be refused sends no process away. (Other roles can copy
+/// a template that is marked so; such a database has no coordinator.)
 unsafe fn database(name: *const std::ffi::c_char) -> Option<u32> {
     // SAFETY: a look into the shared catalog; missing_ok.
     unsafe {

@@ -23,7 +23,7 @@ pub struct DatabaseEntry {
     pub(super) held: bool,
     /// Since when a coordinator is looked for here.
     since: Timestamp,
-    /// When each duty last ran through; 0: not yet.
+    /// When each duty last finished; 0: not yet.
     ran: [Timestamp; DUTIES],
 }
 

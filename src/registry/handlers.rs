@@ -1,5 +1,5 @@
-//! Handlers that are functions of this database: which function a step calls, and for whom. The table says it
-//! (tasker_engine.sql_handlers), and belongs to a superuser: the engine's owner could else lend itself any role.
+//! Handlers that are functions of this database: which function a step calls, and as which role. The
+//! table tasker_engine.sql_handlers says it. It belongs to a superuser: another owner could lend itself any role.
 
 use pgrx::pg_sys;
 
@@ -40,7 +40,7 @@ static REMEMBER: Statement = Statement::new(
     ],
 );
 
-// Rows that somebody holds wait for the next round.
+// Rows that another session holds wait for the next round.
 static REFRESH: Statement = Statement::new(
     "UPDATE tasker_engine.sql_handlers h
      SET role_name = coalesce(n.role_name, h.role_name), function_owner = coalesce(n.function_owner, h.function_owner)
@@ -54,8 +54,8 @@ static REFRESH: Statement = Statement::new(
     &[],
 );
 
-/// Keeps which function each step calls, and for whom; as the template is registered. Written as the table's owner, since
-/// nobody is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
+/// Keeps which function each step calls, and as which role; when the template is registered. Written as the table's owner,
+/// since no role is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
 /// and handlers whose role is gone to the role that calls.
 pub fn remember(
     session: &Session,
@@ -100,7 +100,7 @@ pub fn remember(
     Ok(())
 }
 
-/// The superuser to whom the table of handlers belongs.
+/// The superuser that owns the table of handlers.
 fn table_owner(session: &Session) -> Result<pg_sys::Oid> {
     let rows = session.run(&TABLE_OWNER, &[])?;
     rows.first().ok_or_else(table_of_another)?.get(1)

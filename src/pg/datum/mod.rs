@@ -155,7 +155,7 @@ pub fn timestamp(value: Timestamp) -> Arg<'static> {
     Arg::made(Datum::from(value), pg_sys::TIMESTAMPTZOID)
 }
 
-/// An interval of so many microseconds, in the current memory context.
+/// An interval, in the current memory context.
 pub fn interval(microseconds: i64) -> Arg<'static> {
     // SAFETY: palloc returns room for an interval or raises.
     unsafe {
