@@ -6,11 +6,8 @@
 use pgrx::pg_sys;
 use tasker_rules::sqlstate;
 
-use super::work::{MOST_STEPS, lease, names, worker};
 use crate::error::{Error, Result};
-use crate::orchestration::claim::{self, Dependencies, Request};
-use crate::orchestration::claimants::Claimant;
-use crate::orchestration::{Engine, StepKey, workers};
+use crate::orchestration::StepKey;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -19,49 +16,8 @@ use crate::registry::handlers;
 use crate::settings;
 
 crate::sql_function! {
-    claim_inside;
     run_step;
 }
-
-// ---- claiming -------------------------------------------------------------------------------------------------------
-
-static ALL_NAMESPACES: Statement =
-    Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
-
-/// A claim for handlers inside the database. The worker is not remembered as waiting for a
-/// NOTIFY, so that an idle executor writes nothing.
-fn claim_inside(call: &mut Call) -> Result<Output> {
-    let mut request = Request {
-        worker_id: worker(call)?,
-        namespaces: vec![],
-        queues: names(call, 2, "queues")?,
-        max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
-        lease_us: lease(call, 4)?,
-        dependencies: Dependencies::Ancestors,
-    };
-    let session = Session::open()?;
-    let mut engine = Engine::open(&session)?;
-    request.namespaces = match names(call, 1, "namespaces")? {
-        Some(names) => names,
-        None => engine
-            .session
-            .run(&ALL_NAMESPACES, &[])?
-            .iter()
-            .map(|row| row.get(1))
-            .collect::<Result<_>>()?,
-    };
-    let worker = workers::claiming(engine.session, &Claimant::engine(), &request.worker_id)?;
-    let batch = claim::claim(&mut engine, &worker, &request)?;
-    let empty =
-        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-    for row in batch.rows(empty)? {
-        call.row(&row)?;
-    }
-    engine.close()?;
-    Ok(Output::Rows)
-}
-
-// ---- running --------------------------------------------------------------------------------------------------------
 
 // The role is the one whose oid is kept; it may have another name now.
 static HANDLER: Statement = Statement::new(

@@ -17,6 +17,7 @@ use crate::pg::spi::{Session, Statement};
 
 crate::sql_function! {
     claim_steps;
+    claim_inside;
     report_and_claim;
     heartbeat;
     release_steps;
@@ -25,15 +26,15 @@ crate::sql_function! {
 }
 
 const DAY_US: i64 = 86_400_000_000;
-pub(super) const MOST_STEPS: i32 = 10_000;
+const MOST_STEPS: i32 = 10_000;
 
-pub(super) fn worker(call: &Call) -> Result<String> {
+fn worker(call: &Call) -> Result<String> {
     let worker_id: String = call.get(0, "worker_id")?;
     workers::check_id(&worker_id)?;
     Ok(worker_id)
 }
 
-pub(super) fn lease(call: &Call, index: usize) -> Result<i64> {
+fn lease(call: &Call, index: usize) -> Result<i64> {
     let lease = call.interval(index, "lease")?;
     if lease <= 0 || lease > DAY_US {
         return Err(Error::parameter("lease is out of range")
@@ -43,7 +44,7 @@ pub(super) fn lease(call: &Call, index: usize) -> Result<i64> {
     Ok(lease)
 }
 
-pub(super) fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String>>> {
+fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String>>> {
     let Some(given) = call.opt_array::<String>(index) else {
         return Ok(None);
     };
@@ -57,6 +58,42 @@ pub(super) fn names(call: &Call, index: usize, parameter: &str) -> Result<Option
         }
     }
     Ok(Some(names))
+}
+
+static ALL_NAMESPACES: Statement =
+    Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
+
+/// A claim for handlers inside the database. The worker is not remembered as waiting for a
+/// NOTIFY, so that an idle executor writes nothing.
+fn claim_inside(call: &mut Call) -> Result<Output> {
+    let mut request = Request {
+        worker_id: worker(call)?,
+        namespaces: vec![],
+        queues: names(call, 2, "queues")?,
+        max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
+        lease_us: lease(call, 4)?,
+        dependencies: Dependencies::Ancestors,
+    };
+    let session = Session::open()?;
+    let mut engine = Engine::open(&session)?;
+    request.namespaces = match names(call, 1, "namespaces")? {
+        Some(names) => names,
+        None => engine
+            .session
+            .run(&ALL_NAMESPACES, &[])?
+            .iter()
+            .map(|row| row.get(1))
+            .collect::<Result<_>>()?,
+    };
+    let worker = workers::claiming(engine.session, &Claimant::engine(), &request.worker_id)?;
+    let batch = claim::claim(&mut engine, &worker, &request)?;
+    let empty =
+        datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    for row in batch.rows(empty)? {
+        call.row(&row)?;
+    }
+    engine.close()?;
+    Ok(Output::Rows)
 }
 
 /// The parameters that claim_steps and report_and_claim share; `first` is the index of `namespaces`.
