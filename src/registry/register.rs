@@ -12,7 +12,7 @@ use crate::registry::handlers;
 use crate::settings;
 
 static NAMESPACE: Statement = Statement::new(
-    // Kept, so that nobody deletes it before its first template is there.
+    // Locked, so that no session deletes it before its first template exists.
     "WITH made AS (
          INSERT INTO tasker.task_namespaces (name) VALUES ($1)
          ON CONFLICT (name) DO NOTHING
@@ -215,7 +215,7 @@ pub fn register(
 }
 
 fn namespace(session: &Session, name: &str) -> Result<i32> {
-    // Somebody may make it between the look and the insert; the second time it is visible.
+    // Another session can create it between the lookup and the insert; the second time it is visible.
     for _ in 0..2 {
         if let Some(row) = session.run(&NAMESPACE, &[datum::text(name)])?.first() {
             return row.get(1);
