@@ -7,7 +7,7 @@ use std::time::Duration;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker};
 use pgrx::pg_sys;
 
-use super::process;
+use super::process::{self, SLOWEST_RESTART_US};
 use crate::pg::datum::Timestamp;
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
@@ -16,7 +16,6 @@ use crate::processes::{self, Kind, State};
 const SCAN_EVERY: Duration = Duration::from_secs(5);
 /// Databases probed at once: each probe takes one of max_worker_processes.
 const PROBES: usize = 2;
-const SLOWEST_RESTART_US: i64 = 60_000_000;
 const LIBRARY: &str = "tasker_ext";
 
 /// Registers the launcher; while shared_preload_libraries are loaded.

@@ -1,8 +1,10 @@
 //! What happens at a time, or without an outside process: a policy over SQL functions that a session can call as well.
 
 mod coordinator;
+mod duties;
 mod executor;
 mod launcher;
+mod pools;
 mod process;
 mod utility;
 

@@ -10,6 +10,10 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::{installation, process, rights};
 use crate::processes::{self, Kind, State};
 
+pub const SECOND_US: i64 = 1_000_000;
+/// The longest pause before what failed is tried again.
+pub const SLOWEST_RESTART_US: i64 = 60 * SECOND_US;
+
 /// Starts the process. It is in the shared list before it is connected: a command that needs the database alone finds it there,
 /// or it finds the database held. If it must not be there it ends.
 pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
