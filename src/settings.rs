@@ -68,7 +68,7 @@ const SETTINGS: [Setting; 15] = [
     Setting {
         name: c"tasker.default_retention",
         short: c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
-        long: c"Seconds, or with a unit such as 90d; 0: for ever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
+        long: c"Seconds, or with a unit such as 90d; 0: forever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
         value: Int(&DEFAULT_RETENTION, 0, i32::MAX, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
@@ -103,7 +103,7 @@ const SETTINGS: [Setting; 15] = [
     Setting {
         name: c"tasker.handler_timeout_seconds",
         short: c"How long a handler inside the database may run if its step has no timeout_seconds.",
-        long: c"Seconds; 0: for ever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
+        long: c"Seconds; 0: forever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
         value: Int(&HANDLER_TIMEOUT_SECONDS, 0, 86_400, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
@@ -197,7 +197,7 @@ pub fn health_multipliers() -> Multipliers {
     }
 }
 
-/// How long a ready step of level 1 waits before it moves up; 0 for ever.
+/// How long a ready step of level 1 waits before it moves up; 0 forever.
 pub fn priority_aging_us() -> i64 {
     i64::from(PRIORITY_AGING_SECONDS.get()) * 1_000_000
 }

@@ -1,5 +1,5 @@
 -- :tasks open tasks, half of them five steps in a row, half a diamond of seven, each brought to a stage of its own: steps complete,
--- running, failed and waiting for a retry, failed for good.
+-- running, failed and waiting for a retry, failed permanently.
 \set QUIET on
 SET client_min_messages = warning;
 CREATE EXTENSION tasker_ext;
@@ -13,7 +13,7 @@ SELECT tasker.register_template('{"name": "linear_5", "steps": [{"name": "a", "h
 \g /dev/null
 SELECT count(*) FROM (VALUES ('linear_5'), ('diamond_7')) v (name), LATERAL tasker.create_tasks(name, array_fill('{"order": 17}'::jsonb, ARRAY[:tasks / 2])) \g /dev/null
 
--- Four rounds: a tenth stays claimed, a tenth fails and waits for an hour, a branch of the diamond fails now and then for good.
+-- Four rounds: a tenth stays claimed, a tenth fails and waits for an hour, a branch of the diamond sometimes fails permanently.
 SELECT setseed(0.25) \g /dev/null
 \ir round.sql
 \ir round.sql

@@ -60,7 +60,7 @@ CREATE OR REPLACE FUNCTION tasker.analyze_task(task_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_task' LANGUAGE c STABLE SECURITY DEFINER COST 1000
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_task(uuid) IS
-'The whole runtime analysis of a task as one object, computed from what stands in the tables now: task_uuid, execution_status and health_status (as get_task_execution_context), dependency_graph {nodes, edges, adjacency_list, reverse_adjacency_list, dependency_levels}, critical_path (as task_critical_path), critical_paths {total_paths, longest_path_length in steps, paths: the five with the highest score, root_nodes, leaf_nodes}, parallelism_opportunities (as task_parallelism; current_parallel_opportunities: steps that could run now; blocked_parallel_opportunities: steps that wait in levels of more than one step; parallelism_efficiency: percent of levels with more than one ready step), error_chains (as task_error_chains), bottlenecks (as task_bottlenecks, with overall_impact Severe, High, Medium, Low or None), blockers {step name: names of the steps where something must happen first}. Durations are seconds. P0002 for an unknown task.';
+'The whole runtime analysis of a task as one object, computed from the current rows of the tables: task_uuid, execution_status and health_status (as get_task_execution_context), dependency_graph {nodes, edges, adjacency_list, reverse_adjacency_list, dependency_levels}, critical_path (as task_critical_path), critical_paths {total_paths, longest_path_length in steps, paths: the five with the highest score, root_nodes, leaf_nodes}, parallelism_opportunities (as task_parallelism; current_parallel_opportunities: steps that could run now; blocked_parallel_opportunities: steps that wait in levels of more than one step; parallelism_efficiency: percent of levels with more than one ready step), error_chains (as task_error_chains), bottlenecks (as task_bottlenecks, with overall_impact Severe, High, Medium, Low or None), blockers {step name: names of the steps where something must happen first}. Durations are seconds. P0002 for an unknown task.';
 GRANT EXECUTE ON FUNCTION tasker.analyze_task(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_schedule(task_uuid uuid)
@@ -108,7 +108,7 @@ COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
 'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
 bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (cannot run again), Running or Waiting to Run: the first that fits.
 severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
-score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
+score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed permanently; the factor is 2.0 in error, 2.5 failed permanently or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
 blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
 blocked_step_names: Their names, in topological order.';
@@ -145,7 +145,7 @@ level: Length of the longest path from a root, in edges; roots have 0.
 total_steps: All steps of the level; each counts in one of the other columns.
 ready_steps: Steps that a claim would hand out now, failed ones whose retry is due included.
 running_steps: Steps in state in_progress.
-failed_steps: Steps that failed for good, or whose retry is not due yet.
+failed_steps: Steps that failed permanently, or whose retry is not due yet.
 waiting_steps: All others: they wait for a parent, for their time or for an operator.
 step_names: Names of the steps of the level, in topological order.';
 GRANT EXECUTE ON FUNCTION tasker.task_parallelism(uuid) TO tasker_reader;
@@ -162,7 +162,7 @@ blocker_step_uuid: The ancestor that it waits for.
 blocker_step_no: Its number in the task.
 blocker_step_name: Its name.
 blocker_state: Its state: pending, in_progress, error or cancelled.
-blocker_standing: running, ready, scheduled (its time has not come), retrying (failed, runs again), failed (for good), cancelled, held (by an operator) or waiting (for a parent).
+blocker_standing: running, ready, scheduled (its time has not come), retrying (failed, runs again), failed (permanently), cancelled, held (by an operator) or waiting (for a parent).
 direct: Whether the ancestor is a parent of the step.
 root_cause: Whether the ancestor itself waits for no step, so that something must happen there first.';
 GRANT EXECUTE ON FUNCTION tasker.task_blockers(uuid) TO tasker_reader;

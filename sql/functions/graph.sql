@@ -1,4 +1,4 @@
--- The graph of a template, as its steps are placed in it. It lies in memory per backend; the rows of a template never change
+-- The graph of a template, as its steps are placed in it. Each backend keeps it in memory; the rows of a template never change
 -- under one id.
 
 CREATE OR REPLACE FUNCTION tasker_engine.step_level(named_task_id integer, step_no smallint)

@@ -1,5 +1,5 @@
 -- How the system is. The thresholds of shares are crates/rules/src/operations/health.rs; how long an executor may be starting
--- and how long a lease may be over before that counts (30 seconds, 2 minutes) stands in health_measures.
+-- and how long a lease may be over before that counts (30 seconds, 2 minutes) is in health_measures.
 
 CREATE OR REPLACE FUNCTION tasker_engine.active_connections() RETURNS bigint
 LANGUAGE sql STABLE
@@ -38,13 +38,13 @@ total_steps: All steps.
 complete_steps: Steps in state complete.
 error_steps: Steps in state error: retryable, exhausted and permanent ones.
 retryable_error_steps: Steps in error that will run again by themselves.
-exhausted_retry_steps: Steps in error for good, without an attempt left.
+exhausted_retry_steps: Steps permanently in error, without an attempt left.
 in_backoff_steps: Those of retryable_error_steps whose time has not come.
 active_connections: Server processes that are connected to any database of the cluster.
 max_connections: How many the server allows (max_connections).
 resolved_manually_tasks: Tasks in state resolved_manually.
 resolved_manually_steps: Steps in state resolved_manually.
-permanent_error_steps: Steps in error for good with attempts left.';
+permanent_error_steps: Steps permanently in error, with attempts left.';
 GRANT EXECUTE ON FUNCTION tasker.get_system_health_counts() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
@@ -93,7 +93,7 @@ BEGIN ATOMIC
     ) r;
 END;
 COMMENT ON FUNCTION tasker.system_health() IS
-'One row: whether all is well, and if not, why. Unhealthy above 90 % of max_connections, or with more than 50 % of all tasks or of all steps in error; exactly 90 % or 50 % is healthy, and so is an empty database. Counts as get_system_health_counts.
+'One row: whether the system is healthy, and if not, why. Unhealthy above 90 % of max_connections, or with more than 50 % of all tasks or of all steps in error; exactly 90 % or 50 % is healthy, and so is an empty database. Counts as get_system_health_counts.
 healthy: Whether nothing is wrong.
 status: healthy or unhealthy.
 reasons: What is wrong, a sentence each; empty if nothing is.
@@ -108,7 +108,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.library() RETURNS TABLE (version text, 
 AS 'MODULE_PATHNAME', 'library' LANGUAGE c STABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.library() IS 'The library behind the extension.
 version: its version.
-preloaded: whether it stands in shared_preload_libraries.';
+preloaded: whether shared_preload_libraries names the library.';
 
 CREATE OR REPLACE FUNCTION tasker.health_live() RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;

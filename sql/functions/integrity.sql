@@ -30,7 +30,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.repair_integrity(boolean) IS
-'Finds rows that contradict each other, and repairs them unless dry_run; no row: all is well. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
+'Finds rows that contradict each other, and repairs them unless dry_run; no row: no problem. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
 dry_run: True: only says what is wrong, and changes nothing.
 problem: missing_queue_entry: a step is ready or will be at a known time (pending with all parents done, or in error with a retry scheduled; paused namespaces too), and nothing in its queue leads a claim to it. Steps in progress are left to the leases of their claims.
 task_uuid: The task.

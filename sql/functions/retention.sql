@@ -193,7 +193,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN current_setting('tasker.default_retention', true) <> ''
                 THEN current_setting('tasker.default_retention', true)::interval
                 ELSE '0'::interval END;
-COMMENT ON FUNCTION tasker_engine.default_retention() IS 'tasker.default_retention as an interval; 0 keeps tasks for ever.';
+COMMENT ON FUNCTION tasker_engine.default_retention() IS 'tasker.default_retention as an interval; 0 keeps tasks forever.';
 GRANT EXECUTE ON FUNCTION tasker_engine.default_retention() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.set_retention(namespace text, completed interval DEFAULT NULL, failed interval DEFAULT NULL)
@@ -211,8 +211,8 @@ $$;
 COMMENT ON FUNCTION tasker.set_retention(text, interval, interval) IS
 'Says how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
 namespace: Name of the namespace.
-completed: How long complete, cancelled and resolved tasks are kept from their end; 0 for ever, NULL as tasker.default_retention says.
-failed: How long tasks in error are kept; 0 or NULL for ever: they wait for an operator.';
+completed: How long complete, cancelled and resolved tasks are kept from their end; 0 forever, NULL as tasker.default_retention says.
+failed: How long tasks in error are kept; 0 or NULL forever: they wait for an operator.';
 GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
 
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has

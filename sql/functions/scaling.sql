@@ -69,7 +69,7 @@ RETURNS TABLE (severity text, pool text, message text, hint text)
 AS 'MODULE_PATHNAME', 'validate_resources' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 2
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.validate_resources() IS
-'Compares the limits of all pools with what the server can carry: max_worker_processes, max_connections, the workers of parallel queries, and tasker.memory_budget_mb. No row: all is well. The coordinator logs the rows when it starts. Rule: docs/executor-pools.md#what-the-server-can-carry.
+'Compares the limits of all pools with what the server can carry: max_worker_processes, max_connections, the workers of parallel queries, and tasker.memory_budget_mb. No row: no problem. The coordinator logs the rows when it starts. Rule: docs/executor-pools.md#what-the-server-can-carry.
 severity: error if the pools cannot have what they are set to; warning if not always, or at the cost of others.
 pool: The pool it is about; NULL for all of them together.
 message: What does not fit.

@@ -35,7 +35,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.log_schedule_run(text, timestamptz, text, integer, uuid, text) IS
-'Writes down what became of a time of a schedule, and forgets all but the last hundred.';
+'Records the outcome of a time of a schedule, and deletes all but the last hundred.';
 
 -- One schedule, locked and due. A round creates at most a hundred tasks of it.
 CREATE OR REPLACE FUNCTION tasker_engine.run_schedule(s tasker_engine.schedules, at_time timestamptz)

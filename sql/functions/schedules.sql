@@ -188,7 +188,7 @@ context: Context of every task, a JSON object.
 namespace: Namespace of the template.
 version: Version of the template; NULL for the highest at the time.
 time_zone: In which the expression is meant; a name of pg_timezone_names.
-missed_runs: What becomes of times that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
+missed_runs: How times are handled that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
 overlap: False: a time is left out while the task of the last one is pending or in progress.
 priority: Priority of the tasks, 1 to 4.
 tags: Tags of the tasks, a JSON array.

@@ -117,7 +117,7 @@ BEGIN ATOMIC
         WHERE r.queue_id = q.queue_id AND r.priority = p.priority
         ORDER BY r.available_at LIMIT 1) a;
 END;
-COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or comes due; NULL if none lies in them.';
+COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or comes due; NULL if they have none.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -199,7 +199,7 @@ $$;
 COMMENT ON FUNCTION tasker.run_steps(integer, text[], text[]) IS 'Runs ready steps whose handlers are functions of this database (sql:<schema.function>), as the executors do in the background: here in this session and this transaction, those that become ready meanwhile too, until none is ready. For servers without shared_preload_libraries, for pg_cron, and for trying a handler out. Each handler runs with the rights of the role that registered its template; its error fails its step, not the call. Rule: docs/background-workers.md#handlers.
 max_steps: the most steps to run, 1 to 10,000.
 namespaces: the namespaces to look into; NULL for all.
-queues: the queues to look into; handlers inside the database lie in sql if the template names no other.
+queues: the queues to look into; handlers inside the database are in queue sql if the template names no other.
 step_uuid: a step that was run.
 task_name: its template as namespace.name@version.
 step_name: its name.

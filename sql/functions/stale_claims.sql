@@ -1,5 +1,5 @@
 -- Claims that take too long. Their levels and the time that a run can be expected to take are crates/rules/src/operations/health.rs;
--- after how long a silent worker is missing (5 minutes) stands in worker_status.
+-- after how long a silent worker is missing (5 minutes) is in worker_status.
 
 CREATE OR REPLACE FUNCTION tasker_engine.expected_run_seconds(priority smallint, timeout_seconds integer)
 RETURNS integer AS 'MODULE_PATHNAME', 'expected_run_seconds' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
@@ -59,7 +59,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.force_release_stale_claims(text, boolean) IS
-'Takes stale claims from their workers, as if their leases had ended: each step is in error with class LeaseExpired, the attempt counts, and it is ready again at once, or fails for good when no attempt is left. What the worker reports later is stale. Never waits: what is locked at this moment is skipped. One row per claim. 22023 for an unknown level. Rule: docs/health.md#stale-claims.
+'Takes stale claims from their workers, as if their leases had ended: each step is in error with class LeaseExpired, the attempt counts, and it is ready again at once, or fails permanently when no attempt is left. What the worker reports later is stale. Never waits: what is locked at this moment is skipped. One row per claim. 22023 for an unknown level. Rule: docs/health.md#stale-claims.
 level: The mildest level that is released: slow, warning, critical or expired.
 dry_run: true only shows what would be done; false does it.
 step_name: Name of the step.
@@ -118,7 +118,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_processor_claim_stats(interval) IS
-'What became of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero, or longer than 10 years.
+'The outcomes of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero, or longer than 10 years.
 period: How far back to look, from now.
 worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.
 completed_runs: Runs that it completed.

@@ -1,4 +1,4 @@
--- Which operations go below SQL; the rules stand in src/pg/tables.rs.
+-- Which operations go below SQL; the rules are in src/pg/tables.rs.
 
 CREATE OR REPLACE FUNCTION tasker.table_access()
 RETURNS TABLE (table_name text, operation text, path text, reason text)

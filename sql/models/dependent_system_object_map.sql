@@ -1,4 +1,4 @@
--- Maps between objects of outside systems: methods. The rule of a pair stands beside the table.
+-- Maps between objects of outside systems: methods. The rule of a pair is beside the table.
 
 CREATE OR REPLACE FUNCTION tasker_engine.dependent_system(name text, parameter text)
 RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,6 +1,6 @@
 -- Deadlines of tasks, and how long ended tasks are kept.
 
--- A step's timeout stands in its claim (claims.timeout_at), a task's here: one row per started task whose template has one.
+-- A step's timeout is in its claim (claims.timeout_at), a task's here: one row per started task whose template has one.
 CREATE TABLE tasker_engine.task_deadlines (
     task_uuid uuid PRIMARY KEY,
     deadline_at timestamptz NOT NULL
@@ -19,8 +19,8 @@ CREATE TABLE tasker_engine.retention (
     last_purged_at timestamptz
 );
 COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears with set_retention, or with the first walk.';
-COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 for ever, NULL as the setting says.';
-COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL for ever.';
+COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 forever, NULL as the setting says.';
+COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL forever.';
 COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'Tasks up to this one have been looked at; NULL: begin with the first.';
 COMMENT ON COLUMN tasker_engine.retention.sweep_started_at IS 'When the walk began with the first task.';
 COMMENT ON COLUMN tasker_engine.retention.purged_tasks IS 'How many tasks maintenance has deleted.';

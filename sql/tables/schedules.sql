@@ -49,4 +49,4 @@ CREATE TABLE tasker_engine.schedule_runs (
     decided_at timestamptz NOT NULL,
     PRIMARY KEY (schedule_name, scheduled_for)
 );
-COMMENT ON TABLE tasker_engine.schedule_runs IS 'What became of the last hundred times of each schedule; tasker.schedule_runs shows it. A task in it may have been purged since.';
+COMMENT ON TABLE tasker_engine.schedule_runs IS 'The outcomes of the last hundred times of each schedule; tasker.schedule_runs shows it. A task in it may have been purged since.';

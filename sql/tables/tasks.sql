@@ -1,4 +1,4 @@
--- The hot tables. docs/design.md says why they look as they do; the rule for each column stands in its COMMENT.
+-- The hot tables. docs/design.md says why they look as they do; the rule for each column is in its COMMENT.
 -- States are one byte: p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually. No CHECK says so:
 -- PostgreSQL parses a constraint's expression again for each statement, which cost 5 % of a claim.
 

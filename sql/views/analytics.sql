@@ -68,8 +68,8 @@ COMMENT ON COLUMN tasker_engine.system_counts.error_steps IS 'Steps in state err
 COMMENT ON COLUMN tasker_engine.system_counts.cancelled_steps IS 'Steps in state cancelled.';
 COMMENT ON COLUMN tasker_engine.system_counts.resolved_manually_steps IS 'Steps in state resolved_manually.';
 COMMENT ON COLUMN tasker_engine.system_counts.retryable_error_steps IS 'Steps in error that will run again by themselves.';
-COMMENT ON COLUMN tasker_engine.system_counts.exhausted_retry_steps IS 'Steps in error for good, without an attempt left.';
-COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps in error for good with attempts left.';
+COMMENT ON COLUMN tasker_engine.system_counts.exhausted_retry_steps IS 'Steps permanently in error, without an attempt left.';
+COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps permanently in error, with attempts left.';
 COMMENT ON COLUMN tasker_engine.system_counts.in_backoff_steps IS 'Steps in error whose retry is not due yet.';
 
 -- The log says when a run that a worker ended began. One that an operator ended began with the last change to

@@ -60,7 +60,7 @@ CROSS JOIN LATERAL (
                 ORDER BY r.available_at LIMIT 1) AS oldest_at
     ) l
 ) d;
-COMMENT ON VIEW tasker_engine.queue_depths IS 'How much lies in each queue; at most 10,000 are counted per priority, ready and waiting each.';
+COMMENT ON VIEW tasker_engine.queue_depths IS 'The length of each queue; at most 10,000 are counted per priority, ready and waiting each.';
 COMMENT ON COLUMN tasker_engine.queue_depths.namespace_name IS 'Namespace of the queue.';
 COMMENT ON COLUMN tasker_engine.queue_depths.queue IS 'Its name.';
 COMMENT ON COLUMN tasker_engine.queue_depths.paused IS 'Whether its namespace is paused.';
@@ -214,7 +214,7 @@ GRANT SELECT ON tasker.worker_metrics TO tasker_reader;
 CREATE OR REPLACE VIEW tasker_engine.worker_samples AS
 SELECT 'tasker_worker_steps_total' AS name, 'tasker_worker_steps_total' AS family, 'counter' AS kind,
        jsonb_build_object('worker', w.worker_id, 'outcome', o.outcome) AS labels,
-       o.amount::double precision AS value, '' AS unit, 'Steps of a live worker by what became of them.' AS help
+       o.amount::double precision AS value, '' AS unit, 'Steps of a live worker by outcome.' AS help
 FROM tasker.worker_metrics w
 CROSS JOIN LATERAL (VALUES
     ('claimed', w.steps_claimed), ('completed', w.steps_completed), ('failed', w.steps_failed),

@@ -187,7 +187,7 @@ COMMENT ON COLUMN tasker.unannounced_handlers.step_no IS 'Number of the step, fr
 COMMENT ON COLUMN tasker.unannounced_handlers.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.unannounced_handlers.handler IS 'The handler that it calls.';
 COMMENT ON COLUMN tasker.unannounced_handlers.queue IS 'The queue in which the step waits for a worker.';
-COMMENT ON COLUMN tasker.unannounced_handlers.waiting IS 'ready if such a step lies in the queue, now or for a retry; pending if one of an open task waits for its parents; NULL if no work needs the handler now. Looks through the queue and the tasks of the template; leave it out of the SELECT and it costs nothing.';
+COMMENT ON COLUMN tasker.unannounced_handlers.waiting IS 'ready if such a step is in the queue, now or for a retry; pending if one of an open task waits for its parents; NULL if no work needs the handler now. Looks through the queue and the tasks of the template; leave it out of the SELECT and it costs nothing.';
 COMMENT ON COLUMN tasker.unannounced_handlers.last_seen_at IS 'When a worker that announced the handler called last, for whatever namespace; NULL if none did lately.';
 COMMENT ON COLUMN tasker.unannounced_handlers.hint IS 'What to do about it.';
 GRANT SELECT ON tasker.unannounced_handlers TO tasker_reader;

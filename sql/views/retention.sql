@@ -29,8 +29,8 @@ FROM tasker.task_namespaces n
 LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id;
 COMMENT ON VIEW tasker.retention IS 'How long each namespace keeps its ended tasks, and how many have left. Rule: docs/retention.md.';
 COMMENT ON COLUMN tasker.retention.namespace_name IS 'The namespace.';
-COMMENT ON COLUMN tasker.retention.completed IS 'How long complete, cancelled and resolved tasks are kept from their end; NULL for ever.';
-COMMENT ON COLUMN tasker.retention.failed IS 'How long tasks in error are kept; NULL for ever.';
+COMMENT ON COLUMN tasker.retention.completed IS 'How long complete, cancelled and resolved tasks are kept from their end; NULL forever.';
+COMMENT ON COLUMN tasker.retention.failed IS 'How long tasks in error are kept; NULL forever.';
 COMMENT ON COLUMN tasker.retention.source IS 'Where completed comes from: namespace (set_retention), default (tasker.default_retention) or none.';
 COMMENT ON COLUMN tasker.retention.purged_tasks IS 'How many tasks maintenance has deleted.';
 COMMENT ON COLUMN tasker.retention.last_purged_at IS 'When it deleted some last; NULL if never.';

@@ -15,7 +15,7 @@ COMMENT ON COLUMN tasker.schedules.namespace_name IS 'Namespace of the template.
 COMMENT ON COLUMN tasker.schedules.task_name IS 'Name of the template.';
 COMMENT ON COLUMN tasker.schedules.version IS 'Version of the template; NULL for the highest at the time.';
 COMMENT ON COLUMN tasker.schedules.context IS 'Context of its tasks.';
-COMMENT ON COLUMN tasker.schedules.missed_runs IS 'What becomes of times that are more than 60 s late: skip, one or all.';
+COMMENT ON COLUMN tasker.schedules.missed_runs IS 'How times are handled that are more than 60 s late: skip, one or all.';
 COMMENT ON COLUMN tasker.schedules.overlap IS 'Whether a task is created while the last one is still open.';
 COMMENT ON COLUMN tasker.schedules.priority IS 'Priority of its tasks, 1 to 4.';
 COMMENT ON COLUMN tasker.schedules.tags IS 'Tags of its tasks.';
@@ -39,7 +39,7 @@ SELECT r.schedule_name, r.scheduled_for, r.outcome, r.times, r.task_uuid, tasker
        r.decided_at, r.decided_at - r.scheduled_for AS delay
 FROM tasker_engine.schedule_runs r
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid;
-COMMENT ON VIEW tasker.schedule_runs IS 'What became of the last hundred times of each schedule.';
+COMMENT ON VIEW tasker.schedule_runs IS 'The outcomes of the last hundred times of each schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.schedule_name IS 'Name of the schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; of a stretch of missed times the first.';
 COMMENT ON COLUMN tasker.schedule_runs.outcome IS 'created; failed: the task could not be created; overlapped: left out because the last task was still open; missed: left out because it was late.';

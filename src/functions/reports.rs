@@ -122,7 +122,7 @@ fn report_steps(call: &mut Call) -> Result<Output> {
     })
 }
 
-/// An element of `reports` with what became of it.
+/// An element of `reports` with its outcome.
 pub struct Answer {
     pub step_uuid: Option<Uuid>,
     pub outcome: &'static str,

@@ -1,4 +1,4 @@
-//! Schedules: the role that calls, and cron expressions in the time zones of this server. The rule of the latter stands in
+//! Schedules: the role that calls, and cron expressions in the time zones of this server. The rule of the latter is in
 //! tasker_rules::operations::schedule.
 
 use pgrx::pg_sys;
@@ -65,7 +65,7 @@ fn next_occurrence(call: &mut Call) -> Result<Output> {
 
 fn previous_occurrence(call: &mut Call) -> Result<Output> {
     let (schedule, zone) = read(call)?;
-    // Whole seconds: what lies at this very second is not after it.
+    // Whole seconds: a time at this very second is not after it.
     let until = seconds(call, 2, "until")?;
     Ok(timestamp(schedule.previous(&zone, until + 1)))
 }

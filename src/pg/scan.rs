@@ -253,7 +253,7 @@ impl<const N: usize> Found<'_, N> {
     pub fn delete_unless_held(&self) -> bool {
         let mut failure = pg_sys::TM_FailureData::default();
         let mut place = self.place();
-        // SAFETY: heap_delete supports not to wait, and says what became of the row.
+        // SAFETY: heap_delete supports not to wait, and returns the outcome for the row.
         unsafe {
             pg_sys::heap_delete(
                 self.walk.table.relation(),

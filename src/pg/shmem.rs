@@ -1,4 +1,4 @@
-//! Shared memory: what may lie in it, and the latches by which processes wake each other.
+//! Shared memory: what it can hold, and the latches by which processes wake each other.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
@@ -26,7 +26,7 @@ unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
 // SAFETY: as its value.
 unsafe impl<T: Shareable> Shareable for Option<T> {}
 
-/// Structs with all their fields, and enums without any, that may lie in shared memory; the compiler checks each field.
+/// Structs with all their fields, and enums without any, that shared memory can hold; the compiler checks each field.
 #[macro_export]
 macro_rules! shareable {
     () => {};
@@ -96,7 +96,7 @@ macro_rules! shared_memory {
 #[derive(Clone, Copy)]
 pub struct Latch(usize);
 
-// SAFETY: an address in shared memory, which lies at the same place in every process.
+// SAFETY: an address in shared memory, which is the same in every process.
 unsafe impl Shareable for Latch {}
 
 impl Latch {

@@ -196,10 +196,10 @@ DECLARE
     s uuid := reading_test.step(t, 'only');
 BEGIN
     PERFORM reading_test.run(t, 'only', 'error', false);
-    PERFORM reading_test.same('failed for good', (SELECT concat_ws(':', current_state, attempts, retry_limit, retry_eligible,
+    PERFORM reading_test.same('failed permanently', (SELECT concat_ws(':', current_state, attempts, retry_limit, retry_eligible,
         ready_for_execution, COALESCE(next_retry_at::text, '-'), last_failure_at IS NOT NULL)
         FROM tasker.get_step_readiness_status(t)), 'error:1:3:f:f:-:t');
-    PERFORM reading_test.same('context: failed for good', reading_test.context(t),
+    PERFORM reading_test.same('context: failed permanently', reading_test.context(t),
         'blocked_by_failures/handle_failures/blocked/0.00/1/0/0/0/1/0/0');
 
     t := tasker.create_task('single', namespace => 'reading');

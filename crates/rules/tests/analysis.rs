@@ -223,7 +223,7 @@ fn a_step_stands_at_the_first_thing_it_waits_for() {
 #[test]
 fn a_permanent_failure_is_the_only_bottleneck_and_says_what_it_blocks() {
     use StepState::*;
-    // 1 complete; 2 failed for good, 3 and 4 wait for it; 5 runs beside.
+    // 1 complete; 2 failed permanently, 3 and 4 wait for it; 5 runs beside.
     let steps = [
         step(Complete),
         failed(3, None),

@@ -159,7 +159,7 @@ def test_a_wake_up_for_nothing_is_followed_by_one_second_look(
     time.sleep(0.4)
     after_two_looks = engine.calls["report_and_claim"]
     time.sleep(0.3)
-    assert engine.calls["report_and_claim"] == after_two_looks, "it must not look for ever"
+    assert engine.calls["report_and_claim"] == after_two_looks, "it must not look forever"
 
 
 def test_polling_finds_work_without_a_wake_up(engine: FakeEngine, start: Start, gate: Gate) -> None:

@@ -43,7 +43,7 @@ pub fn make(server: &Server, steps: u64) -> Result<()> {
     )
 }
 
-/// A task's uuid begins with its time: copies lie in the past, each in its own 65 seconds.
+/// A task's uuid begins with its time: copies are in the past, each in its own 65 seconds.
 const OLDER: &str = "(lpad(to_hex(('x' || left(o.task_uuid::text, 8))::bit(32)::bigint - n), 8, '0') || substr(o.task_uuid::text, 9))::uuid";
 
 fn copy(client: &mut Client, copies: u64) -> Result<()> {

@@ -52,7 +52,7 @@ class ThreadPool:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException:  # a thread lost here would be missing for good
+            except BaseException:  # a thread lost here would be missing permanently
                 log.exception("A job of the worker itself failed")
             finally:
                 with self._lock:

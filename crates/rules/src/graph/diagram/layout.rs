@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-/// Lays out `count` boxes of one size with edges given as positions. Edges that form a cycle are no DAG; all boxes then lie
+/// Lays out `count` boxes of one size with edges given as positions. Edges that form a cycle are no DAG; all boxes are then
 /// in the same few rows.
 pub(super) fn layout(count: usize, edges: &[(usize, usize)], size: (f64, f64)) -> Layout {
     let mut row_of = levels(count, edges);

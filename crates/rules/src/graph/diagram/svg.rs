@@ -160,7 +160,7 @@ pub fn svg(model: &DiagramModel) -> String {
     out
 }
 
-/// Several pictures may stand in one page, so each has its own names: a hash of what it shows.
+/// Several pictures can be in one page, so each has its own names: a hash of what it shows.
 fn id(model: &DiagramModel) -> String {
     let names = model.nodes.iter().map(|node| node.name.as_str());
     let hash = std::iter::once(model.title.as_str())

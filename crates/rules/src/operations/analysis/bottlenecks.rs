@@ -60,7 +60,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
     let factor = match step.step.state {
         StepState::Error if failed_for_good => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
         StepState::Error => weights::ERROR_FACTOR,
-        // A cancelled step is as final as one that failed for good.
+        // A cancelled step is as final as one that failed permanently.
         StepState::Cancelled => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
         StepState::Pending if step.waits => weights::DEPENDENCY_FACTOR,
         _ => 1.0,

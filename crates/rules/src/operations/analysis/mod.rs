@@ -105,7 +105,7 @@ pub enum Standing {
     Retrying,
     /// An operator holds it.
     Held,
-    /// Failed for good.
+    /// Failed permanently.
     Failed,
     /// Cancelled.
     Cancelled,

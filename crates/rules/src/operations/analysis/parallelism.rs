@@ -13,7 +13,7 @@ pub struct Level {
     pub running: usize,
     /// Complete or resolved_manually.
     pub completed: usize,
-    /// Failed, now or for good.
+    /// Failed, for now or permanently.
     pub failed: usize,
     /// Cancelled.
     pub cancelled: usize,

@@ -18,7 +18,7 @@ pub const DEPENDENCY_FACTOR: f64 = 1.2;
 pub const ATTEMPT: f64 = 3.0;
 /// No further attempt is allowed (non_retryable).
 pub const NON_RETRYABLE: f64 = 10.0;
-/// Failed for good (exhausted_retry).
+/// Failed permanently (exhausted_retry).
 pub const EXHAUSTED: f64 = 20.0;
 
 /// From this score on a step is Critical.

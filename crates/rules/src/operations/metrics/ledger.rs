@@ -220,7 +220,7 @@ mod tests {
         assert!(ledger.write(1).is_empty());
     }
 
-    // A model: each count remembers the levels it lies in; it counts if none of them was rolled back.
+    // A model: each count remembers its levels; it counts if none of them was rolled back.
     #[derive(Debug, Clone)]
     enum Act {
         Add,

@@ -1,7 +1,7 @@
 //! How many executors a pool should have: the input is what the pool was doing, the result a number and a sentence.
 //!
 //! A look at a pool ([`look`]) measures what happened since the last one ([`measure`]), asks four rules for their opinion
-//! ([`rules`], [`forecast`]) and combines them ([`decide`]). What the server can carry stands in [`resources`]. Times are
+//! ([`rules`], [`forecast`]) and combines them ([`decide`]). What the server can carry is in [`resources`]. Times are
 //! seconds; nothing reads a clock.
 
 mod decide;

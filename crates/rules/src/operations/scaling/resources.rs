@@ -109,7 +109,7 @@ fn affordable(server: &Server) -> Option<u32> {
 
 const RAISE_SLOTS: &str = "Raise max_worker_processes (needs a restart), or lower max_executors with tasker.configure_executor_pool.";
 
-/// Everything that does not fit, errors first; nothing if all is well.
+/// Everything that does not fit, errors first; nothing if everything fits.
 pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
     let sum = |of: fn(&PoolLimits) -> u32| pools.iter().map(of).fold(0, u32::saturating_add);
     let all = All {

@@ -11,7 +11,7 @@ from tasker import PermanentError, Sequence, Step, StepHandler, Task
 class SquareInput(StepHandler):
     """The first step: squares ``even_number`` of the context.
 
-    Fails for good, with class ``EVEN_NUMBER_REQUIRED``, unless it is an even integer.
+    Fails permanently, with class ``EVEN_NUMBER_REQUIRED``, unless it is an even integer.
     """
 
     def process(self, task: Task, sequence: Sequence, step: Step) -> int:
