@@ -73,7 +73,7 @@ struct Work {
     batch_size: i32,
 }
 
-struct Taken {
+struct ClaimedStep {
     step: Uuid,
     claim_number: i32,
     argument: OwnedJsonb,
@@ -176,7 +176,7 @@ fn work(session: &Session, pool: &str, epoch: u32) -> Result<Option<Work>> {
     Ok(Some(work))
 }
 
-fn take(session: &Session, worker_id: &str, work: &Work) -> Result<Vec<Taken>> {
+fn take(session: &Session, worker_id: &str, work: &Work) -> Result<Vec<ClaimedStep>> {
     if work.namespaces.is_empty() {
         return Ok(vec![]);
     }
@@ -192,7 +192,7 @@ fn take(session: &Session, worker_id: &str, work: &Work) -> Result<Vec<Taken>> {
     )?;
     rows.iter()
         .map(|row| {
-            Ok(Taken {
+            Ok(ClaimedStep {
                 step: row.get(1)?,
                 claim_number: row.get(2)?,
                 argument: OwnedJsonb::copy(row.jsonb(3)?),
@@ -214,7 +214,7 @@ fn pause(work: &Work) -> Duration {
     }
 }
 
-fn run(pool: &str, taken: &Taken) {
+fn run(pool: &str, taken: &ClaimedStep) {
     processes::set_busy(taken.step);
     process::report_activity(Some(&format!(
         "tasker_ext: pool {pool} runs step {}",
@@ -244,7 +244,7 @@ fn run(pool: &str, taken: &Taken) {
 }
 
 /// The transaction of the step failed as a whole, at its commit say: the failure is reported in another.
-fn report_failure(taken: &Taken, error: &Error) {
+fn report_failure(taken: &ClaimedStep, error: &Error) {
     let class = error.sqlstate();
     let reported = transaction(|session| {
         session.run(

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::orchestration::Engine;
-use crate::orchestration::create::{self, Request};
+use crate::orchestration::create::{self, TaskRequest};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::Session;
@@ -16,8 +16,8 @@ fn request<'c>(
     call: &Call<'c>,
     contexts: Vec<Jsonb<'c>>,
     idempotency_keys: Vec<Option<String>>,
-) -> Result<Request<'c>> {
-    Ok(Request {
+) -> Result<TaskRequest<'c>> {
+    Ok(TaskRequest {
         name: call.get(0, "name")?,
         contexts,
         namespace: call.get(2, "namespace")?,

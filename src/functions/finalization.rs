@@ -40,7 +40,7 @@ fn finalize_task(call: &mut Call) -> Result<Output> {
     let open = state.is_open();
     if open {
         let mut tasks = finalize::Tasks::default();
-        tasks.look(task);
+        tasks.check(task);
         tasks.settle(&mut engine)?;
     }
     {

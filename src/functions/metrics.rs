@@ -132,12 +132,12 @@ fn count_finalization(call: &mut Call) -> Result<Output> {
         }
     };
     let now = call::clock();
-    metrics::batch(|batch| {
-        batch.count(attempts, 1);
-        batch.count(result, 1);
-        batch.observe(duration, now - began_at);
+    metrics::record(|recorder| {
+        recorder.count(attempts, 1);
+        recorder.count(result, 1);
+        recorder.observe(duration, now - began_at);
         if result == Metric::ClaimContention {
-            batch.count_labelled(Metric::ClaimContentionByReason, &outcome);
+            recorder.count_labelled(Metric::ClaimContentionByReason, &outcome);
         }
     });
     // These calls write anyway and are rare: without shared memory each counts at once.

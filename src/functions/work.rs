@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use super::reports::Batch;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
-use crate::orchestration::claim::{self, Dependencies, Request};
+use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::pg::call::{Call, Output};
@@ -66,7 +66,7 @@ static ALL_NAMESPACES: Statement =
 /// A claim for handlers inside the database. The worker is not remembered as waiting for a
 /// NOTIFY, so that an idle executor writes nothing.
 fn claim_inside(call: &mut Call) -> Result<Output> {
-    let mut request = Request {
+    let mut request = ClaimRequest {
         worker_id: worker(call)?,
         namespaces: vec![],
         queues: names(call, 2, "queues")?,
@@ -97,7 +97,7 @@ fn claim_inside(call: &mut Call) -> Result<Output> {
 }
 
 /// The parameters that claim_steps and report_and_claim share; `first` is the index of `namespaces`.
-fn request(call: &Call, first: usize) -> Result<Request> {
+fn request(call: &Call, first: usize) -> Result<ClaimRequest> {
     let worker_id = worker(call)?;
     let namespaces = names(call, first, "namespaces")?.ok_or_else(|| Error::null("namespaces"))?;
     let max_steps: i32 = call.get(first + 1, "max_steps")?;
@@ -125,7 +125,7 @@ fn request(call: &Call, first: usize) -> Result<Request> {
         }
     };
     let queues = names(call, first + 4, "queues")?;
-    Ok(Request {
+    Ok(ClaimRequest {
         worker_id,
         namespaces,
         queues,
@@ -174,12 +174,12 @@ fn hand_out(
     call: &mut Call,
     engine: &mut Engine,
     claimant: &Claimant,
-    request: &Request,
+    request: &ClaimRequest,
     prefix: &[Arg],
 ) -> Result<()> {
     let worker = workers::claiming(engine.session, claimant, &request.worker_id)?;
     let batch = claim::claim(engine, &worker, request)?;
-    metrics::batch(|counts| {
+    metrics::record(|counts| {
         counts.count(Metric::ClaimCalls, 1);
         counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
     });

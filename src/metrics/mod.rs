@@ -46,22 +46,22 @@ fn uses_table() -> bool {
     !shared::exists() || FULL.get()
 }
 
-/// Counts several things with one look at where the transaction stands.
-pub fn batch(body: impl FnOnce(&mut Batch)) {
+/// Counts several things and asks once where the transaction stands.
+pub fn record(body: impl FnOnce(&mut Recorder)) {
     if !REGISTERED.replace(true) {
         xact::at_each_end(transaction_ends);
         xact::at_each_savepoint(savepoint_ends);
     }
     let level = xact::level();
-    LEDGER.with(|ledger| body(&mut Batch { ledger, level }));
+    LEDGER.with(|ledger| body(&mut Recorder { ledger, level }));
 }
 
-pub struct Batch<'a> {
+pub struct Recorder<'a> {
     ledger: &'a mut Ledger,
     level: i32,
 }
 
-impl Batch<'_> {
+impl Recorder<'_> {
     fn add(&mut self, worker_no: i32, cell: u16, amount: u64) {
         self.ledger.add(self.level, Key { worker_no, cell }, amount);
     }
@@ -98,12 +98,12 @@ impl Batch<'_> {
 
 /// Adds to a count.
 pub fn count(metric: Metric, amount: usize) {
-    batch(|batch| batch.count(metric, amount));
+    record(|recorder| recorder.count(metric, amount));
 }
 
 /// A thing happened with this value of the metric's label.
 pub fn count_labelled(metric: Metric, value: &str) {
-    batch(|batch| batch.count_labelled(metric, value));
+    record(|recorder| recorder.count_labelled(metric, value));
 }
 
 fn of_engine(cell: u16) -> Key {

@@ -144,7 +144,9 @@ impl<'e> Log<'e> {
         if self.rows.is_empty() {
             return Ok(false);
         }
-        metrics::batch(|batch| self.rows.iter().for_each(|row| count(batch, row, now)));
+        metrics::record(|recorder| {
+            self.rows.iter().for_each(|row| count(recorder, row, now));
+        });
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         let xid = xact::id();
@@ -190,26 +192,26 @@ impl<'e> Log<'e> {
     }
 }
 
-fn count(batch: &mut metrics::Batch, row: &Transition, now: Timestamp) {
+fn count(recorder: &mut metrics::Recorder, row: &Transition, now: Timestamp) {
     match row {
-        Transition::Step(row) => count_step(batch, row, now),
+        Transition::Step(row) => count_step(recorder, row, now),
         Transition::Task(row) => {
             if let Some(metric) = metric_of_task(row.from, row.to) {
-                batch.count_for(NO_WORKER, metric);
+                recorder.count_for(NO_WORKER, metric);
             }
         }
     }
 }
 
-fn count_step(batch: &mut metrics::Batch, row: &StepTransition, now: Timestamp) {
+fn count_step(recorder: &mut metrics::Recorder, row: &StepTransition, now: Timestamp) {
     let Some(metric) = metric_of_step(row) else {
         return;
     };
-    batch.count_for(row.worker_no, metric);
+    recorder.count_for(row.worker_no, metric);
     if let (Metric::StepsCompleted | Metric::StepsFailed, Some(started_at)) =
         (metric, row.started_at)
     {
-        batch.observe(Metric::StepRun, now - started_at);
+        recorder.observe(Metric::StepRun, now - started_at);
     }
 }
 

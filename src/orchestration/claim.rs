@@ -26,7 +26,7 @@ pub enum Dependencies {
 }
 
 /// What a worker asks for.
-pub struct Request {
+pub struct ClaimRequest {
     pub worker_id: String,
     pub namespaces: Vec<String>,
     pub queues: Option<Vec<String>>,
@@ -45,7 +45,7 @@ pub struct Claimed {
 }
 
 /// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
-pub struct Batch<'s> {
+pub struct ClaimedSteps<'s> {
     pub steps: Vec<Claimed>,
     /// Set when the state of the system forbids handing anything out.
     pub closed: Option<operational::Current>,
@@ -128,18 +128,18 @@ static QUEUE: Statement = Statement::new(
 );
 
 /// How often stale or held entries may send a claim back to the queue before it returns fewer steps than asked;
-/// with the growth of the looks that is behind some twenty thousand of them.
-const MOST_LOOKS: usize = 10;
-const FURTHEST_LOOK: usize = 4096;
+/// as each round goes further, that is behind some twenty thousand of them.
+const MOST_ROUNDS: usize = 10;
+const FURTHEST_ENTRY: usize = 4096;
 const DEFAULT_QUEUE: &str = "default";
-/// A queue that came back empty is looked up by name again after this time: it may have been made anew.
+/// The id of a queue is looked up by name again after this time: another queue may have the name now.
 const QUEUE_KEPT_US: i64 = 1_000_000;
 
 static ROTATION: Kept<usize> = Kept::new();
 static QUEUES: Kept<HashMap<(String, String), (i32, Timestamp)>> = Kept::new();
 
 /// The claim in the making: its number is taken before its first step starts.
-struct Taking<'a> {
+struct NewClaim<'a> {
     worker: &'a Worker,
     claim_id: i64,
     max: usize,
@@ -147,8 +147,12 @@ struct Taking<'a> {
 }
 
 /// Claims up to `max_steps` ready steps for the worker.
-pub fn claim<'s>(engine: &mut Engine<'s>, worker: &Worker, request: &Request) -> Result<Batch<'s>> {
-    let mut taking = Taking {
+pub fn claim<'s>(
+    engine: &mut Engine<'s>,
+    worker: &Worker,
+    request: &ClaimRequest,
+) -> Result<ClaimedSteps<'s>> {
+    let mut claim = NewClaim {
         worker,
         claim_id: 0,
         max: request.max_steps,
@@ -158,39 +162,39 @@ pub fn claim<'s>(engine: &mut Engine<'s>, worker: &Worker, request: &Request) ->
     let closed = operational::current()?.closed();
     let open = closed.is_none();
     if open {
-        gather(engine, request, &mut taking)?;
+        gather(engine, request, &mut claim)?;
     }
-    if taking.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? && open {
-        gather(engine, request, &mut taking)?;
+    if claim.steps.len() < request.max_steps && leases::take_over_expired(engine, true)? && open {
+        gather(engine, request, &mut claim)?;
     }
-    let mut batch = Batch {
-        steps: taking.steps,
+    let mut claimed = ClaimedSteps {
+        steps: claim.steps,
         closed,
         claimed_at: engine.now,
         lease_expires_at: engine.now + request.lease_us,
         tasks: HashMap::new(),
         results: HashMap::new(),
     };
-    if !batch.steps.is_empty() {
+    if !claimed.steps.is_empty() {
         let lease = leases::Lease {
-            claim_id: taking.claim_id,
+            claim_id: claim.claim_id,
             worker_no: worker.no,
-            expires_at: batch.lease_expires_at,
-            timeout_at: batch.timeout_at()?,
+            expires_at: claimed.lease_expires_at,
+            timeout_at: claimed.timeout_at()?,
         };
-        let keys: Vec<StepKey> = batch.steps.iter().map(|step| step.key).collect();
+        let keys: Vec<StepKey> = claimed.steps.iter().map(|step| step.key).collect();
         leases::open_claim(engine, &lease, &keys)?;
-        batch.read_tasks(engine)?;
+        claimed.read_tasks(engine)?;
         if request.dependencies != Dependencies::None {
-            batch.read_results(engine, request.dependencies)?;
+            claimed.read_results(engine, request.dependencies)?;
         }
     }
-    Ok(batch)
+    Ok(claimed)
 }
 
 /// Asks the queues in rotation, so that no namespace waits behind another for ever.
-fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result<()> {
-    // What a take-over released must be visible to the look.
+fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> Result<()> {
+    // The walk must see what a take-over released.
     engine.queue_entries.flush(engine.now)?;
     let default = [DEFAULT_QUEUE.to_owned()];
     let names = request.queues.as_deref().unwrap_or(&default);
@@ -198,11 +202,11 @@ fn gather(engine: &mut Engine, request: &Request, taking: &mut Taking) -> Result
     for turn in 0..request.namespaces.len() {
         let namespace = &request.namespaces[(first + turn) % request.namespaces.len()];
         for queue in names {
-            if taking.steps.len() >= taking.max {
+            if claim.steps.len() >= claim.max {
                 return Ok(());
             }
             if let Some(queue_id) = queue_id(engine, namespace, queue)? {
-                gather_from(engine, queue_id, taking)?;
+                gather_from(engine, queue_id, claim)?;
             }
         }
     }
@@ -227,7 +231,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
     Ok(id)
 }
 
-fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Result<()> {
+fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Result<()> {
     if !queue_entries::is_open(engine.session, queue_id)? {
         engine.queue_entries.emptied(queue_id);
         return Ok(());
@@ -235,16 +239,16 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
     queue_entries::age(engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
     let mut skip = queue_entries::held_at_head(queue_id, engine.now);
-    for _ in 0..MOST_LOOKS {
-        let limit = taking.max - taking.steps.len() + skip;
+    for _ in 0..MOST_ROUNDS {
+        let limit = claim.max - claim.steps.len() + skip;
         let (found, taken) =
             queue_entries::find(engine.session, queue_id, engine.now, limit, skip == 0)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
         let mut refused = 0;
-        while taking.steps.len() < taking.max && !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(taking.max - taking.steps.len()));
-            refused += start(engine, now, taken, taking, &mut held)?;
+        while claim.steps.len() < claim.max && !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(claim.max - claim.steps.len()));
+            refused += start(engine, now, taken, claim, &mut held)?;
             rest = later;
         }
         if !held.is_empty() {
@@ -253,15 +257,15 @@ fn gather_from(engine: &mut Engine, queue_id: i32, taking: &mut Taking) -> Resul
         if exhausted {
             engine.queue_entries.emptied(queue_id);
         }
-        if exhausted || taking.steps.len() >= taking.max {
+        if exhausted || claim.steps.len() >= claim.max {
             break;
         }
-        // The head of the queue is held or stale: look behind it, further each time.
+        // The head of the queue is held or stale: go behind it, further each time.
         skip = skip
             .max(refused)
             .max(held.len())
             .saturating_mul(4)
-            .min(FURTHEST_LOOK);
+            .min(FURTHEST_ENTRY);
     }
     Ok(())
 }
@@ -280,7 +284,7 @@ fn start(
     engine: &mut Engine,
     found: &[Found],
     taken: bool,
-    taking: &mut Taking,
+    claim: &mut NewClaim,
     held: &mut HashSet<StepKey>,
 ) -> Result<usize> {
     let entries: Vec<&Found> = found
@@ -290,16 +294,16 @@ fn start(
     if entries.is_empty() {
         return Ok(0);
     }
-    if taking.claim_id == 0 {
-        taking.claim_id = leases::next_claim_id(taking.worker)?;
+    if claim.claim_id == 0 {
+        claim.claim_id = leases::next_claim_id(claim.worker)?;
     }
     use StepState::{Error, InProgress, Pending};
-    let rows = start_steps(engine, &entries, taking.claim_id)?;
+    let rows = start_steps(engine, &entries, claim.claim_id)?;
     let mut started = vec![false; entries.len()];
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
-        let worker_no = taking.worker.no;
+        let worker_no = claim.worker.no;
         if row.was == Error {
             engine
                 .log
@@ -308,7 +312,7 @@ fn start(
         engine
             .log
             .step(key, worker_no, row.attempt, Pending, InProgress);
-        taking.steps.push(Claimed {
+        claim.steps.push(Claimed {
             key,
             template: registry::get(engine.session, row.named_task_id)?,
             claim_number: row.claim_number,
@@ -316,13 +320,13 @@ fn start(
             retry_limit: row.retry_limit,
         });
     }
-    metrics::batch(|batch| {
+    metrics::record(|recorder| {
         let started = entries
             .iter()
             .zip(&started)
             .filter(|(_, started)| **started);
         started.for_each(|(found, _)| {
-            batch.observe(Metric::StepWait, engine.now - found.entry.available_at);
+            recorder.observe(Metric::StepWait, engine.now - found.entry.available_at);
         });
     });
     let refused: Vec<&Found> = entries
@@ -357,7 +361,7 @@ fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Fou
         .collect()
 }
 
-impl<'s> Batch<'s> {
+impl<'s> ClaimedSteps<'s> {
     fn read_tasks(&mut self, engine: &mut Engine<'s>) -> Result<()> {
         let tasks: std::collections::BTreeSet<Uuid> =
             self.steps.iter().map(|step| step.key.task).collect();
@@ -522,7 +526,7 @@ impl<'s> Batch<'s> {
     }
 }
 
-/// The same text datum for the same string: most rows of a batch repeat a few names.
+/// The same text datum for the same string: most rows of a claim repeat a few names.
 #[derive(Default)]
 struct Texts(BTreeMap<usize, Arg<'static>>);
 

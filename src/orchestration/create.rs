@@ -12,12 +12,12 @@ use super::bypass::Bypass;
 use super::{Engine, StepKey, finalize, format_uuid};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
-use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
 /// What is asked for; one task per context.
-pub struct Request<'a> {
+pub struct TaskRequest<'a> {
     pub name: String,
     pub namespace: String,
     pub version: Option<String>,
@@ -45,7 +45,7 @@ static FIND_TEMPLATE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-// The foreign key takes the same lock: taken here, a version that is being replaced is waited for and looked up anew.
+// The foreign key takes the same lock. Taken here, it waits for a version that is being replaced, which is then looked up again.
 static KEEP_TEMPLATE: Statement = Statement::new(
     "SELECT FROM tasker.named_tasks t WHERE t.named_task_id = $1 FOR KEY SHARE",
     &[pg_sys::INT4OID],
@@ -188,7 +188,7 @@ pub fn find_template(
 
 /// Creates the tasks and returns their uuids in the order given. A context whose key or hash is known already
 /// gives no new task: its uuid is the known one, and `existing` says so.
-pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
+pub fn create(engine: &mut Engine, request: &TaskRequest) -> Result<Vec<Created>> {
     check(request)?;
     let template = keep_template(engine, request)?;
     check_contexts(&template, &request.contexts)?;
@@ -204,17 +204,12 @@ pub fn create(engine: &mut Engine, request: &Request) -> Result<Vec<Created>> {
     if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
         settle_identities(engine, request, &template, &bypass, &mut created)?;
     }
-    let new: Vec<usize> = (0..created.len())
-        .filter(|index| !created[*index].existing)
-        .collect();
-    if !new.is_empty() {
-        insert(engine, request, &template, &bypass, &created, &new)?;
-    }
+    insert(engine, request, &template, &bypass, &created)?;
     Ok(created)
 }
 
 /// The template to create from, locked against replacement.
-fn keep_template(engine: &Engine, request: &Request) -> Result<Rc<Template>> {
+fn keep_template(engine: &Engine, request: &TaskRequest) -> Result<Rc<Template>> {
     loop {
         let id = find_template(
             engine,
@@ -235,7 +230,7 @@ pub struct Created {
     pub existing: bool,
 }
 
-fn check(request: &Request) -> Result<()> {
+fn check(request: &TaskRequest) -> Result<()> {
     if !(1..=4).contains(&request.priority) {
         return Err(
             Error::parameter(format!("priority {} is out of range", request.priority))
@@ -308,10 +303,10 @@ fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<()> {
     Ok(())
 }
 
-/// A unique index decides who was first, not a look-up before.
+/// A unique index decides which request was first, not a look-up before.
 fn settle_identities(
     engine: &Engine,
-    request: &Request,
+    request: &TaskRequest,
     template: &Template,
     bypass: &Bypass,
     created: &mut [Created],
@@ -402,12 +397,12 @@ fn settle_identities(
 }
 
 fn hash_of_request(
-    request: &Request,
+    request: &TaskRequest,
     template: &Template,
     bypass: &Bypass,
     index: usize,
 ) -> Result<String> {
-    Ok(identity::hash(&identity::Request {
+    Ok(identity::hash(&identity::IdentityOptions {
         namespace: &template.namespace,
         name: &template.name,
         version: &template.version,
@@ -425,113 +420,161 @@ fn read_json(jsonb: Jsonb, place: &str) -> Result<serde_json::Value> {
         .map_err(|error| Error::check(format!("{place} cannot be read: {error}")))
 }
 
+/// What the rows of a call have in common; each of `tasks` is a new one.
+struct Rows<'r, 'a> {
+    request: &'r TaskRequest<'a>,
+    template: &'r Template,
+    bypass: &'r Bypass,
+    /// The places of the tasks in the request, with their uuids.
+    tasks: Vec<(usize, Uuid)>,
+    available_at: Timestamp,
+}
+
 fn insert(
     engine: &mut Engine,
-    request: &Request,
+    request: &TaskRequest,
     template: &Template,
     bypass: &Bypass,
     created: &[Created],
-    new: &[usize],
 ) -> Result<()> {
-    let tasks = || datum::uuids(new.iter().map(|index| &created[*index].task_uuid));
-    let priority = request.priority as i16;
-    // A time in the past is now: the queue is kept in the order of arrival.
-    let available_at = request
-        .run_at
-        .map_or(engine.now, |run_at| run_at.max(engine.now));
-    engine.session.run(
-        &INSERT_TASKS,
-        &[
-            tasks(),
-            datum::jsonbs(new.iter().map(|index| Some(request.contexts[*index]))),
-            datum::timestamp(engine.now),
-            datum::int4(template.id),
-            datum::int2(bypass.open_leaves(template)),
-            datum::int2(priority),
-            datum::text(&request.initiator),
-            datum::text(&request.source_system),
-            datum::text(&request.reason),
-            datum::opt(request.run_at, datum::timestamp),
-            datum::opt_text(request.correlation_id.as_deref()),
-            datum::opt_text(request.traceparent.as_deref()),
-            request.tags.arg(),
-            request.bypass_steps.arg(),
-            // With a bypassed leaf the count of leaves alone does not tell the end.
-            datum::boolean(!bypass.is_empty()),
-        ],
-    )?;
-    let steps = template.steps();
-    engine.session.run(
-        &INSERT_STEPS,
-        &[
-            tasks(),
-            datum::int4(template.id),
-            datum::int2s(steps.iter().map(|step| step.no)),
-            datum::int2s(steps.iter().map(|step| bypass.open_parents(step))),
-            datum::int2s(steps.iter().map(|step| step.retry_limit)),
-            datum::booleans(steps.iter().map(|step| step.retryable)),
-            datum::int2s(steps.iter().map(|_| priority)),
-            datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
-            datum::states(steps.iter().map(|step| bypass.first_state(step))),
-            datum::timestamp(available_at),
-            datum::boolean(!bypass.is_empty()),
-        ],
-    )?;
-    let roots: Vec<_> = steps.iter().filter(|step| bypass.is_ready(step)).collect();
-    engine.session.run(
-        &INSERT_QUEUE_ENTRIES,
-        &[
-            tasks(),
-            datum::int4s(roots.iter().map(|step| step.queue_id)),
-            datum::int2s(roots.iter().map(|step| step.priority.unwrap_or(priority))),
-            datum::int2s(roots.iter().map(|step| step.no)),
-            datum::timestamp(available_at),
-        ],
-    )?;
-    if available_at <= engine.now {
-        roots
-            .iter()
-            .for_each(|step| engine.queue_entries.released(step.queue_id));
+    let new = created
+        .iter()
+        .enumerate()
+        .filter(|(_, task)| !task.existing);
+    let rows = Rows {
+        request,
+        template,
+        bypass,
+        tasks: new.map(|(index, task)| (index, task.task_uuid)).collect(),
+        // A time in the past is now: the queue is kept in the order of arrival.
+        available_at: request
+            .run_at
+            .map_or(engine.now, |run_at| run_at.max(engine.now)),
+    };
+    if rows.tasks.is_empty() {
+        return Ok(());
     }
-    engine.session.run(
-        &INSERT_LOG,
-        &[
-            tasks(),
-            datum::timestamp(engine.now),
-            datum::int4(NO_WORKER),
-        ],
-    )?;
-    metrics::batch(|batch| {
-        batch.count(Metric::TasksCreated, new.len());
-        batch.count(Metric::StepsCreated, new.len() * steps.len());
+    rows.insert_tasks(engine)?;
+    rows.insert_steps(engine)?;
+    rows.insert_queue_entries(engine)?;
+    let log = [
+        rows.uuids(),
+        datum::timestamp(engine.now),
+        datum::int4(NO_WORKER),
+    ];
+    engine.session.run(&INSERT_LOG, &log)?;
+    metrics::record(|recorder| {
+        recorder.count(Metric::TasksCreated, rows.tasks.len());
+        recorder.count(
+            Metric::StepsCreated,
+            rows.tasks.len() * template.steps().len(),
+        );
     });
     if !bypass.is_empty() {
-        resolve_bypassed(engine, bypass, created, new)?;
+        rows.resolve_bypassed(engine)?;
     }
     metrics::write_if_due(engine.now)
 }
 
-/// The transitions of the bypassed steps; a task of nothing else ends at once.
-fn resolve_bypassed(
-    engine: &mut Engine,
-    bypass: &Bypass,
-    created: &[Created],
-    new: &[usize],
-) -> Result<()> {
-    let tasks: BTreeSet<Uuid> = new.iter().map(|index| created[*index].task_uuid).collect();
-    let why = audit::texts(&[("reason", Some("bypassed"))]);
-    for task in &tasks {
-        for no in bypass.numbers() {
-            let key = StepKey { task: *task, no };
-            engine.log.step_with(
-                key,
-                NO_WORKER,
-                0,
-                StepState::Pending,
-                StepState::ResolvedManually,
-                why,
-            );
-        }
+impl Rows<'_, '_> {
+    fn uuids(&self) -> Arg<'static> {
+        datum::uuids(self.tasks.iter().map(|(_, task)| task))
     }
-    finalize::look(engine, &tasks)
+
+    fn priority(&self) -> i16 {
+        self.request.priority as i16
+    }
+
+    fn insert_tasks(&self, engine: &Engine) -> Result<()> {
+        let request = self.request;
+        let contexts = self
+            .tasks
+            .iter()
+            .map(|(index, _)| Some(request.contexts[*index]));
+        engine.session.run(
+            &INSERT_TASKS,
+            &[
+                self.uuids(),
+                datum::jsonbs(contexts),
+                datum::timestamp(engine.now),
+                datum::int4(self.template.id),
+                datum::int2(self.bypass.open_leaves(self.template)),
+                datum::int2(self.priority()),
+                datum::text(&request.initiator),
+                datum::text(&request.source_system),
+                datum::text(&request.reason),
+                datum::opt(request.run_at, datum::timestamp),
+                datum::opt_text(request.correlation_id.as_deref()),
+                datum::opt_text(request.traceparent.as_deref()),
+                request.tags.arg(),
+                request.bypass_steps.arg(),
+                // With a bypassed leaf the count of leaves alone does not tell the end.
+                datum::boolean(!self.bypass.is_empty()),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn insert_steps(&self, engine: &Engine) -> Result<()> {
+        let (bypass, steps) = (self.bypass, self.template.steps());
+        engine.session.run(
+            &INSERT_STEPS,
+            &[
+                self.uuids(),
+                datum::int4(self.template.id),
+                datum::int2s(steps.iter().map(|step| step.no)),
+                datum::int2s(steps.iter().map(|step| bypass.open_parents(step))),
+                datum::int2s(steps.iter().map(|step| step.retry_limit)),
+                datum::booleans(steps.iter().map(|step| step.retryable)),
+                datum::int2s(steps.iter().map(|_| self.priority())),
+                datum::booleans(steps.iter().map(|step| step.results_schema.is_some())),
+                datum::states(steps.iter().map(|step| bypass.first_state(step))),
+                datum::timestamp(self.available_at),
+                datum::boolean(!bypass.is_empty()),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn insert_queue_entries(&self, engine: &mut Engine) -> Result<()> {
+        let steps = self.template.steps().iter();
+        let roots: Vec<_> = steps.filter(|step| self.bypass.is_ready(step)).collect();
+        let priority = self.priority();
+        engine.session.run(
+            &INSERT_QUEUE_ENTRIES,
+            &[
+                self.uuids(),
+                datum::int4s(roots.iter().map(|step| step.queue_id)),
+                datum::int2s(roots.iter().map(|step| step.priority.unwrap_or(priority))),
+                datum::int2s(roots.iter().map(|step| step.no)),
+                datum::timestamp(self.available_at),
+            ],
+        )?;
+        if self.available_at <= engine.now {
+            roots
+                .iter()
+                .for_each(|step| engine.queue_entries.released(step.queue_id));
+        }
+        Ok(())
+    }
+
+    /// The transitions of the bypassed steps; a task of nothing else ends at once.
+    fn resolve_bypassed(&self, engine: &mut Engine) -> Result<()> {
+        let tasks: BTreeSet<Uuid> = self.tasks.iter().map(|(_, task)| *task).collect();
+        let why = audit::texts(&[("reason", Some("bypassed"))]);
+        for task in &tasks {
+            for no in self.bypass.numbers() {
+                let key = StepKey { task: *task, no };
+                engine.log.step_with(
+                    key,
+                    NO_WORKER,
+                    0,
+                    StepState::Pending,
+                    StepState::ResolvedManually,
+                    why,
+                );
+            }
+        }
+        finalize::end_finished(engine, &tasks)
+    }
 }

@@ -1,6 +1,6 @@
-//! When a task ends. A task without trouble counts its open leaves; any other is looked at.
+//! When a task ends. A task without trouble counts its open leaves; of any other all steps are checked.
 //!
-//! The look is a statement of its own after the task's row is locked, with a fresh snapshot: of two last reports
+//! The check is a statement of its own after the task's row is locked, with a fresh snapshot: of two last reports
 //! at the same instant the second waits for the lock and sees what the first has done.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::pg::spi::Statement;
 #[derive(Default)]
 pub struct Tasks {
     leaves: BTreeMap<Uuid, i16>,
-    look: BTreeSet<Uuid>,
+    check: BTreeSet<Uuid>,
     trouble: BTreeSet<Uuid>,
 }
 
@@ -48,7 +48,7 @@ static WATCH: Statement = Statement::new(
 );
 
 // From the last step down: what still runs is found early, however long the task is.
-static LOOK: Statement = Statement::new(
+static STEPS_LEFT: Statement = Statement::new(
     "SELECT t.task_uuid, t.state,
             EXISTS (SELECT FROM tasker_engine.steps s
                     WHERE s.task_uuid = u.task_uuid
@@ -83,19 +83,19 @@ impl Tasks {
     }
 
     /// Something other than plain success happened near the reported step.
-    pub fn look(&mut self, task: Uuid) {
-        self.look.insert(task);
+    pub fn check(&mut self, task: Uuid) {
+        self.check.insert(task);
     }
 
     /// Something of the task failed for good: from now on its leaves alone cannot tell that it is complete.
     pub fn trouble(&mut self, task: Uuid) {
         self.trouble.insert(task);
-        self.look.insert(task);
+        self.check.insert(task);
     }
 
     pub fn settle(mut self, engine: &mut Engine) -> Result<()> {
-        if !self.look.is_empty() {
-            let locked: BTreeSet<&Uuid> = self.leaves.keys().chain(&self.look).collect();
+        if !self.check.is_empty() {
+            let locked: BTreeSet<&Uuid> = self.leaves.keys().chain(&self.check).collect();
             engine.session.run(&LOCK, &[datum::uuids(locked)])?;
         }
         if !self.trouble.is_empty() {
@@ -110,7 +110,7 @@ impl Tasks {
                 .map(|task| (*task, TaskState::Pending, TaskState::Complete))
                 .collect::<Vec<_>>(),
         )?;
-        look(engine, &self.look)
+        end_finished(engine, &self.check)
     }
 
     /// Returns tasks that are complete although no claim could mark them as started.
@@ -139,7 +139,7 @@ impl Tasks {
                 row.get::<bool>(4)?,
             );
             if watched {
-                self.look.insert(task);
+                self.check.insert(task);
             } else if open == 0 && state == TaskState::Complete {
                 engine
                     .log
@@ -153,11 +153,11 @@ impl Tasks {
 }
 
 /// Ends those of the locked tasks of which nothing can run any more.
-pub fn look(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
+pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
     }
-    let rows = engine.session.run(&LOOK, &[datum::uuids(tasks)])?;
+    let rows = engine.session.run(&STEPS_LEFT, &[datum::uuids(tasks)])?;
     let mut ended = Vec::new();
     for row in rows.iter() {
         let (task, state, alive, all_good) = (

@@ -156,15 +156,15 @@ static RELEASE: Statement = Statement::new(
     ],
 );
 
-/// Expired leases are looked for at most this often, and never with more than a fiftieth of the time.
-const LOOK_AGAIN_US: i64 = 20_000;
-const LOOK_SHARE: i64 = 50;
+/// Expired leases are checked at most this often, and never with more than a fiftieth of the time.
+const CHECK_AGAIN_US: i64 = 20_000;
+const CHECK_SHARE: i64 = 50;
 /// How long a claim whose steps were taken over can still tell its worker.
 const TELL_LOST_US: i64 = 600_000_000;
 /// How often the walk over the claims begins at the first one again.
 const FROM_FIRST_US: i64 = 1_000_000;
 
-static LOOKED_AT: Kept<Timestamp> = Kept::new();
+static CHECKED_AT: Kept<Timestamp> = Kept::new();
 static WALK_US: Kept<i64> = Kept::new();
 static FULL_WALK_US: Kept<i64> = Kept::new();
 static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
@@ -201,18 +201,18 @@ pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
 /// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is
-/// left for the next claim. With `idle` the look happens whenever this call has not had one. Returns whether anything
+/// left for the next claim. With `idle` this call checks even if the last check was a moment ago. Returns whether anything
 /// was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
-    let last = LOOKED_AT.get();
+    let last = CHECKED_AT.get();
     if last == engine.now
-        || !idle && engine.now - last < LOOK_AGAIN_US.max(WALK_US.get() * LOOK_SHARE)
+        || !idle && engine.now - last < CHECK_AGAIN_US.max(WALK_US.get() * CHECK_SHARE)
     {
         return Ok(false);
     }
     let started = call::clock();
     let (mut first, mut since) = FIRST_CLAIM.get();
-    let from_first = engine.now - since > FROM_FIRST_US.max(FULL_WALK_US.get() * LOOK_SHARE);
+    let from_first = engine.now - since > FROM_FIRST_US.max(FULL_WALK_US.get() * CHECK_SHARE);
     if from_first {
         (first, since) = (0, engine.now);
     }
@@ -225,7 +225,7 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
         .ok_or_else(|| Error::corrupt("no row where one always is"))?;
     FIRST_CLAIM.set((row.opt(1).unwrap_or(first), since));
     let expired: Vec<i64> = row.get(2)?;
-    LOOKED_AT.set(engine.now);
+    CHECKED_AT.set(engine.now);
     let walk_us = call::clock() - started;
     WALK_US.set(walk_us);
     if from_first {
@@ -263,7 +263,7 @@ pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>)
     Ok(())
 }
 
-/// Why a claim is looked at.
+/// Why steps are taken from a claim.
 enum Why {
     /// The lease has ended.
     Ended,
@@ -312,7 +312,7 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg<'static>; 2] {
 
 /// What is taken away from a worker, and why.
 #[derive(Default)]
-struct Taken {
+struct TakenOver {
     keys: Vec<StepKey>,
     retry_at: Vec<Option<Timestamp>>,
     messages: Vec<String>,
@@ -320,26 +320,7 @@ struct Taken {
 }
 
 fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
-    let held_args = |keys: &[StepKey]| {
-        let [tasks, numbers] = key_args(keys);
-        [tasks, numbers, datum::int8(expired.claim_id)]
-    };
-    // A step that somebody reports at this moment is left to him.
-    let mut held: BTreeMap<StepKey, Option<Timestamp>> = BTreeMap::new();
-    for row in engine
-        .session
-        .run(&READ_HELD, &held_args(&expired.keys))?
-        .iter()
-    {
-        let (task, no) = (row.get(1)?, row.get(2)?);
-        let timeout = registry::get(engine.session, row.get(3)?)?
-            .step(no)?
-            .timeout_us;
-        held.insert(
-            StepKey { task, no },
-            timeout.map(|timeout| expired.claimed_at + timeout),
-        );
-    }
+    let mut held = held_steps(engine, &expired)?;
     let now = engine.now;
     let late = |timeout_at: &Option<Timestamp>| timeout_at.is_some_and(|at| at <= now);
     let due: Vec<StepKey> = held
@@ -351,10 +332,14 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         })
         .map(|(key, _)| *key)
         .collect();
-    let mut taken = Taken::default();
+    let mut taken = TakenOver::default();
     if !due.is_empty() {
         let mut tasks = finalize::Tasks::default();
-        for row in engine.session.run(&LOCK_HELD, &held_args(&due))?.iter() {
+        for row in engine
+            .session
+            .run(&LOCK_HELD, &held_args(&due, &expired))?
+            .iter()
+        {
             let key = StepKey {
                 task: row.get(1)?,
                 no: row.get(2)?,
@@ -363,37 +348,83 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
                 !matches!(expired.why, Why::Forced(_)) && held.get(&key).is_some_and(late);
             take(engine, &expired, &row, timed_out, &mut taken, &mut tasks)?;
         }
+        taken.write(engine)?;
         if !taken.keys.is_empty() {
-            let [task_arg, number_arg] = key_args(&taken.keys);
-            engine.session.run(
-                &EXPIRE_STEPS,
-                &[
-                    task_arg,
-                    number_arg,
-                    datum::timestamps(taken.retry_at.iter().copied()),
-                    datum::texts(taken.messages.iter().map(|text| Some(text.as_str()))),
-                    datum::texts(taken.classes.iter().map(|text| Some(*text))),
-                ],
-            )?;
             tasks.settle(engine)?;
         }
     }
     for key in &taken.keys {
         held.remove(key);
     }
+    write_claim(engine, &expired, taken.keys.len(), due.is_empty(), &held)?;
+    Ok(!taken.keys.is_empty())
+}
+
+fn held_args(keys: &[StepKey], expired: &Expired) -> [datum::Arg<'static>; 3] {
+    let [tasks, numbers] = key_args(keys);
+    [tasks, numbers, datum::int8(expired.claim_id)]
+}
+
+/// The steps that the claim still holds, and when each has run too long.
+fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Option<Timestamp>>> {
+    let mut held = BTreeMap::new();
+    for row in engine
+        .session
+        .run(&READ_HELD, &held_args(&expired.keys, expired))?
+        .iter()
+    {
+        let (task, no) = (row.get(1)?, row.get(2)?);
+        let timeout = registry::get(engine.session, row.get(3)?)?
+            .step(no)?
+            .timeout_us;
+        held.insert(
+            StepKey { task, no },
+            timeout.map(|timeout| expired.claimed_at + timeout),
+        );
+    }
+    Ok(held)
+}
+
+impl TakenOver {
+    fn write(&self, engine: &Engine) -> Result<()> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        let [tasks, numbers] = key_args(&self.keys);
+        engine.session.run(
+            &EXPIRE_STEPS,
+            &[
+                tasks,
+                numbers,
+                datum::timestamps(self.retry_at.iter().copied()),
+                datum::texts(self.messages.iter().map(|text| Some(text.as_str()))),
+                datum::texts(self.classes.iter().map(|text| Some(*text))),
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+/// The claim goes, or goes on with the steps that it holds.
+fn write_claim(
+    engine: &Engine,
+    expired: &Expired,
+    taken: usize,
+    nothing_due: bool,
+    held: &BTreeMap<StepKey, Option<Timestamp>>,
+) -> Result<()> {
     let claim_id = datum::int8(expired.claim_id);
-    match (taken.keys.len(), held.is_empty()) {
+    match (taken, held.is_empty()) {
         (0, true) => {
-            engine
-                .session
-                .run(&CLOSE, &[datum::int8s([expired.claim_id])])?;
+            let claims = datum::int8s([expired.claim_id]);
+            engine.session.run(&CLOSE, &[claims])?;
         }
         (_, true) => {
             let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;
         }
-        // Somebody holds what is due; it is due still, and a look that changes nothing writes nothing.
-        (0, false) if !due.is_empty() => {}
+        // Another session holds what is due. It stays due, and a check that changes nothing writes nothing.
+        (0, false) if !nothing_due => {}
         (count, false) => {
             let next = held.values().flatten().min().copied();
             engine.session.run(
@@ -406,7 +437,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             )?;
         }
     }
-    Ok(!taken.keys.is_empty())
+    Ok(())
 }
 
 /// Takes one locked step away from its worker.
@@ -415,7 +446,7 @@ fn take(
     expired: &Expired,
     row: &crate::pg::spi::Row,
     timed_out: bool,
-    taken: &mut Taken,
+    taken: &mut TakenOver,
     tasks: &mut finalize::Tasks,
 ) -> Result<()> {
     let key = StepKey {

@@ -280,7 +280,7 @@ impl<'w> LockedTask<'w> {
             if several {
                 step.open_parents = open_parents;
             }
-            // Reports of the steps that still run, or will, must look whether the task has ended.
+            // Reports of the steps that still run, or will, must check whether the task has ended.
             step.watched |= changed && (step.state.is_open() || step.state == StepState::Error);
         }
         self.watched |= changed;

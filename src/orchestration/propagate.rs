@@ -44,7 +44,7 @@ pub fn hopeless(engine: &Engine, key: StepKey, template: &Template) -> Result<Ve
 /// What a step that has just changed means for others.
 #[derive(Default)]
 pub struct Consequences {
-    /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only looks at the row.
+    /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only read the row.
     touch: BTreeMap<StepKey, (i16, bool)>,
     pub tasks: finalize::Tasks,
 }
@@ -64,7 +64,7 @@ impl Consequences {
             self.tasks.leaf(key.task);
         }
         if watched {
-            self.tasks.look(key.task);
+            self.tasks.check(key.task);
         }
         for &no in &step.children {
             let child_key = StepKey { task: key.task, no };
@@ -138,7 +138,7 @@ impl Consequences {
             );
             let available_at: Option<Timestamp> = row.opt(8);
             if unreachable || !may_still_start(state, available_at, unreachable) {
-                self.tasks.look(key.task);
+                self.tasks.check(key.task);
             } else if open == 0 && available_at != Some(HELD) {
                 let template = registry::get(engine.session, row.get(3)?)?;
                 engine.queue_entries.push(Entry::of(

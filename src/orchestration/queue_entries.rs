@@ -1,4 +1,4 @@
-//! The ready queue: entries that a call releases, and looking for the next ones to claim.
+//! The ready queue: entries that a call releases, and finding the next ones to claim.
 //!
 //! An entry is a hint; the step's row decides. Claims walk the index level by level, larger priority first,
 //! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
@@ -121,7 +121,7 @@ pub struct Found {
 // One index range per level, tried lazily in order: an IN over priorities would need a sort, and one range over
 // all levels would walk over the future entries of the higher ones.
 
-const LOOK_TYPES: [pg_sys::Oid; 7] = [
+const LOCK_DUE_TYPES: [pg_sys::Oid; 7] = [
     pg_sys::INT4OID,
     pg_sys::TIMESTAMPTZOID,
     pg_sys::INT8OID,
@@ -131,7 +131,7 @@ const LOOK_TYPES: [pg_sys::Oid; 7] = [
     pg_sys::TIMESTAMPTZOID,
 ];
 
-static LOOK: Statement = Statement::new(
+static LOCK_DUE: Statement = Statement::new(
         "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
      FROM (
          SELECT * FROM (
@@ -160,9 +160,9 @@ static LOOK: Statement = Statement::new(
      ) e
      WHERE (SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1)
      LIMIT $3",
- &LOOK_TYPES);
+ &LOCK_DUE_TYPES);
 
-static TAKE: Statement = Statement::new(
+static REMOVE: Statement = Statement::new(
     "DELETE FROM tasker_engine.queue_entries r WHERE r.ctid = ANY ($1)",
     &[pg_sys::TIDARRAYOID],
 );
@@ -189,22 +189,22 @@ static AGE: Statement = Statement::new(
     &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
 
-/// How often a backend looks for entries of a queue that have waited too long.
+/// How often a backend searches a queue for entries that have waited too long.
 const AGE_EVERY_US: i64 = 1_000_000;
 
 const LEVELS: [i16; 4] = [4, 3, 2, 1];
 const BEGINNING: Timestamp = Timestamp::MIN;
-/// A look from the beginning happens at most this often, and never takes more than a fiftieth of the time: every
+/// A walk from the beginning happens at most this often, and never takes more than a fiftieth of the time: every
 /// backend makes its own, and there are more of them than processors.
-const LOOK_AGAIN_US: i64 = 20_000;
-const LOOK_SHARE: i64 = 50;
+const FULL_WALK_EVERY_US: i64 = 20_000;
+const FULL_WALK_SHARE: i64 = 50;
 /// An entry of a call that began this much earlier may still commit; the mark stays behind it.
 const COMMIT_GRACE_US: i64 = 50_000;
 
 /// Where the live entries of a queue begin, per level, as this backend last saw it.
 struct Marks {
     since: [Timestamp; 4],
-    looked_at: Timestamp,
+    walked_at: Timestamp,
     walk_us: i64,
 }
 
@@ -223,7 +223,7 @@ fn lower_mark(entry: &Entry) {
     });
 }
 
-/// How long a backend looks before it takes, after it met a step that somebody holds.
+/// How long a backend checks entries before it removes them, after it met a step that another session holds.
 const CAREFUL_US: i64 = 1_000_000;
 
 /// Moves entries that have waited too long up a level, so that nothing starves. Seldom, and not per claim.
@@ -261,31 +261,33 @@ pub fn find(
     take: bool,
 ) -> Result<(Vec<Found>, bool)> {
     let (since, from_beginning) = MARKS.with(|marks| match marks.get(&queue_id) {
-        Some(marks) if now - marks.looked_at < LOOK_AGAIN_US.max(marks.walk_us * LOOK_SHARE) => {
+        Some(marks)
+            if now - marks.walked_at < FULL_WALK_EVERY_US.max(marks.walk_us * FULL_WALK_SHARE) =>
+        {
             (marks.since, false)
         }
         _ => ([BEGINNING; 4], true),
     });
     let started = if from_beginning { call::clock() } else { 0 };
     let taken = if take {
-        take_due(queue_id, now, limit, &since)?
+        remove_due(queue_id, now, limit, &since)?
     } else {
         None
     };
     let is_taken = taken.is_some();
     let found = match taken {
         Some(taken) => taken,
-        None => look(session, queue_id, now, limit, &since)?,
+        None => lock_due(session, queue_id, now, limit, &since)?,
     };
     let exhausted = found.len() < limit;
     MARKS.with(|all| {
         let marks = all.entry(queue_id).or_insert(Marks {
             since: [BEGINNING; 4],
-            looked_at: now,
+            walked_at: now,
             walk_us: 0,
         });
         if from_beginning {
-            marks.looked_at = now;
+            marks.walked_at = now;
             marks.walk_us = call::clock() - started;
         }
         advance(&mut marks.since, &found, exhausted, now, from_beginning);
@@ -294,7 +296,7 @@ pub fn find(
 }
 
 /// Removes due entries that nobody holds, level by level, oldest first within. None: SQL has to do it.
-fn take_due(
+fn remove_due(
     queue_id: i32,
     now: Timestamp,
     limit: usize,
@@ -364,7 +366,7 @@ pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
 }
 
 /// Locks due entries, level by level.
-fn look(
+fn lock_due(
     session: &Session,
     queue_id: i32,
     now: Timestamp,
@@ -372,7 +374,7 @@ fn look(
     since: &[Timestamp; 4],
 ) -> Result<Vec<Found>> {
     let rows = session.run(
-        &LOOK,
+        &LOCK_DUE,
         &[
             datum::int4(queue_id),
             datum::timestamp(now),
@@ -401,10 +403,10 @@ fn look(
         .collect()
 }
 
-/// Moves the marks to where live entries begin, after every look: otherwise each claim walks over what was taken since
-/// the last look from the beginning. What a look from the mark passed over although it lives (it commits late, or its
-/// taker gives up) is found by the next look from the beginning, the only one that may move a mark back. A level that
-/// the look did not reach keeps its mark.
+/// Moves the marks to where live entries begin, after every walk: otherwise each claim walks over what was removed
+/// since the last walk from the beginning. What a walk from the mark passed over although it lives (it commits late, or the
+/// claim that removed it rolls back) is found by the next walk from the beginning, the only one that may move a mark back.
+/// A level that the walk did not reach keeps its mark.
 fn advance(
     since: &mut [Timestamp; 4],
     found: &[Found],
@@ -429,7 +431,7 @@ fn advance(
 }
 
 /// How many entries at the head of the queue had steps that somebody held, when this backend last met one. Above
-/// zero, entries are looked at before they are taken: giving the same ones back on every claim would only bloat
+/// zero, entries are read before they are removed: giving the same ones back on every claim would only bloat
 /// the queue.
 pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
     HELD_AT_HEAD.with(|held| match held.get(&queue_id) {
@@ -445,6 +447,6 @@ pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
 
 /// Removes entries that the caller holds locked.
 pub fn remove(session: &Session, tids: impl IntoIterator<Item = ItemPointerData>) -> Result<()> {
-    session.run(&TAKE, &[datum::tids(tids)])?;
+    session.run(&REMOVE, &[datum::tids(tids)])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::number::Decimal;
 
 /// The fields of a request that its identity consists of. Tags, priority and times are not among them.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct IdentityOptions<'a> {
     /// Namespace of the task.
     pub namespace: &'a str,
     /// Name of the task.
@@ -32,7 +32,7 @@ pub struct Request<'a> {
 }
 
 /// The identity of a request under the strategy `hash`: 64 lowercase hexadecimal digits.
-pub fn hash(request: &Request<'_>) -> String {
+pub fn hash(request: &IdentityOptions<'_>) -> String {
     let mut bypass: Vec<&str> = request.bypass_steps.iter().map(String::as_str).collect();
     bypass.sort_unstable();
     bypass.dedup();
@@ -153,8 +153,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, json};
 
-    fn of<'a>(context: &'a Value) -> Request<'a> {
-        Request {
+    fn of<'a>(context: &'a Value) -> IdentityOptions<'a> {
+        IdentityOptions {
             namespace: "default",
             name: "t",
             version: "0.1.0",
@@ -204,35 +204,35 @@ mod tests {
         let bypass = ["s".to_owned()];
         let variants = [
             base,
-            Request {
+            IdentityOptions {
                 namespace: "other",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 name: "other",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 version: "0.2.0",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 initiator: "other",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 source_system: "other",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 reason: "other",
                 ..base
             },
-            Request {
+            IdentityOptions {
                 context: &other_context,
                 ..base
             },
-            Request {
+            IdentityOptions {
                 bypass_steps: &bypass,
                 ..base
             },
@@ -245,12 +245,12 @@ mod tests {
     fn fields_do_not_run_into_each_other() {
         let context = json!({});
         let base = of(&context);
-        let one = Request {
+        let one = IdentityOptions {
             initiator: "a\",\"b",
             source_system: "c",
             ..base
         };
-        let other = Request {
+        let other = IdentityOptions {
             initiator: "a",
             source_system: "b\",\"c",
             ..base
@@ -266,7 +266,7 @@ mod tests {
         let context = json!({});
         let named = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            hash(&Request {
+            hash(&IdentityOptions {
                 bypass_steps: &names,
                 ..of(&context)
             })
