@@ -16,7 +16,6 @@ pub mod operational;
 pub mod propagate;
 pub mod queue_entries;
 pub mod report;
-mod start;
 pub mod timeouts;
 pub mod workers;
 

@@ -1,116 +1,21 @@
-//! The ready queue: entries that a call releases, and finding the next ones to claim.
-//!
-//! An entry is a hint; the step's row decides. Claims walk the index level by level, larger priority first,
-//! oldest first within. Dead entries that vacuum may not remove yet (a transaction left open elsewhere) would
-//! make every walk longer, so each backend remembers per level where the live entries begin.
+//! Finding due entries. Claims walk the index level by level, larger priority first, oldest first within. Dead entries that
+//! vacuum may not remove yet (a transaction left open elsewhere) would make every walk longer, so each backend remembers per
+//! level where the live entries begin.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use pgrx::pg_sys::{self, ItemPointerData};
 
-use super::StepKey;
+use super::Entry;
 use crate::error::Result;
-use crate::pg::append::append;
+use crate::orchestration::StepKey;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
 use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::tables::Operation;
-use crate::registry::Template;
-use crate::settings;
 use crate::storage;
-
-/// When a held step is available: never, until its task is taken up again.
-pub const HELD: Timestamp = Timestamp::MAX;
-
-/// One entry of the queue.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub queue_id: i32,
-    pub priority: i16,
-    pub available_at: Timestamp,
-    pub key: StepKey,
-}
-
-impl Entry {
-    /// The entry of a step, in its queue and at its level.
-    pub fn of(
-        template: &Template,
-        key: StepKey,
-        task_priority: i16,
-        available_at: Timestamp,
-    ) -> Result<Self> {
-        let step = template.step(key.no)?;
-        Ok(Self {
-            queue_id: step.queue_id,
-            priority: step.priority.unwrap_or(task_priority),
-            available_at,
-            key,
-        })
-    }
-}
-
-/// What one call releases.
-#[derive(Default)]
-pub struct Releases {
-    entries: Vec<Entry>,
-    /// Queues that got due entries and were not emptied by this call's own claim.
-    wake: BTreeSet<i32>,
-}
-
-impl Releases {
-    pub fn push(&mut self, entry: Entry) {
-        self.entries.push(entry);
-    }
-
-    /// Due entries were written to this queue by other means.
-    pub fn released(&mut self, queue_id: i32) {
-        self.wake.insert(queue_id);
-    }
-
-    /// Writes the entries, so that the claim of the same call sees them.
-    pub fn flush(&mut self, now: Timestamp) -> Result<()> {
-        let entries = std::mem::take(&mut self.entries);
-        fn row(entry: &Entry) -> [datum::Arg<'_>; 5] {
-            [
-                datum::timestamp(entry.available_at),
-                datum::uuid(&entry.key.task),
-                datum::int4(entry.queue_id),
-                datum::int2(entry.priority),
-                datum::int2(entry.key.no),
-            ]
-        }
-        // `entries` lives until the rows are written: they point into it.
-        append(
-            &storage::QUEUE_ENTRIES,
-            &entries.iter().map(row).collect::<Vec<_>>(),
-        )?;
-        for entry in &entries {
-            if entry.available_at <= now {
-                self.wake.insert(entry.queue_id);
-            }
-            lower_mark(entry);
-        }
-        Ok(())
-    }
-
-    /// The call's own claim came back short: nothing ready was left behind in this queue.
-    pub fn emptied(&mut self, queue_id: i32) {
-        self.wake.remove(&queue_id);
-    }
-
-    /// Wakes idle workers of the namespaces in which ready work is left.
-    pub fn notify(&mut self, session: &Session, now: Timestamp) -> Result<()> {
-        let queues = std::mem::take(&mut self.wake);
-        if queues.is_empty() {
-            Ok(())
-        } else {
-            crate::processes::wake_executors(&queues);
-            super::workers::wake(session, &queues, now)
-        }
-    }
-}
 
 /// An entry that a claim holds locked.
 pub struct Found {
@@ -167,52 +72,31 @@ static REMOVE: Statement = Statement::new(
     &[pg_sys::TIDARRAYOID],
 );
 
-// What has waited `interval * level` moves up a level; a few at a time, and never waiting for anybody.
-static AGE: Statement = Statement::new(
-    "UPDATE tasker_engine.queue_entries r SET priority = (r.priority + 1)::int2
-     WHERE r.ctid = ANY (ARRAY(
-         SELECT e.tid FROM (
-             SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
-                 WHERE a.queue_id = $1 AND a.priority = 3::int2 AND a.available_at < $2 - 3 * $3
-                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) high
-             UNION ALL
-             SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
-                 WHERE a.queue_id = $1 AND a.priority = 2::int2 AND a.available_at < $2 - 2 * $3
-                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) normal
-             UNION ALL
-             SELECT * FROM (
-                 SELECT a.ctid AS tid FROM tasker_engine.queue_entries a
-                 WHERE a.queue_id = $1 AND a.priority = 1::int2 AND a.available_at < $2 - $3
-                 ORDER BY a.available_at LIMIT 100 FOR UPDATE SKIP LOCKED) low) e))",
-    &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
-);
-
-/// How often a backend searches a queue for entries that have waited too long.
-const AGE_EVERY_US: i64 = 1_000_000;
-
 const LEVELS: [i16; 4] = [4, 3, 2, 1];
+
 const BEGINNING: Timestamp = Timestamp::MIN;
+
 /// A walk from the beginning happens at most this often, and never takes more than a fiftieth of the time: every
 /// backend makes its own, and there are more of them than processors.
 const FULL_WALK_EVERY_US: i64 = 20_000;
+
 const FULL_WALK_SHARE: i64 = 50;
+
 /// An entry of a call that began this much earlier may still commit; the mark stays behind it.
 const COMMIT_GRACE_US: i64 = 50_000;
 
 /// Where the live entries of a queue begin, per level, as this backend last saw it.
-struct Marks {
+pub(super) struct Marks {
     since: [Timestamp; 4],
     walked_at: Timestamp,
     walk_us: i64,
 }
 
-static AGED: Kept<HashMap<i32, Timestamp>> = Kept::new();
 static HELD_AT_HEAD: Kept<HashMap<i32, (usize, Timestamp)>> = Kept::new();
-static MARKS: Kept<HashMap<i32, Marks>> = Kept::new();
 
-fn lower_mark(entry: &Entry) {
+pub(super) static MARKS: Kept<HashMap<i32, Marks>> = Kept::new();
+
+pub(super) fn lower_mark(entry: &Entry) {
     MARKS.with(|marks| {
         if let (Some(marks), Some(level)) = (
             marks.get_mut(&entry.queue_id),
@@ -225,31 +109,6 @@ fn lower_mark(entry: &Entry) {
 
 /// How long a backend checks entries before it removes them, after it met a step that another session holds.
 const CAREFUL_US: i64 = 1_000_000;
-
-/// Moves entries that have waited too long up a level, so that nothing starves. Seldom, and not per claim.
-pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
-    let interval_us = settings::priority_aging_us();
-    let last = AGED.with(|aged| aged.insert(queue_id, now));
-    let Some(last) = last.filter(|_| interval_us > 0) else {
-        return Ok(());
-    };
-    if now - last < AGE_EVERY_US {
-        AGED.with(|aged| aged.insert(queue_id, last));
-        return Ok(());
-    }
-    let aged = session.run(
-        &AGE,
-        &[
-            datum::int4(queue_id),
-            datum::timestamp(now),
-            datum::interval(interval_us),
-        ],
-    )?;
-    if !aged.is_empty() {
-        MARKS.with(|marks| marks.remove(&queue_id));
-    }
-    Ok(())
-}
 
 /// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once if that can
 /// be done below SQL, otherwise only locked; the second value says which.
@@ -338,31 +197,6 @@ fn remove_due(
         })?;
     }
     Ok(Some(taken))
-}
-
-static IS_OPEN: Statement = Statement::new(
-    "SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1",
-    &[pg_sys::INT4OID],
-);
-
-/// Whether claims may be served from the queue: it exists and its namespace is not paused.
-pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
-    let table = &storage::QUEUES;
-    let Some(walk) = Walk::look(table)? else {
-        let rows = session.run(&IS_OPEN, &[datum::int4(queue_id)])?;
-        return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
-    };
-    let mut open = false;
-    let this = walk.key(
-        storage::queues::QUEUE_ID,
-        Compare::Equal,
-        datum::int4(queue_id),
-    )?;
-    walk.each([this], |row| {
-        open = !row.get::<bool>(storage::queues::PAUSED)?;
-        Ok(false)
-    })?;
-    Ok(open)
 }
 
 /// Locks due entries, level by level.

@@ -1,27 +1,19 @@
-//! Leases: a claim row per claim call, heartbeats, giving back, and taking over what a lost worker held.
+//! Taking steps from leases that have ended, and steps that have run too long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
 use tasker_rules::engine::retry::{self, Attempts, Wait};
-use tasker_rules::engine::state::StepState;
 
-use super::queue_entries::Entry;
-use super::report::lower_claims;
-use super::workers::{self, Worker};
-use super::{
-    Engine, StepKey, audit,
-    claimants::{self, Claimant},
-    finalize, propagate,
-};
+use super::{CLOSE, key_args, step_keys};
 use crate::error::{Error, Result};
-use crate::pg::append::append;
-use crate::pg::call::{self, Sequence};
-use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::orchestration::queue_entries::Entry;
+use crate::orchestration::{Engine, StepKey, audit, finalize, propagate};
+use crate::pg::call;
+use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
-use crate::pg::spi::{Rows, Statement};
+use crate::pg::spi::{Row, Statement};
 use crate::registry;
-use crate::storage;
 
 // Live claims are as few as the batches in flight; the walk begins where they begin.
 static EXPIRED: Statement = Statement::new(
@@ -92,26 +84,6 @@ static TRY_LOCK_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-static CLOSE: Statement = Statement::new(
-    "DELETE FROM tasker_engine.claims c WHERE c.claim_id = ANY ($1)",
-    &[pg_sys::INT8ARRAYOID],
-);
-
-static OF_WORKER: Statement = Statement::new(
-    "SELECT c.claim_id, c.task_uuids, c.step_nos
-     FROM tasker_engine.claims c
-     WHERE c.claim_id >= 0 AND c.worker_no = $1
-     ORDER BY c.claim_id",
-    &[pg_sys::INT4OID],
-);
-
-static EXTEND: Statement = Statement::new(
-    "UPDATE tasker_engine.claims c SET lease_expires_at = $2
-     WHERE c.claim_id = ANY ($1)
-     RETURNING c.claim_id",
-    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
-);
-
 /// Of a lease from which everything was taken: kept for a while, so that a slow worker's heartbeat is told.
 static KEEP_TO_TELL: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET lease_expires_at = $2, timeout_at = NULL WHERE c.claim_id = $1",
@@ -124,80 +96,24 @@ static GOES_ON: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
 );
 
-static STATES: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.state, s.claim_id
-     FROM unnest($1, $2) AS u (task_uuid, step_no)
-     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
-);
-
-static LOCK_TO_RELEASE: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id
-     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, claim_id)
-     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     WHERE s.state = 'i' AND s.claim_id = u.claim_id
-     FOR UPDATE OF s",
-    &[
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::INT8ARRAYOID,
-    ],
-);
-
-static RELEASE: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s
-     SET state = 'p', claim_id = NULL, attempts = s.attempts - 1, available_at = $3
-     FROM unnest($1, $2) AS u (task_uuid, step_no)
-     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::TIMESTAMPTZOID,
-    ],
-);
-
 /// Expired leases are checked at most this often, and never with more than a fiftieth of the time.
 const CHECK_AGAIN_US: i64 = 20_000;
+
 const CHECK_SHARE: i64 = 50;
+
 /// How long a claim whose steps were taken over can still tell its worker.
 const TELL_LOST_US: i64 = 600_000_000;
+
 /// How often the walk over the claims begins at the first one again.
 const FROM_FIRST_US: i64 = 1_000_000;
 
 static CHECKED_AT: Kept<Timestamp> = Kept::new();
+
 static WALK_US: Kept<i64> = Kept::new();
+
 static FULL_WALK_US: Kept<i64> = Kept::new();
+
 static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
-
-/// The id of a claim to be opened.
-pub fn next_claim_id(worker: &Worker) -> Result<i64> {
-    let serial = Sequence::named(c"claims_claim_id_seq")?.next()?;
-    Ok(claimants::claim_id(serial, worker.claimant))
-}
-
-/// The lease of one claim call. A heartbeat moves its end, never the timeout of a step.
-pub struct Lease {
-    pub claim_id: i64,
-    pub worker_no: i32,
-    pub expires_at: Timestamp,
-    /// When the first of its steps will have run too long.
-    pub timeout_at: Option<Timestamp>,
-}
-
-/// Opens it.
-pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()> {
-    let row = [
-        datum::int8(lease.claim_id),
-        datum::timestamp(engine.now),
-        datum::timestamp(lease.expires_at),
-        datum::opt(lease.timeout_at, datum::timestamp),
-        datum::int4(lease.worker_no),
-        datum::int4(keys.len() as i32),
-        datum::uuids(keys.iter().map(|key| &key.task)),
-        datum::int2s(keys.iter().map(|key| key.no)),
-    ];
-    append(&storage::CLAIMS, &[row])
-}
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
 /// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is
@@ -282,7 +198,7 @@ struct Expired {
 }
 
 impl Expired {
-    fn of(row: &crate::pg::spi::Row, why: Why) -> Result<Self> {
+    fn of(row: &Row, why: Why) -> Result<Self> {
         Ok(Self {
             claim_id: row.get(1)?,
             claimed_at: row.get(2)?,
@@ -291,23 +207,6 @@ impl Expired {
             why,
         })
     }
-}
-
-fn step_keys(row: &crate::pg::spi::Row, tasks: i32, numbers: i32) -> Result<Vec<StepKey>> {
-    let tasks: Vec<Uuid> = row.get(tasks)?;
-    let numbers: Vec<i16> = row.get(numbers)?;
-    Ok(tasks
-        .into_iter()
-        .zip(numbers)
-        .map(|(task, no)| StepKey { task, no })
-        .collect())
-}
-
-fn key_args(keys: &[StepKey]) -> [datum::Arg<'static>; 2] {
-    [
-        datum::uuids(keys.iter().map(|key| &key.task)),
-        datum::int2s(keys.iter().map(|key| key.no)),
-    ]
 }
 
 /// What is taken away from a worker, and why.
@@ -444,7 +343,7 @@ fn write_claim(
 fn take(
     engine: &mut Engine,
     expired: &Expired,
-    row: &crate::pg::spi::Row,
+    row: &Row,
     timed_out: bool,
     taken: &mut TakenOver,
     tasks: &mut finalize::Tasks,
@@ -537,134 +436,4 @@ fn doom_without_waiting(
     }
     engine.session.run(&DOOM, &args)?;
     Ok(true)
-}
-
-/// What a heartbeat says of a step the worker has claimed and not reported.
-pub struct Beat {
-    pub key: StepKey,
-    pub status: &'static str,
-}
-
-/// Extends every lease the worker holds, and tells which steps it no longer has.
-pub fn heartbeat(
-    engine: &mut Engine,
-    claimant: &Claimant,
-    worker_id: &str,
-    lease_us: i64,
-) -> Result<Vec<Beat>> {
-    let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
-        return Ok(vec![]);
-    };
-    let rows = engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?;
-    let (claims, keys) = claims_and_keys(&rows)?;
-    if claims.is_empty() {
-        return Ok(vec![]);
-    }
-    let extended: BTreeSet<i64> = engine
-        .session
-        .run(
-            &EXTEND,
-            &[
-                datum::int8s(claims.iter().copied()),
-                datum::timestamp(engine.now + lease_us),
-            ],
-        )?
-        .iter()
-        .map(|row| row.get(1))
-        .collect::<Result<_>>()?;
-    let [tasks, numbers] = key_args(&keys.keys().copied().collect::<Vec<_>>());
-    let mut beats = Vec::new();
-    let mut empty = extended.clone();
-    for row in engine.session.run(&STATES, &[tasks, numbers])?.iter() {
-        let key = StepKey {
-            task: row.get(1)?,
-            no: row.get(2)?,
-        };
-        let (state, claim_id) = (row.get::<StepState>(3)?, row.opt::<i64>(4));
-        let mine = claim_id.filter(|id| keys.get(&key).is_some_and(|claims| claims.contains(id)));
-        let status = match (state, mine) {
-            (StepState::InProgress, Some(claim_id)) if extended.contains(&claim_id) => {
-                empty.remove(&claim_id);
-                "extended"
-            }
-            // Reported by this worker itself: nothing to say.
-            (StepState::Complete | StepState::Error, Some(_)) => continue,
-            (StepState::Cancelled, _) => "cancelled",
-            _ => "lost",
-        };
-        beats.push(Beat { key, status });
-    }
-    // Of these claims nothing is held any more, and the worker knows it now.
-    if !empty.is_empty() {
-        engine.session.run(&CLOSE, &[datum::int8s(empty)])?;
-    }
-    Ok(beats)
-}
-
-type ClaimsAndKeys = (Vec<i64>, BTreeMap<StepKey, Vec<i64>>);
-
-fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
-    let mut claims = Vec::new();
-    let mut keys: BTreeMap<StepKey, Vec<i64>> = BTreeMap::new();
-    for row in rows.iter() {
-        let claim_id: i64 = row.get(1)?;
-        claims.push(claim_id);
-        for key in step_keys(&row, 2, 3)? {
-            keys.entry(key).or_default().push(claim_id);
-        }
-    }
-    Ok((claims, keys))
-}
-
-/// Gives back what the worker has claimed and not reported; no attempt is counted.
-pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Result<i32> {
-    let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
-        return Ok(0);
-    };
-    let (claims, keys) =
-        claims_and_keys(&engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?)?;
-    if claims.is_empty() {
-        return Ok(0);
-    }
-    let pairs: Vec<(StepKey, i64)> = keys
-        .iter()
-        .flat_map(|(key, claims)| claims.iter().map(|claim| (*key, *claim)))
-        .collect();
-    let rows = engine.session.run(
-        &LOCK_TO_RELEASE,
-        &[
-            datum::uuids(pairs.iter().map(|(key, _)| &key.task)),
-            datum::int2s(pairs.iter().map(|(key, _)| key.no)),
-            datum::int8s(pairs.iter().map(|(_, claim)| *claim)),
-        ],
-    )?;
-    let mut released: Vec<StepKey> = Vec::new();
-    let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
-    for row in rows.iter() {
-        let key = StepKey {
-            task: row.get(1)?,
-            no: row.get(2)?,
-        };
-        let template = registry::get(engine.session, row.get(3)?)?;
-        engine.log.step(
-            key,
-            worker_no,
-            row.get(4)?,
-            StepState::InProgress,
-            StepState::Pending,
-        );
-        engine
-            .queue_entries
-            .push(Entry::of(&template, key, row.get(5)?, engine.now)?);
-        *lowered.entry(row.get(6)?).or_default() += 1;
-        released.push(key);
-    }
-    if !released.is_empty() {
-        let [tasks, numbers] = key_args(&released);
-        engine
-            .session
-            .run(&RELEASE, &[tasks, numbers, datum::timestamp(engine.now)])?;
-        lower_claims(engine, &lowered)?;
-    }
-    Ok(released.len() as i32)
 }

@@ -3,9 +3,9 @@
 use pgrx::pg_sys;
 use tasker_rules::engine::state::StepState;
 
-use super::Engine;
-use super::queue_entries::Found;
 use crate::error::Result;
+use crate::orchestration::Engine;
+use crate::orchestration::queue_entries::Found;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::scan::{self, Compare, Walk};
 use crate::pg::spi::Statement;

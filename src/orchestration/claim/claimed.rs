@@ -1,0 +1,271 @@
+//! The steps of a claim with what belongs to them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pgrx::pg_sys;
+use tasker_rules::engine::state::TaskState;
+
+use super::{Claimed, Dependencies};
+use crate::error::{Error, Result};
+use crate::orchestration::{Engine, operational, timeouts};
+use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::pg::spi::Statement;
+
+/// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
+pub struct ClaimedSteps<'s> {
+    pub steps: Vec<Claimed>,
+    /// Set when the state of the system forbids handing anything out.
+    pub closed: Option<operational::Current>,
+    claimed_at: Timestamp,
+    lease_expires_at: Timestamp,
+    tasks: HashMap<Uuid, TaskData<'s>>,
+    results: HashMap<usize, Jsonb<'s>>,
+}
+
+struct TaskData<'s> {
+    context: Arg<'s>,
+    correlation_id: Arg<'s>,
+    traceparent: Arg<'s>,
+}
+
+static READ_TASKS: Statement = Statement::new(
+    "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent
+     FROM unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+static START_TASKS: Statement = Statement::new(
+    "UPDATE tasker_engine.tasks t
+     SET state = 'i', started_at = coalesce(t.started_at, $2)
+     WHERE t.ctid = ANY (ARRAY(
+         SELECT p.ctid
+         FROM unnest($1) AS u (task_uuid)
+         JOIN tasker_engine.tasks p ON p.task_uuid = u.task_uuid
+         WHERE p.state = 'p'
+         FOR UPDATE OF p SKIP LOCKED))
+     RETURNING t.task_uuid",
+    &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static PARENT_RESULTS: Statement = Statement::new(
+    "SELECT u.ord, pg_catalog.jsonb_build_object(u.name, coalesce(s.results, '{}'))
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
+);
+
+// `step_nos` is an array literal per step: arrays of arrays of different lengths do not exist in SQL.
+static SEVERAL_RESULTS: Statement = Statement::new(
+    "SELECT u.ord,
+            (SELECT pg_catalog.jsonb_object_agg(n.name, coalesce(s.results, '{}'))
+             FROM tasker_engine.steps s
+             JOIN tasker.named_tasks_named_steps n
+               ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+             WHERE s.task_uuid = u.task_uuid AND s.step_no = ANY (u.step_nos::smallint[])
+               AND s.state IN ('c', 'r'))
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord)",
+    &[pg_sys::UUIDARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
+impl<'s> ClaimedSteps<'s> {
+    pub(super) fn new(
+        steps: Vec<Claimed>,
+        closed: Option<operational::Current>,
+        claimed_at: Timestamp,
+        lease_expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            steps,
+            closed,
+            claimed_at,
+            lease_expires_at,
+            tasks: HashMap::new(),
+            results: HashMap::new(),
+        }
+    }
+
+    pub(super) fn read_tasks(&mut self, engine: &mut Engine<'s>) -> Result<()> {
+        let tasks: std::collections::BTreeSet<Uuid> =
+            self.steps.iter().map(|step| step.key.task).collect();
+        let rows = engine.session.run(&READ_TASKS, &[datum::uuids(&tasks)])?;
+        let mut pending = Vec::new();
+        for row in rows.iter() {
+            let task: Uuid = row.get(1)?;
+            if row.get::<TaskState>(2)? == TaskState::Pending {
+                pending.push(task);
+            }
+            self.tasks.insert(
+                task,
+                TaskData {
+                    context: row.arg(3),
+                    correlation_id: row.arg(4),
+                    traceparent: row.arg(5),
+                },
+            );
+        }
+        if !pending.is_empty() {
+            let started = engine.session.run(
+                &START_TASKS,
+                &[datum::uuids(&pending), datum::timestamp(engine.now)],
+            )?;
+            let started = started
+                .iter()
+                .map(|row| row.get(1))
+                .collect::<Result<Vec<Uuid>>>()?;
+            for task in &started {
+                engine
+                    .log
+                    .task(*task, TaskState::Pending, TaskState::InProgress);
+            }
+            self.start_clocks(engine, &started)?;
+        }
+        Ok(())
+    }
+
+    /// The clocks of those of the started tasks whose templates have a timeout.
+    fn start_clocks(&self, engine: &Engine, started: &[Uuid]) -> Result<()> {
+        let clocks: BTreeMap<Uuid, i64> = self
+            .steps
+            .iter()
+            .filter(|step| started.contains(&step.key.task))
+            .filter_map(|step| Some((step.key.task, step.template.timeout_us?)))
+            .collect();
+        timeouts::start_clocks(engine, &clocks)
+    }
+
+    /// When the first of the steps will have run too long.
+    pub(super) fn timeout_at(&self) -> Result<Option<Timestamp>> {
+        let mut first: Option<Timestamp> = None;
+        for claimed in &self.steps {
+            if let Some(timeout) = claimed.template.step(claimed.key.no)?.timeout_us {
+                let at = self.claimed_at + timeout;
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        Ok(first)
+    }
+
+    pub(super) fn read_results(
+        &mut self,
+        engine: &Engine<'s>,
+        dependencies: Dependencies,
+    ) -> Result<()> {
+        let mut single = Vec::new();
+        let mut several = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let parents = &step.template.step(step.key.no)?.parents;
+            match parents.as_slice() {
+                [] => {}
+                &[parent] if dependencies == Dependencies::Parents => single.push((index, parent)),
+                parents => {
+                    let wanted = match dependencies {
+                        Dependencies::Ancestors => step.template.ancestors(step.key.no),
+                        _ => parents.to_vec(),
+                    };
+                    several.push((index, datum::array_literal(&wanted)));
+                }
+            }
+        }
+        if !single.is_empty() {
+            let names = single
+                .iter()
+                .map(|(index, parent)| {
+                    Ok(Some(
+                        self.steps[*index].template.step(*parent)?.name.as_str(),
+                    ))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let rows = engine.session.run(
+                &PARENT_RESULTS,
+                &[
+                    datum::uuids(single.iter().map(|(index, _)| &self.steps[*index].key.task)),
+                    datum::int2s(single.iter().map(|(_, parent)| *parent)),
+                    datum::texts(names),
+                ],
+            )?;
+            for row in rows.iter() {
+                self.results
+                    .insert(single[row.get::<i64>(1)? as usize - 1].0, row.jsonb(2)?);
+            }
+        }
+        if !several.is_empty() {
+            let rows = engine.session.run(
+                &SEVERAL_RESULTS,
+                &[
+                    datum::uuids(
+                        several
+                            .iter()
+                            .map(|(index, _)| &self.steps[*index].key.task),
+                    ),
+                    datum::texts(several.iter().map(|(_, numbers)| Some(numbers.as_str()))),
+                ],
+            )?;
+            for row in rows.iter() {
+                if let Some(results) = row.opt_jsonb(2) {
+                    self.results
+                        .insert(several[row.get::<i64>(1)? as usize - 1].0, results);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of claim_steps for each step, in claim order. `empty` stands for "no results".
+    pub fn rows(&self, empty: Jsonb<'s>) -> Result<Vec<[Arg<'_>; 17]>> {
+        let mut texts = Texts::default();
+        self.steps
+            .iter()
+            .enumerate()
+            .map(|(index, claimed)| {
+                let template = &claimed.template;
+                let step = template.step(claimed.key.no)?;
+                let task = self
+                    .tasks
+                    .get(&claimed.key.task)
+                    .ok_or_else(|| Error::corrupt("a claimed step has no task"))?;
+                let results = self.results.get(&index).copied().unwrap_or(empty);
+                // The uuid must outlive this closure: it goes into the session's memory.
+                let step_uuid = datum::copy_uuid(&claimed.key.uuid());
+                Ok([
+                    step_uuid,
+                    datum::uuid(&claimed.key.task),
+                    datum::int4(claimed.claim_number),
+                    datum::int4(claimed.attempt.into()),
+                    datum::int4(claimed.retry_limit.into()),
+                    texts.of(&template.namespace),
+                    texts.of(&step.queue),
+                    texts.of(&template.name),
+                    texts.of(&template.version),
+                    texts.of(&step.name),
+                    texts.of(&step.handler),
+                    step.handler_config.as_jsonb().arg(),
+                    task.context,
+                    results.arg(),
+                    datum::timestamp(step.timeout_us.map_or(self.lease_expires_at, |timeout| {
+                        self.lease_expires_at.min(self.claimed_at + timeout)
+                    })),
+                    task.correlation_id,
+                    task.traceparent,
+                ])
+            })
+            .collect()
+    }
+}
+
+/// The same text datum for the same string: most rows of a claim repeat a few names.
+#[derive(Default)]
+struct Texts(BTreeMap<usize, Arg<'static>>);
+
+impl Texts {
+    fn of(&mut self, text: &str) -> Arg<'static> {
+        *self
+            .0
+            .entry(text.as_ptr() as usize)
+            .or_insert_with(|| datum::text(text))
+    }
+}

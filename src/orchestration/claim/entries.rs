@@ -1,0 +1,121 @@
+//! Starting the steps of queue entries.
+
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+use tasker_rules::engine::state::StepState;
+
+use super::start::start_steps;
+use super::{Claimed, NewClaim};
+use crate::error::Result;
+use crate::metrics::{self, Metric};
+use crate::orchestration::queue_entries::{self, Found};
+use crate::orchestration::{Engine, StepKey, leases};
+use crate::pg::datum::{self, Arg};
+use crate::pg::spi::Statement;
+use crate::registry;
+
+// Of entries whose steps did not start: those that still agree with their step's row.
+static STILL_VALID: Statement = Statement::new(
+    "SELECT u.ord
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
+     JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
+     WHERE p.state = 'p' AND p.available_at IS NULL
+        OR p.state IN ('p', 'e') AND p.available_at = u.available_at",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+    ],
+);
+
+fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
+    vec![
+        datum::uuids(found.iter().map(|found| &found.entry.key.task)),
+        datum::int2s(found.iter().map(|found| found.entry.key.no)),
+        datum::timestamps(found.iter().map(|found| Some(found.entry.available_at))),
+    ]
+}
+
+/// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
+/// somebody holds stays for the next claim and is added to `held`. Returns how many did not start.
+pub(super) fn start(
+    engine: &mut Engine,
+    found: &[Found],
+    taken: bool,
+    claim: &mut NewClaim,
+    held: &mut HashSet<StepKey>,
+) -> Result<usize> {
+    let entries: Vec<&Found> = found
+        .iter()
+        .filter(|found| !held.contains(&found.entry.key))
+        .collect();
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    if claim.claim_id == 0 {
+        claim.claim_id = leases::next_claim_id(claim.worker)?;
+    }
+    use StepState::{Error, InProgress, Pending};
+    let rows = start_steps(engine, &entries, claim.claim_id)?;
+    let mut started = vec![false; entries.len()];
+    for row in rows {
+        let key = entries[row.index].entry.key;
+        started[row.index] = true;
+        let worker_no = claim.worker.no;
+        if row.was == Error {
+            engine
+                .log
+                .step(key, worker_no, row.attempt - 1, Error, Pending);
+        }
+        engine
+            .log
+            .step(key, worker_no, row.attempt, Pending, InProgress);
+        claim.steps.push(Claimed {
+            key,
+            template: registry::get(engine.session, row.named_task_id)?,
+            claim_number: row.claim_number,
+            attempt: row.attempt,
+            retry_limit: row.retry_limit,
+        });
+    }
+    metrics::record(|recorder| {
+        let started = entries
+            .iter()
+            .zip(&started)
+            .filter(|(_, started)| **started);
+        started.for_each(|(found, _)| {
+            recorder.observe(Metric::StepWait, engine.now - found.entry.available_at);
+        });
+    });
+    let refused: Vec<&Found> = entries
+        .iter()
+        .zip(&started)
+        .filter(|(_, started)| !**started)
+        .map(|(found, _)| *found)
+        .collect();
+    let valid = still_valid(engine, &refused)?;
+    held.extend(valid.iter().map(|found| found.entry.key));
+    if taken {
+        valid
+            .iter()
+            .for_each(|found| engine.queue_entries.push(found.entry.clone()));
+    } else {
+        let gone = entries
+            .iter()
+            .filter(|found| !held.contains(&found.entry.key));
+        queue_entries::remove(engine.session, gone.map(|found| found.tid))?;
+    }
+    Ok(refused.len())
+}
+
+/// Those of the entries that agree with their step's row: their steps did not start because somebody holds them.
+fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
+    if refused.is_empty() {
+        return Ok(vec![]);
+    }
+    let rows = engine.session.run(&STILL_VALID, &entry_args(refused))?;
+    rows.iter()
+        .map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1]))
+        .collect()
+}

@@ -1,0 +1,64 @@
+//! Creation of tasks: one set-based statement per table, however many there are; all or nothing.
+
+mod check;
+mod identities;
+mod rows;
+mod template;
+
+use crate::error::Result;
+use crate::orchestration::Engine;
+use crate::orchestration::bypass::Bypass;
+use crate::pg::datum::{Jsonb, Timestamp, Uuid};
+use check::{check, check_contexts};
+use identities::settle_identities;
+use rows::insert;
+use template::keep_template;
+
+pub use template::find_template;
+
+/// What is asked for; one task per context.
+pub struct TaskRequest<'a> {
+    pub name: String,
+    pub namespace: String,
+    pub version: Option<String>,
+    pub contexts: Vec<Jsonb<'a>>,
+    pub initiator: String,
+    pub source_system: String,
+    pub reason: String,
+    pub tags: Jsonb<'a>,
+    pub bypass_steps: Jsonb<'a>,
+    pub priority: i32,
+    pub run_at: Option<Timestamp>,
+    /// One per context, or none at all.
+    pub idempotency_keys: Vec<Option<String>>,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// Creates the tasks and returns their uuids in the order given. A context whose key or hash is known already
+/// gives no new task: its uuid is the known one, and `existing` says so.
+pub fn create(engine: &mut Engine, request: &TaskRequest) -> Result<Vec<Created>> {
+    check(request)?;
+    let template = keep_template(engine, request)?;
+    check_contexts(&template, &request.contexts)?;
+    let bypass = Bypass::read(&template, request.bypass_steps)?;
+    let mut created: Vec<Created> =
+        tasker_rules::engine::ids::new_task_uuids(request.contexts.len())
+            .into_iter()
+            .map(|task_uuid| Created {
+                task_uuid,
+                existing: false,
+            })
+            .collect();
+    if template.hashed_identity || request.idempotency_keys.iter().any(Option::is_some) {
+        settle_identities(engine, request, &template, &bypass, &mut created)?;
+    }
+    insert(engine, request, &template, &bypass, &created)?;
+    Ok(created)
+}
+
+/// One created task, or the one that was there before.
+pub struct Created {
+    pub task_uuid: Uuid,
+    pub existing: bool,
+}

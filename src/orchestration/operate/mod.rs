@@ -1,0 +1,84 @@
+//! What operators do to tasks and steps. Every operation locks the whole task first, decides, and settles.
+
+mod steps;
+mod tasks;
+
+use std::str::FromStr;
+
+use tasker_rules::engine::state::StepState;
+
+use crate::error::{Error, Result};
+use crate::orchestration::locked_task::LockedTask;
+use crate::orchestration::{Engine, audit};
+use crate::pg::datum::{Jsonb, Uuid};
+
+pub use steps::{cancel_step, resolve_step, retry_step, set_retry_limit, transition_step};
+pub use tasks::{cancel_task, resolve_task, retry_task, time_out, transition_task};
+
+fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
+    let uuid = super::format_uuid(uuid);
+    let error = Error::state(format!("{entity} {uuid} cannot go from {from} to {to}"));
+    let error = error.hint("docs/concepts.md shows both state machines.");
+    if allowed.is_empty() {
+        error.detail(format!("From {from} this operation leads nowhere."))
+    } else {
+        error.detail(format!(
+            "From {from} it can go to {}.",
+            allowed.join(" or ")
+        ))
+    }
+}
+
+/// Moves a step in memory and logs it.
+fn move_step<'e>(
+    engine: &mut Engine<'e>,
+    locked: &mut LockedTask<'e>,
+    index: usize,
+    to: StepState,
+    worker_no: i32,
+    metadata: Option<Jsonb<'e>>,
+) {
+    let step = &mut locked.steps[index];
+    let from = std::mem::replace(&mut step.state, to);
+    let (no, attempts) = (step.no, step.attempts);
+    engine
+        .log
+        .step_with(locked.key(no), worker_no, attempts, from, to, metadata);
+}
+
+/// error -> pending, to run at once.
+fn start_over<'e>(
+    engine: &mut Engine<'e>,
+    locked: &mut LockedTask<'e>,
+    index: usize,
+    reset: bool,
+    note: Option<Jsonb<'e>>,
+) -> Result<()> {
+    let no = locked.steps[index].no;
+    let retryable = locked.template.step(no)?.retryable;
+    let step = &mut locked.steps[index];
+    if reset {
+        step.attempts = 0;
+    }
+    step.retryable = retryable;
+    locked.run_now(engine, index);
+    move_step(
+        engine,
+        locked,
+        index,
+        StepState::Pending,
+        audit::NO_WORKER,
+        note,
+    );
+    Ok(())
+}
+
+fn parse<S: FromStr>(state: &str) -> Result<S> {
+    state.parse().map_err(|_| {
+        Error::parameter(format!("unknown state \"{state}\""))
+            .detail("It is none of the six states.")
+            .hint(
+            "States are pending, in_progress, error, complete, cancelled and resolved_manually.",
+        )
+    })
+}

@@ -1,0 +1,242 @@
+//! Operations on steps.
+
+use tasker_rules::engine::retry::{self, Wait};
+use tasker_rules::engine::state::{StepState, TaskState};
+
+use super::{move_step, parse, refused, start_over};
+use crate::error::{Error, Result};
+use crate::orchestration::claimants::Claimant;
+use crate::orchestration::locked_task::LockedTask;
+use crate::orchestration::workers::{self, MANUAL_WORKER};
+use crate::orchestration::{Engine, StepKey, audit, describe, format_uuid, leases};
+use crate::pg::datum::{self, Jsonb};
+
+const MANUAL_LEASE_US: i64 = 30_000_000;
+
+fn hint_for_step(from: StepState, to: StepState) -> Option<&'static str> {
+    match (from, to) {
+        (StepState::Error, StepState::Cancelled) => Some(
+            "A step in error never runs again by itself: resolve_step_manually, retry_step or cancel the task.",
+        ),
+        (StepState::InProgress, StepState::ResolvedManually) => {
+            Some("Cancel or fail the step first, or wait for its lease to end.")
+        }
+        _ => None,
+    }
+}
+
+/// Refuses a pair that the state machine does not declare (55000).
+fn allow_step(locked: &LockedTask, index: usize, to: StepState) -> Result<()> {
+    let step = &locked.steps[index];
+    if step.state.allowed(to) {
+        return Ok(());
+    }
+    let allowed: Vec<String> = step
+        .state
+        .next_states()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let error = refused(
+        "step",
+        &locked.key(step.no).uuid(),
+        step.state.as_str(),
+        to.as_str(),
+        &allowed,
+    );
+    Err(match hint_for_step(step.state, to) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
+}
+
+/// Steps change only while their task is open or in error (55000).
+fn require_living_task(locked: &LockedTask) -> Result<()> {
+    match locked.state {
+        TaskState::Pending | TaskState::InProgress | TaskState::Error => Ok(()),
+        ended => Err(Error::state(format!(
+            "task {} is {ended}: its steps no longer change",
+            format_uuid(&locked.uuid)
+        ))
+        .detail("Steps change only while their task is pending, in progress or in error.")
+        .hint("Create a new task.")),
+    }
+}
+
+/// Declares a pending or failed step done, with results its children can read.
+pub fn resolve_step<'e>(
+    engine: &mut Engine<'e>,
+    key: StepKey,
+    results: Option<Jsonb<'e>>,
+    by: Option<&str>,
+    reason: Option<&str>,
+) -> Result<StepState> {
+    step_to(
+        engine,
+        key,
+        StepState::ResolvedManually,
+        results,
+        audit::texts(&[("resolved_by", by), ("reason", reason)]),
+    )
+}
+
+pub fn cancel_step(engine: &mut Engine, key: StepKey, reason: Option<&str>) -> Result<StepState> {
+    step_to(
+        engine,
+        key,
+        StepState::Cancelled,
+        None,
+        audit::texts(&[("reason", reason)]),
+    )
+}
+
+/// Makes a failed step ready now; with `reset` its attempts count from zero.
+pub fn retry_step(engine: &mut Engine, key: StepKey, reset: bool) -> Result<StepState> {
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    if locked.steps[index].state != StepState::Error {
+        let state = locked.steps[index].state;
+        return Err(refused("step", &key.uuid(), state.as_str(), "pending", &[])
+            .hint("Only a step in error is retried."));
+    }
+    require_living_task(&locked)?;
+    start_over(engine, &mut locked, index, reset, None)?;
+    locked.settle(engine)?;
+    Ok(StepState::Pending)
+}
+
+/// Changes how many attempts a step may have; an exhausted one may become ready, a waiting one may be exhausted.
+pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<StepState> {
+    let limit = i16::try_from(limit)
+        .ok()
+        .filter(|limit| *limit >= 0)
+        .ok_or_else(|| {
+            Error::parameter(format!("retry_limit {limit} is out of range"))
+                .detail("Limits are 0 to 32767.")
+                .hint("It counts all attempts, the first one included.")
+        })?;
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    let step = &mut locked.steps[index];
+    step.retry_limit = limit;
+    let state = step.state;
+    if state == StepState::Error {
+        require_living_task(&locked)?;
+        let step = &mut locked.steps[index];
+        // A retry that is scheduled already keeps its time.
+        let wait = Wait::Until(step.available_at.unwrap_or(engine.now));
+        step.available_at = retry::next_run(step.attempts(), wait);
+    }
+    locked.settle(engine)?;
+    Ok(state)
+}
+
+/// The state machine of steps by hand, with everything that claim and report do for the same pair.
+pub fn transition_step<'e>(
+    engine: &mut Engine<'e>,
+    key: StepKey,
+    to: &str,
+    note: Option<Jsonb<'e>>,
+) -> Result<StepState> {
+    step_to(engine, key, parse::<StepState>(to)?, None, note)
+}
+
+fn step_to<'e>(
+    engine: &mut Engine<'e>,
+    key: StepKey,
+    to: StepState,
+    results: Option<Jsonb<'e>>,
+    note: Option<Jsonb<'e>>,
+) -> Result<StepState> {
+    let (mut locked, index) = LockedTask::lock_step(engine, key)?;
+    allow_step(&locked, index, to)?;
+    require_living_task(&locked)?;
+    let from = locked.steps[index].state;
+    locked.take_away(index);
+    let mut worker_no = audit::NO_WORKER;
+    locked.steps[index].results = results;
+    match to {
+        StepState::InProgress => worker_no = start_by_hand(engine, &mut locked, index)?,
+        StepState::Complete => {
+            locked.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
+        }
+        StepState::Error => fail_by_hand(engine, &mut locked, index, note)?,
+        StepState::Pending => {
+            if from == StepState::InProgress {
+                locked.steps[index].attempts -= 1;
+            }
+            locked.run_now(engine, index);
+        }
+        StepState::Cancelled | StepState::ResolvedManually => {}
+    }
+    move_step(engine, &mut locked, index, to, worker_no, note);
+    locked.settle(engine)?;
+    Ok(to)
+}
+
+/// Counts an attempt and takes a lease of the worker `manual`.
+fn start_by_hand<'e>(
+    engine: &mut Engine<'e>,
+    locked: &mut LockedTask<'e>,
+    index: usize,
+) -> Result<i32> {
+    let no = locked.steps[index].no;
+    if !locked.parents_good(no)? {
+        return Err(Error::guard(format!(
+            "step {} cannot start: not all of its parents are complete",
+            describe(&locked.key(no))
+        ))
+        .detail("A step starts when every parent is complete or resolved manually.")
+        .hint(
+            "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
+        ));
+    }
+    let worker = workers::claiming(engine.session, &Claimant::engine(), MANUAL_WORKER)?;
+    let claim_id = leases::next_claim_id(&worker)?;
+    let timeout = locked.template.step(no)?.timeout_us;
+    let lease = leases::Lease {
+        claim_id,
+        worker_no: worker.no,
+        expires_at: engine.now + MANUAL_LEASE_US,
+        timeout_at: timeout.map(|timeout| engine.now + timeout),
+    };
+    leases::open_claim(engine, &lease, &[locked.key(no)])?;
+    let step = &mut locked.steps[index];
+    step.claim_id = Some(claim_id);
+    step.claim_number += 1;
+    step.attempts += 1;
+    if locked.state == TaskState::Pending {
+        locked.state = TaskState::InProgress;
+    }
+    Ok(worker.no)
+}
+
+/// Decides on a retry as a report would.
+fn fail_by_hand<'e>(
+    engine: &Engine<'e>,
+    locked: &mut LockedTask<'e>,
+    index: usize,
+    note: Option<Jsonb<'e>>,
+) -> Result<()> {
+    let no = locked.steps[index].no;
+    let policy = locked.template.step(no)?.backoff;
+    let step = &mut locked.steps[index];
+    step.available_at = engine.retry_after_failure(step.attempts(), &policy, None);
+    let note = note
+        .map(datum::jsonb_text)
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let said = |key: &str| {
+        note.as_ref()
+            .and_then(|note| note.get(key)?.as_str().map(str::to_owned))
+    };
+    step.results = audit::texts(&[
+        (
+            "error_message",
+            Some(
+                said("error_message")
+                    .as_deref()
+                    .unwrap_or("set to error by hand"),
+            ),
+        ),
+        ("error_class", said("error_class").as_deref()),
+    ]);
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Operations on tasks.
+
+use tasker_rules::engine::state::{StepState, TaskState};
+
+use super::{move_step, parse, refused, start_over};
+use crate::error::{Error, Result};
+use crate::orchestration::locked_task::LockedTask;
+use crate::orchestration::queue_entries::HELD;
+use crate::orchestration::{Engine, audit, format_uuid};
+use crate::pg::datum::{Jsonb, Uuid};
+
+fn allow_task(locked: &LockedTask, to: TaskState) -> Result<()> {
+    if locked.state.allowed(to) {
+        return Ok(());
+    }
+    let allowed: Vec<String> = locked
+        .state
+        .next_states()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let error = refused(
+        "task",
+        &locked.uuid,
+        locked.state.as_str(),
+        to.as_str(),
+        &allowed,
+    );
+    Err(
+        if locked.state == TaskState::Error && to == TaskState::Cancelled {
+            error.hint("A task in error runs no more: use resolve_task_manually, or retry_task and cancel it then.")
+        } else {
+            error
+        },
+    )
+}
+
+/// Cancels a task with its pending and running steps.
+pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
+    let locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::Cancelled)?;
+    cancel_locked(engine, locked, audit::texts(&[("reason", reason)]))
+}
+
+fn cancel_locked<'e>(
+    engine: &mut Engine<'e>,
+    mut locked: LockedTask<'e>,
+    note: Option<Jsonb<'e>>,
+) -> Result<TaskState> {
+    if matches!(locked.state, TaskState::Pending | TaskState::InProgress) {
+        for index in 0..locked.steps.len() {
+            match locked.steps[index].state {
+                StepState::Pending | StepState::InProgress => {
+                    locked.take_away(index);
+                    move_step(
+                        engine,
+                        &mut locked,
+                        index,
+                        StepState::Cancelled,
+                        audit::NO_WORKER,
+                        note,
+                    );
+                }
+                // Stays in error, and its retry is off.
+                StepState::Error => locked.steps[index].available_at = None,
+                _ => {}
+            }
+        }
+    }
+    set_task(engine, locked, TaskState::Cancelled, note)
+}
+
+/// Ends a task that has taken too long. What runs fails for good, what waits is held: nothing of it starts any more unless
+/// an operator takes the task up again.
+pub fn time_out<'e>(
+    engine: &mut Engine<'e>,
+    mut locked: LockedTask<'e>,
+    seconds: i64,
+) -> Result<TaskState> {
+    let message = format!("the task was not finished within its timeout of {seconds} s");
+    let note = audit::texts(&[
+        ("error_message", Some(&message)),
+        ("error_class", Some("TaskTimeout")),
+    ]);
+    for index in 0..locked.steps.len() {
+        match locked.steps[index].state {
+            StepState::InProgress => {
+                locked.take_away(index);
+                locked.steps[index].results = note;
+                locked.steps[index].available_at = None;
+                move_step(
+                    engine,
+                    &mut locked,
+                    index,
+                    StepState::Error,
+                    audit::NO_WORKER,
+                    note,
+                );
+            }
+            StepState::Pending => locked.steps[index].available_at = Some(HELD),
+            // Its retry is off.
+            StepState::Error => locked.steps[index].available_at = None,
+            _ => {}
+        }
+    }
+    set_task(engine, locked, TaskState::Error, note)
+}
+
+/// Sets the task's state with its metadata; its steps must not pull it elsewhere.
+fn set_task<'e>(
+    engine: &mut Engine<'e>,
+    mut locked: LockedTask<'e>,
+    to: TaskState,
+    note: Option<Jsonb<'e>>,
+) -> Result<TaskState> {
+    engine.log.next_task_metadata(note);
+    locked.state = to;
+    let state = locked.settle(engine)?;
+    engine.log.next_task_metadata(None);
+    Ok(state)
+}
+
+/// Takes a task in error up again: its failed steps start over, completed ones are kept.
+pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
+    let mut locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::Pending)?;
+    if locked.state != TaskState::Error {
+        return Err(
+            refused("task", &task, locked.state.as_str(), "pending", &[])
+                .hint("Only a task in error is retried."),
+        );
+    }
+    let failed: Vec<usize> = (0..locked.steps.len())
+        .filter(|index| locked.steps[*index].state == StepState::Error)
+        .collect();
+    let cancelled = locked
+        .steps
+        .iter()
+        .any(|step| step.state == StepState::Cancelled);
+    let held = locked
+        .steps
+        .iter()
+        .any(|step| step.available_at == Some(HELD));
+    if failed.is_empty() && !held {
+        let error = Error::state(format!(
+            "task {} has no failed step to retry",
+            format_uuid(&task)
+        ));
+        return Err(if cancelled {
+            error
+                .detail("Only cancelled steps keep it from completing.")
+                .hint("resolve_task_manually ends it; a cancelled step is final.")
+        } else {
+            error
+                .detail("Every step of it is complete or resolved.")
+                .hint("transition_task(task_uuid, 'pending') takes it up again.")
+        });
+    }
+    let note = audit::texts(&[("reason", reason)]);
+    for index in failed {
+        start_over(engine, &mut locked, index, true, note)?;
+    }
+    take_up(engine, &mut locked)?;
+    engine.log.next_task_metadata(note);
+    let state = locked.settle(engine)?;
+    engine.log.next_task_metadata(None);
+    Ok(state)
+}
+
+/// Held steps wait no longer.
+fn take_up<'e>(engine: &Engine<'e>, locked: &mut LockedTask<'e>) -> Result<()> {
+    for index in 0..locked.steps.len() {
+        if locked.steps[index].available_at == Some(HELD) {
+            locked.steps[index].available_at = None;
+            if locked.parents_good(locked.steps[index].no)? {
+                locked.run_now(engine, index);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Declares a task in error done.
+pub fn resolve_task(
+    engine: &mut Engine,
+    task: Uuid,
+    by: Option<&str>,
+    reason: Option<&str>,
+) -> Result<TaskState> {
+    let locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, TaskState::ResolvedManually)?;
+    set_task(
+        engine,
+        locked,
+        TaskState::ResolvedManually,
+        audit::texts(&[("resolved_by", by), ("reason", reason)]),
+    )
+}
+
+/// The state machine of tasks by hand.
+pub fn transition_task<'e>(
+    engine: &mut Engine<'e>,
+    task: Uuid,
+    to: &str,
+    note: Option<Jsonb<'e>>,
+) -> Result<TaskState> {
+    let to = parse::<TaskState>(to)?;
+    let mut locked = LockedTask::lock(engine, task)?;
+    allow_task(&locked, to)?;
+    match to {
+        TaskState::Cancelled => cancel_locked(engine, locked, note),
+        TaskState::Complete if !locked.all_good() => Err(unfinished(&locked)),
+        TaskState::Error => {
+            // Nothing of it starts any more; what runs may still report.
+            for step in locked
+                .steps
+                .iter_mut()
+                .filter(|step| step.state == StepState::Pending)
+            {
+                step.available_at = Some(HELD);
+            }
+            set_task(engine, locked, to, note)
+        }
+        TaskState::Pending => {
+            take_up(engine, &mut locked)?;
+            set_task(engine, locked, to, note)
+        }
+        _ => set_task(engine, locked, to, note),
+    }
+}
+
+fn unfinished(locked: &LockedTask) -> Error {
+    let open: Vec<&str> = locked
+        .steps
+        .iter()
+        .filter(|step| !step.state.is_finished_good())
+        .filter_map(|step| {
+            locked
+                .template
+                .step(step.no)
+                .ok()
+                .map(|step| step.name.as_str())
+        })
+        .take(10)
+        .collect();
+    Error::guard(format!(
+        "task {} cannot complete: not all of its steps are complete",
+        format_uuid(&locked.uuid)
+    ))
+    .detail(format!("Unfinished steps: {}.", open.join(", ")))
+    .hint("Complete, resolve or retry them first.")
+}

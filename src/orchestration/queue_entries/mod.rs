@@ -1,0 +1,139 @@
+//! The ready queue: entries that a call releases, and finding the next ones to claim.
+//!
+//! An entry is a hint; the step's row decides.
+
+mod aging;
+mod due;
+
+use std::collections::BTreeSet;
+
+use pgrx::pg_sys;
+
+use crate::error::Result;
+use crate::orchestration::StepKey;
+use crate::pg::append::append;
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::scan::{Compare, Walk};
+use crate::pg::spi::{Session, Statement};
+use crate::registry::Template;
+use crate::storage;
+use due::lower_mark;
+
+pub use aging::age;
+pub use due::{Found, find, held_at_head, remember_held, remove};
+
+/// When a held step is available: never, until its task is taken up again.
+pub const HELD: Timestamp = Timestamp::MAX;
+
+/// One entry of the queue.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub queue_id: i32,
+    pub priority: i16,
+    pub available_at: Timestamp,
+    pub key: StepKey,
+}
+
+impl Entry {
+    /// The entry of a step, in its queue and at its level.
+    pub fn of(
+        template: &Template,
+        key: StepKey,
+        task_priority: i16,
+        available_at: Timestamp,
+    ) -> Result<Self> {
+        let step = template.step(key.no)?;
+        Ok(Self {
+            queue_id: step.queue_id,
+            priority: step.priority.unwrap_or(task_priority),
+            available_at,
+            key,
+        })
+    }
+}
+
+/// What one call releases.
+#[derive(Default)]
+pub struct Releases {
+    entries: Vec<Entry>,
+    /// Queues that got due entries and were not emptied by this call's own claim.
+    wake: BTreeSet<i32>,
+}
+
+impl Releases {
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Due entries were written to this queue by other means.
+    pub fn released(&mut self, queue_id: i32) {
+        self.wake.insert(queue_id);
+    }
+
+    /// Writes the entries, so that the claim of the same call sees them.
+    pub fn flush(&mut self, now: Timestamp) -> Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        fn row(entry: &Entry) -> [datum::Arg<'_>; 5] {
+            [
+                datum::timestamp(entry.available_at),
+                datum::uuid(&entry.key.task),
+                datum::int4(entry.queue_id),
+                datum::int2(entry.priority),
+                datum::int2(entry.key.no),
+            ]
+        }
+        // `entries` lives until the rows are written: they point into it.
+        append(
+            &storage::QUEUE_ENTRIES,
+            &entries.iter().map(row).collect::<Vec<_>>(),
+        )?;
+        for entry in &entries {
+            if entry.available_at <= now {
+                self.wake.insert(entry.queue_id);
+            }
+            lower_mark(entry);
+        }
+        Ok(())
+    }
+
+    /// The call's own claim came back short: nothing ready was left behind in this queue.
+    pub fn emptied(&mut self, queue_id: i32) {
+        self.wake.remove(&queue_id);
+    }
+
+    /// Wakes idle workers of the namespaces in which ready work is left.
+    pub fn notify(&mut self, session: &Session, now: Timestamp) -> Result<()> {
+        let queues = std::mem::take(&mut self.wake);
+        if queues.is_empty() {
+            Ok(())
+        } else {
+            crate::processes::wake_executors(&queues);
+            super::workers::wake(session, &queues, now)
+        }
+    }
+}
+
+static IS_OPEN: Statement = Statement::new(
+    "SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1",
+    &[pg_sys::INT4OID],
+);
+
+/// Whether claims may be served from the queue: it exists and its namespace is not paused.
+pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
+    let table = &storage::QUEUES;
+    let Some(walk) = Walk::look(table)? else {
+        let rows = session.run(&IS_OPEN, &[datum::int4(queue_id)])?;
+        return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
+    };
+    let mut open = false;
+    let this = walk.key(
+        storage::queues::QUEUE_ID,
+        Compare::Equal,
+        datum::int4(queue_id),
+    )?;
+    walk.each([this], |row| {
+        open = !row.get::<bool>(storage::queues::PAUSED)?;
+        Ok(false)
+    })?;
+    Ok(open)
+}

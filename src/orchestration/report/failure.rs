@@ -1,0 +1,92 @@
+//! Failed runs: whether and when each step runs again.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys;
+use tasker_rules::engine::retry::Attempts;
+
+use super::hold::Held;
+use super::{Failure, Report};
+use crate::error::Result;
+use crate::orchestration::Engine;
+use crate::pg::datum::{self, Timestamp};
+use crate::pg::spi::Statement;
+
+static FAIL: Statement = Statement::new(
+    "UPDATE tasker_engine.steps s
+     SET state = 'e', available_at = u.available_at, retryable = u.retryable,
+         results = coalesce(u.results, '{}')
+                   || pg_catalog.jsonb_build_object('error_message', u.message)
+                   || CASE WHEN u.class IS NULL THEN '{}'::jsonb
+                           ELSE pg_catalog.jsonb_build_object('error_class', u.class) END
+                   || CASE WHEN u.backtrace IS NULL THEN '{}'::jsonb
+                           ELSE pg_catalog.jsonb_build_object('backtrace', u.backtrace) END
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+          AS u (task_uuid, step_no, available_at, retryable, results, message, class, backtrace)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::JSONBARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
+pub(super) struct Decided {
+    pub(super) index: usize,
+    pub(super) retry_at: Option<Timestamp>,
+}
+
+/// Decides for each failed run whether and when it is tried again, and writes it.
+pub(super) fn decide(
+    engine: &Engine,
+    reports: &[Report],
+    held: &BTreeMap<usize, Held>,
+) -> Result<Vec<Decided>> {
+    let mut decided = Vec::new();
+    let mut retryable = Vec::new();
+    for (&index, held) in held {
+        let Some(failure) = &reports[index].failure else {
+            continue;
+        };
+        let attempts = Attempts {
+            made: held.attempts,
+            limit: held.retry_limit,
+            retryable: failure.retryable && held.retryable,
+        };
+        let backoff = &held.template.step(reports[index].key.no)?.backoff;
+        let retry_at = engine.retry_after_failure(attempts, backoff, failure.retry_after_ms);
+        retryable.push(attempts.retryable);
+        decided.push(Decided { index, retry_at });
+    }
+    if decided.is_empty() {
+        return Ok(decided);
+    }
+    let report = |decided: &Decided| &reports[decided.index];
+    let failures: Vec<&Failure> = decided
+        .iter()
+        .filter_map(|decided| report(decided).failure.as_ref())
+        .collect();
+    engine.session.run(
+        &FAIL,
+        &[
+            datum::uuids(decided.iter().map(|decided| &report(decided).key.task)),
+            datum::int2s(decided.iter().map(|decided| report(decided).key.no)),
+            datum::timestamps(decided.iter().map(|decided| decided.retry_at)),
+            datum::booleans(retryable),
+            datum::jsonbs(decided.iter().map(|decided| report(decided).results)),
+            datum::texts(
+                failures
+                    .iter()
+                    .map(|failure| Some(failure.message.as_str())),
+            ),
+            datum::texts(failures.iter().map(|failure| failure.class.as_deref())),
+            datum::jsonbs(failures.iter().map(|failure| failure.backtrace)),
+        ],
+    )?;
+    Ok(decided)
+}

@@ -1,0 +1,190 @@
+//! Holding the reported steps: those whose report is accepted are locked, and completed if they did not fail.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::{Outcome, Report};
+use crate::error::Result;
+use crate::orchestration::Engine;
+use crate::orchestration::claimants::{Claimant, claimed_by};
+use crate::pg::datum;
+use crate::pg::spi::{Row, Rows, Statement};
+use crate::registry::{self, Template};
+
+/// The row of a step whose report is accepted.
+pub(super) struct Held {
+    pub(super) template: Rc<Template>,
+    pub(super) claim_id: i64,
+    pub(super) attempts: i16,
+    pub(super) retry_limit: i16,
+    pub(super) retryable: bool,
+    pub(super) priority: i16,
+    pub(super) watched: bool,
+}
+
+const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] = [
+    pg_sys::UUIDARRAYOID,
+    pg_sys::INT2ARRAYOID,
+    pg_sys::INT4ARRAYOID,
+];
+
+static COMPLETE: Statement = Statement::new(
+    concat!(
+        "UPDATE tasker_engine.steps s SET state = 'c', results = u.results
+     FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
+          AS u (task_uuid, step_no, claim_number, results, checked, ord)
+     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+       AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
+       AND ", claimed_by!("$6"), "
+     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched"
+    ),
+    &[
+        KEYS_AND_CLAIMS[0],
+        KEYS_AND_CLAIMS[1],
+        KEYS_AND_CLAIMS[2],
+        pg_sys::JSONBARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
+// With a failure in the batch the decision needs the row first; all rows of the batch are locked in one order.
+static HOLD: Statement = Statement::new(
+    concat!(
+        "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
+     FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+     WHERE s.claim_number = u.claim_number AND s.state = 'i' AND ", claimed_by!("$4"), "
+     FOR UPDATE OF s"
+    ),
+    &[
+        KEYS_AND_CLAIMS[0],
+        KEYS_AND_CLAIMS[1],
+        KEYS_AND_CLAIMS[2],
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
+fn keys_and_claims(reports: &[Report], order: &[usize]) -> Vec<datum::Arg<'static>> {
+    vec![
+        datum::uuids(order.iter().map(|index| &reports[*index].key.task)),
+        datum::int2s(order.iter().map(|index| reports[*index].key.no)),
+        datum::int4s(order.iter().map(|index| reports[*index].claim_number)),
+    ]
+}
+
+/// Level 1: locks the steps whose reports are accepted, and completes those that did not fail.
+pub(super) fn hold(
+    engine: &Engine,
+    claimant: &Claimant,
+    reports: &[Report],
+    order: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<BTreeMap<usize, Held>> {
+    if order.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    if reports.iter().all(|report| report.failure.is_none()) {
+        let mut all = complete(engine, claimant, reports, order, false)?;
+        if all.len() < order.len() {
+            let rest: Vec<usize> = order
+                .iter()
+                .copied()
+                .filter(|index| !all.contains_key(index))
+                .collect();
+            all.extend(hold_and_check(engine, claimant, reports, &rest, outcomes)?);
+        }
+        return Ok(all);
+    }
+    hold_and_check(engine, claimant, reports, order, outcomes)
+}
+
+/// Locks first, then completes what passes its results_schema.
+fn hold_and_check(
+    engine: &Engine,
+    claimant: &Claimant,
+    reports: &[Report],
+    order: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<BTreeMap<usize, Held>> {
+    let mut args = keys_and_claims(reports, order);
+    args.push(claimant.numbers());
+    let mut all = read_held(engine, &engine.session.run(&HOLD, &args)?, order)?;
+    all.retain(|index, held| match broken_schema(&reports[*index], held) {
+        Some(problem) => {
+            outcomes[*index] = Outcome::Invalid(problem);
+            false
+        }
+        None => true,
+    });
+    let completed: Vec<usize> = all
+        .keys()
+        .copied()
+        .filter(|index| reports[*index].failure.is_none())
+        .collect();
+    let completed: Vec<usize> = order
+        .iter()
+        .copied()
+        .filter(|index| completed.contains(index))
+        .collect();
+    if !completed.is_empty() {
+        complete(engine, claimant, reports, &completed, true)?;
+    }
+    Ok(all)
+}
+
+fn broken_schema(report: &Report, held: &Held) -> Option<String> {
+    if report.failure.is_some() {
+        return None;
+    }
+    let schema = held
+        .template
+        .step(report.key.no)
+        .ok()?
+        .results_schema
+        .as_ref()?;
+    let text = report
+        .results
+        .map_or_else(|| "{}".to_owned(), datum::jsonb_text);
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let problems = schema.validate("results", &value);
+    problems
+        .first()
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
+}
+
+fn complete(
+    engine: &Engine,
+    claimant: &Claimant,
+    reports: &[Report],
+    order: &[usize],
+    checked: bool,
+) -> Result<BTreeMap<usize, Held>> {
+    let mut args = keys_and_claims(reports, order);
+    args.push(datum::jsonbs(
+        order.iter().map(|index| reports[*index].results),
+    ));
+    args.push(datum::booleans(order.iter().map(|_| checked)));
+    args.push(claimant.numbers());
+    read_held(engine, &engine.session.run(&COMPLETE, &args)?, order)
+}
+
+fn read_held(engine: &Engine, rows: &Rows, order: &[usize]) -> Result<BTreeMap<usize, Held>> {
+    rows.iter()
+        .map(|row| Ok((order[row.get::<i64>(1)? as usize - 1], held(engine, &row)?)))
+        .collect()
+}
+
+fn held(engine: &Engine, row: &Row) -> Result<Held> {
+    Ok(Held {
+        template: registry::get(engine.session, row.get(2)?)?,
+        claim_id: row.opt(3).unwrap_or_default(),
+        attempts: row.get(4)?,
+        retry_limit: row.get(5)?,
+        retryable: row.get(6)?,
+        priority: row.get(7)?,
+        watched: row.get(8)?,
+    })
+}

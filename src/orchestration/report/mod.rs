@@ -1,0 +1,167 @@
+//! Reports: what a worker says of the steps that it holds, and everything that follows from it in one transaction.
+
+mod failure;
+mod hold;
+mod refusal;
+
+use std::collections::BTreeMap;
+
+use tasker_rules::engine::state::StepState;
+
+use crate::error::Result;
+use crate::orchestration::claimants::Claimant;
+use crate::orchestration::leases::lower_claims;
+use crate::orchestration::propagate::Consequences;
+use crate::orchestration::queue_entries::Entry;
+use crate::orchestration::{Engine, StepKey, audit};
+use crate::pg::datum::Jsonb;
+use failure::decide;
+use hold::hold;
+use refusal::explain_refusals;
+
+pub use refusal::refusal;
+
+/// What one report says.
+pub struct Report<'a> {
+    pub key: StepKey,
+    pub claim_number: i32,
+    pub results: Option<Jsonb<'a>>,
+    /// `None`: the step is complete.
+    pub failure: Option<Failure<'a>>,
+}
+
+impl Report<'_> {
+    /// The state to which the step goes.
+    fn reported_state(&self) -> StepState {
+        match self.failure {
+            None => StepState::Complete,
+            Some(_) => StepState::Error,
+        }
+    }
+}
+
+/// Why a run failed, and whether and when it may be tried again.
+pub struct Failure<'a> {
+    pub message: String,
+    pub class: Option<String>,
+    pub retryable: bool,
+    pub retry_after_ms: Option<i64>,
+    pub backtrace: Option<Jsonb<'a>>,
+}
+
+/// What became of one report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The step's new state.
+    Accepted(StepState),
+    /// Said before; the state has not changed.
+    Duplicate(StepState),
+    /// Under another claim than the current one, or by another role, or the step has ended otherwise.
+    Stale,
+    UnknownStep,
+    /// The results break the step's results_schema; the text says where. Nothing was changed.
+    Invalid(String),
+}
+
+/// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
+/// One of a step that the caller may not report is stale.
+pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
+    let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
+    let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (index, report) in reports.iter().enumerate() {
+        match firsts.get(&report.key) {
+            None => {
+                firsts.insert(report.key, index);
+            }
+            Some(first) => repeated.push((index, *first)),
+        }
+    }
+    let order: Vec<usize> = firsts.into_values().collect();
+    let mut consequences = Consequences::default();
+    let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
+    let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
+
+    let held = hold(engine, claimant, reports, &order, &mut outcomes)?;
+    let failures = decide(engine, reports, &held)?;
+    for (&index, held) in &held {
+        let report = &reports[index];
+        let state = report.reported_state();
+        // A later success overwrites the results: why this attempt failed stays in the log.
+        let why = report.failure.as_ref().and_then(|failure| {
+            audit::texts(&[
+                ("error_message", Some(&failure.message)),
+                ("error_class", failure.class.as_deref()),
+            ])
+        });
+        engine.log.step_with(
+            report.key,
+            audit::NO_WORKER,
+            held.attempts,
+            StepState::InProgress,
+            state,
+            why,
+        );
+        *claims.entry(held.claim_id).or_default() += 1;
+        claim_of.insert(report.key, held.claim_id);
+        outcomes[index] = Outcome::Accepted(state);
+        if report.failure.is_none() {
+            consequences.completed(
+                engine,
+                report.key,
+                &held.template,
+                held.priority,
+                held.watched,
+            )?;
+        }
+    }
+    for failure in failures {
+        let (report, held) = (&reports[failure.index], &held[&failure.index]);
+        match failure.retry_at {
+            Some(available_at) => engine.queue_entries.push(Entry::of(
+                &held.template,
+                report.key,
+                held.priority,
+                available_at,
+            )?),
+            None => {
+                consequences.failed_for_good(engine, report.key, &held.template, held.watched)?;
+            }
+        }
+    }
+    consequences.settle(engine)?;
+    let run_of_claim = lower_claims(engine, &claims)?;
+    engine.log.credit(|key| {
+        claim_of
+            .get(key)
+            .and_then(|claim| run_of_claim.get(claim).copied())
+    });
+
+    let refused: Vec<usize> = order
+        .into_iter()
+        .filter(|index| {
+            !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_))
+        })
+        .collect();
+    explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
+    for (index, first) in repeated {
+        outcomes[index] = match &outcomes[first] {
+            Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
+            other => other.clone(),
+        };
+    }
+    Ok(outcomes)
+}
+
+impl Outcome {
+    /// The word for a refused report; `None` for an accepted one.
+    pub fn refused(&self) -> Option<&'static str> {
+        match self {
+            Outcome::Accepted(_) => None,
+            Outcome::Duplicate(_) => Some("duplicate"),
+            Outcome::Stale => Some("stale"),
+            Outcome::UnknownStep => Some("unknown_step"),
+            Outcome::Invalid(_) => Some("invalid"),
+        }
+    }
+}

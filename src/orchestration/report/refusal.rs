@@ -1,0 +1,79 @@
+//! Refused reports: why, and the error that says so.
+
+use pgrx::pg_sys;
+use tasker_rules::engine::state::StepState;
+
+use super::{Outcome, Report};
+use crate::error::{Error, Result};
+use crate::orchestration::claimants::{Claimant, claimed_by};
+use crate::orchestration::{Engine, StepKey, describe};
+use crate::pg::datum;
+use crate::pg::spi::Statement;
+
+static WHY_REFUSED: Statement = Statement::new(
+    concat!(
+        "SELECT u.ord, s.claim_number, s.claim_id IS NOT NULL AND ",
+        claimed_by!("$3"),
+        ", s.state
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
+     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no"
+    ),
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
+/// A refused report was said before, came too late, or names a step that is not there.
+pub(super) fn explain_refusals(
+    engine: &Engine,
+    claimant: &Claimant,
+    reports: &[Report],
+    refused: &[usize],
+    outcomes: &mut [Outcome],
+) -> Result<()> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let rows = engine.session.run(
+        &WHY_REFUSED,
+        &[
+            datum::uuids(refused.iter().map(|index| &reports[*index].key.task)),
+            datum::int2s(refused.iter().map(|index| reports[*index].key.no)),
+            claimant.numbers(),
+        ],
+    )?;
+    for row in rows.iter() {
+        let index = refused[row.get::<i64>(1)? as usize - 1];
+        let report = &reports[index];
+        let state: StepState = row.get(4)?;
+        // A reported step keeps the claim that reported it; whoever takes a step away clears it.
+        let said_before = row.get::<i32>(2)? == report.claim_number
+            && row.get::<bool>(3)?
+            && state == report.reported_state();
+        outcomes[index] = if said_before {
+            Outcome::Duplicate(state)
+        } else {
+            Outcome::Stale
+        };
+    }
+    Ok(())
+}
+
+/// The error that `complete_step` and `fail_step` raise for a refused report.
+pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
+    match outcome {
+        Outcome::UnknownStep => Error::not_found(format!("no step has the uuid {}", describe(key)))
+            .detail("The uuid leads to no task with a step of this number.")
+            .hint("Use the step_uuid that claim_steps returned."),
+        Outcome::Invalid(problem) => Error::check(problem.clone())
+            .detail(format!("The results of step {} break its results_schema.", describe(key)))
+            .hint("Report other results, or fail the step."),
+        _ => Error::stale(format!("the report for step {} is stale", describe(key)))
+            .detail(format!(
+                "Claim number {claim_number} is not the step's current claim, another role made it, or the step was ended otherwise."
+            ))
+            .hint("Drop the result: the step was released, expired, cancelled or resolved meanwhile. A longer lease or a heartbeat keeps a slow step. Report as the role that claimed."),
+    }
+}
