@@ -11,10 +11,10 @@ use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::xact;
 use crate::storage;
 
-/// Who a transition is credited to when no worker is involved.
+/// The number of a transition that no worker made.
 pub const NO_WORKER: i32 = 0;
 
-/// Who ran a step, and since when.
+/// A run of a step: its worker, and its beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
     pub worker_no: i32,

@@ -1,5 +1,5 @@
 //! Steps that a request bypasses: skippable ones that never run. Each counts as complete for its children from the
-//! creation of the task on, whatever it would have waited for itself.
+//! creation of the task on, regardless of its own parents.
 
 use std::collections::BTreeSet;
 

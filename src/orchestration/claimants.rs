@@ -1,8 +1,8 @@
-//! The roles that claim, and whose claims a role may report, extend and give back: its own, those of roles whose rights it has,
+//! The roles that claim, and the claims that a role may report, extend and give back: its own, those of roles whose rights it has,
 //! and all if it is an operator.
 //!
 //! A role is known by a small number, which is part of each claim's id: its lowest sixteen bits. So the statement that holds a
-//! step for a report sees in the step's row who claimed it.
+//! step for a report sees in the step's row which role claimed it.
 
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ static ALL: Statement = Statement::new(
 
 static REFRESH: Statement = Statement::new("SELECT tasker_engine.refresh_claimants()", &[]);
 
-// Not unique by role, so that nobody waits for another's transaction. A race gives a role two numbers, which does no harm.
+// Not unique by role, so that no session waits for another's transaction. A race gives a role two numbers, which does no harm.
 static REGISTER: Statement = Statement::new(
     "INSERT INTO tasker_engine.claimants (role_name) VALUES ($1)
      ON CONFLICT (claimant_no) DO NOTHING

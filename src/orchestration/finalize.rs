@@ -152,7 +152,7 @@ impl Tasks {
     }
 }
 
-/// Ends those of the locked tasks of which nothing can run any more.
+/// Ends those of the locked tasks that have no step left that can run.
 pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
 //! A whole task under locks: what operators work on. Their path is short of traffic and rich in cases, so every
-//! rule that the hot path keeps up step by step (hope, open parents, the end) is computed here from the states.
+//! rule that the hot path keeps up step by step (unreachable, open parents, the end) is computed here from the states.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -148,7 +148,7 @@ impl<'w> LockedTask<'w> {
         Self::lock_by(engine, uuid, &LOCK_STEPS, &LOCK_TASK)?.ok_or_else(|| unknown_task(&uuid))
     }
 
-    /// The same without waiting: `None` where somebody holds a part of it, or where there is no such task.
+    /// The same without waiting: `None` where another session holds a part of it, or where there is no such task.
     pub fn try_lock(engine: &Engine, uuid: Uuid) -> Result<Option<Self>> {
         let locked = Self::lock_by(engine, uuid, &TRY_LOCK_STEPS, &TRY_LOCK_TASK)?;
         Ok(locked.filter(|locked| locked.steps.len() == locked.template.steps().len()))
@@ -252,7 +252,7 @@ impl<'w> LockedTask<'w> {
         Ok(self.state)
     }
 
-    /// Hope and open parents, from the states alone. Step numbers are topological: parents come first.
+    /// Unreachable and open parents, from the states alone. Step numbers are topological: parents come first.
     fn recompute(&mut self) -> Result<()> {
         // A failed step that loses its retry changes no state, but the end of the task.
         let differ = |step: &Step, before: &Step| {
@@ -265,14 +265,14 @@ impl<'w> LockedTask<'w> {
             .any(|(step, before)| differ(step, before));
         for index in 0..self.steps.len() {
             let no = self.steps[index].no;
-            let hopeless = |parent: &i16| {
+            let lost = |parent: &i16| {
                 self.steps.get(*parent as usize - 1).is_some_and(|parent| {
                     parent.state == StepState::Cancelled
                         || parent.failed_for_good()
                         || parent.unreachable && !parent.state.is_finished_good()
                 })
             };
-            let unreachable = self.template.step(no)?.parents.iter().any(hopeless);
+            let unreachable = self.template.step(no)?.parents.iter().any(lost);
             let open_parents = self.open_parents_of(&self.steps, no)?;
             let several = self.template.step(no)?.parents.len() > 1;
             let step = &mut self.steps[index];
@@ -287,7 +287,7 @@ impl<'w> LockedTask<'w> {
         Ok(())
     }
 
-    /// Queue entries: for steps scheduled anew, and for pending ones whose last parent has just become good.
+    /// Queue entries: for steps with a new schedule, and for pending ones whose last parent has just become good.
     fn release(&mut self, engine: &mut Engine) -> Result<()> {
         for index in 0..self.steps.len() {
             let (step, before) = (&self.steps[index], &self.before[index]);
@@ -298,10 +298,10 @@ impl<'w> LockedTask<'w> {
             let was_ready = before.state == StepState::Pending
                 && !before.unreachable
                 && self.open_parents_of(&self.before, step.no)? == 0;
-            let scheduled_anew = step.available_at.is_some()
+            let rescheduled = step.available_at.is_some()
                 && (step.available_at != before.available_at || step.state != before.state);
             let newly_ready = step.state == StepState::Pending && ready && !was_ready;
-            if !(ready && (scheduled_anew || newly_ready)) || step.available_at == Some(HELD) {
+            if !(ready && (rescheduled || newly_ready)) || step.available_at == Some(HELD) {
                 continue;
             }
             engine.queue_entries.push(Entry::of(
@@ -387,7 +387,7 @@ impl<'w> LockedTask<'w> {
         Ok(())
     }
 
-    /// Takes the step away from whoever holds it: a late report is stale. The claim's row stays until its lease
+    /// Takes the step away from its worker: a late report is stale. The claim's row stays until its lease
     /// ends, so that the worker's heartbeat is told.
     pub fn take_away(&mut self, index: usize) {
         self.steps[index].claim_id = None;

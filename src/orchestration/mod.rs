@@ -1,6 +1,6 @@
 //! Create, claim, report, retry, finalize: everything that changes a task or a step.
 //!
-//! One call is one transaction and one instant. Locks are taken in levels (DESIGN section 5): reported steps,
+//! One call is one transaction and one instant. Locks are taken in levels (docs/design.md): reported steps,
 //! their children and descendants, tasks, claim rows; ascending (task_uuid, step_no) within a level.
 
 pub mod audit;

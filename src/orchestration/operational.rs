@@ -17,7 +17,7 @@ use crate::storage;
 
 /// What a worker is told, as an outcome or a status, while nothing is handed out.
 pub const DRAINING: &str = "draining";
-/// Who brings a system through its startup.
+/// The name under which the coordinator ends a startup.
 const COORDINATOR: &str = "coordinator";
 
 /// The change of which this session was told last.
@@ -90,7 +90,7 @@ impl Current {
     }
 }
 
-// Two who change the state follow each other; who reads it waits for neither.
+// Two sessions that change the state follow each other; a session that reads it waits for neither.
 static LOCK: Statement = Statement::new(
     "LOCK TABLE tasker_engine.operational_changes IN SHARE UPDATE EXCLUSIVE MODE",
     &[],
@@ -150,7 +150,7 @@ pub fn set(
             return Err(
                 Error::state(format!("the system cannot go from {from} to {to}"))
                     .detail(allowed(from))
-                    .hint("Go by way of one of these states, or say force => true."),
+                    .hint("Go through one of these states, or set force => true."),
             );
         }
     }
@@ -166,8 +166,8 @@ fn allowed(from: OperationalState) -> String {
     format!("From {from} it can go to {}.", names.join(", "))
 }
 
-/// A coordinator starts: a system at work starts with it. What somebody has decided (a shutdown, an emergency, a stop)
-/// outlives the coordinator.
+/// A coordinator starts, and a system in normal operation starts with it. A state that an operator has set (a shutdown, an
+/// emergency, a stop) outlives the coordinator.
 pub fn begin_startup(engine: &mut Engine) -> Result<OperationalState> {
     engine.session.run(&LOCK, &[])?;
     let from = current()?.state;
@@ -228,7 +228,7 @@ static STARTUP_SINCE: Statement = Statement::new(
 /// Startup lasts this long at least, so that executors can come up.
 const STARTUP_US: i64 = 10_000_000;
 
-/// Ends the startup once it has lasted a while: who calls this is at work. Returns whether it did.
+/// Ends the startup once it has lasted a while: maintenance, which calls this, runs. Returns whether it did.
 pub fn end_startup(engine: &mut Engine) -> Result<bool> {
     if current()?.state != OperationalState::Startup {
         return Ok(false);

@@ -14,25 +14,25 @@ use crate::pg::datum::{self, Timestamp};
 use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
-// Children lose parents, descendants of a permanent failure lose hope: one statement, one lock order.
+// Children lose parents, descendants of a permanent failure become unreachable: one statement, one lock order.
 static TOUCH: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
-     SET open_parents = s.open_parents - u.parents, unreachable = s.unreachable OR u.doom
-     FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, doom)
+     SET open_parents = s.open_parents - u.parents, unreachable = s.unreachable OR u.unreachable
+     FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, parents, unreachable)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      RETURNING s.task_uuid, s.step_no, s.named_task_id, s.open_parents, s.priority, s.state, s.unreachable,
                s.available_at",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::BOOLARRAYOID],
 );
 
-// Who resolves a step locks every open one of its task before: with the failed step locked, this does not change.
+// Resolving a step locks every open step of its task first, so this does not change while the failed step is locked.
 static RESOLVED: Statement = Statement::new(
     "SELECT s.step_no FROM tasker_engine.steps s WHERE s.task_uuid = $1 AND s.state = 'r'",
     &[pg_sys::UUIDOID],
 );
 
 /// The steps that can never be done without this one: what an operator has resolved needs nothing any more.
-pub fn hopeless(engine: &Engine, key: StepKey, template: &Template) -> Result<Vec<i16>> {
+pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> Result<Vec<i16>> {
     let rows = engine.session.run(&RESOLVED, &[datum::uuid(&key.task)])?;
     let resolved = rows
         .iter()
@@ -69,8 +69,8 @@ impl Consequences {
         for &no in &step.children {
             let child_key = StepKey { task: key.task, no };
             let child = template.step(no)?;
-            // A child with one parent needs no counter: nobody but this report can release it. Only an
-            // operator can have changed it before, and marks the task's steps `watched` when he does.
+            // A child with one parent needs no counter: no other report can release it. Only an
+            // operator can have changed it before, which marks the task's steps as `watched`.
             if child.parents.len() == 1 && !watched {
                 engine
                     .queue_entries
@@ -93,7 +93,7 @@ impl Consequences {
         watched: bool,
     ) -> Result<()> {
         let lost = if watched {
-            hopeless(engine, key, template)?
+            made_unreachable(engine, key, template)?
         } else {
             template.descendants(key.no, &[])
         };
@@ -123,7 +123,7 @@ impl Consequences {
                 datum::uuids(touch.keys().map(|key| &key.task)),
                 datum::int2s(touch.keys().map(|key| key.no)),
                 datum::int2s(touch.values().map(|(parents, _)| *parents)),
-                datum::booleans(touch.values().map(|(_, doom)| *doom)),
+                datum::booleans(touch.values().map(|(_, unreachable)| *unreachable)),
             ],
         )?;
         for row in rows.iter() {

@@ -1,5 +1,5 @@
-//! Tasks that may take only so long. The clock runs from the moment a task goes to in_progress; only tasks whose template
-//! has a timeout have a row here. Whoever writes the row holds the task's lock, so nobody waits for it.
+//! Tasks with a timeout. The clock runs from the moment a task goes to in_progress; only tasks whose template
+//! has a timeout have a row here. A session that writes the row holds the task's lock, so no session waits for the row.
 
 use std::collections::BTreeMap;
 

@@ -40,7 +40,7 @@ static SEEN: Statement = Statement::new(
     ],
 );
 
-// The namespaces of these queues in which somebody waits.
+// The namespaces of these queues in which a worker waits.
 static WAITING: Statement = Statement::new(
     "SELECT n.name, max(w.last_seen_at)
      FROM tasker_engine.workers w, tasker_engine.queues q, tasker.task_namespaces n
@@ -57,7 +57,7 @@ static NOTIFY: Statement =
 const IDLE_US: i64 = 60_000_000;
 /// How often a busy worker's last_seen_at is brought up to date.
 const SEEN_EVERY_US: i64 = 10_000_000;
-/// At most one NOTIFY per namespace in this time, unless somebody became idle since the last one: each NOTIFY
+/// At most one NOTIFY per namespace in this time, unless a worker became idle since the last one: each NOTIFY
 /// serialises commits of the whole cluster.
 const NOTIFY_EVERY_US: i64 = 50_000;
 
@@ -87,7 +87,7 @@ std::thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Forgets every worker: their rows may not have come to be.
+/// Forgets every worker: their rows may have been rolled back.
 fn forget() {
     KNOWN.clear();
     NOTIFIED.clear();
@@ -198,7 +198,7 @@ fn foreign(worker_id: &str) -> Error {
     .detail("The first role that claims under a worker_id is the only one that does.")
 }
 
-/// Remembers for NOTIFY whether the worker goes away empty-handed. Writes only when that changes, or seldom.
+/// Remembers for NOTIFY whether the worker got no step. Writes only when that changes, or rarely.
 pub fn seen(
     session: &Session,
     worker_id: &str,
@@ -267,16 +267,16 @@ fn forget_on_abort() {
     LEARNED.set(true);
 }
 
-static ANYBODY_IDLE: Statement = Statement::new(
+static ANY_IDLE: Statement = Statement::new(
     "SELECT EXISTS (SELECT FROM tasker_engine.workers w WHERE w.idle_until > $1)",
     &[pg_sys::TIMESTAMPTZOID],
 );
 
 /// Whether any worker waits for work: asked by every call that leaves some behind.
-fn anybody_idle(session: &Session, now: Timestamp) -> Result<bool> {
+fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
     let table = &storage::WORKERS;
     let Some(walk) = Walk::look(table)? else {
-        let rows = session.run(&ANYBODY_IDLE, &[datum::timestamp(now)])?;
+        let rows = session.run(&ANY_IDLE, &[datum::timestamp(now)])?;
         return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
     };
     let mut idle = false;
@@ -294,8 +294,8 @@ fn anybody_idle(session: &Session, now: Timestamp) -> Result<bool> {
 
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    // Nobody is woken to be told that there is nothing for him; who opens the system again wakes all.
-    if !anybody_idle(session, now)? || operational::current()?.closed().is_some() {
+    // No worker is woken to hear that there is nothing to do; the call that opens the system again wakes all.
+    if !any_idle(session, now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(

@@ -38,7 +38,7 @@ fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
 }
 
 /// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
-/// somebody holds stays for the next claim and is added to `held`. Returns how many did not start.
+/// another session holds stays for the next claim and is added to `held`. Returns how many did not start.
 pub(super) fn start(
     engine: &mut Engine,
     found: &[Found],
@@ -109,7 +109,7 @@ pub(super) fn start(
     Ok(refused.len())
 }
 
-/// Those of the entries that agree with their step's row: their steps did not start because somebody holds them.
+/// Those of the entries that agree with their step's row: their steps did not start because another session holds them.
 fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
     if refused.is_empty() {
         return Ok(vec![]);

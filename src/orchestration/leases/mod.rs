@@ -89,7 +89,7 @@ static LOWER_CLAIMS: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 
-/// Level 4: the claims hold fewer steps now; returns who held each.
+/// Level 4: the claims hold fewer steps now; returns the worker of each.
 pub(super) fn lower_claims(
     engine: &Engine,
     claims: &BTreeMap<i64, i32>,

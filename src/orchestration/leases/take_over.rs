@@ -116,7 +116,7 @@ static FULL_WALK_US: Kept<i64> = Kept::new();
 static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
-/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what somebody holds is
+/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what another session holds is
 /// left for the next claim. With `idle` this call checks even if the last check was a moment ago. Returns whether anything
 /// was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
@@ -166,7 +166,7 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     Ok(any)
 }
 
-/// Takes these steps from their claims whether the lease has ended or not, as if it had. What somebody holds locked at this moment
+/// Takes these steps from their claims whether the lease has ended or not, as if it had. What another session holds locked at this moment
 /// stays. Keys count only with the claim that they are given for.
 pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>) -> Result<()> {
     let claims = engine
@@ -388,7 +388,7 @@ fn take(
         engine
             .queue_entries
             .push(Entry::of(&template, key, row.get(7)?, available_at)?);
-    } else if doom_without_waiting(engine, key, &template)? {
+    } else if set_unreachable_without_waiting(engine, key, &template)? {
         taken.retry_at.push(None);
         tasks.trouble(key.task);
     } else {
@@ -409,19 +409,19 @@ fn take(
     Ok(())
 }
 
-static DOOM: Statement = Statement::new(
+static SET_UNREACHABLE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s SET unreachable = true
      WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND NOT s.unreachable",
     &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
 );
 
-/// Dooms the descendants of a step that failed for good, if nobody holds them or the task.
-fn doom_without_waiting(
+/// Marks the descendants of a step that failed for good as unreachable, if no other session holds them or the task.
+fn set_unreachable_without_waiting(
     engine: &Engine,
     key: StepKey,
     template: &registry::Template,
 ) -> Result<bool> {
-    let descendants = propagate::hopeless(engine, key, template)?;
+    let descendants = propagate::made_unreachable(engine, key, template)?;
     let args = [
         datum::uuid(&key.task),
         datum::int2s(descendants.iter().copied()),
@@ -434,6 +434,6 @@ fn doom_without_waiting(
     {
         return Ok(false);
     }
-    engine.session.run(&DOOM, &args)?;
+    engine.session.run(&SET_UNREACHABLE, &args)?;
     Ok(true)
 }

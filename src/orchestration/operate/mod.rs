@@ -18,9 +18,9 @@ pub use tasks::{cancel_task, resolve_task, retry_task, time_out, transition_task
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
     let uuid = super::format_uuid(uuid);
     let error = Error::state(format!("{entity} {uuid} cannot go from {from} to {to}"));
-    let error = error.hint("docs/concepts.md shows both state machines.");
+    let error = error.hint("Retry, resolve or cancel what can still change.");
     if allowed.is_empty() {
-        error.detail(format!("From {from} this operation leads nowhere."))
+        error.detail(format!("From {from} this operation is not allowed."))
     } else {
         error.detail(format!(
             "From {from} it can go to {}.",
@@ -76,7 +76,7 @@ fn start_over<'e>(
 fn parse<S: FromStr>(state: &str) -> Result<S> {
     state.parse().map_err(|_| {
         Error::parameter(format!("unknown state \"{state}\""))
-            .detail("It is none of the six states.")
+            .detail("It is not one of the six states.")
             .hint(
             "States are pending, in_progress, error, complete, cancelled and resolved_manually.",
         )

@@ -153,7 +153,7 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
         } else {
             error
                 .detail("Every step of it is complete or resolved.")
-                .hint("transition_task(task_uuid, 'pending') takes it up again.")
+                .hint("transition_task(task_uuid, 'pending') puts it back to work.")
         });
     }
     let note = audit::texts(&[("reason", reason)]);

@@ -154,7 +154,7 @@ pub fn find(
     Ok((found, is_taken))
 }
 
-/// Removes due entries that nobody holds, level by level, oldest first within. None: SQL has to do it.
+/// Removes due entries that no session holds, level by level, oldest first within. None: SQL has to do it.
 fn remove_due(
     queue_id: i32,
     now: Timestamp,
@@ -264,7 +264,7 @@ fn advance(
     }
 }
 
-/// How many entries at the head of the queue had steps that somebody held, when this backend last met one. Above
+/// How many entries at the head of the queue had steps that another session held, when this backend last met one. Above
 /// zero, entries are read before they are removed: giving the same ones back on every claim would only bloat
 /// the queue.
 pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {

@@ -64,7 +64,7 @@ pub enum Outcome {
 }
 
 /// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
-/// One of a step that the caller may not report is stale.
+/// A report for a step that the caller must not report is stale.
 pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
     let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();

@@ -25,7 +25,7 @@ static WHY_REFUSED: Statement = Statement::new(
     ],
 );
 
-/// A refused report was said before, came too late, or names a step that is not there.
+/// A refused report was made before, came too late, or names a step that is not there.
 pub(super) fn explain_refusals(
     engine: &Engine,
     claimant: &Claimant,
@@ -48,7 +48,7 @@ pub(super) fn explain_refusals(
         let index = refused[row.get::<i64>(1)? as usize - 1];
         let report = &reports[index];
         let state: StepState = row.get(4)?;
-        // A reported step keeps the claim that reported it; whoever takes a step away clears it.
+        // A reported step keeps the claim that reported it; taking a step away clears it.
         let said_before = row.get::<i32>(2)? == report.claim_number
             && row.get::<bool>(3)?
             && state == report.reported_state();
