@@ -38,16 +38,10 @@ pub(super) fn settle_identities(
     bypass: &Bypass,
     created: &mut [Created],
 ) -> Result<()> {
-    let keyed = |index: usize| {
-        request
-            .idempotency_keys
-            .get(index)
-            .and_then(Option::as_deref)
-    };
     let mut first_of: HashMap<String, usize> = HashMap::new();
     let mut identities: Vec<Option<String>> = Vec::with_capacity(created.len());
     for index in 0..created.len() {
-        let identity = match keyed(index) {
+        let identity = match request.key(index) {
             Some(key) => Some(identity::hash_of_key(
                 &template.namespace,
                 &template.name,
@@ -107,7 +101,7 @@ pub(super) fn settle_identities(
         if owner == created[index].task_uuid {
             continue;
         }
-        if keyed(index).is_none() {
+        if request.key(index).is_none() {
             return Err(Error::new(
                 pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
                 format!("an identical request of {} exists already", template.full_name()),

@@ -35,6 +35,13 @@ pub struct TaskRequest<'a> {
     pub traceparent: Option<String>,
 }
 
+impl TaskRequest<'_> {
+    /// The idempotency key of the context at this place.
+    fn key(&self, index: usize) -> Option<&str> {
+        self.idempotency_keys.get(index)?.as_deref()
+    }
+}
+
 /// Creates the tasks and returns their uuids in the order given. A context whose key or hash is known already
 /// gives no new task: its uuid is the known one, and `existing` says so.
 pub fn create(engine: &mut Engine, request: &TaskRequest) -> Result<Vec<Created>> {

@@ -145,15 +145,20 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         .collect();
     explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
     for (index, first) in repeated {
-        outcomes[index] = match &outcomes[first] {
-            Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
-            other => other.clone(),
-        };
+        outcomes[index] = outcomes[first].repeated();
     }
     Ok(outcomes)
 }
 
 impl Outcome {
+    /// What becomes of a report that the same call has made before.
+    fn repeated(&self) -> Self {
+        match self {
+            Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
+            other => other.clone(),
+        }
+    }
+
     /// The word for a refused report; `None` for an accepted one.
     pub fn refused(&self) -> Option<&'static str> {
         match self {
