@@ -87,7 +87,7 @@ impl Tasks {
         self.check.insert(task);
     }
 
-    /// Something of the task failed for good: from now on its leaves alone cannot tell that it is complete.
+    /// A step of the task failed permanently: from now on its leaves alone cannot tell that it is complete.
     pub fn trouble(&mut self, task: Uuid) {
         self.trouble.insert(task);
         self.check.insert(task);

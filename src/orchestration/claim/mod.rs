@@ -119,7 +119,7 @@ pub fn claim<'s>(
     Ok(claimed)
 }
 
-/// Asks the queues in rotation, so that no namespace waits behind another for ever.
+/// Asks the queues in rotation, so that no namespace waits behind another forever.
 fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> Result<()> {
     // The walk must see what a take-over released.
     engine.queue_entries.flush(engine.now)?;

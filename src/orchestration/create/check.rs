@@ -40,7 +40,7 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
             return Err(
                 Error::parameter(format!("{name} must have at most 128 characters"))
                     .detail(format!("It has {}.", value.chars().count()))
-                    .hint("Longer notes belong into the context or the tags."),
+                    .hint("Longer notes belong in the context or the tags."),
             );
         }
     }

@@ -90,7 +90,7 @@ static KEEP_TO_TELL: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// Of a lease that goes on with fewer steps.
+/// For a lease that continues with fewer steps.
 static GOES_ON: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET timeout_at = $2, remaining = c.remaining - $3 WHERE c.claim_id = $1",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
@@ -116,7 +116,7 @@ static FULL_WALK_US: Kept<i64> = Kept::new();
 static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
-/// (class Timeout, with the backoff of a failure): ready again, or failed for good. Never waits; what another session holds is
+/// (class Timeout, with the backoff of a failure): ready again, or failed permanently. Never waits; what another session holds is
 /// left for the next claim. With `idle` this call checks even if the last check was a moment ago. Returns whether anything
 /// was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
@@ -322,7 +322,7 @@ fn write_claim(
             let until = datum::timestamp(engine.now + TELL_LOST_US);
             engine.session.run(&KEEP_TO_TELL, &[claim_id, until])?;
         }
-        // Another session holds what is due. It stays due, and a check that changes nothing writes nothing.
+        // Another session holds due steps. They stay due, and a check that changes nothing writes nothing.
         (0, false) if !nothing_due => {}
         (count, false) => {
             let next = held.values().flatten().min().copied();
@@ -415,7 +415,7 @@ static SET_UNREACHABLE: Statement = Statement::new(
     &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
 );
 
-/// Marks the descendants of a step that failed for good as unreachable, if no other session holds them or the task.
+/// Marks the descendants of a step that failed permanently as unreachable, if no other session holds them or the task.
 fn set_unreachable_without_waiting(
     engine: &Engine,
     key: StepKey,

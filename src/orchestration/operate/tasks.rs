@@ -70,7 +70,7 @@ fn cancel_locked<'e>(
     set_task(engine, locked, TaskState::Cancelled, note)
 }
 
-/// Ends a task that has taken too long. What runs fails for good, what waits is held: nothing of it starts any more unless
+/// Ends a task that has taken too long. Running steps fail permanently, waiting steps are held: none of them starts any more unless
 /// an operator takes the task up again.
 pub fn time_out<'e>(
     engine: &mut Engine<'e>,

@@ -11,7 +11,7 @@ use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
 
-// What has waited `interval * level` moves up a level; a few at a time, and never waiting for anybody.
+// Entries that have waited `interval * level` move up a level: a few at a time, without waiting for a lock.
 static AGE: Statement = Statement::new(
     "UPDATE tasker_engine.queue_entries r SET priority = (r.priority + 1)::int2
      WHERE r.ctid = ANY (ARRAY(

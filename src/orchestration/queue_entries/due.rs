@@ -1,5 +1,5 @@
 //! Finding due entries. Claims walk the index level by level, larger priority first, oldest first within. Dead entries that
-//! vacuum may not remove yet (a transaction left open elsewhere) would make every walk longer, so each backend remembers per
+//! vacuum cannot remove yet (a transaction left open elsewhere) would make every walk longer, so each backend remembers per
 //! level where the live entries begin.
 
 use std::collections::HashMap;

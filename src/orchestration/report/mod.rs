@@ -49,7 +49,7 @@ pub struct Failure<'a> {
     pub backtrace: Option<Jsonb<'a>>,
 }
 
-/// What became of one report.
+/// The outcome of one report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The step's new state.
@@ -151,7 +151,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
 }
 
 impl Outcome {
-    /// What becomes of a report that the same call has made before.
+    /// The outcome of a report that the same call has made before.
     fn repeated(&self) -> Self {
         match self {
             Outcome::Accepted(state) | Outcome::Duplicate(state) => Outcome::Duplicate(*state),
