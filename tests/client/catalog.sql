@@ -1,4 +1,4 @@
--- Everything the catalog says of the installed extension, a line each, sorted: for comparing two installations. Column numbers
+-- Everything the catalog says about the installed extension, one line per entry, sorted: for comparing two installations. Column numbers
 -- and oids are left out; privileges are sorted.
 WITH ext AS (SELECT e.oid, e.extconfig, e.extcondition FROM pg_catalog.pg_extension e WHERE e.extname = 'tasker_ext'),
 space AS (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname IN ('tasker', 'tasker_engine')),

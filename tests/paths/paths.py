@@ -3,7 +3,7 @@
 usage: paths.py DSN [--discard] [--race SECONDS] [--slow FACTOR] [--brief] [--keep] [--only PATH,PATH]
 
 The database has nothing but the extension. --discard: the sessions' caches forget at every chance (only a server with
-assertions can). --race: so long executors run beside cancellations. --slow: multiplies what is waited for at most. --brief: each path once, and some again after a
+assertions can). --race: how long executors run beside cancellations. --slow: multiplies what is waited for at most. --brief: each path once, and some again after a
 reinstall. --keep: without the reinstall.
 """
 

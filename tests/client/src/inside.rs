@@ -1,13 +1,13 @@
-//! What the tests need and the contract does not offer: looking at everything at once, and moving the clock.
+//! What the tests need and the public interface does not offer: looking at everything at once, and moving the clock.
 //! Nothing else in this crate names the private schema.
 
 use crate::{Session, Uuid};
 
-/// Made in every test database beside the extension.
+/// Created in every test database beside the extension.
 pub const HELPERS: &str = r"
 CREATE SCHEMA harness;
 
--- The content of every table of the extension. Who was seen when is no change.
+-- The content of every table of the extension. When a worker was last seen is not a change.
 CREATE FUNCTION harness.fingerprint() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     relation regclass;
@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 
--- What is due later is due now: the clock of each step and its entry in the queue.
+-- Makes later steps due now: the clock of each step and its entry in the queue.
 CREATE FUNCTION harness.make_due(task uuid) RETURNS void LANGUAGE sql AS $$
     WITH moved AS (
         UPDATE tasker_engine.steps s SET available_at = clock_timestamp()
@@ -164,7 +164,7 @@ pub fn state_since(session: &mut Session, seconds: i32) {
     );
 }
 
-/// Everything that this worker holds was claimed so many seconds earlier; the lease stays.
+/// Everything that this worker holds was claimed this many seconds earlier; the lease stays.
 #[track_caller]
 pub fn claimed_earlier(session: &mut Session, worker: &str, seconds: i32) {
     session.query(
@@ -174,7 +174,7 @@ pub fn claimed_earlier(session: &mut Session, worker: &str, seconds: i32) {
     );
 }
 
-/// The leases of this worker ended so many seconds ago.
+/// The leases of this worker ended this many seconds ago.
 #[track_caller]
 pub fn lease_ended(session: &mut Session, worker: &str, seconds: i32) {
     session.query(
@@ -271,7 +271,7 @@ pub fn sweep_past_all(session: &mut Session) {
     );
 }
 
-/// It began so long ago that it begins anew.
+/// It began so early that it starts again.
 #[track_caller]
 pub fn sweep_again(session: &mut Session) {
     session.query(
@@ -305,7 +305,7 @@ pub fn slow_claims(session: &mut Session, count: i32, seconds: f64) {
     );
 }
 
-/// Every task is complete, as if somebody had worked.
+/// Every task is complete, as if a worker had run it.
 #[track_caller]
 pub fn end_all(session: &mut Session) {
     session.execute(
@@ -328,7 +328,7 @@ pub fn hold_steps(session: &mut Session) {
     session.execute("BEGIN; SELECT FROM tasker_engine.steps FOR UPDATE");
 }
 
-/// Every duty of maintenance last ran so many seconds earlier, and there has been something to do for longer.
+/// Every duty of maintenance last ran this many seconds earlier, and there has been something to do for longer.
 #[track_caller]
 pub fn duties_ran_earlier(session: &mut Session, seconds: i32) {
     session.query(

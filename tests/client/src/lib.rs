@@ -33,7 +33,8 @@ pub fn scaled(short: usize, long_form: usize) -> usize {
     if long() { long_form } else { short }
 }
 
-/// How long a test waits at most for what usually comes within so many seconds. `TASKER_SLOW=5`: the server under test is five times as slow.
+/// How long a test waits at most for what usually happens within this many seconds. `TASKER_SLOW=5`: the server under test
+/// is five times as slow.
 pub fn patience(seconds: u64) -> Duration {
     static SLOW: LazyLock<f64> = LazyLock::new(|| {
         let factor = std::env::var("TASKER_SLOW").ok();

@@ -47,7 +47,7 @@ pub fn race<P: Send + Sync, T: Send>(
 ) -> Rounds<P, T> {
     let barrier = Barrier::new(2);
     let prepared: Mutex<Option<Arc<P>>> = Mutex::new(None);
-    // Who fails must not leave the other waiting: both see it behind the next barrier.
+    // A side that fails must not leave the other waiting: both see it behind the next barrier.
     let failed = AtomicBool::new(false);
     let current = || prepared.lock().expect("no panic while it is held").clone();
     std::thread::scope(|scope| {

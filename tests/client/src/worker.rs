@@ -198,7 +198,7 @@ impl Session {
         claims.remove(0)
     }
 
-    /// Claims until so many have come: what another session released may be seen a moment later.
+    /// Claims until `count` have come: a step that another session released may be seen a moment later.
     #[track_caller]
     pub fn claim_soon(&mut self, ask: &Ask, count: usize) -> Vec<Claim> {
         let deadline = Instant::now() + patience(2);

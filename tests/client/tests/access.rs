@@ -1,4 +1,4 @@
-//! Who may do what: closed by default, roles with and without members, an install by the database's owner, and no way around.
+//! Rights of roles: closed by default, roles with and without members, an install by the database's owner, and no way around.
 
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
@@ -13,7 +13,7 @@ fn with_users(prefix: &str) -> (Database, Session) {
             "CREATE ROLE {prefix}_{role} LOGIN; GRANT tasker_{role} TO {prefix}_{role}"
         ));
     }
-    session.execute(&format!("CREATE ROLE {prefix}_nobody LOGIN"));
+    session.execute(&format!("CREATE ROLE {prefix}_stranger LOGIN"));
     shapes::small_diamond().register(&mut session);
     session.create("small_diamond");
     (database, session)
@@ -47,7 +47,7 @@ fn held_by(session: &mut Session, role: &str) -> Vec<String> {
 fn public_may_do_and_read_nothing() {
     let (database, mut session) = with_users("public_may");
     assert_eq!(held_by(&mut session, "public"), [""; 0]);
-    let mut nobody = database.connect_as("public_may_nobody");
+    let mut stranger = database.connect_as("public_may_stranger");
     let task: Uuid = session.one("SELECT task_uuid FROM tasker.tasks", &[]);
     for call in [
         "SELECT * FROM tasker.tasks".to_owned(),
@@ -56,7 +56,7 @@ fn public_may_do_and_read_nothing() {
         format!("SELECT tasker.cancel_task('{task}')"),
         format!("SELECT * FROM tasker.get_task_execution_context('{task}')"),
     ] {
-        nobody.fails(&call, &[]).is("42501");
+        stranger.fails(&call, &[]).is("42501");
     }
 }
 
@@ -183,7 +183,7 @@ fn each_role_may_do_its_own_work_and_no_more() {
     )];
     let mut wrong = vec![];
     for (role, reads, works, reports, operates, administers) in [
-        ("nobody", false, false, false, false, false),
+        ("stranger", false, false, false, false, false),
         ("reader", true, false, false, false, false),
         ("worker", false, true, true, false, false),
         ("operator", true, false, true, true, false),
@@ -201,7 +201,7 @@ fn each_role_may_do_its_own_work_and_no_more() {
                 if may(&mut session, call) != expected {
                     wrong.push(format!(
                         "{role} {} {call}",
-                        if expected { "may not" } else { "may" }
+                        if expected { "cannot" } else { "can" }
                     ));
                 }
             }
@@ -353,7 +353,7 @@ fn names_planted_by_a_caller_are_never_called() {
         .register(&mut admin);
 }
 
-/// A cluster in which nobody has installed anything; a database whose owner is nobody special.
+/// A cluster without any installation; a database whose owner has no attribute.
 #[test]
 fn a_database_owner_without_any_attribute_installs_uses_and_drops_it() {
     let server = Server::start(&[]);

@@ -26,7 +26,7 @@ fn analysis(session: &mut Session, task: Uuid) -> Value {
     session.one("SELECT tasker.analyze_task($1)", &[&task])
 }
 
-/// Runs the step that is ready for so long.
+/// Runs the step that is ready for this long.
 fn run(session: &mut Session, milliseconds: u64) -> String {
     let claim = session.claim_one("worker");
     sleep(Duration::from_millis(milliseconds));

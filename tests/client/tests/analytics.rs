@@ -819,7 +819,7 @@ fn readers_can_call_the_analytics_and_other_roles_cannot() {
             "CREATE ROLE analyst_{role} LOGIN; GRANT tasker_{role} TO analyst_{role}"
         ));
     }
-    session.execute("CREATE ROLE analyst_nobody LOGIN");
+    session.execute("CREATE ROLE analyst_stranger LOGIN");
     for call in CALLS {
         let sql = format!("SELECT * FROM tasker.{call}");
         for role in ["reader", "operator", "admin"] {
@@ -827,7 +827,7 @@ fn readers_can_call_the_analytics_and_other_roles_cannot() {
                 .connect_as(&format!("analyst_{role}"))
                 .query(&sql, &[]);
         }
-        for role in ["worker", "nobody"] {
+        for role in ["worker", "stranger"] {
             database
                 .connect_as(&format!("analyst_{role}"))
                 .fails(&sql, &[])

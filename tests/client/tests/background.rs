@@ -305,7 +305,7 @@ fn kill_9_of_coordinator_executor_and_server_under_load_loses_nothing_and_repeat
                 .status()
                 .expect("kill runs");
             assert!(killed.success());
-            // The server ends every process and starts anew.
+            // The server ends every process and starts again.
             std::thread::sleep(Duration::from_millis(500));
         }
         server.wait_until_up("postgres");
@@ -444,7 +444,7 @@ fn an_executor_that_is_to_end_finishes_its_step_and_gives_back_the_others() {
     session.execute(
         "SELECT count(tasker.create_task('slow', '{\"seconds\": 1.5}')) FROM generate_series(1, 5)",
     );
-    soon("steps are in hand", 10, || {
+    soon("steps run", 10, || {
         session.count(
             "SELECT count(*) FROM tasker.workflow_steps WHERE state = 'in_progress'",
             &[],
@@ -589,9 +589,9 @@ fn a_standby_has_none_and_gets_them_at_its_promotion() {
 fn background_processes_work_with_the_rights_of_the_engines_owner() {
     let (_server, mut session) = server(&[]);
     soon("at work", 5, || at_work(&mut session));
-    // Were it a superuser's session, this function of a duty would see it.
+    // This function of a duty notes the role of its session.
     session.execute(
-        "CREATE TABLE public.seen (who text, super text);
+        "CREATE TABLE public.seen (role text, super text);
          GRANT ALL ON public.seen TO PUBLIC;
          CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint LANGUAGE plpgsql SECURITY INVOKER AS
          $$ BEGIN INSERT INTO public.seen VALUES (current_user, (SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user)); RETURN 0; END $$;
@@ -600,8 +600,9 @@ fn background_processes_work_with_the_rights_of_the_engines_owner() {
     soon("a duty ran", 10, || {
         session.count("SELECT count(*) FROM public.seen", &[]) > 0
     });
-    let who: Vec<String> = session.all("SELECT DISTINCT who || ' ' || super FROM public.seen", &[]);
-    assert_eq!(who, ["tasker_owner false"]);
+    let roles: Vec<String> =
+        session.all("SELECT DISTINCT role || ' ' || super FROM public.seen", &[]);
+    assert_eq!(roles, ["tasker_owner false"]);
 }
 
 /// Seconds of processor time that a process has used.

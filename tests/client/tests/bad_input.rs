@@ -1062,7 +1062,7 @@ fn a_stale_report_is_55006_and_says_what_to_do() {
             );
         }
     }
-    // Never claimed: its number is nobody's.
+    // Never claimed: it has no claim number.
     let task = bad.session.create("linear");
     let step = bad.session.step(task, "initialize_data");
     bad.refuses(

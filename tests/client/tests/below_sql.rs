@@ -1,4 +1,4 @@
-//! Tables that the engine writes or walks below SQL: whatever somebody adds to them, a call does what the SQL statement
+//! Tables that the engine writes or walks below SQL: whatever a user adds to them, a call does what the SQL statement
 //! would do, or refuses with a sentence that says what to remove.
 
 use std::time::{Duration, Instant};
@@ -242,11 +242,11 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "DROP RULE r ON tasker_engine.transitions",
     ),
     (
-        "CREATE TABLE public.heir () INHERITS (tasker_engine.queue_entries)",
+        "CREATE TABLE public.child () INHERITS (tasker_engine.queue_entries)",
         "queue_entries",
         &["append", "delete", "look"],
         "inherits",
-        "DROP TABLE public.heir; ANALYZE tasker_engine.queue_entries",
+        "DROP TABLE public.child; ANALYZE tasker_engine.queue_entries",
     ),
     (
         "CREATE TABLE public.whole (LIKE tasker_engine.queue_entries) PARTITION BY LIST (queue_id);
@@ -342,7 +342,7 @@ fn a_constraint_added_by_a_user_is_enforced() {
     let mut session = database.connect();
     register(&mut session);
     session.query("SELECT tasker.create_task('retried')", &[]);
-    // A column that may be NULL for us may not any more.
+    // A column that can be NULL in the engine's schema must not be NULL any more.
     session.execute("ALTER TABLE tasker_engine.claims ALTER COLUMN timeout_at SET NOT NULL");
     let failure = session.fails("SELECT * FROM tasker.claim_steps('w')", &[]);
     assert_eq!(failure.code, "23502");
@@ -823,7 +823,7 @@ fn a_walk_over_many_held_rows_can_be_cancelled() {
     }
     let mut holder = database.connect();
     holder.execute("BEGIN; SELECT FROM tasker_engine.queue_entries FOR UPDATE");
-    // The walk meets 40,000 rows that it may not take. Cancelled, it ends long before its end. A session remembers where it has
+    // The walk meets 40,000 rows that it cannot take. Cancelled, it ends long before its end. A session remembers where it has
     // looked, so each walk is another session's, which has claimed elsewhere before.
     let walk = |timeout: &str| {
         let mut session = database.connect();

@@ -86,7 +86,7 @@ fn a_foreign_report_is_stale_and_the_rest_of_the_batch_goes_on() {
     for claim in &of_a {
         assert_eq!(a.complete(claim, &json!({})), "complete");
     }
-    // A repeated report is known as such to those alone who might have made it.
+    // A repeated report is recognized only for the roles that could have made it.
     assert_eq!(
         outcomes(&mut a, vec![of_a[0].done(json!({}))]),
         ["duplicate"]
@@ -151,9 +151,9 @@ fn leases_are_extended_and_given_back_by_the_same_roles() {
             .hint_says(&["tasker_operator"]);
     }
     assert_eq!(steps_of(&mut root, &claims), ["in_progress"; 4]);
-    // Nobody has that id: nothing is held, and nothing is told.
-    assert_eq!(beats(&mut b, "nobody"), [""; 0]);
-    assert_eq!(release(&mut b, "nobody"), 0);
+    // No worker has that id: nothing is held, and nothing is told.
+    assert_eq!(beats(&mut b, "unknown"), [""; 0]);
+    assert_eq!(release(&mut b, "unknown"), 0);
     for user in ["lease_a", "lease_m", "lease_o"] {
         let mut session = database.connect_as(user);
         assert_eq!(beats(&mut session, "wa"), ["extended"; 4], "{user}");
@@ -194,7 +194,7 @@ fn one_worker_id_belongs_to_one_role() {
     // It is the role that counts, not its name.
     root.execute("ALTER ROLE one_id_a RENAME TO one_id_z");
     assert_eq!(a.claim(&Ask::by("shared", 1)).len(), 0);
-    // Under the ids of the engine's own workers nobody else claims.
+    // No other session claims under the ids of the engine's own workers.
     for worker in ["manual", "run_steps/1", "tasker-executor/pool/1-1"] {
         a.try_claim(&Ask::by(worker, 1))
             .expect_err("an id of the engine")
@@ -301,7 +301,7 @@ fn a_handler_calls_as_its_role_and_reports_for_no_other() {
     }
     assert_eq!(root.step_state(foreign.task, "step_1"), "in_progress");
     assert_eq!(a.complete(&foreign, &json!({})), "complete");
-    // The worker of run_steps belongs to the engine, and to nobody who called it.
+    // The worker of run_steps belongs to the engine, not to the role that called it.
     let worker = format!("run_steps/{}", caller.pid());
     caller
         .fails("SELECT * FROM tasker.heartbeat($1)", &[&worker])
@@ -435,7 +435,7 @@ fn after_a_restore_the_roles_are_found_by_name() {
     );
     let of_late = claim("late", "wl");
     let of_reused = claim("reused", "wu");
-    // Where nobody calls after the renaming, maintenance sees it.
+    // Where no session calls after the renaming, maintenance sees it.
     root.execute("ALTER ROLE restored_late RENAME TO restored_later");
     root.query("SELECT tasker.run_maintenance()", &[]);
     let dump = old.folder().join("work.sql");

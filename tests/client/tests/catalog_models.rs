@@ -554,7 +554,7 @@ fn a_namespace_is_deleted_or_gets_its_first_template_and_never_breaks_the_other(
         },
     );
     for round in rounds.met() {
-        // The template is always registered: after the deletion in a namespace made anew.
+        // The template is always registered: after the deletion in a new namespace.
         assert_eq!(round.right, Ok(()));
         if let Err(failure) = round.left {
             failure.is("23503");
@@ -985,7 +985,7 @@ fn each_role_may_call_what_it_works_with() {
                 match own.attempt_rows(call) {
                     Ok(_) => assert!(allowed, "{role} may {call}"),
                     Err(failure) => {
-                        assert!(!allowed, "{role} may not {call}: {failure}");
+                        assert!(!allowed, "{role} cannot {call}: {failure}");
                         failure.is("42501");
                     }
                 }

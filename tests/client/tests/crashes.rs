@@ -481,7 +481,7 @@ fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
         tasks.push(task);
     }
     let all: Vec<Uuid> = session.all("SELECT DISTINCT task_uuid FROM tasker.workflow_steps", &[]);
-    assert_eq!(all.len(), tasks.len(), "tasks nobody asked for");
+    assert_eq!(all.len(), tasks.len(), "tasks that were not requested");
     let acknowledged: Vec<Uuid> = acknowledged
         .into_inner()
         .expect("no panic")

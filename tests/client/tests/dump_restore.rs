@@ -338,7 +338,7 @@ fn a_dump_taken_while_workers_work_is_one_consistent_moment() {
     assert_eq!(session.task_states(&tasks), ["complete: 400"]);
 }
 
-/// Who owns and who may do what, in a form that two databases can be compared by.
+/// Owners and rights, in a form that two databases can be compared by.
 fn rights(session: &mut Session) -> Vec<String> {
     session.all(
         "SELECT concat_ws(' ', what, owner::regrole, e.grantor::regrole, CASE e.grantee WHEN 0 THEN 'public' ELSE e.grantee::regrole::text END,
@@ -483,18 +483,18 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     // A handler and a schedule of a role.
     let mut app = Session::open(old.config("app", "app"));
     app.execute(
-        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+        "CREATE FUNCTION public.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
          $$ SELECT jsonb_build_object('user', current_user) $$",
     );
     Template::new("inside")
-        .step_with("only", &[], json!({"handler": "sql:public.who"}))
+        .step_with("only", &[], json!({"handler": "sql:public.caller"}))
         .register(&mut app);
     app.query(
         "SELECT tasker.schedule_task('nightly', '@daily', 'inside')",
         &[],
     );
     drop(app);
-    // pg_upgrade itself gives every extension to the superuser who runs it.
+    // pg_upgrade itself gives every extension to the superuser that runs it.
     let kept = |session: &mut Session| -> Vec<String> {
         let mut lines = rights(session);
         lines.retain(|line| !line.starts_with("tasker_ext "));
@@ -581,14 +581,14 @@ fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
     let mut root = from.connect("postgres");
     root.execute("CREATE EXTENSION tasker_ext; CREATE ROLE leaver LOGIN; GRANT tasker_admin TO author, leaver");
     root.execute(
-        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+        "CREATE FUNCTION public.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
          $$ SELECT jsonb_build_object('user', current_user) $$;
-         ALTER FUNCTION public.who(jsonb) OWNER TO author",
+         ALTER FUNCTION public.caller(jsonb) OWNER TO author",
     );
     for role in ["author", "leaver"] {
         let mut session = Session::open(from.config("postgres", role));
         Template::new(role)
-            .step_with("only", &[], json!({"handler": "sql:public.who"}))
+            .step_with("only", &[], json!({"handler": "sql:public.caller"}))
             .register(&mut session);
         session.query("SELECT tasker.schedule_task($1, '@daily', $1)", &[&role]);
     }

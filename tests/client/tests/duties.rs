@@ -74,15 +74,15 @@ fn every_duty_in_the_list_has_its_function_and_every_such_function_is_a_duty() {
 #[test]
 fn no_lock_that_any_role_can_take_stops_a_duty() {
     let (server, mut session) = preloaded(&[]);
-    session.execute("CREATE ROLE nobody LOGIN");
-    let mut nobody = Session::open(server.config("postgres", "nobody"));
+    session.execute("CREATE ROLE stranger LOGIN");
+    let mut stranger = Session::open(server.config("postgres", "stranger"));
     for duty in duties(&mut session) {
-        nobody.query(
+        stranger.query(
             "SELECT pg_advisory_lock(hashtext('tasker duty'), hashtext($1))",
             &[&duty],
         );
     }
-    let refused = nobody
+    let refused = stranger
         .try_query("SELECT tasker_engine.try_duty_lock(1)", &[])
         .unwrap_err();
     assert_eq!(refused.code().map(|code| code.code()), Some("42501"));
@@ -160,7 +160,7 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
     assert_eq!(problems(&mut session), [""; 0]);
     let all = duties(&mut session).len();
     inside::duties_ran_earlier(&mut session, 700);
-    let nobody = |count: usize, problems: Vec<String>| {
+    let none_called = |count: usize, problems: Vec<String>| {
         assert_eq!(problems.len(), count);
         for problem in problems {
             assert!(
@@ -169,7 +169,7 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
             );
         }
     };
-    nobody(all, problems(&mut session));
+    none_called(all, problems(&mut session));
 
     run(&mut session);
     assert_eq!(problems(&mut session), [""; 0]);
@@ -185,7 +185,7 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
     inside::duties_ran_earlier(&mut session, 590);
     assert_eq!(problems(&mut session), [""; 0]);
     inside::duties_ran_earlier(&mut session, 20);
-    nobody(all, problems(&mut session));
+    none_called(all, problems(&mut session));
     assert_eq!(health(&mut session), format!("degraded {}", all));
 
     let mut holder = database.connect();

@@ -16,7 +16,7 @@ fn open() -> (Database, Session) {
     (database, session)
 }
 
-/// Tasks of one step each, of which so many fail for good.
+/// `count` tasks of one step; `failing` of them fail for good.
 fn run_tasks(session: &mut Session, count: usize, failing: usize) {
     session.create_many("one", count);
     let mut left = failing;

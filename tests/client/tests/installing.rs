@@ -1,5 +1,5 @@
-//! What CREATE EXTENSION finds and what it leaves: a role or a schema of its name that is there already, privileges that
-//! somebody promised of future objects, and whom it serves.
+//! What CREATE EXTENSION finds and what it leaves: a role or a schema of its name that is there already, default
+//! privileges of future objects, and which owner it serves.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn prepare(root: &mut Session, statements: &[&str]) {
     }
 }
 
-/// Everything in the extension's schemas that one of these roles may do, and who may do it.
+/// Everything in the extension's schemas that one of these roles can do, with the role.
 fn privileges(session: &mut Session, roles: &[&str]) -> Vec<String> {
     session.all(
         "SELECT DISTINCT concat_ws(' ', what, CASE e.grantee WHEN 0 THEN 'public' ELSE e.grantee::regrole::text END, e.privilege_type) AS line
@@ -258,7 +258,7 @@ fn a_schema_with_something_in_it_is_refused_by_name() {
             "CREATE SCHEMA tasker; CREATE TABLE tasker.task_namespaces (x uuid); CREATE TABLE tasker.tasks (x uuid);
              CREATE TABLE tasker.workflow_steps (x uuid)",
             "42P06",
-            &["tasker-core", "ALTER SCHEMA tasker RENAME TO"],
+            &["the tables of tasker-core", "ALTER SCHEMA tasker RENAME TO"],
         ),
         ("CREATE SCHEMA tasker_engine", "42P06", &["\"tasker_engine\" exists", "ALTER SCHEMA tasker_engine RENAME TO"]),
     ]
@@ -340,7 +340,7 @@ fn an_empty_schema_is_taken_over_with_every_right_on_it() {
     own.execute(INSTALL);
 }
 
-// --- promised privileges, and whom an installation serves ------------------------------------------------------------------
+// --- default privileges, and which owner an installation serves -----------------------------------------------------------
 
 #[test]
 fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extensions() {
@@ -358,7 +358,7 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
         ],
     );
     server.connect("plain").execute(INSTALL);
-    let everybody = [
+    let all_roles = [
         "public",
         "friend",
         "chief",
@@ -370,7 +370,7 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
         "tasker_operator",
         "tasker_admin",
     ];
-    let plain = privileges(&mut server.connect("plain"), &everybody);
+    let plain = privileges(&mut server.connect("plain"), &all_roles);
     let promises = |role: &str| {
         ["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES", "SCHEMAS"]
             .map(|objects| {
@@ -404,12 +404,12 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
             "they are the installer's, and stay"
         );
         let mut expected = plain.clone();
-        // Schema tasker belongs to the installer, who has all rights on it.
+        // Schema tasker belongs to the installer, which has all rights on it.
         for line in &mut expected {
             *line = line.replace("tasker postgres ", &format!("tasker {user} "));
         }
         expected.sort();
-        let mut found = privileges(&mut session, &everybody);
+        let mut found = privileges(&mut session, &all_roles);
         found.retain(|line| {
             user == "chief" || !line.contains(" app ") || line.starts_with("tasker app ")
         });

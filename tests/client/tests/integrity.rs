@@ -1,4 +1,4 @@
-//! repair_integrity: what is found, what is mended, and that nothing beside it notices.
+//! repair_integrity: what is found, what is repaired, and that nothing beside it notices.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +29,9 @@ fn rebuild(session: &mut Session) -> usize {
         Vec::<String>::new(),
         "a dry run changes nothing"
     );
-    let mended = session.all::<String>(REPAIR, &[]);
+    let repaired = session.all::<String>(REPAIR, &[]);
     assert_eq!(
-        mended,
+        repaired,
         vec!["missing_queue_entry: queue entry added"; found.len()]
     );
     assert_eq!(inside::queue(session), before);
@@ -205,8 +205,8 @@ fn of_two_repairs_at_once_the_second_finds_nothing_and_each_step_runs_once() {
     shapes::chain("chain", 2).register(&mut session);
     session.create_many("chain", 200);
     inside::lose_queue(&mut session);
-    let mended = together(2, |_| database.connect().all::<String>(REPAIR, &[]).len());
-    assert_eq!(mended.iter().sum::<usize>(), 200, "{mended:?}");
+    let repaired = together(2, |_| database.connect().all::<String>(REPAIR, &[]).len());
+    assert_eq!(repaired.iter().sum::<usize>(), 200, "{repaired:?}");
 
     // Entries that are there twice after all: a claim drops what the row contradicts.
     inside::double_queue(&mut session);

@@ -102,7 +102,7 @@ fn samples(session: &mut Session) -> Samples {
         .collect()
 }
 
-/// What of these prefixes has moved between two looks, times and sums aside.
+/// The samples with this prefix that changed between two readings, times and sums aside.
 fn moved(before: &Samples, after: &Samples, prefix: &str) -> Vec<String> {
     after
         .iter()
@@ -278,7 +278,7 @@ fn contention_is_counted_by_reason() {
         check(&mut session, "already_claimed");
         session.query(RELEASE, &[&task, &"one"]);
 
-        // Two at once: the second finds nobody, waits for the first, and finds that it was later.
+        // Two at once: the second finds no claim, waits for the first, and finds that it was later.
         let mut first = home.connect();
         first.execute("BEGIN");
         assert!(claim(&mut first, task, "first"));
@@ -1025,7 +1025,7 @@ fn a_slot_is_free_again_when_its_database_is_gone() {
         shapes::wide("wide", 1).register(&mut session);
         session.create("wide");
         session.create("wide");
-        // Who finds no slot at first writes to the table, and has one after its first look.
+        // A database without a slot at first writes to the table, and has a slot after its first look.
         assert_eq!(
             value(&mut session, "tasker_tasks_created_total"),
             2.0,

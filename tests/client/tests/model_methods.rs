@@ -67,8 +67,8 @@ fn completion_stats_count_cancelled_steps_apart() {
     session.query("SELECT tasker.cancel_step($1)", &[&c]);
     assert_eq!(stats(&mut session), "4 1 0 2 1 t f");
     assert!(!all(&mut session));
-    let nobody = "SELECT * FROM tasker.task_completion_stats($1)";
-    assert!(session.query(nobody, &[&Uuid::now_v7()]).is_empty());
+    let unknown = "SELECT * FROM tasker.task_completion_stats($1)";
+    assert!(session.query(unknown, &[&Uuid::now_v7()]).is_empty());
 }
 
 #[test]

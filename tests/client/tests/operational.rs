@@ -337,7 +337,7 @@ fn no_worker_is_woken_while_the_system_drains_and_every_idle_one_when_it_opens()
     assert!(!notified(&mut worker, 200));
     force(&mut session, "normal");
     assert!(notified(&mut worker, 2000));
-    // Who was told before it opened is woken as well.
+    // A worker that was told before the system opened is woken as well.
     set(&mut session, "graceful_shutdown");
     assert!(worker.claim_all("w").is_empty());
     force(&mut session, "startup");

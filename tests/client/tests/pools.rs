@@ -26,7 +26,7 @@ fn base() -> i64 {
     })
 }
 
-/// So many executors with the same figures. Times are seconds.
+/// A number of executors with the same figures. Times are seconds.
 struct Load {
     now: f64,
     depth: i32,
@@ -387,7 +387,7 @@ fn operators_set_pools_and_readers_look_at_them() {
             ("SELECT * FROM tasker_engine.executor_pools", false),
         ] {
             match session.attempt_rows(sql) {
-                Ok(_) => assert!(allowed, "{role} may not: {sql}"),
+                Ok(_) => assert!(allowed, "{role} cannot: {sql}"),
                 Err(failure) => {
                     assert!(!allowed, "{role}: {sql}: {failure}");
                     failure.is("42501");
@@ -683,7 +683,7 @@ fn new_limits_are_followed_at_once() {
     );
     assert_eq!(desired(&mut session, "default"), 4);
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 2)");
-    assert_eq!(desired(&mut session, "default"), 2, "before anybody looks");
+    assert_eq!(desired(&mut session, "default"), 2, "before the first look");
     look(
         &mut session,
         &Load {

@@ -2,7 +2,7 @@
 //!
 //! Each case registers a random template, makes a few tasks of it and does random things to them: claims of any size,
 //! every kind of report, releases, operator actions. After each of them readiness, contexts and task states must be what
-//! the model says, which is written from the contract alone: it knows states, attempts and parents, and no queue,
+//! the model says, which is written from the documented rules alone: it knows states, attempts and parents, and no queue,
 //! counter or flag. A failure names its seed; `TASKER_SEED=... cargo test --test properties` repeats it alone.
 
 use std::collections::BTreeMap;
@@ -397,7 +397,7 @@ struct Case<'a> {
     /// Claims that were taken away: their reports are stale.
     lost: Vec<Claim>,
     busy_operator: bool,
-    /// Results differ, so that nobody gets those of another step.
+    /// Results differ, so that a step that gets those of another one is noticed.
     number: u64,
     seed: u64,
     log: Vec<String>,
@@ -781,7 +781,7 @@ impl Case<'_> {
                 if allowed { "allowed" } else { "refused" }
             )),
         }
-        // Whoever held what is cancelled now has lost it.
+        // A worker that held a step that is cancelled now has lost it.
         let tasks = &self.tasks;
         let lost = |claim: &Claim| {
             tasks.iter().any(|task| {

@@ -66,7 +66,7 @@ fn a_publication_of_all_tables_stops_neither_a_claim_behind_a_cancelled_task_nor
     session.query("SELECT tasker.cancel_task($1)", &[&task]);
     let next = session.create("one");
     let held = session.create("one");
-    // An entry whose step somebody holds: from now on the queue is looked at before it is taken from.
+    // An entry whose step another session holds: from now on the queue is looked at before it is taken from.
     let mut other = database.connect();
     other.execute("BEGIN");
     other.query("SELECT tasker.cancel_task($1)", &[&next]);

@@ -48,7 +48,7 @@ fn say(session: &mut Session, claim: &Claim, what: Say, round: usize) {
     };
     if round.is_multiple_of(3) {
         let ask = Ask {
-            namespaces: vec!["nobody's"],
+            namespaces: vec!["empty"],
             ..Ask::by("looping", 1)
         };
         let (refused, _) = session.report_and_claim(&ask, &[report]);

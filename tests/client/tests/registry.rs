@@ -42,7 +42,7 @@ fn announce(session: &mut Session, worker: &str, handlers: &[&str]) -> i32 {
     )
 }
 
-/// `full name.step` of the steps that nobody announces.
+/// `full name.step` of the steps that no worker announces.
 #[track_caller]
 fn unannounced(session: &mut Session) -> Vec<String> {
     session.all(
@@ -72,7 +72,7 @@ fn what_a_live_worker_announces_is_not_reported_as_missing() {
     assert_eq!(
         unannounced(&mut session),
         all,
-        "nobody announces: all, but for sql:"
+        "no worker announces: all, except sql:"
     );
     assert_eq!(
         text(
@@ -113,7 +113,7 @@ fn what_a_live_worker_announces_is_not_reported_as_missing() {
         &[],
     );
     assert_eq!(unannounced(&mut session), [""; 0]);
-    // Announcing changes nothing for who may claim what.
+    // Announcing does not change what a worker can claim.
     session.query("SELECT tasker.create_task('ping')", &[]);
     assert_eq!(session.claim(&Ask::by("says nothing", 1)).len(), 1);
 }
@@ -174,7 +174,7 @@ fn unregister_handlers_takes_back_some_or_all() {
     assert_eq!(gone("'w1', '{a,nothing}'"), 1);
     assert_eq!(gone("'w1'"), 2);
     assert_eq!(gone("'w1'"), 0);
-    assert_eq!(gone("'nobody'"), 0);
+    assert_eq!(gone("'unknown'"), 0);
     let left: Vec<String> = session.all(
         "SELECT worker_id || ' ' || handler FROM tasker.worker_handlers",
         &[],
@@ -258,7 +258,7 @@ fn a_worker_has_one_version_of_a_plugin() {
             .message_says(&["w1", "kit"])
             .detail_says(&["1.0.0"]);
     }
-    // All of it at once is another version of the worker's own: it was loaded anew.
+    // All of it at once is another version of the worker's own: it was loaded again.
     session.query(&call("{a,b,c}", "'1.1.0'"), &[]);
     let other: Vec<String> = session.all(
         "SELECT DISTINCT plugin_version FROM tasker.worker_handlers",
@@ -653,7 +653,7 @@ fn workers_announce_and_readers_look() {
                 match own.attempt_rows(call) {
                     Ok(_) => assert!(allowed, "{role} may {call}"),
                     Err(failure) => {
-                        assert!(!allowed, "{role} may not {call}: {failure}");
+                        assert!(!allowed, "{role} cannot {call}: {failure}");
                         failure.is("42501");
                     }
                 }

@@ -336,11 +336,11 @@ fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped
     let waiting = inside::queue(&mut session);
     assert!(waiting.len() > 5, "{waiting:?}");
     let claims = there.claim(&Ask::by("eager", 10));
-    assert!(claims.is_empty(), "a queue that nobody has built");
+    assert!(claims.is_empty(), "a queue that does not exist yet");
     let found = there.query("SELECT * FROM tasker.repair_integrity()", &[]);
     assert_eq!(found.len(), waiting.len());
-    let mended = there.query(&documented("repair"), &[]);
-    assert_eq!(mended.len(), waiting.len());
+    let repaired = there.query(&documented("repair"), &[]);
+    assert_eq!(repaired.len(), waiting.len());
     assert_eq!(inside::queue(&mut there), waiting);
     assert_eq!(there.query(&documented("repair"), &[]).len(), 0);
 

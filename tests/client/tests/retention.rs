@@ -1,4 +1,4 @@
-//! How ended tasks leave: all of what belongs to them, nothing else, and in nobody's way.
+//! How ended tasks are deleted: everything that belongs to them, nothing else, and without making a session wait.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -259,7 +259,7 @@ fn an_operator_at_the_same_instant_and_a_purge_never_wait_for_each_other_in_a_ci
     )
     .met();
     for round in rounds {
-        round.right.expect("a purge waits for nobody");
+        round.right.expect("a purge waits for no session");
         if let Err(failure) = round.left {
             failure.is("P0002");
         }

@@ -2,7 +2,7 @@
 
 use tasker_client_tests::{Database, Session, Template, Uuid, inside, json};
 
-/// A database with an author who may register templates and make schedules, and a function to call.
+/// A database with an author that can register templates and create schedules, and a function to call.
 struct Stage {
     database: Database,
     session: Session,
@@ -15,7 +15,7 @@ fn stage(author: &str) -> Stage {
     session.execute(&format!(
         "CREATE ROLE {author} LOGIN; GRANT tasker_admin TO {author};
          CREATE SCHEMA app; GRANT USAGE, CREATE ON SCHEMA app TO PUBLIC;
-         CREATE FUNCTION app.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+         CREATE FUNCTION app.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
          $$ SELECT jsonb_build_object('user', current_user) $$"
     ));
     Stage {
@@ -41,7 +41,7 @@ impl Stage {
         self.database.connect_as(&self.author)
     }
 
-    /// Runs a task of the template and says as whom it ran, or its error.
+    /// Runs a task of the template and returns the role that it ran as, or its error.
     fn run(&mut self, name: &str) -> String {
         let task: Uuid = self.session.create(name);
         self.session.query("SELECT * FROM tasker.run_steps()", &[]);
@@ -57,8 +57,10 @@ impl Stage {
     }
 
     fn schedule(&mut self) {
-        self.author()
-            .query("SELECT tasker.schedule_task('mine', '@daily', 'who')", &[]);
+        self.author().query(
+            "SELECT tasker.schedule_task('mine', '@daily', 'caller')",
+            &[],
+        );
     }
 
     /// What the schedule's next time came to.
@@ -78,12 +80,12 @@ impl Stage {
 #[test]
 fn a_renamed_role_keeps_what_it_has_and_the_next_dump_knows_its_name() {
     let mut stage = stage("roles_maiden");
-    template("who").register(&mut stage.author());
+    template("caller").register(&mut stage.author());
     stage.schedule();
     stage
         .session
         .execute("ALTER ROLE roles_maiden RENAME TO roles_married");
-    assert_eq!(stage.run("who"), "roles_married");
+    assert_eq!(stage.run("caller"), "roles_married");
     let shown: String = stage
         .session
         .one("SELECT owner_role FROM tasker.schedules", &[]);
@@ -115,19 +117,19 @@ fn a_renamed_role_keeps_what_it_has_and_the_next_dump_knows_its_name() {
         inside::schedule_owners(&mut stage.session),
         ["roles_widowed"]
     );
-    assert_eq!(stage.run("who"), "roles_widowed");
+    assert_eq!(stage.run("caller"), "roles_widowed");
 }
 
 #[test]
 fn a_role_that_takes_an_old_name_gets_nothing_of_it() {
     let mut stage = stage("roles_named");
-    template("who").register(&mut stage.author());
+    template("caller").register(&mut stage.author());
     stage.schedule();
     stage.session.execute(
         "ALTER ROLE roles_named RENAME TO roles_renamed;
          CREATE ROLE roles_named LOGIN SUPERUSER",
     );
-    assert_eq!(stage.run("who"), "roles_renamed");
+    assert_eq!(stage.run("caller"), "roles_renamed");
     // No superuser, but it may make schedules.
     stage
         .session
@@ -139,7 +141,10 @@ fn a_role_that_takes_an_old_name_gets_nothing_of_it() {
         .says(&["roles_renamed"]);
     stage
         .author()
-        .fails("SELECT tasker.schedule_task('mine', '@daily', 'who')", &[])
+        .fails(
+            "SELECT tasker.schedule_task('mine', '@daily', 'caller')",
+            &[],
+        )
         .is("42501");
     stage
         .session
@@ -154,13 +159,13 @@ fn a_role_that_takes_an_old_name_gets_nothing_of_it() {
 #[test]
 fn a_dropped_role_is_named_and_not_replaced_by_the_next_of_its_name() {
     let mut stage = stage("roles_dropped");
-    template("who").register(&mut stage.author());
+    template("caller").register(&mut stage.author());
     stage.schedule();
     stage
         .session
         .execute("DROP OWNED BY roles_dropped; DROP ROLE roles_dropped");
     let gone = "42704 role \"roles_dropped\" does not exist";
-    assert_eq!(stage.run("who"), gone);
+    assert_eq!(stage.run("caller"), gone);
     assert!(
         stage
             .run_schedule()
@@ -169,18 +174,18 @@ fn a_dropped_role_is_named_and_not_replaced_by_the_next_of_its_name() {
     stage
         .session
         .execute("CREATE ROLE roles_dropped LOGIN SUPERUSER");
-    assert_eq!(stage.run("who"), gone);
+    assert_eq!(stage.run("caller"), gone);
     assert!(
         stage
             .run_schedule()
             .starts_with("42501: role roles_dropped does not exist")
     );
-    // Who registers the version again takes over what belongs to nobody; an administrator makes the schedule again.
+    // A role that registers the version again takes over handlers without a role; an administrator creates the schedule again.
     stage
         .session
         .execute("ALTER ROLE roles_dropped NOSUPERUSER; GRANT tasker_admin TO roles_dropped");
-    register_again(&mut stage.author(), &template("who"));
-    assert_eq!(stage.run("who"), "roles_dropped");
+    register_again(&mut stage.author(), &template("caller"));
+    assert_eq!(stage.run("caller"), "roles_dropped");
     stage.schedule();
     assert_eq!(stage.run_schedule(), "created");
 }
@@ -188,9 +193,9 @@ fn a_dropped_role_is_named_and_not_replaced_by_the_next_of_its_name() {
 #[test]
 fn registering_a_version_again_takes_no_handler_from_an_existing_role() {
     let mut stage = stage("roles_first");
-    template("who").register(&mut stage.author());
-    register_again(&mut stage.session, &template("who"));
-    assert_eq!(stage.run("who"), "roles_first");
+    template("caller").register(&mut stage.author());
+    register_again(&mut stage.session, &template("caller"));
+    assert_eq!(stage.run("caller"), "roles_first");
 }
 
 #[test]
@@ -219,7 +224,7 @@ fn a_function_made_again_by_its_owner_goes_on_and_one_of_another_owner_is_refuse
     let refused =
         "42501 function app.made(jsonb) belongs to role \"roles_taker\", not to \"roles_master\"";
     assert_eq!(stage.run("made"), refused);
-    // Somebody else's registration is no trust of the role as whom it runs.
+    // A registration by another role does not mean that the role it runs as trusts the function.
     register_again(&mut stage.session, &template("made"));
     assert_eq!(stage.run("made"), refused);
     stage
@@ -273,10 +278,10 @@ fn a_quoted_name_is_the_same_function() {
 #[test]
 fn oids_that_come_from_another_cluster_do_not_count() {
     let mut stage = stage("roles_published");
-    template("who").register(&mut stage.author());
+    template("caller").register(&mut stage.author());
     stage.schedule();
     inside::set_oids(&mut stage.session, "replica");
-    assert_eq!(stage.run("who"), "roles_published");
+    assert_eq!(stage.run("caller"), "roles_published");
     let owner: String = stage
         .session
         .one("SELECT owner_role FROM tasker.schedules", &[]);
@@ -288,8 +293,8 @@ fn handlers_are_written_as_any_row_is() {
     let mut stage = stage("roles_writer");
     inside::count_handlers(&mut stage.session);
     Template::new("two")
-        .step_with("a", &[], json!({"handler": "sql:app.who"}))
-        .step_with("b", &["a"], json!({"handler": "sql:app.who"}))
+        .step_with("a", &[], json!({"handler": "sql:app.caller"}))
+        .step_with("b", &["a"], json!({"handler": "sql:app.caller"}))
         .register(&mut stage.author());
     assert_eq!(
         stage
@@ -300,6 +305,6 @@ fn handlers_are_written_as_any_row_is() {
     stage.session.execute(
         "ALTER TABLE tasker_engine.sql_handlers ADD COLUMN note text NOT NULL DEFAULT 'ours'",
     );
-    template("who").register(&mut stage.author());
-    assert_eq!(stage.run("who"), "roles_writer");
+    template("caller").register(&mut stage.author());
+    assert_eq!(stage.run("caller"), "roles_writer");
 }

@@ -1,4 +1,4 @@
-//! Tasks at times of a calendar: when, once each, whatever was missed, whoever runs maintenance.
+//! Tasks at times of a calendar: when, once per time, whatever was missed, whichever session runs maintenance.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -568,7 +568,7 @@ fn of_two_roles_that_make_the_same_schedule_at_once_one_is_refused() {
         race("schedules_slow"),
         (Err("42501".to_owned()), "schedules_fast".to_owned())
     );
-    // One who may replace it does.
+    // A role that can replace it does.
     assert_eq!(race("schedules_boss"), (Ok(1), "schedules_boss".to_owned()));
 }
 

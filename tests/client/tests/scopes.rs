@@ -388,14 +388,14 @@ fn edges_of_parents_children_and_siblings() {
         session.count(&format!("SELECT count(*) FROM tasker.{all}"), &[]),
         6
     );
-    let nobody = Uuid::now_v7();
+    let unknown = Uuid::now_v7();
     for scope in [
         "children_of",
         "parents_of",
         "siblings_of",
         "provides_to_children",
     ] {
-        let scope = format!("workflow_step_edges_{scope}('{nobody}')");
+        let scope = format!("workflow_step_edges_{scope}('{unknown}')");
         assert_eq!(edges(&mut session, &scope), [""; 0]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tasker_client_tests::server::Server;
 use tasker_client_tests::{Session, Template, json, patience, shapes};
 
-/// Doubles of everything in pg_catalog, which say who ran them.
+/// Doubles of everything in pg_catalog, which record the role that ran them.
 const DOUBLES: &str = include_str!("search_path.sql");
 
 /// What a session asks whose own names are those of `public`: calls and reads without an operator, a function or a type of

@@ -1,9 +1,9 @@
--- A public schema in which every name that PostgreSQL knows has a double that says who ran it: in a table, and in the
+-- A public schema in which every name that PostgreSQL knows has a double that records the role that ran it: in a table, and in the
 -- server's log, which no rollback takes back. The doubles return NULL, so that what believes them fails as well.
 SET search_path = pg_catalog;
 SET check_function_bodies = off;
 SET statement_timeout = 0;
-CREATE TABLE public.caught (what text, who name, session name);
+CREATE TABLE public.caught (what text, role name, session name);
 GRANT ALL ON public.caught TO PUBLIC;
 CREATE FUNCTION public.caught(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

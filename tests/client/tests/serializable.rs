@@ -111,7 +111,7 @@ fn a_read_and_a_creation_conflict_exactly_where_the_same_plain_sql_does() {
 #[test]
 fn what_creation_reads_below_sql_counts_as_read() {
     let (database, mut session, _) = prepared();
-    // Creation looks whether anybody waits; the other transaction begins to wait, having seen no new task.
+    // Creation looks whether any worker waits; the other transaction begins to wait, having seen no new task.
     let idle = "INSERT INTO tasker_engine.workers (worker_id, namespaces, idle_until) VALUES ('idle', '{default}', now() + interval '1 hour')";
     let count = "SELECT count(*) FROM tasker_engine.tasks";
     let create = "SELECT tasker.create_task('one')";

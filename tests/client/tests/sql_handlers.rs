@@ -35,7 +35,7 @@ BEGIN
     PERFORM pg_sleep(30);
     RETURN '{}';
 END $$;
-CREATE FUNCTION app.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+CREATE FUNCTION app.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
     $$ SELECT jsonb_build_object('user', current_user, 'path', current_setting('search_path'), 'argument', step) $$;
 CREATE FUNCTION app.number(step jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '42'::jsonb $$;
 CREATE FUNCTION app.nothing(step jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT NULL::jsonb $$;
@@ -172,14 +172,14 @@ fn a_diamond_runs_inside_the_database_and_stays_exact() {
 #[test]
 fn a_handler_is_given_one_document_and_a_pinned_search_path() {
     let (_database, mut session) = database();
-    Template::new("who")
+    Template::new("caller")
         .step_with(
             "only",
             &[],
-            json!({"handler": {"callable": "sql:app.who", "initialization": {"a": 1}}}),
+            json!({"handler": {"callable": "sql:app.caller", "initialization": {"a": 1}}}),
         )
         .register(&mut session);
-    let task = session.create_with("who", &json!({"b": 2}));
+    let task = session.create_with("caller", &json!({"b": 2}));
     run(&mut session);
     let results = session.results(task, "only");
     assert_eq!(results["path"], "pg_catalog, pg_temp");
@@ -467,8 +467,8 @@ fn the_engines_owner_cannot_take_on_another_role() {
         );
     }
     // The handler that runs is the one that was registered, whatever the catalog says since.
-    once("of_superuser", "who").register(&mut session);
-    engine.execute("UPDATE tasker.named_tasks_named_steps SET handler = 'sql:app.execute' WHERE handler = 'sql:app.who'");
+    once("of_superuser", "caller").register(&mut session);
+    engine.execute("UPDATE tasker.named_tasks_named_steps SET handler = 'sql:app.execute' WHERE handler = 'sql:app.caller'");
     let task = session.create_with(
         "of_superuser",
         &json!({"sql": "ALTER ROLE handler_forger SUPERUSER"}),
@@ -489,8 +489,8 @@ fn what_decides_about_rights_is_believed_only_while_a_superuser_owns_it() {
         "ALTER FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) OWNER TO tasker_owner",
     ] {
         let (_database, mut session) = database();
-        once("who", "who").register(&mut session);
-        let task = session.create("who");
+        once("caller", "caller").register(&mut session);
+        let task = session.create("caller");
         session.execute(change);
         session
             .fails("SELECT * FROM tasker.run_steps()", &[])
@@ -539,9 +539,9 @@ fn workers_and_operators_can_run_steps_and_readers_cannot() {
             "CREATE ROLE runner_{role} LOGIN; GRANT tasker_{role} TO runner_{role}"
         ));
     }
-    once("who", "who").register(&mut session);
+    once("caller", "caller").register(&mut session);
     for role in ["worker", "operator"] {
-        let task = session.create("who");
+        let task = session.create("caller");
         let mut runner = database.connect_as(&format!("runner_{role}"));
         assert_eq!(run(&mut runner), ["only complete"]);
         assert_eq!(session.results(task, "only")["user"], "postgres");

@@ -25,11 +25,11 @@ fn patient(worker: &str, most: i32) -> Ask<'_> {
     }
 }
 
-/// What a claim of somebody else finds out, without taking anything.
+/// A claim of another session notices timeouts and takes nothing.
 fn another_session_claims(session: &mut Session) {
-    // The look for what has run out is made at most fifty times a second.
+    // Timeouts are looked for at most fifty times a second.
     std::thread::sleep(std::time::Duration::from_millis(25));
-    assert!(session.claim(&Ask::by("somebody", 1)).is_empty());
+    assert!(session.claim(&Ask::by("another", 1)).is_empty());
 }
 
 fn failure(session: &mut Session, task: Uuid) -> String {

@@ -65,7 +65,7 @@ fn a_security_definer_function_calls_with_its_owner_s_rights() {
         .says(&["who_owner", "who_user"]);
     user.execute("SELECT app.pause(), app.resume(), app.stop()");
     assert_eq!(changes(&mut session), ["emergency who_owner"]);
-    // A superuser who uses it lends nothing.
+    // A superuser that uses it lends nothing.
     session.execute("SELECT app.remove()");
     session.execute("SELECT app.schedule()");
     assert_eq!(owners(&mut session), ["x who_owner"]);

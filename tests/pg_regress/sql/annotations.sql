@@ -2,10 +2,10 @@
 SELECT play.templates('annotations');
 SELECT tasker.create_task('line', namespace => 'annotations', tags => '["first"]') AS task \gset
 
--- A kind of note comes to be with its first; a task may have several of one kind.
+-- A kind of note is created with its first note; a task can have several of one kind.
 SELECT tasker.annotate_task(:'task', 'review', '{"by": "ada", "stars": 4}') < tasker.annotate_task(:'task', 'review', '"looks good"') AS ascending;
 SELECT tasker.annotation_type_name(a), annotation FROM tasker.task_annotations a WHERE task_uuid = :'task' ORDER BY task_annotation_id;
-SELECT tasker.find_or_create_annotation_type('risk', 'who says so') = tasker.find_or_create_annotation_type('risk', 'another text') AS same;
+SELECT tasker.find_or_create_annotation_type('risk', 'some text') = tasker.find_or_create_annotation_type('risk', 'another text') AS same;
 SELECT name, description FROM tasker.annotation_types WHERE name IN ('review', 'risk') ORDER BY name;
 SELECT context FROM tasker.tasks_by_annotation(' review ', 'stars', '4') WHERE task_uuid = :'task';
 SELECT count(*) FROM tasker.tasks_by_annotation('review', 'by', 'bob');

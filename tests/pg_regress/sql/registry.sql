@@ -9,7 +9,7 @@ SELECT play.work('registry', failing => '{left}');
 SELECT tasker.create_task('diamond', namespace => 'registry') AS task \gset
 SELECT used, last_requested_at IS NOT NULL AS requested, tasks_by_state FROM tasker.registered_templates WHERE full_name = 'registry.diamond@1.2.0';
 
--- Nobody announces: what needs a worker is listed, with what waits for it. What runs in the database needs none.
+-- No worker announces: handlers that need a worker are listed with the steps that wait for them. Handlers in the database need none.
 SELECT task_name, version, latest, step_no, step_name, handler, queue, waiting, last_seen_at FROM tasker.unannounced_handlers
 WHERE namespace_name = 'registry' ORDER BY task_name, version, step_no;
 SELECT DISTINCT hint FROM tasker.unannounced_handlers WHERE namespace_name = 'registry';
@@ -44,7 +44,7 @@ SELECT play.refusal($$SELECT tasker.register_handlers('registry-1', '{play.top}'
 SELECT tasker.register_handlers('registry-1', '{play.top,play.left,registry.extra}', plugin => 'play-pack', plugin_version => '1.1.0');
 SELECT version, handlers, live_workers, other_versions FROM tasker.plugins WHERE name = 'play-pack';
 SELECT tasker.unregister_handlers('registry-1', '{play.left,never.there}') AS one, tasker.unregister_handlers('registry-1') AS rest,
-       tasker.unregister_handlers('registry-1') AS again, tasker.unregister_handlers('nobody') AS nobody;
+       tasker.unregister_handlers('registry-1') AS again, tasker.unregister_handlers('no one') AS no_one;
 SELECT tasker.unregister_handlers('registry-2');
 SELECT count(*) FROM tasker.worker_handlers WHERE worker_id LIKE 'registry-%';
 -- What is refused, with its SQLSTATE.

@@ -1,5 +1,5 @@
 -- The loop of a worker: claim_steps, complete_step, fail_step, report_steps, report_and_claim, heartbeat, release_steps,
--- get_dependency_results, notify_channel; and who sees what of it.
+-- get_dependency_results, notify_channel; and which roles see which rows.
 SELECT play.templates('workers');
 SELECT tasker.create_task('diamond', '{"n": 1}', 'workers', correlation_id => 'c-1', traceparent => 't-1') AS task \gset
 
@@ -13,7 +13,7 @@ FROM tasker.workers WHERE worker_id = 'w1';
 SELECT worker_id, state, in_process, lease_expires_at IS NOT NULL AS leased FROM tasker.workflow_steps WHERE step_uuid = (SELECT step_uuid FROM c);
 
 SELECT h.status, h.step_uuid = c.step_uuid AS step FROM c, tasker.heartbeat('w1', '1 minute') h;
-SELECT * FROM tasker.heartbeat('nobody');
+SELECT * FROM tasker.heartbeat('unknown');
 SELECT tasker.release_steps('w1'), tasker.release_steps('w1') AS again;
 SELECT play.refusal(format('SELECT tasker.complete_step(%L, %s)', step_uuid, claim_number)) FROM c;
 TRUNCATE c;
