@@ -447,9 +447,8 @@ fn a_run_lasts_from_its_own_claim_even_after_a_reset() {
     );
 }
 
-#[test]
-fn filters_are_exact_names_and_a_limit_is_kept() {
-    let (_database, mut session) = fresh();
+/// Four templates whose tasks have a step that completes and one that fails.
+fn good_and_bad(session: &mut Session) {
     for (name, namespace, version) in [
         ("a", "one", "1.0.0"),
         ("a", "one", "1.1.0"),
@@ -461,7 +460,7 @@ fn filters_are_exact_names_and_a_limit_is_kept() {
             .with("version", json!(version))
             .step("good", &[])
             .step("bad", &[])
-            .register(&mut session);
+            .register(session);
         session.query(
             "SELECT tasker.create_task($1, namespace => $2, version => $3)",
             &[&name, &namespace, &version],
@@ -476,6 +475,12 @@ fn filters_are_exact_names_and_a_limit_is_kept() {
             }
         });
     }
+}
+
+#[test]
+fn filters_are_exact_names_and_a_limit_is_kept() {
+    let (_database, mut session) = fresh();
+    good_and_bad(&mut session);
     for (filters, expected) in [
         ("", 4),
         ("namespace_filter => 'one'", 3),
@@ -513,6 +518,12 @@ fn filters_are_exact_names_and_a_limit_is_kept() {
         ),
         "total_namespaces_count 2 unique_task_types_count 2"
     );
+}
+
+#[test]
+fn a_report_on_bottlenecks_keeps_to_its_filters() {
+    let (_database, mut session) = fresh();
+    good_and_bad(&mut session);
     let report: Value = session.one(
         "SELECT tasker.analytics_bottlenecks(namespace_filter => 'one', task_name_filter => 'b')",
         &[],

@@ -402,6 +402,37 @@ fn grant_work(root: &mut Session, names: &[&str]) {
     }
 }
 
+/// A new server with these roles and a copy of the database `work`.
+fn restored(old: &Server, roles: &[&str]) -> Server {
+    let dump = old.folder().join("work.sql");
+    let dump = dump.to_string_lossy();
+    run(
+        "pg_dump",
+        old.folder(),
+        "postgres",
+        &["--dbname=work", "--file", &dump],
+    );
+
+    let new = Server::start(&[]);
+    let mut root = new.connect("postgres");
+    root.execute("CREATE DATABASE work TEMPLATE template0");
+    create_roles(&mut root, roles);
+    run(
+        "psql",
+        new.folder(),
+        "postgres",
+        &[
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname=work",
+            "--file",
+            &dump,
+        ],
+    );
+    new
+}
+
 #[test]
 fn after_a_restore_the_roles_are_found_by_name() {
     let old = Server::start(&[]);
@@ -438,35 +469,11 @@ fn after_a_restore_the_roles_are_found_by_name() {
     // Where no session calls after the renaming, maintenance sees it.
     root.execute("ALTER ROLE restored_late RENAME TO restored_later");
     root.query("SELECT tasker.run_maintenance()", &[]);
-    let dump = old.folder().join("work.sql");
-    let dump = dump.to_string_lossy();
-    run(
-        "pg_dump",
-        old.folder(),
-        "postgres",
-        &["--dbname=work", "--file", &dump],
-    );
-
-    let new = Server::start(&[]);
-    let mut root = new.connect("postgres");
-    root.execute("CREATE DATABASE work TEMPLATE template0");
     // b has the oid that a had, and the others are shifted as well.
-    create_roles(&mut root, &["b", "a", "reused", "after", "later"]);
-    run(
-        "psql",
-        new.folder(),
-        "postgres",
-        &[
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--dbname=work",
-            "--file",
-            &dump,
-        ],
-    );
+    let roles = ["b", "a", "reused", "after", "later"];
+    let new = restored(&old, &roles);
     let mut root = new.connect("work");
-    grant_work(&mut root, &["b", "a", "reused", "after", "later"]);
+    grant_work(&mut root, &roles);
     let mut a = connect(&new, "a");
     assert_eq!(
         outcomes(

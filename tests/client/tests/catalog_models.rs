@@ -324,22 +324,30 @@ fn a_template_is_deleted_or_gets_its_task_and_never_both() {
 
 // ---- validations -----------------------------------------------------------------------------------------------------
 
+/// The statement must fail with this code.
+#[track_caller]
+fn refused(session: &mut Session, sql: &str, code: &str) {
+    let failure = session.fails(sql, &[]);
+    assert_eq!(failure.code, code, "{sql}: {failure}");
+}
+
+fn long(length: usize) -> String {
+    "x".repeat(length)
+}
+
+/// Sets a column of the first template.
+fn template_with(column: &str, value: &str) -> String {
+    format!("UPDATE tasker.named_tasks SET {column} = {value} WHERE named_task_id = 1")
+}
+
+/// Sets a column of the first template's steps.
+fn step_with(column: &str, value: &str) -> String {
+    format!("UPDATE tasker.named_tasks_named_steps SET {column} = {value} WHERE named_task_id = 1")
+}
+
 #[test]
-fn the_tables_themselves_refuse_invalid_rows() {
+fn the_tables_refuse_invalid_names_and_versions() {
     let (_database, mut session) = catalog();
-    let long = |length: usize| "x".repeat(length);
-    let task = |column: &str, value: &str| {
-        format!("UPDATE tasker.named_tasks SET {column} = {value} WHERE named_task_id = 1")
-    };
-    let step = |column: &str, value: &str| {
-        format!(
-            "UPDATE tasker.named_tasks_named_steps SET {column} = {value} WHERE named_task_id = 1"
-        )
-    };
-    let mut refused = |sql: &str, code: &str| {
-        let failure = session.fails(sql, &[]);
-        assert_eq!(failure.code, code, "{sql}: {failure}");
-    };
     for version in [
         "''",
         "' '",
@@ -353,14 +361,15 @@ fn the_tables_themselves_refuse_invalid_rows() {
         "'1234567.1234567.0'",
         "'123456789012345678901234567890.0.0'",
     ] {
-        refused(&task("version", version), "23514");
+        refused(&mut session, &template_with("version", version), "23514");
     }
-    refused(&task("version", "NULL"), "23502");
-    refused(&task("version", "'0.10.0'"), "23505");
+    refused(&mut session, &template_with("version", "NULL"), "23502");
+    refused(&mut session, &template_with("version", "'0.10.0'"), "23505");
     for value in ["''", "' '", &format!("'{}'", long(65))] {
-        refused(&task("name", value), "23514");
+        refused(&mut session, &template_with("name", value), "23514");
         for table in ["task_namespaces", "dependent_systems", "annotation_types"] {
             refused(
+                &mut session,
                 &format!("INSERT INTO tasker.{table} (name) VALUES ({value})"),
                 "23514",
             );
@@ -368,14 +377,17 @@ fn the_tables_themselves_refuse_invalid_rows() {
     }
     for table in ["task_namespaces", "dependent_systems", "annotation_types"] {
         refused(
+            &mut session,
             &format!("INSERT INTO tasker.{table} (name) VALUES (NULL)"),
             "23502",
         );
         refused(
+            &mut session,
             &format!("INSERT INTO tasker.{table} (name) VALUES ('twice'), ('twice')"),
             "23505",
         );
         refused(
+            &mut session,
             &format!(
                 "INSERT INTO tasker.{table} (name, description) VALUES ('long', '{}')",
                 long(256)
@@ -383,10 +395,30 @@ fn the_tables_themselves_refuse_invalid_rows() {
             "23514",
         );
     }
-    refused(&task("description", &format!("'{}'", long(256))), "23514");
+    refused(
+        &mut session,
+        &template_with("description", &format!("'{}'", long(256))),
+        "23514",
+    );
+    // Valid values are accepted.
+    session.execute(&template_with("version", "'12345678.1234.0'"));
+    session.execute("INSERT INTO tasker.annotation_types (name) VALUES ('ä'), (' a ')");
+}
+
+#[test]
+fn the_tables_refuse_invalid_steps_and_configurations() {
+    let (_database, mut session) = catalog();
     for configuration in ["'[]'", "'\"{}\"'", "'null'"] {
-        refused(&task("configuration", configuration), "23514");
-        refused(&step("handler_config", configuration), "23514");
+        refused(
+            &mut session,
+            &template_with("configuration", configuration),
+            "23514",
+        );
+        refused(
+            &mut session,
+            &step_with("handler_config", configuration),
+            "23514",
+        );
     }
     for (column, value) in [
         ("name", "' '"),
@@ -398,13 +430,15 @@ fn the_tables_themselves_refuse_invalid_rows() {
         ("priority", "5"),
         ("step_no", "0"),
     ] {
-        refused(&step(column, value), "23514");
+        refused(&mut session, &step_with(column, value), "23514");
     }
     refused(
+        &mut session,
         "INSERT INTO tasker.named_steps (dependent_system_id, name) VALUES (1, ' ')",
         "23514",
     );
     refused(
+        &mut session,
         &format!(
             "INSERT INTO tasker.named_steps (dependent_system_id, name) VALUES (1, '{}')",
             long(129)
@@ -412,38 +446,47 @@ fn the_tables_themselves_refuse_invalid_rows() {
         "23514",
     );
     refused(
+        &mut session,
         "INSERT INTO tasker.named_steps (dependent_system_id, name) SELECT dependent_system_id, name FROM tasker.named_steps LIMIT 1",
         "23505",
     );
     refused(
+        &mut session,
         "INSERT INTO tasker.named_tasks_named_steps (named_task_id, step_no, named_step_id, name, handler, queue_id, parents, children) SELECT named_task_id, 2, named_step_id, name, handler, queue_id, parents, children FROM tasker.named_tasks_named_steps LIMIT 1",
         "23505",
     );
+}
+
+#[test]
+fn the_tables_refuse_invalid_maps_and_annotations() {
+    let (_database, mut session) = catalog();
     refused(
+        &mut session,
         "INSERT INTO tasker.dependent_system_object_maps (dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two) VALUES (1, 1, '', 'b')",
         "23514",
     );
     refused(
+        &mut session,
         "INSERT INTO tasker.dependent_system_object_maps (dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two) VALUES (1, 1, 'a', NULL)",
         "23502",
     );
     refused(
+        &mut session,
         "INSERT INTO tasker.dependent_system_object_maps (dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two) VALUES (1, 99, 'a', 'b')",
         "23503",
     );
     refused(
+        &mut session,
         "INSERT INTO tasker.dependent_system_object_maps (dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two) VALUES (1, 1, 'a', 'b'), (1, 1, 'b', 'a')",
         "23505",
     );
     refused(
+        &mut session,
         &format!(
             "INSERT INTO tasker.task_annotations (task_uuid, annotation_type_id, annotation) VALUES ('{UNKNOWN}', 99, '1')"
         ),
         "23503",
     );
-    // What is good is taken.
-    session.execute(&task("version", "'12345678.1234.0'"));
-    session.execute("INSERT INTO tasker.annotation_types (name) VALUES ('ä'), (' a ')");
 }
 
 // ---- namespaces ------------------------------------------------------------------------------------------------------

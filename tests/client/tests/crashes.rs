@@ -415,19 +415,18 @@ fn a_claim_whose_backend_dies_before_its_commit_is_free_at_once() {
 
 // --- The whole server.
 
-#[test]
-fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
-    let server = own_server();
-    patient(shapes::small_diamond()).register(&mut server.connect(PATTERN));
-    let created: Mutex<Vec<(String, Option<Uuid>)>> = Mutex::new(vec![]);
-    let acknowledged: Mutex<HashSet<Uuid>> = Mutex::new(HashSet::new());
+/// Four clients create and work while the server is killed again and again.
+fn under_kills(
+    server: &Server,
+    created: &Mutex<Vec<(String, Option<Uuid>)>>,
+    acknowledged: &Mutex<HashSet<Uuid>>,
+) {
     let (stop, up) = (AtomicBool::new(false), AtomicUsize::new(0));
     let kills = scaled(5, 40);
     std::thread::scope(|scope| {
         let _stop_in_any_case = Stop(&stop);
         for number in 0..4 {
-            let (server, created, acknowledged, stop, up) =
-                (&server, &created, &acknowledged, &stop, &up);
+            let (stop, up) = (&stop, &up);
             scope.spawn(move || {
                 let mut round = 0;
                 while !stop.load(Ordering::Acquire) {
@@ -465,6 +464,15 @@ fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
         }
         std::thread::sleep(Duration::from_millis(200));
     });
+}
+
+#[test]
+fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
+    let server = own_server();
+    patient(shapes::small_diamond()).register(&mut server.connect(PATTERN));
+    let created: Mutex<Vec<(String, Option<Uuid>)>> = Mutex::new(vec![]);
+    let acknowledged: Mutex<HashSet<Uuid>> = Mutex::new(HashSet::new());
+    under_kills(&server, &created, &acknowledged);
     let mut session = server.connect(PATTERN);
     let created = created.into_inner().expect("no panic");
     // What was not answered is asked again under its key, and gives one task in any case.

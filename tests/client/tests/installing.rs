@@ -342,8 +342,27 @@ fn an_empty_schema_is_taken_over_with_every_right_on_it() {
 
 // --- default privileges, and which owner an installation serves -----------------------------------------------------------
 
+/// Default privileges that give everything to others and nothing to the role itself.
+fn promises(role: &str) -> String {
+    ["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES", "SCHEMAS"]
+            .map(|objects| {
+                format!(
+                    "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT ALL ON {objects} TO PUBLIC, friend, tasker_reader;
+                     ALTER DEFAULT PRIVILEGES FOR ROLE {role} REVOKE ALL ON {objects} FROM {role};"
+                )
+            })
+            .concat()
+}
+
+fn default_privileges(session: &mut Session) -> Vec<String> {
+    session.all(
+            "SELECT concat_ws(' ', oid, defaclrole, defaclnamespace, defaclobjtype, defaclacl) AS line FROM pg_default_acl ORDER BY line",
+            &[],
+        )
+}
+
 #[test]
-fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extensions() {
+fn default_privileges_of_the_installer_do_not_apply_to_the_extension() {
     let server = Server::start(&[]);
     let mut root = server.connect("postgres");
     prepare(
@@ -371,22 +390,6 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
         "tasker_admin",
     ];
     let plain = privileges(&mut server.connect("plain"), &all_roles);
-    let promises = |role: &str| {
-        ["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES", "SCHEMAS"]
-            .map(|objects| {
-                format!(
-                    "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT ALL ON {objects} TO PUBLIC, friend, tasker_reader;
-                     ALTER DEFAULT PRIVILEGES FOR ROLE {role} REVOKE ALL ON {objects} FROM {role};"
-                )
-            })
-            .concat()
-    };
-    let kept = |session: &mut Session| -> Vec<String> {
-        session.all(
-            "SELECT concat_ws(' ', oid, defaclrole, defaclnamespace, defaclobjtype, defaclacl) AS line FROM pg_default_acl ORDER BY line",
-            &[],
-        )
-    };
     for user in ["chief", "app"] {
         let database = format!("of_{user}");
         let mut session = server.connect(&database);
@@ -395,11 +398,11 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
             // A trusted install makes its objects as this one.
             session.execute(&promises("postgres"));
         }
-        let before = kept(&mut session);
+        let before = default_privileges(&mut session);
         assert!(before.len() >= 5);
         connect(&server, &database, user).execute(INSTALL);
         assert_eq!(
-            kept(&mut session),
+            default_privileges(&mut session),
             before,
             "they are the installer's, and stay"
         );
@@ -420,7 +423,7 @@ fn what_the_installer_promised_of_future_objects_holds_for_none_of_the_extension
             .chain(expected.iter().filter(|line| !found.contains(line)))
             .collect();
         assert!(odd.is_empty(), "{user}: {odd:?}");
-        // They hold for what is made later.
+        // They apply to objects that are created later.
         session.execute("SET ROLE chief; CREATE TABLE public.later (x int)");
         assert_eq!(
             session.one::<bool>(

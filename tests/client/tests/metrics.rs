@@ -141,89 +141,96 @@ const RELEASE: &str = "SELECT tasker.release_finalization_claim($1, $2)";
 
 // ---- finalization claims ---------------------------------------------------------------------------------------------
 
+/// The number of values in the histograms of finalization.
+fn values_of_finalization(samples: &Samples) -> f64 {
+    samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("finalization_") && name.ends_with("_seconds_count"))
+        .map(|(_, value)| value)
+        .sum()
+}
+
+/// The act moves these metrics of finalization, and every call is one value of a histogram.
+#[track_caller]
+fn moves(reader: &mut Session, act: impl FnOnce(), wanted: &[&str]) {
+    let before = samples(reader);
+    act();
+    let after = samples(reader);
+    assert_eq!(moved(&before, &after, "finalization_"), wanted);
+    let attempts = wanted
+        .iter()
+        .filter(|line| line.contains("_attempts_total"));
+    let values = values_of_finalization(&after) - values_of_finalization(&before);
+    assert_eq!(values, attempts.count() as f64);
+}
+
 #[test]
-fn each_of_the_thirteen_is_moved_by_its_call() {
+fn each_finalization_metric_is_moved_by_its_call() {
     for home in Home::both() {
         let mut session = home.connect();
         let task = claimable(&mut session);
-        let mut look = {
-            let mut reader = home.connect();
-            move || samples(&mut reader)
-        };
-        let mut check = |act: &mut dyn FnMut(), wanted: &[&str]| {
-            let before = look();
-            act();
-            let after = look();
-            assert_eq!(moved(&before, &after, "finalization_"), wanted);
-            // Each call is one value of its histogram.
-            let calls: f64 = wanted
-                .iter()
-                .filter(|line| line.contains("_attempts_total"))
-                .count() as f64;
-            let counts = |samples: &Samples| -> f64 {
-                samples
-                    .iter()
-                    .filter(|(name, _)| {
-                        name.starts_with("finalization_") && name.ends_with("_seconds_count")
-                    })
-                    .map(|(_, value)| value)
-                    .sum()
-            };
-            assert_eq!(counts(&after) - counts(&before), calls);
-        };
-        check(
-            &mut || assert!(claim(&mut session, task, "one")),
+        let mut reader = home.connect();
+        moves(
+            &mut reader,
+            || assert!(claim(&mut session, task, "one")),
             &[
                 "finalization_claim_attempts_total +1",
                 "finalization_claim_success_total +1",
             ],
         );
-        check(
-            &mut || assert!(claim(&mut session, task, "one")),
+        moves(
+            &mut reader,
+            || assert!(claim(&mut session, task, "one")),
             &[
                 "finalization_claim_attempts_total +1",
                 "finalization_claim_success_total +1",
             ],
         );
-        check(
-            &mut || assert!(!claim(&mut session, task, "two")),
+        moves(
+            &mut reader,
+            || assert!(!claim(&mut session, task, "two")),
             &[
                 "finalization_claim_attempts_total +1",
                 "finalization_claim_contention_by_reason_total {\"reason\": \"already_claimed\"} +1",
                 "finalization_claim_contention_total +1",
             ],
         );
-        check(
-            &mut || assert!(session.one::<bool>(EXTEND, &[&task, &"one"])),
+        moves(
+            &mut reader,
+            || assert!(session.one::<bool>(EXTEND, &[&task, &"one"])),
             &[
                 "finalization_claim_extend_attempts_total +1",
                 "finalization_claim_extend_success_total +1",
             ],
         );
-        check(
-            &mut || assert!(!session.one::<bool>(EXTEND, &[&task, &"two"])),
+        moves(
+            &mut reader,
+            || assert!(!session.one::<bool>(EXTEND, &[&task, &"two"])),
             &[
                 "finalization_claim_extend_attempts_total +1",
                 "finalization_claim_extend_failed_total +1",
             ],
         );
-        check(
-            &mut || assert!(!session.one::<bool>(RELEASE, &[&task, &"two"])),
+        moves(
+            &mut reader,
+            || assert!(!session.one::<bool>(RELEASE, &[&task, &"two"])),
             &[
                 "finalization_claim_release_attempts_total +1",
                 "finalization_claim_release_not_owned_total +1",
             ],
         );
-        check(
-            &mut || assert!(session.one::<bool>(RELEASE, &[&task, &"one"])),
+        moves(
+            &mut reader,
+            || assert!(session.one::<bool>(RELEASE, &[&task, &"one"])),
             &[
                 "finalization_claim_release_attempts_total +1",
                 "finalization_claim_release_success_total +1",
             ],
         );
         // A call that raises changed nothing, and counts as nothing.
-        check(
-            &mut || {
+        moves(
+            &mut reader,
+            || {
                 drop(
                     session
                         .fails(EXTEND, &[&Uuid::now_v7(), &"one"])
@@ -232,8 +239,9 @@ fn each_of_the_thirteen_is_moved_by_its_call() {
             },
             &[],
         );
-        check(
-            &mut || drop(session.fails(RELEASE, &[&task, &" "]).is("22023")),
+        moves(
+            &mut reader,
+            || drop(session.fails(RELEASE, &[&task, &" "]).is("22023")),
             &[],
         );
     }
@@ -506,11 +514,17 @@ fn a_prepared_transaction_counts_when_it_is_prepared() {
     assert_eq!(value(&mut session, "tasker_tasks_created_total"), 1.0);
 }
 
-#[test]
-fn every_counter_of_the_engine_is_moved_by_its_call() {
-    for home in Home::both() {
+/// Which counters of steps, tasks, reports, claims and heartbeats a session moves from check to check.
+struct Counters<'a> {
+    home: &'a Home,
+    reader: Session,
+    before: Samples,
+}
+
+impl<'a> Counters<'a> {
+    /// A session with templates, and its counters as they are.
+    fn of(home: &'a Home) -> (Session, Self) {
         let mut session = home.connect();
-        let mut reader = home.connect();
         shapes::wide("wide", 2).register(&mut session);
         shapes::chain("strict", 1)
             .every_step(json!({ "results_schema": { "type": "object", "required": ["sum"] } }))
@@ -519,21 +533,35 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
             .change("step_1", json!({ "skippable": true }))
             .register(&mut session);
         home.settle(&mut session);
-        let mut before = samples(&mut reader);
-        let mut check = |session: &mut Session, wanted: &[&str]| {
-            home.settle(session);
-            let after = samples(&mut reader);
-            let mut all = moved(&before, &after, "tasker_steps");
-            all.extend(moved(&before, &after, "tasker_tasks"));
-            all.extend(moved(&before, &after, "tasker_reports"));
-            all.extend(moved(&before, &after, "tasker_claim_"));
-            all.extend(moved(&before, &after, "tasker_heartbeats"));
-            assert_eq!(all, wanted);
-            before = after;
+        let mut reader = home.connect();
+        let before = samples(&mut reader);
+        let counters = Self {
+            home,
+            reader,
+            before,
         };
+        (session, counters)
+    }
 
+    #[track_caller]
+    fn check(&mut self, session: &mut Session, wanted: &[&str]) {
+        self.home.settle(session);
+        let after = samples(&mut self.reader);
+        let all: Vec<String> = ["steps", "tasks", "reports", "claim_", "heartbeats"]
+            .iter()
+            .flat_map(|kind| moved(&self.before, &after, &format!("tasker_{kind}")))
+            .collect();
+        assert_eq!(all, wanted);
+        self.before = after;
+    }
+}
+
+#[test]
+fn claims_and_reports_move_their_counters() {
+    for home in Home::both() {
+        let (mut session, mut counters) = Counters::of(&home);
         let task = session.create("wide");
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_created_total +2",
@@ -542,7 +570,7 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
         );
         let claims = session.claim_all("worker");
         assert!(session.claim_all("worker").is_empty());
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_claimed_total +2",
@@ -552,11 +580,11 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
             ],
         );
         session.query("SELECT * FROM tasker.heartbeat('worker')", &[]);
-        check(&mut session, &["tasker_heartbeats_total +1"]);
+        counters.check(&mut session, &["tasker_heartbeats_total +1"]);
         session.fail(&claims[0]);
-        check(&mut session, &["tasker_steps_failed_total +1"]);
+        counters.check(&mut session, &["tasker_steps_failed_total +1"]);
         let again = session.claim_one("worker");
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_claimed_total +1",
@@ -574,7 +602,7 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
                 &[&Uuid::from_u128(task.as_u128() + 9)],
             )
             .is("P0002");
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_completed_total +1",
@@ -587,12 +615,21 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
             session.one::<i32>("SELECT tasker.release_steps('worker')", &[]),
             1
         );
-        check(&mut session, &["tasker_steps_released_total +1"]);
-        // Its lease ends, and the next claim takes it over.
+        counters.check(&mut session, &["tasker_steps_released_total +1"]);
+    }
+}
+
+#[test]
+fn take_overs_and_retries_of_tasks_move_their_counters() {
+    for home in Home::both() {
+        let (mut session, _) = Counters::of(&home);
+        let task = session.create("wide");
+        session.work_through("step_1");
         session.claim(&Ask {
             lease: "1 millisecond",
             ..Ask::by("lost", 1)
         });
+        // The lease ends, and the next claim takes the step over.
         std::thread::sleep(Duration::from_millis(30));
         let claims = session.claim_soon(&Ask::by("worker", 1), 1);
         assert_eq!(claims.len(), 1);
@@ -609,21 +646,16 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
         home.settle(&mut session);
         assert_eq!(value(&mut session, "tasker_tasks_reopened_total"), 1.0);
         assert_eq!(value(&mut session, "tasker_tasks_completed_total"), 1.0);
+    }
+}
 
-        home.settle(&mut session);
-        before = samples(&mut reader);
-        let mut check = |session: &mut Session, wanted: &[&str]| {
-            home.settle(session);
-            let after = samples(&mut reader);
-            let mut all = moved(&before, &after, "tasker_steps");
-            all.extend(moved(&before, &after, "tasker_tasks"));
-            all.extend(moved(&before, &after, "tasker_reports"));
-            assert_eq!(all, wanted);
-            before = after;
-        };
+#[test]
+fn operators_move_their_counters() {
+    for home in Home::both() {
+        let (mut session, mut counters) = Counters::of(&home);
         let task = session.create("wide");
         session.query("SELECT tasker.cancel_task($1)", &[&task]);
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_cancelled_total +2",
@@ -639,7 +671,7 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
         let claimed = session.claim_one("worker");
         session.fail_for_good(&claimed);
         session.query("SELECT tasker.resolve_task_manually($1)", &[&task]);
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_claimed_total +1",
@@ -650,8 +682,16 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
                 "tasker_tasks_failed_total +1",
                 "tasker_tasks_resolved_total +1",
                 "tasker_tasks_started_total +1",
+                "tasker_claim_calls_total +1",
             ],
         );
+    }
+}
+
+#[test]
+fn refused_reports_move_their_counters() {
+    for home in Home::both() {
+        let (mut session, mut counters) = Counters::of(&home);
         // In a batch a refusal is a row: it counts with the transaction.
         session.create("strict");
         let claimed = session.claim_one("worker");
@@ -666,7 +706,7 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
                 &[&claimed.step, &claimed.number],
             )
             .is("23514");
-        check(
+        counters.check(
             &mut session,
             &[
                 "tasker_steps_claimed_total +1",
@@ -674,6 +714,7 @@ fn every_counter_of_the_engine_is_moved_by_its_call() {
                 "tasker_tasks_created_total +1",
                 "tasker_tasks_started_total +1",
                 "tasker_reports_refused_total {\"outcome\": \"invalid\"} +3",
+                "tasker_claim_calls_total +1",
             ],
         );
     }
@@ -1103,17 +1144,50 @@ fn null_is_refused_where_a_boolean_is_wanted() {
 /// Name, labels and value.
 type Line = (String, BTreeMap<String, String>, f64);
 
+fn is_name(name: &str) -> bool {
+    name.chars().enumerate().all(|(at, letter)| {
+        letter.is_ascii_alphabetic()
+            || letter == '_'
+            || letter == ':'
+            || at > 0 && letter.is_ascii_digit()
+    }) && !name.is_empty()
+}
+
+/// The labels from behind `{` to `}`, and the rest of the line.
+fn labels(line: &str, mut rest: &str) -> (BTreeMap<String, String>, String) {
+    let mut labels = BTreeMap::new();
+    loop {
+        let (label, after) = rest.split_once("=\"").expect("label=\"");
+        assert!(is_name(label) && !label.contains(':'), "{line}");
+        let mut value = String::new();
+        let mut letters = after.char_indices();
+        let end = loop {
+            match letters.next().expect("a closing quote") {
+                (at, '"') => break at,
+                (_, '\\') => match letters.next().expect("an escaped letter").1 {
+                    'n' => value.push('\n'),
+                    letter @ ('\\' | '"') => value.push(letter),
+                    other => panic!("escape {other}: {line}"),
+                },
+                (_, letter) => value.push(letter),
+            }
+        };
+        assert!(
+            labels.insert(label.to_owned(), value).is_none(),
+            "twice: {line}"
+        );
+        rest = &after[end + 1..];
+        match rest.as_bytes()[0] {
+            b',' => rest = &rest[1..],
+            b'}' => return (labels, rest[1..].to_owned()),
+            other => panic!("{other}: {line}"),
+        }
+    }
+}
+
 /// A strict reader of the text format 0.0.4: name and labels to value, per family with its type.
 /// Executors come and go between two looks; their series are left out.
 fn parse(text: &str) -> BTreeMap<String, (String, Vec<Line>)> {
-    let is_name = |name: &str| {
-        name.chars().enumerate().all(|(at, letter)| {
-            letter.is_ascii_alphabetic()
-                || letter == '_'
-                || letter == ':'
-                || at > 0 && letter.is_ascii_digit()
-        }) && !name.is_empty()
-    };
     assert!(text.ends_with('\n'), "the last line has no end");
     let mut families = BTreeMap::new();
     let mut current: Option<String> = None;
@@ -1151,38 +1225,10 @@ fn parse(text: &str) -> BTreeMap<String, (String, Vec<Line>)> {
             "_bucket" | "_sum" | "_count" => assert_eq!(entry.0, "histogram", "{line}"),
             other => panic!("{other}: {line}"),
         }
-        let mut labels = BTreeMap::new();
-        let mut rest = &line[name_end..];
-        if let Some(inside) = rest.strip_prefix('{') {
-            rest = inside;
-            loop {
-                let (label, after) = rest.split_once("=\"").expect("label=\"");
-                assert!(is_name(label) && !label.contains(':'), "{line}");
-                let mut value = String::new();
-                let mut letters = after.char_indices();
-                let end = loop {
-                    match letters.next().expect("a closing quote") {
-                        (at, '"') => break at,
-                        (_, '\\') => match letters.next().expect("an escaped letter").1 {
-                            'n' => value.push('\n'),
-                            letter @ ('\\' | '"') => value.push(letter),
-                            other => panic!("escape {other}: {line}"),
-                        },
-                        (_, letter) => value.push(letter),
-                    }
-                };
-                assert!(
-                    labels.insert(label.to_owned(), value).is_none(),
-                    "twice: {line}"
-                );
-                rest = &after[end + 1..];
-                match rest.as_bytes()[0] {
-                    b',' => rest = &rest[1..],
-                    b'}' => break rest = &rest[1..],
-                    other => panic!("{other}: {line}"),
-                }
-            }
-        }
+        let (labels, rest) = match line[name_end..].strip_prefix('{') {
+            Some(inside) => labels(line, inside),
+            None => (BTreeMap::new(), line[name_end..].to_owned()),
+        };
         let number = rest.strip_prefix(' ').expect("a space");
         let number: f64 = number.parse().expect("a number");
         assert!(

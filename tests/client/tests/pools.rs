@@ -182,93 +182,96 @@ fn a_lone_limit_takes_the_other_default_along() {
     }
 }
 
+/// Arguments, the SQLSTATE and words of the message.
+const BAD_SETTINGS: &[(&str, &str, &str)] = &[
+    ("NULL", "22004", "name must not be null"),
+    ("' '", "22023", "pool is empty"),
+    ("repeat('x', 65)", "22023", "64"),
+    ("E'a\\nb'", "22023", "control"),
+    (
+        "'p', min_executors => -1",
+        "22023",
+        "min_executors -1 is out of range",
+    ),
+    (
+        "'p', max_executors => 1001",
+        "22023",
+        "max_executors 1001 is out of range",
+    ),
+    (
+        "'p', min_executors => 3, max_executors => 2",
+        "22023",
+        "min_executors 3 is above max_executors 2",
+    ),
+    (
+        "'p', target_utilization => 0.09",
+        "22023",
+        "target_utilization 0.09 is out of range",
+    ),
+    (
+        "'p', target_utilization => 1.01",
+        "22023",
+        "target_utilization 1.01 is out of range",
+    ),
+    (
+        "'p', target_utilization => 'NaN'",
+        "22023",
+        "target_utilization NaN is out of range",
+    ),
+    (
+        "'p', scaling_interval => '0.9 s'",
+        "22023",
+        "scaling_interval 0.9 seconds is out of range",
+    ),
+    (
+        "'p', scaling_interval => '2 h'",
+        "22023",
+        "scaling_interval 7200 seconds",
+    ),
+    (
+        "'p', scaling_cooldown => '-1 s'",
+        "22023",
+        "scaling_cooldown -1 seconds",
+    ),
+    (
+        "'p', scaling_cooldown => '2 days'",
+        "22023",
+        "scaling_cooldown 172800 seconds",
+    ),
+    (
+        "'p', batch_size => 0",
+        "22023",
+        "batch_size 0 is out of range",
+    ),
+    (
+        "'p', season => '9 minutes'",
+        "22023",
+        "season 540 seconds is out of range",
+    ),
+    ("'p', season => '2 months'", "22023", "season"),
+    ("'p', queues => '{}'", "22023", "queues must not be empty"),
+    (
+        "'p', queues => '{sql,NULL}'",
+        "22004",
+        "an element of queues must not be null",
+    ),
+    (
+        "'p', namespaces => '{NULL}'",
+        "22004",
+        "an element of namespaces must not be null",
+    ),
+    (
+        "'p', namespaces => array[repeat('x', 65)]",
+        "22023",
+        "namespace",
+    ),
+];
+
 #[test]
 fn bad_settings_are_refused_and_change_nothing() {
     let database = Database::new();
     let mut session = database.connect();
-    for (call, code, words) in [
-        ("NULL", "22004", "name must not be null"),
-        ("' '", "22023", "pool is empty"),
-        ("repeat('x', 65)", "22023", "64"),
-        ("E'a\\nb'", "22023", "control"),
-        (
-            "'p', min_executors => -1",
-            "22023",
-            "min_executors -1 is out of range",
-        ),
-        (
-            "'p', max_executors => 1001",
-            "22023",
-            "max_executors 1001 is out of range",
-        ),
-        (
-            "'p', min_executors => 3, max_executors => 2",
-            "22023",
-            "min_executors 3 is above max_executors 2",
-        ),
-        (
-            "'p', target_utilization => 0.09",
-            "22023",
-            "target_utilization 0.09 is out of range",
-        ),
-        (
-            "'p', target_utilization => 1.01",
-            "22023",
-            "target_utilization 1.01 is out of range",
-        ),
-        (
-            "'p', target_utilization => 'NaN'",
-            "22023",
-            "target_utilization NaN is out of range",
-        ),
-        (
-            "'p', scaling_interval => '0.9 s'",
-            "22023",
-            "scaling_interval 0.9 seconds is out of range",
-        ),
-        (
-            "'p', scaling_interval => '2 h'",
-            "22023",
-            "scaling_interval 7200 seconds",
-        ),
-        (
-            "'p', scaling_cooldown => '-1 s'",
-            "22023",
-            "scaling_cooldown -1 seconds",
-        ),
-        (
-            "'p', scaling_cooldown => '2 days'",
-            "22023",
-            "scaling_cooldown 172800 seconds",
-        ),
-        (
-            "'p', batch_size => 0",
-            "22023",
-            "batch_size 0 is out of range",
-        ),
-        (
-            "'p', season => '9 minutes'",
-            "22023",
-            "season 540 seconds is out of range",
-        ),
-        ("'p', season => '2 months'", "22023", "season"),
-        ("'p', queues => '{}'", "22023", "queues must not be empty"),
-        (
-            "'p', queues => '{sql,NULL}'",
-            "22004",
-            "an element of queues must not be null",
-        ),
-        (
-            "'p', namespaces => '{NULL}'",
-            "22004",
-            "an element of namespaces must not be null",
-        ),
-        (
-            "'p', namespaces => array[repeat('x', 65)]",
-            "22023",
-            "namespace",
-        ),
-    ] {
+    for (call, code, words) in BAD_SETTINGS {
         let failure = session
             .fails(
                 &format!("SELECT tasker.configure_executor_pool({call})"),
@@ -279,7 +282,7 @@ fn bad_settings_are_refused_and_change_nothing() {
             !failure.hint.is_empty() && !failure.detail.is_empty(),
             "{call}: {failure}"
         );
-        failure.message_says(&[words]);
+        failure.message_says(&[*words]);
     }
     assert_eq!(
         session.count("SELECT count(*) FROM tasker_engine.executor_pools", &[]),
@@ -919,24 +922,26 @@ fn findings(session: &mut Session) -> Vec<String> {
     )
 }
 
-#[test]
-fn resources_are_validated_against_the_server() {
-    let database = Database::new();
-    let mut session = database.connect();
-    let set = |session: &mut Session, slots: i32, own: i32, elsewhere: i32| {
-        session.execute(&format!(
+/// The engine sees a server with these settings.
+fn set_server(session: &mut Session, slots: i32, own: i32, elsewhere: i32) {
+    session.execute(&format!(
             "CREATE OR REPLACE FUNCTION tasker_engine.server_resources() RETURNS jsonb LANGUAGE sql VOLATILE
              AS $$SELECT jsonb_build_object('max_worker_processes', {slots}, 'max_connections', 20, 'max_parallel_per_gather', 3,
                                             'own_processes', {own}, 'executors_elsewhere', {elsewhere})$$"
         ));
-    };
+}
+
+#[test]
+fn resources_are_validated_against_the_server() {
+    let database = Database::new();
+    let mut session = database.connect();
     let found = findings(&mut session);
     assert_eq!(
         found,
         ["warning | no launcher runs, so no pool has an executor"],
         "this server has no preload"
     );
-    set(&mut session, 8, 2, 0);
+    set_server(&mut session, 8, 2, 0);
     assert_eq!(
         findings(&mut session),
         Vec::<String>::new(),
@@ -968,7 +973,7 @@ fn resources_are_validated_against_the_server() {
         found[0].contains("no room for the 3 workers of a parallel query"),
         "{found:?}"
     );
-    set(&mut session, 8, 3, 1);
+    set_server(&mut session, 8, 3, 1);
     let found = findings(&mut session);
     assert!(
         found[0].starts_with(
@@ -977,8 +982,13 @@ fn resources_are_validated_against_the_server() {
         "{found:?}"
     );
     assert!(found[0].contains("1 executors of other databases"));
+}
 
-    set(&mut session, 64, 2, 0);
+#[test]
+fn resources_are_validated_against_connections_and_memory() {
+    let database = Database::new();
+    let mut session = database.connect();
+    set_server(&mut session, 64, 2, 0);
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 30)");
     let found = findings(&mut session);
     assert_eq!(

@@ -781,7 +781,11 @@ impl Case<'_> {
                 if allowed { "allowed" } else { "refused" }
             )),
         }
-        // A worker that held a step that is cancelled now has lost it.
+        self.lose_cancelled();
+    }
+
+    /// A worker that held a step that is cancelled now has lost it.
+    fn lose_cancelled(&mut self) {
         let tasks = &self.tasks;
         let lost = |claim: &Claim| {
             tasks.iter().any(|task| {

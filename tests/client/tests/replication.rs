@@ -255,6 +255,46 @@ fn lags(publisher: &Server, subscriber: &Server, probes: usize) -> Vec<f64> {
     lags
 }
 
+/// Creates tasks and works on them while the subscriber copies and follows; the lags, and what each worker did.
+fn copied_under_load(
+    publisher: &Server,
+    subscriber: &Server,
+    session: &mut Session,
+) -> (Vec<f64>, Vec<Worked>) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let creator = scope.spawn(|| {
+            let mut session = connect(publisher);
+            while !stop.load(Ordering::Relaxed) {
+                for template in ["small_diamond", "parallel_merge", "chain"] {
+                    session.create_many(template, 5);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let workers = scope.spawn(|| {
+            together(WORKERS, |number| {
+                let mut session = connect_worker(publisher);
+                work(&mut session, &worker(number), vec![], |_| {
+                    !stop.load(Ordering::Relaxed)
+                })
+            })
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        subscribe(subscriber, publisher);
+        wait_for_copy(subscriber);
+        let lags = lags(publisher, subscriber, scaled(25, 500));
+        let purged = session.count(
+            "SELECT tasks FROM tasker.purge_tasks('0 seconds', 500)",
+            &[],
+        );
+        assert_eq!(purged, 500);
+        stop.store(true, Ordering::Relaxed);
+        creator.join().expect("tasks were created");
+        (lags, workers.join().expect("the workers worked"))
+    })
+}
+
 #[test]
 fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped() {
     let publisher = Server::start(&["wal_level=logical"]);
@@ -271,39 +311,7 @@ fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped
     let subscriber = Server::start(&[]);
     prepare_subscriber(&subscriber);
 
-    // Load, and the copy beside it.
-    let stop = AtomicBool::new(false);
-    let (lags, before) = std::thread::scope(|scope| {
-        let creator = scope.spawn(|| {
-            let mut session = connect(&publisher);
-            while !stop.load(Ordering::Relaxed) {
-                for template in ["small_diamond", "parallel_merge", "chain"] {
-                    session.create_many(template, 5);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        let workers = scope.spawn(|| {
-            together(WORKERS, |number| {
-                let mut session = connect_worker(&publisher);
-                work(&mut session, &worker(number), vec![], |_| {
-                    !stop.load(Ordering::Relaxed)
-                })
-            })
-        });
-        std::thread::sleep(Duration::from_secs(1));
-        subscribe(&subscriber, &publisher);
-        wait_for_copy(&subscriber);
-        let lags = lags(&publisher, &subscriber, scaled(25, 500));
-        let purged = session.count(
-            "SELECT tasks FROM tasker.purge_tasks('0 seconds', 500)",
-            &[],
-        );
-        assert_eq!(purged, 500);
-        stop.store(true, Ordering::Relaxed);
-        creator.join().expect("tasks were created");
-        (lags, workers.join().expect("the workers worked"))
-    });
+    let (lags, before) = copied_under_load(&publisher, &subscriber, &mut session);
     let steps: i64 = before.iter().map(|worked| worked.given.len() as i64).sum();
     eprintln!(
         "lag under load, {steps} steps claimed: median {:.0} ms, 95 % {:.0} ms, longest {:.0} ms",

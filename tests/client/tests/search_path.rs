@@ -44,6 +44,57 @@ fn caught(server: &Server) -> Vec<String> {
     caught
 }
 
+/// Work and maintenance of sessions.
+fn sessions_work(caller: &mut Session, reader: &mut Session) {
+    for call in [
+        "SELECT * FROM tasker.report_and_claim('w', '[]', max_steps => 2)",
+        "SELECT * FROM tasker.claim_steps('w', max_steps => 2)",
+        "SELECT * FROM tasker.heartbeat('w')",
+        "SELECT * FROM tasker.run_maintenance()",
+        "SELECT * FROM tasker.run_steps()",
+        "SELECT tasker.register_template('{\"name\": \"new\", \"steps\": [{\"name\": \"a\", \"handler\": \"sql:app.work\"}]}')",
+    ] {
+        assert_eq!(ask(caller, call), None);
+    }
+    let reports: String = reader.one(
+        "SELECT json_agg(json_build_object('step_uuid', step_uuid, 'claim_number', claim_number, 'status',
+                    CASE WHEN random() < 0.3 THEN 'error' ELSE 'complete' END))::text
+         FROM tasker.claim_steps('w2', max_steps => 10)",
+        &[],
+    );
+    assert_eq!(
+        ask(
+            caller,
+            &format!("SELECT * FROM tasker.report_steps('w2', '{reports}')"),
+        ),
+        None
+    );
+}
+
+/// Calls every function with arguments that fit its types, and reads every view.
+fn call_everything(caller: &mut Session, reader: &mut Session) {
+    let functions: Vec<String> = reader.all(FUNCTIONS, &[]);
+    let views: Vec<String> = reader.all(
+        "SELECT format('SELECT * FROM %s', c.oid::regclass) FROM pg_class c
+         WHERE c.relnamespace::regnamespace::text = 'tasker' AND c.relkind IN ('r', 'p', 'v')",
+        &[],
+    );
+    let (mut asked, mut refused) = (0, vec![]);
+    for sql in functions.iter().chain(&views) {
+        asked += 1;
+        caller.execute("BEGIN");
+        refused.extend(ask(caller, sql));
+        caller.execute("ROLLBACK");
+    }
+    println!("{asked} asked, {} refused", refused.len());
+    // Refused because of the arguments, and not inside.
+    assert!(refused.len() * 5 < asked, "{refused:#?}");
+    assert!(
+        !refused.iter().any(|refusal| refusal.contains("XX000")),
+        "{refused:#?}"
+    );
+}
+
 #[test]
 fn nothing_that_the_engine_does_runs_a_name_of_the_search_path() {
     let server = Server::start(&[
@@ -93,55 +144,12 @@ fn nothing_that_the_engine_does_runs_a_name_of_the_search_path() {
             && reader.count("SELECT count(*) FROM tasker.schedule_runs", &[]) >= 2
     });
 
-    // What sessions do: work, maintenance, every function with arguments that fit its types, every view.
-    for call in [
-        "SELECT * FROM tasker.report_and_claim('w', '[]', max_steps => 2)",
-        "SELECT * FROM tasker.claim_steps('w', max_steps => 2)",
-        "SELECT * FROM tasker.heartbeat('w')",
-        "SELECT * FROM tasker.run_maintenance()",
-        "SELECT * FROM tasker.run_steps()",
-        "SELECT tasker.register_template('{\"name\": \"new\", \"steps\": [{\"name\": \"a\", \"handler\": \"sql:app.work\"}]}')",
-    ] {
-        assert_eq!(ask(&mut caller, call), None);
-    }
-    let reports: String = reader.one(
-        "SELECT json_agg(json_build_object('step_uuid', step_uuid, 'claim_number', claim_number, 'status',
-                    CASE WHEN random() < 0.3 THEN 'error' ELSE 'complete' END))::text
-         FROM tasker.claim_steps('w2', max_steps => 10)",
-        &[],
-    );
-    assert_eq!(
-        ask(
-            &mut caller,
-            &format!("SELECT * FROM tasker.report_steps('w2', '{reports}')"),
-        ),
-        None
-    );
-    let functions: Vec<String> = reader.all(FUNCTIONS, &[]);
-    let views: Vec<String> = reader.all(
-        "SELECT format('SELECT * FROM %s', c.oid::regclass) FROM pg_class c
-         WHERE c.relnamespace::regnamespace::text = 'tasker' AND c.relkind IN ('r', 'p', 'v')",
-        &[],
-    );
-    let (mut asked, mut refused) = (0, vec![]);
-    for sql in functions.iter().chain(&views) {
-        asked += 1;
-        caller.execute("BEGIN");
-        refused.extend(ask(&mut caller, sql));
-        caller.execute("ROLLBACK");
-    }
-    println!("{asked} asked, {} refused", refused.len());
-    // Refused for what was given, and not within.
-    assert!(refused.len() * 5 < asked, "{refused:#?}");
-    assert!(
-        !refused.iter().any(|refusal| refusal.contains("XX000")),
-        "{refused:#?}"
-    );
-
+    sessions_work(&mut caller, &mut reader);
+    call_everything(&mut caller, &mut reader);
     assert_eq!(caught(&server), Vec::<String>::new());
     assert_eq!(reader.count("SELECT count(*) FROM public.caught", &[]), 0);
 
-    // The doubles are awake.
+    // The doubles work.
     assert_eq!(
         ask(&mut caller, "SELECT 2::float8 * 3, now(), count(1)"),
         None
