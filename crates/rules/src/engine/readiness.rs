@@ -1,4 +1,4 @@
-//! What may run, and what a task stands at: the rules behind every reading function and view (DESIGN section 4).
+//! Which steps can run, and the execution status of a task: the rules behind every reading function and view.
 //!
 //! Times are microseconds on any one clock.
 
@@ -140,7 +140,7 @@ impl Counts {
         self.failed_for_good |= step.failed_for_good();
     }
 
-    /// What the task stands at: the first rule that fits.
+    /// The execution status: the first rule that fits.
     pub fn execution(&self) -> Execution {
         if self.ready > 0 {
             Execution::HasReadySteps
@@ -176,12 +176,12 @@ impl Counts {
     }
 }
 
-/// What a task stands at.
+/// The execution status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Execution {
     /// A worker could take a step now.
     HasReadySteps,
-    /// Workers are at it.
+    /// A worker is running a step.
     Processing,
     /// Nothing can run any more, and something failed for good or was cancelled.
     BlockedByFailures,

@@ -1,6 +1,6 @@
 //! The states of tasks and steps, the transitions between them, and the event each one raises.
 //!
-//! Two tables of pairs hold everything: the 11 of a task and the 10 of a step (the original's 9 and the released step).
+//! Two tables of pairs hold everything: 11 for a task and 10 for a step.
 //! Guards that need other rows (all steps done, all parents done) are the caller's business.
 
 use std::fmt;
@@ -20,15 +20,15 @@ macro_rules! states {
         pub enum $name {
             /// Not started, or waiting for another run.
             Pending,
-            /// Being worked on.
+            /// A worker runs it.
             InProgress,
             /// Failed; whether it can run again is decided by the retry rules.
             Error,
             /// Done.
             Complete,
-            /// Given up on request; never runs again.
+            /// Cancelled on request; never runs again.
             Cancelled,
-            /// Declared done by a person.
+            /// An operator declared it done.
             ResolvedManually,
         }
 
@@ -85,7 +85,7 @@ macro_rules! states {
                 matches!(self, Self::Complete | Self::ResolvedManually)
             }
 
-            /// True for pending and in_progress: still to come to an end.
+            /// True for pending and in_progress: not ended yet.
             pub const fn is_open(self) -> bool {
                 matches!(self, Self::Pending | Self::InProgress)
             }
@@ -139,7 +139,7 @@ states! {
 }
 
 impl TaskState {
-    /// Every declared transition with its event (tasker-engine section 3, the task machine).
+    /// Every declared transition with its event.
     pub const TRANSITIONS: [(Self, Self, &'static str); 11] = [
         (Self::Pending, Self::InProgress, "task.start_requested"),
         (Self::Pending, Self::Cancelled, "task.cancelled"),
@@ -158,13 +158,12 @@ impl TaskState {
         (Self::ResolvedManually, Self::Cancelled, "task.cancelled"),
     ];
 
-    /// The event raised when a task comes into being (nothing -> pending).
+    /// The event raised when a task is created (nothing -> pending).
     pub const CREATED: &'static str = "task.initialize_requested";
 }
 
 impl StepState {
-    /// Every declared transition with its event (tasker-engine section 3, the step machine), and in_progress -> pending,
-    /// which the original lacks: a worker gives back what it has not finished.
+    /// Every declared transition with its event. in_progress -> pending: a worker releases a step that it has not finished.
     pub const TRANSITIONS: [(Self, Self, &'static str); 10] = [
         (Self::Pending, Self::InProgress, "step.execution_requested"),
         (Self::Pending, Self::Error, "step.failed"),
@@ -186,7 +185,7 @@ impl StepState {
         ),
     ];
 
-    /// The event raised when a step comes into being (nothing -> pending).
+    /// The event raised when a step is created (nothing -> pending).
     pub const CREATED: &'static str = "step.initialize_requested";
 }
 
