@@ -3,9 +3,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use uuid::Uuid;
+
 use crate::inside;
 use crate::server::Server;
 use crate::session::Session;
+use crate::shapes::Template;
 
 /// The database that the others are copied from; crash tests use it itself.
 pub const PATTERN: &str = "pattern";
@@ -89,4 +92,14 @@ pub fn prepare(server: &Server) {
 pub fn install(session: &mut Session) {
     session.execute("CREATE EXTENSION tasker_ext");
     session.execute(inside::HELPERS);
+}
+
+/// A database with the template and one task of it, and a session.
+#[track_caller]
+pub fn started(template: &Template) -> (Database, Session, Uuid) {
+    let database = Database::new();
+    let mut session = database.connect();
+    template.register(&mut session);
+    let task = session.create(template.name());
+    (database, session, task)
 }

@@ -31,7 +31,7 @@ impl Failure {
         self
     }
 
-    /// The words must stand in message, DETAIL or HINT, in any letter case.
+    /// Message, DETAIL or HINT must contain the words, in any letter case.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
         let all = format!("{}\n{}\n{}", self.message, self.detail, self.hint).to_lowercase();

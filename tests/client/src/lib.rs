@@ -1,6 +1,6 @@
 //! What the client tests share: servers of their own, sessions, workflow shapes, a tiny worker, errors to look into.
 //!
-//! Tests use the public contract only. What must look below it stands in [`inside`], so that a change of the
+//! Tests use the public interface only. What must look below it is in [`inside`], so that a change of the
 //! storage needs a change in one place.
 
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ pub mod session;
 pub mod shapes;
 pub mod worker;
 
-pub use database::Database;
+pub use database::{Database, started};
 pub use failure::Failure;
 pub use serde_json::{Value, json};
 pub use session::Session;

@@ -119,7 +119,7 @@ impl Server {
     /// Starts a new server with more settings than the usual ones.
     pub fn start(settings: &[&str]) -> Self {
         let server = Self::unstarted();
-        // No test hangs for ever.
+        // No test hangs without limit.
         let timeout = format!("statement_timeout={}s", patience(60).as_secs());
         let mut arguments = vec!["--conf", &timeout];
         let by_sql = (table_path() == "sql").then_some(&BY_SQL);

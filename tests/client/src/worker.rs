@@ -255,14 +255,14 @@ impl Session {
     #[track_caller]
     pub fn fail_for_good(&mut self, claim: &Claim) -> String {
         self.one(
-            "SELECT tasker.fail_step($1, $2, 'it broke for good', 'Broken', retryable => false)",
+            "SELECT tasker.fail_step($1, $2, 'it broke permanently', 'Broken', retryable => false)",
             &[&claim.step, &claim.number],
         )
     }
 
     pub fn try_fail_for_good(&mut self, claim: &Claim) -> Result<String, Failure> {
         self.attempt(
-            "SELECT tasker.fail_step($1, $2, 'it broke for good', retryable => false)",
+            "SELECT tasker.fail_step($1, $2, 'it broke permanently', retryable => false)",
             &[&claim.step, &claim.number],
         )
     }

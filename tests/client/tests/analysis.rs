@@ -4,15 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::worker::done;
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, shapes};
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, shapes, started};
 
 /// The columns of every row of a function of the task, joined by blanks.
 fn rows(session: &mut Session, function: &str, task: Uuid, columns: &str) -> Vec<String> {
@@ -270,7 +262,7 @@ fn every_run_of_a_step_counts_and_the_time_between_them_does_not() {
 #[test]
 fn a_failed_step_of_the_mixed_shape_is_the_bottleneck_and_shows_what_it_blocks() {
     let (_database, mut session, task) = started(&shapes::mixed());
-    // Everything runs but setup_environment, which fails for good.
+    // Everything runs except setup_environment, which fails permanently.
     session.work(|claim| match claim.name.as_str() {
         "setup_environment" => Act::FailForGood,
         _ => done(),
@@ -294,7 +286,7 @@ fn a_failed_step_of_the_mixed_shape_is_the_bottleneck_and_shows_what_it_blocks()
         ),
         // 5 * 15 + 5 * 5 + 3 + 20
         [
-            "setup_environment Broken it broke for good t 123 Critical f t \
+            "setup_environment Broken it broke permanently t 123 Critical f t \
           {begin_processing,process_critical_data,process_optional_data,cleanup_temp_files,finalize_and_report}"
         ]
     );

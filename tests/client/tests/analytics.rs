@@ -777,7 +777,7 @@ fn dependency_bottlenecks_are_the_steps_that_others_wait_for() {
     let (_database, mut session) = fresh();
     shapes::small_diamond().register(&mut session);
     single().register(&mut session);
-    // `start` of one task fails for good, that of another runs; `only` has no children.
+    // `start` of one task fails permanently, that of another runs; `only` has no children.
     let failed = session.create("small_diamond");
     let claim = session.claim_one("worker");
     session.fail_for_good(&claim);

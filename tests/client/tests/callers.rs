@@ -108,7 +108,7 @@ fn members_operators_and_superusers_report_for_the_role() {
     let mut o = database.connect_as("member_o");
     assert_eq!(o.complete(&claims[1], &json!({})), "complete");
     assert_eq!(root.complete(&claims[2], &json!({})), "complete");
-    // A session hears at once what becomes of memberships.
+    // A session sees a change of memberships at once.
     root.execute("REVOKE member_a FROM member_m");
     m.try_complete(&claims[3])
         .expect_err("no member any more")

@@ -1,6 +1,6 @@
 //! pg_dump and restore with live tasks: everything is there, and the work goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tasker_client_tests::server::{Server, program, run};
@@ -148,17 +148,10 @@ fn go_on(session: &mut Session, live: &Live) {
     assert_eq!(twice, 0, "the log counts from the beginning again");
 }
 
-#[test]
-fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
-    let database = Database::new();
-    let mut session = database.connect();
-    let live = live(&mut session);
-    let before = inside::fingerprint(&mut session);
-    let server = database.server();
-    let dump = file(server, "plain.sql");
+fn dump_plainly(database: &Database, dump: &Path) {
     run(
         "pg_dump",
-        server.folder(),
+        database.server().folder(),
         "postgres",
         &[
             "--dbname",
@@ -167,10 +160,14 @@ fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
             &dump.to_string_lossy(),
         ],
     );
+}
+
+/// A new database with what a plain dump contains.
+fn restored_plainly(dump: &Path) -> Database {
     let restored = Database::empty();
     run(
         "psql",
-        server.folder(),
+        restored.server().folder(),
         "postgres",
         &[
             "--no-psqlrc",
@@ -182,6 +179,19 @@ fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
             &dump.to_string_lossy(),
         ],
     );
+    restored
+}
+
+#[test]
+fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let live = live(&mut session);
+    let before = inside::fingerprint(&mut session);
+    let server = database.server();
+    let dump = file(server, "plain.sql");
+    dump_plainly(&database, &dump);
+    let restored = restored_plainly(&dump);
     let mut session = restored.connect();
     assert_eq!(inside::fingerprint(&mut session), before);
     go_on(&mut session, &live);
@@ -303,33 +313,9 @@ fn a_dump_taken_while_workers_work_is_one_consistent_moment() {
             });
         }
         std::thread::sleep(std::time::Duration::from_millis(30));
-        run(
-            "pg_dump",
-            server.folder(),
-            "postgres",
-            &[
-                "--dbname",
-                database.name(),
-                "--file",
-                &dump.to_string_lossy(),
-            ],
-        );
+        dump_plainly(&database, &dump);
     });
-    let restored = Database::empty();
-    run(
-        "psql",
-        server.folder(),
-        "postgres",
-        &[
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--dbname",
-            restored.name(),
-            "--file",
-            &dump.to_string_lossy(),
-        ],
-    );
+    let restored = restored_plainly(&dump);
     let mut session = restored.connect();
     for worker in ["busy 0", "busy 1"] {
         session.query("SELECT tasker.release_steps($1)", &[&worker]);

@@ -3,15 +3,8 @@
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
     Act, Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, patience, shapes,
+    started,
 };
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
 
 /// The whole story of a step: `from>to` of each transition, in order.
 fn story(session: &mut Session, step: Uuid) -> Vec<String> {

@@ -5,15 +5,7 @@ use std::time::Duration;
 
 use tasker_client_tests::race::together;
 use tasker_client_tests::worker::done;
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, json, scaled, shapes};
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
+use tasker_client_tests::{Act, Database, Session, Uuid, json, scaled, shapes, started};
 
 /// A task with one finished and one running step: it can be claimed for finalization, and stays open.
 fn claimable() -> (Database, Session, Uuid) {

@@ -16,7 +16,7 @@ fn open() -> (Database, Session) {
     (database, session)
 }
 
-/// `count` tasks of one step; `failing` of them fail for good.
+/// `count` tasks of one step; `failing` of them fail permanently.
 fn run_tasks(session: &mut Session, count: usize, failing: usize) {
     session.create_many("one", count);
     let mut left = failing;
@@ -872,7 +872,7 @@ fn a_monitoring_user_needs_the_reader_role_and_nothing_more() {
 /// Exit status and the one line of a probe.
 fn probe(name: &str, arguments: &[&str]) -> (i32, String) {
     let bin = program("psql");
-    let folder = bin.parent().expect("psql stands in a folder");
+    let folder = bin.parent().expect("psql is in a folder");
     let path = format!(
         "{}:{}",
         folder.display(),

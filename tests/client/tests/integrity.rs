@@ -76,7 +76,7 @@ fn every_condition_of_a_step_is_told_from_the_rows_alone() {
             done()
         }
     });
-    assert_eq!(rebuild(&mut session), 0, "failed for good");
+    assert_eq!(rebuild(&mut session), 0, "failed permanently");
     let merge: Uuid = session.one(
         "SELECT step_uuid FROM tasker.workflow_steps WHERE name = 'merge_all_data'",
         &[],

@@ -1,4 +1,4 @@
-//! Nothing public stays untested: every function, view and table of schema tasker stands in a golden file or in a test.
+//! Nothing public stays untested: every function, view and table of schema tasker occurs in a golden file or in a test.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether an identifier stands in a text as a whole word: qualified with its schema, or at the beginning of a string
+/// Whether a text contains an identifier as a whole word: qualified with its schema, or at the beginning of a string
 /// that a test puts behind the schema.
 fn names(text: &str, name: &str) -> bool {
     [format!("tasker.{name}"), format!("\"{name}")]

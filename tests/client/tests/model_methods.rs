@@ -1,16 +1,8 @@
 //! Methods of tasks and steps, and what rows of readiness, context and the log tell.
 
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, inside, json, shapes};
+use tasker_client_tests::{Act, Session, Template, Uuid, Value, inside, json, shapes, started};
 
 const NONE: [Uuid; 0] = [];
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
 
 /// Columns of one row about a step, joined by blanks; NULL is left out.
 fn of_step(session: &mut Session, view: &str, task: Uuid, step: &str, columns: &str) -> String {

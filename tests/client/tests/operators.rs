@@ -1,15 +1,7 @@
 //! What operators do: cancellation, manual resolution, retries by hand, pauses.
 
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes, started};
 
 fn call(session: &mut Session, function: &str, uuid: Uuid) -> String {
     session.one(&format!("SELECT tasker.{function}($1)"), &[&uuid])

@@ -51,7 +51,7 @@ struct Case {
     task: Uuid,
     graph: Vec<Vec<usize>>,
     steps: Vec<Uuid>,
-    /// What became of a step, as a word of `blocker_standing`, `done` for a good end. A step that is not here is pending.
+    /// The outcome of a step, as a word of `blocker_standing`, `done` for a good end. A step that is not here is pending.
     made: BTreeMap<usize, &'static str>,
 }
 
@@ -67,7 +67,7 @@ impl Case {
         let template = order.iter().fold(template, |template, index| {
             let parents: Vec<String> = graph[*index].iter().map(|no| format!("s{no}")).collect();
             let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
-            // Nothing runs out of attempts, so that a failure is for good only if it says so.
+            // Nothing runs out of attempts, so that a failure is permanent only if it says so.
             let fields = json!({ "default_retryable": true, "default_retry_limit": 100 });
             template.step_with(&format!("s{index}"), &parents, fields)
         });
@@ -274,7 +274,7 @@ impl Case {
         durations
     }
 
-    /// The path lies in the graph from a root to a leaf, and none is longer. What runs goes on meanwhile: so it is as long as
+    /// The path leads through the graph from a root to a leaf, and none is longer. What runs goes on meanwhile: so it is as long as
     /// the longest path was before or will be after, or something between.
     fn compare_critical_path(&mut self) {
         let before = self.compare_schedule();
@@ -311,7 +311,7 @@ impl Case {
     }
 }
 
-/// How many steps, how many of them not done at the end, and whether some had failed for good.
+/// How many steps, how many of them not done at the end, and whether some had failed permanently.
 fn run(database: &Database, seed: u64) -> (usize, usize, bool) {
     let mut case = Case::new(database, seed);
     for round in 0..10 {

@@ -754,23 +754,26 @@ fn tasks_created_while_claimers_run_are_never_lost() {
 
 // --- Leases.
 
+/// A claim of a new task whose lease has ended.
+fn expired(session: &mut Session, worker: &'static str) -> Claim {
+    session.create("one");
+    let ask = Ask {
+        worker,
+        lease: "1 millisecond",
+        ..Ask::default()
+    };
+    let claim = session.claim(&ask).pop().expect("just created");
+    std::thread::sleep(Duration::from_millis(2));
+    claim
+}
+
 #[test]
 fn an_expired_lease_is_taken_over_or_reported_but_never_both() {
     let (database, mut session) = prepared(&shapes::chain("one", 1));
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
         rounds(),
-        |_| {
-            session.create("one");
-            let ask = Ask {
-                worker: "slow",
-                lease: "1 millisecond",
-                ..Ask::default()
-            };
-            let claim = session.claim(&ask).pop().expect("just created");
-            std::thread::sleep(Duration::from_millis(2));
-            claim
-        },
+        |_| expired(&mut session, "slow"),
         |claim| first.try_complete(claim).map(|_| None),
         |_| Ok(second.claim(&Ask::by("second", 1)).pop()),
     );
@@ -812,17 +815,7 @@ fn an_expired_lease_is_taken_over_by_one_of_two_claimers() {
     let (mut first, mut second) = (database.connect(), database.connect());
     let rounds = race(
         rounds(),
-        |_| {
-            session.create("one");
-            let ask = Ask {
-                worker: "lost",
-                lease: "1 millisecond",
-                ..Ask::default()
-            };
-            let claim = session.claim(&ask).pop().expect("just created");
-            std::thread::sleep(Duration::from_millis(2));
-            claim
-        },
+        |_| expired(&mut session, "lost"),
         |_| first.claim(&Ask::by("first", 5)),
         |_| second.claim(&Ask::by("second", 5)),
     );

@@ -3,15 +3,7 @@
 use std::time::Duration;
 
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes, started};
 
 /// Columns of one step's readiness, joined by blanks.
 fn readiness(session: &mut Session, task: Uuid, step: &str, columns: &str) -> String {

@@ -530,7 +530,7 @@ fn maintenance_keeps_to_the_retention_of_each_namespace() {
         states(&mut session),
         ["cancelled", "in_progress", "pending"]
     );
-    // Young ones stay, and 0 is for ever whatever the default says.
+    // Young ones stay, and 0 means without limit, whatever the default says.
     session.execute("SET tasker.default_retention = '1h'");
     session.query("SELECT tasker.set_retention('default', '0')", &[]);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! The two state machines by hand, their guards, and the log.
 
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes};
+use tasker_client_tests::{Act, Database, Session, Uuid, inside, json, shapes, started};
 use tasker_rules::engine::readiness;
 use tasker_rules::engine::state::StepState;
 
@@ -13,14 +13,6 @@ const STATES: [&str; 6] = [
     "cancelled",
     "resolved_manually",
 ];
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
 
 /// A new task of two steps in this state.
 fn task_in(session: &mut Session, state: &str) -> Uuid {

@@ -6,16 +6,8 @@ use std::time::Instant;
 use tasker_client_tests::race::together;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Claim, Database, Session, Template, Uuid, Value, inside, json, patience, scaled, shapes,
+    Claim, Database, Session, Uuid, Value, inside, json, patience, scaled, shapes, started,
 };
-
-fn started(template: &Template) -> (Database, Session, Uuid) {
-    let database = Database::new();
-    let mut session = database.connect();
-    template.register(&mut session);
-    let task = session.create(template.name());
-    (database, session, task)
-}
 
 #[test]
 fn a_claim_rolled_back_to_a_savepoint_gives_its_steps_back_to_the_same_transaction() {
@@ -241,7 +233,7 @@ fn reindexing_vacuuming_and_analyzing_beside_workers_lose_nothing() {
     let working = AtomicBool::new(true);
     std::thread::scope(|scope| {
         let (working, tables, database) = (&working, &tables, &database);
-        // Also when a worker fails: else the scope would wait for the maintenance for ever.
+        // Also when a worker fails: otherwise the scope would wait for the maintenance without limit.
         let stop = StopOnDrop(working);
         let dba = scope.spawn(move || {
             let mut own = database.connect();

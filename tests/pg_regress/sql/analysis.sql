@@ -22,7 +22,7 @@ SELECT step_no, step_name, state, blocker_step_no, blocker_step_name, blocker_st
 SELECT step_name, state, bottleneck_type, severity, score, downstream_steps, blocked_steps, blocked_step_names, attempts, retry_limit FROM tasker.task_bottlenecks(:'task');
 SELECT count(*) FROM tasker.task_error_chains(:'task');
 
--- One failed for good, one will be tried again later.
+-- One failed permanently, one will be tried again later.
 CREATE TEMP TABLE c AS SELECT * FROM tasker.claim_steps('analyst', '{analysis}');
 SELECT step_name, blocker_step_name, blocker_standing FROM tasker.task_blockers(:'task') WHERE root_cause;
 SELECT tasker.complete_step(step_uuid, claim_number) FROM c;

@@ -1,4 +1,4 @@
--- What the other files stand on: templates in a namespace of their own each, and short ways to play a worker.
+-- Common to the other files: templates, each in a namespace of its own, and short ways to play a worker.
 -- The output of every file is deterministic: names instead of uuids, no times.
 \set ON_ERROR_STOP on
 CREATE SCHEMA play;
@@ -20,7 +20,7 @@ CREATE FUNCTION play.step(task uuid, step text) RETURNS uuid LANGUAGE sql AS $$
     SELECT step_uuid FROM tasker.workflow_steps WHERE task_uuid = task AND name = step
 $$;
 
--- Works on a namespace until nothing is ready. A step named in `failing` fails for good, one in `trying` is tried again
+-- Works on a namespace until nothing is ready. A step named in `failing` fails permanently, one in `trying` is tried again
 -- at once; the others are done.
 CREATE FUNCTION play.work(namespace text, failing text[] DEFAULT '{}', trying text[] DEFAULT '{}')
 RETURNS SETOF text LANGUAGE plpgsql AS $$

@@ -183,7 +183,7 @@ pub enum Execution {
     HasReadySteps,
     /// A worker is running a step.
     Processing,
-    /// Nothing can run any more, and something failed for good or was cancelled.
+    /// Nothing can run any more, and something failed permanently or was cancelled.
     BlockedByFailures,
     /// Every step is done.
     AllComplete,
