@@ -26,7 +26,7 @@ check: ## words, names in SQL, cargo fmt, clippy and check
 	@scripts/deps build python
 	@scripts/check
 
-coverage: ## which lines of the rules their tests run (needs llvm-cov)
+coverage: ## the lines that tests run, per room (needs llvm-cov)
 	@scripts/coverage
 
 bench: ## load and latency figures (release build)

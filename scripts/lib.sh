@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # the scripts that source this file use the other variables
-# What every script here shares: where things are, how to speak, how to become root or the server's user. Source it, don't run it.
+# What all scripts here share: paths, messages, commands as root or as the server's user. Source it, don't run it.
 set -euo pipefail
 
 # `su` without `-` leaves root without sbin, and sudo drops the Rust toolchain from the path.
@@ -65,6 +65,8 @@ as_root() {
 as_server_user() (
     cd /
     local clean=(env -i "PATH=/usr/bin:/bin:/usr/sbin:/sbin" "LANG=C.UTF-8" "HOME=/")
+    # scripts/coverage: where an instrumented library writes its counts.
+    [[ -z ${LLVM_PROFILE_FILE:-} ]] || clean+=("LLVM_PROFILE_FILE=$LLVM_PROFILE_FILE")
     [[ $EUID -eq 0 ]] || exec "${clean[@]}" "$@"
     id -u "$SERVER_USER" > /dev/null 2>&1 || die "no user $SERVER_USER to run PostgreSQL as (set TASKER_SERVER_USER)"
     if command -v runuser > /dev/null; then
