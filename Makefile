@@ -2,7 +2,7 @@
 # PG_CONFIG=/path/to/pg_config selects another server than Debian's PostgreSQL 15.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install deps check coverage bench clean
+.PHONY: help demo test install package deps check coverage bench clean
 export PG_CONFIG PART
 
 help: ## this list
@@ -31,6 +31,10 @@ coverage: ## the lines that tests run, per room (needs llvm-cov)
 
 bench: ## load and latency figures (release build)
 	@scripts/bench
+
+package: ## the files of an installation as a tar.gz: ARCHIVE=FILE, else target/tasker_ext.tar.gz
+	@scripts/deps build
+	@scripts/package --release --archive "$(or $(ARCHIVE),target/tasker_ext.tar.gz)"
 
 clean: ## remove what was built; what was installed stays
 	@cargo clean

@@ -97,6 +97,9 @@ write_pgrx_home() {
 
 pg_major() { "$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
+# The version of the extension that these sources make.
+extension_version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
+
 # The pgrx feature of the selected server, for plain cargo commands: one argument a line.
 pg_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
 
