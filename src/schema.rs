@@ -21,6 +21,8 @@ macro_rules! in_order {
 in_order! {
     "header"                             "../sql/header.sql"
     "install_schemas"                    "../sql/install/schemas.sql"
+    "install_script"                     "../sql/install/script.sql"
+    "install_schema_rights"              "../sql/install/schema_rights.sql"
     "functions_owner_fault"              "../sql/functions/owner_fault.sql"
     "roles"                              "../sql/roles.sql"
     "functions_ids"                      "../sql/functions/ids.sql"
@@ -105,5 +107,6 @@ in_order! {
     "install_ownership"                  "../sql/install/ownership.sql"
     "install_dumped_tables"              "../sql/install/dumped_tables.sql"
     "install_privileges"                 "../sql/install/privileges.sql"
+    "install_end"                        "../sql/install/end.sql"
     "install_launcher"                   "../sql/install/launcher.sql"
 }

@@ -1,17 +1,10 @@
 -- Every table and sequence holds data that belongs in a dump. One call at a time: each updates the same row.
 DO $$
 DECLARE
-    member oid;
+    member record;
 BEGIN
-    FOR member IN
-        SELECT c.oid
-        FROM pg_class c
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = ANY (ARRAY['tasker', 'tasker_engine']::name[])
-          AND c.relkind = ANY (ARRAY['r', 'S']::"char"[])
-        ORDER BY c.oid
-    LOOP
-        PERFORM pg_extension_config_dump(member, '');
+    FOR member IN SELECT m.object FROM tasker_engine.script_new_members() m WHERE m.kind IN ('TABLE', 'SEQUENCE') ORDER BY m.object LOOP
+        PERFORM pg_extension_config_dump(member.object, '');
     END LOOP;
 END
 $$;

@@ -8,17 +8,28 @@ DECLARE
     extowner CONSTANT text := (SELECT r.rolname FROM pg_extension e
                                JOIN pg_roles r ON r.oid = e.extowner AND NOT r.rolsuper
                                WHERE e.extname = 'tasker_ext');
+    installs CONSTANT boolean := NOT EXISTS (SELECT FROM tasker_engine.script_members m);
+    member record;
 BEGIN
     PERFORM tasker_engine.record_privileges(false);
-    GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
+    -- What was revoked since does not come back with an update.
+    IF installs THEN
+        GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
+    END IF;
     IF extowner IS NOT NULL THEN
-        EXECUTE format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
-        EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tasker, tasker_engine TO %I', extowner);
-        -- To dump and restore it.
-        EXECUTE format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA tasker, tasker_engine TO %I', extowner);
-        EXECUTE format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tasker, tasker_engine TO %I', extowner);
+        IF installs THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
+        END IF;
+        FOR member IN
+            SELECT m.name, CASE m.kind WHEN 'FUNCTION' THEN 'EXECUTE ON FUNCTION'
+                                       WHEN 'SEQUENCE' THEN 'USAGE, SELECT, UPDATE ON SEQUENCE'
+                                       ELSE 'SELECT, INSERT ON TABLE' END AS rights -- to dump and restore it
+            FROM tasker_engine.script_new_members() m
+            WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members b WHERE to_regprocedure(b.successor) = m.object AND m.class = 'pg_proc'::regclass)
+        LOOP
+            EXECUTE format('GRANT %s %s TO %I', member.rights, member.name, extowner);
+        END LOOP;
     END IF;
     PERFORM tasker_engine.record_privileges(true);
 END
 $$;
-DROP FUNCTION tasker_engine.record_privileges(boolean);

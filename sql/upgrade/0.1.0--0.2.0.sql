@@ -1,0 +1,1 @@
+-- What version 0.2.0 changes of tables, roles and signatures of functions; everything else is made again after this.
