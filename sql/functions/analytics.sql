@@ -157,6 +157,7 @@ DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT tasker.step_uuid(r.task_uuid, r.step_no), r.task_uuid, s.name, nt.name, ns.name, nt.version,
            tasker_engine.seconds(tasker_engine.duration(r.ended_at - r.started_at)),
@@ -261,6 +262,7 @@ DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT g.error_class, g.failed_runs,
            tasker_engine.percentage(g.failed_runs, (sum(g.failed_runs) OVER ())::bigint),

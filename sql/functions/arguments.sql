@@ -1,5 +1,13 @@
 -- What SQL functions ask of their arguments: refusals with the name of the parameter.
 
+-- Every function in Rust asks this by itself; functions in SQL that reach none ask it here. IMMUTABLE, so that the planner asks
+-- and the plan is that of the query without it: a new library comes with new sessions, and an update has every plan made again.
+CREATE OR REPLACE FUNCTION tasker_engine.require_version()
+RETURNS boolean AS 'MODULE_PATHNAME', 'require_version' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.require_version() IS
+'true; 55000 while the extension is of another version than the library. Rule: docs/upgrading.md.';
+GRANT EXECUTE ON FUNCTION tasker_engine.require_version() TO tasker_reader;
+
 -- A scope is a plain query that the planner puts in place; this is how it refuses NULL. IMMUTABLE, so that a constant
 -- is checked once while planning and an index still serves the comparison.
 CREATE OR REPLACE FUNCTION tasker_engine.required(value anyelement, name text)

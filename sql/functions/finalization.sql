@@ -8,6 +8,7 @@ DECLARE
     missing text := CASE WHEN task_uuid IS NULL THEN 'task_uuid' WHEN processor_id IS NULL THEN 'processor_id'
                          WHEN timeout_seconds IS NULL THEN 'timeout_seconds' END;
 BEGIN
+    PERFORM tasker_engine.require_version();
     IF missing IS NOT NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = missing || ' must not be null',

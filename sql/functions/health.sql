@@ -16,6 +16,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT c.total_tasks, c.pending_tasks, c.in_progress_tasks, c.complete_tasks, c.error_tasks, c.cancelled_tasks,
            c.total_steps, c.pending_steps, c.in_progress_steps, c.complete_steps, c.error_steps,
@@ -122,21 +123,31 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg
 #variable_conflict use_column
 DECLARE
     installed CONSTANT text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'tasker_ext');
-    current CONSTANT text := tasker.operational_state();
-    fault CONSTANT text := (SELECT f.detail FROM tasker_engine.owner_fault() f);
+    current text;
+    fault text;
     library record;
     reasons text[];
 BEGIN
     SELECT l.version, l.preloaded INTO STRICT library FROM tasker_engine.library() l;
+    -- While the versions differ nothing else can be asked.
+    IF installed IS DISTINCT FROM library.version THEN
+        ready := false;
+        failed_checks := '{version}';
+        message := format('the extension has version %s and the library %s: %s', installed, library.version,
+                          CASE WHEN string_to_array(installed, '.')::integer[] < string_to_array(library.version, '.')::integer[]
+                               THEN 'ALTER EXTENSION tasker_ext UPDATE' ELSE 'restart the server' END);
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    current := tasker.operational_state();
+    fault := (SELECT f.detail FROM tasker_engine.owner_fault() f);
     failed_checks := array_remove(ARRAY[
-        CASE WHEN installed IS DISTINCT FROM library.version THEN 'version' END,
         CASE WHEN pg_is_in_recovery() THEN 'recovery' END,
         CASE WHEN library.preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator() THEN 'coordinator' END,
         CASE WHEN fault IS NOT NULL THEN 'owner' END,
         CASE WHEN NOT (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current) THEN 'state' END], NULL);
     ready := cardinality(failed_checks) = 0;
     reasons := ARRAY(SELECT CASE f.name
-        WHEN 'version' THEN format('the extension has version %s and the library %s: ALTER EXTENSION tasker_ext UPDATE', installed, library.version)
         WHEN 'recovery' THEN 'the server is a standby or recovers'
         WHEN 'coordinator' THEN 'the library is preloaded and no coordinator is at work in this database'
         WHEN 'owner' THEN format('role tasker_owner is not fit to own the engine, and background processes do nothing: %s', fault)
@@ -150,7 +161,7 @@ COMMENT ON FUNCTION tasker.health_ready() IS
 'Whether this server hands out work in this database; one row. For readiness probes and load balancers. A standby answers too: it is not ready. Rule: docs/health.md#probes.
 ready: Whether every check holds.
 message: One line: the state, or every reason why not.
-failed_checks: Of version (library and extension agree), recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner) and state (hands out work), those that fail.';
+failed_checks: Those that fail: version alone, if library and extension differ in it; otherwise of recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner) and state (hands out work).';
 GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 
 -- What is measured, as parts of wholes. Each number is read where that is cheap: of the log only the period.

@@ -17,7 +17,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.operational_rules() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.operational_state() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    RETURN COALESCE((SELECT o.to_state FROM tasker_engine.operational_changes o ORDER BY o.change_no DESC LIMIT 1), 'normal');
+    RETURN COALESCE((SELECT o.to_state FROM tasker_engine.operational_changes o WHERE tasker_engine.require_version() ORDER BY o.change_no DESC LIMIT 1), 'normal');
 COMMENT ON FUNCTION tasker.operational_state() IS
 'The state of the whole system in this database: startup, normal, graceful_shutdown, emergency or stopped. Nothing is handed out in the last three. normal if it was never set. Rule: docs/operational-states.md.';
 GRANT EXECUTE ON FUNCTION tasker.operational_state() TO tasker_reader, tasker_worker;

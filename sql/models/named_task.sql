@@ -34,7 +34,8 @@ BEGIN ATOMIC
         SELECT FROM tasker.named_tasks higher
         WHERE higher.task_namespace_id = t.task_namespace_id
           AND higher.name = t.name
-          AND higher.version_order > t.version_order);
+          AND higher.version_order > t.version_order)
+      AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.named_tasks_latest_versions() IS
 'Scope: of each template the version that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';

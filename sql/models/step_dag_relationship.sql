@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_for_task(uuid) TO tasker
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_root_steps()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_root_step;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_root_step AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_root_steps() IS 'Scope: steps that need no other step.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_root_steps() TO tasker_reader;
@@ -42,7 +42,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_root_steps() TO tasker_r
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_leaf_steps()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_leaf_step;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.is_leaf_step AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_leaf_steps() IS 'Scope: steps that no step needs.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_leaf_steps() TO tasker_reader;
@@ -50,7 +50,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_leaf_steps() TO tasker_r
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_parents()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count > 0;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.parent_count > 0 AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_parents() IS 'Scope: steps that need another step.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_parents() TO tasker_reader;
@@ -58,7 +58,7 @@ GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_parents() TO tasker
 CREATE OR REPLACE FUNCTION tasker.step_dag_relationships_with_children()
 RETURNS SETOF tasker.step_dag_relationships LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count > 0;
+    SELECT r.* FROM tasker.step_dag_relationships r WHERE r.child_count > 0 AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_with_children() IS 'Scope: steps that another step needs.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_with_children() TO tasker_reader;

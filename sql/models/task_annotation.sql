@@ -24,7 +24,7 @@ GRANT EXECUTE ON FUNCTION tasker.annotate_task(uuid, text, jsonb) TO tasker_work
 CREATE OR REPLACE FUNCTION tasker.annotation_type_name(task_annotation tasker.task_annotations)
 RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT a.name FROM tasker.annotation_types a
-            WHERE a.annotation_type_id = ($1).annotation_type_id);
+            WHERE a.annotation_type_id = ($1).annotation_type_id AND tasker_engine.require_version());
 COMMENT ON FUNCTION tasker.annotation_type_name(tasker.task_annotations) IS
 'The name of the kind of a note: SELECT tasker.annotation_type_name(a) FROM tasker.task_annotations a.
 task_annotation: A row of tasker.task_annotations; NULL has no name.';

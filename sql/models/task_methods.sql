@@ -73,7 +73,8 @@ BEGIN ATOMIC
       AND EXISTS (SELECT FROM tasker.workflow_steps s
                   WHERE s.task_uuid = t.task_uuid
                     AND (s.state = ANY (ARRAY['pending', 'in_progress'])
-                         OR s.state = 'error' AND s.available_at IS NOT NULL));
+                         OR s.state = 'error' AND s.available_at IS NOT NULL))
+      AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.tasks_active() IS
 'Scope: tasks that have not ended and have a step that is pending, runs, or failed and will be retried. Reads all tasks.';
@@ -123,7 +124,7 @@ GRANT SELECT ON tasker.tasks_with_all_associated TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.tasks_with_all_associated()
 RETURNS SETOF tasker.tasks_with_all_associated LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT t.* FROM tasker.tasks_with_all_associated t;
+    SELECT t.* FROM tasker.tasks_with_all_associated t WHERE tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.tasks_with_all_associated() IS 'Scope: every task with all that belongs to it; the view of the same name.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_with_all_associated() TO tasker_reader;
@@ -137,7 +138,8 @@ RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
         SELECT count(DISTINCT n.name)
         FROM tasker.named_tasks n
         CROSS JOIN LATERAL (
-            SELECT FROM tasker.tasks t WHERE t.named_task_id = n.named_task_id LIMIT 1) used);
+            SELECT FROM tasker.tasks t WHERE t.named_task_id = n.named_task_id LIMIT 1) used
+        WHERE tasker_engine.require_version());
 COMMENT ON FUNCTION tasker.unique_task_types_count() IS
 'How many names of templates have tasks; one name in two namespaces or versions counts once.';
 GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;

@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION tasker.task_namespaces_custom()
 RETURNS SETOF tasker.task_namespaces LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT n.* FROM tasker.task_namespaces n WHERE n.name <> 'default';
+    SELECT n.* FROM tasker.task_namespaces n WHERE n.name <> 'default' AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.task_namespaces_custom() IS
 'Scope: every namespace but default.';

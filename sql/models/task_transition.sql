@@ -26,7 +26,7 @@ GRANT SELECT ON tasker.task_transitions TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.task_transitions_recent()
 RETURNS SETOF tasker.task_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT l.* FROM tasker.task_transitions l ORDER BY l.id DESC;
+    SELECT l.* FROM tasker.task_transitions l WHERE tasker_engine.require_version() ORDER BY l.id DESC;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_recent() IS
 'Scope: the log of the tasks, newest first. With a condition on task_uuid or created_at it reads those rows only.';
@@ -149,6 +149,7 @@ BEGIN ATOMIC
             FROM tasker.task_transitions o
             WHERE ($1 IS NULL OR o.task_uuid = $1)
               AND ($2 IS NULL OR o.created_at > $2)
+              AND tasker_engine.require_version()
         ) l
         GROUP BY l.to_state
     ) s;

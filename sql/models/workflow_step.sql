@@ -59,7 +59,7 @@ GRANT SELECT ON tasker.workflow_steps TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.workflow_steps_completed()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT s.* FROM tasker.workflow_steps s WHERE s.processed;
+    SELECT s.* FROM tasker.workflow_steps s WHERE s.processed AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_completed() IS 'Scope: steps that are complete or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_completed() TO tasker_reader;
@@ -67,7 +67,7 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_steps_completed() TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.workflow_steps_failed()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT s.* FROM tasker.workflow_steps s WHERE s.state = 'error';
+    SELECT s.* FROM tasker.workflow_steps s WHERE s.state = 'error' AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_failed() IS 'Scope: steps in error, with or without a retry to come.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_failed() TO tasker_reader;
@@ -76,7 +76,7 @@ CREATE OR REPLACE FUNCTION tasker.workflow_steps_pending()
 RETURNS SETOF tasker.workflow_steps LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.* FROM tasker.workflow_steps s
-    WHERE s.state = ANY (ARRAY['pending', 'in_progress']);
+    WHERE s.state = ANY (ARRAY['pending', 'in_progress']) AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_pending() IS
 'Scope: steps that are still to be done, running ones included. workflow_steps_by_current_state(''pending'') leaves those out.';

@@ -57,7 +57,7 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_siblings_of(uuid) TO tasker
 CREATE OR REPLACE FUNCTION tasker.workflow_step_edges_provides_edges()
 RETURNS SETOF tasker.workflow_step_edges LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name = 'provides';
+    SELECT e.* FROM tasker.workflow_step_edges e WHERE e.name = 'provides' AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.workflow_step_edges_provides_edges() IS 'Scope: edges named provides. All are.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_provides_edges() TO tasker_reader;

@@ -33,7 +33,7 @@ GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_recent()
 RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT l.* FROM tasker.workflow_step_transitions l ORDER BY l.id DESC;
+    SELECT l.* FROM tasker.workflow_step_transitions l WHERE tasker_engine.require_version() ORDER BY l.id DESC;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_recent() IS
 'Scope: the log of the steps, newest first. With a condition on task_uuid, step_uuid or created_at it reads those rows
@@ -194,6 +194,7 @@ BEGIN ATOMIC
             WHERE ($1 IS NULL OR o.task_uuid = $1)
               AND ($2 IS NULL OR o.step_uuid = $2)
               AND ($3 IS NULL OR o.created_at > $3)
+              AND tasker_engine.require_version()
         ) l
         GROUP BY l.to_state
     ) s;

@@ -23,13 +23,15 @@ std::thread_local! {
 const EXTENSION: &CStr = c"tasker_ext";
 const SCHEMA: &CStr = c"tasker_engine";
 
-/// What must work whatever the versions are: what a script of any version calls, and the triggers that a restore fires.
-const ANY_VERSION: [&str; 5] = [
+/// What must work whatever the versions are: what a script of any version calls, the trigger that a restore fires, and the
+/// expression of an index. Autovacuum, REINDEX and a restore come to a schema of any version.
+const ANY_VERSION: [&str; 6] = [
     "library",
     "record_privileges",
     "owner_fault",
     "wake_launcher",
     "claimants_changed",
+    "step_uuid",
 ];
 
 /// Looks which installation is there and of which version: at the opening of every call and of every transaction of a
