@@ -446,3 +446,12 @@ pub fn repeated_ids(session: &mut Session) -> i64 {
         &[],
     )
 }
+
+/// Who asked for the finalization of a task, in order.
+#[track_caller]
+pub fn finalizers(session: &mut Session, task: Uuid) -> Vec<String> {
+    session.all(
+        "SELECT processor_id FROM tasker_engine.finalization_attempts WHERE task_uuid = $1 ORDER BY attempted_at",
+        &[&task],
+    )
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub mod database;
 pub mod failure;
 pub mod inside;
+pub mod postgres_tree;
 pub mod race;
 pub mod server;
 pub mod session;
@@ -17,6 +18,7 @@ pub mod worker;
 
 pub use database::{Database, started};
 pub use failure::Failure;
+pub use postgres_tree::PostgresTree;
 pub use serde_json::{Value, json};
 pub use session::Session;
 pub use shapes::Template;

@@ -29,6 +29,8 @@ const SETTINGS: [&str; 4] = [
 /// A running server in a folder of its own.
 pub struct Server {
     folder: PathBuf,
+    /// The pg_config of its PostgreSQL, if it is another than the one under test.
+    config: Option<PathBuf>,
     guard: Mutex<Option<Child>>,
 }
 
@@ -118,7 +120,13 @@ fn at_exit(callback: extern "C" fn()) {
 impl Server {
     /// Starts a new server with more settings than the usual ones.
     pub fn start(settings: &[&str]) -> Self {
-        let server = Self::unstarted();
+        Self::start_with(None, settings)
+    }
+
+    /// Likewise, with the PostgreSQL of this pg_config.
+    pub(crate) fn start_with(config: Option<PathBuf>, settings: &[&str]) -> Self {
+        let mut server = Self::unstarted();
+        server.config = config;
         // No test hangs without limit.
         let timeout = format!("statement_timeout={}s", patience(60).as_secs());
         let mut arguments = vec!["--conf", &timeout];
@@ -144,6 +152,7 @@ impl Server {
             .expect("a shell runs");
         Self {
             folder,
+            config: None,
             guard: Mutex::new(Some(guard)),
         }
     }
@@ -163,7 +172,11 @@ impl Server {
     }
 
     fn run(&self, action: &str, arguments: &[&str]) {
-        let output = Command::new(script())
+        let mut command = Command::new(script());
+        if let Some(config) = &self.config {
+            command.env("PG_CONFIG", config);
+        }
+        let output = command
             .arg(action)
             .args(arguments)
             .arg(&self.folder)
@@ -204,6 +217,32 @@ impl Server {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// pg_upgrade of a stopped server into this one, which is stopped and empty, of the same PostgreSQL.
+    #[track_caller]
+    pub fn take_over(&self, old: &Self) {
+        let binaries = program("").to_string_lossy().into_owned();
+        let output = Command::new(root().join("scripts/as-server-user"))
+            .args(["sh", "-c", "cd \"$0\" && exec \"$@\""])
+            .arg(self.folder())
+            .arg(program("pg_upgrade"))
+            .args(["--username=postgres", "--link", "--old-bindir", &binaries])
+            .args(["--new-bindir", &binaries, "--old-datadir"])
+            .arg(old.folder().join("data"))
+            .arg("--new-datadir")
+            .arg(self.folder().join("data"))
+            .arg("--socketdir")
+            .arg(self.folder())
+            .stdin(Stdio::null())
+            .output()
+            .expect("pg_upgrade starts");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// The server's log so far.

@@ -455,31 +455,6 @@ fn a_dump_restores_after_the_installer_is_gone() {
     }
 }
 
-/// Runs pg_upgrade from one stopped server to another.
-fn pg_upgrade(old: &Server, new: &Server) {
-    let binaries = program("").to_string_lossy().into_owned();
-    let output = Command::new(tasker_client_tests::server::root().join("scripts/as-server-user"))
-        .args(["sh", "-c", "cd \"$0\" && exec \"$@\""])
-        .arg(new.folder())
-        .arg(program("pg_upgrade"))
-        .args(["--username=postgres", "--link", "--old-bindir", &binaries])
-        .args(["--new-bindir", &binaries, "--old-datadir"])
-        .arg(old.folder().join("data"))
-        .arg("--new-datadir")
-        .arg(new.folder().join("data"))
-        .arg("--socketdir")
-        .arg(new.folder())
-        .stdin(Stdio::null())
-        .output()
-        .expect("pg_upgrade starts");
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 #[test]
 fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     let settings = ["shared_preload_libraries=tasker_ext"];
@@ -494,18 +469,18 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     // A handler and a schedule of a role.
     let mut app = Session::open(old.config("app", "app"));
     app.execute(
-        "CREATE FUNCTION public.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
+        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
          $$ SELECT jsonb_build_object('user', current_user) $$",
     );
     Template::new("inside")
-        .step_with("only", &[], json!({"handler": "sql:public.caller"}))
+        .step_with("only", &[], json!({"handler": "sql:public.who"}))
         .register(&mut app);
     app.query(
         "SELECT tasker.schedule_task('nightly', '@daily', 'inside')",
         &[],
     );
     drop(app);
-    // pg_upgrade itself gives every extension to the superuser that runs it.
+    // pg_upgrade itself gives every extension to the superuser who runs it.
     let kept = |session: &mut Session| -> Vec<String> {
         let mut lines = rights(session);
         lines.retain(|line| !line.starts_with("tasker_ext "));
@@ -517,7 +492,7 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     old.stop();
     let new = Server::start(&settings);
     new.stop();
-    pg_upgrade(&old, &new);
+    new.take_over(&old);
     new.start_again();
     let mut session = new.connect("app");
     assert_same(&kept(&mut session), &before);
