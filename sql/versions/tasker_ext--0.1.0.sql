@@ -59,7 +59,7 @@ BEGIN
 END
 $$;
 
--- Storage of the engine: nobody but the owner may look inside.
+-- Storage of the engine: only the owner can read it.
 CREATE SCHEMA tasker_engine;
 COMMENT ON SCHEMA tasker_engine IS 'Storage of tasker_ext. Private: use the functions and views of schema tasker.';
 /* </end connected objects> */
@@ -71,8 +71,8 @@ COMMENT ON SCHEMA tasker_engine IS 'Storage of tasker_ext. Private: use the func
 
 -- What a script of the extension needs while it runs: an installation as well as an update. end.sql drops it again.
 
--- What the role as whom this runs has promised of future objects (ALTER DEFAULT PRIVILEGES) holds for none of these; it comes
--- back at the end.
+-- Default privileges (ALTER DEFAULT PRIVILEGES) apply to none of these objects: those of the role that runs this script are put aside
+-- and come back at the end.
 CREATE TABLE tasker_engine.script_promised AS
     SELECT d.* FROM pg_default_acl d
     WHERE d.defaclrole = (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) AND d.defaclnamespace = 0;
@@ -82,8 +82,8 @@ DELETE FROM pg_default_acl d USING tasker_engine.script_promised p WHERE d.oid =
 CREATE FUNCTION tasker_engine.record_privileges(record boolean) RETURNS void
 AS 'MODULE_PATHNAME', 'record_privileges' LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp;
 
--- The objects that the extension had before the script, with their privileges then: those that somebody has changed since (acl),
--- and those with which they came (initial). None in an installation.
+-- The objects that the extension had before the script, with their privileges then: as a DBA has changed them since (acl), and
+-- as the extension made them (initial). None in an installation.
 CREATE TABLE tasker_engine.script_members (
     classid oid NOT NULL,
     objid oid NOT NULL,
@@ -121,7 +121,7 @@ $$;
 DO $$
 DECLARE
     extowner CONSTANT oid := (SELECT e.extowner FROM pg_extension e WHERE e.extname = 'tasker_ext');
-    -- Not the superuser who installs: such roles come and go, and one may be no superuser tomorrow.
+    -- Not the superuser that installs: such roles come and go, and one can lose the attribute.
     bootstrap CONSTANT oid := 10;
     promised record;
     taken record;
@@ -161,13 +161,13 @@ $$;
 -- requires:
 --   install_schema_rights
 
--- What background processes and the install script ask before they do anything as tasker_owner.
+-- What background processes and the install script check before they act as tasker_owner.
 
 CREATE OR REPLACE FUNCTION tasker_engine.owner_fault() RETURNS TABLE (detail text, hint text)
 AS 'MODULE_PATHNAME', 'owner_fault' LANGUAGE c STABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.owner_fault() IS 'In what the role tasker_owner, to which the engine belongs, is not what it must be: without login and other attributes, a member of nothing, without members. No row if it is. Whoever has its rights could put code of its own into the engine.
+COMMENT ON FUNCTION tasker_engine.owner_fault() IS 'What is wrong with the role tasker_owner, to which the engine belongs: it must have no login and no other attributes, must be a member of no role and have no members. No row if nothing is wrong. A role that has its rights could put code of its own into the engine.
 detail: What is wrong.
-hint: The statements that mend it.';
+hint: The statements that repair it.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -309,7 +309,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.refresh_claimants() IS
-'Writes the new names of renamed roles into tasker_engine.claimants, for the next dump, and takes the names of dropped ones out; returns how many rows. Waits for nobody.';
+'Writes the new names of renamed roles into tasker_engine.claimants, for the next dump, and takes the names of dropped ones out; returns how many rows. Waits for no lock.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_sql_handler() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -341,7 +341,7 @@ BEGIN
               HINT = 'Restore as a superuser or as a member of that role, or leave the table out and register the template again.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Looks up the oids of the roles that a restored row of tasker_engine.sql_handlers names, and lets nobody write one for a role without having its rights (42501).';
+COMMENT ON FUNCTION tasker_engine.check_sql_handler() IS 'Looks up the oids of the roles that a restored row of tasker_engine.sql_handlers names, and refuses a row for a role whose rights the writer does not have (42501).';
 
 CREATE OR REPLACE FUNCTION tasker_engine.refresh_handler_roles() RETURNS bigint
 AS 'MODULE_PATHNAME', 'refresh_handler_roles' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -600,7 +600,7 @@ COMMENT ON TABLE tasker_engine.task_identities IS
 -- Claims, the roles and the workers that make them, and what workers announce.
 
 -- One row per claim call: the lease. A report lowers `remaining`, the last one deletes the row.
--- The steps between two ids are the room for the number of the role that claimed: a step's row says who claimed it, at no cost
+-- The steps between two ids are the room for the number of the role that claimed: a step's row says which role claimed it, at no cost
 -- (src/orchestration/claimants.rs).
 CREATE TABLE tasker_engine.claims (
     claim_id bigint GENERATED BY DEFAULT AS IDENTITY (INCREMENT BY 65536 MINVALUE 65536) PRIMARY KEY,
@@ -616,7 +616,7 @@ COMMENT ON TABLE tasker_engine.claims IS 'One row per claim call: the lease of i
 COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps will have run longer than its timeout; NULL if none has one. No heartbeat moves it.';
 
 -- The roles that claim, as small numbers. Few rows, seldom written: triggers do no harm here. The numbers of transactions that were
--- rolled back come round again. Not unique by role: nobody waits for another's transaction, and two numbers do no harm.
+-- rolled back come round again. Not unique by role: no transaction waits for another, and two numbers do no harm.
 CREATE TABLE tasker_engine.claimants (
     claimant_no smallint GENERATED BY DEFAULT AS IDENTITY (CYCLE) PRIMARY KEY,
     role_oid oid,
@@ -645,7 +645,7 @@ CREATE TABLE tasker_engine.workers (
     idle_until timestamptz,
     claimant_no smallint
 ) WITH (fillfactor = 50);
--- Who waits for work: tells a release whether a NOTIFY is worth its price.
+-- Workers that wait for work: tells a release whether a NOTIFY is worth its price.
 CREATE INDEX workers_idle ON tasker_engine.workers (idle_until) WHERE idle_until IS NOT NULL;
 COMMENT ON TABLE tasker_engine.workers IS 'Worker processes and the numbers that stand for them.';
 COMMENT ON COLUMN tasker_engine.workers.claimant_no IS
@@ -684,7 +684,7 @@ CREATE TABLE tasker_engine.finalization_claims (
     claimed_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL
 );
-COMMENT ON TABLE tasker_engine.finalization_claims IS 'Who of several external processors ends a task, and until when.';
+COMMENT ON TABLE tasker_engine.finalization_claims IS 'Which of several external processors ends a task, and until when.';
 
 CREATE TABLE tasker_engine.finalization_attempts (
     task_uuid uuid NOT NULL,
@@ -719,7 +719,7 @@ COMMENT ON TABLE tasker.annotation_types IS 'Kinds of annotations. Operators wri
 GRANT SELECT ON tasker.annotation_types TO tasker_reader;
 GRANT INSERT, UPDATE, DELETE ON tasker.annotation_types TO tasker_operator;
 
--- No foreign key to the tasks: its lock on a task's row would make reports wait for whoever writes an annotation.
+-- No foreign key to the tasks: its lock on a task's row would make reports wait for a session that writes an annotation.
 CREATE TABLE tasker.task_annotations (
     task_annotation_id bigint GENERATED BY DEFAULT AS IDENTITY,
     task_uuid uuid NOT NULL,
@@ -774,10 +774,10 @@ GRANT INSERT, UPDATE, DELETE ON tasker.dependent_system_object_maps TO tasker_op
 
 -- Handlers inside the database: which function a step calls, and with whose rights.
 
--- Which function a step calls, and with whose rights. It stays with the superuser as whom the install script runs: the
--- engine's owner, to whom everything else belongs, could otherwise lend itself any role. For the same reason what runs as
--- that superuser calls nothing that belongs to the engine's owner. Rows come from register_template, which writes them as
--- the table's owner, and from a restore.
+-- Which function a step calls, and with which role's rights. The table belongs to the superuser that runs the install script: the
+-- engine's owner, which owns everything else, could otherwise lend itself any role. For the same reason what runs as that superuser
+-- calls nothing that belongs to the engine's owner. Rows come from register_template, which writes them as the table's owner, and
+-- from a restore.
 CREATE TABLE tasker_engine.sql_handlers (
     named_task_id integer NOT NULL REFERENCES tasker.named_tasks ON DELETE CASCADE,
     step_no smallint NOT NULL,
@@ -792,13 +792,13 @@ CREATE TRIGGER check_sql_handler BEFORE INSERT OR UPDATE ON tasker_engine.sql_ha
     FOR EACH ROW EXECUTE FUNCTION tasker_engine.check_sql_handler();
 -- Also where a restore or a subscriber has switched triggers off.
 ALTER TABLE tasker_engine.sql_handlers ENABLE ALWAYS TRIGGER check_sql_handler;
-COMMENT ON TABLE tasker_engine.sql_handlers IS 'The function that each sql: step calls, the role with whose rights (the one that registered the template), and the role to whom the function must belong.';
+COMMENT ON TABLE tasker_engine.sql_handlers IS 'The function that each sql: step calls, the role whose rights it has (the one that registered the template), and the role that must own the function.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.named_task_id IS 'The template.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.step_no IS 'The step in it.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.handler IS 'sql: and the function, as the template says.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.role_name IS 'The name of the role with whose rights the function runs; for a dump. Maintenance refreshes it after a rename.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.role_oid IS 'That role: the oid decides. NULL if no role had the name when the row was restored; the step then fails.';
-COMMENT ON COLUMN tasker_engine.sql_handlers.function_owner IS 'The name of the role to whom the function belonged when the template was registered, or role_name if there was no function then; for a dump.';
+COMMENT ON COLUMN tasker_engine.sql_handlers.function_owner IS 'The name of the role that owned the function when the template was registered, or role_name if there was no function then; for a dump.';
 COMMENT ON COLUMN tasker_engine.sql_handlers.function_owner_oid IS 'That role: a function of another owner is not called. NULL if no role had the name when the row was restored.';
 GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner;
 /* </end connected objects> */
@@ -913,7 +913,7 @@ COMMENT ON COLUMN tasker_engine.operational_changes.changed_at IS 'When it was c
 COMMENT ON COLUMN tasker_engine.operational_changes.from_state IS 'The state before.';
 COMMENT ON COLUMN tasker_engine.operational_changes.to_state IS 'The state after.';
 COMMENT ON COLUMN tasker_engine.operational_changes.changed_by IS 'The role that changed it; coordinator for the one that starts a system.';
-COMMENT ON COLUMN tasker_engine.operational_changes.reason IS 'Why; NULL if nobody said.';
+COMMENT ON COLUMN tasker_engine.operational_changes.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker_engine.operational_changes.forced IS 'Whether the change was undeclared and made by force.';
 /* </end connected objects> */
 
@@ -1011,7 +1011,7 @@ CREATE TABLE tasker_engine.task_deadlines (
     deadline_at timestamptz NOT NULL
 );
 CREATE INDEX task_deadlines_order ON tasker_engine.task_deadlines (deadline_at);
-COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task with a timeout will have taken too long. Rows of tasks that ended in time stay until then.';
+COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task exceeds its timeout. Rows of tasks that ended in time stay until then.';
 COMMENT ON COLUMN tasker_engine.task_deadlines.deadline_at IS 'When its time is over, counted from when it last went to in_progress.';
 
 CREATE TABLE tasker_engine.retention (
@@ -1023,7 +1023,7 @@ CREATE TABLE tasker_engine.retention (
     purged_tasks bigint NOT NULL DEFAULT 0,
     last_purged_at timestamptz
 );
-COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears when somebody sets it, or with the first walk.';
+COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears with set_retention, or with the first walk.';
 COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 for ever, NULL as the setting says.';
 COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL for ever.';
 COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'Tasks up to this one have been looked at; NULL: begin with the first.';
@@ -1058,7 +1058,7 @@ COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has 
 COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last ran through, as far as it is written: shared memory may know better.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as far as it is written: shared memory may know a later time.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1112,7 +1112,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.required(anyelement, text) TO tasker_rea
 CREATE OR REPLACE FUNCTION tasker_engine.known_state(state text)
 RETURNS text AS 'MODULE_PATHNAME', 'known_state' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
 COMMENT ON FUNCTION tasker_engine.known_state(text) IS
-'The state as it is; 22023 for a text that is none of the six states. NULL for NULL.';
+'The state as it is; 22023 for a text that is not one of the six states. NULL for NULL.';
 GRANT EXECUTE ON FUNCTION tasker_engine.known_state(text) TO tasker_reader;
 
 -- The same for what a scalar read found of a task.
@@ -1126,18 +1126,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.of_task(anyelement, uuid) TO tasker_read
 CREATE OR REPLACE FUNCTION tasker_engine.checked(value text, kind text, parameter text)
 RETURNS text AS 'MODULE_PATHNAME', 'checked' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
-'The value as it is; 22004 for NULL, 22023 where it is no name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule or description.';
-
--- ->> shows a number or a boolean as text, while the index knows it as what it is. So the condition names the value twice
--- for the index, as a text and as what it may stand for, and once exactly.
-CREATE OR REPLACE FUNCTION tasker_engine.scalar(value text)
-RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN length(value) < 1000
-                 AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
-                THEN value::jsonb ELSE to_jsonb(value) END;
-COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; else a JSON string.';
-GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
+'The value as it is; 22004 for NULL, 22023 where it is not a name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule or description.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.require_task(task_uuid uuid)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -1176,6 +1165,14 @@ RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 COMMENT ON FUNCTION tasker_engine.state_name("char") IS 'The public name of a stored state; NULL for NULL.';
 GRANT EXECUTE ON FUNCTION tasker_engine.state_name("char") TO tasker_reader;
 
+-- The rule itself is tasker_rules::engine::readiness::can_still_run; a test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.can_still_run(state "char", available_at timestamptz, unreachable boolean)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state = 'i' OR state = 'p' AND NOT unreachable OR state = 'e' AND available_at IS NOT NULL;
+COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
+'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
+GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
+
 CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN namespace_name || '.' || name
@@ -1209,7 +1206,6 @@ COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS '0.00 to 100.00;
 -- The graph of a template, as its steps are placed in it. It lies in memory per backend; the rows of a template never change
 -- under one id.
 
--- The graph lies in memory per backend; the rows of a template never change under one id.
 CREATE OR REPLACE FUNCTION tasker_engine.step_level(named_task_id integer, step_no smallint)
 RETURNS integer AS 'MODULE_PATHNAME', 'step_level' LANGUAGE c STABLE SECURITY DEFINER COST 10
 SET search_path = pg_catalog, pg_temp;
@@ -1241,12 +1237,12 @@ GRANT EXECUTE ON FUNCTION tasker.calculate_dependency_levels(uuid) TO tasker_rea
 
 -- Templates: register, check, export, find.
 
--- Handlers inside the database get its caller's rights.
+-- Not SECURITY DEFINER: a handler inside the database runs with the rights of the role that registered its template.
 CREATE OR REPLACE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
 COMMENT ON FUNCTION tasker.register_template(text, boolean) IS
-'Stores a template and returns its named_task_id. The namespace comes into being with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
+'Stores a template and returns its named_task_id. The namespace is created with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
 replace: Whether a version that exists may be given: the same content changes nothing and returns its id, another one replaces it if no task uses it yet.';
 GRANT EXECUTE ON FUNCTION tasker.register_template(text, boolean) TO tasker_admin;
@@ -1256,7 +1252,7 @@ RETURNS TABLE (severity text, path text, message text)
 AS 'MODULE_PATHNAME', 'validate_template' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.validate_template(text) IS
-'Every problem of a template at once, a row each; no row for a good one. Stores nothing, and a text that cannot be read is a row too. Rule: docs/concepts.md#templates.
+'Every problem of a template at once, one row per problem; no row for a good one. Stores nothing, and a text that cannot be read is a row too. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
 severity: error or warning; only errors keep register_template from taking it.
 path: Where in the text, such as steps[1].retries; empty for the whole.
@@ -1307,14 +1303,14 @@ CREATE OR REPLACE FUNCTION tasker.create_task(
 RETURNS uuid AS 'MODULE_PATHNAME', 'create_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text) IS
-'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is no object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request where the template''s identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
+'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is not an object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request where the template''s identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
 name: Name of the template.
 context: What the task works on, a JSON object that satisfies the template''s input_schema.
 namespace: Namespace of the template.
 version: x.y.z; NULL is the highest by semantic version.
-initiator: Who asks for the task; up to 128 characters, for people.
-source_system: Where the request comes from; up to 128 characters, for people.
-reason: Why; up to 128 characters, for people.
+initiator: The person or program that asks for the task; up to 128 characters, for people to read.
+source_system: The system that the request comes from; up to 128 characters, for people to read.
+reason: Why; up to 128 characters, for people to read.
 tags: A JSON array of the caller''s words.
 bypass_steps: A JSON array of names of skippable steps that never run: resolved_manually from the beginning, complete for their children.
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
@@ -1346,8 +1342,8 @@ TO tasker_worker, tasker_operator;
 -- requires:
 --   functions_create
 
--- The loop of a worker: claim, report and claim, keep the lease, give back. They become the engine's owner themselves, since
--- they must know their caller (src/pg/rights.rs).
+-- The loop of a worker: claim, report and claim, keep the lease, give back. The functions that must know their caller become the
+-- engine's owner themselves (src/pg/rights.rs); the others are SECURITY DEFINER.
 
 CREATE OR REPLACE FUNCTION tasker.claim_steps(
     worker_id text, namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
@@ -1360,9 +1356,9 @@ AS 'MODULE_PATHNAME', 'claim_steps' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[]) IS
 'Hands ready steps to a worker for the time of a lease: larger priority first, the oldest first within one, several namespaces in rotation. Fewer rows than asked for, or none, when no more are ready. Takes over the steps of workers whose lease has ended. No row, and a NOTICE once per session, while the state of the system forbids it. Never waits for a lock. 22023 for an empty worker_id or a number out of range, 42501 for a worker_id of another role. The steps belong to the current user. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report, docs/concepts.md#priorities, docs/concepts.md#namespaces-and-queues, docs/operational-states.md.
-worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under it.
+worker_id: Name of the worker process, unique per start, 1 to 255 characters. It belongs to the first role that claims under this name.
 namespaces: Where to look; a paused or unknown one has nothing.
-max_steps: At most so many steps, 1 to 10,000.
+max_steps: The most steps, 1 to 10,000.
 lease: How long the worker has to report or to call heartbeat; longer than zero, at most one day.
 dependency_results: Which results come with a step: none, parents or ancestors; an object from step name to results.
 queues: Queues within the namespaces; NULL is the queue default.
@@ -1372,6 +1368,18 @@ version: Version of the template, x.y.z.
 step_name: Name of the step in the template.
 claim_number: Number of this claim, which every report must carry; it never comes back.';
 GRANT EXECUTE ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[]) TO tasker_worker;
+
+-- A claim by executors and by run_steps. SECURITY DEFINER: the engine itself claims, whichever role calls.
+CREATE OR REPLACE FUNCTION tasker_engine.claim_inside(
+    worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)
+RETURNS TABLE (
+    step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
+    queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
+    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
+AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
+namespaces: NULL for all.';
 
 CREATE OR REPLACE FUNCTION tasker.report_and_claim(
     worker_id text, reports jsonb DEFAULT '[]', namespaces text[] DEFAULT '{default}', max_steps integer DEFAULT 1,
@@ -1385,7 +1393,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[]) IS
 'report_steps and claim_steps in one transaction: one round trip per loop of a worker. A claimed step is a row with outcome claimed; a refused report is a row with its outcome and step_uuid alone; an accepted report gives no row. Parameters and errors as in those two.
 reports: A JSON array as report_steps takes it.
-outcome: claimed; or why a report was refused: duplicate, stale, unknown_step or invalid; or draining, in one row with nothing else in it: the state of the system forbids to hand out anything.
+outcome: claimed; or why a report was refused: duplicate, stale, unknown_step or invalid; or draining, in one row with nothing else in it: the state of the system forbids handing out steps.
 step_uuid: The step; of a refused report NULL where it cannot be read.
 attempt: Which attempt of the step this is, from 1.
 version: Version of the template, x.y.z.
@@ -1398,8 +1406,8 @@ RETURNS TABLE (step_uuid uuid, status text)
 AS 'MODULE_PATHNAME', 'heartbeat' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.heartbeat(text, interval) IS
-'Extends every lease of the worker, and tells of each step that it holds, or thinks to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
-lease: The leases end so long after this call; longer than zero, at most one day.
+'Extends every lease of the worker, and tells for each step that it holds, or believes to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+lease: Time from this call until the leases end; longer than zero, at most one day.
 step_uuid: The step; NULL with status draining.
 status: extended; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
 GRANT EXECUTE ON FUNCTION tasker.heartbeat(text, interval) TO tasker_worker, tasker_operator;
@@ -1422,7 +1430,7 @@ CREATE OR REPLACE FUNCTION tasker.notify_channel(namespace text)
 RETURNS text AS 'MODULE_PATHNAME', 'notify_channel' LANGUAGE c IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.notify_channel(text) IS
-'The channel to LISTEN on for work in a namespace. A notification is sent only while a worker of the namespace waits, and says only that a claim is worth its while. Reads nothing: any name has a channel. Rule: docs/writing-a-worker.md.
+'The channel to LISTEN on for work in a namespace. A notification is sent only while a worker of the namespace waits, and says only that a claim is worth trying. Reads nothing: any name has a channel. Rule: docs/writing-a-worker.md.
 namespace: Name of the namespace.';
 GRANT EXECUTE ON FUNCTION tasker.notify_channel(text) TO tasker_worker;
 /* </end connected objects> */
@@ -1438,7 +1446,7 @@ CREATE OR REPLACE FUNCTION tasker.complete_step(step_uuid uuid, claim_number int
 RETURNS text AS 'MODULE_PATHNAME', 'complete_step' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.complete_step(uuid, integer, jsonb) IS
-'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step: complete. The same report again changes nothing. 55006 for a stale report or one of a role that may not report the step, P0002 for an unknown step, 23514 for results that are no object or break the results_schema. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step: complete. The same report again changes nothing. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object or break the results_schema. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 results: What the step produced, a JSON object; the steps behind it can read it.';
 GRANT EXECUTE ON FUNCTION tasker.complete_step(uuid, integer, jsonb) TO tasker_worker, tasker_operator;
@@ -1450,7 +1458,7 @@ CREATE OR REPLACE FUNCTION tasker.fail_step(
 RETURNS text AS 'MODULE_PATHNAME', 'fail_step' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.fail_step(uuid, integer, text, text, boolean, interval, text[], jsonb) IS
-'Reports that a run of a claimed step failed. Returns the state of the step: error. It runs again after its backoff if it is retryable and attempts are left; else the failure is permanent, and the task ends in error when nothing else of it can run. The same report again changes nothing. 55006 for a stale report or one of a role that may not report the step, P0002 for an unknown step, 23514 for results that are no object. Rules: docs/concepts.md#retry, docs/concepts.md#who-may-report.
+'Reports that a run of a claimed step failed. Returns the state of the step: error. It runs again after its backoff if it is retryable and attempts are left; otherwise the failure is permanent, and the task ends in error when nothing else of it can run. The same report again changes nothing. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object. Rules: docs/concepts.md#retry, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 error_message: What happened, in words; kept in the results and in the log.
 error_class: What kind of error; kept in the results and in the log.
@@ -1465,10 +1473,10 @@ RETURNS TABLE (step_uuid uuid, outcome text)
 AS 'MODULE_PATHNAME', 'report_steps' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_steps(text, jsonb) IS
-'Takes reports of many steps in one transaction. One row per element, in order; a bad element never spoils the others. Of the same step twice the first wins. 22023 for reports that are no array. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+'Takes reports of many steps in one transaction. One row per element, in order; a bad element never spoils the others. Of the same step twice the first wins. 22023 for reports that are not an array. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 reports: A JSON array of {step_uuid, claim_number, status, results, error_message, error_class, retryable, retry_after_seconds, backtrace}; status is complete or error, what is left out has the default of complete_step or fail_step.
 step_uuid: The step; NULL where it cannot be read.
-outcome: The step''s new state, or duplicate (reported before), stale (another claim, or the claim of a role for which the caller may not report; nothing changed), unknown_step or invalid.';
+outcome: The step''s new state, or duplicate (reported before), stale (another claim, or the claim of a role for which the caller is not allowed to report; nothing changed), unknown_step or invalid.';
 GRANT EXECUTE ON FUNCTION tasker.report_steps(text, jsonb) TO tasker_worker, tasker_operator;
 /* </end connected objects> */
 
@@ -1501,7 +1509,7 @@ RETURNS text AS 'MODULE_PATHNAME', 'resolve_task_manually' LANGUAGE c VOLATILE S
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_task_manually(uuid, text, text) IS
 'Declares a task in error done; its steps stay as they are. Returns the new state: resolved_manually. 55000 from another state, P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
-resolved_by: Who did it; kept in the metadata of the log.
+resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
 GRANT EXECUTE ON FUNCTION tasker.resolve_task_manually(uuid, text, text) TO tasker_operator;
 
@@ -1510,9 +1518,9 @@ CREATE OR REPLACE FUNCTION tasker.resolve_step_manually(
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_step_manually' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
-'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are no object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
+'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
-resolved_by: Who did it; kept in the metadata of the log.
+resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
 GRANT EXECUTE ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) TO tasker_operator;
 
@@ -1560,7 +1568,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_task(task_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_task(uuid, text, jsonb) IS
-'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is no object, P0002 for an unknown task. Rule: docs/concepts.md#states.
+'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown task. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_task(uuid, text, jsonb) TO tasker_operator;
@@ -1569,7 +1577,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_step(step_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_step(uuid, text, jsonb) IS
-'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is no object, P0002 for an unknown step. Rule: docs/concepts.md#states.
+'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown step. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_step(uuid, text, jsonb) TO tasker_operator;
@@ -1578,7 +1586,7 @@ CREATE OR REPLACE FUNCTION tasker.try_transition_task(task_uuid uuid, to_state t
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) IS
-'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
+'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) TO tasker_operator;
@@ -1587,7 +1595,7 @@ CREATE OR REPLACE FUNCTION tasker.try_transition_step(step_uuid uuid, to_state t
 RETURNS boolean AS 'MODULE_PATHNAME', 'try_transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) IS
-'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; else true. Other errors stay errors.
+'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) TO tasker_operator;
@@ -1606,7 +1614,7 @@ CREATE OR REPLACE FUNCTION tasker.calculate_backoff(
 RETURNS interval AS 'MODULE_PATHNAME', 'calculate_backoff' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.calculate_backoff(integer, text, integer, integer, interval, numeric) IS
-'How long a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is no share. Rule: docs/concepts.md#retry.
+'How long a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is not between 0 and 1. Rule: docs/concepts.md#retry.
 attempt: Number of the run that failed, from 1; 0 and less wait not at all.
 kind: none, linear, exponential or fibonacci; NULL: the list tasker.default_backoff_seconds, or exponential where base_ms is given.
 base_ms: The base in milliseconds; NULL: the first entry of the list.
@@ -1649,7 +1657,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'get_task_execution_context' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 1
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.get_task_execution_context(uuid) IS
-'One row: what the task stands at, its steps counted by state, and what should be done. No row for an unknown task. Rule: docs/concepts.md#readiness.';
+'One row: the execution status of the task, its steps counted by state, and what should be done. No row for an unknown task. Rule: docs/concepts.md#readiness.';
 GRANT EXECUTE ON FUNCTION tasker.get_task_execution_context(uuid) TO tasker_reader, tasker_worker;
 
 CREATE OR REPLACE FUNCTION tasker.get_task_execution_contexts_batch(task_uuids uuid[])
@@ -1729,7 +1737,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_finalizer(uuid, text, integer) IS
-'Refuses the parameters that no finalization claim can have: 22004 for NULL, 22023 for the rest.';
+'Refuses parameters that are not valid for a finalization claim: 22004 for NULL, 22023 for the rest.';
 
 CREATE OR REPLACE FUNCTION tasker.claim_task_for_finalization(task_uuid uuid, processor_id text, timeout_seconds integer DEFAULT 30)
 RETURNS TABLE (claimed boolean, already_claimed_by text, task_state text, message text, finalization_attempt_uuid uuid)
@@ -1742,7 +1750,7 @@ DECLARE
     began_at CONSTANT timestamptz := clock_timestamp();
     state "char";
     holder tasker_engine.finalization_claims%ROWTYPE;
-    -- Who held it when the call began, and why the call is refused: for the metrics.
+    -- The holder when the call began, and why the call is refused: for the metrics.
     known_holder text;
     refused text;
 BEGIN
@@ -1811,9 +1819,9 @@ $$;
 COMMENT ON FUNCTION tasker.claim_task_for_finalization(uuid, text, integer) IS
 'Claims the right to end a task, for a time. Claiming again extends the own claim; one that has ended is taken over. Every call is recorded. 22023 for an empty processor_id or a timeout that is not positive. Rule: docs/concepts.md#finalization.
 processor_id: Name of the caller, unique per processor; not empty.
-timeout_seconds: The claim ends so many seconds from now; positive.
+timeout_seconds: Seconds from now until the claim ends; positive.
 claimed: Whether the caller has the claim now.
-already_claimed_by: Who has the claim now; NULL if nobody does.
+already_claimed_by: The processor that has the claim now; NULL if none has.
 task_state: The execution status of an open task, the state of an ended one, or not_found.
 message: The answer in words.
 finalization_attempt_uuid: Names the record of this call.';
@@ -1839,9 +1847,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) IS
-'Extends the caller''s live claim; true if it has one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
+'Extends the caller''s live claim; true if it has one, otherwise false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.
-timeout_seconds: The claim ends so many seconds from now; positive.';
+timeout_seconds: Seconds from now until the claim ends; positive.';
 GRANT EXECUTE ON FUNCTION tasker.extend_finalization_claim(uuid, text, integer) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.release_finalization_claim(task_uuid uuid, processor_id text)
@@ -1862,7 +1870,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.release_finalization_claim(uuid, text) IS
-'Gives the caller''s claim up; true if it had one, else false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
+'Gives up the caller''s claim; true if it had one, otherwise false. 22023 as in claim_task_for_finalization, P0002 for an unknown task.
 processor_id: Name of the caller, unique per processor; not empty.';
 GRANT EXECUTE ON FUNCTION tasker.release_finalization_claim(uuid, text) TO tasker_operator;
 
@@ -1920,7 +1928,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_announcement(text, text[], text[], text, text, jsonb) IS
-'Refuses what no announcement can be: 22004 for NULL, 22023 for the rest.';
+'Refuses an announcement that is not valid: 22004 for NULL, 22023 for the rest.';
 
 CREATE OR REPLACE FUNCTION tasker.register_handlers(
     worker_id text, handlers text[], namespaces text[] DEFAULT NULL, plugin text DEFAULT NULL,
@@ -1958,7 +1966,7 @@ BEGIN
         metadata = excluded.metadata, announced_at = excluded.announced_at;
     GET DIAGNOSTICS announced = ROW_COUNT;
 
-    -- Every start of a worker announces under a new id. Whoever announces clears what is long gone.
+    -- Every start of a worker announces under a new id. Each announcement clears those of workers that are long gone.
     DELETE FROM tasker_engine.worker_handlers h
     WHERE h.worker_no IN (
         SELECT w.worker_no FROM tasker_engine.workers w
@@ -2012,7 +2020,7 @@ CREATE OR REPLACE FUNCTION tasker.analyze_template(name text, namespace text DEF
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_template(text, text, text) IS
-'What can be said of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
+'What is known of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
 name: Name of the template.
 namespace: Its namespace.
 version: x.y.z; NULL is the highest by semantic version.';
@@ -2112,10 +2120,10 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
-'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, may not run again or lets others wait. No row for an unknown task.
-bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (may not run again), Running or Waiting to Run: the first that fits.
+'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
+bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (cannot run again), Running or Waiting to Run: the first that fits.
 severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
-score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (dependency_graph configuration of Tasker).
+score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed for good; the factor is 2.0 in error, 2.5 failed for good or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
 blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
 blocked_step_names: Their names, in topological order.';
@@ -2212,7 +2220,7 @@ COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
 CREATE OR REPLACE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
     RETURN COALESCE(since, tasker_engine.engine_clock() - usual);
-COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or so long ago as usual.';
+COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or now minus the default span.';
 
 -- OFFSET 0: when a run began is looked up once, not wherever it is named.
 CREATE OR REPLACE FUNCTION tasker_engine.period_metrics(start timestamptz)
@@ -2365,7 +2373,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_slowest_steps(timestamptz, integer, text, text, text) IS
 'The longest successful runs that ended in a period, longest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -2420,7 +2428,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
 'The slowest of the tasks created in a period of which a run has ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -2428,7 +2436,7 @@ duration_seconds: From when the task was due (requested_at, or run_at if later) 
 step_count: All steps of the task.
 error_steps: Steps in state error.
 created_at: When the task was created.
-completed_at: When the task completed, else when its last run so far ended.
+completed_at: When the task completed, otherwise when its last run so far ended.
 status: State of the task now: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) TO tasker_reader;
 
@@ -2472,7 +2480,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) IS
 'The failed runs of a period by class of error, most frequent first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: runs that ended later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -2518,7 +2526,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text, text, text) IS
 'Steps that others wait for now, by template: running or in error, in tasks that are pending, in progress or in error. Most waiting steps first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows, from 1.
+limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
@@ -2673,7 +2681,7 @@ $$;
 COMMENT ON FUNCTION tasker.analytics_bottlenecks(timestamptz, integer, text, text, text) IS
 '{scope_summary, bottleneck_analysis: {slowest_tasks, slowest_steps, error_patterns, dependency_bottlenecks}, performance_distribution}: the rows of get_slowest_tasks, get_slowest_steps, get_error_patterns, get_dependency_bottlenecks and get_duration_percentiles, for one period and one choice of templates. scope_summary is {period_start, limit_count, namespace, task_name, version}. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins, as in each of them; NULL: 24 hours ago, -infinity: everything.
-limit_count: At most so many rows of each, from 1.
+limit_count: The most rows of each, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
 task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.';
@@ -2735,7 +2743,6 @@ resolved_manually_steps: Steps in state resolved_manually.
 permanent_error_steps: Steps in error for good with attempts left.';
 GRANT EXECUTE ON FUNCTION tasker.get_system_health_counts() TO tasker_reader;
 
--- The thresholds are those of crates/rules/src/operations/health.rs.
 CREATE OR REPLACE FUNCTION tasker_engine.judge_health(measure text, part bigint, whole bigint, multiplier double precision)
 RETURNS TABLE (
     level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
@@ -2849,10 +2856,10 @@ COMMENT ON FUNCTION tasker.health_ready() IS
 'Whether this server hands out work in this database; one row. For readiness probes and load balancers. A standby answers too: it is not ready. Rule: docs/health.md#probes.
 ready: Whether every check holds.
 message: One line: the state, or every reason why not.
-failed_checks: version alone, if library and extension differ in it; else of recovery (no standby), coordinator (at work, where the library is preloaded), owner (nobody else can act as the role tasker_owner) and state (hands out work), those that fail.';
+failed_checks: Those that fail: version alone, if library and extension differ in it; otherwise of recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner) and state (hands out work).';
 GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 
--- What is measured, as parts of wholes. Each number is asked of where it is cheap: of the log only the period.
+-- What is measured, as parts of wholes. Each number is read where that is cheap: of the log only the period.
 CREATE OR REPLACE FUNCTION tasker_engine.health_measures(start timestamptz)
 RETURNS TABLE (measure text, kind text, part bigint, whole bigint, message text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 10
@@ -2900,7 +2907,7 @@ BEGIN
     SELECT coalesce(sum(p.well), 0), coalesce(sum(p.counted), 0), count(*) FILTER (WHERE p.counted > 0 AND p.well = 0), count(*)
     INTO part, whole, idle_pools, pools
     FROM (SELECT count(*) FILTER (WHERE b.state IN ('idle', 'busy')) AS well,
-                 -- Who ends as he should is no loss, and who has just been started none yet.
+                 -- An executor that was told to end is not lost, and one that has just been started is not lost yet.
                  count(*) FILTER (WHERE b.state IN ('idle', 'busy') OR b.state = 'starting' AND b.state_since < now - interval '30 seconds')
                      AS counted
           FROM tasker_engine.background_activity() b
@@ -2920,7 +2927,7 @@ BEGIN
     part := (fault.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
     message := CASE WHEN fault.detail IS NOT NULL THEN format('nothing is done while role tasker_owner is not fit to own the engine: %s', fault.detail)
                     WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
-                    ELSE 'the library is not preloaded: claims and run_maintenance() do what is due' END;
+                    ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END;
     hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
                  WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
     RETURN NEXT;
@@ -2936,7 +2943,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE a.overdue AND a.lease_expires_at < now - interval '2 minutes'), count(*) INTO part, whole
     FROM tasker_engine.claim_ages a;
     message := format('%s of %s steps that workers hold have had no lease for 2 minutes', part, whole);
-    hint := 'SELECT * FROM tasker.stale_claims; does anybody claim from these queues?';
+    hint := 'SELECT * FROM tasker.stale_claims; check that a worker claims from these queues.';
     RETURN NEXT;
 
     measure := 'workers';
@@ -2951,11 +2958,11 @@ BEGIN
         ORDER BY r.available_at LIMIT 1) o
     WHERE NOT q.paused;
     SELECT count(*) INTO whole FROM tasker_engine.known_workers w WHERE w.live;
-    -- Of a system at rest nobody expects workers.
+    -- A system at rest needs no workers.
     part := (backlog > 0 AND whole = 0 AND (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current))::integer;
     message := format('%s workers live; %s steps ready%s', whole, CASE WHEN backlog = most THEN most || ' or more' ELSE backlog::text END,
                       ', the oldest for ' || date_trunc('second', now - oldest));
-    hint := 'Start workers: docs/writing-a-worker.md.';
+    hint := 'Start workers that call tasker.claim_steps for these namespaces.';
     RETURN NEXT;
 END
 $$;
@@ -3042,7 +3049,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_health() IS
-'Records that the overall level of health has changed; returns 1 if it has, else 0. Looks away while the operational state is not monitored.';
+'Records that the overall level of health has changed; returns 1 if it has, otherwise 0. Does nothing while the operational state is not monitored.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -3071,7 +3078,7 @@ CREATE OR REPLACE FUNCTION tasker.operational_state() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     RETURN COALESCE((SELECT o.to_state FROM tasker_engine.operational_changes o WHERE tasker_engine.require_version() ORDER BY o.change_no DESC LIMIT 1), 'normal');
 COMMENT ON FUNCTION tasker.operational_state() IS
-'The state of the whole system in this database: startup, normal, graceful_shutdown, emergency or stopped. Nothing is handed out in the last three. normal if nobody has ever set it. Rule: docs/operational-states.md.';
+'The state of the whole system in this database: startup, normal, graceful_shutdown, emergency or stopped. Nothing is handed out in the last three. normal if it was never set. Rule: docs/operational-states.md.';
 GRANT EXECUTE ON FUNCTION tasker.operational_state() TO tasker_reader, tasker_worker;
 
 CREATE OR REPLACE FUNCTION tasker.set_operational_state(state text, reason text DEFAULT NULL, force boolean DEFAULT false)
@@ -3080,7 +3087,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.set_operational_state(text, text, boolean) IS
 'Changes the state of the whole system in this database and returns it. From the commit on, claims hand out nothing in graceful_shutdown, emergency and stopped; reports are accepted in every state. The same state again changes nothing. It waits for no claim and no claim waits for it; back in normal or startup, idle workers are woken. 55000 for a change that the table does not declare, with the declared ones in the DETAIL; 22023 for an unknown state. Rule: docs/operational-states.md.
 state: startup, normal, graceful_shutdown, emergency or stopped.
-reason: Why, for the record; NULL if you have nothing to say.
+reason: Why, for the record; NULL: no reason is given.
 force: Makes an undeclared change, with a WARNING.';
 GRANT EXECUTE ON FUNCTION tasker.set_operational_state(text, text, boolean) TO tasker_operator;
 
@@ -3094,7 +3101,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_startup() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_startup' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_startup() IS
-'Ends a startup that has lasted 10 seconds: maintenance is at work. Returns 1 if it did, else 0.';
+'Ends a startup that has lasted 10 seconds: maintenance is at work. Returns 1 if it did, otherwise 0.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -3102,7 +3109,8 @@ COMMENT ON FUNCTION tasker_engine.duty_startup() IS
 -- requires:
 --   functions_operational_state
 
--- Claims that take too long. Their levels and the time that a run may be expected to take are crates/rules/src/operations/.
+-- Claims that take too long. Their levels and the time that a run can be expected to take are crates/rules/src/operations/health.rs;
+-- after how long a silent worker is missing (5 minutes) stands in worker_status.
 
 CREATE OR REPLACE FUNCTION tasker_engine.expected_run_seconds(priority smallint, timeout_seconds integer)
 RETURNS integer AS 'MODULE_PATHNAME', 'expected_run_seconds' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
@@ -3122,7 +3130,7 @@ RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
                 WHEN last_seen_at < (tasker_engine.engine_clock() - '5 minutes'::interval) THEN 'missing'
                 ELSE 'unknown' END;
 COMMENT ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) IS
-'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; else unknown.';
+'active when the worker was seen lately or keeps a lease; missing after 5 silent minutes; otherwise unknown.';
 GRANT EXECUTE ON FUNCTION tasker_engine.worker_status(boolean, timestamptz) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.take_over_claims(claim_ids bigint[], step_uuids uuid[]) RETURNS void
@@ -3168,7 +3176,7 @@ dry_run: true only shows what would be done; false does it.
 step_name: Name of the step.
 age: How long the worker has held it.
 claim_level: The level of the claim.
-outcome: would retry or would fail in a dry run, else retry, fail, or skipped for a step that somebody held locked.';
+outcome: would retry or would fail in a dry run, otherwise retry, fail, or skipped for a step that another session had locked.';
 GRANT EXECUTE ON FUNCTION tasker.force_release_stale_claims(text, boolean) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_period(period interval) RETURNS timestamptz
@@ -3223,7 +3231,7 @@ $$;
 COMMENT ON FUNCTION tasker.get_processor_claim_stats(interval) IS
 'What became of the claims of each worker, and what it holds now: workers that ended a run in the period, or hold a step. 22023 for a period that is not longer than zero, or longer than 10 years.
 period: How far back to look, from now.
-worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.
+worker_status: active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.
 completed_runs: Runs that it completed.
 failed_runs: Runs that it reported as failed.
 lost_runs: Runs whose lease ended before a report, or that were released by force.
@@ -3319,11 +3327,11 @@ BEGIN
               AND p.proargtypes[0] = 'jsonb'::regtype);
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'Whose function a handler is; NULL if there is none.
+COMMENT ON FUNCTION tasker_engine.function_owner(text) IS 'The owner of the function that a handler names; NULL if there is none.
 handler: schema-qualified name of a function of one jsonb.';
 GRANT EXECUTE ON FUNCTION tasker_engine.function_owner(text) TO tasker_owner;
 
--- Run as the handler's role, by src/background/handlers.rs alone. It stays with the superuser too.
+-- Run as the handler's role, by src/functions/sql_handlers.rs alone. It belongs to the superuser, as the table tasker_engine.sql_handlers does.
 CREATE OR REPLACE FUNCTION tasker_engine.call_handler(handler text, argument jsonb, owner_oid oid, owner_name text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3352,7 +3360,7 @@ BEGIN
                 USING ERRCODE = 'undefined_function', DETAIL = 'It is the handler of the step.',
                       HINT = format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
         END IF;
-        -- Who may replace the function acts with the rights that it runs with.
+        -- A role that can replace the function acts with the rights that it runs with.
         IF callee.proowner <> owner_oid THEN
             RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_get_userbyid(callee.proowner), owner_name
                 USING ERRCODE = 'insufficient_privilege',
@@ -3378,20 +3386,8 @@ $$;
 COMMENT ON FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) IS 'Calls a handler and undoes what it did if it fails: {"results": ...}, or {"sqlstate", "message", "detail", "hint", "context"}.
 handler: schema-qualified name of a function of one jsonb that returns jsonb or void.
 argument: what it is given.
-owner_oid: the role to whom the function must belong.
+owner_oid: the role that must own the function.
 owner_name: the name of that role.';
-
--- The cheap half of a claim by executors. SECURITY DEFINER and the pinned plans are those of claim_steps.
-CREATE OR REPLACE FUNCTION tasker_engine.claim_inside(
-    worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)
-RETURNS TABLE (
-    step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
-    queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
-    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
-AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
-namespaces: NULL for all.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.take_steps(
     worker_id text, namespaces text[], queues text[], max_steps integer, lease interval)
@@ -3630,7 +3626,7 @@ BEGIN
         enabled = coalesce(excluded.enabled, p.enabled),
         changed_at = excluded.changed_at;
 
-    -- The limits given and those that stood already, together: whoever comes second sees both.
+    -- The limits given and those set before, together: of two calls the second sees both.
     SELECT s.min_executors, s.max_executors INTO least_wanted, most_wanted
     FROM tasker_engine.pool_settings() s WHERE s.name = $1;
     IF least_wanted > most_wanted THEN
@@ -3687,7 +3683,7 @@ GRANT EXECUTE ON FUNCTION tasker.remove_executor_pool(text) TO tasker_operator;
 
 -- What scaling reads, and what it decides. The rules are crates/rules/src/operations/scaling/.
 
--- Levels of queues from the index, each up to the limit; a paused queue hands out nothing and asks for nobody.
+-- Levels of queues from the index, each up to the limit; a paused queue hands out nothing and needs no executor.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_depth(queues text[], namespaces text[])
 RETURNS integer LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -3876,7 +3872,7 @@ BEGIN
     END IF;
     IF NOT (SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc p
             WHERE p.pronamespace = 'tasker'::regnamespace AND p.proname = 'create_task') THEN
-        RAISE insufficient_privilege USING MESSAGE = format('role %s may not create tasks', tasker_engine.role_name($1, $2)),
+        RAISE insufficient_privilege USING MESSAGE = format('role %s is not allowed to create tasks', tasker_engine.role_name($1, $2)),
             DETAIL = 'The schedule belongs to it, and its tasks are created with its rights.',
             HINT = format('GRANT tasker_operator TO %I, or make the schedule again under another role.', tasker_engine.role_name($1, $2));
     END IF;
@@ -3906,7 +3902,7 @@ BEGIN
         DETAIL = format('%s is no member of it.', tasker_engine.role_name($1, NULL)), HINT = 'Its owner and members of tasker_admin change it.';
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.own_schedule(oid, text) IS 'Locks a schedule; false if there is none. 42501 for a caller who may not change it.';
+COMMENT ON FUNCTION tasker_engine.own_schedule(oid, text) IS 'Locks a schedule; false if there is none. 42501 for a caller that is not allowed to change it.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.unknown_schedule(schedule_name text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -3947,7 +3943,7 @@ BEGIN
             HINT = 'SELECT * FROM tasker.next_runs(cron, time_zone) shows the times of an expression.';
     END IF;
     known := tasker_engine.own_schedule($1, $2);
-    -- Whatever create_task would refuse is refused now: the task is created and undone. Not due, so that nobody is woken.
+    -- Whatever create_task would refuse is refused now: the task is created and undone. Not due, so that no worker is woken.
     BEGIN
         PERFORM tasker_engine.create_scheduled_task(s, clock_timestamp(), clock_timestamp() + interval '1 day');
         RAISE raise_exception;
@@ -4228,7 +4224,7 @@ END;
 COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
--- One batch of ended tasks, oldest first. It waits for nobody: an operator who works on a task locks its first step first,
+-- One batch of ended tasks, oldest first. It waits for no session: an operator's call locks the first step of its task first,
 -- and workers touch steps in progress only.
 CREATE OR REPLACE FUNCTION tasker_engine.purge_batch(
     completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
@@ -4266,7 +4262,7 @@ BEGIN
             ORDER BY o.task_uuid LIMIT 2 * $5);
     END IF;
     finished := cardinality(found) <= $5;
-    -- So many steps at most in one transaction, but one task at least.
+    -- At most 50,000 steps in one transaction, but at least one task.
     held := ARRAY(
         SELECT o.task_uuid
         FROM (SELECT t.task_uuid, n.steps, sum(n.steps) OVER (ORDER BY t.task_uuid) AS steps_so_far
@@ -4381,11 +4377,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
-'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what somebody works on is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
 older_than: Tasks that ended longer ago than this, 0 or more.
-batch: At most so many tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
+batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
-include_failed: Tasks in error, too, which wait for an operator; else those that are complete, cancelled or resolved_manually.
+include_failed: Tasks in error, too, which wait for an operator; otherwise those that are complete, cancelled or resolved_manually.
 dry_run: Only says what it would delete.
 after_uuid: Only tasks behind this one in the order of their creation; NULL for all. Give the last_uuid of the call before where many old tasks stay.
 tasks: How many tasks it deleted.
@@ -4423,7 +4419,7 @@ failed: How long tasks in error are kept; 0 or NULL for ever: they wait for an o
 GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
 
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
--- come. What it left behind, because it was open then, it finds when it begins anew.
+-- come. What it left behind, because it was open then, it finds in the next walk from the beginning.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_retention() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -4433,7 +4429,7 @@ DECLARE
     at_time CONSTANT timestamptz := clock_timestamp();
     kept record;
     found record;
-    anew boolean;
+    from_the_start boolean;
     total bigint := 0;
 BEGIN
     FOR kept IN
@@ -4444,18 +4440,18 @@ BEGIN
         WHERE v.completed IS NOT NULL OR v.failed IS NOT NULL
     LOOP
         -- Least often once an hour, most often once a minute.
-        anew := kept.swept_to IS NULL
+        from_the_start := kept.swept_to IS NULL
             OR kept.sweep_started_at < at_time - greatest(interval '1 minute', least(interval '1 hour', kept.completed / 10, kept.failed / 10));
         SELECT * INTO found FROM tasker_engine.purge_batch(
             at_time - kept.completed, at_time - kept.failed, kept.task_namespace_id,
-            CASE WHEN anew THEN nothing ELSE kept.swept_to END, batch, false);
+            CASE WHEN from_the_start THEN nothing ELSE kept.swept_to END, batch, false);
         total := total + found.tasks;
-        IF anew OR found.tasks > 0 THEN
+        IF from_the_start OR found.tasks > 0 THEN
             INSERT INTO tasker_engine.retention AS r (task_namespace_id, swept_to, sweep_started_at, purged_tasks, last_purged_at)
             VALUES (kept.task_namespace_id,
                     CASE WHEN found.finished
                          THEN tasker_engine.uuids_since(at_time - least(kept.completed, kept.failed)) ELSE found.last_uuid END,
-                    CASE WHEN anew THEN at_time ELSE kept.sweep_started_at END,
+                    CASE WHEN from_the_start THEN at_time ELSE kept.sweep_started_at END,
                     found.tasks, CASE WHEN found.tasks > 0 THEN at_time END)
             ON CONFLICT (task_namespace_id) DO UPDATE
             SET swept_to = excluded.swept_to, sweep_started_at = excluded.sweep_started_at,
@@ -4642,7 +4638,7 @@ purpose: what it does.
 duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
--- Not an advisory lock, which anybody could hold.
+-- Not an advisory lock, which any session could hold.
 CREATE OR REPLACE FUNCTION tasker_engine.try_duty_lock(duty_no integer) RETURNS boolean
 AS 'MODULE_PATHNAME', 'try_duty_lock' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.try_duty_lock(integer) IS 'Locks a duty until the transaction ends: a part of the extension as an object, in pg_locks with the duty''s number as objsubid. false, at once, if another session holds it.';
@@ -4655,13 +4651,13 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no in
 AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
 duty_no: number of the duty.
-last_run_at: when it last ran through; NULL if not since.
+last_run_at: when it last finished; NULL if not since then.
 since: since when the launcher looks after this database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, else 0.';
+COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, otherwise 0.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -4715,7 +4711,7 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is at it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
+COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
 duty: a name of tasker_engine.duties().';
 
 CREATE OR REPLACE FUNCTION tasker.run_maintenance() RETURNS TABLE (duty text, done bigint, error text)
@@ -4757,7 +4753,7 @@ BEGIN
     FOR state IN
         SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
                coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,
-               -- Without preload nobody expects a run before there is something to do.
+               -- Without preload no run is expected before there is something to do.
                now - greatest(c.last_run_at, r.last_run_at, CASE WHEN preloaded THEN coalesce(c.since, pg_postmaster_start_time())
                                                                  ELSE (SELECT min(n.created_at) FROM tasker.task_namespaces n) END) AS waited,
                greatest(10 * d.every, CASE WHEN preloaded THEN interval '30 seconds' ELSE interval '10 minutes' END) AS patience
@@ -4777,17 +4773,17 @@ BEGIN
                  WHERE l.locktype = 'object' AND l.granted AND l.classid = 'pg_extension'::regclass AND l.objsubid = state.duty_no
                    AND l.objid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'tasker_ext')
                    AND l.database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())),
-                CASE WHEN NOT preloaded THEN 'nobody calls tasker.run_maintenance()'
+                CASE WHEN NOT preloaded THEN 'no session calls tasker.run_maintenance()'
                      WHEN NOT tasker_engine.has_coordinator() THEN 'no coordinator is at work'
-                     ELSE 'the coordinator does not come to it' END))
+                     ELSE 'the coordinator does not reach it' END))
         END;
         RETURN NEXT;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last ran through, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
+COMMENT ON FUNCTION tasker_engine.duty_states() IS 'When each duty of maintenance last finished, and what is wrong with it: it failed, or ten of its periods have passed without a run, at least 30 seconds, without preload 10 minutes. On a standby nothing is wrong.
 duty: name of the duty.
-last_run_at: when it last ran through; NULL if not since the server started, without preload if never.
+last_run_at: when it last finished; NULL if not since the server started, without preload if never.
 problem: what is wrong; NULL if nothing.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duty_states() TO tasker_reader;
 /* </end connected objects> */
@@ -4803,7 +4799,7 @@ CREATE OR REPLACE FUNCTION tasker.table_access()
 RETURNS TABLE (table_name text, operation text, path text, reason text)
 AS 'MODULE_PATHNAME', 'table_access' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 20
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker.table_access() IS 'How the engine reaches its own tables: directly, or by an SQL statement where somebody added what only SQL serves (a trigger, a CHECK, a generated column, row security and the like). Both do the same; SQL costs more. Raises 55000 if a table does not have its owner or a column of ours. Rule: docs/design.md#below-sql.
+COMMENT ON FUNCTION tasker.table_access() IS 'How the engine reaches its own tables: directly, or by an SQL statement where something was added that only SQL serves (a trigger, a CHECK, a generated column, row security and the like). Both do the same; SQL costs more. Raises 55000 if a table does not have its owner or a column of ours. Rule: docs/design.md#below-sql.
 table_name: a table of schema tasker_engine.
 operation: append, update, delete or look.
 path: direct, or sql.
@@ -4836,7 +4832,7 @@ BEGIN
         SELECT 'missing_queue_entry', m.task_uuid, tasker.step_uuid(m.task_uuid, m.step_no), 'add a queue entry'
         FROM tasker_engine.missing_entries m;
     ELSE
-        -- Of two repairs the second waits for the first and finds its entries. Nobody else waits for this but VACUUM.
+        -- Of two repairs the second waits for the first and finds its entries. Besides, only VACUUM waits for this lock.
         LOCK TABLE tasker_engine.queue_entries IN SHARE UPDATE EXCLUSIVE MODE;
         RETURN QUERY
         INSERT INTO tasker_engine.queue_entries AS r (available_at, task_uuid, queue_id, priority, step_no)
@@ -4848,7 +4844,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.repair_integrity(boolean) IS
-'Finds what the stored rows contradict in each other, and mends it unless dry_run; no row: all is well. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
+'Finds rows that contradict each other, and repairs them unless dry_run; no row: all is well. Called again it finds nothing. Safe beside claims and reports, which do not wait for it. For the switch to a logical replica, to which the queue is not replicated; without a fault of that kind there is nothing to find. 22004 for NULL. Rule: docs/replication.md.
 dry_run: True: only says what is wrong, and changes nothing.
 problem: missing_queue_entry: a step is ready or will be at a known time (pending with all parents done, or in error with a retry scheduled; paused namespaces too), and nothing in its queue leads a claim to it. Steps in progress are left to the leases of their claims.
 task_uuid: The task.
@@ -4868,8 +4864,8 @@ GRANT EXECUTE ON FUNCTION tasker.repair_integrity(boolean) TO tasker_admin;
 -- them, and those that have settings of their own: register_template, purge_batch and repair_integrity.
 DO $$
 DECLARE
-    -- Functions that change rows lock them in the order in which a walk along an index finds them, and all in the same order:
-    -- no hash and nothing kept of an earlier look comes between.
+    -- Functions that change rows lock them in the order in which they find them. A walk along an index gives them all the same
+    -- order and touches the same few pages whatever else the tables hold; so nothing is hashed or kept for a second look.
     changing CONSTANT text[] := ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material',
         'enable_memoize', 'enable_hashagg', 'jit'];
     -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
@@ -4912,7 +4908,7 @@ $$;
 --   functions_plans
 
 -- Namespaces: scopes and methods. Nothing is made at CREATE EXTENSION: a row made there would meet itself in a restored
--- dump. So `default` comes to be with the first template, or here.
+-- dump. So `default` is created with the first template, or here.
 
 CREATE OR REPLACE FUNCTION tasker.task_namespaces_custom()
 RETURNS SETOF tasker.task_namespaces LANGUAGE sql STABLE PARALLEL SAFE
@@ -5021,8 +5017,7 @@ GRANT EXECUTE ON FUNCTION tasker.find_or_create_dependent_system(text, text) TO 
 -- requires:
 --   models_dependent_system
 
--- Which object of one outside system is which of another. A pair is the same pair in either order, and the unique index
--- says so: it orders the two ends, by system and within one system by id.
+-- Maps between objects of outside systems: methods. The rule of a pair stands beside the table.
 
 CREATE OR REPLACE FUNCTION tasker_engine.dependent_system(name text, parameter text)
 RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -5220,6 +5215,8 @@ GRANT EXECUTE ON FUNCTION tasker.named_tasks_named_steps_for_named_task(integer)
 -- requires:
 --   models_named_tasks_named_step
 
+-- Kinds of annotations: methods.
+
 CREATE OR REPLACE FUNCTION tasker.find_or_create_annotation_type(name text, description text DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -5266,7 +5263,7 @@ WHERE l.step_no > 0
 GROUP BY l.task_uuid, l.step_no;
 COMMENT ON VIEW tasker_engine.step_runs IS 'When the runs of each step ended, from the log.';
 
--- The step is joined for those who filter by step_uuid: they come in through its index, and the function answers for
+-- The step is joined for queries that filter by step_uuid: they start from its index, and the function answers for
 -- the one task.
 CREATE OR REPLACE VIEW tasker.step_readiness_statuses AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid, s.task_uuid, r.named_step_id, r.name, r.current_state,
@@ -5311,7 +5308,7 @@ BEGIN ATOMIC
       AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) IS
-'Readiness of the steps of a task that have not ended well and may not run again: out of attempts, or not retryable. 22004 for NULL.';
+'Readiness of the steps of a task that have not ended well and cannot run again: out of attempts, or not retryable. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_pending_for_task(task_uuid uuid)
@@ -5404,7 +5401,7 @@ COMMENT ON COLUMN tasker.step_readiness_details.retry_status IS
 COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
 'Of a failed step that waits, what its template asks for: exponential_backoff (also if it says nothing), linear_backoff,
 fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
-explicit_backoff. Else no_backoff.';
+explicit_backoff. Otherwise no_backoff.';
 COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';
 GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;
 /* </end connected objects> */
@@ -5413,6 +5410,9 @@ GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;
 -- src/schema.rs:21
 -- requires:
 --   models_step_readiness_status
+
+-- Tasks: relation and scopes. A scope is a plain query without SET clauses, so that the planner puts it in place and pushes the
+-- conditions, the order and the limit of the caller into it.
 
 CREATE OR REPLACE VIEW tasker.tasks AS
 SELECT t.task_uuid,
@@ -5490,7 +5490,7 @@ BEGIN ATOMIC
     WHERE $1 IS NULL OR t.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.tasks_by_current_state(text) IS
-'Scope: tasks in the state; NULL is every task. 22023 for a text that is none of the six states. Reads all tasks: a
+'Scope: tasks in the state; NULL is every task. 22023 for a text that is not one of the six states. Reads all tasks: a
 state has no index, so that changing it stays cheap.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_by_current_state(text) TO tasker_reader;
@@ -5538,6 +5538,8 @@ GRANT EXECUTE ON FUNCTION tasker.tasks_with_tags(jsonb) TO tasker_reader;
 -- requires:
 --   models_task
 
+-- Notes on tasks: methods; and tags, which are notes of one word.
+
 CREATE OR REPLACE FUNCTION tasker.annotate_task(task_uuid uuid, type_name text, annotation jsonb)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -5584,7 +5586,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what no tags can be: 22004 for NULL, 22023 for no array.';
+COMMENT ON FUNCTION tasker_engine.check_tags(uuid, jsonb) IS 'Refuses what is not a list of tags: 22004 for NULL, 22023 for a document that is not an array.';
 
 CREATE OR REPLACE FUNCTION tasker.tag_task(task_uuid uuid, tags jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -5606,7 +5608,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.tag_task(uuid, jsonb) IS
-'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for no array.
+'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for a document that is not an array.
 tags: A JSON array of tags, any JSON, words as a rule.';
 GRANT EXECUTE ON FUNCTION tasker.tag_task(uuid, jsonb) TO tasker_operator;
 
@@ -5628,7 +5630,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.untag_task(uuid, jsonb) IS
-'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for no array.
+'Takes tags, a JSON array, from a task and returns those it still has. P0002 for an unknown task, 22023 for a document that is not an array.
 tags: A JSON array of the tags to take away; one that the task does not have is passed over.';
 GRANT EXECUTE ON FUNCTION tasker.untag_task(uuid, jsonb) TO tasker_operator;
 /* </end connected objects> */
@@ -5658,7 +5660,7 @@ SELECT l.id,
 FROM tasker_engine.transitions l
 WHERE l.step_no = 0;
 COMMENT ON VIEW tasker.task_transitions IS
-'What became of each task, one row per change of state, creation included. id orders them.';
+'The changes of state of each task, one row per change, creation included. id orders them.';
 GRANT SELECT ON tasker.task_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -5679,7 +5681,7 @@ BEGIN ATOMIC
     WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.task_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is not one of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_to_state(text) TO tasker_reader;
 
@@ -5810,7 +5812,7 @@ GRANT EXECUTE ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) T
 -- requires:
 --   models_task_transition
 
--- The log of the steps, flat as that of the tasks. The step is joined for those who filter by step_uuid.
+-- The log of the steps, flat as that of the tasks. The step is joined for queries that filter by step_uuid.
 CREATE OR REPLACE VIEW tasker.workflow_step_transitions AS
 SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
@@ -5837,7 +5839,7 @@ JOIN tasker_engine.transitions l
 LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
 WHERE l.step_no > 0;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
-'What became of each step, one row per change of state; a step that never changed has none. id orders them.';
+'The changes of state of each step, one row per change; a step that never changed has none. id orders them.';
 GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -5859,7 +5861,7 @@ BEGIN ATOMIC
     WHERE l.to_state = tasker_engine.required(tasker_engine.known_state($1), 'state');
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_to_state(text) IS
-'Scope: changes into the state. 22004 for NULL, 22023 for a text that is none of the six states.
+'Scope: changes into the state. 22004 for NULL, 22023 for a text that is not one of the six states.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_to_state(text) TO tasker_reader;
 
@@ -5971,7 +5973,7 @@ COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Wheth
 COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The change in words, with the reason if one was given.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
-'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; else NULL.';
+'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
 GRANT SELECT ON tasker.workflow_step_transition_details TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transition_statistics(
@@ -6083,7 +6085,7 @@ LEFT JOIN tasker.named_tasks_named_steps n
 LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id;
 COMMENT ON VIEW tasker.workflow_steps IS 'Every step of every task with its state, attempts and results.';
 COMMENT ON COLUMN tasker.workflow_steps.name IS 'Name of the step.';
-COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'Who holds the step now; NULL if nobody does.';
+COMMENT ON COLUMN tasker.workflow_steps.worker_id IS 'The worker that holds the step now; NULL if none does.';
 GRANT SELECT ON tasker.workflow_steps TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
@@ -6130,7 +6132,7 @@ BEGIN ATOMIC
     WHERE $1 IS NULL OR s.state = tasker_engine.known_state($1);
 END;
 COMMENT ON FUNCTION tasker.workflow_steps_by_current_state(text) IS
-'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is none of the
+'Scope: steps in the state; NULL is every step. A step that never changed is pending. 22023 for a text that is not one of the
 six states. Without a condition on task_uuid it reads all steps.
 state: pending, in_progress, error, complete, cancelled or resolved_manually; NULL: any.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_steps_by_current_state(text) TO tasker_reader;
@@ -6254,7 +6256,7 @@ JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = t.named_task_id
    AND n.step_no = tasker.step_number(r.step_uuid);
-COMMENT ON VIEW tasker.workflow_step_statuses IS 'What is to be said of each step with yes or no.';
+COMMENT ON VIEW tasker.workflow_step_statuses IS 'The questions about each step that have the answer yes or no.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_progress IS 'Whether a worker holds it.';
@@ -6274,6 +6276,8 @@ GRANT SELECT ON tasker.workflow_step_statuses TO tasker_reader;
 -- src/schema.rs:21
 -- requires:
 --   models_workflow_step
+
+-- Parents, children and depth of each step: relation, scopes, levels.
 
 CREATE OR REPLACE VIEW tasker.step_dag_relationships AS
 SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
@@ -6476,7 +6480,7 @@ GRANT EXECUTE ON FUNCTION tasker.workflow_step_edges_provides_to_children(uuid) 
 -- requires:
 --   models_workflow_step_edge
 
--- The execution context of a task: what it stands at, and what should be done about it. The rules are
+-- The execution context of a task: its execution status, and what should be done about it. The rules are
 -- crates/rules/src/engine/readiness.rs.
 
 CREATE OR REPLACE VIEW tasker.task_execution_contexts AS
@@ -6486,7 +6490,7 @@ SELECT t.task_uuid, c.named_task_id, c.status, c.total_steps, c.pending_steps, c
 FROM tasker_engine.tasks t
 CROSS JOIN LATERAL tasker.get_task_execution_context(t.task_uuid) c;
 COMMENT ON VIEW tasker.task_execution_contexts IS
-'What each task stands at, and what should be done. The rows of get_task_execution_context.';
+'The execution status of each task, and what should be done. The rows of get_task_execution_context.';
 GRANT SELECT ON tasker.task_execution_contexts TO tasker_reader;
 
 -- ---- what a context tells -------------------------------------------------------------------------------------------
@@ -6536,7 +6540,7 @@ COMMENT ON COLUMN tasker.task_execution_details.has_work_to_do IS 'Whether steps
 COMMENT ON COLUMN tasker.task_execution_details.is_blocked IS 'Whether nothing can run any more because of failed or cancelled steps.';
 COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether all steps are complete.';
 COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error, nor the task blocked.';
-COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it goes on only if somebody steps in.';
+COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it continues only if an operator acts.';
 COMMENT ON COLUMN tasker.task_execution_details.can_make_progress IS 'Whether a worker could take a step now.';
 COMMENT ON COLUMN tasker.task_execution_details.should_reenqueue IS
 'Whether it goes on by itself later: when a worker reports, or a scheduled time comes.';
@@ -6586,6 +6590,17 @@ GRANT EXECUTE ON FUNCTION tasker.all_steps_complete(uuid) TO tasker_reader;
 
 -- Scopes and methods of tasks that look into other relations.
 
+-- ->> shows a number or a boolean as text, while the index knows it as what it is. So the condition names the value twice
+-- for the index, as a text and as what it may stand for, and once exactly.
+CREATE OR REPLACE FUNCTION tasker_engine.scalar(value text)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN length(value) < 1000
+                 AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
+                THEN value::jsonb ELSE to_jsonb(value) END;
+COMMENT ON FUNCTION tasker_engine.scalar(text) IS
+'A text as the JSON that it is: a number, true or false; otherwise a JSON string.';
+GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
+
 CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -6620,7 +6635,7 @@ BEGIN ATOMIC
           AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
-'Scope: tasks of which a step became complete after the time; as in the original, the task itself need not be. For those see
+'Scope: tasks of which a step became complete after the time; the task itself need not be complete. For those see
 completed_at of tasker.tasks. 22004 for NULL.
 since: The change of the step to complete is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_completed_since(timestamptz) TO tasker_reader;
@@ -6725,6 +6740,8 @@ GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;
 -- requires:
 --   models_task_methods
 
+-- The pictures of tasks as rows.
+
 CREATE OR REPLACE VIEW tasker.task_diagrams AS
 SELECT t.task_uuid,
        (SELECT jsonb_agg(
@@ -6797,7 +6814,7 @@ COMMENT ON COLUMN tasker.task_diagram_edges.from_step_uuid IS 'The step that is 
 COMMENT ON COLUMN tasker.task_diagram_edges.to_step_uuid IS 'The step that needs it: target of the edge.';
 COMMENT ON COLUMN tasker.task_diagram_edges.from_name IS 'Name of the step that is needed.';
 COMMENT ON COLUMN tasker.task_diagram_edges.to_name IS 'Name of the step that needs it.';
-COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides, as in the original.';
+COMMENT ON COLUMN tasker.task_diagram_edges.name IS 'Always provides.';
 COMMENT ON COLUMN tasker.task_diagram_edges.satisfied IS 'Whether the step that is needed is complete or resolved_manually.';
 GRANT SELECT ON tasker.task_diagram_edges TO tasker_reader;
 /* </end connected objects> */
@@ -6807,7 +6824,7 @@ GRANT SELECT ON tasker.task_diagram_edges TO tasker_reader;
 -- requires:
 --   models_task_diagram
 
--- Every worker that ever called.
+-- Every worker that ever called. A worker that has not called for 2 minutes is not live, unless it waits idle or holds a lease.
 
 CREATE OR REPLACE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
@@ -6817,7 +6834,7 @@ COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
--- Who is busy with a long step calls nobody but the heartbeat, which keeps the lease alive.
+-- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
 CREATE OR REPLACE VIEW tasker_engine.known_workers AS
 SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        tasker_engine.is_seen(w.last_seen_at, w.idle_until)
@@ -6900,7 +6917,7 @@ LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = s.named_task_id
 LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
 LEFT JOIN tasker_engine.workers w ON w.worker_no = c.worker_no;
 COMMENT ON VIEW tasker.running_steps IS 'For the operator: what workers hold now.';
-COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run will have taken too long, whatever heartbeats say; NULL if the step has no timeout.';
+COMMENT ON COLUMN tasker.running_steps.timeout_at IS 'When the run exceeds the timeout of the step, whatever heartbeats say; NULL if the step has no timeout.';
 COMMENT ON COLUMN tasker.running_steps.name IS 'Name of the step.';
 GRANT SELECT ON tasker.running_steps TO tasker_reader;
 
@@ -7019,7 +7036,7 @@ SELECT t.task_uuid,
 FROM tasker_engine.tasks t
 JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
--- Why nobody takes what is ready, if that is so.
+-- Why no worker takes the ready steps, if that is so.
 CROSS JOIN LATERAL (
     SELECT CASE WHEN t.state = 'e' THEN NULL
                 WHEN ns.paused THEN 'namespace_paused'
@@ -7065,8 +7082,7 @@ CROSS JOIN LATERAL (
         WHEN t.state = 'e' THEN 'failed'
         WHEN EXISTS (SELECT FROM tasker_engine.steps s
                      WHERE s.task_uuid = t.task_uuid
-                       AND (s.state = 'i'
-                            OR s.state = 'p' AND NOT s.unreachable)) THEN NULL
+                       AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)) THEN NULL
         WHEN (SELECT e.execution_status FROM tasker.get_task_execution_context(t.task_uuid) e)
              = ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
         END AS reason
@@ -7074,7 +7090,7 @@ CROSS JOIN LATERAL (
 ) stuck
 WHERE t.state = ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
 COMMENT ON VIEW tasker.stuck_tasks IS
-'For the operator: tasks that do not get on by themselves, each with its gravest reason and what to do.';
+'For the operator: tasks that do not continue by themselves, each with its gravest reason and what to do.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
 COMMENT ON COLUMN tasker.stuck_tasks.level IS 'How grave that is: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
 GRANT SELECT ON tasker.stuck_tasks TO tasker_reader;
@@ -7098,7 +7114,7 @@ COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'For which namespaces; NU
 COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
 COMMENT ON COLUMN tasker.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
 COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; else the announcement counts nowhere.';
+COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement counts nowhere.';
 COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was announced last.';
 COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker called last; brought up to date every few seconds.';
 GRANT SELECT ON tasker.worker_handlers TO tasker_reader;
@@ -7127,7 +7143,7 @@ COMMENT ON COLUMN tasker.plugins.version IS 'Its version, semantic; NULL if it w
 COMMENT ON COLUMN tasker.plugins.handlers IS 'The handlers it brings, in any of the workers.';
 COMMENT ON COLUMN tasker.plugins.live_workers IS 'How many live workers have it.';
 COMMENT ON COLUMN tasker.plugins.worker_ids IS 'Which ones.';
-COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; else a step runs under whichever version claims it.';
+COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; otherwise a step runs under whichever version claims it.';
 COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers called last.';
 GRANT SELECT ON tasker.plugins TO tasker_reader;
 
@@ -7250,7 +7266,7 @@ SELECT t.namespace_name,
        (SELECT max(h.last_seen_at) FROM tasker.worker_handlers h
         WHERE h.handler = s.handler) AS last_seen_at,
        CASE WHEN NOT EXISTS (SELECT FROM tasker.worker_handlers h WHERE h.live)
-            THEN 'No live worker announces anything. Workers need not: SELECT * FROM tasker.workers tells who works.'
+            THEN 'No live worker announces anything. Workers need not: SELECT * FROM tasker.workers lists those that work.'
             WHEN EXISTS (SELECT FROM tasker.worker_handlers h
                          WHERE h.live AND h.handler = s.handler)
             THEN format('Live workers announce %s, but not for namespace %s.', s.handler, t.namespace_name)
@@ -7426,7 +7442,7 @@ COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps in
 COMMENT ON COLUMN tasker_engine.system_counts.in_backoff_steps IS 'Steps in error whose retry is not due yet.';
 
 -- The log says when a run that a worker ended began. One that an operator ended began with the last change to
--- in_progress before; attempts would not tell, retry_step begins to count anew.
+-- in_progress before; attempts would not tell, since retry_step counts from 0 again.
 CREATE OR REPLACE VIEW tasker_engine.ended_runs AS
 SELECT l.task_uuid,
        l.step_no,
@@ -7471,8 +7487,8 @@ COMMENT ON COLUMN tasker_engine.task_times.named_task_id IS 'Its template.';
 COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
 COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
-COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, else when its last run so far ended; NULL if none has.';
-COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'Who asked for the task.';
+COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its last run so far ended; NULL if none has.';
+COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'The person or program that asked for the task.';
 COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
 
 -- Running and failed steps that others wait for.
@@ -7524,7 +7540,7 @@ SELECT (SELECT count(*) FROM tasker_engine.tasks t
        count(DISTINCT nt.name) AS task_types
 FROM tasker.named_tasks nt
 WHERE EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.named_task_id = nt.named_task_id);
-COMMENT ON VIEW tasker_engine.system_overview IS 'What of get_analytics_metrics has no period; one row.';
+COMMENT ON VIEW tasker_engine.system_overview IS 'The figures of get_analytics_metrics that have no period; one row.';
 COMMENT ON COLUMN tasker_engine.system_overview.active_tasks IS 'Tasks in state pending or in_progress.';
 COMMENT ON COLUMN tasker_engine.system_overview.namespaces IS 'Namespaces that have tasks.';
 COMMENT ON COLUMN tasker_engine.system_overview.task_types IS 'Names of templates that have tasks.';
@@ -7563,7 +7579,7 @@ SELECT r.pool, r.ended, r.in_a_row, r.last_ended_at,
        CASE WHEN r.next_start_at > clock_timestamp() THEN r.next_start_at END AS next_start_at
 FROM tasker_engine.executor_restarts() r
 WHERE r.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, say, or somebody terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
+COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, for example, or an operator terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
 COMMENT ON COLUMN tasker.executor_restarts.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker.executor_restarts.ended IS 'How many executors ended unasked.';
 COMMENT ON COLUMN tasker.executor_restarts.in_a_row IS 'How many of them since one lived for a minute.';
@@ -7661,13 +7677,13 @@ GRANT SELECT ON tasker.scaling_decisions TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.operational_state_changes AS
 SELECT o.change_no, o.changed_at, o.from_state, o.to_state, o.changed_by, o.reason, o.forced
 FROM tasker_engine.operational_changes o;
-COMMENT ON VIEW tasker.operational_state_changes IS 'Who changed the state of the whole system, when and why: the last thousand changes.';
+COMMENT ON VIEW tasker.operational_state_changes IS 'The changes of the state of the whole system, with the role, the time and the reason: the last thousand.';
 COMMENT ON COLUMN tasker.operational_state_changes.change_no IS 'Orders the changes.';
 COMMENT ON COLUMN tasker.operational_state_changes.changed_at IS 'When it was changed.';
 COMMENT ON COLUMN tasker.operational_state_changes.from_state IS 'The state before.';
 COMMENT ON COLUMN tasker.operational_state_changes.to_state IS 'The state after.';
 COMMENT ON COLUMN tasker.operational_state_changes.changed_by IS 'The role that changed it; coordinator for the one that starts a system.';
-COMMENT ON COLUMN tasker.operational_state_changes.reason IS 'Why; NULL if nobody said.';
+COMMENT ON COLUMN tasker.operational_state_changes.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker.operational_state_changes.forced IS 'Whether the change was undeclared and made by force.';
 GRANT SELECT ON tasker.operational_state_changes TO tasker_reader;
 
@@ -7680,11 +7696,11 @@ JOIN tasker_engine.operational_rules() r ON r.state = s.state
 LEFT JOIN LATERAL (
     SELECT c.changed_at, c.changed_by, c.reason FROM tasker_engine.operational_changes c ORDER BY c.change_no DESC LIMIT 1
 ) o ON true;
-COMMENT ON VIEW tasker.operational_status IS 'The state of the whole system in this database and what it means; one row. A shutdown is through when running_steps is 0.';
+COMMENT ON VIEW tasker.operational_status IS 'The state of the whole system in this database and what it means; one row. A shutdown is complete when running_steps is 0.';
 COMMENT ON COLUMN tasker.operational_status.state IS 'startup, normal, graceful_shutdown, emergency or stopped.';
 COMMENT ON COLUMN tasker.operational_status.since IS 'Since when; NULL if it was never set.';
 COMMENT ON COLUMN tasker.operational_status.changed_by IS 'The role that set it; NULL if it was never set.';
-COMMENT ON COLUMN tasker.operational_status.reason IS 'Why; NULL if nobody said.';
+COMMENT ON COLUMN tasker.operational_status.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker.operational_status.hands_out_work IS 'Whether claims are served.';
 COMMENT ON COLUMN tasker.operational_status.suppresses_alerts IS 'Whether tasker.health_alerts is held back.';
 COMMENT ON COLUMN tasker.operational_status.monitored IS 'Whether health is watched.';
@@ -7739,7 +7755,7 @@ FROM tasker_engine.claim_ages a
 WHERE a.level <> 'fine';
 COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than may be expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
 COMMENT ON COLUMN tasker.stale_claims.step_name IS 'Name of the step.';
-COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; else unknown.';
+COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.';
 COMMENT ON COLUMN tasker.stale_claims.claimed_at IS 'When it was claimed.';
 COMMENT ON COLUMN tasker.stale_claims.age IS 'How long the worker has held it.';
 COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'How long a run may be expected to take: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
@@ -7772,7 +7788,7 @@ COMMENT ON COLUMN tasker.maintenance_duties.total_done IS 'How many things it ha
 COMMENT ON COLUMN tasker.maintenance_duties.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error IS 'SQLSTATE and message of its last failure; NULL if none.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error_at IS 'When it last failed; NULL if never.';
-COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last ran through, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
+COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last finished, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
 COMMENT ON COLUMN tasker.maintenance_duties.problem IS 'What is wrong with it: it failed when last run; or it has not run for ten of its periods, at least 30 seconds (without shared_preload_libraries 10 minutes), and why. NULL if nothing is.';
 GRANT SELECT ON tasker.maintenance_duties TO tasker_reader;
 /* </end connected objects> */
@@ -7788,7 +7804,7 @@ CREATE OR REPLACE VIEW tasker.health_alerts AS
 SELECT s.measure, s.level, s.measured, s.alert_beyond, s.message, s.hint
 FROM tasker.health_status() s
 WHERE s.alert AND s.measure <> 'overall';
-COMMENT ON VIEW tasker.health_alerts IS 'What of tasker.health_status() somebody should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
+COMMENT ON VIEW tasker.health_alerts IS 'The rows of tasker.health_status() that an operator should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
 COMMENT ON COLUMN tasker.health_alerts.measure IS 'What is measured.';
 COMMENT ON COLUMN tasker.health_alerts.level IS 'healthy, degraded or unhealthy: some alerts come before the level turns.';
 COMMENT ON COLUMN tasker.health_alerts.measured IS 'Percent, or how many there are of what should not be.';
@@ -8141,7 +8157,7 @@ LEFT JOIN (
     WHERE k.worker_no > 0
     GROUP BY k.worker_no
 ) c ON c.worker_no = w.worker_no;
-COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: who has been silent longest loses its counts.';
+COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the one that has been silent longest loses its counts.';
 COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'Under which it claims.';
 COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last 2 minutes, waits idle or holds a lease.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_claimed IS 'Steps handed out to it.';
@@ -8237,7 +8253,7 @@ COMMENT ON COLUMN tasker.finalization_metrics.value IS 'Of a counter: how often;
 COMMENT ON COLUMN tasker.finalization_metrics.by_reason IS 'Of finalization_claim_contention_by_reason_total: object from already_claimed (another processor holds it), already_complete (the task is in a final state), not_ready (none of its steps has finished), race_condition (another processor got it while this call ran) and other (no such task) to how often. NULL for the others.';
 COMMENT ON COLUMN tasker.finalization_metrics.count IS 'Of a histogram: how many calls. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.sum_seconds IS 'Of a histogram: the sum of their durations, seconds. NULL for a counter.';
-COMMENT ON COLUMN tasker.finalization_metrics.buckets IS 'Of a histogram: object from upper bound in seconds to how many calls took at most so long. NULL for a counter.';
+COMMENT ON COLUMN tasker.finalization_metrics.buckets IS 'Of a histogram: object from upper bound in seconds to the number of calls that took no longer. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.p50 IS 'Estimated median, seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_metrics.p95 IS 'Estimated time that 95 % of the calls did not exceed, seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_metrics.p99 IS 'The same for 99 %.';
@@ -8338,7 +8354,7 @@ GRANT SELECT ON tasker.finalization_alerts TO tasker_reader;
 
 -- What stored rows contradict in each other.
 
--- The rule of who belongs into the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
+-- Which steps belong in the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
 -- waited for its parents only; any entry serves it. Counted, not looked for with NOT EXISTS: so each step probes the index
 -- for its own parents, whatever the statistics of a table that has just been filled say.
 CREATE OR REPLACE VIEW tasker_engine.missing_entries AS
@@ -8346,8 +8362,8 @@ SELECT s.task_uuid, s.step_no, n.queue_id, coalesce(n.priority, s.priority) AS p
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id
                                      AND n.step_no = s.step_no
-WHERE (s.state = 'p'
-       OR s.state = 'e' AND s.available_at IS NOT NULL)
+WHERE s.state <> 'i'
+  AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
   AND s.available_at IS DISTINCT FROM 'infinity' -- held
   AND NOT s.unreachable -- has a parent that is not done: spares the look at it
   AND NOT EXISTS (
@@ -8358,7 +8374,7 @@ WHERE (s.state = 'p'
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
         AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
-COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: nobody would ever claim them. Without a fault there are none.';
+COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: no claim would ever find them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
 COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';
 COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL: since its last parent was done.';
@@ -8369,6 +8385,13 @@ COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due;
 -- requires:
 --   views_integrity
 
+-- Columns that mean the same wherever they stand: a meaning is written once. A column that has a COMMENT of its own, beside its
+-- relation, keeps it.
+--
+-- The COMMENT of a function begins with prose; a line `name: meaning` behind it explains a parameter or a result column. A name
+-- without such a line means what it means in the relation whose rows the function returns, or what another function of its section
+-- says of it, or what the columns of that name mean. docs/reference makes docs/sql-reference.md of all this.
+
 DO $$
 DECLARE
     c record;
@@ -8377,7 +8400,7 @@ BEGIN
         SELECT a.attrelid::regclass::text AS relation, a.attname AS name, v.comment
         FROM (VALUES
         ('age', 'Time since the request.'),
-        ('already_claimed_by', 'Who held the claim after the call.'),
+        ('already_claimed_by', 'The processor that held the claim after the call.'),
         ('annotation', 'The note, any JSON.'),
         ('annotation_type_id', 'The kind of annotation.'),
         ('attempt', 'Which attempt of the step this was, from 1; 0 for a task.'),
@@ -8403,7 +8426,7 @@ BEGIN
         ('configuration', 'The template as registered, environments included.'),
         ('context', 'What the task works on, a JSON object.'),
         ('correlation_id', 'The caller''s own id, handed to the workers.'),
-        ('created_at', 'When the row came to be.'),
+        ('created_at', 'When the row was created.'),
         ('current_state', 'pending, in_progress, error, complete, cancelled or resolved_manually.'),
         ('default_retry_limit', 'Attempts in total.'),
         ('default_retryable', 'Whether a failure may be followed by another attempt.'),
@@ -8413,7 +8436,7 @@ BEGIN
         ('dependent_system_one_id', 'The first outside system.'),
         ('dependent_system_two_id', 'The second outside system.'),
         ('description', 'Free text, up to 255 characters.'),
-        ('detail', 'What exactly is the matter.'),
+        ('detail', 'What exactly is wrong.'),
         ('diagram', 'The task as Mermaid text.'),
         ('unreachable', 'Whether a step that this one needs can never be done.'),
         ('duration', 'Time from the first claim to completion, or to now.'),
@@ -8440,7 +8463,7 @@ BEGIN
         ('idle_until', 'Until when the worker is thought to wait for work; NULL when it is busy.'),
         ('in_process', 'Whether the step is in state in_progress.'),
         ('in_progress_steps', 'Steps in state in_progress.'),
-        ('initiator', 'Who asked for the task.'),
+        ('initiator', 'The person or program that asked for the task.'),
         ('inputs', 'The context of the task.'),
         ('is_leaf_step', 'Whether no step needs it.'),
         ('is_root_step', 'Whether it needs no other step.'),
@@ -8548,7 +8571,7 @@ $$;
 --   views_glossary
 
 -- Closed by default: nothing for PUBLIC, and each role exactly what it works with. What the extension made belongs to
--- tasker_owner, which nobody is a member of: whoever owned it could put code of its own behind a name that others call.
+-- tasker_owner, which has no members: a role that owned it could put code of its own behind a name that others call.
 -- What decides with whose rights a handler runs stays with the superuser (functions/sql_handlers.sql, tables/sql_handlers.sql).
 DO $$
 DECLARE
@@ -8576,7 +8599,7 @@ $$;
 -- requires:
 --   install_ownership
 
--- Every table and sequence holds data that belongs into a dump. One call at a time: each updates the same row.
+-- Every table and sequence holds data that belongs in a dump. One call at a time: each updates the same row.
 DO $$
 DECLARE
     member record;
@@ -8596,7 +8619,7 @@ $$;
 GRANT USAGE ON SCHEMA tasker_engine TO tasker_owner;
 
 -- Schema tasker is no part of the extension, and neither is the extension's owner: a dump has what they are granted here.
--- An owner who is no superuser (a database's owner) administers the extension in this database, and only here:
+-- An owner that is no superuser (a database's owner) administers the extension in this database, and only here:
 -- membership in tasker_admin would reach into every other database of the cluster.
 DO $$
 DECLARE

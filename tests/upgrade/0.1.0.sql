@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict g9yqMSlSA967LfEi8orGeZ1JxJUAtvzLjVLKkZIBkDPJAvysfy4daVFqmKigNrv
+\restrict dhLKPrhrdhNhe0oQqGD5cs2k6Ur0vY2j87zbdCOaqN3dZInDtd2eKeautQWVx5q
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -66,7 +66,7 @@ ALTER FUNCTION shop.charge(step jsonb) OWNER TO app;
 --
 
 COPY tasker.annotation_types (annotation_type_id, name, description, created_at, updated_at) FROM stdin;
-1	note	\N	2026-11-28 20:24:39.18565+00	2026-11-28 20:24:39.18565+00
+1	note	\N	2026-11-28 20:48:19.554494+00	2026-11-28 20:48:19.554494+00
 \.
 
 
@@ -75,9 +75,9 @@ COPY tasker.annotation_types (annotation_type_id, name, description, created_at,
 --
 
 COPY tasker.dependent_systems (dependent_system_id, name, description, created_at, updated_at) FROM stdin;
-1	default	\N	2026-11-28 20:24:38.94291+00	2026-11-28 20:24:38.94291+00
-10	bank	\N	2026-11-28 20:24:39.194155+00	2026-11-28 20:24:39.194155+00
-11	shop	\N	2026-11-28 20:24:39.19433+00	2026-11-28 20:24:39.194331+00
+1	default	\N	2026-11-28 20:48:19.482447+00	2026-11-28 20:48:19.482447+00
+10	bank	\N	2026-11-28 20:48:19.556191+00	2026-11-28 20:48:19.556191+00
+11	shop	\N	2026-11-28 20:48:19.556327+00	2026-11-28 20:48:19.556327+00
 \.
 
 
@@ -86,7 +86,7 @@ COPY tasker.dependent_systems (dependent_system_id, name, description, created_a
 --
 
 COPY tasker.dependent_system_object_maps (dependent_system_object_map_id, dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two, created_at, updated_at) FROM stdin;
-1	10	11	1	2	2026-11-28 20:24:39.198594+00	2026-11-28 20:24:39.198594+00
+1	10	11	1	2	2026-11-28 20:48:19.556963+00	2026-11-28 20:48:19.556963+00
 \.
 
 
@@ -95,12 +95,12 @@ COPY tasker.dependent_system_object_maps (dependent_system_object_map_id, depend
 --
 
 COPY tasker.named_steps (named_step_id, dependent_system_id, name, description, created_at, updated_at) FROM stdin;
-1	1	end	\N	2026-11-28 20:24:38.943925+00	2026-11-28 20:24:38.943925+00
-2	1	left	\N	2026-11-28 20:24:38.944123+00	2026-11-28 20:24:38.944123+00
-3	1	right	\N	2026-11-28 20:24:38.944137+00	2026-11-28 20:24:38.944137+00
-4	1	start	\N	2026-11-28 20:24:38.944143+00	2026-11-28 20:24:38.944143+00
-25	1	charge	\N	2026-11-28 20:24:38.984195+00	2026-11-28 20:24:38.984195+00
-26	1	a	\N	2026-11-28 20:24:39.003391+00	2026-11-28 20:24:39.003391+00
+1	1	end	\N	2026-11-28 20:48:19.483019+00	2026-11-28 20:48:19.483019+00
+2	1	left	\N	2026-11-28 20:48:19.483186+00	2026-11-28 20:48:19.483186+00
+3	1	right	\N	2026-11-28 20:48:19.483198+00	2026-11-28 20:48:19.483198+00
+4	1	start	\N	2026-11-28 20:48:19.483203+00	2026-11-28 20:48:19.483203+00
+25	1	charge	\N	2026-11-28 20:48:19.496553+00	2026-11-28 20:48:19.496553+00
+26	1	a	\N	2026-11-28 20:48:19.50125+00	2026-11-28 20:48:19.50125+00
 \.
 
 
@@ -109,14 +109,14 @@ COPY tasker.named_steps (named_step_id, dependent_system_id, name, description, 
 --
 
 COPY tasker.task_namespaces (task_namespace_id, name, description, paused, created_at, updated_at) FROM stdin;
-1	held	\N	f	2026-11-28 20:24:38.929086+00	2026-11-28 20:24:38.929086+00
-2	due	\N	f	2026-11-28 20:24:38.954485+00	2026-11-28 20:24:38.954485+00
-3	later	\N	f	2026-11-28 20:24:38.956111+00	2026-11-28 20:24:38.956111+00
-5	finalized	\N	f	2026-11-28 20:24:38.971758+00	2026-11-28 20:24:38.971758+00
-6	ended	\N	f	2026-11-28 20:24:38.97307+00	2026-11-28 20:24:38.97307+00
-7	inside	\N	f	2026-11-28 20:24:38.983991+00	2026-11-28 20:24:38.983991+00
-8	timed	\N	f	2026-11-28 20:24:39.003001+00	2026-11-28 20:24:39.003001+00
-4	paused	\N	t	2026-11-28 20:24:38.957281+00	2026-11-28 20:24:39.167842+00
+1	held	\N	f	2026-11-28 20:48:19.481258+00	2026-11-28 20:48:19.481258+00
+2	due	\N	f	2026-11-28 20:48:19.486444+00	2026-11-28 20:48:19.486444+00
+3	later	\N	f	2026-11-28 20:48:19.487659+00	2026-11-28 20:48:19.487659+00
+5	finalized	\N	f	2026-11-28 20:48:19.493752+00	2026-11-28 20:48:19.493752+00
+6	ended	\N	f	2026-11-28 20:48:19.495156+00	2026-11-28 20:48:19.495156+00
+7	inside	\N	f	2026-11-28 20:48:19.496403+00	2026-11-28 20:48:19.496403+00
+8	timed	\N	f	2026-11-28 20:48:19.501068+00	2026-11-28 20:48:19.501068+00
+4	paused	\N	t	2026-11-28 20:48:19.488629+00	2026-11-28 20:48:19.548808+00
 \.
 
 
@@ -125,15 +125,15 @@ COPY tasker.task_namespaces (task_namespace_id, name, description, paused, creat
 --
 
 COPY tasker.named_tasks (named_task_id, task_namespace_id, name, version, description, configuration, environment, created_at, updated_at) FROM stdin;
-1	1	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "held"}		2026-11-28 20:24:38.94967+00	2026-11-28 20:24:38.94967+00
-2	2	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "due"}		2026-11-28 20:24:38.954945+00	2026-11-28 20:24:38.954945+00
-3	3	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "later"}		2026-11-28 20:24:38.956444+00	2026-11-28 20:24:38.956444+00
-4	4	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "paused"}		2026-11-28 20:24:38.970179+00	2026-11-28 20:24:38.970179+00
-5	5	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "finalized"}		2026-11-28 20:24:38.972134+00	2026-11-28 20:24:38.972134+00
-6	6	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "ended"}		2026-11-28 20:24:38.973454+00	2026-11-28 20:24:38.973455+00
-7	7	charge	0.1.0	\N	{"name": "charge", "steps": [{"name": "charge", "handler": {"callable": "sql:shop.charge"}}], "version": "0.1.0", "namespace_name": "inside"}		2026-11-28 20:24:38.984492+00	2026-11-28 20:24:38.984492+00
-8	8	slow	0.1.0	\N	{"name": "slow", "steps": [{"name": "a", "handler": {"callable": "h"}, "timeout_seconds": 1, "default_retry_limit": 1}], "version": "0.1.0", "namespace_name": "timed", "timeout_seconds": 1}		2026-11-28 20:24:39.003687+00	2026-11-28 20:24:39.003687+00
-9	6	once	0.1.0	\N	{"name": "once", "steps": [{"name": "a", "handler": {"callable": "h"}}], "version": "0.1.0", "namespace_name": "ended", "identity_strategy": "hash"}		2026-11-28 20:24:39.015071+00	2026-11-28 20:24:39.015071+00
+1	1	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "held"}		2026-11-28 20:48:19.484108+00	2026-11-28 20:48:19.484108+00
+2	2	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "due"}		2026-11-28 20:48:19.486791+00	2026-11-28 20:48:19.486791+00
+3	3	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "later"}		2026-11-28 20:48:19.487925+00	2026-11-28 20:48:19.487925+00
+4	4	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "paused"}		2026-11-28 20:48:19.488886+00	2026-11-28 20:48:19.488886+00
+5	5	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "finalized"}		2026-11-28 20:48:19.494202+00	2026-11-28 20:48:19.494202+00
+6	6	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "ended"}		2026-11-28 20:48:19.495435+00	2026-11-28 20:48:19.495435+00
+7	7	charge	0.1.0	\N	{"name": "charge", "steps": [{"name": "charge", "handler": {"callable": "sql:shop.charge"}}], "version": "0.1.0", "namespace_name": "inside"}		2026-11-28 20:48:19.496753+00	2026-11-28 20:48:19.496753+00
+8	8	slow	0.1.0	\N	{"name": "slow", "steps": [{"name": "a", "handler": {"callable": "h"}, "timeout_seconds": 1, "default_retry_limit": 1}], "version": "0.1.0", "namespace_name": "timed", "timeout_seconds": 1}		2026-11-28 20:48:19.501444+00	2026-11-28 20:48:19.501444+00
+9	6	once	0.1.0	\N	{"name": "once", "steps": [{"name": "a", "handler": {"callable": "h"}}], "version": "0.1.0", "namespace_name": "ended", "identity_strategy": "hash"}		2026-11-28 20:48:19.50265+00	2026-11-28 20:48:19.50265+00
 \.
 
 
@@ -159,33 +159,33 @@ COPY tasker_engine.queues (queue_id, task_namespace_id, name, paused) FROM stdin
 --
 
 COPY tasker.named_tasks_named_steps (id, named_task_id, step_no, named_step_id, name, skippable, default_retryable, default_retry_limit, handler, handler_config, queue_id, priority, timeout_seconds, parents, children, created_at, updated_at) FROM stdin;
-1	1	1	4	start	f	t	3	h	{}	1	\N	\N	{}	{2,3}	2026-11-28 20:24:38.95119+00	2026-11-28 20:24:38.95119+00
-2	1	2	2	left	f	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 20:24:38.95153+00	2026-11-28 20:24:38.95153+00
-3	1	3	3	right	t	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 20:24:38.951544+00	2026-11-28 20:24:38.951544+00
-4	1	4	1	end	f	t	3	h	{}	1	\N	\N	{2,3}	{}	2026-11-28 20:24:38.95155+00	2026-11-28 20:24:38.95155+00
-5	2	1	4	start	f	t	3	h	{}	2	\N	\N	{}	{2,3}	2026-11-28 20:24:38.955267+00	2026-11-28 20:24:38.955267+00
-6	2	2	2	left	f	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 20:24:38.955317+00	2026-11-28 20:24:38.955317+00
-7	2	3	3	right	t	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 20:24:38.955331+00	2026-11-28 20:24:38.955331+00
-8	2	4	1	end	f	t	3	h	{}	2	\N	\N	{2,3}	{}	2026-11-28 20:24:38.95534+00	2026-11-28 20:24:38.95534+00
-9	3	1	4	start	f	t	3	h	{}	3	\N	\N	{}	{2,3}	2026-11-28 20:24:38.95671+00	2026-11-28 20:24:38.956711+00
-10	3	2	2	left	f	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 20:24:38.956764+00	2026-11-28 20:24:38.956764+00
-11	3	3	3	right	t	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 20:24:38.95677+00	2026-11-28 20:24:38.956771+00
-12	3	4	1	end	f	t	3	h	{}	3	\N	\N	{2,3}	{}	2026-11-28 20:24:38.956775+00	2026-11-28 20:24:38.956775+00
-13	4	1	4	start	f	t	3	h	{}	4	\N	\N	{}	{2,3}	2026-11-28 20:24:38.970683+00	2026-11-28 20:24:38.970683+00
-14	4	2	2	left	f	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 20:24:38.970769+00	2026-11-28 20:24:38.970769+00
-15	4	3	3	right	t	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 20:24:38.970782+00	2026-11-28 20:24:38.970782+00
-16	4	4	1	end	f	t	3	h	{}	4	\N	\N	{2,3}	{}	2026-11-28 20:24:38.970792+00	2026-11-28 20:24:38.970792+00
-17	5	1	4	start	f	t	3	h	{}	5	\N	\N	{}	{2,3}	2026-11-28 20:24:38.972461+00	2026-11-28 20:24:38.972461+00
-18	5	2	2	left	f	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 20:24:38.972509+00	2026-11-28 20:24:38.972509+00
-19	5	3	3	right	t	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 20:24:38.972515+00	2026-11-28 20:24:38.972515+00
-20	5	4	1	end	f	t	3	h	{}	5	\N	\N	{2,3}	{}	2026-11-28 20:24:38.97252+00	2026-11-28 20:24:38.97252+00
-21	6	1	4	start	f	t	3	h	{}	6	\N	\N	{}	{2,3}	2026-11-28 20:24:38.982098+00	2026-11-28 20:24:38.982098+00
-22	6	2	2	left	f	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 20:24:38.9822+00	2026-11-28 20:24:38.9822+00
-23	6	3	3	right	t	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 20:24:38.982213+00	2026-11-28 20:24:38.982213+00
-24	6	4	1	end	f	t	3	h	{}	6	\N	\N	{2,3}	{}	2026-11-28 20:24:38.982223+00	2026-11-28 20:24:38.982223+00
-25	7	1	25	charge	f	t	3	sql:shop.charge	{}	8	\N	\N	{}	{}	2026-11-28 20:24:38.984745+00	2026-11-28 20:24:38.984745+00
-26	8	1	26	a	f	t	1	h	{}	9	\N	1	{}	{}	2026-11-28 20:24:39.003956+00	2026-11-28 20:24:39.003956+00
-27	9	1	26	a	f	t	3	h	{}	6	\N	\N	{}	{}	2026-11-28 20:24:39.015399+00	2026-11-28 20:24:39.015399+00
+1	1	1	4	start	f	t	3	h	{}	1	\N	\N	{}	{2,3}	2026-11-28 20:48:19.485139+00	2026-11-28 20:48:19.485139+00
+2	1	2	2	left	f	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 20:48:19.485417+00	2026-11-28 20:48:19.485417+00
+3	1	3	3	right	t	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 20:48:19.485428+00	2026-11-28 20:48:19.485428+00
+4	1	4	1	end	f	t	3	h	{}	1	\N	\N	{2,3}	{}	2026-11-28 20:48:19.485435+00	2026-11-28 20:48:19.485435+00
+5	2	1	4	start	f	t	3	h	{}	2	\N	\N	{}	{2,3}	2026-11-28 20:48:19.487009+00	2026-11-28 20:48:19.487009+00
+6	2	2	2	left	f	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 20:48:19.487049+00	2026-11-28 20:48:19.487049+00
+7	2	3	3	right	t	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 20:48:19.487055+00	2026-11-28 20:48:19.487055+00
+8	2	4	1	end	f	t	3	h	{}	2	\N	\N	{2,3}	{}	2026-11-28 20:48:19.48706+00	2026-11-28 20:48:19.48706+00
+9	3	1	4	start	f	t	3	h	{}	3	\N	\N	{}	{2,3}	2026-11-28 20:48:19.488126+00	2026-11-28 20:48:19.488126+00
+10	3	2	2	left	f	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 20:48:19.488162+00	2026-11-28 20:48:19.488162+00
+11	3	3	3	right	t	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 20:48:19.488168+00	2026-11-28 20:48:19.488168+00
+12	3	4	1	end	f	t	3	h	{}	3	\N	\N	{2,3}	{}	2026-11-28 20:48:19.488173+00	2026-11-28 20:48:19.488173+00
+13	4	1	4	start	f	t	3	h	{}	4	\N	\N	{}	{2,3}	2026-11-28 20:48:19.48908+00	2026-11-28 20:48:19.48908+00
+14	4	2	2	left	f	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 20:48:19.489116+00	2026-11-28 20:48:19.489117+00
+15	4	3	3	right	t	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 20:48:19.489122+00	2026-11-28 20:48:19.489122+00
+16	4	4	1	end	f	t	3	h	{}	4	\N	\N	{2,3}	{}	2026-11-28 20:48:19.489127+00	2026-11-28 20:48:19.489127+00
+17	5	1	4	start	f	t	3	h	{}	5	\N	\N	{}	{2,3}	2026-11-28 20:48:19.49446+00	2026-11-28 20:48:19.49446+00
+18	5	2	2	left	f	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 20:48:19.494513+00	2026-11-28 20:48:19.494513+00
+19	5	3	3	right	t	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 20:48:19.49452+00	2026-11-28 20:48:19.49452+00
+20	5	4	1	end	f	t	3	h	{}	5	\N	\N	{2,3}	{}	2026-11-28 20:48:19.494525+00	2026-11-28 20:48:19.494525+00
+21	6	1	4	start	f	t	3	h	{}	6	\N	\N	{}	{2,3}	2026-11-28 20:48:19.495641+00	2026-11-28 20:48:19.495641+00
+22	6	2	2	left	f	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 20:48:19.495678+00	2026-11-28 20:48:19.495678+00
+23	6	3	3	right	t	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 20:48:19.495684+00	2026-11-28 20:48:19.495684+00
+24	6	4	1	end	f	t	3	h	{}	6	\N	\N	{2,3}	{}	2026-11-28 20:48:19.495689+00	2026-11-28 20:48:19.495689+00
+25	7	1	25	charge	f	t	3	sql:shop.charge	{}	8	\N	\N	{}	{}	2026-11-28 20:48:19.496903+00	2026-11-28 20:48:19.496903+00
+26	8	1	26	a	f	t	1	h	{}	9	\N	1	{}	{}	2026-11-28 20:48:19.50168+00	2026-11-28 20:48:19.50168+00
+27	9	1	26	a	f	t	3	h	{}	6	\N	\N	{}	{}	2026-11-28 20:48:19.502814+00	2026-11-28 20:48:19.502814+00
 \.
 
 
@@ -194,7 +194,7 @@ COPY tasker.named_tasks_named_steps (id, named_task_id, step_no, named_step_id, 
 --
 
 COPY tasker.task_annotations (task_annotation_id, task_uuid, annotation_type_id, annotation, created_at, updated_at) FROM stdin;
-1	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	1	{"by": "hand"}	2026-11-28 20:24:39.18589+00	2026-11-28 20:24:39.18589+00
+1	01a223ea-7c52-70a7-ba6a-a8c248b20000	1	{"by": "hand"}	2026-11-28 20:48:19.55466+00	2026-11-28 20:48:19.55466+00
 \.
 
 
@@ -212,9 +212,9 @@ COPY tasker_engine.claimants (claimant_no, role_oid, role_name) FROM stdin;
 --
 
 COPY tasker_engine.claims (claim_id, claimed_at, lease_expires_at, timeout_at, worker_no, remaining, task_uuids, step_nos) FROM stdin;
-327681	2026-11-28 20:24:39.114211+00	2026-11-29 20:24:39.114211+00	\N	2	1	{01a223d4-cfbf-75ec-a294-55ae4d220000}	{1}
-524289	2026-11-28 20:24:39.145782+00	2026-11-28 20:25:09.145782+00	\N	1	1	{01a223d4-cfe6-717a-9bf6-82c3b6dc0000}	{2}
-589825	2026-11-28 20:24:39.565761+00	2026-11-29 20:24:39.565761+00	2026-11-28 20:24:40.565761+00	4	1	{01a223d4-d18b-76bc-9b8f-d6d2d4fe0000}	{1}
+327681	2026-11-28 20:48:19.531374+00	2026-11-29 20:48:19.531374+00	\N	2	1	{01a223ea-7c4a-77dd-aede-f867b4600000}	{1}
+524289	2026-11-28 20:48:19.543072+00	2026-11-28 20:48:49.543072+00	\N	1	1	{01a223ea-7c52-70a7-ba6a-a8c248b20000}	{2}
+589825	2026-11-28 20:48:19.719867+00	2026-11-29 20:48:19.719867+00	2026-11-28 20:48:20.719867+00	4	1	{01a223ea-7d07-7347-8371-894766460000}	{1}
 \.
 
 
@@ -223,16 +223,16 @@ COPY tasker_engine.claims (claim_id, claimed_at, lease_expires_at, timeout_at, w
 --
 
 COPY tasker_engine.duty_runs (duty, last_at, last_done, total_done, failures, last_error, last_error_at, last_run_at) FROM stdin;
-orphans	\N	0	0	0	\N	\N	2026-11-28 20:24:39.467752+00
-scaling	\N	0	0	0	\N	\N	2026-11-28 20:24:39.478884+00
-startup	\N	0	0	0	\N	\N	2026-11-28 20:24:39.479381+00
-leases	\N	0	0	0	\N	\N	2026-11-28 20:24:39.479774+00
-task_timeouts	\N	0	0	0	\N	\N	2026-11-28 20:24:39.480512+00
-schedules	\N	0	0	0	\N	\N	2026-11-28 20:24:39.481062+00
-retention	\N	0	0	0	\N	\N	2026-11-28 20:24:39.495859+00
-metrics	\N	0	0	0	\N	\N	2026-11-28 20:24:39.496251+00
-roles	\N	0	0	0	\N	\N	2026-11-28 20:24:39.510466+00
-health	\N	0	0	0	\N	\N	2026-11-28 20:24:39.562111+00
+orphans	\N	0	0	0	\N	\N	2026-11-28 20:48:19.685247+00
+scaling	\N	0	0	0	\N	\N	2026-11-28 20:48:19.687748+00
+startup	\N	0	0	0	\N	\N	2026-11-28 20:48:19.688203+00
+leases	\N	0	0	0	\N	\N	2026-11-28 20:48:19.688585+00
+task_timeouts	\N	0	0	0	\N	\N	2026-11-28 20:48:19.689227+00
+schedules	\N	0	0	0	\N	\N	2026-11-28 20:48:19.69398+00
+retention	\N	0	0	0	\N	\N	2026-11-28 20:48:19.696827+00
+metrics	\N	0	0	0	\N	\N	2026-11-28 20:48:19.69716+00
+roles	\N	0	0	0	\N	\N	2026-11-28 20:48:19.698824+00
+health	\N	0	0	0	\N	\N	2026-11-28 20:48:19.718014+00
 \.
 
 
@@ -241,7 +241,7 @@ health	\N	0	0	0	\N	\N	2026-11-28 20:24:39.562111+00
 --
 
 COPY tasker_engine.executor_pools (name, min_executors, max_executors, target_utilization, scaling_interval, scaling_cooldown, namespaces, queues, batch_size, predictive, season, enabled, changed_at) FROM stdin;
-shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 20:24:39.462523+00
+shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 20:48:19.682399+00
 \.
 
 
@@ -250,7 +250,7 @@ shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 20:24:39.462523+00
 --
 
 COPY tasker_engine.finalization_attempts (task_uuid, finalization_attempt_uuid, attempted_at, processor_id, claimed, already_claimed_by, task_state, message) FROM stdin;
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	d87a0f87-25a9-45e5-a096-03fbcd985e55	2026-11-28 20:24:39.17934+00	finalizer	t	finalizer	has_ready_steps	Successfully claimed for finalization
+01a223ea-7c52-70a7-ba6a-a8c248b20000	e15f2ee2-e02c-4271-ae22-db65f6ad6fd6	2026-11-28 20:48:19.55126+00	finalizer	t	finalizer	has_ready_steps	Successfully claimed for finalization
 \.
 
 
@@ -259,7 +259,7 @@ COPY tasker_engine.finalization_attempts (task_uuid, finalization_attempt_uuid, 
 --
 
 COPY tasker_engine.finalization_claims (task_uuid, processor_id, claimed_at, expires_at) FROM stdin;
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	finalizer	2026-11-28 20:24:39.179023+00	2026-11-28 20:25:39.179023+00
+01a223ea-7c52-70a7-ba6a-a8c248b20000	finalizer	2026-11-28 20:48:19.551025+00	2026-11-28 20:49:19.551025+00
 \.
 
 
@@ -276,12 +276,12 @@ COPY tasker_engine.health_changes (change_no, changed_at, from_level, to_level, 
 --
 
 COPY tasker_engine.metric_counts (at, worker_no, folded, cells, amounts) FROM stdin;
-2026-11-28 20:24:39.016199+00	0	f	{5,53}	{4,1}
-2026-11-28 20:24:39.179692+00	0	f	{0,1,2,5,7,8,9,10,11,13,28,29,30,32,33,48,53,54,55,56,57,60,69,79,112,113}	{9,5,2,26,1,1,1,2,2,4,65741,2,3,1,1,31551,8,5,1,1,1,8,1,11103,1,1}
-2026-11-28 20:24:39.179692+00	1	f	{0,1,2}	{8,5,2}
-2026-11-28 20:24:39.179692+00	2	f	{0}	{1}
-2026-11-28 20:24:49.574156+00	0	f	{0,5,11,28,53,54,60}	{1,5,1,3054,2,1,1}
-2026-11-28 20:24:49.574156+00	4	f	{0}	{1}
+2026-11-28 20:48:19.503455+00	0	f	{5,53}	{4,1}
+2026-11-28 20:48:19.551481+00	0	f	{0,1,2,5,7,8,9,10,11,12,28,29,30,31,48,53,54,55,56,57,60,66,79,112,113}	{9,5,2,26,1,1,3,2,3,1,24411,3,3,1,9014,8,5,1,1,1,8,1,2059,1,1}
+2026-11-28 20:48:19.551481+00	1	f	{0,1,2}	{8,5,2}
+2026-11-28 20:48:19.551481+00	2	f	{0}	{1}
+2026-11-28 20:48:29.723568+00	0	f	{0,5,10,28,53,54,60}	{1,5,1,1234,2,1,1}
+2026-11-28 20:48:29.723568+00	4	f	{0}	{1}
 \.
 
 
@@ -290,10 +290,10 @@ COPY tasker_engine.metric_counts (at, worker_no, folded, cells, amounts) FROM st
 --
 
 COPY tasker_engine.operational_changes (change_no, changed_at, from_state, to_state, changed_by, reason, forced) FROM stdin;
-1	2026-11-28 20:24:39.465791+00	normal	graceful_shutdown	app	the release	f
-2	2026-11-28 20:24:39.466311+00	graceful_shutdown	stopped	app	\N	f
-3	2026-11-28 20:24:39.466389+00	stopped	startup	app	\N	f
-4	2026-11-28 20:24:39.466559+00	startup	normal	app	back	f
+1	2026-11-28 20:48:19.683373+00	normal	graceful_shutdown	app	the release	f
+2	2026-11-28 20:48:19.683791+00	graceful_shutdown	stopped	app	\N	f
+3	2026-11-28 20:48:19.683868+00	stopped	startup	app	\N	f
+4	2026-11-28 20:48:19.684037+00	startup	normal	app	back	f
 \.
 
 
@@ -318,13 +318,13 @@ COPY tasker_engine.pool_targets (pool, desired, changed_at, looked_at, memory) F
 --
 
 COPY tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no) FROM stdin;
-2026-11-28 20:24:39.094691+00	01a223d4-cfb7-7645-a77e-eba37a670000	6	2	1
-2026-11-28 20:24:39.121269+00	01a223d4-cfcc-7744-8c54-80ea2d330000	2	2	1
-2126-11-28 20:24:39.129632+00	01a223d4-cfdb-7293-831e-52ceaf610000	3	2	1
-2026-11-28 20:24:39.137778+00	01a223d4-cfe2-71a5-915b-72186ec60000	4	2	1
-2026-11-28 20:24:39.143615+00	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	5	2	3
-2026-11-28 20:24:39.147429+00	01a223d4-cfeb-777d-b8ae-15e354cb0000	8	2	1
-2126-11-28 20:24:49.573878+00	01a223d4-f8a6-711b-a204-200dbd400000	3	2	1
+2026-11-28 20:48:19.525195+00	01a223ea-7c45-722f-97a5-21193edd0000	6	2	1
+2026-11-28 20:48:19.533727+00	01a223ea-7c4c-7359-ab31-cfaebd630000	2	2	1
+2126-11-28 20:48:19.53426+00	01a223ea-7c4e-724f-b249-5e6e2b1d0000	3	2	1
+2026-11-28 20:48:19.536707+00	01a223ea-7c51-76b1-bca6-79b1f4d60000	4	2	1
+2026-11-28 20:48:19.542436+00	01a223ea-7c52-70a7-ba6a-a8c248b20000	5	2	3
+2026-11-28 20:48:19.543735+00	01a223ea-7c58-72fc-a8f8-790a13a20000	8	2	1
+2126-11-28 20:48:29.723235+00	01a223ea-a41b-73f9-8050-428af9c90000	3	2	1
 \.
 
 
@@ -333,7 +333,7 @@ COPY tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, s
 --
 
 COPY tasker_engine.retention (task_namespace_id, completed, failed, swept_to, sweep_started_at, purged_tasks, last_purged_at) FROM stdin;
-6	50 years	60 years	0032c56c-fed9-7000-8000-000000000000	2026-11-28 20:24:39.481383+00	0	\N
+6	50 years	60 years	0032c582-aa8e-7000-8000-000000000000	2026-11-28 20:48:19.694393+00	0	\N
 \.
 
 
@@ -350,8 +350,8 @@ COPY tasker_engine.scaling_decisions (id, decided_at, pool, from_executors, to_e
 --
 
 COPY tasker_engine.schedules (schedule_name, cron, time_zone, namespace_name, task_name, version, context, missed_runs, overlap, priority, tags, enabled, owner_role, owner_oid, next_run_at, last_run_at, last_task_uuid, last_error, last_error_at, runs, skipped, failures, created_at, updated_at) FROM stdin;
-often	* * * * * *	Europe/Berlin	ended	once	\N	{"n": 11}	one	t	2	[]	t	app	17637	2026-11-28 20:24:40+00	\N	\N	\N	\N	0	0	0	2026-11-28 20:24:39.322592+00	2026-11-28 20:24:39.322592+00
-paused	0 3 * * *	UTC	ended	once	\N	{"n": 12}	skip	t	2	[]	f	app	17637	\N	\N	\N	\N	\N	0	0	0	2026-11-28 20:24:39.458082+00	2026-11-28 20:24:39.458082+00
+often	* * * * * *	Europe/Berlin	ended	once	\N	{"n": 11}	one	t	2	[]	t	app	17637	2026-11-28 20:48:20+00	\N	\N	\N	\N	0	0	0	2026-11-28 20:48:19.63608+00	2026-11-28 20:48:19.63608+00
+paused	0 3 * * *	UTC	ended	once	\N	{"n": 12}	skip	t	2	[]	f	app	17637	\N	\N	\N	\N	\N	0	0	0	2026-11-28 20:48:19.678408+00	2026-11-28 20:48:19.678408+00
 \.
 
 
@@ -377,41 +377,41 @@ COPY tasker_engine.sql_handlers (named_task_id, step_no, handler, role_name, rol
 --
 
 COPY tasker_engine.steps (task_uuid, available_at, claim_id, named_task_id, claim_number, step_no, open_parents, attempts, retry_limit, priority, state, retryable, watched, unreachable, checked, results) FROM stdin;
-01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.016199+00	65537	6	1	1	0	1	3	2	c	t	f	f	f	{"big": 12345678901234567890.5, "text": "ä\\"\\\\"}
-01a223d4-cf6c-72c5-b743-729b6c100000	\N	131073	6	1	2	1	1	3	2	c	t	f	f	f	{}
-01a223d4-cf6c-72c5-b743-729b6c100000	\N	131073	6	1	3	1	1	3	2	c	t	f	f	f	{}
-01a223d4-cf6c-72c5-b743-729b6c100000	\N	196609	6	1	4	0	1	3	2	c	t	f	f	f	{}
-01a223d4-cfa6-7252-99f4-de8204dc0000	\N	262145	6	1	1	0	1	3	2	e	f	f	f	f	{"error_class": "Broken", "error_message": "it broke"}
-01a223d4-cfa6-7252-99f4-de8204dc0000	\N	\N	6	0	2	1	0	3	2	p	t	f	t	f	\N
-01a223d4-cfa6-7252-99f4-de8204dc0000	\N	\N	6	0	3	1	0	3	2	p	t	f	t	f	\N
-01a223d4-cfa6-7252-99f4-de8204dc0000	\N	\N	6	0	4	2	0	3	2	p	t	f	t	f	\N
-01a223d4-cfbf-75ec-a294-55ae4d220000	\N	\N	1	0	2	1	0	3	4	p	t	t	f	f	\N
-01a223d4-cfbf-75ec-a294-55ae4d220000	\N	\N	1	0	3	1	0	3	4	r	t	t	f	f	\N
-01a223d4-cfbf-75ec-a294-55ae4d220000	\N	\N	1	0	4	1	0	3	4	p	t	t	f	f	\N
-01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.102884+00	327681	1	1	1	0	1	3	4	i	t	t	f	f	\N
-01a223d4-cfcc-7744-8c54-80ea2d330000	\N	\N	2	0	2	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfcc-7744-8c54-80ea2d330000	\N	\N	2	0	3	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfcc-7744-8c54-80ea2d330000	\N	\N	2	0	4	2	0	3	2	p	t	f	f	f	\N
-01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.121269+00	393217	2	1	1	0	1	3	2	e	t	f	f	f	{"error_class": "Again", "error_message": "try again"}
-01a223d4-cfdb-7293-831e-52ceaf610000	2126-11-28 20:24:39.129632+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
-01a223d4-cfdb-7293-831e-52ceaf610000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfb7-7645-a77e-eba37a670000	2026-11-28 20:24:39.094691+00	\N	9	0	1	0	0	3	2	x	t	f	f	f	\N
-01a223d4-cfdb-7293-831e-52ceaf610000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfdb-7293-831e-52ceaf610000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe2-71a5-915b-72186ec60000	2026-11-28 20:24:39.137778+00	\N	4	0	1	0	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe2-71a5-915b-72186ec60000	\N	\N	4	0	2	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe2-71a5-915b-72186ec60000	\N	\N	4	0	3	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe2-71a5-915b-72186ec60000	\N	\N	4	0	4	2	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	\N	\N	5	0	3	1	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	\N	\N	5	0	4	2	0	3	2	p	t	f	f	f	\N
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.141718+00	458753	5	1	1	0	1	3	2	c	t	f	f	f	{}
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	\N	524289	5	1	2	1	1	3	2	i	t	f	f	f	\N
-01a223d4-cfeb-777d-b8ae-15e354cb0000	2026-11-28 20:24:39.147429+00	\N	7	0	1	0	0	3	2	p	t	f	f	f	\N
-01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:39.562707+00	589825	8	1	1	0	1	1	2	i	t	f	f	f	\N
-01a223d4-f8a6-711b-a204-200dbd400000	2126-11-28 20:24:49.573878+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
-01a223d4-f8a6-711b-a204-200dbd400000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
-01a223d4-f8a6-711b-a204-200dbd400000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
-01a223d4-f8a6-711b-a204-200dbd400000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
+01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.503455+00	65537	6	1	1	0	1	3	2	c	t	f	f	f	{"big": 12345678901234567890.5, "text": "ä\\"\\\\"}
+01a223ea-7c30-7726-adb8-83c89ae60000	\N	131073	6	1	2	1	1	3	2	c	t	f	f	f	{}
+01a223ea-7c30-7726-adb8-83c89ae60000	\N	131073	6	1	3	1	1	3	2	c	t	f	f	f	{}
+01a223ea-7c30-7726-adb8-83c89ae60000	\N	196609	6	1	4	0	1	3	2	c	t	f	f	f	{}
+01a223ea-7c42-73cd-b5eb-9dd46d9b0000	\N	262145	6	1	1	0	1	3	2	e	f	f	f	f	{"error_class": "Broken", "error_message": "it broke"}
+01a223ea-7c42-73cd-b5eb-9dd46d9b0000	\N	\N	6	0	2	1	0	3	2	p	t	f	t	f	\N
+01a223ea-7c42-73cd-b5eb-9dd46d9b0000	\N	\N	6	0	3	1	0	3	2	p	t	f	t	f	\N
+01a223ea-7c42-73cd-b5eb-9dd46d9b0000	\N	\N	6	0	4	2	0	3	2	p	t	f	t	f	\N
+01a223ea-7c4a-77dd-aede-f867b4600000	\N	\N	1	0	2	1	0	3	4	p	t	t	f	f	\N
+01a223ea-7c4a-77dd-aede-f867b4600000	\N	\N	1	0	3	1	0	3	4	r	t	t	f	f	\N
+01a223ea-7c4a-77dd-aede-f867b4600000	\N	\N	1	0	4	1	0	3	4	p	t	t	f	f	\N
+01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.529805+00	327681	1	1	1	0	1	3	4	i	t	t	f	f	\N
+01a223ea-7c4c-7359-ab31-cfaebd630000	\N	\N	2	0	2	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c4c-7359-ab31-cfaebd630000	\N	\N	2	0	3	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c4c-7359-ab31-cfaebd630000	\N	\N	2	0	4	2	0	3	2	p	t	f	f	f	\N
+01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.533727+00	393217	2	1	1	0	1	3	2	e	t	f	f	f	{"error_class": "Again", "error_message": "try again"}
+01a223ea-7c4e-724f-b249-5e6e2b1d0000	2126-11-28 20:48:19.53426+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
+01a223ea-7c4e-724f-b249-5e6e2b1d0000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c45-722f-97a5-21193edd0000	2026-11-28 20:48:19.525195+00	\N	9	0	1	0	0	3	2	x	t	f	f	f	\N
+01a223ea-7c4e-724f-b249-5e6e2b1d0000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c4e-724f-b249-5e6e2b1d0000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
+01a223ea-7c51-76b1-bca6-79b1f4d60000	2026-11-28 20:48:19.536707+00	\N	4	0	1	0	0	3	2	p	t	f	f	f	\N
+01a223ea-7c51-76b1-bca6-79b1f4d60000	\N	\N	4	0	2	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c51-76b1-bca6-79b1f4d60000	\N	\N	4	0	3	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c51-76b1-bca6-79b1f4d60000	\N	\N	4	0	4	2	0	3	2	p	t	f	f	f	\N
+01a223ea-7c52-70a7-ba6a-a8c248b20000	\N	\N	5	0	3	1	0	3	2	p	t	f	f	f	\N
+01a223ea-7c52-70a7-ba6a-a8c248b20000	\N	\N	5	0	4	2	0	3	2	p	t	f	f	f	\N
+01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.537785+00	458753	5	1	1	0	1	3	2	c	t	f	f	f	{}
+01a223ea-7c52-70a7-ba6a-a8c248b20000	\N	524289	5	1	2	1	1	3	2	i	t	f	f	f	\N
+01a223ea-7c58-72fc-a8f8-790a13a20000	2026-11-28 20:48:19.543735+00	\N	7	0	1	0	0	3	2	p	t	f	f	f	\N
+01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:19.718633+00	589825	8	1	1	0	1	1	2	i	t	f	f	f	\N
+01a223ea-a41b-73f9-8050-428af9c90000	2126-11-28 20:48:29.723235+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
+01a223ea-a41b-73f9-8050-428af9c90000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
+01a223ea-a41b-73f9-8050-428af9c90000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
+01a223ea-a41b-73f9-8050-428af9c90000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
 \.
 
 
@@ -420,7 +420,7 @@ COPY tasker_engine.steps (task_uuid, available_at, claim_id, named_task_id, clai
 --
 
 COPY tasker_engine.task_deadlines (task_uuid, deadline_at) FROM stdin;
-01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:40.565761+00
+01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:20.719867+00
 \.
 
 
@@ -429,7 +429,7 @@ COPY tasker_engine.task_deadlines (task_uuid, deadline_at) FROM stdin;
 --
 
 COPY tasker_engine.task_identities (identity_hash, task_uuid) FROM stdin;
-9c42956d1fc59fb9fbc634387d4a2f414aacf22d144bf2299194a2ff928fca08	01a223d4-cfb7-7645-a77e-eba37a670000
+9c42956d1fc59fb9fbc634387d4a2f414aacf22d144bf2299194a2ff928fca08	01a223ea-7c45-722f-97a5-21193edd0000
 \.
 
 
@@ -438,17 +438,17 @@ COPY tasker_engine.task_identities (identity_hash, task_uuid) FROM stdin;
 --
 
 COPY tasker_engine.tasks (task_uuid, requested_at, started_at, completed_at, named_task_id, open_leaves, priority, state, watched, initiator, source_system, reason, run_at, correlation_id, traceparent, tags, bypass_steps, context) FROM stdin;
-01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.016199+00	2026-11-28 20:24:39.033372+00	2026-11-28 20:24:39.072383+00	6	0	2	c	f	unknown	unknown	unknown	\N	complete	\N	[]	[]	{"n": 1}
-01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.077896+00	2026-11-28 20:24:39.081947+00	\N	6	1	2	e	t	unknown	unknown	unknown	\N	failed	\N	[]	[]	{"n": 2}
-01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.102884+00	2026-11-28 20:24:39.114211+00	\N	1	1	4	i	t	unknown	unknown	unknown	2026-11-28 19:24:39.102549+00	held	trace	["red"]	["right"]	{"n": 4}
-01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.115883+00	2026-11-28 20:24:39.120484+00	\N	2	1	2	i	f	unknown	unknown	unknown	\N	due	\N	[]	[]	{"n": 5}
-01a223d4-cfdb-7293-831e-52ceaf610000	2026-11-28 20:24:39.130007+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 20:24:39.129632+00	later	\N	[]	[]	{"n": 6}
-01a223d4-cfe2-71a5-915b-72186ec60000	2026-11-28 20:24:39.137778+00	\N	\N	4	1	2	p	f	unknown	unknown	unknown	\N	paused	\N	[]	[]	{"n": 7}
-01a223d4-cfeb-777d-b8ae-15e354cb0000	2026-11-28 20:24:39.147429+00	\N	\N	7	1	2	p	f	unknown	unknown	unknown	\N	inside	\N	[]	[]	{"n": 10}
-01a223d4-cfb7-7645-a77e-eba37a670000	2026-11-28 20:24:39.094691+00	\N	\N	9	1	2	x	t	unknown	unknown	unknown	\N	cancelled	\N	[]	[]	{"n": 3}
-01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.141718+00	2026-11-28 20:24:39.142912+00	\N	5	1	2	i	f	unknown	unknown	unknown	\N	finalized	\N	["blue"]	[]	{"n": 8}
-01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:39.562707+00	2026-11-28 20:24:39.565761+00	\N	8	1	2	i	f	unknown	unknown	unknown	\N	timed	\N	[]	[]	{"n": 9}
-01a223d4-f8a6-711b-a204-200dbd400000	2026-11-28 20:24:49.574156+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 20:24:49.573878+00	counted	\N	[]	[]	{"n": 13}
+01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.503455+00	2026-11-28 20:48:19.509396+00	2026-11-28 20:48:19.521354+00	6	0	2	c	f	unknown	unknown	unknown	\N	complete	\N	[]	[]	{"n": 1}
+01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.5221+00	2026-11-28 20:48:19.522771+00	\N	6	1	2	e	t	unknown	unknown	unknown	\N	failed	\N	[]	[]	{"n": 2}
+01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.529805+00	2026-11-28 20:48:19.531374+00	\N	1	1	4	i	t	unknown	unknown	unknown	2026-11-28 19:48:19.529571+00	held	trace	["red"]	["right"]	{"n": 4}
+01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.532151+00	2026-11-28 20:48:19.533188+00	\N	2	1	2	i	f	unknown	unknown	unknown	\N	due	\N	[]	[]	{"n": 5}
+01a223ea-7c4e-724f-b249-5e6e2b1d0000	2026-11-28 20:48:19.534391+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 20:48:19.53426+00	later	\N	[]	[]	{"n": 6}
+01a223ea-7c51-76b1-bca6-79b1f4d60000	2026-11-28 20:48:19.536707+00	\N	\N	4	1	2	p	f	unknown	unknown	unknown	\N	paused	\N	[]	[]	{"n": 7}
+01a223ea-7c58-72fc-a8f8-790a13a20000	2026-11-28 20:48:19.543735+00	\N	\N	7	1	2	p	f	unknown	unknown	unknown	\N	inside	\N	[]	[]	{"n": 10}
+01a223ea-7c45-722f-97a5-21193edd0000	2026-11-28 20:48:19.525195+00	\N	\N	9	1	2	x	t	unknown	unknown	unknown	\N	cancelled	\N	[]	[]	{"n": 3}
+01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.537785+00	2026-11-28 20:48:19.541791+00	\N	5	1	2	i	f	unknown	unknown	unknown	\N	finalized	\N	["blue"]	[]	{"n": 8}
+01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:19.718633+00	2026-11-28 20:48:19.719867+00	\N	8	1	2	i	f	unknown	unknown	unknown	\N	timed	\N	[]	[]	{"n": 9}
+01a223ea-a41b-73f9-8050-428af9c90000	2026-11-28 20:48:29.723568+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 20:48:29.723235+00	counted	\N	[]	[]	{"n": 13}
 \.
 
 
@@ -457,45 +457,45 @@ COPY tasker_engine.tasks (task_uuid, requested_at, started_at, completed_at, nam
 --
 
 COPY tasker_engine.transitions (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata) FROM stdin;
-1	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.016199+00	\N	742	0	0	0	\N	p	{}
-2	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.033372+00	\N	743	1	1	1	p	i	{}
-3	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.033372+00	\N	743	0	0	0	p	i	{}
-4	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.051025+00	2026-11-28 20:24:39.033372+00	743	1	1	1	i	c	{}
-5	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.063176+00	\N	744	1	2	1	p	i	{}
-6	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.063176+00	\N	744	1	3	1	p	i	{}
-7	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.064904+00	2026-11-28 20:24:39.063176+00	744	1	2	1	i	c	{}
-8	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.070187+00	2026-11-28 20:24:39.063176+00	744	1	3	1	i	c	{}
-9	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.071113+00	\N	745	1	4	1	p	i	{}
-10	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.072383+00	2026-11-28 20:24:39.071113+00	745	1	4	1	i	c	{}
-11	01a223d4-cf6c-72c5-b743-729b6c100000	2026-11-28 20:24:39.072383+00	\N	745	0	0	0	i	c	{}
-12	01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.077896+00	\N	746	0	0	0	\N	p	{}
-13	01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.081947+00	\N	747	1	1	1	p	i	{}
-14	01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.081947+00	\N	747	0	0	0	p	i	{}
-15	01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.084348+00	2026-11-28 20:24:39.081947+00	747	1	1	1	i	e	{"error_class": "Broken", "error_message": "it broke"}
-16	01a223d4-cfa6-7252-99f4-de8204dc0000	2026-11-28 20:24:39.084348+00	\N	747	0	0	0	i	e	{}
-17	01a223d4-cfb7-7645-a77e-eba37a670000	2026-11-28 20:24:39.094691+00	\N	748	0	0	0	\N	p	{}
-18	01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.102884+00	\N	749	0	0	0	\N	p	{}
-19	01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.102884+00	\N	749	0	3	0	p	r	{"reason": "bypassed"}
-20	01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.114211+00	\N	750	2	1	1	p	i	{}
-21	01a223d4-cfbf-75ec-a294-55ae4d220000	2026-11-28 20:24:39.114211+00	\N	750	0	0	0	p	i	{}
-22	01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.115883+00	\N	751	0	0	0	\N	p	{}
-23	01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.120484+00	\N	752	1	1	1	p	i	{}
-24	01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.120484+00	\N	752	0	0	0	p	i	{}
-25	01a223d4-cfcc-7744-8c54-80ea2d330000	2026-11-28 20:24:39.121269+00	2026-11-28 20:24:39.120484+00	752	1	1	1	i	e	{"error_class": "Again", "error_message": "try again"}
-26	01a223d4-cfdb-7293-831e-52ceaf610000	2026-11-28 20:24:39.130007+00	\N	753	0	0	0	\N	p	{}
-27	01a223d4-cfe2-71a5-915b-72186ec60000	2026-11-28 20:24:39.137778+00	\N	754	0	0	0	\N	p	{}
-28	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.141718+00	\N	755	0	0	0	\N	p	{}
-29	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.142912+00	\N	756	1	1	1	p	i	{}
-30	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.142912+00	\N	756	0	0	0	p	i	{}
-31	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.143615+00	2026-11-28 20:24:39.142912+00	756	1	1	1	i	c	{}
-32	01a223d4-cfe6-717a-9bf6-82c3b6dc0000	2026-11-28 20:24:39.145782+00	\N	757	1	2	1	p	i	{}
-33	01a223d4-cfeb-777d-b8ae-15e354cb0000	2026-11-28 20:24:39.147429+00	\N	758	0	0	0	\N	p	{}
-34	01a223d4-cfb7-7645-a77e-eba37a670000	2026-11-28 20:24:39.165906+00	\N	760	0	1	0	p	x	{"reason": "not needed"}
-35	01a223d4-cfb7-7645-a77e-eba37a670000	2026-11-28 20:24:39.165906+00	\N	760	0	0	0	p	x	{"reason": "not needed"}
-38	01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:39.562707+00	\N	775	0	0	0	\N	p	{}
-39	01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:39.565761+00	\N	776	4	1	1	p	i	{}
-40	01a223d4-d18b-76bc-9b8f-d6d2d4fe0000	2026-11-28 20:24:39.565761+00	\N	776	0	0	0	p	i	{}
-41	01a223d4-f8a6-711b-a204-200dbd400000	2026-11-28 20:24:49.574156+00	\N	777	0	0	0	\N	p	{}
+1	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.503455+00	\N	742	0	0	0	\N	p	{}
+2	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.509396+00	\N	743	1	1	1	p	i	{}
+3	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.509396+00	\N	743	0	0	0	p	i	{}
+4	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.512937+00	2026-11-28 20:48:19.509396+00	743	1	1	1	i	c	{}
+5	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.517864+00	\N	744	1	2	1	p	i	{}
+6	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.517864+00	\N	744	1	3	1	p	i	{}
+7	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.518961+00	2026-11-28 20:48:19.517864+00	744	1	2	1	i	c	{}
+8	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.519588+00	2026-11-28 20:48:19.517864+00	744	1	3	1	i	c	{}
+9	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.520285+00	\N	745	1	4	1	p	i	{}
+10	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.521354+00	2026-11-28 20:48:19.520285+00	745	1	4	1	i	c	{}
+11	01a223ea-7c30-7726-adb8-83c89ae60000	2026-11-28 20:48:19.521354+00	\N	745	0	0	0	i	c	{}
+12	01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.5221+00	\N	746	0	0	0	\N	p	{}
+13	01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.522771+00	\N	747	1	1	1	p	i	{}
+14	01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.522771+00	\N	747	0	0	0	p	i	{}
+15	01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.52317+00	2026-11-28 20:48:19.522771+00	747	1	1	1	i	e	{"error_class": "Broken", "error_message": "it broke"}
+16	01a223ea-7c42-73cd-b5eb-9dd46d9b0000	2026-11-28 20:48:19.52317+00	\N	747	0	0	0	i	e	{}
+17	01a223ea-7c45-722f-97a5-21193edd0000	2026-11-28 20:48:19.525195+00	\N	748	0	0	0	\N	p	{}
+18	01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.529805+00	\N	749	0	0	0	\N	p	{}
+19	01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.529805+00	\N	749	0	3	0	p	r	{"reason": "bypassed"}
+20	01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.531374+00	\N	750	2	1	1	p	i	{}
+21	01a223ea-7c4a-77dd-aede-f867b4600000	2026-11-28 20:48:19.531374+00	\N	750	0	0	0	p	i	{}
+22	01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.532151+00	\N	751	0	0	0	\N	p	{}
+23	01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.533188+00	\N	752	1	1	1	p	i	{}
+24	01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.533188+00	\N	752	0	0	0	p	i	{}
+25	01a223ea-7c4c-7359-ab31-cfaebd630000	2026-11-28 20:48:19.533727+00	2026-11-28 20:48:19.533188+00	752	1	1	1	i	e	{"error_class": "Again", "error_message": "try again"}
+26	01a223ea-7c4e-724f-b249-5e6e2b1d0000	2026-11-28 20:48:19.534391+00	\N	753	0	0	0	\N	p	{}
+27	01a223ea-7c51-76b1-bca6-79b1f4d60000	2026-11-28 20:48:19.536707+00	\N	754	0	0	0	\N	p	{}
+28	01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.537785+00	\N	755	0	0	0	\N	p	{}
+29	01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.541791+00	\N	756	1	1	1	p	i	{}
+30	01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.541791+00	\N	756	0	0	0	p	i	{}
+31	01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.542436+00	2026-11-28 20:48:19.541791+00	756	1	1	1	i	c	{}
+32	01a223ea-7c52-70a7-ba6a-a8c248b20000	2026-11-28 20:48:19.543072+00	\N	757	1	2	1	p	i	{}
+33	01a223ea-7c58-72fc-a8f8-790a13a20000	2026-11-28 20:48:19.543735+00	\N	758	0	0	0	\N	p	{}
+34	01a223ea-7c45-722f-97a5-21193edd0000	2026-11-28 20:48:19.547325+00	\N	760	0	1	0	p	x	{"reason": "not needed"}
+35	01a223ea-7c45-722f-97a5-21193edd0000	2026-11-28 20:48:19.547325+00	\N	760	0	0	0	p	x	{"reason": "not needed"}
+38	01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:19.718633+00	\N	775	0	0	0	\N	p	{}
+39	01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:19.719867+00	\N	776	4	1	1	p	i	{}
+40	01a223ea-7d07-7347-8371-894766460000	2026-11-28 20:48:19.719867+00	\N	776	0	0	0	p	i	{}
+41	01a223ea-a41b-73f9-8050-428af9c90000	2026-11-28 20:48:29.723568+00	\N	777	0	0	0	\N	p	{}
 \.
 
 
@@ -504,9 +504,9 @@ COPY tasker_engine.transitions (id, task_uuid, created_at, started_at, xid, work
 --
 
 COPY tasker_engine.workers (worker_no, worker_id, namespaces, registered_at, last_seen_at, idle_until, claimant_no) FROM stdin;
-2	holder	{held}	2026-11-28 20:24:39.11435+00	2026-11-28 20:24:39.114211+00	\N	1
-1	worker	{ended}	2026-11-28 20:24:39.035315+00	2026-11-28 20:24:39.156281+00	\N	1
-4	slow	{timed}	2026-11-28 20:24:39.565829+00	2026-11-28 20:24:39.565761+00	\N	1
+2	holder	{held}	2026-11-28 20:48:19.531426+00	2026-11-28 20:48:19.531374+00	\N	1
+1	worker	{ended}	2026-11-28 20:48:19.510573+00	2026-11-28 20:48:19.545381+00	\N	1
+4	slow	{timed}	2026-11-28 20:48:19.719921+00	2026-11-28 20:48:19.719867+00	\N	1
 \.
 
 
@@ -515,8 +515,8 @@ COPY tasker_engine.workers (worker_no, worker_id, namespaces, registered_at, las
 --
 
 COPY tasker_engine.worker_handlers (worker_no, handler, namespaces, plugin, plugin_version, metadata, announced_at) FROM stdin;
-1	h	\N	shop	1.0.0	{"a": 1}	2026-11-28 20:24:39.156882+00
-1	other	\N	shop	1.0.0	{"a": 1}	2026-11-28 20:24:39.157033+00
+1	h	\N	shop	1.0.0	{"a": 1}	2026-11-28 20:48:19.546056+00
+1	other	\N	shop	1.0.0	{"a": 1}	2026-11-28 20:48:19.546234+00
 \.
 
 
@@ -2170,6 +2170,13 @@ GRANT ALL ON FUNCTION tasker_engine.call_handler(handler text, argument jsonb, o
 
 
 --
+-- Name: FUNCTION can_still_run(state "char", available_at timestamp with time zone, unreachable boolean); Type: ACL; Schema: tasker_engine; Owner: tasker_owner
+--
+
+GRANT ALL ON FUNCTION tasker_engine.can_still_run(state "char", available_at timestamp with time zone, unreachable boolean) TO app;
+
+
+--
 -- Name: FUNCTION change(from_state text, to_state text, metadata jsonb); Type: ACL; Schema: tasker_engine; Owner: tasker_owner
 --
 
@@ -3412,5 +3419,5 @@ GRANT ALL ON SEQUENCE tasker_engine.workers_worker_no_seq TO app;
 -- PostgreSQL database dump complete
 --
 
-\unrestrict g9yqMSlSA967LfEi8orGeZ1JxJUAtvzLjVLKkZIBkDPJAvysfy4daVFqmKigNrv
+\unrestrict dhLKPrhrdhNhe0oQqGD5cs2k6Ur0vY2j87zbdCOaqN3dZInDtd2eKeautQWVx5q
 
