@@ -92,7 +92,7 @@ impl PostgresTree {
 
 impl Drop for PostgresTree {
     fn drop(&mut self) {
-        // What is left lies in a temporary folder.
+        // The folder is a temporary one.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

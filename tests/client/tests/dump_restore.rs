@@ -1,9 +1,8 @@
 //! pg_dump and restore with live tasks: everything is there, and the work goes on.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use tasker_client_tests::server::{Server, program, run};
+use tasker_client_tests::server::{Server, run};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
 
@@ -469,18 +468,18 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     // A handler and a schedule of a role.
     let mut app = Session::open(old.config("app", "app"));
     app.execute(
-        "CREATE FUNCTION public.who(step jsonb) RETURNS jsonb LANGUAGE sql AS
+        "CREATE FUNCTION public.caller(step jsonb) RETURNS jsonb LANGUAGE sql AS
          $$ SELECT jsonb_build_object('user', current_user) $$",
     );
     Template::new("inside")
-        .step_with("only", &[], json!({"handler": "sql:public.who"}))
+        .step_with("only", &[], json!({"handler": "sql:public.caller"}))
         .register(&mut app);
     app.query(
         "SELECT tasker.schedule_task('nightly', '@daily', 'inside')",
         &[],
     );
     drop(app);
-    // pg_upgrade itself gives every extension to the superuser who runs it.
+    // pg_upgrade itself gives every extension to the superuser that runs it.
     let kept = |session: &mut Session| -> Vec<String> {
         let mut lines = rights(session);
         lines.retain(|line| !line.starts_with("tasker_ext "));

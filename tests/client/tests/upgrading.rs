@@ -467,21 +467,20 @@ fn load_by_psql(server: &Server, database: &str, user: &str, version: &str, froz
     );
 }
 
+/// The task of this correlation id, and its state.
+fn named(session: &mut Session, id: &str) -> (Uuid, String) {
+    let row = session
+        .query(
+            "SELECT task_uuid, state::text FROM tasker.tasks WHERE correlation_id = $1",
+            &[&id],
+        )
+        .remove(0);
+    (row.get(0), row.get(1))
+}
+
 /// Everything in the data goes on: tests/upgrade/data.sql.
 #[track_caller]
 fn go_on(session: &mut Session) {
-    let task = |session: &mut Session, id: &str| -> Uuid {
-        session.one(
-            "SELECT task_uuid FROM tasker.tasks WHERE correlation_id = $1",
-            &[&id],
-        )
-    };
-    let state = |session: &mut Session, id: &str| -> String {
-        session.one(
-            "SELECT state::text FROM tasker.tasks WHERE correlation_id = $1",
-            &[&id],
-        )
-    };
     let log = session.count("SELECT count(*) FROM tasker.workflow_step_transitions", &[]);
     for (id, expected) in [
         ("complete", "complete"),
@@ -489,16 +488,30 @@ fn go_on(session: &mut Session) {
         ("cancelled", "cancelled"),
         ("held", "in_progress"),
     ] {
-        assert_eq!(state(session, id), expected, "{id}");
+        assert_eq!(named(session, id).1, expected, "{id}");
     }
-    let complete = task(session, "complete");
+    let complete = named(session, "complete").0;
     assert_eq!(
         session.results(complete, "start").to_string(),
         r#"{"big":12345678901234567890.5,"text":"ä\"\\"}"#
     );
+    work_goes_on(session);
+    maintenance_goes_on(session);
+    facts_are_kept(session);
+    // The log grows, and counts on.
+    let now = session.count("SELECT count(*) FROM tasker.workflow_step_transitions", &[]);
+    assert!(now > log, "{now} after {log}");
+    let twice = session.count(
+        "SELECT count(*) - count(DISTINCT id) FROM tasker.workflow_step_transitions",
+        &[],
+    );
+    assert_eq!(twice, 0, "the log counts from the beginning again");
+}
 
+#[track_caller]
+fn work_goes_on(session: &mut Session) {
     // The claim of the old worker: its heartbeat, and its report under the old number.
-    let held = task(session, "held");
+    let held = named(session, "held").0;
     let beats: Vec<String> = session.all("SELECT status FROM tasker.heartbeat('holder')", &[]);
     assert_eq!(beats.len(), 1);
     assert!(
@@ -513,8 +526,7 @@ fn go_on(session: &mut Session) {
     assert_eq!(reported, "complete");
     assert_eq!(session.steps(held)[2], "right resolved_manually/0");
     assert_eq!(session.ready(held), ["left"]);
-
-    // The retry that is due, and not the one that is not.
+    // The retry that is due, and not the task that is not.
     let claims = session.claim(&Ask {
         namespaces: vec!["due", "later"],
         ..Ask::by("next", 10)
@@ -525,7 +537,6 @@ fn go_on(session: &mut Session) {
         (2, "due")
     );
     session.complete(&claims[0], &json!({}));
-
     // The pause.
     let paused = Ask {
         namespaces: vec!["paused"],
@@ -534,24 +545,26 @@ fn go_on(session: &mut Session) {
     assert!(session.claim(&paused).is_empty());
     session.query("SELECT tasker.resume_namespace('paused')", &[]);
     assert_eq!(session.claim_soon(&paused, 1).len(), 1);
+}
 
-    // The handler inside the database, the timeouts, and the schedules: one is due, one is paused.
+/// The handler inside the database, the timeouts, and the schedules: one is due, one is paused.
+#[track_caller]
+fn maintenance_goes_on(session: &mut Session) {
     session.query("SELECT tasker.run_steps()", &[]);
-    let inside = task(session, "inside");
-    assert_eq!(session.task_state(inside), "complete");
+    let (inside, state) = named(session, "inside");
+    assert_eq!(state, "complete");
     assert_eq!(session.results(inside, "charge"), json!({"charged": true}));
     session.query("SELECT tasker.run_maintenance()", &[]);
     session.query("SELECT tasker.run_maintenance()", &[]);
-    assert_eq!(state(session, "timed"), "error");
+    assert_eq!(named(session, "timed").1, "error");
     let runs: Vec<String> = session.all(
         "SELECT concat_ws(' ', schedule_name, enabled, runs > 0, failures) FROM tasker.schedules ORDER BY 1",
         &[],
     );
     assert_eq!(runs, ["often t t 0", "paused f f 0"]);
     session.query("SELECT tasker.unschedule_task('often')", &[]);
-
-    // The claim of the finalizer has run out: another one gets it, and the first attempt is known.
-    let finalized = task(session, "finalized");
+    // The claim of the finalizer has expired: another one gets it, and the first attempt is known.
+    let finalized = named(session, "finalized").0;
     assert!(session.one::<bool>(
         "SELECT claimed FROM tasker.claim_task_for_finalization($1, 'another')",
         &[&finalized]
@@ -560,9 +573,12 @@ fn go_on(session: &mut Session) {
         inside::finalizers(session, finalized),
         ["finalizer", "another"]
     );
+}
 
-    // Identities, notes, settings and counts.
-    let cancelled = task(session, "cancelled");
+/// Identities, notes, settings and counts.
+#[track_caller]
+fn facts_are_kept(session: &mut Session) {
+    let cancelled = named(session, "cancelled").0;
     assert_eq!(
         session.one::<Uuid>(
             "SELECT tasker.create_task('once', '{\"n\": 3}', 'ended', idempotency_key => 'key')",
@@ -576,7 +592,8 @@ fn go_on(session: &mut Session) {
          UNION ALL SELECT concat_ws(' ', 'retention', completed) FROM tasker.retention WHERE namespace_name = 'ended'
          UNION ALL SELECT concat_ws(' ', 'states', count(*)) FROM tasker.operational_state_changes
          UNION ALL SELECT concat_ws(' ', 'handlers', count(*)) FROM tasker.worker_handlers WHERE plugin = 'shop'
-         UNION ALL SELECT concat_ws(' ', 'map', remote_id_one, remote_id_two) FROM tasker.dependent_system_object_maps",
+         UNION ALL SELECT concat_ws(' ', 'map', remote_id_one, remote_id_two) FROM tasker.dependent_system_object_maps
+         UNION ALL SELECT concat_ws(' ', 'counted', sum(value) > 0) FROM tasker.metrics WHERE name LIKE '%created%'",
         &[],
     );
     assert_eq!(
@@ -587,23 +604,10 @@ fn go_on(session: &mut Session) {
             "retention 50 years",
             "states 4",
             "handlers 2",
-            "map 1 2"
+            "map 1 2",
+            "counted t"
         ]
     );
-    let counted: bool = session.one(
-        "SELECT sum(value) > 0 FROM tasker.metrics WHERE name LIKE '%created%'",
-        &[],
-    );
-    assert!(counted, "counts of the release");
-
-    // The log grows, and counts on.
-    let now = session.count("SELECT count(*) FROM tasker.workflow_step_transitions", &[]);
-    assert!(now > log, "{now} after {log}");
-    let twice = session.count(
-        "SELECT count(*) - count(DISTINCT id) FROM tasker.workflow_step_transitions",
-        &[],
-    );
-    assert_eq!(twice, 0, "the log counts from the beginning again");
 }
 
 #[test]
@@ -708,7 +712,7 @@ fn a_server_that_is_killed_during_the_update_has_the_release_as_it_was() {
 
 // --- what belongs to the users ----------------------------------------------------------------------------------------------
 
-/// Who may execute or read this, without the owner.
+/// The roles that can execute or read this, without the owner.
 fn grantees(session: &mut Session, object: &str) -> Vec<String> {
     session.all(
         "SELECT DISTINCT CASE e.grantee WHEN 0 THEN 'public' ELSE e.grantee::regrole::text END AS name
@@ -794,7 +798,7 @@ fn what_was_granted_and_what_was_revoked_survives_an_update_and_a_dump() {
         ],
     );
     holds(&mut session, "after the restore");
-    // Roles go without a trace.
+    // The roles leave no trace.
     let mut session = server.connect("shop");
     session.execute("DROP OWNED BY report, boss");
     server.connect("copy").execute("DROP OWNED BY report, boss");
