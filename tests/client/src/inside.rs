@@ -447,7 +447,7 @@ pub fn repeated_ids(session: &mut Session) -> i64 {
     )
 }
 
-/// Who asked for the finalization of a task, in order.
+/// The processors that asked for the finalization of a task, in order.
 #[track_caller]
 pub fn finalizers(session: &mut Session, task: Uuid) -> Vec<String> {
     session.all(
