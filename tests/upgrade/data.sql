@@ -47,7 +47,7 @@ RESET ROLE;
 
 SELECT tasker.cancel_task(:'cancelled', 'not needed');
 SELECT tasker.pause_namespace('paused');
-SELECT count(*) FROM tasker.claim_task_for_finalization(:'finalized', 'finalizer', 60);
+SELECT count(*) FROM tasker.claim_task_for_finalization(:'finalized', 'finalizer', 1);
 SELECT tasker.annotate_task(:'finalized', 'note', '{"by": "hand"}'), tasker.tag_task(:'finalized', '["blue"]');
 SELECT tasker.find_or_create_dependent_system('bank'), tasker.find_or_create_dependent_system('shop');
 SELECT tasker.find_or_create_dependent_system_object_map('bank', '1', 'shop', '2');
