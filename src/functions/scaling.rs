@@ -30,8 +30,8 @@ static POOLS: Statement = Statement::new(
              'interval', extract(epoch FROM s.scaling_interval), 'cooldown', extract(epoch FROM s.scaling_cooldown),
              'season', CASE WHEN s.predictive THEN extract(epoch FROM s.season) END),
          'enabled', s.enabled,
-         'due', s.enabled AND c.hands_out AND (t.looked_at IS NULL OR t.looked_at OPERATOR(pg_catalog.>) c.now
-             OR t.looked_at OPERATOR(pg_catalog.+) s.scaling_interval OPERATOR(pg_catalog.<=) c.now),
+         'due', s.enabled AND c.hands_out AND (t.looked_at IS NULL OR t.looked_at > c.now
+             OR t.looked_at + s.scaling_interval <= c.now),
          'desired', COALESCE(t.desired, s.min_executors),
          'changed_at', extract(epoch FROM t.changed_at),
          'memory', t.memory)
@@ -39,8 +39,8 @@ static POOLS: Statement = Statement::new(
      CROSS JOIN (
          SELECT pg_catalog.clock_timestamp() AS now, r.hands_out_work AS hands_out
          FROM tasker_engine.operational_rules() r
-         WHERE r.state OPERATOR(pg_catalog.=) tasker.operational_state()) c
-     LEFT JOIN tasker_engine.pool_targets t ON t.pool OPERATOR(pg_catalog.=) s.name",
+         WHERE r.state = tasker.operational_state()) c
+     LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name",
     &[],
 );
 
@@ -50,12 +50,12 @@ static SERVER: Statement = Statement::new("SELECT tasker_engine.server_resources
 
 static RECORDED: Statement = Statement::new(
     "SELECT pg_catalog.jsonb_build_object(
-         'since', (SELECT pg_catalog.min(a.minute) FROM tasker_engine.pool_arrivals a WHERE a.pool OPERATOR(pg_catalog.=) $1),
+         'since', (SELECT pg_catalog.min(a.minute) FROM tasker_engine.pool_arrivals a WHERE a.pool = $1),
          'records', COALESCE((
              SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('minute', a.minute, 'arrivals', a.arrivals))
              FROM unnest($2, $3) AS s (first, last)
              JOIN tasker_engine.pool_arrivals a
-                 ON a.pool OPERATOR(pg_catalog.=) $1 AND a.minute BETWEEN s.first AND s.last), '[]'))",
+                 ON a.pool = $1 AND a.minute BETWEEN s.first AND s.last), '[]'))",
     &[
         pg_sys::TEXTOID,
         pg_sys::INT8ARRAYOID,
@@ -94,22 +94,22 @@ static DECIDED: Statement = Statement::new(
 
 static FORGET_DECISIONS: Statement = Statement::new(
     "DELETE FROM tasker_engine.scaling_decisions d
-     WHERE d.decided_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '30 days')
-        OR d.pool OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.<=) (
-            SELECT o.id FROM tasker_engine.scaling_decisions o WHERE o.pool OPERATOR(pg_catalog.=) $1
+     WHERE d.decided_at < (pg_catalog.clock_timestamp() - interval '30 days')
+        OR d.pool = $1 AND d.id <= (
+            SELECT o.id FROM tasker_engine.scaling_decisions o WHERE o.pool = $1
             ORDER BY o.id DESC OFFSET 1000 LIMIT 1)",
     &[pg_sys::TEXTOID],
 );
 
 static RECORD: Statement = Statement::new(
     "INSERT INTO tasker_engine.pool_arrivals AS a (pool, minute, arrivals) VALUES ($1, $2, $3)
-     ON CONFLICT ON CONSTRAINT pool_arrivals_pkey DO UPDATE SET arrivals = a.arrivals OPERATOR(pg_catalog.+) excluded.arrivals",
+     ON CONFLICT ON CONSTRAINT pool_arrivals_pkey DO UPDATE SET arrivals = a.arrivals + excluded.arrivals",
     &[pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
 
 static FORGET_ARRIVALS: Statement = Statement::new(
     "DELETE FROM tasker_engine.pool_arrivals a
-     WHERE a.pool OPERATOR(pg_catalog.=) $1 AND a.minute OPERATOR(pg_catalog.<) $2",
+     WHERE a.pool = $1 AND a.minute < $2",
     &[pg_sys::TEXTOID, pg_sys::INT8OID],
 );
 
