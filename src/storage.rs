@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::pg::spi::Statement;
-use crate::pg::tables::Operation::{Append, Delete, Look, Update};
+use crate::pg::tables::Operation::{Append, Delete, Read, Update};
 use crate::pg::tables::{Index, Insert, Table};
 
 /// The ready queue.
@@ -33,7 +33,7 @@ pub static QUEUE_ENTRIES: Table<5> = Table::new(
         ],
     }),
     Insert::Arrays(&INSERT_QUEUE_ENTRIES),
-    &[Append, Delete, Look],
+    &[Append, Delete, Read],
 );
 
 static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
@@ -79,7 +79,7 @@ pub static STEPS: Table<9> = Table::new(
         keys: &[steps::TASK_UUID, steps::STEP_NO],
     }),
     Insert::Never,
-    &[Update, Look],
+    &[Update, Read],
 );
 
 pub static TRANSITIONS: Table<11> = Table::new(
@@ -192,7 +192,7 @@ pub static QUEUES: Table<2> = Table::new(
         keys: &[queues::QUEUE_ID],
     }),
     Insert::Never,
-    &[Look],
+    &[Read],
 );
 
 pub mod workers {
@@ -207,7 +207,7 @@ pub static WORKERS: Table<1> = Table::new(
         keys: &[workers::IDLE_UNTIL],
     }),
     Insert::Never,
-    &[Look],
+    &[Read],
 );
 
 pub mod operational_changes {
@@ -226,7 +226,7 @@ pub static OPERATIONAL_CHANGES: Table<2> = Table::new(
         keys: &[operational_changes::CHANGE_NO],
     }),
     Insert::Never,
-    &[Look],
+    &[Read],
 );
 
 /// Table, operation, and why the operation takes its SQL statement (None: it goes below SQL).

@@ -54,7 +54,7 @@ static LAST_CHANGE: Statement = Statement::new(
 /// The last change of the operational state, if there was one: its number and the state.
 fn last_change() -> Result<Option<(i64, String)>> {
     use storage::operational_changes::{CHANGE_NO, TO_STATE};
-    let Some(walk) = Walk::look(&storage::OPERATIONAL_CHANGES)? else {
+    let Some(walk) = Walk::to_read(&storage::OPERATIONAL_CHANGES)? else {
         let session = Session::open()?;
         let rows = session.run(&LAST_CHANGE, &[])?;
         return rows

@@ -275,7 +275,7 @@ static ANY_IDLE: Statement = Statement::new(
 /// Whether any worker waits for work: asked by every call that leaves some behind.
 fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
     let table = &storage::WORKERS;
-    let Some(walk) = Walk::look(table)? else {
+    let Some(walk) = Walk::to_read(table)? else {
         let rows = session.run(&ANY_IDLE, &[datum::timestamp(now)])?;
         return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
     };

@@ -66,9 +66,9 @@ impl<const N: usize> Walk<N> {
         Self::open(table, operation, pg_sys::RowExclusiveLock, false)
     }
 
-    /// The same only to look. No lock outlives the walk: a transaction has room for few that cost little.
-    pub fn look(table: &'static Table<N>) -> Result<Option<Self>> {
-        Self::open(table, Operation::Look, pg_sys::AccessShareLock, true)
+    /// The same only to read. No lock outlives the walk: a transaction has room for few that cost little.
+    pub fn to_read(table: &'static Table<N>) -> Result<Option<Self>> {
+        Self::open(table, Operation::Read, pg_sys::AccessShareLock, true)
     }
 
     fn open(
@@ -79,7 +79,7 @@ impl<const N: usize> Walk<N> {
     ) -> Result<Option<Self>> {
         let of = table;
         let table = of.open(lock, release)?;
-        if !table.is_direct(operation) || !table.is_direct(Operation::Look) {
+        if !table.is_direct(operation) || !table.is_direct(Operation::Read) {
             return Ok(None);
         }
         // SAFETY: the table is locked, so its index is there. The snapshot sees everything committed until now and
@@ -91,7 +91,7 @@ impl<const N: usize> Walk<N> {
             ));
             pg_sys::CommandCounterIncrement();
             let snapshot = Snapshot(pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()));
-            let command = pg_sys::GetCurrentCommandId(operation != Operation::Look);
+            let command = pg_sys::GetCurrentCommandId(operation != Operation::Read);
             let width = table.facts().width;
             Ok(Some(Self {
                 row: RefCell::new((vec![Datum::null(); width], vec![true; width])),

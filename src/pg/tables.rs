@@ -77,10 +77,10 @@ pub enum Operation {
     Append,
     Update,
     Delete,
-    Look,
+    Read,
 }
 
-use Operation::{Append, Delete, Look, Update};
+use Operation::{Append, Delete, Read, Update};
 
 impl Operation {
     fn as_str(self) -> &'static str {
@@ -88,12 +88,12 @@ impl Operation {
             Append => "append",
             Update => "update",
             Delete => "delete",
-            Look => "look",
+            Read => "read",
         }
     }
 }
 
-const ALL: &[Operation] = &[Append, Update, Delete, Look];
+const ALL: &[Operation] = &[Append, Update, Delete, Read];
 const WRITES: &[Operation] = &[Append, Update, Delete];
 
 /// What was found out about a table; true for as long as its entry in the relation cache is.
@@ -379,7 +379,7 @@ impl<const N: usize> Table<N> {
                 "it has no valid btree index \"{}\" on the columns that the engine walks by",
                 index.name.to_string_lossy()
             );
-            facts.findings.push((&[Update, Delete, Look], reason));
+            facts.findings.push((&[Update, Delete, Read], reason));
         }
     }
 
@@ -456,7 +456,7 @@ impl<const N: usize> Open<N> {
         let (published, command) = match operation {
             Update => (&facts.published[0], pg_sys::CmdType::CMD_UPDATE),
             Delete => (&facts.published[1], pg_sys::CmdType::CMD_DELETE),
-            Append | Look => return true,
+            Append | Read => return true,
         };
         if !published.get() {
             // SAFETY: the relation is open. A change of a publication or an identity invalidates the facts.

@@ -121,7 +121,7 @@ static IS_OPEN: Statement = Statement::new(
 /// Whether claims may be served from the queue: it exists and its namespace is not paused.
 pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
     let table = &storage::QUEUES;
-    let Some(walk) = Walk::look(table)? else {
+    let Some(walk) = Walk::to_read(table)? else {
         let rows = session.run(&IS_OPEN, &[datum::int4(queue_id)])?;
         return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
     };

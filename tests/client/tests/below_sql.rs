@@ -229,7 +229,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
          ALTER TABLE tasker_engine.queue_entries FORCE ROW LEVEL SECURITY;
          CREATE POLICY every ON tasker_engine.queue_entries USING (true)",
         "queue_entries",
-        &["append", "delete", "look"],
+        &["append", "delete", "read"],
         "row security",
         "DROP POLICY every ON tasker_engine.queue_entries; ALTER TABLE tasker_engine.queue_entries NO FORCE ROW LEVEL SECURITY;
          ALTER TABLE tasker_engine.queue_entries DISABLE ROW LEVEL SECURITY",
@@ -244,7 +244,7 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
     (
         "CREATE TABLE public.child () INHERITS (tasker_engine.queue_entries)",
         "queue_entries",
-        &["append", "delete", "look"],
+        &["append", "delete", "read"],
         "inherits",
         "DROP TABLE public.child; ANALYZE tasker_engine.queue_entries",
     ),
@@ -252,14 +252,14 @@ const FINDINGS: &[(&str, &str, &[&str], &str, &str)] = &[
         "CREATE TABLE public.whole (LIKE tasker_engine.queue_entries) PARTITION BY LIST (queue_id);
          ALTER TABLE public.whole ATTACH PARTITION tasker_engine.queue_entries DEFAULT",
         "queue_entries",
-        &["append", "delete", "look"],
+        &["append", "delete", "read"],
         "partition",
         "ALTER TABLE public.whole DETACH PARTITION tasker_engine.queue_entries; DROP TABLE public.whole",
     ),
     (
         "ALTER INDEX tasker_engine.queue_entries_order RENAME TO other",
         "queue_entries",
-        &["delete", "look"],
+        &["delete", "read"],
         "queue_entries_order",
         "ALTER INDEX tasker_engine.other RENAME TO queue_entries_order",
     ),
