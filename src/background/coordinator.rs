@@ -92,7 +92,7 @@ fn run(database: u32) {
             process::end(0);
         }
         process::report_activity(Some("tasker_ext: maintenance"));
-        match process::look() {
+        match process::find_extension() {
             Ok(Some((now, as_of, may))) if now == epoch && as_of == version => {
                 coordinator.heed(may);
             }
@@ -124,7 +124,7 @@ fn run(database: u32) {
 fn begin(database: u32) -> (u32, String) {
     let mut refuses = false;
     loop {
-        match process::look() {
+        match process::find_extension() {
             Ok(Some((epoch, version, Ok(())))) => return (epoch, version),
             Ok(Some((_, _, Err(error)))) => {
                 if !refuses {

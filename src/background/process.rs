@@ -61,7 +61,7 @@ pub fn extension(session: &Session) -> Result<Option<(u32, String)>> {
 }
 
 /// The extension, if it is there, and why nothing may be done with it, if so.
-pub fn look() -> Result<Option<(u32, String, Result<()>)>> {
+pub fn find_extension() -> Result<Option<(u32, String, Result<()>)>> {
     process::transaction(|session| {
         Ok(extension(session)?.map(|(epoch, version)| (epoch, version, may_work())))
     })
