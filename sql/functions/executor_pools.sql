@@ -124,7 +124,7 @@ name: Name of the pool, up to 64 characters. The pool default is always there.
 min_executors: Never fewer, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
 max_executors: Never more, 0 to 1000; at first 2.
 target_utilization: Share of their time that executors should be busy, 0.1 to 1; at first 0.75.
-scaling_interval: Time between two looks at the pool, 1 second to 1 hour; at first 5 seconds.
+scaling_interval: Time between two evaluations of the pool, 1 second to 1 hour; at first 5 seconds.
 scaling_cooldown: Time between two changes, 1 second to 1 day; at first 15 seconds.
 namespaces: The namespaces it works for; an empty array for all, as at first. They need not exist yet.
 queues: The queues it claims from; at first sql. An empty array is refused.

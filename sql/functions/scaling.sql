@@ -78,7 +78,7 @@ GRANT EXECUTE ON FUNCTION tasker.validate_resources() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_scaling() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_scaling' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Looks at every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
+COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions: this one has both.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_statuses()

@@ -49,7 +49,7 @@ COMMENT ON COLUMN tasker.executor_pools.queues IS 'The queues it claims from.';
 COMMENT ON COLUMN tasker.executor_pools.namespaces IS 'The namespaces it works for; NULL for all.';
 COMMENT ON COLUMN tasker.executor_pools.batch_size IS 'How many steps an executor claims at once.';
 COMMENT ON COLUMN tasker.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
-COMMENT ON COLUMN tasker.executor_pools.scaling_interval IS 'Time between two looks at a pool that has work; an idle one is looked at every second.';
+COMMENT ON COLUMN tasker.executor_pools.scaling_interval IS 'Time between two evaluations of a pool that has work; an idle one is evaluated every second.';
 COMMENT ON COLUMN tasker.executor_pools.scaling_cooldown IS 'Time between two changes of desired_executors.';
 COMMENT ON COLUMN tasker.executor_pools.predictive IS 'Whether the forecast counts.';
 COMMENT ON COLUMN tasker.executor_pools.season IS 'After how long arrivals repeat, for the forecast.';
@@ -61,7 +61,7 @@ GRANT SELECT ON tasker.executor_pools TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.scaling_decisions AS
 SELECT d.decided_at, d.pool, d.from_executors, d.to_executors, d.rule, d.reason, d.inputs
 FROM tasker_engine.scaling_decisions d;
-COMMENT ON VIEW tasker.scaling_decisions IS 'What scaling decided, and why: every change, and every change that was wanted and held. A look that leaves things as they are writes nothing; the same reason to hold is written again after ten minutes. Kept: the last thousand of each pool, of the last 30 days. Rule: docs/executor-pools.md#scaling.';
+COMMENT ON VIEW tasker.scaling_decisions IS 'What scaling decided, and why: every change, and every change that was wanted and held. An evaluation that leaves things as they are writes nothing; the same reason to hold is written again after ten minutes. Kept: the last thousand of each pool, of the last 30 days. Rule: docs/executor-pools.md#scaling.';
 COMMENT ON COLUMN tasker.scaling_decisions.decided_at IS 'When it was decided.';
 COMMENT ON COLUMN tasker.scaling_decisions.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker.scaling_decisions.from_executors IS 'How many executors were wanted before.';

@@ -29,7 +29,7 @@ struct Started {
     pool: String,
     handle: DynamicBackgroundWorker,
     at: Timestamp,
-    /// Known from its first look on.
+    /// None until the coordinator has seen it run.
     pid: Option<i32>,
 }
 

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tasker_rules::operations::scaling::forecast::{self, Usual};
 use tasker_rules::operations::scaling::resources::{self, PoolLimits, Server};
-use tasker_rules::operations::scaling::{Bound, Load, Memory, Outcome, Recorded, Settings, look};
+use tasker_rules::operations::scaling::{
+    Bound, Load, Memory, Outcome, Recorded, Settings, evaluate,
+};
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};
@@ -113,13 +115,13 @@ static FORGET_ARRIVALS: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::INT8OID],
 );
 
-/// A look at a pool may take a fiftieth of the time: after two in a row that were long the pool rests. Counting due entries
+/// An evaluation of a pool may take a fiftieth of the time: after two in a row that were long the pool rests. Counting due entries
 /// walks over dead ones that vacuum cannot remove yet.
 const SHARE: i64 = 50;
-/// Microseconds; up to here a look is short.
-const SHORT_LOOK: i64 = 30_000;
+/// Microseconds; up to here an evaluation is short.
+const SHORT_EVALUATION: i64 = 30_000;
 
-/// Pools whose last look was long, and until when they rest.
+/// Pools whose last evaluation was long, and until when they rest.
 static REST: Kept<HashMap<String, Timestamp>> = Kept::new();
 
 #[derive(Deserialize)]
@@ -231,7 +233,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
             .transpose()?;
         let took = call::clock() - started;
         REST.with(|rest| {
-            if took <= SHORT_LOOK {
+            if took <= SHORT_EVALUATION {
                 rest.remove(&pool.name);
             } else {
                 rest.entry(pool.name.clone())
@@ -247,7 +249,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
             .map(|(_, executors)| *executors)
             .fold(0, u32::saturating_add);
         let bound = room(&session, others)?;
-        let (desired, decided) = look_at(&session, pool, &load, &bound)?;
+        let (desired, decided) = evaluate_pool(&session, pool, &load, &bound)?;
         wanted.insert(&pool.name, desired);
         decisions += i64::from(decided);
     }
@@ -264,11 +266,16 @@ fn room(session: &Session, others: u32) -> Result<Bound> {
     Ok(bound)
 }
 
-/// One look; returns how many executors are wanted now, and whether a decision was written.
-fn look_at(session: &Session, pool: &Pool, load: &Load, bound: &Bound) -> Result<(u32, bool)> {
+/// Evaluates one pool; returns how many executors are wanted now, and whether a decision was written.
+fn evaluate_pool(
+    session: &Session,
+    pool: &Pool,
+    load: &Load,
+    bound: &Bound,
+) -> Result<(u32, bool)> {
     let mut memory = pool.memory.clone().unwrap_or_default();
     let usual = usual(session, pool, load.now)?;
-    let outcome = look(
+    let outcome = evaluate(
         &pool.settings,
         pool.desired,
         pool.changed_at,

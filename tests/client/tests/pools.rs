@@ -68,13 +68,13 @@ fn faked() -> (Database, Session) {
     (database, session)
 }
 
-/// One look at pool `default`; returns how many decisions were written.
-fn look(session: &mut Session, load: &Load) -> i64 {
+/// Evaluates pool `default`; returns how many decisions were written.
+fn evaluate(session: &mut Session, load: &Load) -> i64 {
     session.query(
         "INSERT INTO public.load VALUES ('default', $1) ON CONFLICT (pool) DO UPDATE SET load = excluded.load",
         &[&load.document()],
     );
-    // Time stands still between two looks, so the pool is due again.
+    // Time stands still between two evaluations, so the pool is due again.
     session
         .execute("UPDATE tasker_engine.pool_targets SET looked_at = looked_at - interval '1 day'");
     session.one("SELECT tasker_engine.run_duty('scaling')", &[])
@@ -334,7 +334,7 @@ fn a_removed_pool_is_gone_and_the_default_one_forgets_what_was_set() {
     let (_database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 9)");
     session.execute("SELECT tasker.configure_executor_pool('reports')");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 150,
@@ -431,7 +431,7 @@ fn a_long_queue_makes_a_decision_that_explains_itself() {
     let (_database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 4)");
     assert_eq!(
-        look(
+        evaluate(
             &mut session,
             &Load {
                 depth: 120,
@@ -469,7 +469,7 @@ fn a_long_queue_makes_a_decision_that_explains_itself() {
 fn a_pool_grows_waits_for_the_cooldown_and_shrinks_when_it_is_idle() {
     let (_database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 8)");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 120,
@@ -477,7 +477,7 @@ fn a_pool_grows_waits_for_the_cooldown_and_shrinks_when_it_is_idle() {
         },
     );
     assert_eq!(desired(&mut session, "default"), 3);
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 400,
@@ -489,7 +489,7 @@ fn a_pool_grows_waits_for_the_cooldown_and_shrinks_when_it_is_idle() {
         (desired(&mut session, "default"), last_rule(&mut session)),
         (3, "cooldown".to_owned())
     );
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 400,
@@ -502,7 +502,7 @@ fn a_pool_grows_waits_for_the_cooldown_and_shrinks_when_it_is_idle() {
     for n in 0..60 {
         let now = 20.0 + 5.0 * f64::from(n);
         let executors = desired(&mut session, "default");
-        look(
+        evaluate(
             &mut session,
             &Load {
                 executors,
@@ -524,11 +524,11 @@ fn a_pool_grows_waits_for_the_cooldown_and_shrinks_when_it_is_idle() {
 }
 
 #[test]
-fn a_pool_is_looked_at_when_its_interval_has_passed() {
+fn a_pool_is_evaluated_when_its_interval_has_passed() {
     let (_database, mut session) = faked();
     session
         .execute("SELECT tasker.configure_executor_pool('default', scaling_interval => '1 hour')");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 30,
@@ -552,44 +552,48 @@ fn a_system_that_hands_out_nothing_is_not_scaled() {
         depth: 500,
         ..Load::at(0.0)
     };
-    assert_eq!(look(&mut session, &load), 0);
+    assert_eq!(evaluate(&mut session, &load), 0);
     assert_eq!(desired(&mut session, "default"), 1);
     session.execute("SELECT tasker.set_operational_state('stopped'); SELECT tasker.set_operational_state('startup')");
-    assert_eq!(look(&mut session, &load), 1);
+    assert_eq!(evaluate(&mut session, &load), 1);
 }
 
 #[test]
-fn a_pool_rests_after_two_long_looks() {
+fn a_pool_rests_after_two_long_evaluations() {
     let (database, mut session) = faked();
     session.execute(
-        "CREATE TABLE public.looks (at timestamptz DEFAULT clock_timestamp()); GRANT INSERT ON public.looks TO tasker_owner;
+        "CREATE TABLE public.evaluations (at timestamptz DEFAULT clock_timestamp()); GRANT INSERT ON public.evaluations TO tasker_owner;
          CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text) RETURNS jsonb LANGUAGE plpgsql VOLATILE
          SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
          BEGIN
-             INSERT INTO public.looks DEFAULT VALUES;
+             INSERT INTO public.evaluations DEFAULT VALUES;
              PERFORM pg_sleep(0.2);
              RETURN NULL;
          END $$",
     );
     let run = "SELECT tasker_engine.run_duty('scaling')";
-    let looks = "SELECT count(*) FROM public.looks";
+    let evaluations = "SELECT count(*) FROM public.evaluations";
     for _ in 0..4 {
         session.execute(run);
     }
     assert_eq!(
-        session.count(looks, &[]),
+        session.count(evaluations, &[]),
         2,
         "two were long, and 50 times 0.2 s have not passed"
     );
     database.connect().execute(run);
-    assert_eq!(session.count(looks, &[]), 3, "each backend knows its own");
+    assert_eq!(
+        session.count(evaluations, &[]),
+        3,
+        "each backend knows its own"
+    );
 }
 
 #[test]
 fn an_idle_pool_writes_nothing() {
     let (_database, mut session) = faked();
     for n in 0..5 {
-        assert_eq!(look(&mut session, &Load::at(5.0 * f64::from(n))), 0);
+        assert_eq!(evaluate(&mut session, &Load::at(5.0 * f64::from(n))), 0);
     }
     assert_eq!(
         session.count("SELECT count(*) FROM tasker_engine.pool_targets", &[]),
@@ -611,7 +615,7 @@ fn an_idle_pool_writes_nothing() {
 fn the_memory_outlives_the_session() {
     let (database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 8)");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 1,
@@ -623,7 +627,7 @@ fn the_memory_outlives_the_session() {
     let mut other = database.connect();
     // 20 steps in 5 s of work, 20 arrived: 4 per second against 4 per second and executor.
     assert_eq!(
-        look(
+        evaluate(
             &mut other,
             &Load {
                 depth: 1,
@@ -650,14 +654,14 @@ fn the_memory_outlives_the_session() {
 fn failing_steps_bring_no_executor() {
     let (_database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 8)");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 1,
             ..Load::at(0.0)
         },
     );
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 600,
@@ -677,7 +681,7 @@ fn failing_steps_bring_no_executor() {
 fn new_limits_are_followed_at_once() {
     let (_database, mut session) = faked();
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 4)");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 500,
@@ -686,8 +690,12 @@ fn new_limits_are_followed_at_once() {
     );
     assert_eq!(desired(&mut session, "default"), 4);
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 2)");
-    assert_eq!(desired(&mut session, "default"), 2, "before the first look");
-    look(
+    assert_eq!(
+        desired(&mut session, "default"),
+        2,
+        "before the first evaluation"
+    );
+    evaluate(
         &mut session,
         &Load {
             depth: 500,
@@ -699,7 +707,7 @@ fn new_limits_are_followed_at_once() {
     session.execute("SELECT tasker.configure_executor_pool('default', enabled => false)");
     assert_eq!(desired(&mut session, "default"), 0);
     assert_eq!(
-        look(
+        evaluate(
             &mut session,
             &Load {
                 depth: 900,
@@ -707,7 +715,7 @@ fn new_limits_are_followed_at_once() {
             }
         ),
         0,
-        "a pool that is off is not looked at"
+        "a pool that is off is not evaluated"
     );
 }
 
@@ -724,7 +732,7 @@ fn pools_share_what_the_server_carries() {
         "SELECT tasker.configure_executor_pool('default', max_executors => 4),
                 tasker.configure_executor_pool('other', min_executors => 2)",
     );
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 900,
@@ -740,7 +748,7 @@ fn pools_share_what_the_server_carries() {
     assert!(reason.contains("of which 2 are other pools'"), "{reason}");
     session.execute("SET tasker.memory_budget_mb = 110");
     session.execute("SELECT tasker.configure_executor_pool('other', enabled => false)");
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 900,
@@ -781,7 +789,7 @@ fn old_decisions_are_forgotten() {
          INSERT INTO tasker_engine.scaling_decisions (decided_at, pool, from_executors, to_executors, rule, reason, inputs)
          VALUES (clock_timestamp() - interval '29 days', 'gone', 1, 1, 'bound', 'not yet', '{}')",
     );
-    look(
+    evaluate(
         &mut session,
         &Load {
             depth: 120,
@@ -814,7 +822,7 @@ fn arrivals_are_recorded_while_the_forecast_counts_and_forgotten_after_five_seas
                 depth: 1,
                 ..Load::at(from + 5.0 * f64::from(n))
             };
-            look(session, &load);
+            evaluate(session, &load);
         }
     };
     let minute = (base() + 600) / 60;
@@ -864,7 +872,7 @@ fn the_forecast_decides_ahead_of_the_load() {
             busy_us: 500_000 * n,
             ..Load::at(5.0 * n as f64)
         };
-        look(&mut session, &load);
+        evaluate(&mut session, &load);
     }
     let row = &session.query("SELECT rule, to_executors, reason, inputs FROM tasker.scaling_decisions ORDER BY decided_at LIMIT 1", &[])[0];
     assert_eq!(row.get::<_, String>("rule"), "forecast");

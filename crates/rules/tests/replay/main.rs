@@ -94,7 +94,7 @@ fn page() -> String {
 - no machine: a simulation with fixed seeds, `crates/rules/tests/replay/`
 
 Whole days of arrivals are replayed on a simulated pool: one queue, executors that take the oldest step and need half a second to start, and the
-rules of `crates/rules/src/operations/scaling/` as the duty `scaling` runs them, a look every 5 s. Pool: 1 to 40 executors, target 0.75, cooldown 15 s; season
+rules of `crates/rules/src/operations/scaling/` as the duty `scaling` runs them, an evaluation every 5 s. Pool: 1 to 40 executors, target 0.75, cooldown 15 s; season
 1 day. *Reactive* is the pool as it is without `predictive`; *predictive* wants the larger of that and the forecast. The wait of a step is from its
 arrival to its start; worker-seconds count from start to end of every executor. The first two days only fill the record and are not counted.
 *Reactive, same cost* is the reactive pool with its target lowered until it uses the worker-seconds of the predictive one: what the same cost buys

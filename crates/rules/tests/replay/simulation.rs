@@ -1,12 +1,12 @@
 //! A pool of executors, event by event: steps arrive and wait in one queue, executors take the oldest, and every interval
-//! the rules look and are followed.
+//! the rules evaluate and are followed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use tasker_rules::operations::scaling::forecast::{self, Usual};
 use tasker_rules::operations::scaling::{
-    Bound, DEPTH_LIMIT, Decision, Executor, Load, Memory, Recorded, Settings, look,
+    Bound, DEPTH_LIMIT, Decision, Executor, Load, Memory, Recorded, Settings, evaluate,
 };
 
 use crate::traces::Trace;
@@ -21,7 +21,7 @@ pub struct Replay {
     /// Seconds that executors existed after the warm-up.
     pub worker_seconds: f64,
     pub decisions: Vec<(f64, Decision)>,
-    /// How many executors were wanted after each look.
+    /// How many executors were wanted after each evaluation.
     pub desired: Vec<u32>,
 }
 
@@ -48,12 +48,12 @@ struct Worker {
     ends_at: Option<f64>,
 }
 
-/// The order of events that fall together: a step ends, a step arrives, the rules look.
+/// The order of events that fall together: a step ends, a step arrives, the rules evaluate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Ends(i32),
     Ready,
-    Look,
+    Evaluate,
 }
 
 /// Microseconds, so that events have an order.
@@ -87,8 +87,8 @@ pub fn run_arrivals(
             match event {
                 Event::Ready => {}
                 Event::Ends(pid) => pool.end(pid),
-                Event::Look if pool.now > until => break,
-                Event::Look => pool.look(),
+                Event::Evaluate if pool.now > until => break,
+                Event::Evaluate => pool.evaluate(),
             }
         }
         pool.hand_out();
@@ -122,7 +122,7 @@ impl<'a> Pool<'a> {
             settings,
             warm_up,
             now: 0.0,
-            events: BinaryHeap::from([Reverse((0, Event::Look))]),
+            events: BinaryHeap::from([Reverse((0, Event::Evaluate))]),
             queue: VecDeque::new(),
             workers: vec![],
             next_pid: 1,
@@ -186,8 +186,8 @@ impl<'a> Pool<'a> {
         self.result.worker_seconds += (until - worker.seen.started_at.max(self.warm_up)).max(0.0);
     }
 
-    /// The rules look, and are followed.
-    fn look(&mut self) {
+    /// The rules evaluate the pool, and are followed.
+    fn evaluate(&mut self) {
         let load = Load {
             now: self.now,
             depth: (self.queue.len() as u32).min(DEPTH_LIMIT),
@@ -197,7 +197,7 @@ impl<'a> Pool<'a> {
             executors: u32::MAX,
             because: String::new(),
         };
-        let outcome = look(
+        let outcome = evaluate(
             self.settings,
             self.desired,
             self.changed_at,
@@ -217,7 +217,7 @@ impl<'a> Pool<'a> {
         }
         self.follow();
         let next = micros(self.now + self.settings.interval);
-        self.events.push(Reverse((next, Event::Look)));
+        self.events.push(Reverse((next, Event::Evaluate)));
     }
 
     /// What the coordinator does: starts the missing workers, drains those above the wanted number, idle ones first.

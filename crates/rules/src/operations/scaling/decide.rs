@@ -120,7 +120,7 @@ pub struct Inputs {
     pub bound: u32,
 }
 
-/// The result of a look.
+/// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How many executors there should be.
@@ -133,8 +133,8 @@ pub struct Outcome {
     pub quiet: bool,
 }
 
-/// Looks at a pool. `current` is how many executors are wanted so far, `changed_at` when that last changed.
-pub fn look(
+/// Evaluates a pool. `current` is how many executors are wanted so far, `changed_at` when that last changed.
+pub fn evaluate(
     settings: &Settings,
     current: u32,
     changed_at: Option<f64>,
@@ -228,7 +228,7 @@ impl Pool<'_> {
         }
     }
 
-    /// One quiet look is chance: fewer only once no look has wanted more for a while, and then what the busiest of them
+    /// One quiet evaluation is chance: fewer only once no evaluation has wanted more for a while, and then what the busiest of them
     /// wanted.
     fn patient(&self, answer: Answer, memory: &mut Memory) -> Answer {
         let Answer { to, mut said } = answer;
@@ -248,7 +248,7 @@ impl Pool<'_> {
         }
         if let Some((_, because)) = said.as_mut() {
             because.push_str(&format!(
-                " No look of the last {patience:.0} s wanted more than {}.",
+                " No evaluation of the last {patience:.0} s wanted more than {}.",
                 most.max(self.settings.min)
             ));
         }

@@ -101,7 +101,7 @@ impl Usual {
     }
 }
 
-/// Counts what arrived since the last look; returns the minute that is over, if anything arrived in it.
+/// Counts what arrived since the last evaluation; returns the minute that is over, if anything arrived in it.
 pub(super) fn record(
     settings: &Settings,
     now: f64,

@@ -1,4 +1,4 @@
-//! What a pool did since the last look, and the smoothed figures that follow from it.
+//! What a pool did since the last evaluation, and the smoothed figures that follow from it.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Settings};
 
-/// Looks over which the arrival rate and the utilisation are smoothed.
-const LOOKS: f64 = 12.0;
+/// Evaluations over which the arrival rate and the utilisation are smoothed.
+const EVALUATIONS: f64 = 12.0;
 /// Steps over which the service rate is smoothed: it changes with the kind of work, not with its amount.
 const SERVICE_STEPS: f64 = 100.0;
 /// Steps over which the error rate is smoothed.
@@ -47,7 +47,7 @@ pub struct Load {
     pub executors: Vec<Executor>,
 }
 
-/// The counters of an executor at the last look.
+/// The counters of an executor at the last evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Seen {
     pid: i32,
@@ -69,7 +69,7 @@ impl Executor {
     }
 }
 
-/// What is remembered of a pool from look to look.
+/// What is remembered of a pool between evaluations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
@@ -87,7 +87,7 @@ pub struct Memory {
     /// Steps that ended lately, and how many of them failed.
     ended: f64,
     failed: f64,
-    /// Since when every look wanted fewer executors, and how many the busiest of these looks wanted.
+    /// Since when every evaluation wanted fewer executors, and how many the busiest of these evaluations wanted.
     pub(super) fewer: Option<(f64, u32)>,
     /// When each answer that changes nothing was last written down.
     pub(super) said: BTreeMap<Rule, f64>,
@@ -108,7 +108,7 @@ pub struct Recorded {
     pub arrivals: i64,
 }
 
-/// What the rules look at.
+/// What the rules read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Figures {
     /// Executors that are there and not draining.
@@ -117,17 +117,17 @@ pub(super) struct Figures {
     pub depth: u32,
     /// Smoothed share of executor time that was busy; `None` while there was no executor.
     pub utilization: Option<f64>,
-    /// Smoothed arrivals per second; `None` at the first look.
+    /// Smoothed arrivals per second; `None` at the first evaluation.
     pub arrival_rate: Option<f64>,
     /// Steps per second that one busy executor serves; `None` until some were seen.
     pub service_rate: Option<f64>,
     /// Share of the last steps that failed; `None` until some were seen.
     pub error_rate: Option<f64>,
-    /// Steps that became due since the last look.
+    /// Steps that became due since the last evaluation.
     pub arrivals: f64,
-    /// Seconds since the last look; 0 at the first.
+    /// Seconds since the last evaluation; 0 at the first.
     pub elapsed: f64,
-    /// Whether nothing at all happened since the last look, and nothing waits or runs.
+    /// Whether nothing at all happened since the last evaluation, and nothing waits or runs.
     pub quiet: bool,
 }
 
@@ -147,7 +147,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
     } else {
         passed
     };
-    let work = Work::since_last_look(load, memory, elapsed);
+    let work = Work::since_last_evaluation(load, memory, elapsed);
     let running = load.executors.iter().filter(|e| e.busy).count() as u32;
     let first = memory.looked_at.is_none();
     let arrivals = if first {
@@ -162,7 +162,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
         && running == 0
         && memory.running == 0;
     if !first && elapsed > 0.0 {
-        let kept = keep(passed, LOOKS * settings.interval);
+        let kept = keep(passed, EVALUATIONS * settings.interval);
         memory.smooth(&work, arrivals / elapsed, kept);
     }
     memory.remember(load, running);
@@ -179,7 +179,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
     }
 }
 
-/// What the executors of a pool did since the last look.
+/// What the executors of a pool did since the last evaluation.
 struct Work {
     steps: i64,
     failures: i64,
@@ -190,7 +190,7 @@ struct Work {
 }
 
 impl Work {
-    fn since_last_look(load: &Load, memory: &Memory, elapsed: f64) -> Self {
+    fn since_last_evaluation(load: &Load, memory: &Memory, elapsed: f64) -> Self {
         let mut work = Self {
             steps: 0,
             failures: 0,
@@ -215,9 +215,9 @@ impl Work {
 }
 
 impl Memory {
-    /// Folds the work since the last look into the smoothed figures; `kept` is the weight of the old rates.
+    /// Folds the work since the last evaluation into the smoothed figures; `kept` is the weight of the old rates.
     fn smooth(&mut self, work: &Work, arrival_rate: f64, kept: f64) {
-        // Negative where a batch was taken whole or steps were cancelled; the next looks make up for it.
+        // Negative where a batch was taken whole or steps were cancelled; the next evaluations make up for it.
         let smoothed = self
             .arrivals
             .map_or(arrival_rate, |old| old * kept + arrival_rate * (1.0 - kept));
@@ -238,7 +238,7 @@ impl Memory {
         self.failed = self.failed * kept + work.failures as f64;
     }
 
-    /// Keeps the counters that the next look compares with.
+    /// Keeps the counters that the next evaluation compares with.
     fn remember(&mut self, load: &Load, running: u32) {
         self.looked_at = Some(load.now);
         self.depth = load.depth;

@@ -1,6 +1,6 @@
 //! How many executors a pool should have: the input is what the pool was doing, the result a number and a sentence.
 //!
-//! A look at a pool ([`look`]) measures what happened since the last one ([`measure`]), asks four rules for their opinion
+//! An evaluation of a pool ([`evaluate`]) measures what happened since the last one ([`measure`]), asks four rules for their opinion
 //! ([`rules`], [`forecast`]) and combines them ([`decide`]). What the server can carry is in [`resources`]. Times are
 //! seconds; nothing reads a clock.
 
@@ -14,7 +14,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use decide::{Decision, Outcome, Rule, look};
+pub use decide::{Decision, Outcome, Rule, evaluate};
 pub use measure::{Executor, Load, Memory, Recorded};
 
 /// Due entries of a pool's queues are counted up to this number, which then means "at least".
@@ -29,7 +29,7 @@ pub struct Settings {
     pub max: u32,
     /// Share of their time that executors should be busy, 0.1 to 1.
     pub target: f64,
-    /// Seconds between two looks.
+    /// Seconds between two evaluations.
     pub interval: f64,
     /// Seconds between two changes.
     pub cooldown: f64,

@@ -41,7 +41,7 @@ pub(super) fn executors_for(rate: f64, service_rate: f64, target: f64) -> u32 {
     }
 }
 
-/// A long queue that will not be empty by the next look wants executors in proportion; one that will be empty keeps those
+/// A long queue that will not be empty by the next evaluation wants executors in proportion; one that will be empty keeps those
 /// that exist. With no executor at all, one entry is enough.
 pub(super) fn queue(settings: &Settings, now: u32, seen: &Figures) -> Option<Opinion> {
     let depth = if seen.depth >= DEPTH_LIMIT {
@@ -68,7 +68,7 @@ pub(super) fn queue(settings: &Settings, now: u32, seen: &Figures) -> Option<Opi
     if seen.depth < DEPTH_LIMIT && f64::from(seen.depth) <= served {
         return opinion(
             now,
-            format!("{depth} due, but will have been served by the next look."),
+            format!("{depth} due, but will have been served by the next evaluation."),
         );
     }
     opinion(

@@ -20,7 +20,7 @@ fn roomy() -> Bound {
     }
 }
 
-/// A pool under a load that the test sets look by look.
+/// A pool under a load that the test sets evaluation by evaluation.
 struct Pool {
     settings: Settings,
     bound: Bound,
@@ -44,7 +44,7 @@ impl Pool {
             executors: vec![],
         };
         pool.staff();
-        pool.look(0);
+        pool.evaluate(0);
         pool
     }
 
@@ -75,13 +75,13 @@ impl Pool {
         }
     }
 
-    fn look(&mut self, depth: u32) -> Outcome {
+    fn evaluate(&mut self, depth: u32) -> Outcome {
         let load = Load {
             now: self.now,
             depth,
             executors: self.executors.clone(),
         };
-        let outcome = look(
+        let outcome = evaluate(
             &self.settings,
             self.desired,
             self.changed_at,
@@ -113,7 +113,7 @@ fn reason(outcome: &Outcome) -> &str {
 fn an_idle_pool_at_its_minimum_leaves_no_trace() {
     let mut pool = Pool::of(1);
     pool.work(0.0, 0, 0);
-    let outcome = pool.look(0);
+    let outcome = pool.evaluate(0);
     assert!(outcome.quiet);
     assert_eq!(outcome.decision, None);
 }
@@ -123,7 +123,7 @@ fn busy_executors_make_the_pool_grow() {
     // Three executors, 95 % busy, target 75 %.
     let mut pool = Pool::of(3);
     pool.work(0.95, 0, 0);
-    let outcome = pool.look(0);
+    let outcome = pool.evaluate(0);
     assert_eq!(
         (rule(&outcome), outcome.desired),
         (Some(Rule::Utilization), 4)
@@ -137,7 +137,7 @@ fn a_target_near_one_can_be_exceeded() {
     let mut pool = Pool::of(3);
     pool.settings.target = 0.9;
     pool.work(1.0, 0, 0);
-    assert_eq!(pool.look(0).desired, 4);
+    assert_eq!(pool.evaluate(0).desired, 4);
 }
 
 #[test]
@@ -146,22 +146,22 @@ fn a_step_that_runs_for_an_hour_makes_its_executor_busy_all_the_time() {
     pool.executors[0].busy = true;
     pool.executors[0].state_since = pool.now;
     pool.now += 5.0;
-    assert_eq!(rule(&pool.look(0)), Some(Rule::Utilization));
+    assert_eq!(rule(&pool.evaluate(0)), Some(Rule::Utilization));
     assert_eq!(
         pool.memory.utilization,
         Some(0.5),
         "one executor's work on two"
     );
-    // And it is not counted once more when it ends, right after a look.
+    // And it is not counted once more when it ends, right after an evaluation.
     pool.staff();
     pool.now += 5.0;
-    pool.look(0);
+    pool.evaluate(0);
     let before = pool.memory.utilization;
     pool.now += 5.0;
     pool.executors[0].busy = false;
     pool.executors[0].steps = 1;
     pool.executors[0].busy_us = 10_000_000;
-    pool.look(0);
+    pool.evaluate(0);
     assert!(pool.memory.utilization < before);
 }
 
@@ -169,7 +169,7 @@ fn a_step_that_runs_for_an_hour_makes_its_executor_busy_all_the_time() {
 fn a_long_queue_gets_an_executor_for_every_fifty_entries() {
     // 150 entries, three more.
     let mut pool = Pool::of(3);
-    let outcome = pool.look(150);
+    let outcome = pool.evaluate(150);
     assert_eq!(
         (rule(&outcome), outcome.desired),
         (Some(Rule::QueueDepth), 6)
@@ -178,15 +178,15 @@ fn a_long_queue_gets_an_executor_for_every_fifty_entries() {
 }
 
 #[test]
-fn a_queue_that_is_gone_by_the_next_look_is_not_long() {
+fn a_queue_that_is_gone_by_the_next_evaluation_is_not_long() {
     let mut pool = Pool::of(3);
     // 400 steps in 2.5 s of work each: 160 per second and executor.
     for _ in 0..3 {
         pool.work(0.5, 400, 0);
-        pool.look(0);
+        pool.evaluate(0);
     }
     pool.work(0.5, 400, 0);
-    assert_eq!(pool.look(150).decision, None);
+    assert_eq!(pool.evaluate(150).decision, None);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn arrivals_against_service_set_the_number() {
     for _ in 0..6 {
         pool.work(1.0, 10, 0);
         waiting += 10;
-        let outcome = pool.look(waiting);
+        let outcome = pool.evaluate(waiting);
         if outcome.decision.is_some() {
             last = outcome.decision;
             break;
@@ -220,7 +220,7 @@ fn long_steps_that_wait_behind_a_long_step_get_executors_before_any_ends() {
     pool.executors[0].busy = true;
     pool.executors[0].state_since = pool.now;
     pool.now += 5.0;
-    let outcome = pool.look(20);
+    let outcome = pool.evaluate(20);
     assert_eq!(
         (rule(&outcome), outcome.desired),
         (Some(Rule::ArrivalRate), 10)
@@ -230,31 +230,31 @@ fn long_steps_that_wait_behind_a_long_step_get_executors_before_any_ends() {
 #[test]
 fn idle_executors_go_after_a_while_and_never_below_the_minimum() {
     let mut pool = Pool::of(7);
-    let mut quiet_looks = 0;
-    let mut last = pool.look(0);
+    let mut quiet_evaluations = 0;
+    let mut last = pool.evaluate(0);
     while pool.desired == 7 {
         pool.work(0.0, 0, 0);
-        last = pool.look(0);
-        quiet_looks += 1;
+        last = pool.evaluate(0);
+        quiet_evaluations += 1;
     }
-    assert!(reason(&last).ends_with("No look of the last 60 s wanted more than 4."));
-    assert!(f64::from(quiet_looks) * 5.0 >= 4.0 * 15.0, "patience");
+    assert!(reason(&last).ends_with("No evaluation of the last 60 s wanted more than 4."));
+    assert!(f64::from(quiet_evaluations) * 5.0 >= 4.0 * 15.0, "patience");
     // Half of what may go: 7 - (7 - 1) / 2.
     assert_eq!(pool.desired, 4);
     for _ in 0..200 {
         pool.staff();
         pool.work(0.0, 0, 0);
-        pool.look(0);
+        pool.evaluate(0);
     }
     assert_eq!(pool.desired, 1);
 }
 
 #[test]
-fn the_busiest_of_the_quiet_looks_says_how_many_stay() {
+fn the_busiest_of_the_quiet_evaluations_says_how_many_stay() {
     let mut pool = Pool::of(8);
     pool.work(0.0, 0, 0);
     pool.memory.fewer = Some((pool.now - 60.0, 6));
-    assert_eq!(pool.look(0).desired, 6);
+    assert_eq!(pool.evaluate(0).desired, 6);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_pool_that_shrank_is_not_taken_for_overworked() {
     pool.memory.utilization = Some(0.5);
     (pool.memory.served, pool.memory.served_in) = (10.0, 10.0);
     pool.memory.fewer = Some((pool.now - 60.0, 1));
-    assert_eq!(pool.look(0).desired, 1);
+    assert_eq!(pool.evaluate(0).desired, 1);
     assert_eq!(pool.memory.utilization, Some(SETTINGS.target));
 }
 
@@ -295,41 +295,41 @@ fn an_executor_that_was_not_seen_before_was_busy_at_most_all_the_time() {
     stranger.busy_us = 500_000_000;
     pool.executors.push(stranger);
     pool.now += 5.0;
-    pool.look(0);
+    pool.evaluate(0);
     assert_eq!(pool.memory.utilization, Some(0.5));
 }
 
 #[test]
-fn a_single_busy_look_keeps_every_executor() {
+fn a_single_busy_evaluation_keeps_every_executor() {
     let mut pool = Pool::of(4);
     pool.settings.max = 4;
     for n in 0..60 {
         pool.work(0.0, 0, 0);
         let depth = if n % 10 == 0 { 500 } else { 0 };
-        assert_eq!(pool.look(depth).desired, 4, "look {n}");
+        assert_eq!(pool.evaluate(depth).desired, 4, "evaluation {n}");
     }
 }
 
 #[test]
 fn the_cooldown_holds_and_is_said_once() {
     let mut pool = Pool::of(1);
-    assert_eq!(pool.look(150).desired, 4);
+    assert_eq!(pool.evaluate(150).desired, 4);
     pool.staff();
     pool.work(1.0, 0, 0);
-    let held = pool.look(300);
+    let held = pool.evaluate(300);
     assert_eq!((rule(&held), held.desired), (Some(Rule::Cooldown), 4));
     assert!(reason(&held).contains("Held at 4, not yet 10"));
     pool.work(1.0, 0, 0);
-    assert_eq!(pool.look(300).decision, None, "said already");
+    assert_eq!(pool.evaluate(300).decision, None, "said already");
     pool.work(1.0, 0, 0);
-    assert_eq!(pool.look(300).desired, 10, "the cooldown is over");
+    assert_eq!(pool.evaluate(300).desired, 10, "the cooldown is over");
 }
 
 #[test]
 fn a_clock_that_was_set_back_holds_nothing() {
     let mut pool = Pool::of(1);
     pool.changed_at = Some(pool.now + 3_600.0);
-    assert_eq!(pool.look(150).desired, 4);
+    assert_eq!(pool.evaluate(150).desired, 4);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn errors_alone_change_nothing() {
     let mut pool = Pool::of(3);
     for _ in 0..10 {
         pool.work(0.6, 5, 1);
-        assert_eq!(pool.look(0).desired, 3);
+        assert_eq!(pool.evaluate(0).desired, 3);
     }
 }
 
@@ -346,10 +346,10 @@ fn a_pool_whose_steps_fail_does_not_grow() {
     let mut pool = Pool::of(3);
     for _ in 0..10 {
         pool.work(0.6, 5, 4);
-        pool.look(0);
+        pool.evaluate(0);
     }
     pool.work(0.6, 5, 4);
-    let held = pool.look(400);
+    let held = pool.evaluate(400);
     assert_eq!((rule(&held), held.desired), (Some(Rule::Errors), 3));
     assert!(reason(&held).contains("80 % of the last steps failed"));
 }
@@ -359,10 +359,10 @@ fn a_few_errors_are_mentioned() {
     let mut pool = Pool::of(3);
     for _ in 0..10 {
         pool.work(0.6, 5, 1);
-        pool.look(0);
+        pool.evaluate(0);
     }
     pool.work(0.6, 5, 1);
-    let grown = pool.look(400);
+    let grown = pool.evaluate(400);
     assert!(grown.desired > 3);
     assert!(reason(&grown).ends_with("20 % of the last steps failed."));
 }
@@ -370,13 +370,13 @@ fn a_few_errors_are_mentioned() {
 #[test]
 fn the_maximum_is_said_and_then_not_again_for_ten_minutes() {
     let mut pool = Pool::of(10);
-    let first = pool.look(900);
+    let first = pool.evaluate(900);
     assert_eq!((rule(&first), first.desired), (Some(Rule::AtMaximum), 10));
     assert!(reason(&first).contains("the pool's maximum is 10"));
     let mut said = 0;
     for _ in 0..150 {
         pool.work(1.0, 1, 0);
-        said += usize::from(pool.look(900).decision.is_some());
+        said += usize::from(pool.evaluate(900).decision.is_some());
     }
     assert_eq!(said, 1, "12.5 minutes");
 }
@@ -385,16 +385,16 @@ fn the_maximum_is_said_and_then_not_again_for_ten_minutes() {
 fn the_server_bounds_what_the_pool_may_have() {
     let mut pool = Pool::of(2);
     pool.bound.executors = 4;
-    let grown = pool.look(900);
+    let grown = pool.evaluate(900);
     assert_eq!((rule(&grown), grown.desired), (Some(Rule::QueueDepth), 4));
     assert!(reason(&grown).contains("Limited: the server is large"));
     pool.changed_at = None;
-    let held = pool.look(900);
+    let held = pool.evaluate(900);
     assert_eq!((rule(&held), held.desired), (Some(Rule::Bound), 4));
     // A lower bound ends no executor that runs.
     pool.bound.executors = 2;
     pool.work(0.0, 0, 0);
-    assert_eq!(pool.look(900).desired, 4);
+    assert_eq!(pool.evaluate(900).desired, 4);
 }
 
 #[test]
@@ -402,11 +402,11 @@ fn new_limits_count_at_once() {
     let mut pool = Pool::of(5);
     pool.changed_at = Some(pool.now);
     pool.settings.max = 3;
-    let fewer = pool.look(900);
+    let fewer = pool.evaluate(900);
     assert_eq!((rule(&fewer), fewer.desired), (Some(Rule::Limits), 3));
     pool.settings.min = 7;
     pool.settings.max = 8;
-    assert_eq!(pool.look(0).desired, 7);
+    assert_eq!(pool.evaluate(0).desired, 7);
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn the_first_due_step_starts_the_first_executor_in_spite_of_the_cooldown() {
     pool.settings.min = 0;
     pool.desired = 0;
     pool.changed_at = Some(pool.now);
-    let woken = pool.look(1);
+    let woken = pool.evaluate(1);
     assert_eq!((rule(&woken), woken.desired), (Some(Rule::QueueDepth), 1));
     assert!(reason(&woken).starts_with("1 step is due"));
 }
@@ -424,9 +424,9 @@ fn the_first_due_step_starts_the_first_executor_in_spite_of_the_cooldown() {
 fn what_happened_after_a_long_silence_happened_just_now() {
     let mut pool = Pool::of(1);
     pool.work(0.5, 5, 0);
-    pool.look(0);
+    pool.evaluate(0);
     pool.now += 36_000.0;
-    let outcome = pool.look(50);
+    let outcome = pool.evaluate(50);
     let decision = outcome.decision.expect("a decision");
     assert_eq!(decision.inputs.arrival_rate, Some(10.0));
 }
@@ -435,7 +435,7 @@ fn what_happened_after_a_long_silence_happened_just_now() {
 fn draining_executors_do_not_count_as_running() {
     let mut pool = Pool::of(4);
     pool.executors[0].draining = true;
-    let outcome = pool.look(900);
+    let outcome = pool.evaluate(900);
     assert_eq!(outcome.decision.map(|d| d.inputs.running), Some(3));
 }
 
@@ -443,7 +443,7 @@ fn draining_executors_do_not_count_as_running() {
 fn a_memory_survives_being_written_down() {
     let mut pool = Pool::of(2);
     pool.work(0.9, 7, 1);
-    pool.look(30);
+    pool.evaluate(30);
     let text = serde_json::to_string(&pool.memory).expect("it can be written");
     let read: Memory = serde_json::from_str(&text).expect("it can be read");
     assert_eq!(read, pool.memory);
@@ -515,7 +515,7 @@ fn a_minute_without_arrivals_is_not_recorded() {
     pool.settings = SEASONAL;
     for _ in 0..36 {
         pool.work(0.0, 0, 0);
-        assert_eq!(pool.look(0).recorded, None);
+        assert_eq!(pool.evaluate(0).recorded, None);
     }
 }
 
@@ -541,7 +541,7 @@ fn the_forecast_grows_a_pool_before_the_load_is_there() {
     pool.memory = Memory::default();
     for _ in 0..4 {
         pool.work(0.5, 5, 0);
-        pool.look(0);
+        pool.evaluate(0);
     }
     pool.now = hour - 30.0;
     let records = recorded(hour, 4, 0..10, 600);
@@ -551,7 +551,7 @@ fn the_forecast_grows_a_pool_before_the_load_is_there() {
         depth: 0,
         executors: pool.executors.clone(),
     };
-    let outcome = look(
+    let outcome = evaluate(
         &SEASONAL,
         1,
         None,
@@ -578,7 +578,7 @@ fn arrivals_are_recorded_by_the_minute_only_while_the_forecast_counts() {
         let mut arrivals = 0;
         for _ in 0..36 {
             pool.work(0.5, 5, 0);
-            if let Some(recorded) = pool.look(0).recorded {
+            if let Some(recorded) = pool.evaluate(0).recorded {
                 assert!(recorded.minute < (pool.now / 60.0) as i64 + 1);
                 arrivals += recorded.arrivals;
             }
@@ -618,7 +618,7 @@ proptest! {
         for (after, mut load) in loads {
             now += after;
             load.now = now;
-            let outcome = look(&settings, current, changed_at, &bound, &load, None, &mut memory);
+            let outcome = evaluate(&settings, current, changed_at, &bound, &load, None, &mut memory);
             prop_assert!(outcome.desired >= settings.min && outcome.desired <= settings.max);
             prop_assert!(outcome.desired <= current.max(room).max(settings.min));
             if outcome.desired != current {
@@ -644,7 +644,7 @@ proptest! {
         let wanted = |depth: u32, share: f64| {
             let mut pool = Pool::of(3);
             pool.work(share, 10, 0);
-            pool.look(depth).desired
+            pool.evaluate(depth).desired
         };
         prop_assert!(wanted(depth + more, share) >= wanted(depth, share));
         prop_assert!(wanted(depth, (share + 0.1).min(1.0)) >= wanted(depth, share));
