@@ -24,6 +24,18 @@ COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
 'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
 
+-- The rule itself is tasker_rules::engine::readiness::entry_agrees; a test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.entry_agrees(state "char", available_at timestamptz, entry_available_at timestamptz)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state = 'p' AND available_at IS NULL
+        OR state IN ('p', 'e') AND available_at = entry_available_at;
+COMMENT ON FUNCTION tasker_engine.entry_agrees("char", timestamptz, timestamptz) IS
+'Whether an entry of tasker_engine.queue_entries with this available_at agrees with its step''s row, so that a claim can start the step: the step is pending or in error and has the same available_at, or it is pending and has none. NULL means no.
+state: the step''s state.
+available_at: the step''s available_at.
+entry_available_at: the entry''s available_at.';
+GRANT EXECUTE ON FUNCTION tasker_engine.entry_agrees("char", timestamptz, timestamptz) TO tasker_reader;
+
 CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN namespace_name || '.' || name

@@ -1,8 +1,7 @@
 -- What stored rows contradict in each other.
 
--- Which steps belong in the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
--- waited for its parents only; any entry serves it. Counted, not looked for with NOT EXISTS: so each step probes the index
--- for its own parents, whatever the statistics of a table that has just been filled say.
+-- Which steps belong in the queue, from the rows of the steps alone. Parents are counted, not searched with NOT EXISTS: so each
+-- step probes the index for its own parents, whatever the statistics of a table that has just been filled say.
 CREATE OR REPLACE VIEW tasker_engine.missing_entries AS
 SELECT s.task_uuid, s.step_no, n.queue_id, coalesce(n.priority, s.priority) AS priority, s.available_at
 FROM tasker_engine.steps s
@@ -15,7 +14,7 @@ WHERE s.state <> 'i'
   AND NOT EXISTS (
       SELECT FROM tasker_engine.queue_entries r
       WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no
-        AND (s.available_at IS NULL OR r.available_at = s.available_at))
+        AND tasker_engine.entry_agrees(s.state, s.available_at, r.available_at))
   AND cardinality(n.parents) = (
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)

@@ -20,8 +20,7 @@ static STILL_VALID: Statement = Statement::new(
     "SELECT u.ord
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
      JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
-     WHERE p.state = 'p' AND p.available_at IS NULL
-        OR p.state IN ('p', 'e') AND p.available_at = u.available_at",
+     WHERE tasker_engine.entry_agrees(p.state, p.available_at, u.available_at)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT2ARRAYOID,

@@ -1,6 +1,7 @@
 //! Starting steps: from pending or error to in progress, under a claim, without ever waiting.
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness;
 use tasker_rules::engine::state::StepState;
 
 use crate::error::Result;
@@ -23,8 +24,7 @@ pub struct Started {
 }
 
 /// Starts the steps of these entries under a claim. Left out: a row that another transaction holds, or that contradicts
-/// its entry. The first release of a pending step does not touch its row, so a pending row without available_at
-/// agrees with any entry.
+/// its entry.
 pub fn start_steps(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
     match Walk::to_change(&storage::STEPS, Operation::Update)? {
         Some(walk) => start_below(&walk, entries, claim_id),
@@ -72,11 +72,7 @@ fn startable(
     available_at: Timestamp,
 ) -> Result<Option<Started>> {
     let was: StepState = row.get(steps::STATE)?;
-    let agrees = match row.opt::<Timestamp>(steps::AVAILABLE_AT) {
-        None => was == StepState::Pending,
-        Some(at) => matches!(was, StepState::Pending | StepState::Error) && at == available_at,
-    };
-    if !agrees {
+    if !readiness::entry_agrees(was, row.opt(steps::AVAILABLE_AT), available_at) {
         return Ok(None);
     }
     Ok(Some(Started {
@@ -94,8 +90,7 @@ static START: Statement = Statement::new(
          SELECT u.ord, s.task_uuid, s.step_no, s.state
          FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
          JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-         WHERE s.state = 'p' AND s.available_at IS NULL
-            OR s.state IN ('p', 'e') AND s.available_at = u.available_at
+         WHERE tasker_engine.entry_agrees(s.state, s.available_at, u.available_at)
          FOR NO KEY UPDATE OF s SKIP LOCKED)
      UPDATE tasker_engine.steps s
      SET state = 'i', claim_id = $4, claim_number = s.claim_number + 1, attempts = s.attempts + 1::int2

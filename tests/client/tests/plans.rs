@@ -349,6 +349,53 @@ fn no_plan_of_claim_and_report_hashes_or_sorts_the_backlog() {
     }
 }
 
+#[test]
+fn the_planner_puts_rules_written_as_sql_functions_in_place() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("chain", 2).register(&mut session);
+    let (failing, held) = (session.create("chain"), session.create("chain"));
+    let claim = session.claim_one("failing");
+    assert_eq!(claim.task, failing);
+    let mut other = database.connect();
+    other.execute(&format!(
+        "BEGIN; SELECT FROM tasker_engine.steps WHERE task_uuid = '{held}' FOR UPDATE"
+    ));
+    session.execute("SET tasker.direct_table_access = off");
+    let mut seen = plans(
+        &mut session,
+        &format!(
+            "SELECT * FROM tasker.report_steps('failing', '{}')",
+            Value::Array(vec![claim.failed(false)])
+        ),
+    );
+    seen.extend(plans(
+        &mut session,
+        "SELECT * FROM tasker.claim_steps('claiming')",
+    ));
+    seen.extend(plans(
+        &mut session,
+        "SELECT * FROM tasker_engine.missing_entries",
+    ));
+    let shows = |plan: &Value| {
+        ["entry_agrees", "can_still_run"].map(|rule| plan.to_string().contains(rule))
+    };
+    let uses = |query: &str, rule: usize| {
+        seen.iter().any(|plan| {
+            plan["Query Text"]
+                .as_str()
+                .is_some_and(|text| text.contains(query))
+                && shows(&plan["Query Text"])[rule]
+        })
+    };
+    assert!(uses("UPDATE tasker_engine.steps", 0), "steps are started");
+    assert!(uses("SELECT u.ord", 0), "entries that did not start");
+    assert!(uses("SELECT t.task_uuid", 1), "the check of a task");
+    for plan in &seen {
+        assert_eq!(shows(&plan["Plan"]), [false; 2], "{plan:#}");
+    }
+}
+
 /// The check itself must be able to fail.
 #[test]
 fn hash_nodes_sorts_and_walks_over_the_backlog_are_found() {

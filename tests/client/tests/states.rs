@@ -421,3 +421,28 @@ fn sql_says_of_every_step_as_the_rules_do_whether_it_can_still_run() {
         }
     }
 }
+
+#[test]
+fn sql_says_of_every_entry_as_the_rules_do_whether_it_agrees_with_its_step() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for state in StepState::ALL {
+        for available_at in [None, Some(1), Some(2)] {
+            for entry in [1, 2] {
+                let said: bool = session.one(
+                    r#"SELECT tasker_engine.entry_agrees($1::text::"char", to_timestamp($2), to_timestamp($3)) IS TRUE"#,
+                    &[
+                        &char::from(state.code()).to_string(),
+                        &available_at.map(|at| at as f64),
+                        &f64::from(entry),
+                    ],
+                );
+                assert_eq!(
+                    said,
+                    readiness::entry_agrees(state, available_at, entry.into()),
+                    "{state}, available_at {available_at:?}, entry {entry}"
+                );
+            }
+        }
+    }
+}

@@ -51,6 +51,21 @@ pub const fn can_still_run(state: StepState, available_at: Option<i64>, unreacha
     matches!(state, StepState::InProgress) || may_still_start(state, available_at, unreachable)
 }
 
+/// Whether a queue entry with this time agrees with its step's row. The first release of a pending step does not touch its
+/// row: a pending step without available_at agrees with any entry. The SQL function `tasker_engine.entry_agrees` says the
+/// same, for statements and views.
+pub const fn entry_agrees(
+    state: StepState,
+    available_at: Option<i64>,
+    entry_available_at: i64,
+) -> bool {
+    match (state, available_at) {
+        (StepState::Pending, None) => true,
+        (StepState::Pending | StepState::Error, Some(at)) => at == entry_available_at,
+        _ => false,
+    }
+}
+
 impl Step {
     /// Failed, and no other run is scheduled.
     pub fn failed_for_good(&self) -> bool {
