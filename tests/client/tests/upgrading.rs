@@ -919,8 +919,27 @@ fn a_function_that_gets_another_parameter_keeps_its_grants_and_nothing_that_depe
     session.execute(&format!(
         "UPDATE pg_extension SET extversion = '{old}' WHERE extname = 'tasker_ext'"
     ));
-    let before = catalog(&server, "postgres");
+    objects_of_users_refuse_the_update(&server, &mut session);
+    session.execute(UPDATE);
+    grants_are_those_of_before(&mut session);
 
+    let owners: Vec<String> = session.all(
+        "SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE proname IN ('claim_steps', 'complete_step', 'cancel_task')",
+        &[],
+    );
+    assert_eq!(owners, ["tasker_owner"]);
+    // A function of the user that names it in a text goes on, and so does the work.
+    shapes::small_diamond().register(&mut session);
+    let task = session.create("small_diamond");
+    let claim = session.claim_one("mine");
+    session.complete(&claim, &json!({}));
+    session.query("SELECT mine.text($1)", &[&task]);
+    assert_eq!(session.task_state(task), "cancelled");
+}
+
+/// Each refusal names the object and changes nothing; the objects are gone afterwards.
+fn objects_of_users_refuse_the_update(server: &Server, session: &mut Session) {
+    let before = catalog(server, "postgres");
     let users = [
         (
             "tasker.claim_steps",
@@ -945,11 +964,13 @@ fn a_function_that_gets_another_parameter_keeps_its_grants_and_nothing_that_depe
             .message_says(&[function])
             .detail_says(&[object])
             .hint_says(&["pg_get_viewdef", UPDATE]);
-        assert_same(&catalog(&server, "postgres"), &before);
+        assert_same(&catalog(server, "postgres"), &before);
         session.execute(drop);
     }
-    session.execute(UPDATE);
+}
 
+/// The new functions have what was granted and revoked on the old ones.
+fn grants_are_those_of_before(session: &mut Session) {
     for (function, expected) in [
         ("tasker.claim_steps", vec!["report", "tasker_worker"]),
         ("tasker.complete_step", vec!["report", "tasker_operator"]),
@@ -965,23 +986,11 @@ fn a_function_that_gets_another_parameter_keeps_its_grants_and_nothing_that_depe
             "tasker.complete_step" => vec!["report"],
             _ => expected,
         };
-        assert_eq!(grantees(&mut session, function), expected, "{function}");
+        assert_eq!(grantees(session, function), expected, "{function}");
     }
     let option: bool = session.one(
         "SELECT has_function_privilege('report', 'tasker.complete_step(uuid,integer,jsonb,text)', 'EXECUTE WITH GRANT OPTION')",
         &[],
     );
     assert!(option);
-    let owners: Vec<String> = session.all(
-        "SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE proname IN ('claim_steps', 'complete_step', 'cancel_task')",
-        &[],
-    );
-    assert_eq!(owners, ["tasker_owner"]);
-    // A function of the user that names it in a text goes on, and so does the work.
-    shapes::small_diamond().register(&mut session);
-    let task = session.create("small_diamond");
-    let claim = session.claim_one("mine");
-    session.complete(&claim, &json!({}));
-    session.query("SELECT mine.text($1)", &[&task]);
-    assert_eq!(session.task_state(task), "cancelled");
 }
