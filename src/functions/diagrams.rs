@@ -1,7 +1,7 @@
-//! Tasks and templates as pictures. Drawn by `tasker_rules::graph::diagram`.
+//! Tasks and templates as pictures. Drawn by `tasker_rules::operations::diagram`.
 
 use pgrx::pg_sys;
-use tasker_rules::graph::diagram::{DiagramModel, Format, Node, draw};
+use tasker_rules::operations::diagram::{DiagramModel, Format, Node, draw};
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create, locked_task};

@@ -5,7 +5,7 @@ mod common;
 use common::{steps, template};
 use proptest::prelude::*;
 use tasker_rules::engine::state::StepState;
-use tasker_rules::graph::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
+use tasker_rules::operations::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
 
 fn node(step_no: i16, name: &str, state: StepState) -> Node {
     Node {

@@ -1,12 +1,12 @@
-//! The rooms of the library: each imports from those below it alone.
+//! The rooms of the library and of the rules: each imports from those below it alone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use tasker_client_tests::server::root;
 
-/// From the bottom to the top, as the head of src/lib.rs says.
-const ROOMS: [&str; 13] = [
+/// The rooms of src from the bottom to the top, as the head of src/lib.rs says.
+const LIBRARY: &[&str] = &[
     "error",
     "pg",
     "settings",
@@ -22,15 +22,28 @@ const ROOMS: [&str; 13] = [
     "lib",
 ];
 
-fn height(room: &str) -> usize {
-    ROOMS
+/// The same of crates/rules/src.
+const RULES: &[&str] = &[
+    "sqlstate",
+    "number",
+    "problem",
+    "names",
+    "engine",
+    "graph",
+    "template",
+    "operations",
+    "lib",
+];
+
+fn height(rooms: &[&str], room: &str) -> usize {
+    rooms
         .iter()
         .position(|known| *known == room)
         .unwrap_or_else(|| panic!("room {room} has no place in the order"))
 }
 
 /// The rooms that a text imports from or names.
-fn imports(text: &str) -> BTreeSet<String> {
+fn imports(rooms: &[&str], text: &str) -> BTreeSet<String> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .flat_map(|line| line.split("crate::").skip(1))
@@ -39,12 +52,12 @@ fn imports(text: &str) -> BTreeSet<String> {
                 .take_while(|next| next.is_ascii_lowercase() || *next == '_')
                 .collect::<String>()
         })
-        .filter(|name| ROOMS.contains(&name.as_str()))
+        .filter(|name| rooms.contains(&name.as_str()))
         .collect()
 }
 
 /// Every arrow that goes up, from the files of a folder.
-fn upward(folder: &Path, room: Option<&str>, found: &mut Vec<String>) {
+fn upward(rooms: &[&str], folder: &Path, room: Option<&str>, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).expect("the sources can be read") {
         let path = entry.expect("an entry can be read").path();
         let name = path
@@ -54,15 +67,15 @@ fn upward(folder: &Path, room: Option<&str>, found: &mut Vec<String>) {
             .into_owned();
         let room = room.unwrap_or(&name);
         if path.is_dir() {
-            upward(&path, Some(room), found);
+            upward(rooms, &path, Some(room), found);
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a source can be read");
-        let height_here = height(room);
+        let height_here = height(rooms, room);
         found.extend(
-            imports(&text)
+            imports(rooms, &text)
                 .into_iter()
-                .filter(|other| height(other) > height_here)
+                .filter(|other| height(rooms, other) > height_here)
                 .map(|other| format!("{} imports from {other}", path.display())),
         );
     }
@@ -72,7 +85,7 @@ fn upward(folder: &Path, room: Option<&str>, found: &mut Vec<String>) {
 fn an_import_is_seen_wherever_it_stands() {
     let text = "use crate::pg::call;\n//! crate::background\nfn f() { crate::metrics::count(); }\n";
     assert_eq!(
-        imports(text).into_iter().collect::<Vec<_>>(),
+        imports(LIBRARY, text).into_iter().collect::<Vec<_>>(),
         ["metrics", "pg"]
     );
 }
@@ -80,6 +93,7 @@ fn an_import_is_seen_wherever_it_stands() {
 #[test]
 fn no_room_imports_from_one_above_it() {
     let mut found = vec![];
-    upward(&root().join("src"), None, &mut found);
+    upward(LIBRARY, &root().join("src"), None, &mut found);
+    upward(RULES, &root().join("crates/rules/src"), None, &mut found);
     assert_eq!(found, Vec::<String>::new());
 }

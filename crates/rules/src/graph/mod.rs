@@ -4,7 +4,6 @@
 //! steps in one chain are as safe as three. Steps are numbered from 1 in topological order; where the order is free, the
 //! step that comes first in the template gets the lower number.
 
-pub mod diagram;
 mod order;
 
 use std::collections::HashMap;

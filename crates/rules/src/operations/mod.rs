@@ -1,6 +1,7 @@
-//! The rules of operating: analysis of tasks and templates, health, metrics, operational states, scaling, schedules.
+//! The rules of operating: analysis and diagrams of tasks and templates, health, metrics, operational states, scaling, schedules.
 
 pub mod analysis;
+pub mod diagram;
 pub mod health;
 pub mod metrics;
 pub mod operational;
