@@ -21,7 +21,7 @@ COMMENT ON COLUMN tasker_engine.executor_pools.name IS 'Name of the pool.';
 COMMENT ON COLUMN tasker_engine.executor_pools.min_executors IS 'Never fewer executors.';
 COMMENT ON COLUMN tasker_engine.executor_pools.max_executors IS 'Never more executors.';
 COMMENT ON COLUMN tasker_engine.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
-COMMENT ON COLUMN tasker_engine.executor_pools.scaling_interval IS 'Time between two looks.';
+COMMENT ON COLUMN tasker_engine.executor_pools.scaling_interval IS 'Time between two evaluations.';
 COMMENT ON COLUMN tasker_engine.executor_pools.scaling_cooldown IS 'Time between two changes.';
 COMMENT ON COLUMN tasker_engine.executor_pools.namespaces IS 'The namespaces it works for; an empty array for all.';
 COMMENT ON COLUMN tasker_engine.executor_pools.queues IS 'The queues it claims from.';
@@ -36,14 +36,14 @@ CREATE TABLE tasker_engine.pool_targets (
     pool text PRIMARY KEY,
     desired integer NOT NULL,
     changed_at timestamptz,
-    looked_at timestamptz NOT NULL,
+    evaluated_at timestamptz NOT NULL,
     memory jsonb NOT NULL
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE tasker_engine.pool_targets IS 'How many executors scaling wants in each pool, and what it remembers from look to look.';
+COMMENT ON TABLE tasker_engine.pool_targets IS 'How many executors scaling wants in each pool, and what it remembers from one evaluation to the next.';
 COMMENT ON COLUMN tasker_engine.pool_targets.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker_engine.pool_targets.desired IS 'How many executors are wanted.';
 COMMENT ON COLUMN tasker_engine.pool_targets.changed_at IS 'When that changed last; NULL: never.';
-COMMENT ON COLUMN tasker_engine.pool_targets.looked_at IS 'When the pool was looked at last with something to see.';
+COMMENT ON COLUMN tasker_engine.pool_targets.evaluated_at IS 'When scaling last evaluated the pool with figures to judge it by.';
 COMMENT ON COLUMN tasker_engine.pool_targets.memory IS 'Counters and smoothed figures as of then; crates/rules/src/operations/scaling/measure.rs.';
 
 CREATE TABLE tasker_engine.scaling_decisions (

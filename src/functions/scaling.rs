@@ -32,8 +32,8 @@ static POOLS: Statement = Statement::new(
              'interval', extract(epoch FROM s.scaling_interval), 'cooldown', extract(epoch FROM s.scaling_cooldown),
              'season', CASE WHEN s.predictive THEN extract(epoch FROM s.season) END),
          'enabled', s.enabled,
-         'due', s.enabled AND c.hands_out AND (t.looked_at IS NULL OR t.looked_at > c.now
-             OR t.looked_at + s.scaling_interval <= c.now),
+         'due', s.enabled AND c.hands_out AND (t.evaluated_at IS NULL OR t.evaluated_at > c.now
+             OR t.evaluated_at + s.scaling_interval <= c.now),
          'desired', COALESCE(t.desired, s.min_executors),
          'changed_at', extract(epoch FROM t.changed_at),
          'memory', t.memory)
@@ -66,11 +66,11 @@ static RECORDED: Statement = Statement::new(
 );
 
 static REMEMBER: Statement = Statement::new(
-    "INSERT INTO tasker_engine.pool_targets AS t (pool, desired, changed_at, looked_at, memory)
+    "INSERT INTO tasker_engine.pool_targets AS t (pool, desired, changed_at, evaluated_at, memory)
      VALUES ($1, $2, CASE WHEN $3 THEN pg_catalog.to_timestamp($4) END, pg_catalog.to_timestamp($4), $5)
      ON CONFLICT ON CONSTRAINT pool_targets_pkey DO UPDATE
      SET desired = excluded.desired, changed_at = COALESCE(excluded.changed_at, t.changed_at),
-         looked_at = excluded.looked_at, memory = excluded.memory",
+         evaluated_at = excluded.evaluated_at, memory = excluded.memory",
     &[
         pg_sys::TEXTOID,
         pg_sys::INT4OID,

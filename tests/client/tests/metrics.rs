@@ -1186,7 +1186,7 @@ fn labels(line: &str, mut rest: &str) -> (BTreeMap<String, String>, String) {
 }
 
 /// A strict reader of the text format 0.0.4: name and labels to value, per family with its type.
-/// Executors come and go between two looks; their series are left out.
+/// Executors come and go between two reads; their series are left out.
 fn parse(text: &str) -> BTreeMap<String, (String, Vec<Line>)> {
     assert!(text.ends_with('\n'), "the last line has no end");
     let mut families = BTreeMap::new();

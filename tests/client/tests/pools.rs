@@ -76,7 +76,7 @@ fn evaluate(session: &mut Session, load: &Load) -> i64 {
     );
     // Time stands still between two evaluations, so the pool is due again.
     session
-        .execute("UPDATE tasker_engine.pool_targets SET looked_at = looked_at - interval '1 day'");
+        .execute("UPDATE tasker_engine.pool_targets SET evaluated_at = evaluated_at - interval '1 day'");
     session.one("SELECT tasker_engine.run_duty('scaling')", &[])
 }
 
@@ -535,12 +535,12 @@ fn a_pool_is_evaluated_when_its_interval_has_passed() {
             ..Load::at(0.0)
         },
     );
-    // `looked_at` is the instant that the load gave: long ago or far ahead of the real clock.
-    session.execute("UPDATE tasker_engine.pool_targets SET looked_at = clock_timestamp() - interval '59 minutes'");
+    // `evaluated_at` is the instant that the load gave: long ago or far ahead of the real clock.
+    session.execute("UPDATE tasker_engine.pool_targets SET evaluated_at = clock_timestamp() - interval '59 minutes'");
     session.execute("UPDATE public.load SET load = jsonb_set(load, '{depth}', '900')");
     let run = "SELECT tasker_engine.run_duty('scaling')";
     assert_eq!(session.one::<i64>(run, &[]), 0);
-    session.execute("UPDATE tasker_engine.pool_targets SET looked_at = clock_timestamp() - interval '61 minutes'");
+    session.execute("UPDATE tasker_engine.pool_targets SET evaluated_at = clock_timestamp() - interval '61 minutes'");
     assert_eq!(session.one::<i64>(run, &[]), 1);
 }
 

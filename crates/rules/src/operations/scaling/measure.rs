@@ -73,7 +73,7 @@ impl Executor {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    looked_at: Option<f64>,
+    evaluated_at: Option<f64>,
     depth: u32,
     running: u32,
     seen: Vec<Seen>,
@@ -139,7 +139,7 @@ pub(super) fn keep(passed: f64, constant: f64) -> f64 {
 /// Compares what is there with what was there, and brings the memory up to date.
 pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> Figures {
     let passed = memory
-        .looked_at
+        .evaluated_at
         .map_or(0.0, |then| (load.now - then).max(0.0));
     // A quiet pool is not remembered: what happened after a long silence happened just now.
     let elapsed = if passed > 2.0 * settings.interval {
@@ -149,7 +149,7 @@ pub(super) fn measure(settings: &Settings, load: &Load, memory: &mut Memory) -> 
     };
     let work = Work::since_last_evaluation(load, memory, elapsed);
     let running = load.executors.iter().filter(|e| e.busy).count() as u32;
-    let first = memory.looked_at.is_none();
+    let first = memory.evaluated_at.is_none();
     let arrivals = if first {
         0.0
     } else {
@@ -240,7 +240,7 @@ impl Memory {
 
     /// Keeps the counters that the next evaluation compares with.
     fn remember(&mut self, load: &Load, running: u32) {
-        self.looked_at = Some(load.now);
+        self.evaluated_at = Some(load.now);
         self.depth = load.depth;
         self.running = running;
         self.seen = load
