@@ -831,7 +831,7 @@ COMMENT ON COLUMN tasker_engine.executor_pools.name IS 'Name of the pool.';
 COMMENT ON COLUMN tasker_engine.executor_pools.min_executors IS 'Never fewer executors.';
 COMMENT ON COLUMN tasker_engine.executor_pools.max_executors IS 'Never more executors.';
 COMMENT ON COLUMN tasker_engine.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
-COMMENT ON COLUMN tasker_engine.executor_pools.scaling_interval IS 'Time between two looks.';
+COMMENT ON COLUMN tasker_engine.executor_pools.scaling_interval IS 'Time between two evaluations.';
 COMMENT ON COLUMN tasker_engine.executor_pools.scaling_cooldown IS 'Time between two changes.';
 COMMENT ON COLUMN tasker_engine.executor_pools.namespaces IS 'The namespaces it works for; an empty array for all.';
 COMMENT ON COLUMN tasker_engine.executor_pools.queues IS 'The queues it claims from.';
@@ -846,14 +846,14 @@ CREATE TABLE tasker_engine.pool_targets (
     pool text PRIMARY KEY,
     desired integer NOT NULL,
     changed_at timestamptz,
-    looked_at timestamptz NOT NULL,
+    evaluated_at timestamptz NOT NULL,
     memory jsonb NOT NULL
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE tasker_engine.pool_targets IS 'How many executors scaling wants in each pool, and what it remembers from look to look.';
+COMMENT ON TABLE tasker_engine.pool_targets IS 'How many executors scaling wants in each pool, and what it remembers from one evaluation to the next.';
 COMMENT ON COLUMN tasker_engine.pool_targets.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker_engine.pool_targets.desired IS 'How many executors are wanted.';
 COMMENT ON COLUMN tasker_engine.pool_targets.changed_at IS 'When that changed last; NULL: never.';
-COMMENT ON COLUMN tasker_engine.pool_targets.looked_at IS 'When the pool was looked at last with something to see.';
+COMMENT ON COLUMN tasker_engine.pool_targets.evaluated_at IS 'When scaling last evaluated the pool with figures to judge it by.';
 COMMENT ON COLUMN tasker_engine.pool_targets.memory IS 'Counters and smoothed figures as of then; crates/rules/src/operations/scaling/measure.rs.';
 
 CREATE TABLE tasker_engine.scaling_decisions (
@@ -1172,6 +1172,18 @@ RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
 'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
+
+-- The rule itself is tasker_rules::engine::readiness::entry_agrees; a test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.entry_agrees(state "char", available_at timestamptz, entry_available_at timestamptz)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state = 'p' AND available_at IS NULL
+        OR state IN ('p', 'e') AND available_at = entry_available_at;
+COMMENT ON FUNCTION tasker_engine.entry_agrees("char", timestamptz, timestamptz) IS
+'Whether an entry of tasker_engine.queue_entries with this available_at agrees with its step''s row, so that a claim can start the step: the step is pending or in error and has the same available_at, or it is pending and has none. NULL means no.
+state: the step''s state.
+available_at: the step''s available_at.
+entry_available_at: the entry''s available_at.';
+GRANT EXECUTE ON FUNCTION tasker_engine.entry_agrees("char", timestamptz, timestamptz) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name text, version text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3643,7 +3655,7 @@ name: Name of the pool, up to 64 characters. The pool default is always there.
 min_executors: Never fewer, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
 max_executors: Never more, 0 to 1000; at first 2.
 target_utilization: Share of their time that executors should be busy, 0.1 to 1; at first 0.75.
-scaling_interval: Time between two looks at the pool, 1 second to 1 hour; at first 5 seconds.
+scaling_interval: Time between two evaluations of the pool, 1 second to 1 hour; at first 5 seconds.
 scaling_cooldown: Time between two changes, 1 second to 1 day; at first 15 seconds.
 namespaces: The namespaces it works for; an empty array for all, as at first. They need not exist yet.
 queues: The queues it claims from; at first sql. An empty array is refused.
@@ -3761,7 +3773,7 @@ GRANT EXECUTE ON FUNCTION tasker.validate_resources() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_scaling() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_scaling' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Looks at every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
+COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions: this one has both.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_statuses()
@@ -4801,7 +4813,7 @@ AS 'MODULE_PATHNAME', 'table_access' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 2
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.table_access() IS 'How the engine reaches its own tables: directly, or by an SQL statement where something was added that only SQL serves (a trigger, a CHECK, a generated column, row security and the like). Both do the same; SQL costs more. Raises 55000 if a table does not have its owner or a column of ours. Rule: docs/design.md#below-sql.
 table_name: a table of schema tasker_engine.
-operation: append, update, delete or look.
+operation: append, update, delete or read.
 path: direct, or sql.
 reason: what to remove so that the operation is direct again; NULL if it is.';
 GRANT EXECUTE ON FUNCTION tasker.table_access() TO tasker_reader;
@@ -7644,7 +7656,7 @@ COMMENT ON COLUMN tasker.executor_pools.queues IS 'The queues it claims from.';
 COMMENT ON COLUMN tasker.executor_pools.namespaces IS 'The namespaces it works for; NULL for all.';
 COMMENT ON COLUMN tasker.executor_pools.batch_size IS 'How many steps an executor claims at once.';
 COMMENT ON COLUMN tasker.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
-COMMENT ON COLUMN tasker.executor_pools.scaling_interval IS 'Time between two looks at a pool that has work; an idle one is looked at every second.';
+COMMENT ON COLUMN tasker.executor_pools.scaling_interval IS 'Time between two evaluations of a pool that has work; an idle one is evaluated every second.';
 COMMENT ON COLUMN tasker.executor_pools.scaling_cooldown IS 'Time between two changes of desired_executors.';
 COMMENT ON COLUMN tasker.executor_pools.predictive IS 'Whether the forecast counts.';
 COMMENT ON COLUMN tasker.executor_pools.season IS 'After how long arrivals repeat, for the forecast.';
@@ -7656,7 +7668,7 @@ GRANT SELECT ON tasker.executor_pools TO tasker_reader;
 CREATE OR REPLACE VIEW tasker.scaling_decisions AS
 SELECT d.decided_at, d.pool, d.from_executors, d.to_executors, d.rule, d.reason, d.inputs
 FROM tasker_engine.scaling_decisions d;
-COMMENT ON VIEW tasker.scaling_decisions IS 'What scaling decided, and why: every change, and every change that was wanted and held. A look that leaves things as they are writes nothing; the same reason to hold is written again after ten minutes. Kept: the last thousand of each pool, of the last 30 days. Rule: docs/executor-pools.md#scaling.';
+COMMENT ON VIEW tasker.scaling_decisions IS 'What scaling decided, and why: every change, and every change that was wanted and held. An evaluation that leaves things as they are writes nothing; the same reason to hold is written again after ten minutes. Kept: the last thousand of each pool, of the last 30 days. Rule: docs/executor-pools.md#scaling.';
 COMMENT ON COLUMN tasker.scaling_decisions.decided_at IS 'When it was decided.';
 COMMENT ON COLUMN tasker.scaling_decisions.pool IS 'Name of the pool.';
 COMMENT ON COLUMN tasker.scaling_decisions.from_executors IS 'How many executors were wanted before.';
@@ -8354,9 +8366,8 @@ GRANT SELECT ON tasker.finalization_alerts TO tasker_reader;
 
 -- What stored rows contradict in each other.
 
--- Which steps belong in the queue, from the rows of the steps alone. A pending step whose available_at is NULL has
--- waited for its parents only; any entry serves it. Counted, not looked for with NOT EXISTS: so each step probes the index
--- for its own parents, whatever the statistics of a table that has just been filled say.
+-- Which steps belong in the queue, from the rows of the steps alone. Parents are counted, not searched with NOT EXISTS: so each
+-- step probes the index for its own parents, whatever the statistics of a table that has just been filled say.
 CREATE OR REPLACE VIEW tasker_engine.missing_entries AS
 SELECT s.task_uuid, s.step_no, n.queue_id, coalesce(n.priority, s.priority) AS priority, s.available_at
 FROM tasker_engine.steps s
@@ -8369,7 +8380,7 @@ WHERE s.state <> 'i'
   AND NOT EXISTS (
       SELECT FROM tasker_engine.queue_entries r
       WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no
-        AND (s.available_at IS NULL OR r.available_at = s.available_at))
+        AND tasker_engine.entry_agrees(s.state, s.available_at, r.available_at))
   AND cardinality(n.parents) = (
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
