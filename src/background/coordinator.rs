@@ -53,7 +53,7 @@ struct Coordinator {
     refuses: bool,
 }
 
-crate::background_process!(tasker_coordinator_main => run);
+crate::pg::process::background_process!(tasker_coordinator_main => run);
 
 fn run(database: u32) {
     process::begin(Kind::Coordinator, database, "", "");

@@ -79,7 +79,7 @@ struct ClaimedStep {
     argument: OwnedJsonb,
 }
 
-crate::background_process!(tasker_executor_main => work_until_asked_to_end);
+crate::pg::process::background_process!(tasker_executor_main => work_until_asked_to_end);
 
 fn work_until_asked_to_end(database: u32) {
     let pool = BackgroundWorker::get_extra().to_owned();

@@ -38,7 +38,7 @@ struct Attempts {
     started_at: Timestamp,
 }
 
-crate::background_process!(tasker_launcher_main => run);
+crate::pg::process::background_process!(tasker_launcher_main => run);
 
 fn run(_argument: u32) {
     process::begin(Kind::Launcher, 0, "", "");

@@ -16,7 +16,7 @@ use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, TaskReading, Tasks};
 use crate::registry;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     analyze_template;
     analyze_task;
     task_schedule;

@@ -8,7 +8,7 @@ use crate::orchestration::locked_task::unknown_task;
 use crate::orchestration::workers;
 use crate::pg::call::{Call, Output};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     require_version;
     required;
     known_state;

@@ -5,7 +5,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::processes::{self, Kind};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     background_activity;
     executor_restarts;
     wake_launcher;

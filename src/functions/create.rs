@@ -7,7 +7,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::Session;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     create_task;
     create_tasks;
 }

@@ -10,7 +10,7 @@ use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 use crate::registry::{self, Template};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     task_diagram;
     template_diagram;
 }

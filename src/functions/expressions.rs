@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::call::{self, Call, Output};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     engine_clock;
 }
 

@@ -10,7 +10,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     finalize_task;
 }
 

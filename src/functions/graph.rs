@@ -10,7 +10,7 @@ use crate::pg::datum;
 use crate::pg::spi::Session;
 use crate::readiness::{self, Facts, Tasks};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     step_level;
     step_min_depth;
     calculate_dependency_levels;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};
 use crate::pg::{backend, datum, installation};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     judge_health;
     library;
 }

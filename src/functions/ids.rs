@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::Timestamp;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     step_uuid;
     step_task_uuid;
     step_number;

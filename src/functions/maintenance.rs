@@ -1,13 +1,13 @@
 //! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. The other duties stand with what they are about.
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, leases, timeouts};
+use crate::orchestration::{Engine, leases, operate};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::spi::Session;
 use crate::pg::{backend, datum, lock};
 use crate::processes;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     try_duty_lock;
     note_duty_run;
     duty_clocks;
@@ -60,7 +60,7 @@ fn duty_leases(_: &mut Call) -> Result<Output> {
 fn duty_task_timeouts(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
-    let stopped = timeouts::end_late_tasks(&mut engine)?;
+    let stopped = operate::end_late_tasks(&mut engine)?;
     engine.close()?;
     Ok(Output::from(stopped))
 }

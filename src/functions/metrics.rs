@@ -11,7 +11,7 @@ use crate::pg::call::{self, Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     metric_cells;
     shared_counts;
     shared_recent;

@@ -10,7 +10,7 @@ use crate::pg::rights;
 use crate::pg::spi::Session;
 use crate::settings;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     set_operational_state;
     begin_startup;
     duty_startup;

@@ -8,7 +8,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     cancel_task;
     retry_task;
     resolve_task_manually;

@@ -16,7 +16,7 @@ use crate::pg::spi::{Session, Statement};
 use crate::readiness::{self, TaskReading, Tasks};
 use crate::settings;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     calculate_backoff;
     get_step_readiness_status;
     get_step_readiness_status_batch;

@@ -10,7 +10,7 @@ use crate::pg::datum::{self, Arg, Jsonb, Uuid};
 use crate::pg::rights;
 use crate::pg::spi::Session;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     complete_step;
     fail_step;
     report_steps;

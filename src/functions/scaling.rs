@@ -18,7 +18,7 @@ use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     duty_scaling;
     validate_resources;
 }

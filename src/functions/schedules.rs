@@ -11,7 +11,7 @@ use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::zone::ServerZone;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     next_occurrence;
     previous_occurrence;
     count_occurrences;

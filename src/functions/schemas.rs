@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::call::{Call, Output};
 use crate::pg::rights;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     record_privileges;
 }
 

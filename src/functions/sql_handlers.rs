@@ -15,7 +15,7 @@ use crate::pg::{backend, restricted};
 use crate::registry::handlers;
 use crate::settings;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     run_step;
 }
 

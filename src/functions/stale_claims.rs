@@ -9,7 +9,7 @@ use crate::orchestration::{Engine, StepKey, leases};
 use crate::pg::call::{Call, Output};
 use crate::pg::spi::Session;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     expected_run_seconds;
     claim_level;
     take_over_claims;

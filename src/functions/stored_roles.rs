@@ -6,7 +6,7 @@ use crate::pg::changes;
 use crate::pg::spi::Session;
 use crate::registry::handlers;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     claimants_changed;
     refresh_handler_roles;
 }

@@ -5,7 +5,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::storage;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     table_access;
 }
 

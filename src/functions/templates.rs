@@ -10,7 +10,7 @@ use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 use crate::registry::register;
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     register_template;
     validate_template;
     export_template;

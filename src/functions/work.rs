@@ -15,7 +15,7 @@ use crate::pg::datum::{self, Arg};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
-crate::sql_function! {
+crate::pg::call::sql_function! {
     claim_steps;
     claim_inside;
     report_and_claim;

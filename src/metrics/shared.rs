@@ -76,14 +76,14 @@ impl Counters {
     }
 }
 
-crate::shareable! {
+crate::pg::shmem::shareable! {
     struct Tick { number, cells }
     struct Slot { database, schema, started_at, cells, ticks }
     struct Worker { key, seen_at, cells }
     struct Counters { slots, workers }
 }
 
-crate::shared_memory! {
+crate::pg::shmem::shared_memory! {
     static COUNTERS: PgAtomic<Counters> = c"tasker_ext counters";
     static LOCK: PgLwLock<u32> = c"tasker_ext counters lock";
 }

@@ -1,15 +1,13 @@
-//! Tasks with a timeout. The clock runs from the moment a task goes to in_progress; only tasks whose template
+//! The clocks of tasks with a timeout. A clock runs from the moment a task goes to in_progress; only tasks whose template
 //! has a timeout have a row here. A session that writes the row holds the task's lock, so no session waits for the row.
 
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
-use tasker_rules::engine::state::TaskState;
 
-use super::locked_task::LockedTask;
-use super::{Engine, operate};
+use super::Engine;
 use crate::error::Result;
-use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::Statement;
 
 static START: Statement = Statement::new(
@@ -17,31 +15,6 @@ static START: Statement = Statement::new(
      SELECT u.task_uuid, u.deadline_at FROM unnest($1, $2) AS u (task_uuid, deadline_at)
      ON CONFLICT (task_uuid) DO UPDATE SET deadline_at = excluded.deadline_at",
     &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZARRAYOID],
-);
-
-// The clock of a task that ended in time, or waits to be started again, has no meaning any more.
-static FORGET: Statement = Statement::new(
-    "WITH stopped AS (
-         SELECT d.task_uuid
-         FROM tasker_engine.task_deadlines d
-         JOIN tasker_engine.tasks t ON t.task_uuid = d.task_uuid
-         WHERE d.deadline_at <= $1 AND t.state <> 'i'
-         ORDER BY d.deadline_at LIMIT 1000
-         FOR UPDATE OF t SKIP LOCKED)
-     DELETE FROM tasker_engine.task_deadlines d USING stopped s WHERE d.task_uuid = s.task_uuid",
-    &[pg_sys::TIMESTAMPTZOID],
-);
-
-static DUE: Statement = Statement::new(
-    "SELECT d.task_uuid FROM tasker_engine.task_deadlines d
-     WHERE d.deadline_at <= $1 ORDER BY d.deadline_at LIMIT 100",
-    &[pg_sys::TIMESTAMPTZOID],
-);
-
-// Once the task is locked: its clock may have started again meanwhile.
-static STOP: Statement = Statement::new(
-    "DELETE FROM tasker_engine.task_deadlines d WHERE d.task_uuid = $1 AND d.deadline_at <= $2",
-    &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID],
 );
 
 /// Starts the clocks of tasks that have just gone to in_progress and are locked; microseconds each.
@@ -53,37 +26,4 @@ pub fn start_clocks(engine: &Engine, timeouts: &BTreeMap<Uuid, i64>) -> Result<(
     let args = [datum::uuids(timeouts.keys()), datum::timestamps(deadlines)];
     engine.session.run(&START, &args)?;
     Ok(())
-}
-
-/// Ends tasks that have taken too long; returns how many clocks it has stopped. Never waits.
-pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
-    let now: Timestamp = engine.now;
-    if due(engine, now)?.is_empty() {
-        return Ok(0);
-    }
-    let forgotten = engine.session.run(&FORGET, &[datum::timestamp(now)])?.len();
-    let mut stopped = forgotten as i64;
-    for task in due(engine, now)? {
-        let Some(locked) = LockedTask::try_lock(engine, task)? else {
-            continue;
-        };
-        let stop = [datum::uuid(&task), datum::timestamp(now)];
-        if engine.session.run(&STOP, &stop)?.is_empty() {
-            continue;
-        }
-        stopped += 1;
-        if let (TaskState::InProgress, Some(timeout)) = (locked.state, locked.template.timeout_us) {
-            operate::time_out(engine, locked, timeout / 1_000_000)?;
-        }
-    }
-    Ok(stopped)
-}
-
-fn due(engine: &Engine, now: Timestamp) -> Result<Vec<Uuid>> {
-    engine
-        .session
-        .run(&DUE, &[datum::timestamp(now)])?
-        .iter()
-        .map(|row| row.get(1))
-        .collect()
 }

@@ -13,7 +13,6 @@ use crate::pg::installation;
 
 /// Exports `$name`, a function of the module, as the C function that CREATE FUNCTION links under the same name, with the
 /// version record that PostgreSQL looks for. SQL name, C name and Rust name agree; no name is one of libc or PostgreSQL.
-#[macro_export]
 macro_rules! sql_function {
     ($($name:ident;)*) => {
         $(
@@ -36,6 +35,7 @@ macro_rules! sql_function {
         )*
     };
 }
+pub(crate) use sql_function;
 
 /// What a function hands back.
 pub enum Output {

@@ -14,7 +14,6 @@ use crate::pg::spi::Session;
 use crate::pg::{installation, rights, search_path};
 
 /// Exports `$body` as the function by which PostgreSQL starts a background worker; it is given the worker's argument.
-#[macro_export]
 macro_rules! background_process {
     ($name:ident => $body:path) => {
         // For the export of a name that no other symbol has.
@@ -28,6 +27,7 @@ macro_rules! background_process {
         };
     };
 }
+pub(crate) use background_process;
 
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.

@@ -8,7 +8,7 @@ use pgrx::{PGRXSharedMemory, pg_sys};
 /// What means the same in every process: nothing in it points into the memory of one.
 ///
 /// # Safety
-/// Implemented here for plain values, and by [`shareable!`](crate::shareable) for what consists of such.
+/// Implemented here for plain values, and by [`shareable!`](shareable) for what consists of such.
 pub unsafe trait Shareable {}
 
 macro_rules! plain {
@@ -27,7 +27,6 @@ unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
 unsafe impl<T: Shareable> Shareable for Option<T> {}
 
 /// Structs with all their fields, and enums without any, that shared memory can hold; the compiler checks each field.
-#[macro_export]
 macro_rules! shareable {
     () => {};
     (enum $type:ident; $($rest:tt)*) => {
@@ -37,7 +36,7 @@ macro_rules! shareable {
         // SAFETY: an enum that can be cast has no fields.
         unsafe impl $crate::pg::shmem::Shareable for $type {}
 
-        $crate::shareable!($($rest)*);
+        $crate::pg::shmem::shareable!($($rest)*);
     };
     (struct $type:ident { $($field:ident),* $(,)? } $($rest:tt)*) => {
         const _: fn($type) = |value| {
@@ -50,9 +49,10 @@ macro_rules! shareable {
         // SAFETY: these fields are all, as the pattern above shows, and each is shareable.
         unsafe impl $crate::pg::shmem::Shareable for $type {}
 
-        $crate::shareable!($($rest)*);
+        $crate::pg::shmem::shareable!($($rest)*);
     };
 }
+pub(crate) use shareable;
 
 /// A piece of shared memory.
 pub struct Piece<T>(pub T);
@@ -75,7 +75,6 @@ impl<T> DerefMut for Piece<T> {
 }
 
 /// Pieces of shared memory by name: atomics (`PgAtomic`), or behind a lock (`PgLwLock`).
-#[macro_export]
 macro_rules! shared_memory {
     () => {};
     ($(#[$meta:meta])* static $name:ident: $holder:ident<$type:ty> = $label:literal; $($rest:tt)*) => {
@@ -88,9 +87,10 @@ macro_rules! shared_memory {
             unsafe { Holder::new(LABEL) }
         };
 
-        $crate::shared_memory!($($rest)*);
+        $crate::pg::shmem::shared_memory!($($rest)*);
     };
 }
+pub(crate) use shared_memory;
 
 /// The latch of a process.
 #[derive(Clone, Copy)]

@@ -46,7 +46,7 @@ impl DatabaseEntry {
     }
 }
 
-crate::shareable! {
+crate::pg::shmem::shareable! {
     enum Verdict;
     struct DatabaseEntry { oid, verdict, asked, held, since, ran }
 }

@@ -38,7 +38,7 @@ pub struct Shared {
     restarts: [Option<Restarts>; POOLS],
 }
 
-crate::shareable! {
+crate::pg::shmem::shareable! {
     struct Shared { slots, databases, restarts }
 }
 
@@ -55,7 +55,7 @@ impl Default for Shared {
     }
 }
 
-crate::shared_memory! {
+crate::pg::shmem::shared_memory! {
     static SHARED: PgLwLock<Shared> = c"tasker_background";
     /// The bits of all idle executors: what a call that releases steps looks at first.
     static WAITED_FOR: PgAtomic<AtomicU64> = c"tasker_waited_for";

@@ -14,7 +14,7 @@ pub struct Restarts {
     pub next_start_at: Timestamp,
 }
 
-crate::shareable! {
+crate::pg::shmem::shareable! {
     struct Restarts { database, pool, total, in_a_row, last_ended_at, next_start_at }
 }
 

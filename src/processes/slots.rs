@@ -107,7 +107,7 @@ pub struct Slot {
     latch: Latch,
 }
 
-crate::shareable! {
+crate::pg::shmem::shareable! {
     enum Kind;
     enum State;
     struct Name { length, bytes }

@@ -2,6 +2,7 @@
 
 mod steps;
 mod tasks;
+mod timeouts;
 
 use std::str::FromStr;
 
@@ -13,7 +14,8 @@ use crate::orchestration::{Engine, audit};
 use crate::pg::datum::{Jsonb, Uuid};
 
 pub use steps::{cancel_step, resolve_step, retry_step, set_retry_limit, transition_step};
-pub use tasks::{cancel_task, resolve_task, retry_task, time_out, transition_task};
+pub use tasks::{cancel_task, resolve_task, retry_task, transition_task};
+pub use timeouts::end_late_tasks;
 
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
     let uuid = super::format_uuid(uuid);

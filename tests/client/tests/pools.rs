@@ -75,8 +75,9 @@ fn evaluate(session: &mut Session, load: &Load) -> i64 {
         &[&load.document()],
     );
     // Time stands still between two evaluations, so the pool is due again.
-    session
-        .execute("UPDATE tasker_engine.pool_targets SET evaluated_at = evaluated_at - interval '1 day'");
+    session.execute(
+        "UPDATE tasker_engine.pool_targets SET evaluated_at = evaluated_at - interval '1 day'",
+    );
     session.one("SELECT tasker_engine.run_duty('scaling')", &[])
 }
 

@@ -6,10 +6,10 @@
 
 use serde_json::{Map, Value};
 
-use super::model::{IdentityStrategy, Priority};
+use super::model::IdentityStrategy;
 use super::raw::{Located, RawBody, RawEnvironment, RawStep, RawTemplate};
 use super::reader::{Findings, Object, below, described, kind_of, text_value};
-use super::step_fields::step;
+use super::step_fields::{step, timeout_seconds};
 use crate::names;
 
 const NAME: &[&str] = &["name"];
@@ -222,34 +222,4 @@ fn environments(object: &mut Object<'_, '_>, module: Option<&str>) -> Vec<RawEnv
         });
     }
     environments
-}
-
-/// Reads how long something may take: whole seconds, at least one.
-pub(super) fn timeout_seconds(object: &mut Object<'_, '_>, spellings: &[&str]) -> Option<i32> {
-    object
-        .integer(spellings, 1, i64::from(i32::MAX))
-        .and_then(|seconds| i32::try_from(seconds).ok())
-}
-
-/// Reads a priority: a number from 1 to 4 or its word.
-pub(super) fn priority(object: &mut Object<'_, '_>) -> Option<Priority> {
-    let (value, path) = object.get(&["priority"])?;
-    let read = match value {
-        Value::Number(number) => number
-            .as_i64()
-            .and_then(Priority::from_level)
-            .ok_or_else(|| {
-                format!(
-                    "expected a priority from 1 (low) to 4 (urgent), found {}",
-                    described(value)
-                )
-            }),
-        Value::String(text) => text.parse(),
-        other => Err(format!(
-            "expected a priority from 1 (low) to 4 (urgent), found {}",
-            kind_of(other)
-        )),
-    };
-    read.map_err(|message| object.findings().error(path, message))
-        .ok()
 }

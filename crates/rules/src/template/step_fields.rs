@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{priority, timeout_seconds};
-use super::model::CustomEvent;
+use super::model::{CustomEvent, Priority};
 use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
 use crate::engine::backoff::{self, Kind};
@@ -314,4 +313,34 @@ fn custom_event(item: &Value, path: &str, findings: &mut Findings) -> Option<Cus
     let name = text_value(name, &at, names::check_custom_event, object.findings());
     let description = object.text(DESCRIPTION, names::check_description);
     name.map(|name| CustomEvent { name, description })
+}
+
+/// Reads how long something may take: whole seconds, at least one.
+pub(super) fn timeout_seconds(object: &mut Object<'_, '_>, spellings: &[&str]) -> Option<i32> {
+    object
+        .integer(spellings, 1, i64::from(i32::MAX))
+        .and_then(|seconds| i32::try_from(seconds).ok())
+}
+
+/// Reads a priority: a number from 1 to 4 or its word.
+pub(super) fn priority(object: &mut Object<'_, '_>) -> Option<Priority> {
+    let (value, path) = object.get(&["priority"])?;
+    let read = match value {
+        Value::Number(number) => number
+            .as_i64()
+            .and_then(Priority::from_level)
+            .ok_or_else(|| {
+                format!(
+                    "expected a priority from 1 (low) to 4 (urgent), found {}",
+                    described(value)
+                )
+            }),
+        Value::String(text) => text.parse(),
+        other => Err(format!(
+            "expected a priority from 1 (low) to 4 (urgent), found {}",
+            kind_of(other)
+        )),
+    };
+    read.map_err(|message| object.findings().error(path, message))
+        .ok()
 }
