@@ -191,7 +191,7 @@ fn a_number_of_paths_that_no_one_could_list_takes_no_time() {
 // ---- what stands still ----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_step_stands_at_the_first_thing_it_waits_for() {
+fn the_readiness_of_a_step_names_the_first_thing_that_it_waits_for() {
     use StepState::*;
     let pending = |at| Step {
         available_at: at,
@@ -353,7 +353,7 @@ fn one_word_sums_up_the_impact_on_the_task() {
 }
 
 #[test]
-fn what_lies_behind_a_step_that_was_resolved_is_not_blocked_by_what_lies_before_it() {
+fn a_resolved_step_keeps_a_failed_ancestor_from_blocking_its_descendants() {
     use StepState::*;
     // 1 failed, 2 resolved by hand, 3 needs 2 and 4; 4 runs.
     let steps = [

@@ -11,7 +11,7 @@ fn step(fields: &str) -> String {
 }
 
 #[test]
-fn steps_of_the_database_lie_in_the_queue_sql_unless_named() {
+fn steps_with_an_sql_handler_use_the_queue_sql_unless_another_is_named() {
     let queue = |top: &str, fields: &str| {
         let text = format!("name: t\n{top}\nsteps: [{{name: a, {fields}}}]\n");
         template(&text).steps[0].queue.clone()

@@ -13,7 +13,7 @@ fn step(fields: &str) -> String {
 }
 
 #[test]
-fn defaults_are_those_of_the_contract() {
+fn defaults_are_the_documented_ones() {
     let template = template(&step(""));
     assert_eq!(template.full_name(), "default.t@0.1.0");
     assert_eq!(

@@ -1289,7 +1289,7 @@ fn a_bad_element_gets_an_outcome_of_its_own_and_spoils_no_other() {
 }
 
 #[test]
-fn elements_may_say_more_or_less_than_the_contract_names() {
+fn elements_can_lack_documented_fields_and_have_others() {
     let mut bad = Bad::new();
     let claims = claimed(&mut bad);
     let reports = json!([

@@ -231,7 +231,7 @@ fn a_session_is_told_once_per_change_why_its_claims_stay_empty() {
 }
 
 #[test]
-fn queues_that_come_into_being_while_the_system_drains_are_closed_too() {
+fn queues_that_are_created_while_the_system_drains_are_closed_too() {
     let (database, mut session) = open();
     set(&mut session, "graceful_shutdown");
     shapes::chain("new", 1)

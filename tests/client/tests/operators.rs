@@ -390,7 +390,7 @@ fn a_retried_task_starts_its_failed_steps_over_and_keeps_the_complete_ones() {
 }
 
 #[test]
-fn a_step_that_failed_for_good_can_be_retried_by_hand() {
+fn a_step_that_failed_permanently_can_be_retried_by_hand() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailForGood);
     let step = session.step(task, "step_1");

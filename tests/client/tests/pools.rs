@@ -891,7 +891,7 @@ fn the_forecast_decides_ahead_of_the_load() {
 // ---- the queue ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn the_depth_counts_what_is_due_in_the_pools_queues_up_to_a_thousand() {
+fn the_depth_counts_the_due_steps_of_the_pools_queues_up_to_a_thousand() {
     let database = Database::new();
     let mut session = database.connect();
     Template::new("work")

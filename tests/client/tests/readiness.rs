@@ -126,7 +126,7 @@ fn a_pending_step_that_is_backed_off_is_not_ready() {
 }
 
 #[test]
-fn a_step_that_failed_for_good_blocks_its_task() {
+fn a_step_that_failed_permanently_blocks_its_task() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     session.work(|_| Act::FailForGood);
     assert_eq!(

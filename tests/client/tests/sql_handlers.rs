@@ -317,7 +317,7 @@ fn settings_that_a_handler_made_end_with_it() {
 }
 
 #[test]
-fn a_handler_that_cannot_be_called_fails_its_step_for_good_and_says_how_to_mend_it() {
+fn a_handler_that_cannot_be_called_fails_its_step_permanently_and_the_hint_names_the_repair() {
     let (_database, mut session) = database();
     for (name, handler, words) in [
         (

@@ -175,7 +175,7 @@ fn a_claim_says_when_a_step_is_taken_away_at_the_latest() {
 }
 
 #[test]
-fn the_last_attempt_fails_for_good_and_ends_the_task() {
+fn the_last_attempt_fails_permanently_and_ends_the_task() {
     for fields in [
         json!({"default_retry_limit": 1}),
         json!({"default_retryable": false}),

@@ -63,7 +63,7 @@ def test_linear_squares_the_number_in_every_step(n: int, results: list[int]) -> 
     {"even_number": True}, {"even_number": None}, {"even_number": 10**5000 + 1},
 ], ids=range(7))
 @pytest.mark.parametrize("name", ["linear", "diamond", "tree", "mixed_dag"])
-def test_the_first_step_fails_for_good_without_an_even_number(
+def test_the_first_step_fails_permanently_without_an_even_number(
     name: str, context: dict[str, Any]
 ) -> None:
     first, *others = run_workflow(name, context).values()
@@ -170,7 +170,7 @@ ITEM = {"product_id": 101, "quantity": 1, "price": Decimal("1.00")}
     ({"order_items": [ITEM | {"product_id": 999}]}, "PRODUCT_NOT_FOUND"),
     ({"order_items": [ITEM | {"price": Decimal("50000.01")}]}, "ORDER_TOTAL_TOO_HIGH"),
 ])
-def test_unusable_orders_fail_for_good_under_their_code(
+def test_unusable_orders_fail_permanently_under_their_code(
     changes: dict[str, Any], code: str
 ) -> None:
     steps = run_workflow("order_fulfillment", order(**changes))
@@ -186,7 +186,7 @@ def test_a_total_of_exactly_50000_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("reason", ["card_declined", "insufficient_funds", "invalid_card"])
-def test_declined_payments_fail_for_good(reason: str) -> None:
+def test_declined_payments_fail_permanently(reason: str) -> None:
     steps = run_workflow("order_fulfillment", order(payment_info__token=f"tok_test_{reason}"))
     payment = steps["process_payment"]
     assert (payment.state, payment.retryable, payment.attempts) == ("error", False, 1)
@@ -214,7 +214,7 @@ def test_too_little_stock_is_a_retryable_error() -> None:
         shop.ReserveInventory().process(task, Sequence({"validate_order": validated}), step)
 
 
-def test_an_unknown_shipping_method_fails_for_good() -> None:
+def test_an_unknown_shipping_method_fails_permanently() -> None:
     task = Task(uuid.uuid4(), "fulfillment", "process_order", "1.0.0", {})
     parents = {"validate_order": {"items": []}, "reserve_inventory": {"reservation_id": "RES-1"}}
     with pytest.raises(PermanentError):

@@ -70,7 +70,7 @@ def test_a_name_is_taken_unless_replaced() -> None:
     assert run(registry, claim("a"))["results"] == {"result": 2}
 
 
-def test_an_unknown_handler_fails_the_step_for_good_naming_what_is_registered() -> None:
+def test_an_unknown_handler_fails_the_step_permanently_and_the_error_names_the_registered_ones() -> None:
     registry = HandlerRegistry()
     registry.register("known.one", StepHandler)
     with pytest.raises(HandlerNotFound):

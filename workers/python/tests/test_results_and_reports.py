@@ -46,7 +46,7 @@ def test_a_completed_step_reports_its_results_with_metadata_beside() -> None:
     assert parsed["results"] == {"total": Decimal("209.97"), "_metadata": {"ms": 3}}
 
 
-def test_results_that_json_cannot_hold_fail_the_step_for_good() -> None:
+def test_results_that_json_cannot_hold_fail_the_step_permanently() -> None:
     parsed = element(completed(a_step(results={"when": object()}), "w"))
     assert (parsed["status"], parsed["retryable"]) == ("error", False)
     assert parsed["error_class"] == "JsonEncodeError"

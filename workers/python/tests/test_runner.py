@@ -337,7 +337,7 @@ def test_heartbeats_keep_a_long_step(engine: FakeEngine, start: Start, gate: Gat
     engine.wait_for(lambda: engine.states()["s"] == "complete")
 
 
-def test_no_heartbeat_is_sent_while_nothing_is_in_hand(
+def test_no_heartbeat_is_sent_while_the_worker_holds_no_step(
     engine: FakeEngine, start: Start, gate: Gate
 ) -> None:
     start(lease=0.03)

@@ -78,7 +78,7 @@ def test_a_failure_returned_as_a_value_counts_like_an_exception(
     assert db.results(task)["s"]["error_class"] == "BY_VALUE"
 
 
-def test_an_unknown_handler_fails_the_step_for_good(
+def test_an_unknown_handler_fails_the_step_permanently(
     db: Any, worker: Start, namespace: str
 ) -> None:
     task = db.create(namespace, {"s": {"handler": "test.nowhere"}})

@@ -52,7 +52,7 @@ def test_linear_squares_the_number_in_every_step(
     assert [step["attempts"] for step in db.steps(task).values()] == [1] * 4
 
 
-def test_an_odd_number_fails_the_first_step_for_good(db: Any, run: Any) -> None:
+def test_an_odd_number_fails_the_first_step_permanently(db: Any, run: Any) -> None:
     task, results = run("linear", {"even_number": 7}, "error")
     assert results["linear_step_1"]["error_class"] == "EVEN_NUMBER_REQUIRED"
     states = [step["state"] for step in db.steps(task).values()]

@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn the_branches_of_a_diamond_stand_beside_its_axis() {
+    fn the_branches_of_a_diamond_are_drawn_left_and_right_of_its_axis() {
         let layout = layout(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]);
         let x: Vec<f64> = layout.boxes.iter().map(|at| at.0).collect();
         assert!(

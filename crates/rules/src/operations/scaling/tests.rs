@@ -520,7 +520,7 @@ fn a_minute_without_arrivals_is_not_recorded() {
 }
 
 #[test]
-fn every_minute_that_is_asked_for_lies_in_the_spans_and_before_what_is_forgotten() {
+fn every_minute_that_is_asked_for_is_inside_the_spans_and_not_yet_removed() {
     let now = 7_200_030.0;
     let spans = forecast::spans(&SEASONAL, now);
     assert_eq!(spans.len(), 4);
