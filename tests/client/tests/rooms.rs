@@ -42,18 +42,45 @@ fn height(rooms: &[&str], room: &str) -> usize {
         .unwrap_or_else(|| panic!("room {room} has no place in the order"))
 }
 
-/// The rooms that a text imports from or names.
+/// The rooms that a text imports from or names: `crate::pg::call`, `crate::{pg::call, metrics}`.
 fn imports(rooms: &[&str], text: &str) -> BTreeSet<String> {
-    text.lines()
+    let code: Vec<&str> = text
+        .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| {
-            rest.chars()
-                .take_while(|next| next.is_ascii_lowercase() || *next == '_')
-                .collect::<String>()
-        })
+        .collect();
+    code.join("\n")
+        .split("crate::")
+        .skip(1)
+        .flat_map(first_names)
         .filter(|name| rooms.contains(&name.as_str()))
         .collect()
+}
+
+/// The names at the beginning of a path, or of each path in braces.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |path: &str| {
+        path.trim_start()
+            .chars()
+            .take_while(|next| next.is_ascii_lowercase() || *next == '_')
+            .collect()
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![name(path)];
+    };
+    let mut names = vec![name(group)];
+    let mut depth = 1;
+    for (at, next) in group.char_indices() {
+        match next {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => names.push(name(&group[at + 1..])),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    names
 }
 
 /// Every arrow that goes up, from the files of a folder.
@@ -82,11 +109,12 @@ fn upward(rooms: &[&str], folder: &Path, room: Option<&str>, found: &mut Vec<Str
 }
 
 #[test]
-fn an_import_is_seen_wherever_it_stands() {
-    let text = "use crate::pg::call;\n//! crate::background\nfn f() { crate::metrics::count(); }\n";
+fn every_form_of_an_import_is_found() {
+    let text = "use crate::pg::call;\n//! crate::background\nfn f() { crate::metrics::count(); }\n\
+                use crate::{\n    error::{Error, readiness},\n    registry,\n};\nuse super::functions;\n";
     assert_eq!(
         imports(LIBRARY, text).into_iter().collect::<Vec<_>>(),
-        ["metrics", "pg"]
+        ["error", "metrics", "pg", "registry"]
     );
 }
 
