@@ -104,7 +104,7 @@ fn run_step(call: &mut Call) -> Result<Output> {
                         row.get::<String>(3)?,
                     )
                     .detail("The steps that this call has run are as they were before it.")
-                    .hint("They are ready still."));
+                    .hint("The steps are still ready."));
                 }
                 Some(class) => {
                     let retryable = sqlstate::is_retryable(&class);
