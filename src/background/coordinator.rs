@@ -114,7 +114,7 @@ fn run(database: u32) {
         if !coordinator.refuses {
             coordinator.duties.run();
             coordinator.pools.keep();
-            coordinator.look_after_steps();
+            coordinator.renew_leases_and_interrupt();
         }
         process::wait(until_next_second());
     }
@@ -159,7 +159,7 @@ fn until_next_second() -> Duration {
     Duration::from_micros((SECOND_US - into + AFTER_THE_SECOND_US).unsigned_abs())
 }
 
-/// What the pools are set to and the server cannot carry.
+/// Pool settings that exceed the limits of the server.
 fn log_resources(session: &Session) -> Result<()> {
     for row in session.read(&RESOURCES, &[])?.iter() {
         let (severity, message): (String, String) = (row.get(1)?, row.get(2)?);
@@ -192,7 +192,7 @@ impl Coordinator {
     }
 
     /// Renews the leases of executors, and interrupts those whose step was cancelled or taken over.
-    fn look_after_steps(&mut self) {
+    fn renew_leases_and_interrupt(&mut self) {
         let busy: Vec<Slot> = processes::all()
             .into_iter()
             .filter(|slot| {
@@ -237,7 +237,7 @@ impl Coordinator {
                 .map(|index| (busy[index].pid, busy[index].step.unwrap_or_default()))
                 .collect(),
             Err(error) => {
-                process::log_error("the steps of executors cannot be looked at", &error);
+                process::log_error("the steps of executors cannot be read", &error);
                 HashSet::new()
             }
         };

@@ -12,7 +12,8 @@ use crate::pg::datum::Timestamp;
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
-/// New databases are looked for this often: one made from a template that has the extension sends no word.
+/// New databases are looked for this often: one made from a template that has the extension does not
+/// notify the launcher.
 const SCAN_EVERY: Duration = Duration::from_secs(5);
 /// Databases probed at once: each probe takes one of max_worker_processes.
 const PROBES: usize = 2;
@@ -33,7 +34,7 @@ pub fn register() {
 
 /// How often a coordinator was started in a database, and when the next may be.
 #[derive(Default)]
-struct Attempts {
+struct StartHistory {
     failed: u32,
     started_at: Timestamp,
 }
@@ -43,12 +44,12 @@ crate::pg::process::background_process!(tasker_launcher_main => run);
 fn run(_argument: u32) {
     process::begin(Kind::Launcher, 0, "", "");
     processes::set_state(State::Idle);
-    let mut attempts: HashMap<u32, Attempts> = HashMap::new();
+    let mut histories: HashMap<u32, StartHistory> = HashMap::new();
     let mut complained_at: Timestamp = 0;
     loop {
         let databases = backend::open_databases();
         processes::keep_databases(&databases);
-        attempts.retain(|oid, _| databases.contains(oid));
+        histories.retain(|oid, _| databases.contains(oid));
         let now = call::clock();
         let mut soon = false;
         for oid in databases {
@@ -63,14 +64,14 @@ fn run(_argument: u32) {
                 continue;
             };
             if asked {
-                attempts.remove(&oid);
+                histories.remove(&oid);
             }
             let starting = coordinators
                 .filter(|slot| slot.state == State::Starting)
                 .count();
-            let attempt = attempts.entry(oid).or_default();
-            let pause = pause_us(attempt.failed);
-            if now - attempt.started_at < pause {
+            let history = histories.entry(oid).or_default();
+            let pause = pause_us(history.failed);
+            if now - history.started_at < pause {
                 soon |= pause <= 1_000_000;
                 continue;
             }
@@ -79,12 +80,12 @@ fn run(_argument: u32) {
                 continue;
             }
             // One that lived for a while did not fail at its start.
-            attempt.failed = if now - attempt.started_at > 2 * SLOWEST_RESTART_US {
+            history.failed = if now - history.started_at > 2 * SLOWEST_RESTART_US {
                 1
             } else {
-                attempt.failed.saturating_add(1)
+                history.failed.saturating_add(1)
             };
-            attempt.started_at = now;
+            history.started_at = now;
             soon = true;
             let started = start("tasker_ext coordinator", "tasker_coordinator_main", oid, "");
             if started.is_none() && now - complained_at > 60_000_000 {

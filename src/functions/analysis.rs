@@ -208,7 +208,7 @@ fn analyze_template(call: &mut Call) -> Result<Output> {
         let session = Session::open()?;
         let engine = Engine::open_any_isolation(&session);
         let id = create::find_template(&engine, &namespace, &name, version.as_deref())?;
-        registry::whole(engine.session, id)?
+        registry::definition(engine.session, id)?
     };
     document(&analysis::analyze(&found))
 }

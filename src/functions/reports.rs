@@ -109,8 +109,8 @@ fn report_steps(call: &mut Call) -> Result<Output> {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(engine.session, caller)?;
-        let batch = Batch::read(reports)?;
-        let answers = batch.apply(&mut engine, &claimant)?;
+        let parsed = ParsedReports::read(reports)?;
+        let answers = parsed.apply(&mut engine, &claimant)?;
         for answer in &answers {
             call.row(&[
                 datum::opt(answer.step_uuid.as_ref(), datum::uuid),
@@ -130,7 +130,7 @@ pub struct Answer {
 }
 
 /// The elements of a `reports` array; unreadable ones keep their place. Their jsonb live as long as the session.
-pub struct Batch<'a> {
+pub struct ParsedReports<'a> {
     elements: Vec<(Option<Uuid>, Option<usize>)>,
     reports: Vec<Report<'a>>,
 }
@@ -149,7 +149,7 @@ struct Keys {
     backtrace: Arg<'static>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> ParsedReports<'a> {
     /// Reads the elements; called while the session is open, whose memory the parts live in.
     pub fn read(reports: Jsonb<'a>) -> Result<Self> {
         if !datum::is_array(reports) {
@@ -158,12 +158,12 @@ impl<'a> Batch<'a> {
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         let count = datum::element_count(reports) as usize;
-        let mut batch = Self {
+        let mut parsed = Self {
             elements: Vec::with_capacity(count),
             reports: Vec::with_capacity(count),
         };
         if count == 0 {
-            return Ok(batch);
+            return Ok(parsed);
         }
         let keys = Keys {
             step_uuid: datum::text("step_uuid"),
@@ -185,12 +185,12 @@ impl<'a> Batch<'a> {
                 (Some(object), Some(uuid)) => element(&uuid, object, &keys),
                 _ => None,
             };
-            batch
+            parsed
                 .elements
-                .push((step_uuid, report.as_ref().map(|_| batch.reports.len())));
-            batch.reports.extend(report);
+                .push((step_uuid, report.as_ref().map(|_| parsed.reports.len())));
+            parsed.reports.extend(report);
         }
-        Ok(batch)
+        Ok(parsed)
     }
 
     pub fn apply(&self, engine: &mut Engine, claimant: &Claimant) -> Result<Vec<Answer>> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pgrx::pg_sys;
 
-use super::reports::Batch;
+use super::reports::ParsedReports;
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
@@ -86,10 +86,10 @@ fn claim_inside(call: &mut Call) -> Result<Output> {
             .collect::<Result<_>>()?,
     };
     let worker = workers::claiming(engine.session, &Claimant::engine(), &request.worker_id)?;
-    let batch = claim::claim(&mut engine, &worker, &request)?;
+    let claimed = claim::claim(&mut engine, &worker, &request)?;
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-    for row in batch.rows(empty)? {
+    for row in claimed.rows(empty)? {
         call.row(&row)?;
     }
     engine.close()?;
@@ -154,8 +154,8 @@ fn report_and_claim(call: &mut Call) -> Result<Output> {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(engine.session, caller)?;
-        let batch = Batch::read(reports)?;
-        let answers = batch.apply(&mut engine, &claimant)?;
+        let parsed = ParsedReports::read(reports)?;
+        let answers = parsed.apply(&mut engine, &claimant)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
             let mut row: [Arg; 18] = [Arg::NULL; 18];
             row[0] = datum::text(answer.outcome);
@@ -178,14 +178,17 @@ fn hand_out(
     prefix: &[Arg],
 ) -> Result<()> {
     let worker = workers::claiming(engine.session, claimant, &request.worker_id)?;
-    let batch = claim::claim(engine, &worker, request)?;
+    let claimed = claim::claim(engine, &worker, request)?;
     metrics::record(|counts| {
         counts.count(Metric::ClaimCalls, 1);
-        counts.count(Metric::ClaimCallsEmpty, usize::from(batch.steps.is_empty()));
+        counts.count(
+            Metric::ClaimCallsEmpty,
+            usize::from(claimed.steps.is_empty()),
+        );
     });
     let empty =
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-    match (&batch.closed, prefix) {
+    match (&claimed.closed, prefix) {
         (None, _) => {}
         // claim_steps has no column to say it in.
         (Some(current), []) => current.tell_once(),
@@ -195,7 +198,7 @@ fn hand_out(
             call.row(&row)?;
         }
     }
-    for row in batch.rows(empty)? {
+    for row in claimed.rows(empty)? {
         let columns: Vec<Arg> = prefix.iter().chain(&row).copied().collect();
         call.row(&columns)?;
     }
@@ -203,7 +206,7 @@ fn hand_out(
         engine.session,
         &request.worker_id,
         &request.namespaces,
-        batch.steps.is_empty(),
+        claimed.steps.is_empty(),
         engine.now,
     )
 }

@@ -37,8 +37,8 @@ pub struct Step<'w> {
 
 impl Step<'_> {
     /// Failed, and no retry is scheduled.
-    pub fn failed_for_good(&self) -> bool {
-        readiness::failed_for_good(self.state, self.available_at)
+    pub fn failed_permanently(&self) -> bool {
+        readiness::failed_permanently(self.state, self.available_at)
     }
 
     fn can_still_run(&self) -> bool {
@@ -256,7 +256,7 @@ impl<'w> LockedTask<'w> {
     fn recompute(&mut self) -> Result<()> {
         // A failed step that loses its retry changes no state, but the end of the task.
         let differ = |step: &Step, before: &Step| {
-            step.state != before.state || step.failed_for_good() != before.failed_for_good()
+            step.state != before.state || step.failed_permanently() != before.failed_permanently()
         };
         let changed = self
             .steps
@@ -268,7 +268,7 @@ impl<'w> LockedTask<'w> {
             let lost = |parent: &i16| {
                 self.steps.get(*parent as usize - 1).is_some_and(|parent| {
                     parent.state == StepState::Cancelled
-                        || parent.failed_for_good()
+                        || parent.failed_permanently()
                         || parent.unreachable && !parent.state.is_finished_good()
                 })
             };

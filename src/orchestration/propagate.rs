@@ -43,13 +43,13 @@ pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> R
 
 /// What a step that has just changed means for others.
 #[derive(Default)]
-pub struct Consequences {
+pub struct Propagation {
     /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only read the row.
     touch: BTreeMap<StepKey, (i16, bool)>,
     pub tasks: finalize::Tasks,
 }
 
-impl Consequences {
+impl Propagation {
     /// The step has completed (or was resolved): its children lose a parent, or are released at once.
     pub fn completed(
         &mut self,
@@ -85,7 +85,7 @@ impl Consequences {
 
     /// The step will never complete: nor will anything that needs it, and the task may have ended. `watched` says that an
     /// operator may have resolved some of it.
-    pub fn failed_for_good(
+    pub fn failed_permanently(
         &mut self,
         engine: &Engine,
         key: StepKey,

@@ -169,7 +169,7 @@ impl<const N: usize> Table<N> {
                 Some(facts) if facts.oid == oid => facts,
                 _ => {
                     let before = INVALIDATIONS.get();
-                    let facts = Rc::new(self.look_at(&relation)?);
+                    let facts = Rc::new(self.inspect(&relation)?);
                     // The lock keeps the facts true for this call; for the next only if nothing was said meanwhile.
                     if INVALIDATIONS.get() == before {
                         watch(self);
@@ -184,7 +184,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// What the table is like. Refuses what is no table of ours.
-    fn look_at(&self, relation: &OpenRelation) -> Result<Facts<N>> {
+    fn inspect(&self, relation: &OpenRelation) -> Result<Facts<N>> {
         let relation = relation.relation;
         // SAFETY: the relation is open and locked, so its description is valid and stays.
         let (form, description) = unsafe { (&*(*relation).rd_rel, &*(*relation).rd_att) };
@@ -216,13 +216,13 @@ impl<const N: usize> Table<N> {
             findings: Vec::new(),
             published: [Cell::new(false), Cell::new(false)],
         };
-        self.look_at_columns(&title, description, &mut facts)?;
-        self.look_at_relation(relation, form, &mut facts);
-        self.look_at_indexes(relation, &mut facts);
+        self.inspect_columns(&title, description, &mut facts)?;
+        self.inspect_relation(relation, form, &mut facts);
+        self.inspect_indexes(relation, &mut facts);
         Ok(facts)
     }
 
-    fn look_at_columns(
+    fn inspect_columns(
         &self,
         title: &str,
         description: &pg_sys::TupleDescData,
@@ -287,7 +287,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    fn look_at_relation(
+    fn inspect_relation(
         &self,
         relation: Relation,
         form: &pg_sys::FormData_pg_class,
@@ -305,7 +305,7 @@ impl<const N: usize> Table<N> {
         if form.relrowsecurity && form.relforcerowsecurity {
             find(ALL, "row security is forced on its owner");
         }
-        // SAFETY: as in look_at; each pointer is null or valid while the relation is open.
+        // SAFETY: as in inspect; each pointer is null or valid while the relation is open.
         unsafe {
             if (*relation).rd_tableam != pg_sys::GetHeapamTableAmRoutine() {
                 find(ALL, "its access method is not heap");
@@ -344,7 +344,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    fn look_at_indexes(&self, relation: Relation, facts: &mut Facts<N>) {
+    fn inspect_indexes(&self, relation: Relation, facts: &mut Facts<N>) {
         // SAFETY: the list is a copy of our own; each index is opened under a lock while it is looked at.
         unsafe {
             let list = pg_sys::RelationGetIndexList(relation);

@@ -191,7 +191,7 @@ fn microseconds(seconds: Option<i32>) -> Option<i64> {
 }
 
 /// The whole template as it was registered, with what no other room needs.
-pub fn whole(session: &Session, id: i32) -> Result<tasker_rules::template::Template> {
+pub fn definition(session: &Session, id: i32) -> Result<tasker_rules::template::Template> {
     let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
     compile(
         &rows

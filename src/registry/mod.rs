@@ -4,4 +4,4 @@ pub mod cache;
 pub mod handlers;
 pub mod register;
 
-pub use cache::{Template, TemplateStep, get, whole};
+pub use cache::{Template, TemplateStep, definition, get};

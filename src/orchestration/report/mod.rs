@@ -11,7 +11,7 @@ use tasker_rules::engine::state::StepState;
 use crate::error::Result;
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::lower_claims;
-use crate::orchestration::propagate::Consequences;
+use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::{Engine, StepKey, audit};
 use crate::pg::datum::Jsonb;
@@ -78,7 +78,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         }
     }
     let order: Vec<usize> = firsts.into_values().collect();
-    let mut consequences = Consequences::default();
+    let mut propagation = Propagation::default();
     let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
     let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
 
@@ -106,7 +106,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);
         if report.failure.is_none() {
-            consequences.completed(
+            propagation.completed(
                 engine,
                 report.key,
                 &held.template,
@@ -125,11 +125,11 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
                 available_at,
             )?),
             None => {
-                consequences.failed_for_good(engine, report.key, &held.template, held.watched)?;
+                propagation.failed_permanently(engine, report.key, &held.template, held.watched)?;
             }
         }
     }
-    consequences.settle(engine)?;
+    propagation.settle(engine)?;
     let run_of_claim = lower_claims(engine, &claims)?;
     engine.log.credit(|key| {
         claim_of

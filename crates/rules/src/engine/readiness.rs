@@ -28,7 +28,7 @@ pub struct Step {
 pub const NEVER: i64 = i64::MAX;
 
 /// Whether the step failed and no other run is scheduled.
-pub const fn failed_for_good(state: StepState, available_at: Option<i64>) -> bool {
+pub const fn failed_permanently(state: StepState, available_at: Option<i64>) -> bool {
     matches!(state, StepState::Error) && available_at.is_none()
 }
 
@@ -68,8 +68,8 @@ pub const fn entry_agrees(
 
 impl Step {
     /// Failed, and no other run is scheduled.
-    pub fn failed_for_good(&self) -> bool {
-        failed_for_good(self.state, self.available_at)
+    pub fn failed_permanently(&self) -> bool {
+        failed_permanently(self.state, self.available_at)
     }
 
     /// The first run is always allowed, and any other as long as attempts are left. Of a failed step the engine has decided
@@ -136,7 +136,7 @@ pub struct Counts {
     /// What a claim would hand out now.
     pub ready: i64,
     can_still_run: bool,
-    failed_for_good: bool,
+    failed_permanently: bool,
 }
 
 impl Counts {
@@ -152,7 +152,7 @@ impl Counts {
         }
         self.ready += i64::from(ready);
         self.can_still_run |= step.can_still_run();
-        self.failed_for_good |= step.failed_for_good();
+        self.failed_permanently |= step.failed_permanently();
     }
 
     /// The execution status: the first rule that fits.
@@ -161,7 +161,7 @@ impl Counts {
             Execution::HasReadySteps
         } else if self.in_progress > 0 {
             Execution::Processing
-        } else if !self.can_still_run && (self.failed_for_good || self.cancelled > 0) {
+        } else if !self.can_still_run && (self.failed_permanently || self.cancelled > 0) {
             Execution::BlockedByFailures
         } else if self.total > 0 && self.completed == self.total {
             Execution::AllComplete
@@ -288,7 +288,7 @@ mod tests {
     fn an_error_without_a_retry_is_permanent() {
         for failed in [failed(1, None), failed(3, None)] {
             assert!(
-                !failed.retry_eligible() && failed.failed_for_good() && !failed.can_still_run()
+                !failed.retry_eligible() && failed.failed_permanently() && !failed.can_still_run()
             );
         }
         assert!(failed(2, Some(5)).retry_eligible() && failed(2, Some(5)).can_still_run());
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_step_waits_for_ever_and_shows_no_date() {
+    fn a_held_step_waits_without_limit_and_shows_no_date() {
         let held = Step {
             available_at: Some(NEVER),
             claimed_before: true,

@@ -56,9 +56,9 @@ pub fn bottlenecks(task: &Task) -> Vec<Bottleneck> {
 
 fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
     let (downstream, blocked) = task.downstream(no);
-    let failed_for_good = step.step.failed_for_good();
+    let failed_permanently = step.step.failed_permanently();
     let factor = match step.step.state {
-        StepState::Error if failed_for_good => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
+        StepState::Error if failed_permanently => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
         StepState::Error => weights::ERROR_FACTOR,
         // A cancelled step is as final as one that failed permanently.
         StepState::Cancelled => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
@@ -72,7 +72,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
     if !step.step.retry_eligible() {
         score += weights::NON_RETRYABLE;
     }
-    if failed_for_good {
+    if failed_permanently {
         score += weights::EXHAUSTED;
     }
     let score = score.round() as i64;
@@ -88,7 +88,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
 
 fn kind(step: &StepFacts) -> &'static str {
     match step.step.state {
-        StepState::Error if step.step.failed_for_good() => "Permanent Failure",
+        StepState::Error if step.step.failed_permanently() => "Permanent Failure",
         StepState::Error => "Active Error",
         StepState::Cancelled => "Cancelled",
         _ if step.waits => "Dependency Block",

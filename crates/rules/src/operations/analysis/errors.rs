@@ -29,7 +29,7 @@ pub fn error_chains(task: &Task) -> Vec<ErrorChain> {
         .filter(|(_, step)| step.step.state == StepState::Error)
         .map(|(no, step)| {
             let (downstream, blocked) = task.downstream(no);
-            let permanent = step.step.failed_for_good();
+            let permanent = step.step.failed_permanently();
             let mut impact = blocked.len() as f64 * weights::BLOCKED
                 + downstream as f64 * weights::DOWNSTREAM
                 + f64::from(step.step.attempts) * weights::ATTEMPT;
