@@ -1,5 +1,5 @@
--- The same tasks in tables of Tasker's shape, in schema :schema, and the two questions asked through joins.
--- :kind is flag (most_recent, the indexes of Tasker that serve), best (the same with covering indexes), log (no flag:
+-- The same tasks in tables that are usual for an engine inside an application, in schema :schema, and the two questions asked through joins.
+-- :kind is flag (most_recent, the indexes that such engines create), best (the same with covering indexes), log (no flag:
 -- the newest change of each step is looked for in the log).
 \set QUIET on
 SET client_min_messages = warning;

@@ -1,6 +1,6 @@
 //! Reads the fields of a template, whatever their spelling.
 //!
-//! Three spellings are understood: the canonical one, the one of Rails applications (`step_templates`, `handler_class`, ...)
+//! Three spellings are understood: the canonical one, the one of existing Rails applications (`step_templates`, `handler_class`, ...)
 //! and a later one (`task_handler {callable}`, `dependencies`, `retry {retryable, limit}`, `publishes_events`). The first
 //! spelling in each list is the canonical one.
 
@@ -112,7 +112,7 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
             path,
         }),
         identity_strategy: object.word(IDENTITY, |text| match text {
-            // The word that Rails applications write for it.
+            // The word that existing Rails applications use for it.
             "default" => Ok(IdentityStrategy::Unique),
             other => other.parse(),
         }),

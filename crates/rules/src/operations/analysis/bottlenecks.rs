@@ -8,7 +8,7 @@ use crate::engine::state::StepState;
 pub struct Bottleneck {
     /// The step.
     pub no: i16,
-    /// Why it does, in the words of Tasker's runtime analysis.
+    /// The reason, such as `Permanent Failure`.
     pub kind: &'static str,
     /// How severe that is: see [`weights::severity`].
     pub severity: &'static str,

@@ -12,7 +12,7 @@ pub struct ErrorChain {
     pub failure: Failure,
     /// Whether it will not run again by itself.
     pub permanent: bool,
-    /// The score of Tasker's error impact.
+    /// How much this error affects its task, as a score: the higher, the more.
     pub impact: i64,
     /// The word for it: see [`weights::severity`].
     pub severity: &'static str,

@@ -18,7 +18,7 @@ pub struct Path {
     pub errors: usize,
     /// Steps that run, or ran, more than once.
     pub retries: usize,
-    /// The score of Tasker's runtime analysis: the higher, the more the path needs attention.
+    /// The higher the score, the more the path needs attention.
     pub score: f64,
 }
 

@@ -1,24 +1,22 @@
-//! The weights of the scores. They are those of Tasker's `dependency_graph` configuration (impact_multipliers,
-//! severity_multipliers, penalty_constants, severity_thresholds, duration_estimates), kept as constants so that a score means
-//! the same in every database.
+//! The weights of the scores: constants, so that a score means the same in every database.
 
-/// Each step that needs this one, directly or not (downstream_weight).
+/// Each step that needs this one, directly or not.
 pub const DOWNSTREAM: f64 = 5.0;
-/// Each of these that is held up (blocked_weight).
+/// Each of these that is held up.
 pub const BLOCKED: f64 = 15.0;
 
-/// Factor of a step in error (error_state).
+/// Factor of a step in error.
 pub const ERROR_FACTOR: f64 = 2.0;
-/// Added to it when the step will not run again (exhausted_retry_bonus).
+/// Added to it when the step will not run again.
 pub const EXHAUSTED_BONUS: f64 = 0.5;
-/// Factor of a step that waits for its parents (dependency_issue).
+/// Factor of a step that waits for its parents.
 pub const DEPENDENCY_FACTOR: f64 = 1.2;
 
-/// Each attempt (retry_instability).
+/// Each attempt.
 pub const ATTEMPT: f64 = 3.0;
-/// No further attempt is allowed (non_retryable).
+/// No further attempt is allowed.
 pub const NON_RETRYABLE: f64 = 10.0;
-/// Failed permanently (exhausted_retry).
+/// Failed permanently.
 pub const EXHAUSTED: f64 = 20.0;
 
 /// From this score on a step is Critical.
@@ -28,15 +26,15 @@ pub const HIGH: i64 = 50;
 /// From this score on a step is Medium.
 pub const MEDIUM: i64 = 20;
 
-/// Each step of a path (path_length_weight).
+/// Each step of a path.
 pub const PATH_STEP: f64 = 10.0;
-/// Taken off for each step that is done (completed_penalty).
+/// Taken off for each step that is done.
 pub const PATH_COMPLETED: f64 = 15.0;
-/// Each step that waits for its parents (blocked_penalty).
+/// Each step that waits for its parents.
 pub const PATH_BLOCKED: f64 = 25.0;
-/// Each step in error (error_penalty).
+/// Each step in error.
 pub const PATH_ERROR: f64 = 30.0;
-/// Each step that runs or ran more than once (retry_penalty).
+/// Each step that runs or ran more than once.
 pub const PATH_RETRY: f64 = 10.0;
 /// Each minute.
 pub const PATH_MINUTE: f64 = 2.0;
@@ -45,7 +43,7 @@ pub const UNHEALTHY_FACTOR: f64 = 1.5;
 /// Share that a path loses when all of it is done.
 pub const COMPLETION_DISCOUNT: f64 = 0.3;
 
-/// The duration of a step about which nothing is known (base_step_seconds).
+/// The duration of a step about which nothing is known.
 pub const BASE_STEP_US: i64 = 30_000_000;
 
 /// The word for a score.
