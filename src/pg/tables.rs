@@ -1,7 +1,7 @@
 //! Tables that the engine writes or walks below SQL, by the names and types of their columns.
 //!
 //! Whatever PostgreSQL's executor would have done for the same statement must happen, or must not be needed. A table is
-//! looked at once per entry of the relation cache, and each operation then goes below SQL or takes its SQL statement
+//! inspected once per entry of the relation cache, and each operation then goes below SQL or takes its SQL statement
 //! ([`Facts::why_sql`]). Line by line, what the executor would do, and how it is here:
 //!
 //! - **Privileges**: the table must belong to the engine's owner, with whose rights every call works; another owner is refused.
