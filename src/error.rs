@@ -32,7 +32,7 @@ impl Error {
         Self::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
     }
 
-    /// 22004: NULL where none may be.
+    /// 22004: NULL where a value is required.
     pub fn null(parameter: &str) -> Self {
         Self::new(
             Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,

@@ -1,13 +1,13 @@
 //! tasker_ext: a workflow engine inside PostgreSQL.
 //!
-//! The rooms, each of which imports from those before it alone: `error`; `pg`, the only one that touches PostgreSQL's C
+//! The rooms, each of which imports only from those before it: `error`; `pg`, the only one that touches PostgreSQL's C
 //! interface; `settings`; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
 //! `registry`, the templates; `readiness`, which reads tasks for the rules; `orchestration`, the engine; `functions`, the
 //! bodies of SQL functions; `background`, the processes. `schema` lists the SQL. The crate `tasker_rules` decides without a
 //! database.
 
-/// Shadows the standard macro: what a backend remembers belongs to one installation ([`pg::installation::Kept`]). What
-/// truly belongs to the process says `std::thread_local!`.
+/// Shadows the standard macro: caches of a backend belong to one installation ([`pg::installation::Kept`]). A variable
+/// that belongs to the process uses `std::thread_local!`.
 #[allow(unused_macros)]
 macro_rules! thread_local {
     ($($any:tt)*) => {

@@ -1,7 +1,7 @@
 //! Reads tasks for the rules of `tasker_rules::engine::readiness`: steps and log from their tables, the graph from memory.
 //!
-//! Two walks over an index per call, however many steps: a statement that joined all this cost four times as much,
-//! most of it before its first row.
+//! Each call makes two walks over an index, for any number of steps. One statement that joined all tables cost four times as
+//! much, most of it before its first row.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -115,7 +115,7 @@ static RUNS_OF_SEVERAL: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID],
 );
 
-/// The steps of the tasks, without what only the log knows; tasks ascending, unknown ones left out.
+/// The steps of the tasks, without the facts that only the log has; tasks ascending, unknown ones left out.
 pub fn read(session: &Session, tasks: &Tasks) -> Result<Vec<TaskReading>> {
     let rows = tasks.run(session, &STEPS, &STEPS_OF_SEVERAL)?;
     let mut readings: Vec<TaskReading> = Vec::new();
@@ -197,7 +197,7 @@ pub fn read_with_runs(session: &Session, tasks: &Tasks) -> Result<Vec<TaskReadin
 
 // ---- facts of a template -------------------------------------------------------------------------------------------
 
-/// What reading needs to know of a template, by step; position 0 belongs to step 1.
+/// The facts of a template that reading needs, by step; position 0 belongs to step 1.
 pub struct Facts {
     pub template: Rc<Template>,
     named_step_ids: Vec<i32>,
@@ -210,7 +210,7 @@ static NAMED_STEPS: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-/// As many templates as these are forgotten together.
+/// When this many templates are known, all are forgotten together.
 const MOST_KEPT: usize = 512;
 
 static KEPT: Kept<HashMap<i32, Rc<Facts>>> = Kept::new();

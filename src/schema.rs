@@ -1,8 +1,8 @@
 //! The SQL of the extension, in the order in which it is run.
 //!
 //! `tables/` and `roles` hold what only an upgrade script may change. `functions/`, `models/` and `views/` can be run again:
-//! each upgrade script does. A file comes behind what its functions in SQL, its views and its triggers name. Scripts read the
-//! list as text: one file a line.
+//! each upgrade script does. A file comes after the objects that its SQL functions, views and triggers name. Scripts read the
+//! list as text: one file per line.
 
 macro_rules! in_order {
     ($name:literal $file:literal $($rest:tt)*) => {

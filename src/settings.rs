@@ -26,8 +26,8 @@ static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
-/// A setting: its name, what SHOW ALL says of it, its unit with special values and the page with its rule, its value, and
-/// what may change it.
+/// A setting: its name, its description in SHOW ALL, its unit with special values and the page with its rule, its value, and
+/// the context that can change it.
 struct Setting {
     name: &'static CStr,
     short: &'static CStr,

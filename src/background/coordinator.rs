@@ -15,7 +15,7 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::processes::{self, Kind, Slot, State};
 
-/// Ticks come this long after each full second, when schedules are due.
+/// A tick begins this long after each full second, because schedules become due at full seconds.
 const AFTER_THE_SECOND_US: i64 = 2_000;
 /// Leases of executors are renewed this often; they are claimed for six times as long.
 const HEARTBEAT_US: i64 = 10 * SECOND_US;
@@ -33,7 +33,7 @@ static HEARTBEAT: Statement = Statement::new(
     &[pg_sys::TEXTOID],
 );
 
-// Of the steps that executors run: those that were cancelled or taken over.
+// The steps among those that executors run that were cancelled or taken over.
 static TAKEN_AWAY: Statement = Statement::new(
     "SELECT u.ord
      FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_no, ord)
@@ -46,10 +46,10 @@ struct Coordinator {
     database: u32,
     duties: Duties,
     pools: Pools,
-    /// Steps that were seen taken away at the last tick, with the process that runs them.
+    /// Steps that the last tick found cancelled or taken over, with the process that runs each.
     suspects: HashSet<(i32, Uuid)>,
     beat_at: Timestamp,
-    /// The engine's owner is not what it must be: nothing is done.
+    /// Whether the coordinator does nothing because `may_work` refuses.
     refuses: bool,
 }
 
@@ -78,7 +78,7 @@ fn run(database: u32) {
     pgrx::log!(
         "tasker_ext: coordinator of database {database} at work, extension version {version}"
     );
-    // A server that comes up again is measured with patience, if it was at work before.
+    // After a restart, a system that was in normal operation starts up again, with the health thresholds of a startup.
     if let Err(error) = transaction(|session| session.run(&BEGIN_STARTUP, &[]).map(|_| ())) {
         process::log_error("the startup cannot be recorded", &error);
     }
@@ -241,7 +241,7 @@ impl Coordinator {
                 HashSet::new()
             }
         };
-        // Twice in a row: one that has just reported its step is about to begin the next.
+        // Only if found twice in a row: an executor that has just reported its step is about to begin the next one.
         for (pid, _) in suspects.intersection(&self.suspects) {
             process::signal(*pid, pg_sys::SIGINT as i32);
         }

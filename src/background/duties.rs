@@ -10,7 +10,7 @@ use crate::pg::spi::{Session, Statement};
 
 /// A duty whose time comes within this is due.
 const SLACK_US: i64 = 100_000;
-/// A duty that has more to do is run again at once, at most this often before the others have their turn.
+/// A duty that has more to do runs again at once, at most this many times before the other duties run.
 const ROUNDS: usize = 50;
 
 static DUTIES: Statement = Statement::new(
@@ -48,7 +48,7 @@ impl Duties {
             .map(Self)
     }
 
-    /// Runs those that are due.
+    /// Runs the duties that are due.
     pub fn run(&mut self) {
         let tick = call::clock();
         for duty in &mut self.0 {
@@ -79,7 +79,7 @@ impl Duties {
                     }
                 }
             }
-            // One that fails is tried less and less often, up to once a minute.
+            // A duty that keeps failing runs less and less often, down to once a minute.
             let wait = duty.every_us.max(if duty.failed == 0 {
                 0
             } else {

@@ -1,5 +1,5 @@
 //! An executor: claims steps whose handlers are functions of this database, and runs each with its report in one
-//! transaction: what a handler did and that it is done become visible together, or not at all.
+//! transaction: the changes of a handler and the completion of its step become visible together, or not at all.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
-/// The longest sleep of an idle executor. A call that releases a step wakes it; this is for retries and the unforeseen.
+/// The longest sleep of an idle executor. A call that releases a step wakes it; the limit is for retries and missed wakes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
-/// After a claim that found nothing although something is due: held by others, paused or draining.
+/// The sleep after a claim that found nothing although steps are due: other sessions hold them, their
+/// namespace is paused, or the system drains.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(200);
 
 static POOL: Statement = Statement::new(
@@ -106,7 +107,7 @@ fn work_until_asked_to_end(database: u32) {
                 process::end(1);
             }
         };
-        // First said, then looked: what is released from here on wakes us.
+        // Announced before the claim: a step that is released after this line wakes the executor.
         processes::wait_for(
             work.queue_ids
                 .iter()
@@ -135,7 +136,7 @@ fn work_until_asked_to_end(database: u32) {
     }
 }
 
-/// Gives back what is not begun, and ends.
+/// Releases the steps that have not begun, and ends.
 fn finish(worker_id: &str, epoch: u32) -> ! {
     processes::set_state(State::Draining);
     let released = transaction(|session| {
@@ -243,7 +244,7 @@ fn run(pool: &str, taken: &ClaimedStep) {
     processes::set_state(State::Idle);
 }
 
-/// The transaction of the step failed as a whole, at its commit say: the failure is reported in another.
+/// The transaction of the step failed, for example at its commit: another transaction reports the failure.
 fn report_failure(taken: &ClaimedStep, error: &Error) {
     let class = error.sqlstate();
     let reported = transaction(|session| {

@@ -12,14 +12,14 @@ use crate::pg::datum::Timestamp;
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
-/// New databases are looked for this often: one made from a template that has the extension does not
+/// The launcher searches for new databases this often: one made from a template that has the extension does not
 /// notify the launcher.
 const SCAN_EVERY: Duration = Duration::from_secs(5);
 /// Databases probed at once: each probe takes one of max_worker_processes.
 const PROBES: usize = 2;
 const LIBRARY: &str = "tasker_ext";
 
-/// Registers the launcher; while shared_preload_libraries are loaded.
+/// Registers the launcher. Call this while PostgreSQL loads shared_preload_libraries.
 pub fn register() {
     BackgroundWorkerBuilder::new("tasker_ext launcher")
         .set_type("tasker_ext launcher")
@@ -32,7 +32,7 @@ pub fn register() {
         .load();
 }
 
-/// How often a coordinator was started in a database, and when the next may be.
+/// The starts of a coordinator in a database: how many in a row failed, and when the last one was.
 #[derive(Default)]
 struct StartHistory {
     failed: u32,
@@ -79,7 +79,7 @@ fn run(_argument: u32) {
                 soon = true;
                 continue;
             }
-            // One that lived for a while did not fail at its start.
+            // A coordinator that ran for a while did not fail at its start.
             history.failed = if now - history.started_at > 2 * SLOWEST_RESTART_US {
                 1
             } else {

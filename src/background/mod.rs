@@ -1,4 +1,4 @@
-//! What happens at a time, or without an outside process: a policy over SQL functions that a session can call as well.
+//! Work at given times and work without outside processes, by calls of SQL functions that a session can call as well.
 
 mod coordinator;
 mod duties;
@@ -11,11 +11,11 @@ mod utility;
 use crate::pg::backend;
 use crate::processes;
 
-/// While shared_preload_libraries are loaded: shared memory, the launcher, and the hook that clears a database for commands
-/// that need it alone.
+/// Requests shared memory, registers the launcher, and installs the hook that sends our processes out of a database for
+/// commands that need it alone. Call this while PostgreSQL loads shared_preload_libraries.
 pub fn start() {
     processes::request();
-    // pg_upgrade wants every database without sessions, and its data as they are.
+    // pg_upgrade needs databases without other sessions and with unchanged data.
     if !backend::is_upgrading() {
         launcher::register();
     }

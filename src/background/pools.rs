@@ -1,4 +1,4 @@
-//! The executors of the pools: as many as each pool wants.
+//! Starts and ends executors until each pool has the number that it wants.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +17,7 @@ use crate::settings;
 /// How long an executor may still work on its step in an emergency.
 const EMERGENCY_DRAIN_US: i64 = 5 * SECOND_US;
 
-// In an emergency nothing may go on, and a stopped system has nothing to do.
+// In an emergency all work must stop, and a stopped system has no work.
 static DESIRED: Statement = Statement::new(
     "SELECT p.pool, CASE WHEN s.state IN ('emergency', 'stopped') THEN 0 ELSE p.desired END, s.state = 'emergency'
      FROM tasker_engine.desired_executors() p, (SELECT tasker.operational_state() AS state) s",
@@ -73,7 +73,7 @@ impl Pools {
         );
     }
 
-    /// As many executors as each pool wants: starts what is missing, asks those that are too many to end.
+    /// Starts missing executors of each pool, and asks surplus ones to end.
     pub fn keep(&mut self) {
         let desired = match transaction(|session| {
             session
@@ -128,7 +128,7 @@ impl Pools {
             if running.len() + coming < wanted {
                 self.start(&pool, wanted - running.len() - coming, now);
             } else if running.len() > wanted {
-                // Idle ones first, and of them the newest.
+                // Idle executors end first, the newest among them before the others.
                 running.sort_by_key(|slot| (slot.state == State::Busy, -slot.started_at));
                 for slot in &running[..running.len() - wanted] {
                     self.asked.insert(slot.pid);
@@ -212,7 +212,7 @@ impl Pools {
     }
 }
 
-/// An executor that was asked to end and has not within the time is terminated: its step counts as a crashed run.
+/// Terminates executors that were asked to end and did not do so in time; the step of each counts as a crashed run.
 fn enforce_deadlines(executors: &[Slot], now: Timestamp) {
     for slot in executors.iter().filter(|slot| slot.stop) {
         if slot.stop_by != 0 && now > slot.stop_by {

@@ -1,4 +1,4 @@
-//! What every background process does alike: its place in the shared list, and transactions while the engine's owner is sound.
+//! What all background processes share: a place in the list of processes, and transactions while `may_work` allows work.
 
 use pgrx::pg_sys;
 
@@ -14,21 +14,21 @@ pub const SECOND_US: i64 = 1_000_000;
 /// The longest pause before what failed is tried again.
 pub const SLOWEST_RESTART_US: i64 = 60 * SECOND_US;
 
-/// Starts the process. It is in the shared list before it is connected: a command that needs the database alone finds it there,
-/// or it finds the database held. If it must not be there it ends.
+/// Starts the process. It enters the shared list before it connects: a command that needs the database alone finds the process
+/// there, or the process finds the database held and ends.
 pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
     process::begin(database, processes::leave, || {
         if processes::enter(kind, database, pool, worker_id) {
             Ok(())
         } else {
-            // Only the launcher is started again by itself.
+            // PostgreSQL restarts only the launcher.
             Err(i32::from(kind == Kind::Launcher))
         }
     });
 }
 
 /// Runs the body in a transaction of its own, with the rights of the engine's owner. An error undoes it and is returned;
-/// the process lives on. While work is not allowed nothing is run.
+/// the process continues. While `may_work` refuses, the body does not run.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     process::transaction(|session| {
         may_work()?;
@@ -36,13 +36,13 @@ pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     })
 }
 
-/// Why nothing may be done in this database: the extension is of another version, or its owner is not what it must be.
+/// Refuses work in this database if the extension has another version, or its owner breaks the rules.
 fn may_work() -> Result<()> {
     installation::require_same_version()?;
     rights::require_sound_owner()
 }
 
-/// Whether it is the refusal of `may_work`.
+/// Whether the error is a refusal of `may_work`.
 pub fn is_refusal(error: &Error) -> bool {
     rights::is_refusal(error) || !installation::is_same_version()
 }
@@ -60,14 +60,14 @@ pub fn extension(session: &Session) -> Result<Option<(u32, String)>> {
         .transpose()
 }
 
-/// The extension, if it is there, and why nothing may be done with it, if so.
+/// The extension, if it exists, and the refusal of `may_work`, if there is one.
 pub fn find_extension() -> Result<Option<(u32, String, Result<()>)>> {
     process::transaction(|session| {
         Ok(extension(session)?.map(|(epoch, version)| (epoch, version, may_work())))
     })
 }
 
-/// Writes an error of a background process into the server's log. That it may do nothing is said once, by the coordinator.
+/// Writes an error of a background process to the server's log. The coordinator alone logs a refusal of `may_work`, once.
 pub fn log_error(what: &str, error: &Error) {
     if !is_refusal(error) {
         log_always(what, error);

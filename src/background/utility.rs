@@ -1,6 +1,6 @@
-//! Some commands need a database, or the extension, alone: DROP DATABASE and CREATE DATABASE from a template fail while a
+//! Some commands need a database, or the extension, for themselves: DROP DATABASE and CREATE DATABASE from a template fail while a
 //! session is connected, DROP and ALTER EXTENSION could deadlock with processes that work. The background processes
-//! are sent away before, and come back when the transaction has ended if there is still something to do.
+//! end before such a command, and start again after its transaction if there is still work.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub fn install() {
     utility::before_a_database_is_wanted_alone(send_away);
 }
 
-/// Lets no process in until the transaction ends, and waits until those that are there have gone.
+/// Keeps background processes out of the database until the transaction ends, and waits until the running ones have ended.
 fn send_away(database: u32) {
     processes::hold_database(database);
     let here = |slot: &Slot| slot.database == database;

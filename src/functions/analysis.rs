@@ -1,4 +1,4 @@
-//! Templates and tasks as graphs: what `tasker_rules::operations::analysis` says of them, as rows and as one document.
+//! Templates and tasks as graphs: the results of `tasker_rules::operations::analysis` as rows and as one document.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ crate::pg::call::sql_function! {
 
 // ---- reading a task ------------------------------------------------------------------------------------------------
 
-// A run lasts from its claim to the next entry of the step; the last one may still go on.
+// A run lasts from its claim to the next entry of the step; the last one may still be running.
 static LOG: Statement = Statement::new(
     "SELECT r.step_no,
             (extract(epoch FROM sum(coalesce(r.next_at, $2) - r.created_at) FILTER (WHERE r.to_state = 'i')) * 1000000)::bigint,
@@ -42,7 +42,7 @@ static LOG: Statement = Statement::new(
     &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID],
 );
 
-// Of the hundred tasks before this one and the hundred after it, some that are complete.
+// Some complete tasks among the hundred before this one and the hundred after it.
 static AVERAGES: Statement = Statement::new(
     "SELECT t.step_no, (extract(epoch FROM avg(t.ran)) * 1000000)::bigint
      FROM (SELECT r.task_uuid, r.step_no, sum(r.next_at - r.created_at) AS ran
@@ -71,7 +71,7 @@ static FAILURES: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-/// How many tasks averages come from at most; fewer where tasks are large.
+/// The greatest number of tasks in an average; large tasks lower it.
 const MOST_TASKS: i64 = 10;
 const MOST_STEPS: i64 = 2_000;
 

@@ -1,4 +1,4 @@
-//! What scopes and functions that are written in SQL ask of their arguments.
+//! Checks of arguments for scopes and functions that are written in SQL.
 
 use tasker_rules::engine::state::TaskState;
 use tasker_rules::names;
@@ -16,7 +16,7 @@ crate::pg::call::sql_function! {
     checked;
 }
 
-/// The call itself has asked.
+/// The opening of the call has checked the versions.
 fn require_version(_: &mut Call) -> Result<Output> {
     Ok(Output::from(true))
 }

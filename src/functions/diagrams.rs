@@ -1,4 +1,4 @@
-//! Tasks and templates as pictures. Drawn by `tasker_rules::operations::diagram`.
+//! Tasks and templates as diagrams, which `tasker_rules::operations::diagram` draws.
 
 use pgrx::pg_sys;
 use tasker_rules::operations::diagram::{DiagramModel, Format, Node, draw};
@@ -33,7 +33,7 @@ static TASK_OF_DIAGRAM: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-// How long a step took is how long its last run did, or has until now.
+// The duration of a step is that of its last run, up to now if it still runs.
 static STEPS_OF_DIAGRAM: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
             (pg_catalog.date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,

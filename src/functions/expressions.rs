@@ -1,4 +1,4 @@
-//! What the expressions of views ask of the library: the clock.
+//! The clock, for the expressions of views.
 
 use crate::error::Result;
 use crate::pg::call::{self, Call, Output};

@@ -1,4 +1,4 @@
-//! `finalize_task`: the look that every report takes, for external processors. The claims around it are plain SQL
+//! `finalize_task`: the check that every report makes, for external processors. The claims around it are plain SQL
 //! (sql/functions/finalization.sql).
 
 use pgrx::pg_sys;

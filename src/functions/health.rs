@@ -1,4 +1,4 @@
-//! What SQL asks of the rules of health, and what it cannot know of the library.
+//! The rules of health for SQL, and facts about the library.
 
 use tasker_rules::operations::health::Measure;
 

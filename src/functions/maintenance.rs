@@ -1,4 +1,4 @@
-//! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. The other duties stand with what they are about.
+//! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. Each other duty is in the file of its theme.
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, leases, operate};

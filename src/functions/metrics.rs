@@ -1,4 +1,4 @@
-//! What was counted, as rows and as text for Prometheus. The views that join it are in sql/views/metrics.sql.
+//! The counters as rows and as text for Prometheus. The views that join it are in sql/views/metrics.sql.
 
 use pgrx::pg_sys;
 use tasker_rules::operations::metrics::{

@@ -1,8 +1,8 @@
-//! The bodies of SQL functions, in files named as those in sql/functions/: they check what the caller gave, call the engine,
-//! and hand back rows.
+//! The bodies of SQL functions, in files named as those in sql/functions/: they check the arguments, call the engine,
+//! and return rows.
 //!
 //! A scope (sql/models/) is an SQL function that returns rows of its relation: a plain query without SET clauses, so that the
-//! planner puts it in place and pushes the caller's WHERE, ORDER BY and LIMIT into it. It has no body here.
+//! planner inlines it and pushes the caller's WHERE, ORDER BY and LIMIT into it. It has no body here.
 
 mod analysis;
 mod arguments;

@@ -1,4 +1,4 @@
-//! What operators call: cancel, retry, resolve, pause, and the state machines by hand.
+//! The functions of operators: cancel, retry, resolve, pause, and transitions by hand.
 
 use pgrx::{PgSqlErrorCode, pg_sys};
 
@@ -28,7 +28,7 @@ fn key(call: &Call) -> Result<StepKey> {
     Ok(StepKey::from_uuid(&call.uuid(0, "step_uuid")?))
 }
 
-/// Runs one operation and answers with the state it led to.
+/// Runs one operation and returns the new state.
 fn operation<S: std::fmt::Display>(run: impl FnOnce(&mut Engine) -> Result<S>) -> Result<Output> {
     let session = Session::open()?;
     within(&session, run)
@@ -146,7 +146,7 @@ fn resume_namespace(call: &mut Call) -> Result<Output> {
     set_paused(call, false)
 }
 
-/// The target state and the metadata that both machines take.
+/// The target state and the metadata, which the functions for tasks and steps share.
 fn target<'c>(call: &Call<'c>) -> Result<(String, Option<Jsonb<'c>>)> {
     let to: String = call.get(1, "to_state")?;
     let metadata = call.jsonb(2, "metadata")?;

@@ -1,4 +1,4 @@
-//! In what the engine's owner is not what it must be.
+//! The rules that the engine's owner breaks.
 
 use crate::error::Result;
 use crate::pg::call::{Call, Output};

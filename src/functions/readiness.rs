@@ -68,7 +68,7 @@ fn share(call: &Call, index: usize, name: &str) -> Result<Option<f64>> {
         Some(value) if !(0.0..=1.0).contains(&value) => {
             Err(Error::parameter(format!("{name} is out of range"))
                 .detail("It is negative, above 1 or not a number.")
-                .hint("A share lies between 0 and 1; 0.1 is ten percent."))
+                .hint("A share is between 0 and 1; 0.1 is ten percent."))
         }
         value => Ok(value),
     }
@@ -83,7 +83,7 @@ fn get_step_readiness_status(call: &mut Call) -> Result<Output> {
         .map(|uuids| uuids.into_iter().collect());
     let session = Session::open()?;
     let now = call::clock();
-    // All steps are read even if few are asked for: their parents decide.
+    // All steps are read even if the caller asks for few, because parents decide about readiness.
     for reading in &readiness::read_with_runs(&session, &Tasks::One(&task))? {
         readiness_rows(call, reading, wanted.as_ref(), now)?;
     }

@@ -1,4 +1,4 @@
-//! `complete_step`, `fail_step`, `report_steps`: reports in, outcomes out.
+//! `complete_step`, `fail_step`, `report_steps`: apply reports and return outcomes.
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
@@ -129,7 +129,7 @@ pub struct Answer {
     pub accepted: bool,
 }
 
-/// The elements of a `reports` array; unreadable ones keep their place. Their jsonb live as long as the session.
+/// The elements of a `reports` array; unreadable ones keep their place. Their jsonb values live as long as the session.
 pub struct ParsedReports<'a> {
     elements: Vec<(Option<Uuid>, Option<usize>)>,
     reports: Vec<Report<'a>>,
@@ -150,7 +150,7 @@ struct Keys {
 }
 
 impl<'a> ParsedReports<'a> {
-    /// Reads the elements; called while the session is open, whose memory the parts live in.
+    /// Reads the elements. The session must be open, because its memory holds the parts.
     pub fn read(reports: Jsonb<'a>) -> Result<Self> {
         if !datum::is_array(reports) {
             return Err(Error::parameter("reports must be a JSON array")

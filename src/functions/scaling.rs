@@ -23,7 +23,7 @@ crate::pg::call::sql_function! {
     validate_resources;
 }
 
-/// One document per pool. None is due while nothing is handed out: what waits then needs no executor.
+/// One document per pool. While the system hands out no work, no pool is due, because waiting steps need no executor.
 static POOLS: Statement = Statement::new(
     "SELECT pg_catalog.jsonb_build_object(
          'name', s.name,
@@ -115,10 +115,10 @@ static FORGET_ARRIVALS: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::INT8OID],
 );
 
-/// An evaluation of a pool may take a fiftieth of the time: after two in a row that were long the pool rests. Counting due entries
-/// walks over dead ones that vacuum cannot remove yet.
+/// Evaluations of a pool take at most a fiftieth of the time: after two long ones in a row the pool rests. They are long when the
+/// count of due entries walks over dead ones that vacuum cannot remove yet.
 const SHARE: i64 = 50;
-/// Microseconds; up to here an evaluation is short.
+/// An evaluation up to this many microseconds is short.
 const SHORT_EVALUATION: i64 = 30_000;
 
 /// Pools whose last evaluation was long, and until when they rest.
@@ -150,7 +150,7 @@ struct Slots {
     executors_elsewhere: u32,
 }
 
-/// A jsonb of our own making as what it stands for.
+/// Reads a jsonb that this file has written.
 fn read<T: DeserializeOwned>(jsonb: Jsonb) -> Result<T> {
     serde_json::from_str(&datum::jsonb_text(jsonb))
         .map_err(|error| Error::corrupt(format!("a document of scaling cannot be read: {error}")))
@@ -176,7 +176,7 @@ fn server(session: &Session) -> Result<Server> {
     let rows = session.run(&SERVER, &[])?;
     let slots: Slots = rows
         .first()
-        .ok_or_else(|| Error::corrupt("the server says nothing of its resources"))
+        .ok_or_else(|| Error::corrupt("the server reports no resources"))
         .and_then(|row| read(row.jsonb(1)?))?;
     Ok(Server {
         max_worker_processes: slots.max_worker_processes,
@@ -256,7 +256,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
     Ok(Output::from(decisions))
 }
 
-/// What the server leaves to a pool when the others have what they want.
+/// The resources that a pool can use when the other pools have what they want.
 fn room(session: &Session, others: u32) -> Result<Bound> {
     let mut bound = resources::allowance(&server(session)?);
     if others > 0 {
@@ -305,7 +305,7 @@ fn usual(session: &Session, pool: &Pool, now: f64) -> Result<Option<Usual>> {
     )?;
     let history: History = rows
         .first()
-        .ok_or_else(|| Error::corrupt("the record of arrivals says nothing"))
+        .ok_or_else(|| Error::corrupt("the record of arrivals is empty"))
         .and_then(|row| read(row.jsonb(1)?))?;
     Ok(Usual::new(
         &pool.settings,

@@ -116,7 +116,7 @@ static RESUME: Statement = Statement::new(
     &[pg_sys::OIDOID, pg_sys::TEXTOID],
 );
 
-/// Hands the call on to a function of the engine that is told first who calls.
+/// Passes the call to a function of the engine, with the caller as the first argument.
 fn pass_on<T: FromColumn>(call: &Call, statement: &Statement) -> Result<Option<T>> {
     rights::as_owner(|caller| {
         let session = Session::open()?;

@@ -1,4 +1,4 @@
-//! What the script of the extension needs while it runs.
+//! Functions that the script of the extension calls while it runs.
 
 use crate::error::Result;
 use crate::pg::call::{Call, Output};

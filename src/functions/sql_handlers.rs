@@ -19,7 +19,7 @@ crate::pg::call::sql_function! {
     run_step;
 }
 
-// The role is the one whose oid is kept; it may have another name now.
+// The stored oid identifies the role, which can have another name now.
 static HANDLER: Statement = Statement::new(
     "SELECT n.handler, h.handler, h.role_name, n.timeout_seconds,
             (SELECT r.rolsuper FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
@@ -95,7 +95,7 @@ fn run_step(call: &mut Call) -> Result<Output> {
                 .ok_or_else(|| Error::corrupt("a record has a row"))?;
             match row.opt::<String>(2) {
                 None => session.run(&COMPLETE, &[uuid, claim, row.arg(1)])?,
-                // Not the step is cancelled but the call of the session that runs it: Ctrl-C, or its own timeout.
+                // The call of the session that runs the step was cancelled, not the step: by Ctrl-C or the session's own timeout.
                 Some(class)
                     if class == QUERY_CANCELED && !timed_out && !backend::is_background() =>
                 {
@@ -146,12 +146,12 @@ fn run_step(call: &mut Call) -> Result<Output> {
 }
 
 enum Ran {
-    /// What call_handler said: results, or an error; and whether the time of the step was over.
+    /// What call_handler returned, results or an error, and whether the time of the step had ended.
     Returned {
         outcome: OwnedJsonb,
         timed_out: bool,
     },
-    /// It could not be called; another attempt would not change that.
+    /// The function could not be called; another attempt would not change that.
     Failed(Failure),
 }
 
@@ -222,7 +222,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
     }))
 }
 
-/// Calls the function as its role. Errors come back as data; what settings it made is undone.
+/// Calls the function as its role. Returns errors as data, and undoes settings that the function made.
 fn invoke(handler: &Handler, argument: Jsonb) -> Ran {
     let (owner, owner_name) = &handler.owner;
     let called = restricted::call(

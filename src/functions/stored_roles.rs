@@ -1,4 +1,4 @@
-//! Roles that tables of the engine keep.
+//! Roles that are stored in tables of the engine.
 
 use crate::error::Result;
 use crate::pg::call::{Call, Output};

@@ -1,4 +1,4 @@
-//! `table_access`: which tables are written below SQL now, and what keeps the others from it.
+//! `table_access`: which tables the engine writes below SQL now, and why it does not for the others.
 
 use crate::error::Result;
 use crate::pg::call::{Call, Output};

@@ -33,7 +33,7 @@ fn validate_template(call: &mut Call) -> Result<Output> {
     let text: String = call.get(0, "template")?;
     let problems = match register::read(&text) {
         Ok((_, problems)) => problems,
-        // What cannot be read is a problem like any other here.
+        // An unreadable text is a problem like any other here.
         Err(error) => {
             let place = error.detail.unwrap_or_default();
             call.row(&[

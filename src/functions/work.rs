@@ -48,7 +48,7 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
     let Some(given) = call.opt_array::<String>(index) else {
         return Ok(None);
     };
-    // Each once: a claim looks into every pair of a namespace and a queue.
+    // Without duplicates, because a claim reads every pair of a namespace and a queue.
     let mut names: Vec<String> = Vec::new();
     let mut seen = HashSet::new();
     for name in given {
@@ -63,7 +63,7 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
 static ALL_NAMESPACES: Statement =
     Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
 
-/// A claim for handlers inside the database. The worker is not remembered as waiting for a
+/// A claim for handlers inside the database. It does not register the worker for a
 /// NOTIFY, so that an idle executor writes nothing.
 fn claim_inside(call: &mut Call) -> Result<Output> {
     let mut request = ClaimRequest {
@@ -169,7 +169,7 @@ fn report_and_claim(call: &mut Call) -> Result<Output> {
     })
 }
 
-/// Claims, and puts a row per step behind the columns in `prefix`.
+/// Claims, and returns a row per step: the columns in `prefix`, then those of the step.
 fn hand_out(
     call: &mut Call,
     engine: &mut Engine,
@@ -190,7 +190,7 @@ fn hand_out(
         datum::jsonb_from_text("{}").ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
     match (&claimed.closed, prefix) {
         (None, _) => {}
-        // claim_steps has no column to say it in.
+        // claim_steps has no column for it.
         (Some(current), []) => current.tell_once(),
         (Some(_), _) => {
             let mut row: [Arg; 18] = [Arg::NULL; 18];

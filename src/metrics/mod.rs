@@ -22,7 +22,7 @@ use crate::storage;
 
 /// Without shared memory: how often a backend writes what it has counted.
 const WRITE_EVERY_US: i64 = 10_000_000;
-/// With all slots taken: how often a backend looks for databases that are gone.
+/// With all slots taken: how often a backend checks for dropped databases.
 const SWEEP_EVERY_US: i64 = 60_000_000;
 
 static LEDGER: Kept<Ledger> = Kept::new();
@@ -46,7 +46,7 @@ fn uses_table() -> bool {
     !shared::exists() || FULL.get()
 }
 
-/// Counts several things and asks once where the transaction stands.
+/// Counts several things and reads the transaction's state once.
 pub fn record(body: impl FnOnce(&mut Recorder)) {
     if !REGISTERED.replace(true) {
         xact::at_each_end(transaction_ends);
@@ -73,7 +73,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A thing happened that a worker did.
+    /// Counts an event that a worker caused.
     pub fn count_for(&mut self, worker_no: i32, metric: Metric) {
         let cell = metric.cell();
         self.add(0, cell, 1);
@@ -82,14 +82,14 @@ impl Recorder<'_> {
         }
     }
 
-    /// A thing happened with this value of the metric's label; unknown values are not counted.
+    /// Counts an event with this value of the metric's label; unknown values are not counted.
     pub fn count_labelled(&mut self, metric: Metric, value: &str) {
         if let Some(cell) = metric.labelled(value) {
             self.add(0, cell, 1);
         }
     }
 
-    /// A duration of a histogram.
+    /// Counts a duration in a histogram.
     pub fn observe(&mut self, metric: Metric, microseconds: i64) {
         self.add(0, metric.bucket(microseconds), 1);
         self.add(0, metric.sum(), microseconds.max(0) as u64);
@@ -101,7 +101,7 @@ pub fn count(metric: Metric, amount: usize) {
     record(|recorder| recorder.count(metric, amount));
 }
 
-/// A thing happened with this value of the metric's label.
+/// Counts an event with this value of the metric's label.
 pub fn count_labelled(metric: Metric, value: &str) {
     record(|recorder| recorder.count_labelled(metric, value));
 }
@@ -110,7 +110,7 @@ fn of_engine(cell: u16) -> Key {
     Key { worker_no: 0, cell }
 }
 
-/// The same, whatever becomes of the transaction: a refusal that raises was given all the same.
+/// The same, even if the transaction rolls back: a refusal that raises an error also counts.
 pub fn count_at_once(metric: Metric, value: &str) {
     let Some(cell) = metric.labelled(value) else {
         return;
@@ -122,7 +122,7 @@ pub fn count_at_once(metric: Metric, value: &str) {
 }
 
 fn transaction_ends(end: End) {
-    // A prepared transaction counts now: another session may commit it.
+    // A prepared transaction counts now, because another session may commit it.
     let committed = end != End::Abort;
     LEDGER.with(|ledger| {
         if ledger.is_idle() {
@@ -211,7 +211,7 @@ pub fn shared_since() -> (bool, Option<Timestamp>) {
     (shared::exists(), shared::started_at(installation()))
 }
 
-/// Sets shared memory back to zero, at once.
+/// Resets shared memory to zero immediately.
 pub fn reset_shared() {
     shared::reset(installation(), call::clock());
 }

@@ -13,8 +13,8 @@ use crate::pg::datum::Timestamp;
 use crate::pg::shmem::Piece;
 
 const DATABASES: usize = 64;
-/// Workers of the whole server: a worker lives in one of these sets, and the one that has been silent longest
-/// makes room.
+/// Workers of the whole server: each is in one of these sets, and a new worker replaces the one that has been silent
+/// longest.
 const SETS: usize = 128;
 const WAYS: usize = 8;
 /// The last minutes in ticks of ten seconds; the alerts look back two minutes.
@@ -95,8 +95,8 @@ std::thread_local! {
     static WORKER: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// Asks for the memory; only while the library is preloaded.
-#[allow(unexpected_cfgs)] // The macro asks for features of versions that this crate does not serve.
+/// Requests the memory; only while the library is preloaded.
+#[allow(unexpected_cfgs)] // The macro tests features of versions that this crate does not support.
 pub fn define() {
     pg_shmem_init!(COUNTERS = Piece(Counters::zero()));
     pg_shmem_init!(LOCK = Piece(0));
@@ -155,7 +155,7 @@ fn find(of: Installation) -> Option<usize> {
     found
 }
 
-/// The slot of this installation; a new one if there is room. That of an earlier installation starts from zero.
+/// The slot of this installation; a new one if there is room. The slot of an earlier installation starts again from zero.
 fn take(of: Installation, now: Timestamp) -> Option<usize> {
     if let Some(mine) = find(of) {
         return Some(mine);
@@ -180,7 +180,7 @@ fn take(of: Installation, now: Timestamp) -> Option<usize> {
     Some(index)
 }
 
-/// Adds counts of a committed transaction, or says that there is no slot for them.
+/// Adds counts of a committed transaction to the slot of its installation.
 pub struct Adder {
     slot: &'static Slot,
     database: u32,
@@ -312,7 +312,7 @@ pub fn started_at(of: Installation) -> Option<Timestamp> {
     )
 }
 
-/// Begins again at zero.
+/// Resets the counters to zero.
 pub fn reset(of: Installation, now: Timestamp) {
     if let Some(slot) = exists().then(|| find(of)).flatten() {
         let _guard = LOCK.exclusive();

@@ -30,7 +30,7 @@ struct StepTransition<'e> {
     from: StepState,
     to: StepState,
     metadata: Option<Jsonb<'e>>,
-    /// The run ended because its lease did.
+    /// The run ended because its lease ended.
     expired: bool,
 }
 
@@ -46,7 +46,7 @@ enum Transition<'e> {
     Task(TaskTransition<'e>),
 }
 
-/// Transitions of one call, in the order they happened.
+/// The transitions of one call, in their order.
 #[derive(Default)]
 pub struct Log<'e> {
     rows: Vec<Transition<'e>>,
@@ -121,7 +121,7 @@ impl<'e> Log<'e> {
         }));
     }
 
-    /// What the next transitions of tasks carry: an operator's reason.
+    /// Sets the metadata of the next transitions of tasks: an operator's reason.
     pub fn next_task_metadata(&mut self, metadata: Option<Jsonb<'e>>) {
         self.task_metadata = metadata;
     }
@@ -139,7 +139,7 @@ impl<'e> Log<'e> {
         }
     }
 
-    /// Appends the rows and counts what they say; whether there were any.
+    /// Appends the rows and counts them. Returns whether there were any.
     pub fn flush(self, now: Timestamp) -> Result<bool> {
         if self.rows.is_empty() {
             return Ok(false);

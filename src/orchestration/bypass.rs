@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
 use crate::registry::{Template, TemplateStep};
 
-/// What a request bypasses of its template.
+/// The steps of its template that a request bypasses.
 #[derive(Default)]
 pub struct Bypass {
     /// As the request names them; repetition does not matter.
@@ -18,7 +18,7 @@ pub struct Bypass {
 }
 
 impl Bypass {
-    /// Reads the request's array of names. 22023 for what is no name of a skippable step.
+    /// Reads the request's array of names. 22023 for an element that is not the name of a skippable step.
     pub fn read(template: &Template, document: Jsonb) -> Result<Self> {
         if !datum::is_array(document) {
             return Err(
@@ -75,7 +75,7 @@ impl Bypass {
         step.parents.iter().filter(waits_for).count() as i16
     }
 
-    /// Whether the step can run as soon as the task may.
+    /// Whether the step can run as soon as the task can.
     pub fn is_ready(&self, step: &TemplateStep) -> bool {
         !self.contains(step) && self.open_parents(step) == 0
     }

@@ -20,7 +20,7 @@ const ENGINE: i16 = 0;
 /// The bits of a claim's id that hold the number.
 const BITS: i64 = 0xffff;
 
-/// Of the alias `s`, a row of steps: whether its claim is one of these numbers; NULL stands for all.
+/// Whether the claim of `s`, a row of steps, has one of these numbers; NULL means all.
 macro_rules! claimed_by {
     ($numbers:literal) => {
         concat!(
@@ -43,7 +43,7 @@ static ALL: Statement = Statement::new(
 
 static REFRESH: Statement = Statement::new("SELECT tasker_engine.refresh_claimants()", &[]);
 
-// Not unique by role, so that no session waits for another's transaction. A race gives a role two numbers, which does no harm.
+// Not unique by role, so that no session waits for another's transaction. A race gives a role two numbers, which is harmless.
 static REGISTER: Statement = Statement::new(
     "INSERT INTO tasker_engine.claimants (role_name) VALUES ($1)
      ON CONFLICT (claimant_no) DO NOTHING
@@ -62,7 +62,7 @@ fn role_of(session: &Session, number: i16) -> Result<Option<Oid>> {
     Ok(rows.first().and_then(|row| row.opt(1)))
 }
 
-/// What is known of the roles that have called in this backend, and how many changes it had heard of then.
+/// What this backend knows about the roles that have called, and the number of changes when it read that.
 static KNOWN: Kept<Vec<(u64, Rc<Claimant>)>> = Kept::new();
 
 /// A caller of the functions of workers.
@@ -168,13 +168,13 @@ impl Claimant {
         })
     }
 
-    /// Its number; at its first claim it gets one.
+    /// The number of the role, which the first claim assigns.
     pub fn number(&self, session: &Session) -> Result<i16> {
         if let Some(number) = self.own.first() {
             return Ok(*number);
         }
         let name = rights::role_name(self.role);
-        // The numbers come round again: those of transactions that were rolled back are free.
+        // The sequence starts over, because numbers of rolled-back transactions are free.
         for _ in 0..i16::MAX {
             if let Some(row) = session.run(&REGISTER, &[datum::text(&name)])?.first() {
                 return row.get(1);
@@ -189,7 +189,7 @@ impl Claimant {
     }
 }
 
-/// The id of a claim, of what the sequence gave.
+/// Makes the id of a claim from the value of the sequence.
 pub fn claim_id(serial: i64, claimant: i16) -> i64 {
     serial & !BITS | i64::from(claimant)
 }

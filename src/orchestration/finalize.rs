@@ -1,7 +1,7 @@
-//! When a task ends. A task without trouble counts its open leaves; of any other all steps are checked.
+//! Decides when a task ends. A task without trouble counts its open leaves; for any other task all steps are checked.
 //!
-//! The check is a statement of its own after the task's row is locked, with a fresh snapshot: of two last reports
-//! at the same instant the second waits for the lock and sees what the first has done.
+//! The check is a statement of its own after the task's row is locked, with a fresh snapshot: if two last reports
+//! arrive at the same instant, the second waits for the lock and sees the changes of the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +87,7 @@ impl Tasks {
         self.check.insert(task);
     }
 
-    /// A step of the task failed permanently: from now on its leaves alone cannot tell that it is complete.
+    /// A step of the task failed permanently: from now on the count of leaves does not show whether it is complete.
     pub fn trouble(&mut self, task: Uuid) {
         self.trouble.insert(task);
         self.check.insert(task);
@@ -152,7 +152,7 @@ impl Tasks {
     }
 }
 
-/// Ends those of the locked tasks that have no step left that can run.
+/// Ends the locked tasks without a step that can still run.
 pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! A whole task under locks: what operators work on. Their path is short of traffic and rich in cases, so every
-//! rule that the hot path keeps up step by step (unreachable, open parents, the end) is computed here from the states.
+//! A whole task under locks: what operators work on. Operators call this rarely, and it has many cases, so it
+//! computes from the states what the hot path maintains step by step (unreachable, open parents, the end).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -45,7 +45,7 @@ impl Step<'_> {
         readiness::can_still_run(self.state, self.available_at, self.unreachable)
     }
 
-    /// What decides about its next run.
+    /// The facts that decide about the next run.
     pub fn attempts(&self) -> Attempts {
         Attempts {
             made: self.attempts,
@@ -241,7 +241,7 @@ impl<'w> LockedTask<'w> {
         self.steps[index].available_at = Some(engine.now);
     }
 
-    /// Writes what changed, releases what became ready, and moves the task to where its steps have brought it.
+    /// Writes the changes, releases steps that became ready, and moves the task to the state that follows from its steps.
     pub fn settle(mut self, engine: &mut Engine) -> Result<TaskState> {
         self.recompute()?;
         self.release(engine)?;
@@ -252,9 +252,9 @@ impl<'w> LockedTask<'w> {
         Ok(self.state)
     }
 
-    /// Unreachable and open parents, from the states alone. Step numbers are topological: parents come first.
+    /// Computes `unreachable` and `open_parents` from the states alone. Step numbers are topological: parents come first.
     fn recompute(&mut self) -> Result<()> {
-        // A failed step that loses its retry changes no state, but the end of the task.
+        // A failed step that loses its retry keeps its state, but can end the task.
         let differ = |step: &Step, before: &Step| {
             step.state != before.state || step.failed_permanently() != before.failed_permanently()
         };
@@ -280,14 +280,14 @@ impl<'w> LockedTask<'w> {
             if several {
                 step.open_parents = open_parents;
             }
-            // Reports of the steps that still run, or will, must check whether the task has ended.
+            // Reports of steps that run now or later must check whether the task has ended.
             step.watched |= changed && (step.state.is_open() || step.state == StepState::Error);
         }
         self.watched |= changed;
         Ok(())
     }
 
-    /// Queue entries: for steps with a new schedule, and for pending ones whose last parent has just become good.
+    /// Queue entries: for steps with a new schedule, and for pending ones whose last parent has just completed or been resolved.
     fn release(&mut self, engine: &mut Engine) -> Result<()> {
         for index in 0..self.steps.len() {
             let (step, before) = (&self.steps[index], &self.before[index]);
@@ -388,7 +388,7 @@ impl<'w> LockedTask<'w> {
     }
 
     /// Takes the step away from its worker: a late report is stale. The claim's row stays until its lease
-    /// ends, so that the worker's heartbeat is told.
+    /// ends, so that the worker's heartbeat learns of it.
     pub fn take_away(&mut self, index: usize) {
         self.steps[index].claim_id = None;
     }

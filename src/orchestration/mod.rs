@@ -73,7 +73,7 @@ impl<'e> Engine<'e> {
         }
     }
 
-    /// When a step whose run has failed now runs again; `None`: never, unless an operator retries it.
+    /// When a step whose run has just failed runs again; `None`: only if an operator retries it.
     pub fn retry_after_failure(
         &self,
         attempts: Attempts,
@@ -90,8 +90,8 @@ impl<'e> Engine<'e> {
         retry::next_run(attempts, wait)
     }
 
-    /// Appends what the call released and logged; the last act of every call. An update of the extension that was committed
-    /// while the call waited for a lock undoes it.
+    /// Appends the queue entries and log rows of the call, as its last act. If an update of the extension was committed while
+    /// the call waited for a lock, the call fails.
     pub fn close(mut self) -> Result<()> {
         installation::require_same_version()?;
         self.queue_entries.flush(self.now)?;

@@ -15,12 +15,12 @@ use crate::pg::scan::Walk;
 use crate::pg::spi::{Session, Statement};
 use crate::storage;
 
-/// What a worker is told, as an outcome or a status, while nothing is handed out.
+/// The outcome or status that workers receive while the system hands out no work.
 pub const DRAINING: &str = "draining";
 /// The name under which the coordinator ends a startup.
 const COORDINATOR: &str = "coordinator";
 
-/// The change of which this session was told last.
+/// The last change that this session was told about.
 static TOLD: Kept<i64> = Kept::new();
 
 /// The state, and the number of the change that led to it.
@@ -71,7 +71,7 @@ fn last_change() -> Result<Option<(i64, String)>> {
 }
 
 impl Current {
-    /// Itself, if the state forbids handing anything out.
+    /// `Some(self)` if the state forbids claims.
     pub fn closed(self) -> Option<Self> {
         (!self.state.hands_out_work()).then_some(self)
     }
@@ -84,7 +84,7 @@ impl Current {
                 format!("no work is handed out: the system is in state {}", self.state),
                 "claim_steps",
             )
-            .set_hint("Finish and report what you hold, and ask seldom; tasker.operational_state() tells when the state changes.")
+            .set_hint("Finish and report what you hold, and claim rarely; tasker.operational_state() shows when the state changes.")
             .report(PgLogLevel::NOTICE);
         }
     }

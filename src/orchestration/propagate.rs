@@ -1,5 +1,5 @@
-//! What a step's end means for others: children are released, descendants unreachable, tasks may end. Levels 2 and 3
-//! of the locks.
+//! The effects of a step's end on others: children are released, descendants become unreachable, tasks may end. Levels 2
+//! and 3 of the locks.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ static RESOLVED: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-/// The steps that can never be done without this one: what an operator has resolved needs nothing any more.
+/// The steps that cannot complete without this one. Steps that an operator has resolved need no parent any more.
 pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> Result<Vec<i16>> {
     let rows = engine.session.run(&RESOLVED, &[datum::uuid(&key.task)])?;
     let resolved = rows
@@ -41,7 +41,7 @@ pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> R
     Ok(template.descendants(key.no, &resolved))
 }
 
-/// What a step that has just changed means for others.
+/// The effects of steps that have just changed on others.
 #[derive(Default)]
 pub struct Propagation {
     /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only read the row.
@@ -83,8 +83,8 @@ impl Propagation {
         Ok(())
     }
 
-    /// The step will never complete: nor will anything that needs it, and the task may have ended. `watched` says that an
-    /// operator may have resolved some of it.
+    /// The step will never complete, nor will any step that needs it, and the task may have ended. `watched`: an operator
+    /// may have resolved some of these steps.
     pub fn failed_permanently(
         &mut self,
         engine: &Engine,

@@ -70,7 +70,7 @@ pub struct Worker {
 
 /// The worker that holds steps which an operator started by hand.
 pub const MANUAL_WORKER: &str = "manual";
-/// What the ids of the engine's own workers begin with.
+/// The prefix of the ids of the engine's own workers.
 const OWN_PREFIXES: [&str; 2] = ["tasker-executor/", "run_steps/"];
 
 struct Known {
@@ -82,7 +82,7 @@ struct Known {
 static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
 static NOTIFIED: Kept<HashMap<String, Timestamp>> = Kept::new();
 std::thread_local! {
-    /// Whether the transaction has told this backend something of workers.
+    /// Whether the transaction has changed what this backend knows about workers.
     static LEARNED: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -93,7 +93,7 @@ fn forget() {
     NOTIFIED.clear();
 }
 
-/// The channel on which workers of a namespace are woken; at most 63 bytes, as PostgreSQL wants it.
+/// The channel on which workers of a namespace are woken; at most 63 bytes, PostgreSQL's limit.
 pub fn channel(namespace: &str) -> String {
     let mut name = format!("tasker_{namespace}");
     while name.len() > 63 {
@@ -118,7 +118,7 @@ pub fn check_id(worker_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// A worker that has claimed already.
+/// A worker that has claimed before.
 fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
     if let Some(worker) = KNOWN.with(|known| known.get(worker_id).map(|known| known.worker)) {
         return Ok(Some(worker));
@@ -127,7 +127,7 @@ fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
     rows.first().map_or(Ok(None), |row| worker(&row))
 }
 
-/// One that has only announced handlers belongs to no role yet.
+/// A worker that has only announced handlers belongs to no role yet.
 fn worker(row: &Row) -> Result<Option<Worker>> {
     let no = row.get(1)?;
     Ok(row.opt(2).map(|claimant| Worker { no, claimant }))
@@ -245,7 +245,7 @@ pub fn seen(
     Ok(())
 }
 
-/// What this backend believes of workers may stem from the transaction or the savepoint that is being rolled back.
+/// What this backend knows about workers may come from the transaction or savepoint that is being rolled back.
 fn forget_on_abort() {
     if !REGISTERED.replace(true) {
         xact::at_each_savepoint(|end, _| {
@@ -272,7 +272,7 @@ static ANY_IDLE: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID],
 );
 
-/// Whether any worker waits for work: asked by every call that leaves some behind.
+/// Whether any worker waits for work; every call that leaves ready steps checks this.
 fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
     let table = &storage::WORKERS;
     let Some(walk) = Walk::to_read(table)? else {
@@ -294,7 +294,7 @@ fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
 
 /// Notifies the namespaces of these queues in which an idle worker waits.
 pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
-    // No worker is woken to hear that there is nothing to do; the call that opens the system again wakes all.
+    // Workers are not woken while the system hands out no work; the call that opens it again wakes all.
     if !any_idle(session, now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }

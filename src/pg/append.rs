@@ -1,5 +1,5 @@
 //! Appending rows to our tables below the planner: one WAL record per page instead of one per row, and no plan to start.
-//! Where that would differ from an INSERT ([`super::tables`]), an INSERT does it.
+//! Where that would differ from an INSERT ([`super::tables`]), the engine uses an INSERT.
 
 use std::marker::PhantomData;
 
@@ -106,7 +106,7 @@ fn array_of<'a>(element: Oid, values: impl Iterator<Item = Arg<'a>>) -> Arg<'sta
         .map(|value| value.datum().unwrap_or(Datum::null()))
         .collect();
     let (mut dimensions, mut bounds) = ([datums.len() as i32], [1]);
-    // SAFETY: a look into the system cache.
+    // SAFETY: a lookup in the system cache.
     let array_type = unsafe { pg_sys::get_array_type(element) };
     let (mut length, mut by_value, mut align) = (0, false, 0);
     // SAFETY: the values are of the element type, whose layout PostgreSQL tells; the array is a copy.

@@ -1,4 +1,4 @@
-//! What this backend is and what its server is like.
+//! Facts about this backend and its server.
 
 use std::ffi::CStr;
 
@@ -23,7 +23,7 @@ pub fn is_background() -> bool {
     unsafe { !pg_sys::MyBgworkerEntry.is_null() }
 }
 
-/// Whether shared_preload_libraries are being loaded, the one time when shared memory and processes can be asked for.
+/// Whether PostgreSQL loads shared_preload_libraries now, the only time to request shared memory and processes.
 pub fn is_preloading() -> bool {
     // SAFETY: a plain read of PostgreSQL's own flag.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
@@ -44,9 +44,9 @@ pub fn setting(name: &CStr) -> Option<String> {
     }
 }
 
-/// Whether there is a database with this oid; inside a transaction.
+/// Whether there is a database with this oid. Needs a transaction.
 pub fn database_exists(oid: u32) -> bool {
-    // SAFETY: a look into the system cache.
+    // SAFETY: a lookup in the system cache.
     !unsafe { pg_sys::get_database_name(oid.into()) }.is_null()
 }
 

@@ -37,7 +37,7 @@ macro_rules! sql_function {
 }
 pub(crate) use sql_function;
 
-/// What a function hands back.
+/// The result of a function.
 pub enum Output {
     Null,
     /// A number or a truth value.
@@ -47,9 +47,9 @@ pub enum Output {
     Float(f64),
     /// Microseconds.
     Interval(i64),
-    /// A trigger that says nothing of the row.
+    /// The result of a trigger whose row does not matter.
     Trigger,
-    /// A parameter handed back as it came.
+    /// A parameter, returned unchanged.
     Passed(Datum),
     Text(String),
     /// The rows were put with [`Call::row`].
@@ -317,7 +317,7 @@ impl<'c> Call<'c> {
     }
 }
 
-/// What the caller gave, short enough for a message.
+/// A value from the caller, cut to a length that suits a message.
 pub fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -341,7 +341,7 @@ pub fn require_read_committed() -> Result<()> {
     .hint("Run the call in a transaction of its own, or use BEGIN ISOLATION LEVEL READ COMMITTED."))
 }
 
-/// Now, as the engine's clock reads it.
+/// The time of the engine's clock.
 pub fn clock() -> i64 {
     // SAFETY: plain call.
     unsafe { pg_sys::GetCurrentTimestamp() }
@@ -352,7 +352,7 @@ pub struct Sequence(pg_sys::Oid);
 
 impl Sequence {
     pub fn named(name: &CStr) -> Result<Self> {
-        // SAFETY: both look-ups are in the system cache.
+        // SAFETY: both lookups are in the system cache.
         let relation = unsafe {
             let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
             pg_sys::get_relname_relid(name.as_ptr(), schema)

@@ -1,4 +1,4 @@
-//! What PostgreSQL's caches say has changed since this backend looked last.
+//! Changes that PostgreSQL's caches have announced since this backend last checked.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -36,7 +36,7 @@ pub fn of_roles() -> u64 {
     CHANGES.get()
 }
 
-/// From here on changes of this table count. There is one such table.
+/// Starts counting the changes of this table. There is one such table.
 pub fn watch(table: &CStr) -> Result<()> {
     WATCHED.set(oid_of(table)?);
     Ok(())
@@ -52,7 +52,7 @@ pub fn tell(table: &CStr) -> Result<()> {
 }
 
 fn oid_of(table: &CStr) -> Result<Oid> {
-    // SAFETY: looks into the system cache.
+    // SAFETY: lookups in the system cache.
     let oid = unsafe {
         let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
         pg_sys::get_relname_relid(table.as_ptr(), schema)

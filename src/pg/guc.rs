@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-/// Which texts a setting accepts. It runs wherever settings are made, without a transaction too: no SQL, no error.
+/// Decides which texts a setting accepts. It can run without a transaction, so it uses no SQL and raises no error.
 pub trait Check {
     fn accepts(text: &str) -> bool;
 }

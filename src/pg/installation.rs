@@ -1,8 +1,8 @@
 //! Which installation of the extension a call works on, whether its version is that of the library, and memory of the backend
 //! that belongs to one installation.
 //!
-//! A session can outlive DROP and CREATE EXTENSION; then every id begins again. So nothing that is remembered between
-//! calls stands alone: [`Kept`] forgets it when the installation is another one. `thread_local!` is shadowed
+//! A session can outlive DROP and CREATE EXTENSION; then every id begins again. So every value that a backend
+//! keeps between calls is in a [`Kept`], which forgets it when the installation changes. `thread_local!` is shadowed
 //! in lib.rs, so that a cache without it does not compile.
 
 use std::cell::{Cell, RefCell};
@@ -23,8 +23,8 @@ std::thread_local! {
 const EXTENSION: &CStr = c"tasker_ext";
 const SCHEMA: &CStr = c"tasker_engine";
 
-/// What must work whatever the versions are: what a script of any version calls, the trigger that a restore fires, and the
-/// expression of an index. Autovacuum, REINDEX and a restore come to a schema of any version.
+/// Functions that must work with any pair of versions: those that a script of any version calls, the trigger that a restore
+/// fires, and the expression of an index. Autovacuum, REINDEX and a restore meet schemas of any version.
 const ANY_VERSION: [&str; 6] = [
     "library",
     "record_privileges",
@@ -34,9 +34,9 @@ const ANY_VERSION: [&str; 6] = [
     "step_uuid",
 ];
 
-/// Looks which installation is there and of which version: at the opening of every call and of every transaction of a
-/// background process. The catalogs are read only when a schema has changed: CREATE and DROP EXTENSION make and drop
-/// one, and every update script writes the row of the engine's.
+/// Finds the installation and its version: when a call opens, and when a transaction of a background process opens. It
+/// reads the catalogs only when a schema has changed: CREATE and DROP EXTENSION create and drop one, and every update script
+/// writes the row of the engine's schema.
 pub fn observe() {
     // SAFETY: a read of the backend's own variable. The launcher is in no database.
     if !STALE.get() || unsafe { pg_sys::MyDatabaseId } == pg_sys::InvalidOid {
@@ -52,9 +52,9 @@ pub fn observe() {
             );
         }
     }
-    // Before the look: what changes meanwhile is looked at by the next call.
+    // Set before the catalogs are read: the next call reads again what changes meanwhile.
     STALE.set(false);
-    // SAFETY: a look into the system cache; a missing schema is 0.
+    // SAFETY: a lookup in the system cache; a missing schema is 0.
     let schema = unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) };
     CURRENT.set(schema.to_u32());
     AGREES.set(
@@ -86,12 +86,12 @@ pub fn require_same_version() -> Result<()> {
     }))
 }
 
-/// Whether the last look found the same version.
+/// Whether the versions were the same at the last check.
 pub fn is_same_version() -> bool {
     AGREES.get()
 }
 
-/// The same for a call of this function, if it is not one that works with any version.
+/// The same for a call of this function, unless the function works with any version.
 pub fn require_same_version_for(function: &str) -> Result<()> {
     observe();
     if AGREES.get() || ANY_VERSION.contains(&function) {
@@ -100,7 +100,7 @@ pub fn require_same_version_for(function: &str) -> Result<()> {
     require_same_version()
 }
 
-/// The version that was compiled. Tests write another one into a copy of the library, so it is read where it lies.
+/// The version that was compiled. Tests write another one into a copy of the library, so it is read from the library's memory.
 pub fn library_version() -> &'static str {
     const PREFIX: &str = "tasker_ext library ";
     static LIBRARY: &str = concat!("tasker_ext library ", env!("CARGO_PKG_VERSION"));
@@ -154,7 +154,7 @@ pub fn current() -> u32 {
     CURRENT.get()
 }
 
-/// What a backend remembers of one installation; of another one it begins empty.
+/// What a backend remembers about one installation; it starts empty for another one.
 pub struct Kept<T> {
     of: Cell<u32>,
     value: RefCell<Option<T>>,
@@ -171,7 +171,7 @@ impl<T: Default> Kept<T> {
         }
     }
 
-    /// Works with what is remembered. `body` must not reach the same memory again.
+    /// Gives the body access to the value. The body must not access the same value again.
     pub fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.value.borrow_mut();
         if self.of.replace(current()) != current() {
@@ -195,7 +195,7 @@ impl<T: Default> Kept<T> {
         self.with(|value| std::mem::replace(value, new))
     }
 
-    /// Forgets it.
+    /// Forgets the value.
     pub fn clear(&self) {
         *self.value.borrow_mut() = None;
     }

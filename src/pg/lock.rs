@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 /// Locks a part of this database's extension until the transaction ends; false, at once, if another session holds it.
 /// Part 0 is the extension as a whole, which DROP and ALTER EXTENSION lock.
 pub fn try_part_of_extension(part: u16) -> Result<bool> {
-    // SAFETY: a look into the catalog, missing_ok; the lock manager copies the tag.
+    // SAFETY: a lookup in the catalog, missing_ok; the lock manager copies the tag.
     unsafe {
         let extension = pg_sys::get_extension_oid(c"tasker_ext".as_ptr(), true);
         if extension == pg_sys::InvalidOid {
-            return Err(Error::corrupt("extension tasker_ext is not there"));
+            return Err(Error::corrupt("extension tasker_ext does not exist"));
         }
         let tag = pg_sys::LOCKTAG {
             locktag_field1: pg_sys::MyDatabaseId.to_u32(),

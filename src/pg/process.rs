@@ -32,8 +32,8 @@ pub(crate) use background_process;
 /// Starts the process: PostgreSQL's own handlers, so that a running statement is interrupted by a fast shutdown, by
 /// DROP DATABASE WITH (FORCE) and by pg_cancel_backend. `database` 0 is no database: shared catalogs only.
 ///
-/// Before it is connected it asks whether it may be; if not, it ends with the code it is given. `leave` is called when it
-/// ends, however it ends.
+/// Before the process connects, it asks whether it may; if not, it ends with the given code. `leave` is called at every
+/// kind of end.
 pub fn begin(database: u32, leave: fn(), enter: impl FnOnce() -> std::result::Result<(), i32>) {
     // SAFETY: called once at the start of a background process, as PostgreSQL's own processes do it.
     unsafe {
@@ -82,7 +82,7 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, leave: pg_sys::Datum) {
     leave();
 }
 
-/// Handles what was signalled; ends the process if it is to end.
+/// Handles pending signals; ends the process if it was asked to end.
 pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
     // SAFETY: reads and clears PostgreSQL's own flag, as its processes do in their loops.
@@ -108,7 +108,7 @@ pub fn wait(time: Duration) {
             pg_sys::PG_WAIT_EXTENSION,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
-        // A cancel that came after its statement had ended means nothing any more.
+        // A cancel that arrives after its statement has ended has no effect.
         (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
     }
     check_for_interrupts();
@@ -207,7 +207,7 @@ pub fn end(code: i32) -> ! {
     unreachable!("proc_exit does not return")
 }
 
-/// PostgreSQL's statement timeout around a part of a statement; one that is armed already and sooner stays.
+/// PostgreSQL's statement timeout around a part of a statement; an earlier one that is already armed stays.
 pub struct Timeout {
     ends: Option<Timestamp>,
     before: Option<Timestamp>,
@@ -250,7 +250,7 @@ impl Timeout {
         }
     }
 
-    /// Whether its time had come.
+    /// Whether the timeout was reached.
     pub fn stop(self) -> bool {
         let Some(ends) = self.ends else {
             return false;

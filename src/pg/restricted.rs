@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::datum::{Arg, Jsonb, OwnedJsonb};
 use super::process;
 
-/// The outcome of a call, and whether its time was over.
+/// The outcome of a call, and whether its time had ended.
 pub struct Called {
     pub result: OwnedJsonb,
     pub timed_out: bool,

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 /// The role that owns the engine's objects.
 const OWNER: &CStr = c"tasker_owner";
 
-/// The role that owns the engine: background processes have its rights and no more. None: the role is not there.
+/// The role that owns the engine: background processes have its rights and no more. None: the role does not exist.
 pub fn owner() -> Option<pg_sys::Oid> {
-    // SAFETY: a look into the system cache.
+    // SAFETY: a lookup in the system cache.
     let role = unsafe { pg_sys::get_role_oid(OWNER.as_ptr(), true) };
     (role != pg_sys::InvalidOid).then_some(role)
 }
@@ -24,7 +24,7 @@ pub fn owner_name() -> String {
     OWNER.to_string_lossy().into_owned()
 }
 
-/// The role that called, while the engine's owner works for it. An error aborts the transaction, which brings the caller back.
+/// The role that called, while the engine's owner works for it. An error aborts the transaction, which restores the caller.
 pub struct Caller {
     user: pg_sys::Oid,
     context: i32,
@@ -41,13 +41,13 @@ pub fn as_owner<T>(body: impl FnOnce(pg_sys::Oid) -> Result<T>) -> Result<T> {
 /// Whether the role has the rights of the other one: it is the same, a member that inherits, or a superuser. PostgreSQL asks
 /// the same question for privileges and for pg_terminate_backend. A member that does not inherit has them after SET ROLE.
 pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches; a role that is gone has none.
+    // SAFETY: lookups in the system caches; a role that is gone has none.
     unsafe { pg_sys::has_privs_of_role(role, other) }
 }
 
 /// Whether the role may handle every claim: members of tasker_operator, and superusers.
 pub fn is_operator(role: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches.
+    // SAFETY: lookups in the system caches.
     unsafe {
         match pg_sys::get_role_oid(c"tasker_operator".as_ptr(), true) {
             pg_sys::InvalidOid => pg_sys::superuser_arg(role),
@@ -64,12 +64,12 @@ pub fn role_name(role: pg_sys::Oid) -> String {
         .into_owned()
 }
 
-/// Works with the rights of the engine's owner from here on.
+/// Gives the session the rights of the engine's owner.
 pub fn become_owner() -> Result<Caller> {
     Ok(become_role(owner().ok_or_else(no_owner)?))
 }
 
-/// Has the body work with the rights of a role. An error aborts the transaction, which brings the caller back.
+/// Runs the body with the rights of a role. An error aborts the transaction, which restores the caller.
 pub fn work_as<T>(role: pg_sys::Oid, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let caller = become_role(role);
     let outcome = body();
@@ -111,7 +111,7 @@ pub struct Fault {
     pub hint: String,
 }
 
-/// Refuses (0P000) while another role could act as the engine's owner, or that role could do more than own.
+/// Refuses (0P000) while another role could act as the engine's owner, or the owner has rights beyond its objects.
 pub fn require_sound_owner() -> Result<()> {
     let Some(fault) = fault() else {
         return Ok(());
@@ -131,7 +131,7 @@ pub fn is_refusal(error: &Error) -> bool {
 
 const UNSOUND: Code = Code::ERRCODE_INVALID_ROLE_SPECIFICATION;
 
-/// The one rule of what the owner must be. It reads the system caches alone.
+/// The only rule about the owner. It reads only the system caches.
 pub fn fault() -> Option<Fault> {
     let Some(role) = owner() else {
         let missing = no_owner();
@@ -167,7 +167,7 @@ pub fn fault() -> Option<Fault> {
 
 /// The attributes of a role that the engine's owner must not have, in the words of ALTER ROLE.
 fn attributes(role: pg_sys::Oid) -> Vec<&'static str> {
-    // SAFETY: a look into the system cache; the fixed part of the row is read before the cache has it back.
+    // SAFETY: a lookup in the system cache; the fixed part of the row is read before the cache has it back.
     unsafe {
         let tuple =
             pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as c_int, role.into());
@@ -196,7 +196,7 @@ enum Side {
     Groups,
 }
 
-/// The roles that are members of a role, or of which it is one; by name, as SQL writes them.
+/// The members of a role, or the roles that it is a member of; by name, as SQL writes them.
 fn memberships(role: pg_sys::Oid, side: Side) -> Vec<String> {
     // pg_auth_members begins with an oid of its own since PostgreSQL 16.
     const FIRST: c_int = if cfg!(any(feature = "pg14", feature = "pg15")) {

@@ -61,12 +61,12 @@ pub enum Compare {
 }
 
 impl<const N: usize> Walk<N> {
-    /// Opens a table to change rows, which locks it until the transaction ends. None: its SQL statement has to do it.
+    /// Opens a table to change rows, which locks it until the transaction ends. None: its SQL statement must do the work.
     pub fn to_change(table: &'static Table<N>, operation: Operation) -> Result<Option<Self>> {
         Self::open(table, operation, pg_sys::RowExclusiveLock, false)
     }
 
-    /// The same only to read. No lock outlives the walk: a transaction has room for few that cost little.
+    /// The same to read only. No lock outlives the walk, because a transaction has room for only a few cheap locks.
     pub fn to_read(table: &'static Table<N>) -> Result<Option<Self>> {
         Self::open(table, Operation::Read, pg_sys::AccessShareLock, true)
     }
@@ -243,7 +243,7 @@ impl<const N: usize> Found<'_, N> {
         })
     }
 
-    /// Where the row stands.
+    /// The place of the row.
     pub fn place(&self) -> ItemPointerData {
         // SAFETY: the row is pinned while the visit lasts.
         unsafe { (*self.row).t_self }
@@ -344,7 +344,7 @@ impl<const N: usize> Found<'_, N> {
     /// record for each row would cost a twentieth of a claim's WAL, so a row is locked only where another transaction has a lock on it.
     fn is_free(&self) -> bool {
         // SAFETY: the row is pinned. Its header says that no transaction has locked or changed it, as of this moment, like the
-        // look under the lock.
+        // check under the lock.
         let untouched = unsafe {
             let mask = (&raw const (*(*self.row).t_data).t_infomask).read_volatile();
             u32::from(mask) & pg_sys::HEAP_XMAX_INVALID != 0
@@ -368,7 +368,7 @@ impl<const N: usize> Found<'_, N> {
     }
 
     /// Locks the row for an update that leaves its key. False where another transaction holds it; locks of this transaction
-    /// and those that do not conflict are no hindrance.
+    /// and those that do not conflict do not prevent it.
     fn lock_unless_held(&self) -> bool {
         let mut row = pg_sys::HeapTupleData {
             t_self: self.place(),
@@ -394,7 +394,7 @@ impl<const N: usize> Found<'_, N> {
     }
 }
 
-/// Between the look at a row and its update, a fraction of a microsecond, another session can lock it. Then the update waits;
+/// Between the check of a row and its update, a fraction of a microsecond, another session can lock it. Then the update waits,
 /// but no longer than this, and raises 55P03 (lock_not_available), which undoes the call: nothing is lost, and it can be made again.
 struct BoundedWait(i32);
 

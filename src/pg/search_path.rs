@@ -1,5 +1,5 @@
-//! In which schemas the names of the engine's SQL are looked up: pg_catalog alone. Functions pin it in their declarations,
-//! background processes when they begin.
+//! The search_path of the engine's SQL: only pg_catalog. Functions pin it in their declarations, and background processes
+//! when they start.
 
 use std::ffi::CStr;
 
@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 /// As the declarations in sql/ write it.
 const PINNED: &CStr = c"pg_catalog, pg_temp";
 
-/// Pins it for this process, whatever the database, the role or postgresql.conf say. A RESET comes back to it too.
+/// Pins it for this process, regardless of the database, the role and postgresql.conf. A RESET returns to it too.
 pub fn pin() {
     // SAFETY: as autovacuum does it, before it is connected to a database.
     unsafe {
@@ -21,7 +21,7 @@ pub fn pin() {
     };
 }
 
-/// Whether it is pinned now.
+/// Whether the search_path is pinned now.
 pub fn is_pinned() -> bool {
     // SAFETY: PostgreSQL's own variable: NULL or NUL-terminated.
     unsafe {

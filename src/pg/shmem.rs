@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 use pgrx::{PGRXSharedMemory, pg_sys};
 
-/// What means the same in every process: nothing in it points into the memory of one.
+/// A type whose values mean the same in every process, because they contain no pointers.
 ///
 /// # Safety
 /// Implemented here for plain values, and by [`shareable!`](shareable) for what consists of such.

@@ -154,7 +154,7 @@ impl Drop for Session {
     }
 }
 
-/// The rows of one statement, taken apart; what their values point to is freed with the session.
+/// The rows of one statement. Values behind pointers are freed with the session.
 pub struct Rows<'s> {
     count: usize,
     types: Vec<Oid>,

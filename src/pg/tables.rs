@@ -17,7 +17,7 @@
 //! - **Logical decoding**: the heap functions write the records. The executor's own CheckCmdReplicaIdentity refuses an update or
 //!   delete that a publication could not carry.
 //! - **Serializable conflicts**: the heap and index functions check for them and take predicate locks, as for the executor.
-//! - **A row that another transaction has changed or locked**: the executor waits and looks again; here the row is left out.
+//! - **A row that another transaction has changed or locked**: the executor waits and checks again; here the row is left out.
 //! - **Statistics**: the heap and index functions count. Tools that hook into the executor (pg_stat_statements, auto_explain)
 //!   see the statement that called us; nothing else is lost.
 //! - **Locks, command ids, snapshots**: RowExclusiveLock until the transaction ends, the current command id, and a registered
@@ -71,7 +71,7 @@ pub struct Table<const N: usize> {
 // SAFETY: a backend has one thread.
 unsafe impl<const N: usize> Sync for Table<N> {}
 
-/// What is done with a table.
+/// An operation on a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Append,
@@ -96,11 +96,11 @@ impl Operation {
 const ALL: &[Operation] = &[Append, Update, Delete, Read];
 const WRITES: &[Operation] = &[Append, Update, Delete];
 
-/// What was found out about a table; true for as long as its entry in the relation cache is.
+/// The facts about a table, valid as long as its entry in the relation cache.
 pub struct Facts<const N: usize> {
     oid: Oid,
     index: Oid,
-    /// Where our columns stand.
+    /// The places of our columns.
     pub(super) attributes: [usize; N],
     pub(super) not_null: [bool; N],
     /// How many columns there are, dropped ones and those of others included.
@@ -149,7 +149,7 @@ impl<const N: usize> Table<N> {
 
     /// Opens the table under a lock, which `release` says to give back on close or to keep until the transaction ends.
     pub(super) fn open(&'static self, lock: u32, release: bool) -> Result<Open<N>> {
-        // Dropped and made again between the look by name and the lock: looked up again.
+        // The table was dropped and created again between the lookup and the lock: look it up again.
         for _ in 0..3 {
             let oid = match self.kept() {
                 Some(facts) => facts.oid,
@@ -170,7 +170,7 @@ impl<const N: usize> Table<N> {
                 _ => {
                     let before = INVALIDATIONS.get();
                     let facts = Rc::new(self.inspect(&relation)?);
-                    // The lock keeps the facts true for this call; for the next only if nothing was said meanwhile.
+                    // The lock keeps the facts true for this call; for the next call only if no invalidation arrived meanwhile.
                     if INVALIDATIONS.get() == before {
                         watch(self);
                         *self.facts.borrow_mut() = Some((installation::current(), facts.clone()));
@@ -183,7 +183,7 @@ impl<const N: usize> Table<N> {
         Err(missing(self.name))
     }
 
-    /// What the table is like. Refuses what is no table of ours.
+    /// Finds the facts about the table. Refuses one that is not a table of the engine.
     fn inspect(&self, relation: &OpenRelation) -> Result<Facts<N>> {
         let relation = relation.relation;
         // SAFETY: the relation is open and locked, so its description is valid and stays.
@@ -486,7 +486,7 @@ impl<const N: usize> Watched for Table<N> {
     fn forget(&self, relation: Oid) {
         if let Ok(mut facts) = self.facts.try_borrow_mut()
             && facts.as_ref().is_some_and(|(_, facts)| {
-                // Without its index any relation may become it.
+                // While the index is missing, any new relation can be it.
                 let lacks_index = self.index.is_some() && facts.index == pg_sys::InvalidOid;
                 relation == pg_sys::InvalidOid
                     || relation == facts.oid

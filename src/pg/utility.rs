@@ -1,4 +1,4 @@
-//! Commands that want a database, or the extension, for themselves, by PostgreSQL's hook for utility statements.
+//! Finds commands that need a database, or the extension, for themselves, by PostgreSQL's hook for utility statements.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -10,8 +10,8 @@ std::thread_local! {
     static MAKE_WAY: Cell<Option<fn(u32)>> = const { Cell::new(None) };
 }
 
-/// From here on called with a database before a command that needs it without our processes, of a user who may give that
-/// command. While libraries are preloaded; children inherit it.
+/// Sets the function that is called with a database before a command that needs it without our processes, if the user may run
+/// that command. Call this while PostgreSQL preloads libraries; children inherit it.
 pub fn before_a_database_is_wanted_alone(make_way: fn(u32)) {
     MAKE_WAY.set(Some(make_way));
     // SAFETY: PostgreSQL's own variable, set in the one thread of the postmaster.
@@ -70,7 +70,7 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// The database that the command needs without our processes, if the user may want that.
+/// The database that the command needs without our processes, if the user may run the command.
 unsafe fn wanted_alone(node: *mut pg_sys::Node) -> Option<u32> {
     // SAFETY: a node's tag says what it is; names are NUL-terminated.
     unsafe {
@@ -156,9 +156,9 @@ unsafe fn database(name: *const std::ffi::c_char) -> Option<u32> {
     }
 }
 
-/// This database, if the extension is the user's.
+/// This database, if the user owns the extension.
 fn own_database() -> Option<u32> {
-    // SAFETY: a look into the catalog; missing_ok.
+    // SAFETY: a lookup in the catalog; missing_ok.
     unsafe {
         let oid = pg_sys::get_extension_oid(EXTENSION.as_ptr(), true);
         (oid != pg_sys::InvalidOid && owns(pg_sys::ExtensionRelationId, oid))

@@ -1,4 +1,4 @@
-//! Where the transaction stands, and what is to happen when it or a savepoint ends.
+//! The state of the transaction, and callbacks for its end and the end of savepoints.
 
 use std::ffi::c_void;
 
@@ -20,14 +20,14 @@ pub enum SavepointEnd {
     Rollback,
 }
 
-/// From here on called at the end of each transaction of this backend, where nothing can be undone any more: the body
-/// raises no error and runs no SQL.
+/// Registers a body for the end of each transaction of this backend. The end cannot be undone, so the body must
+/// raise no error and run no SQL.
 pub fn at_each_end(body: fn(End)) {
     // SAFETY: the callback lives as long as the backend; its argument is the body.
     unsafe { pg_sys::RegisterXactCallback(Some(transaction_ends), body as *mut c_void) };
 }
 
-/// Likewise at the end of each savepoint, with its level, which is still the current one.
+/// Registers a body for the end of each savepoint. It gets the level, which is still the current one.
 pub fn at_each_savepoint(body: fn(SavepointEnd, i32)) {
     // SAFETY: as above.
     unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), body as *mut c_void) };
@@ -63,13 +63,13 @@ unsafe extern "C-unwind" fn savepoint_ends(
     body(end, level());
 }
 
-/// How deep in savepoints the session stands: 1 in the transaction itself.
+/// The level of savepoints: 1 is the transaction itself.
 pub fn level() -> i32 {
     // SAFETY: plain call.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
-/// The id of the transaction, which has one from here on, as after any insert.
+/// The id of the transaction; assigns one if it has none yet, as an insert does.
 pub fn id() -> u64 {
     // SAFETY: plain call.
     unsafe { pg_sys::GetCurrentFullTransactionId() }.value

@@ -1,15 +1,15 @@
-//! What is known of each database: whether a coordinator may be started there, and when its duties last ran.
+//! Facts about each database: whether a coordinator may be started there, and when its duties last ran.
 
 use super::{DUTIES, SHARED, Shared, is_preloaded};
 use crate::pg::call;
 use crate::pg::datum::Timestamp;
 
-/// What is known of a database.
+/// Facts about a database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// No coordinator has looked yet, or the extension was created since.
+    /// No coordinator has checked yet, or the extension was created since.
     Unknown,
-    /// The extension is not there.
+    /// The extension does not exist.
     Absent,
 }
 
@@ -21,7 +21,7 @@ pub struct DatabaseEntry {
     asked: bool,
     /// Nothing is started: a command needs the database alone.
     pub(super) held: bool,
-    /// Since when a coordinator is looked for here.
+    /// When the launcher began to watch this database.
     since: Timestamp,
     /// When each duty last finished; 0: not yet.
     ran: [Timestamp; DUTIES],
@@ -71,7 +71,7 @@ pub fn wants_coordinator(oid: u32) -> Option<bool> {
     (entry.verdict == Verdict::Unknown && !entry.held).then(|| std::mem::take(&mut entry.asked))
 }
 
-/// The extension is not there.
+/// The extension does not exist.
 pub fn judge_absent(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
@@ -82,7 +82,7 @@ pub fn judge_absent(oid: u32) {
 pub(super) fn ask(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
-        // What lies here may be another installation than before.
+        // The extension may be another installation than before.
         *entry = DatabaseEntry {
             asked: true,
             held: entry.held,
@@ -91,7 +91,7 @@ pub(super) fn ask(oid: u32) {
     }
 }
 
-/// Forgets databases that are gone.
+/// Forgets databases that do not exist any more.
 pub fn keep_databases(living: &[u32]) {
     let mut shared = SHARED.exclusive();
     for entry in &mut shared.databases {
@@ -101,7 +101,7 @@ pub fn keep_databases(living: &[u32]) {
     }
 }
 
-/// No background process comes in from here on.
+/// Keeps background processes out of the database.
 pub(super) fn hold(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
@@ -109,7 +109,7 @@ pub(super) fn hold(oid: u32) {
     }
 }
 
-/// They may come back.
+/// Allows background processes again.
 pub(super) fn let_go(oids: &[u32]) {
     let mut shared = SHARED.exclusive();
     for oid in oids {
@@ -140,7 +140,7 @@ pub(super) fn keep_duty_runs(database: u32, ran: [Timestamp; DUTIES]) {
     }
 }
 
-/// Since when the database is looked after, and when each of its duties last ran, 0: not since.
+/// When the launcher began to watch the database, and when each of its duties last ran; 0: not since then.
 pub fn duty_runs(database: u32) -> Option<(Timestamp, [Timestamp; DUTIES])> {
     if !is_preloaded() {
         return None;

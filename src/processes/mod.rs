@@ -1,5 +1,5 @@
-//! Shared memory of the background processes: which run, what they do, which wait for which queue; and waking them. Only with
-//! shared_preload_libraries; everything here answers "nothing" without.
+//! Shared memory of the background processes: which run, what they do, which queues they wait for, and how they are woken. It needs
+//! shared_preload_libraries; without it every function here returns nothing.
 
 mod databases;
 mod restarts;
@@ -25,7 +25,7 @@ pub use wake::{hold_database, note_duty, wake_all_executors, wake_executors, wak
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;
-/// Pools whose executors ended unasked; beyond that the oldest is forgotten.
+/// The greatest number of pools with executors that ended unasked; a further one replaces the oldest.
 const POOLS: usize = 128;
 /// The duties of maintenance have the numbers from 1 to this.
 pub const DUTIES: usize = 16;
@@ -57,7 +57,7 @@ impl Default for Shared {
 
 crate::pg::shmem::shared_memory! {
     static SHARED: PgLwLock<Shared> = c"tasker_background";
-    /// The bits of all idle executors: what a call that releases steps looks at first.
+    /// The bits of all idle executors, which a call that releases steps reads first.
     static WAITED_FOR: PgAtomic<AtomicU64> = c"tasker_waited_for";
 }
 
@@ -67,14 +67,14 @@ std::thread_local! {
 
 // The macro names a version of PostgreSQL that we do not have.
 #[allow(unexpected_cfgs)]
-/// Asks for the memory; while shared_preload_libraries are loaded only. Children inherit what is set here.
+/// Requests the memory. Call this only while PostgreSQL loads shared_preload_libraries. Children inherit what is set here.
 pub fn request() {
     pg_shmem_init!(SHARED = Piece(Shared::default()));
     pg_shmem_init!(WAITED_FOR = Piece(AtomicU64::new(0)));
     PRELOADED.set(true);
 }
 
-/// Whether the library was preloaded, so that background processes can be.
+/// Whether the library was preloaded, which background processes need.
 pub fn is_preloaded() -> bool {
     PRELOADED.get()
 }

@@ -47,7 +47,7 @@ pub fn record_ended(database: u32, pool: &str, in_a_row: u32, now: Timestamp, ne
     }
 }
 
-/// The pool's executors live again.
+/// The pool's executors run again.
 pub fn record_healthy(database: u32, pool: &str) {
     let mut shared = SHARED.exclusive();
     for entry in shared.restarts.iter_mut().flatten() {

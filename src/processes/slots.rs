@@ -1,4 +1,4 @@
-//! A slot per background process: what it is, what it does, whether it is to end.
+//! A slot per background process: its kind, its state, and whether it was asked to end.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::shmem::Latch;
 use crate::pg::{backend, call};
 
-/// Pool names have at most 64 characters; what does not fit is cut for display only.
+/// Pool names have at most 64 characters; longer texts are cut, for display only.
 const NAME: usize = 96;
 
 std::thread_local! {
@@ -117,7 +117,7 @@ crate::pg::shmem::shareable! {
     }
 }
 
-/// Takes a slot for this process; none if there already is such a process, no room, or the database is held.
+/// Takes a slot for this process; none if such a process exists, there is no room, or the database is held.
 pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     let now = call::clock();
     let pid = backend::pid();
@@ -160,7 +160,7 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     true
 }
 
-/// Gives the slot back; when the process ends, however it ends.
+/// Gives the slot back, at every kind of end of the process.
 pub fn leave() {
     if let Some(index) = MINE.take() {
         let mut shared = SHARED.exclusive();
@@ -209,7 +209,7 @@ pub fn count_step(busy_us: i64, failed: bool) {
     });
 }
 
-/// Of an executor that waits, even if there is no queue for it yet.
+/// The bit that every waiting executor has, even if there is no queue for it yet.
 pub const WAITS: u64 = 1 << 63;
 
 /// The bit by which work in a queue is announced.

@@ -1,5 +1,5 @@
-//! What a transaction asks of the processes, and its end does: it wakes executors that wait for work in a queue, wakes the
-//! launcher, gives a database back, and keeps when duties ran.
+//! Requests of a transaction to the processes, carried out at its end: wake executors that wait for work in a queue, wake
+//! the launcher, give a database back, and record when duties ran.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ std::thread_local! {
     /// The bits of the queues that this transaction has put work into.
     static WAKE: Cell<u64> = const { Cell::new(0) };
     static LAUNCH: Cell<bool> = const { Cell::new(false) };
-    /// When this transaction ran which duty.
+    /// The duties that this transaction ran, and when.
     static RAN: Cell<[Timestamp; DUTIES]> = const { Cell::new([0; DUTIES]) };
     /// The databases that this transaction holds.
     static HELD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
@@ -52,7 +52,7 @@ fn wake_waiting(bits: impl FnOnce() -> u64) {
     }
 }
 
-/// When this transaction commits, the launcher looks at this database again.
+/// When this transaction commits, the launcher checks this database again.
 pub fn wake_launcher() {
     if is_preloaded() {
         LAUNCH.set(true);
@@ -60,7 +60,7 @@ pub fn wake_launcher() {
     }
 }
 
-/// When this transaction commits, the duty has run at this time; false: there is no room to keep that.
+/// When this transaction commits, the duty has run at this time; false: there is no room to record that.
 pub fn note_duty(number: usize, at: Timestamp) -> bool {
     if !databases::has_room(backend::database()) {
         return false;

@@ -1,4 +1,4 @@
-//! Compiled templates by named_task_id. An id never changes its meaning, so nothing here goes stale.
+//! Compiled templates by named_task_id. An id never changes its meaning, so the cache needs no invalidation.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub struct Template {
     pub version: String,
     pub input_schema: Option<Schema>,
     pub hashed_identity: bool,
-    /// How long a task may take from its start, in microseconds.
+    /// The longest time of a task from its start, in microseconds.
     pub timeout_us: Option<i64>,
     steps: Vec<TemplateStep>,
 }
@@ -41,7 +41,7 @@ pub struct TemplateStep {
     pub parents: Vec<i16>,
     pub children: Vec<i16>,
     pub backoff: backoff::Policy,
-    /// How long a run may take, in microseconds.
+    /// The longest time of a run, in microseconds.
     pub timeout_us: Option<i64>,
     pub results_schema: Option<Schema>,
 }
@@ -190,7 +190,7 @@ fn microseconds(seconds: Option<i32>) -> Option<i64> {
     seconds.map(|seconds| i64::from(seconds) * 1_000_000)
 }
 
-/// The whole template as it was registered, with what no other room needs.
+/// The template as it was registered, with the parts that the compiled one lacks.
 pub fn definition(session: &Session, id: i32) -> Result<tasker_rules::template::Template> {
     let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
     compile(

@@ -1,5 +1,5 @@
 //! Handlers that are functions of this database: which function a step calls, and as which role. The
-//! table tasker_engine.sql_handlers says it. It belongs to a superuser: another owner could lend itself any role.
+//! table tasker_engine.sql_handlers stores this. It belongs to a superuser, because another owner could use the rights of any role.
 
 use pgrx::pg_sys;
 
@@ -20,7 +20,7 @@ static FUNCTION_OWNERS: Statement = Statement::new(
     &[pg_sys::TEXTARRAYOID],
 );
 
-// What a version says already of a role that lives stays: a registration cannot take a handler away from its role.
+// An entry with an existing role stays: a registration cannot take a handler away from its role.
 static REMEMBER: Statement = Statement::new(
     "INSERT INTO tasker_engine.sql_handlers AS h (named_task_id, step_no, handler, role_name, function_owner)
      SELECT $1, u.step_no, u.handler, $5, coalesce(u.function_owner, $5)
@@ -54,9 +54,9 @@ static REFRESH: Statement = Statement::new(
     &[],
 );
 
-/// Keeps which function each step calls, and as which role; when the template is registered. Written as the table's owner,
+/// Stores which function each step calls, and as which role, when the template is registered. Written as the table's owner,
 /// since no role is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
-/// and handlers whose role is gone to the role that calls.
+/// and gives handlers of a dropped role to the caller.
 pub fn remember(
     session: &Session,
     named_task_id: i32,

@@ -1,4 +1,4 @@
-//! Storing a template: its namespace, systems, queues and steps are made if missing, its version once.
+//! Stores a template: creates its namespace, systems, queues and steps if they are missing, and its version once.
 
 use pgrx::pg_sys;
 use tasker_rules::Problem;
@@ -97,7 +97,7 @@ static NAMED_TASK: Statement = Statement::new(
     ],
 );
 
-// Looked up row by row: joined, a planner without statistics walks all named steps for each.
+// Looks up row by row: with a join, a planner without statistics reads all named steps for each row.
 static STEPS: Statement = Statement::new(
     "INSERT INTO tasker.named_tasks_named_steps
          (named_task_id, step_no, named_step_id, name, skippable, default_retryable, default_retry_limit,
@@ -135,7 +135,7 @@ static STEPS: Statement = Statement::new(
     ],
 );
 
-/// Reads a template text, or says everything that is wrong with it.
+/// Reads a template text, or lists all its mistakes.
 pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
     let value = template::parse(text).map_err(|error| {
         Error::new(
@@ -222,7 +222,7 @@ fn namespace(session: &Session, name: &str) -> Result<i32> {
         }
     }
     Err(Error::corrupt(format!(
-        "namespace \"{name}\" can be neither found nor made"
+        "namespace \"{name}\" can be neither found nor created"
     )))
 }
 

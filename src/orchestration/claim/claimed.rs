@@ -1,4 +1,4 @@
-//! The steps of a claim with what belongs to them.
+//! The steps of a claim with the data that workers need.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,10 +11,10 @@ use crate::orchestration::{Engine, operational, timeouts};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
 
-/// The steps of one claim call with what belongs to them, in claim order. The jsonb live as long as the session.
+/// The steps of one claim call with the data that workers need, in claim order. The jsonb values live as long as the session.
 pub struct ClaimedSteps<'s> {
     pub steps: Vec<Claimed>,
-    /// Set when the state of the system forbids handing anything out.
+    /// Set if the operational state forbids claims.
     pub closed: Option<operational::Current>,
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,

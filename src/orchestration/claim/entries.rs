@@ -15,7 +15,7 @@ use crate::pg::datum::{self, Arg};
 use crate::pg::spi::Statement;
 use crate::registry;
 
-// Of entries whose steps did not start: those that still agree with their step's row.
+// The entries that still agree with their step's row, among those whose steps did not start.
 static STILL_VALID: Statement = Statement::new(
     "SELECT u.ord
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
@@ -108,7 +108,7 @@ pub(super) fn start(
     Ok(refused.len())
 }
 
-/// Those of the entries that agree with their step's row: their steps did not start because another session holds them.
+/// The entries that agree with their step's row: their steps did not start because another session holds them.
 fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
     if refused.is_empty() {
         return Ok(vec![]);

@@ -29,7 +29,7 @@ pub enum Dependencies {
     Ancestors,
 }
 
-/// What a worker asks for.
+/// The request of a worker.
 pub struct ClaimRequest {
     pub worker_id: String,
     pub namespaces: Vec<String>,
@@ -57,7 +57,7 @@ static QUEUE: Statement = Statement::new(
 );
 
 /// How often stale or held entries may send a claim back to the queue before it returns fewer steps than asked;
-/// as each round goes further, that is behind some twenty thousand of them.
+/// each round reads more entries, so the last one passes some twenty thousand of them.
 const MOST_ROUNDS: usize = 10;
 
 const FURTHEST_ENTRY: usize = 4096;
@@ -71,7 +71,7 @@ static ROTATION: Kept<usize> = Kept::new();
 
 static QUEUES: Kept<HashMap<(String, String), (i32, Timestamp)>> = Kept::new();
 
-/// The claim in the making: its number is taken before its first step starts.
+/// The new claim; it takes its number before its first step starts.
 struct NewClaim<'a> {
     worker: &'a Worker,
     claim_id: i64,
@@ -119,7 +119,7 @@ pub fn claim<'s>(
     Ok(claimed)
 }
 
-/// Asks the queues in rotation, so that no namespace waits behind another forever.
+/// Reads the queues in rotation, so that no namespace waits behind another forever.
 fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> Result<()> {
     // The walk must see what a take-over released.
     engine.queue_entries.flush(engine.now)?;
@@ -187,7 +187,7 @@ fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Resu
         if exhausted || claim.steps.len() >= claim.max {
             break;
         }
-        // The head of the queue is held or stale: go behind it, further each time.
+        // The head of the queue is held or stale: read beyond it, farther in each round.
         skip = skip
             .max(refused)
             .max(held.len())

@@ -23,8 +23,8 @@ pub struct Started {
     pub retry_limit: i16,
 }
 
-/// Starts the steps of these entries under a claim. Left out: a row that another transaction holds, or that contradicts
-/// its entry.
+/// Starts the steps of these entries under a claim. Skips rows that another transaction holds, and rows that contradict
+/// their entries.
 pub fn start_steps(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
     match Walk::to_change(&storage::STEPS, Operation::Update)? {
         Some(walk) => start_below(&walk, entries, claim_id),

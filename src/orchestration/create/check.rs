@@ -1,4 +1,4 @@
-//! What a request must look like.
+//! Checks of a request.
 
 use super::TaskRequest;
 use crate::error::{Error, Result};

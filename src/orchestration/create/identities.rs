@@ -1,4 +1,4 @@
-//! Requests that stand for a task which exists already: equal keys, or equal requests.
+//! Requests for a task that already exists: with an equal key, or equal in content.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +30,7 @@ static FIND_IDENTITIES: Statement = Statement::new(
     &[pg_sys::TEXTARRAYOID],
 );
 
-/// A unique index decides which request was first, not a look-up before.
+/// A unique index decides which request was first, not a lookup before.
 pub(super) fn settle_identities(
     engine: &Engine,
     request: &TaskRequest,
@@ -64,7 +64,7 @@ pub(super) fn settle_identities(
         .collect();
     firsts.sort();
     let mut known: HashMap<String, Uuid> = HashMap::new();
-    // More than one turn only if the task that stood in the way was purged between the two statements.
+    // A second round happens only if the existing task was purged between the two statements.
     while !firsts.is_empty() {
         let keys = |firsts: &[(&String, usize)]| {
             datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str())))

@@ -1,4 +1,4 @@
-//! Creation of tasks: one set-based statement per table, however many there are; all or nothing.
+//! Creates tasks: one set-based statement per table for any number of tasks, all or nothing.
 
 mod check;
 mod identities;
@@ -16,7 +16,7 @@ use template::keep_template;
 
 pub use template::find_template;
 
-/// What is asked for; one task per context.
+/// A request: one task per context.
 pub struct TaskRequest<'a> {
     pub name: String,
     pub namespace: String,
@@ -42,8 +42,8 @@ impl TaskRequest<'_> {
     }
 }
 
-/// Creates the tasks and returns their uuids in the order given. A context whose key or hash is known already
-/// gives no new task: its uuid is the known one, and `existing` says so.
+/// Creates the tasks and returns their uuids in the order given. A context with a known key or hash
+/// creates no task: it returns the uuid of the known one, with `existing` set.
 pub fn create(engine: &mut Engine, request: &TaskRequest) -> Result<Vec<Created>> {
     check(request)?;
     let template = keep_template(engine, request)?;

@@ -84,7 +84,7 @@ static INSERT_LOG: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
 );
 
-/// What the rows of a call have in common; each of `tasks` is a new one.
+/// The values that all rows of a call share; each of `tasks` is new.
 struct Rows<'r, 'a> {
     request: &'r TaskRequest<'a>,
     template: &'r Template,
@@ -172,7 +172,7 @@ impl Rows<'_, '_> {
                 datum::opt_text(request.traceparent.as_deref()),
                 request.tags.arg(),
                 request.bypass_steps.arg(),
-                // With a bypassed leaf the count of leaves alone does not tell the end.
+                // If a leaf is bypassed, the count of leaves alone does not show the end.
                 datum::boolean(!self.bypass.is_empty()),
             ],
         )?;
@@ -222,7 +222,7 @@ impl Rows<'_, '_> {
         Ok(())
     }
 
-    /// The transitions of the bypassed steps; a task of nothing else ends at once.
+    /// The transitions of the bypassed steps; a task whose steps are all bypassed ends at once.
     fn resolve_bypassed(&self, engine: &mut Engine) -> Result<()> {
         let tasks: BTreeSet<Uuid> = self.tasks.iter().map(|(_, task)| *task).collect();
         let why = audit::texts(&[("reason", Some("bypassed"))]);

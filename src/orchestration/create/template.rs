@@ -35,8 +35,8 @@ static KNOWN_VERSIONS: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// The id of the template that a name stands for; without a version the highest. Nothing keeps it from being
-/// replaced until it is used or locked.
+/// The id of the template with this name; without a version, of the highest one. Another session can replace it
+/// until it is used or locked.
 pub fn find_template(
     engine: &Engine,
     namespace: &str,

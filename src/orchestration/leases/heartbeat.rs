@@ -1,4 +1,4 @@
-//! What a worker says of its own leases: that it is alive, and that it gives its steps back.
+//! Calls of a worker about its own leases: it extends them, or releases their steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,13 +61,13 @@ static RELEASE: Statement = Statement::new(
     ],
 );
 
-/// What a heartbeat says of a step the worker has claimed and not reported.
+/// What a heartbeat returns about a step that the worker has claimed and not reported.
 pub struct Beat {
     pub key: StepKey,
     pub status: &'static str,
 }
 
-/// Extends every lease the worker holds, and tells which steps it no longer has.
+/// Extends every lease that the worker holds, and returns the steps that it no longer holds.
 pub fn heartbeat(
     engine: &mut Engine,
     claimant: &Claimant,
@@ -109,14 +109,14 @@ pub fn heartbeat(
                 empty.remove(&claim_id);
                 "extended"
             }
-            // Reported by this worker itself: nothing to say.
+            // This worker has reported the step itself: no row.
             (StepState::Complete | StepState::Error, Some(_)) => continue,
             (StepState::Cancelled, _) => "cancelled",
             _ => "lost",
         };
         beats.push(Beat { key, status });
     }
-    // Of these claims nothing is held any more, and the worker knows it now.
+    // These claims hold no step any more, and the worker knows it now.
     if !empty.is_empty() {
         engine.session.run(&CLOSE, &[datum::int8s(empty)])?;
     }
@@ -138,7 +138,7 @@ fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
     Ok((claims, keys))
 }
 
-/// Gives back what the worker has claimed and not reported; no attempt is counted.
+/// Releases the steps that the worker has claimed and not reported; no attempt is counted.
 pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Result<i32> {
     let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Leases: a row per claim call, which counts the steps that are still held. It is opened, lowered and closed here.
+//! Leases: a row per claim call, which counts the steps that are still held. This module opens, lowers and closes it.
 
 mod heartbeat;
 mod take_over;
@@ -35,11 +35,11 @@ pub struct Lease {
     pub claim_id: i64,
     pub worker_no: i32,
     pub expires_at: Timestamp,
-    /// When the first of its steps will have run too long.
+    /// The earliest timeout of its steps.
     pub timeout_at: Option<Timestamp>,
 }
 
-/// Opens it.
+/// Opens the lease.
 pub fn open_claim(engine: &Engine, lease: &Lease, keys: &[StepKey]) -> Result<()> {
     let row = [
         datum::int8(lease.claim_id),

@@ -15,7 +15,7 @@ use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Statement};
 use crate::registry;
 
-// Live claims are as few as the batches in flight; the walk begins where they begin.
+// Live claims are few; the walk begins at the first of them.
 static EXPIRED: Statement = Statement::new(
     "SELECT (SELECT c.claim_id FROM tasker_engine.claims c WHERE c.claim_id >= $1 ORDER BY c.claim_id LIMIT 1),
             ARRAY(SELECT c.claim_id FROM tasker_engine.claims c
@@ -84,7 +84,7 @@ static TRY_LOCK_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-/// Of a lease from which everything was taken: kept for a while, so that a slow worker's heartbeat is told.
+/// For a lease that lost all its steps: it stays for a while, so that the heartbeat of a slow worker learns of it.
 static KEEP_TO_TELL: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET lease_expires_at = $2, timeout_at = NULL WHERE c.claim_id = $1",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
@@ -104,7 +104,7 @@ const CHECK_SHARE: i64 = 50;
 /// How long a claim whose steps were taken over can still tell its worker.
 const TELL_LOST_US: i64 = 600_000_000;
 
-/// How often the walk over the claims begins at the first one again.
+/// How often the walk over the claims starts again at the first one.
 const FROM_FIRST_US: i64 = 1_000_000;
 
 static CHECKED_AT: Kept<Timestamp> = Kept::new();
@@ -116,7 +116,7 @@ static FULL_WALK_US: Kept<i64> = Kept::new();
 static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
 
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
-/// (class Timeout, with the backoff of a failure): ready again, or failed permanently. Never waits; what another session holds is
+/// (class Timeout, with the backoff of a failure): ready again, or failed permanently. Never waits; steps that another session holds are
 /// left for the next claim. With `idle` this call checks even if the last check was a moment ago. Returns whether anything
 /// was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
@@ -166,8 +166,8 @@ pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
     Ok(any)
 }
 
-/// Takes these steps from their claims whether the lease has ended or not, as if it had. What another session holds locked at this moment
-/// stays. Keys count only with the claim that they are given for.
+/// Takes these steps from their claims as if the lease had ended. Steps that another session has locked stay. A key counts only with the
+/// claim that it is given for.
 pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>) -> Result<()> {
     let claims = engine
         .session
@@ -304,7 +304,7 @@ impl TakenOver {
     }
 }
 
-/// The claim goes, or goes on with the steps that it holds.
+/// Deletes the claim, or keeps it for the steps that it still holds.
 fn write_claim(
     engine: &Engine,
     expired: &Expired,
@@ -380,7 +380,7 @@ fn take(
     let retry_at = if timed_out {
         engine.retry_after_failure(attempts, &step.backoff, None)
     } else {
-        // As old as the lost claim: it goes before what was released since.
+        // As old as the lost claim, so the step comes before steps that were released since.
         retry::next_run(attempts, Wait::Until(expired.claimed_at))
     };
     if let Some(available_at) = retry_at {

@@ -1,4 +1,4 @@
-//! What operators do to tasks and steps. Every operation locks the whole task first, decides, and settles.
+//! Operations on tasks and steps by hand. Each one locks the whole task, decides, and settles it.
 
 mod steps;
 mod tasks;

@@ -104,7 +104,7 @@ pub fn retry_step(engine: &mut Engine, key: StepKey, reset: bool) -> Result<Step
     Ok(StepState::Pending)
 }
 
-/// Changes how many attempts a step may have; an exhausted one may become ready, a waiting one may be exhausted.
+/// Changes the number of attempts; an exhausted step can become ready, and a waiting one exhausted.
 pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<StepState> {
     let limit = i16::try_from(limit)
         .ok()
@@ -129,7 +129,7 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
     Ok(state)
 }
 
-/// The state machine of steps by hand, with everything that claim and report do for the same pair.
+/// A transition of a step by hand, with all effects of a claim or report that makes the same one.
 pub fn transition_step<'e>(
     engine: &mut Engine<'e>,
     key: StepKey,

@@ -61,7 +61,7 @@ fn cancel_locked<'e>(
                         note,
                     );
                 }
-                // Stays in error, and its retry is off.
+                // The step stays in error, and its retry is cancelled.
                 StepState::Error => locked.steps[index].available_at = None,
                 _ => {}
             }
@@ -98,7 +98,7 @@ pub fn time_out<'e>(
                 );
             }
             StepState::Pending => locked.steps[index].available_at = Some(HELD),
-            // Its retry is off.
+            // Its retry is cancelled.
             StepState::Error => locked.steps[index].available_at = None,
             _ => {}
         }
@@ -106,7 +106,7 @@ pub fn time_out<'e>(
     set_task(engine, locked, TaskState::Error, note)
 }
 
-/// Sets the task's state with its metadata; its steps must not pull it elsewhere.
+/// Sets the task's state with its metadata; the states of its steps must not lead to another one.
 fn set_task<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
@@ -197,7 +197,7 @@ pub fn resolve_task(
     )
 }
 
-/// The state machine of tasks by hand.
+/// A transition of a task by hand.
 pub fn transition_task<'e>(
     engine: &mut Engine<'e>,
     task: Uuid,
@@ -211,7 +211,7 @@ pub fn transition_task<'e>(
         TaskState::Cancelled => cancel_locked(engine, locked, note),
         TaskState::Complete if !locked.all_good() => Err(unfinished(&locked)),
         TaskState::Error => {
-            // Nothing of it starts any more; what runs may still report.
+            // No step of it starts any more; running steps can still report.
             for step in locked
                 .steps
                 .iter_mut()

@@ -38,7 +38,7 @@ const AGE_EVERY_US: i64 = 1_000_000;
 
 static AGED: Kept<HashMap<i32, Timestamp>> = Kept::new();
 
-/// Moves entries that have waited too long up a level, so that nothing starves. Seldom, and not per claim.
+/// Moves entries that have waited too long up a level, so that no step starves. Runs rarely, not in each claim.
 pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
     let interval_us = settings::priority_aging_us();
     let last = AGED.with(|aged| aged.insert(queue_id, now));

@@ -76,8 +76,8 @@ const LEVELS: [i16; 4] = [4, 3, 2, 1];
 
 const BEGINNING: Timestamp = Timestamp::MIN;
 
-/// A walk from the beginning happens at most this often, and never takes more than a fiftieth of the time: every
-/// backend makes its own, and there are more of them than processors.
+/// A walk from the beginning happens at most this often, and never takes more than a fiftieth of the time, because each
+/// backend walks by itself, and there are more backends than processors.
 const FULL_WALK_EVERY_US: i64 = 20_000;
 
 const FULL_WALK_SHARE: i64 = 50;
@@ -154,7 +154,7 @@ pub fn find(
     Ok((found, is_taken))
 }
 
-/// Removes due entries that no session holds, level by level, oldest first within. None: SQL has to do it.
+/// Removes due entries that no session holds, level by level, oldest first within. None: an SQL statement must do it.
 fn remove_due(
     queue_id: i32,
     now: Timestamp,

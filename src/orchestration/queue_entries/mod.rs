@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-/// What one call releases.
+/// The entries that one call releases.
 #[derive(Default)]
 pub struct Releases {
     entries: Vec<Entry>,
@@ -96,12 +96,12 @@ impl Releases {
         Ok(())
     }
 
-    /// The call's own claim came back short: nothing ready was left behind in this queue.
+    /// The call's own claim returned fewer steps than it asked for, so no ready step is left in this queue.
     pub fn emptied(&mut self, queue_id: i32) {
         self.wake.remove(&queue_id);
     }
 
-    /// Wakes idle workers of the namespaces in which ready work is left.
+    /// Wakes idle workers of the namespaces that still have ready steps.
     pub fn notify(&mut self, session: &Session, now: Timestamp) -> Result<()> {
         let queues = std::mem::take(&mut self.wake);
         if queues.is_empty() {
@@ -118,7 +118,7 @@ static IS_OPEN: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-/// Whether claims may be served from the queue: it exists and its namespace is not paused.
+/// Whether claims can take steps from the queue: it exists and its namespace is not paused.
 pub fn is_open(session: &Session, queue_id: i32) -> Result<bool> {
     let table = &storage::QUEUES;
     let Some(walk) = Walk::to_read(table)? else {

@@ -41,7 +41,7 @@ pub(super) struct Decided {
     pub(super) retry_at: Option<Timestamp>,
 }
 
-/// Decides for each failed run whether and when it is tried again, and writes it.
+/// Decides for each failed run whether and when the step runs again, and writes the decision.
 pub(super) fn decide(
     engine: &Engine,
     reports: &[Report],

@@ -1,4 +1,4 @@
-//! Holding the reported steps: those whose report is accepted are locked, and completed if they did not fail.
+//! Locks the steps whose reports are accepted, and completes those that did not fail.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -101,7 +101,7 @@ pub(super) fn hold(
     hold_and_check(engine, claimant, reports, order, outcomes)
 }
 
-/// Locks first, then completes what passes its results_schema.
+/// Locks first, then completes the steps whose results pass their results_schema.
 fn hold_and_check(
     engine: &Engine,
     claimant: &Claimant,

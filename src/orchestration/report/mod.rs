@@ -1,4 +1,4 @@
-//! Reports: what a worker says of the steps that it holds, and everything that follows from it in one transaction.
+//! Applies the reports of workers about the steps that they hold, with all effects in one transaction.
 
 mod failure;
 mod hold;
@@ -21,7 +21,7 @@ use refusal::explain_refusals;
 
 pub use refusal::refusal;
 
-/// What one report says.
+/// One report.
 pub struct Report<'a> {
     pub key: StepKey,
     pub claim_number: i32,
@@ -54,16 +54,16 @@ pub struct Failure<'a> {
 pub enum Outcome {
     /// The step's new state.
     Accepted(StepState),
-    /// Said before; the state has not changed.
+    /// The same report was accepted before; the state has not changed.
     Duplicate(StepState),
-    /// Under another claim than the current one, or by another role, or the step has ended otherwise.
+    /// The claim is not the current one, another role made it, or the step has ended otherwise.
     Stale,
     UnknownStep,
     /// The results break the step's results_schema; the text says where. Nothing was changed.
     Invalid(String),
 }
 
-/// Applies reports and returns an outcome for each, in their order. The same step twice: the first wins.
+/// Applies reports and returns an outcome for each, in their order. If a step occurs twice, the first report wins.
 /// A report for a step that the caller must not report is stale.
 pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
@@ -87,7 +87,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
     for (&index, held) in &held {
         let report = &reports[index];
         let state = report.reported_state();
-        // A later success overwrites the results: why this attempt failed stays in the log.
+        // A later success overwrites the results, so the log keeps why this attempt failed.
         let why = report.failure.as_ref().and_then(|failure| {
             audit::texts(&[
                 ("error_message", Some(&failure.message)),

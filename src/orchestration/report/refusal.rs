@@ -1,4 +1,4 @@
-//! Refused reports: why, and the error that says so.
+//! Refused reports: the reason, and the error with it.
 
 use pgrx::pg_sys;
 use tasker_rules::engine::state::StepState;
@@ -25,7 +25,7 @@ static WHY_REFUSED: Statement = Statement::new(
     ],
 );
 
-/// A refused report was made before, came too late, or names a step that is not there.
+/// A refused report was made before, came too late, or names a step that does not exist.
 pub(super) fn explain_refusals(
     engine: &Engine,
     claimant: &Claimant,

@@ -1,4 +1,4 @@
-//! Values on their way into and out of SQL.
+//! Values that go into SQL or come from it.
 
 mod arrays;
 mod jsonb;
@@ -73,15 +73,15 @@ impl<'a> Arg<'a> {
         self.datum
     }
 
-    /// The datum if its type is the one that is wanted; NULL is of every type.
+    /// The datum if it has the expected type; NULL has every type.
     pub(super) fn of(&self, wanted: Oid) -> Result<Option<Datum>> {
         if self.datum.is_none() || self.of == wanted {
             return Ok(self.datum);
         }
         Err(Error::corrupt(format!(
-            "a value of type {} stands where {} is wanted",
-            self.of.to_u32(),
-            wanted.to_u32()
+            "expected a value of type {}, found {}",
+            wanted.to_u32(),
+            self.of.to_u32()
         )))
     }
 }
@@ -128,7 +128,7 @@ pub fn float8(value: f64) -> Arg<'static> {
     Arg::made(value.into_datum(), pg_sys::FLOAT8OID)
 }
 
-/// A numeric of its text; NULL if that is no number.
+/// A numeric from its text; NULL if the text is not a number.
 pub fn numeric(text: &str) -> Arg<'static> {
     let Ok(text) = std::ffi::CString::new(text) else {
         return Arg::NULL;

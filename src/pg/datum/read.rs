@@ -1,11 +1,11 @@
-//! Reading what a column, a parameter or an array holds.
+//! Reads the values of columns, parameters and arrays.
 
 use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{Jsonb, Uuid};
 
-/// What a column or parameter can be read as.
+/// A type as which a column or parameter can be read.
 pub trait FromColumn: Sized {
     /// The SQL types that it stands for.
     const TYPES: &'static [Oid];
@@ -58,7 +58,7 @@ impl FromColumn for String {
     }
 }
 
-/// A numeric, as near as a float comes to it.
+/// A numeric as the nearest float.
 pub struct Numeric(pub f64);
 
 impl FromColumn for Numeric {
@@ -72,7 +72,7 @@ impl FromColumn for Numeric {
     }
 }
 
-/// What an array can hold: its element type as `pg_type` describes it.
+/// An element type of arrays, as `pg_type` describes it.
 pub trait Element: FromColumn {
     const ARRAY: &'static [Oid];
     const TYPE: Oid;
