@@ -100,6 +100,28 @@ pg_major() { "$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 # The version of the extension that these sources make.
 extension_version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 
+# Where the files for the server of PG_CONFIG are laid out, and what is installed there. A checkout can build for several servers.
+server_stage() { printf '%s/stage-%s\n' "$WORK" "$(server_key)"; }
+server_stamp() { printf '%s/installed-%s\n' "$WORK" "$(server_key)"; }
+server_key() { printf '%s' "$PG_CONFIG" | cksum | cut -d ' ' -f 1; }
+
+# The kind of build that is installed, dev or release. The stamp: kind of build, fingerprint of what it was built from, then the check sums of
+# the installed files. Without one (another checkout, after `make clean`) the library itself tells: only dev builds carry debug information.
+installed_profile() {
+    local library stamp
+    library=$("$PG_CONFIG" --pkglibdir)/tasker_ext.so
+    stamp=$(server_stamp)
+    if [[ ! -f $library ]]; then
+        echo dev
+    elif [[ -f $stamp ]]; then
+        sed -n 1p "$stamp"
+    elif [[ $(readelf --section-headers --wide "$library" 2> /dev/null) == *.debug_info* ]]; then
+        echo dev
+    else
+        echo release
+    fi
+}
+
 # The pgrx feature of the selected server, for plain cargo commands: one argument a line.
 pg_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
 
