@@ -25,7 +25,7 @@ BEGIN
                                        WHEN 'SEQUENCE' THEN 'USAGE, SELECT, UPDATE ON SEQUENCE'
                                        ELSE 'SELECT, INSERT ON TABLE' END AS rights -- to dump and restore it
             FROM tasker_engine.script_new_members() m
-            WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members b WHERE to_regprocedure(b.successor) = m.object AND m.class = 'pg_proc'::regclass)
+            WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members b WHERE b.classid = m.class AND tasker_engine.script_successor(b) = m.object)
         LOOP
             EXECUTE format('GRANT %s %s TO %I', member.rights, member.name, extowner);
         END LOOP;

@@ -18,9 +18,14 @@ CREATE TABLE tasker_engine.script_members (
     objid oid NOT NULL,
     acl aclitem[],
     initial aclitem[],
-    successor text, -- the function that takes its place
+    successor text, -- the function or view that takes its place
     PRIMARY KEY (classid, objid)
 );
+
+CREATE FUNCTION tasker_engine.script_successor(member tasker_engine.script_members) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE member.classid WHEN 'pg_proc'::regclass THEN to_regprocedure(member.successor)::oid ELSE to_regclass(member.successor)::oid END
+$$;
 
 CREATE FUNCTION tasker_engine.script_new_members()
 RETURNS TABLE (class oid, object oid, kind text, name text)

@@ -47,30 +47,79 @@ UPDATE pg_proc p SET proacl = m.initial FROM tasker_engine.script_members m
 UPDATE pg_namespace n SET nspacl = m.initial FROM tasker_engine.script_members m
     WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid AND n.nspacl IS DISTINCT FROM m.initial;
 
--- For a function that gets another parameter, which is another function for PostgreSQL. A script calls it with both and makes the new one
--- afterwards, which gets the privileges of the old one. An object of a user that depends on the old one is not dropped.
-CREATE FUNCTION tasker_engine.script_replace_function(function regprocedure, by text) RETURNS void
+-- Privileges on columns of the views that are dropped. All of them are users': the extension grants none.
+CREATE TABLE tasker_engine.script_columns (
+    view text NOT NULL,
+    name name NOT NULL,
+    acl aclitem[] NOT NULL
+);
+
+-- What depends on an object, directly or through views and functions of the extension, with the object itself. A view stands for its rule.
+-- The script makes the extension's own views and functions again; anything else that depends on them (part) it does not.
+CREATE FUNCTION tasker_engine.script_dependents(oid, oid)
+RETURNS TABLE (class oid, object oid, part integer, again boolean, distance integer)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE found (class, object, part, again, row_type, distance) AS (
+        SELECT $1, $2, 0, true, false, 0
+        UNION
+        SELECT o.class, o.object, d.objsubid, k.again, k.row_type, f.distance + 1
+        FROM found f
+        JOIN pg_depend d ON d.refclassid = f.class AND d.refobjid = f.object
+        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+        CROSS JOIN LATERAL (SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS class,
+                                   coalesce(r.ev_class, d.objid) AS object) o
+        CROSS JOIN LATERAL (
+            SELECT d.classid = 'pg_type'::regclass AND d.deptype = 'i' AS row_type,
+                   EXISTS (SELECT FROM tasker_engine.script_members m WHERE m.classid = o.class AND m.objid = o.object)
+                   AND (o.class = 'pg_proc'::regclass
+                        OR EXISTS (SELECT FROM pg_class c
+                                   WHERE o.class = 'pg_class'::regclass AND c.oid = o.object AND c.relkind = 'v')) AS again) k
+        WHERE (f.again OR f.row_type) AND (o.class, o.object) <> (f.class, f.object))
+    SELECT f.class, f.object, f.part, f.again, max(f.distance)
+    FROM found f
+    WHERE NOT f.row_type
+    GROUP BY f.class, f.object, f.part, f.again
+    ORDER BY max(f.distance) DESC
+$$;
+
+-- Drops a function or view that the script makes again with a change (a function as `by`), with the extension's own objects that depend on it. They
+-- get the privileges of those before. An object of a user that depends on them is not dropped.
+CREATE FUNCTION tasker_engine.script_replace(class oid, object oid, by text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     users CONSTANT text := (
-        SELECT string_agg(u.name, ', ' ORDER BY u.name)
-        FROM (SELECT DISTINCT CASE WHEN r.oid IS NULL THEN pg_describe_object(d.classid, d.objid, d.objsubid)
-                                   ELSE pg_describe_object('pg_class'::regclass, r.ev_class, 0) END AS name
-              FROM pg_depend d
-              LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-              WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = function::oid AND d.deptype IN ('n', 'a')
-                AND NOT EXISTS (SELECT FROM pg_depend e
-                                WHERE e.classid = CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass END
-                                  AND e.objid = coalesce(r.ev_class, d.objid)
-                                  AND e.refclassid = 'pg_extension'::regclass AND e.deptype = 'e')) u);
+        SELECT string_agg(DISTINCT pg_describe_object(d.class, d.object, d.part), ', ')
+        FROM tasker_engine.script_dependents(class, object) d WHERE NOT d.again);
+    dropped record;
+    name text;
 BEGIN
     IF users IS NOT NULL THEN
-        RAISE EXCEPTION 'function % gets another parameter in this version, and objects depend on it as it is', function
+        RAISE EXCEPTION '% changes in this version, and objects depend on it as it is', pg_describe_object(class, object, 0)
             USING ERRCODE = 'dependent_objects_still_exist', DETAIL = users,
                   HINT = 'Keep the definitions of these objects (pg_get_viewdef, pg_get_functiondef), drop them, run ALTER EXTENSION tasker_ext UPDATE, and create them again.';
     END IF;
-    UPDATE tasker_engine.script_members m SET successor = by
-    WHERE m.classid = 'pg_proc'::regclass AND m.objid = function::oid;
-    EXECUTE format('DROP FUNCTION %s', function);
+    FOR dropped IN
+        SELECT d.object, d.class = 'pg_proc'::regclass AS function, d.distance
+        FROM tasker_engine.script_dependents(class, object) d ORDER BY d.distance DESC
+    LOOP
+        name := CASE WHEN dropped.function THEN dropped.object::regprocedure::text ELSE dropped.object::regclass::text END;
+        INSERT INTO tasker_engine.script_columns
+            SELECT name, a.attname, a.attacl FROM pg_attribute a
+            WHERE NOT dropped.function AND a.attrelid = dropped.object AND a.attacl IS NOT NULL;
+        UPDATE tasker_engine.script_members m SET successor = CASE WHEN dropped.distance = 0 THEN by ELSE name END
+            WHERE m.objid = dropped.object
+              AND m.classid = CASE WHEN dropped.function THEN 'pg_proc'::regclass ELSE 'pg_class'::regclass END;
+        EXECUTE format('DROP %s %s', CASE WHEN dropped.function THEN 'FUNCTION' ELSE 'VIEW' END, name);
+    END LOOP;
 END
+$$;
+
+-- For changes that CREATE OR REPLACE cannot make. A script calls them before it makes anything again.
+CREATE FUNCTION tasker_engine.script_replace_function(function regprocedure, by text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT tasker_engine.script_replace('pg_proc'::regclass, function, by)
+$$;
+CREATE FUNCTION tasker_engine.script_replace_view(view regclass) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT tasker_engine.script_replace('pg_class'::regclass, view, view::text)
 $$;

@@ -1,13 +1,13 @@
--- Privileges: as they were before the script, and what this version grants more or less than the one before. A function that took the place
--- of another one has those of this version, and what was granted on the other one or revoked from it.
+-- Privileges: as they were before the script, and what this version grants more or less than the one before. A function or view
+-- that took the place of another one has those of this version, and what was granted on the other one or revoked from it.
 DO $$
 DECLARE
     change record;
     missing CONSTANT text := (SELECT string_agg(m.successor, ', ') FROM tasker_engine.script_members m
-                              WHERE m.successor IS NOT NULL AND to_regprocedure(m.successor) IS NULL);
+                              WHERE m.successor IS NOT NULL AND tasker_engine.script_successor(m) IS NULL);
 BEGIN
     IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'the script makes no function %', missing;
+        RAISE EXCEPTION 'the script does not make %', missing;
     END IF;
     PERFORM tasker_engine.record_privileges(false);
     UPDATE pg_class c SET relacl = m.acl FROM tasker_engine.script_members m
@@ -30,7 +30,7 @@ BEGIN
             SELECT o.kind, o.name, coalesce(m.initial, o.by_default) AS before,
                    coalesce(CASE WHEN m.successor IS NULL THEN i.initprivs ELSE m.acl END, o.by_default) AS after
             FROM tasker_engine.script_members m
-            JOIN objects o ON o.class = m.classid AND o.oid = coalesce(to_regprocedure(m.successor)::oid, m.objid)
+            JOIN objects o ON o.class = m.classid AND o.oid = coalesce(tasker_engine.script_successor(m), m.objid)
             LEFT JOIN pg_init_privs i ON i.classoid = o.class AND i.objoid = o.oid AND i.objsubid = 0)
         SELECT false AS given, c.kind, c.name, x.grantee, x.privilege_type, false AS is_grantable
         FROM changed c, aclexplode(c.before) x
@@ -40,6 +40,10 @@ BEGIN
         FROM changed c, aclexplode(c.after) y
         WHERE NOT EXISTS (SELECT FROM aclexplode(c.before) x
                           WHERE (x.grantee, x.privilege_type, x.is_grantable) = (y.grantee, y.privilege_type, y.is_grantable))
+        UNION ALL
+        SELECT true, 'TABLE', c.view, x.grantee, format('%s (%I)', x.privilege_type, c.name), x.is_grantable
+        FROM tasker_engine.script_columns c
+        JOIN pg_attribute a ON a.attrelid = to_regclass(c.view) AND a.attname = c.name, aclexplode(c.acl) x
         ORDER BY 1
     LOOP
         EXECUTE format(CASE WHEN change.given THEN 'GRANT %s ON %s %s TO %s' ELSE 'REVOKE %s ON %s %s FROM %s' END,
@@ -51,3 +55,7 @@ BEGIN
 END
 $$;
 DROP FUNCTION tasker_engine.script_replace_function(regprocedure, text);
+DROP FUNCTION tasker_engine.script_replace_view(regclass);
+DROP FUNCTION tasker_engine.script_replace(oid, oid, text);
+DROP FUNCTION tasker_engine.script_dependents(oid, oid);
+DROP TABLE tasker_engine.script_columns;
