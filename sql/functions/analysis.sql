@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION tasker.analyze_template(name text, namespace text DEF
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_template(text, text, text) IS
-'What is known of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
+'The analysis of a template, without any task, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
 name: Name of the template.
 namespace: Its namespace.
 version: x.y.z; NULL is the highest by semantic version.';
@@ -70,14 +70,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_schedule' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_schedule(uuid) IS
-'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. No row for an unknown task.
+'When each step of a task could begin and end if it waited only for its parents; one row per step, by step_no. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
-duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration: Time of its runs from the log, without waiting and backoff; for a step that has not run, the time that others took.
 duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
 starts_after: When its last parent would end, counted from the beginning of the first step.
 ends_after: starts_after and its duration.
-slack: By how much it can be late or longer without making the task longer.
-drag: By how much the task would be shorter if it took no time; 0 off the critical path.
+slack: How much later or longer it can be without making the task longer.
+drag: How much shorter the task would be if the step took no time; 0 off the critical path.
 is_critical: Whether its slack is 0, so that it is on a longest path; of several such paths task_critical_path shows one.';
 GRANT EXECUTE ON FUNCTION tasker.task_schedule(uuid) TO tasker_reader;
 
@@ -88,14 +88,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_critical_path' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_critical_path(uuid) IS
-'The longest path through a task by the durations of task_schedule, from a root to a leaf: nothing makes the task faster but these steps. Of paths of equal length one is shown. No row for an unknown task.
+'The longest path through a task by the durations of task_schedule, from a root to a leaf: only these steps can make the task faster. Of paths of equal length one is shown. No row for an unknown task.
 position: Place on the path, from 1.
-duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration: Time of its runs from the log, without waiting and backoff; for a step that has not run, the time that others took.
 duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
 starts_after: When its last parent would end, counted from the beginning of the first step.
 ends_after: starts_after and its duration.
 slack: 0 throughout: none of them can be longer.
-drag: By how much the task would be shorter if it took no time: which step is worth the effort.';
+drag: How much shorter the task would be if the step took no time: it shows which step is worth the effort.';
 GRANT EXECUTE ON FUNCTION tasker.task_critical_path(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_bottlenecks(task_uuid uuid)
@@ -105,12 +105,12 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
-'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
+'The steps that delay a task, highest score first: failed steps, and cancelled steps that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
 bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (cannot run again), Running or Waiting to Run: the first that fits.
 severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
 score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed permanently; the factor is 2.0 in error, 2.5 failed permanently or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
-blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
 blocked_step_names: Their names, in topological order.';
 GRANT EXECUTE ON FUNCTION tasker.task_bottlenecks(uuid) TO tasker_reader;
 
@@ -122,14 +122,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_error_chains' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_error_chains(uuid) IS
-'Each step of a task that is in error, with what it blocks; gravest first. No row for an unknown task, or one without failed steps.
+'Each step of a task that is in error, with what it blocks; the most severe first. No row for an unknown task, or one without failed steps.
 error_class: What kind of error, as the worker reported it; NULL without one.
 permanent: Whether it will not run again by itself.
 next_retry_at: When it runs again; NULL if it does not.
 impact_score: 15 * blocked_steps + 5 * downstream_steps + 3 * attempts + 20 if permanent.
 severity: Of the impact_score: Critical from 100, High from 50, Medium from 20, else Low.
 downstream_steps: How many steps need it, directly or not.
-blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
 blocked_step_names: Their names, in topological order.';
 GRANT EXECUTE ON FUNCTION tasker.task_error_chains(uuid) TO tasker_reader;
 
@@ -140,7 +140,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_parallelism' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_parallelism(uuid) IS
-'What could run side by side: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
+'What could run in parallel: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
 total_steps: All steps of the level; each counts in one of the other columns.
 ready_steps: Steps that a claim would hand out now, failed ones whose retry is due included.

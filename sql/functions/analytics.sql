@@ -25,12 +25,12 @@ RETURNS integer[] LANGUAGE sql STABLE
     RETURN CASE WHEN COALESCE(namespace_filter, task_name_filter, version_filter) IS NOT NULL
                 THEN tasker_engine.named_task_ids(namespace_filter, task_name_filter, version_filter) END;
 COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
-'The templates that the filters of the analytics functions leave; NULL without any filter: all.';
+'The templates that match the filters of the analytics functions; NULL without a filter: all.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
     RETURN COALESCE(since, tasker_engine.engine_clock() - usual);
-COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or now minus the default span.';
+COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'The beginning of a period: the given one, or now minus the default span.';
 
 -- OFFSET 0: when a run began is looked up once, not wherever it is named.
 CREATE OR REPLACE FUNCTION tasker_engine.period_metrics(start timestamptz)
@@ -75,7 +75,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.period_metrics(timestamptz) IS
-'What get_analytics_metrics and analytics_performance tell of one period.';
+'The figures of get_analytics_metrics and analytics_performance for one period.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.health_score(complete bigint, error bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -116,7 +116,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_analytics_metrics(timestamptz) IS
-'One row about a period: how many tasks and runs there were, how well they went and how long they took. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it.
+'One row about a period: the number of tasks and runs, their outcomes and their durations. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it.
 since: Where the period begins: tasks created and runs ended later count; NULL: 1 hour ago, -infinity: everything.
 active_tasks_count: Tasks that are pending or in progress now, whenever they were created.
 total_namespaces_count: Namespaces that have tasks, ever.
@@ -125,8 +125,8 @@ system_health_score: completion_count / (completion_count + error_count), 0.000 
 task_throughput: Tasks created in the period.
 completion_count: Those that are complete now.
 error_count: Those that are in error now.
-completion_rate: completion_count in percent of task_throughput; 0.00 of none.
-error_rate: error_count in percent of task_throughput; 0.00 of none.
+completion_rate: completion_count in percent of task_throughput; 0.00 if there are none.
+error_rate: error_count in percent of task_throughput; 0.00 if there are none.
 avg_task_duration: Average seconds of the complete tasks from when they were due (requested_at, or run_at if later) to their end; 0.000 without any.
 avg_step_duration: Average seconds of the successful runs from claim to report; 0.000 without any.
 step_throughput: Runs that ended in the period and were successful.
@@ -236,7 +236,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
-'The slowest of the tasks created in a period of which a run has ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
+'The slowest tasks of those that were created in a period and have a run that ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
 limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
@@ -246,7 +246,7 @@ duration_seconds: From when the task was due (requested_at, or run_at if later) 
 step_count: All steps of the task.
 error_steps: Steps in state error.
 created_at: When the task was created.
-completed_at: When the task completed, otherwise when its last run so far ended.
+completed_at: When the task completed, otherwise when its latest run ended.
 status: State of the task now: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) TO tasker_reader;
 
@@ -296,12 +296,12 @@ task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
 error_class: What kind of error, as reported; LeaseExpired: the worker was lost; NULL: reported without one.
 failed_runs: Runs that failed with it.
-share: Percent of all failed runs that the filters leave.
-failed_tasks: Tasks in which one did.
-step_names: Names of the steps that did, sorted.
-last_message: What the last of them said; NULL if nothing.
+share: Percent of all failed runs that match the filters.
+failed_tasks: Tasks that had such a run.
+step_names: Names of the steps that failed with it, sorted.
+last_message: Message of the last of them; NULL without one.
 first_failed_at: When the first run of the period failed with it.
-last_failed_at: When the last did.';
+last_failed_at: When the last run of the period failed with it.';
 GRANT EXECUTE ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.get_dependency_bottlenecks(
@@ -344,7 +344,7 @@ waiting_tasks: Tasks in which the step is running or in error, so that others wa
 waiting_steps: Direct children of the step, counted over these tasks.
 running: Those of these tasks in which it is in_progress.
 failed: Those in which it is in error.
-longest_wait_seconds: Time since the first of them came to that state.';
+longest_wait_seconds: Time since the first of them entered that state.';
 GRANT EXECUTE ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.get_duration_percentiles(

@@ -11,15 +11,15 @@ pid: process id of the backend.
 database_oid: the database it works in; 0 for the launcher.
 kind: launcher, coordinator or executor.
 pool: the executor''s pool; NULL for the others.
-worker_id: under which an executor claims; NULL for the others.
+worker_id: the id under which an executor claims; NULL for the others.
 state: starting, idle, busy, draining or stopping.
 started_at: when the process started.
-state_since: when it came into its state.
+state_since: when it entered its state.
 busy_us: time spent running steps since it started, microseconds.
 steps: steps run since it started.
 failures: of these, how many failed.
 step_uuid: the step that an executor runs now; NULL if none.
-stop_by: when a process that is to end will be terminated; NULL if it is not to end.';
+stop_by: when the coordinator terminates a process that was told to stop; NULL if it was not told to.';
 GRANT EXECUTE ON FUNCTION tasker_engine.background_activity() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.executor_restarts()
@@ -27,7 +27,7 @@ RETURNS TABLE (
     database_oid oid, pool text, ended bigint, in_a_row integer, last_ended_at timestamptz, next_start_at timestamptz)
 AS 'MODULE_PATHNAME', 'executor_restarts' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unasked since the server started.';
+COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unexpectedly since the server started.';
 GRANT EXECUTE ON FUNCTION tasker_engine.executor_restarts() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.wake_launcher() RETURNS boolean

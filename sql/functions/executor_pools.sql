@@ -42,7 +42,7 @@ BEGIN ATOMIC
     LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name
     ORDER BY s.name;
 END;
-COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'How many executors each pool is to have, and what they claim. A pool that is not listed any more is to have none.
+COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'The number of executors that each pool should have, and what they claim. A pool that is no longer listed should have none.
 pool: name of the pool.
 desired: number of executors, within minimum and maximum; 0 while the pool is switched off.
 queues: the queues they claim from.
@@ -121,17 +121,17 @@ $$;
 COMMENT ON FUNCTION tasker.configure_executor_pool(text, integer, integer, numeric, interval, interval, text[], text[], integer, boolean, interval, boolean) IS
 'Sets a pool of executors, and makes it if there is none of that name. NULL keeps what is set, at first the built-in default. The coordinator follows within a second. 22004 without a name, 22023 for a value out of its range and for a minimum above the maximum. Rule: docs/executor-pools.md#settings.
 name: Name of the pool, up to 64 characters. The pool default is always there.
-min_executors: Never fewer, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
-max_executors: Never more, 0 to 1000; at first 2.
+min_executors: Minimum number of executors, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
+max_executors: Maximum number of executors, 0 to 1000; at first 2.
 target_utilization: Share of their time that executors should be busy, 0.1 to 1; at first 0.75.
 scaling_interval: Time between two evaluations of the pool, 1 second to 1 hour; at first 5 seconds.
 scaling_cooldown: Time between two changes, 1 second to 1 day; at first 15 seconds.
 namespaces: The namespaces it works for; an empty array for all, as at first. They need not exist yet.
 queues: The queues it claims from; at first sql. An empty array is refused.
 batch_size: How many steps an executor claims at once, 1 to 1000; at first 1.
-predictive: Whether the forecast from earlier seasons counts; at first not. While it does, arrivals are recorded.
-season: After how long arrivals repeat, 10 minutes to 31 days; at first 1 day.
-enabled: Whether the pool has executors at all; at first it has. false drains them.';
+predictive: Whether the forecast from earlier seasons is used; at first false. While it is true, arrivals are recorded.
+season: The period after which arrivals repeat, 10 minutes to 31 days; at first 1 day.
+enabled: Whether the pool has executors; at first true. false drains them.';
 GRANT EXECUTE ON FUNCTION tasker.configure_executor_pool(text, integer, integer, numeric, interval, interval, text[], text[], integer, boolean, interval, boolean)
 TO tasker_operator;
 

@@ -6,7 +6,7 @@
 -- released must be due in the same transaction.
 CREATE OR REPLACE FUNCTION tasker_engine.engine_clock()
 RETURNS timestamptz AS 'MODULE_PATHNAME', 'engine_clock' LANGUAGE c STABLE PARALLEL SAFE COST 1;
-COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The instant that everything due is compared with.';
+COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The time with which every due time is compared.';
 GRANT EXECUTE ON FUNCTION tasker_engine.engine_clock() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.state_name(state "char")
@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name tex
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN namespace_name || '.' || name
            || '@' || version;
-COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, as templates are called everywhere.';
+COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, the full name of a template.';
 GRANT EXECUTE ON FUNCTION tasker_engine.full_name(text, text, text) TO tasker_reader;
 
 -- float8 and not interval: millions of them are sorted for percentiles.
@@ -52,10 +52,10 @@ COMMENT ON FUNCTION tasker_engine.duration(interval) IS 'The interval in seconds
 CREATE OR REPLACE FUNCTION tasker_engine.seconds(duration double precision)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN round(duration::numeric, 3);
-COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds as they are shown, to the millisecond; NULL for NULL.';
+COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds rounded to milliseconds; NULL for NULL.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.percentage(part bigint, whole bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN whole = 0 THEN 0.00
                 ELSE round(part::numeric * 100 / whole::numeric, 2) END;
-COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS '0.00 to 100.00; 0.00 of nothing.';
+COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS 'part as a percentage of whole, 0.00 to 100.00; 0.00 if whole is 0.';

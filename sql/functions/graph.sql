@@ -20,6 +20,6 @@ RETURNS TABLE (step_uuid uuid, dependency_level integer)
 AS 'MODULE_PATHNAME', 'calculate_dependency_levels' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.calculate_dependency_levels(uuid) IS
-'How deep each step of a task lies, ordered by level and step. No row for an unknown task. step_dag_relationships has the shortest path instead.
+'The depth of each step of a task, ordered by level and step. No row for an unknown task. step_dag_relationships has the shortest path instead.
 dependency_level: Length of the longest path from a root to the step; roots have 0.';
 GRANT EXECUTE ON FUNCTION tasker.calculate_dependency_levels(uuid) TO tasker_reader;

@@ -42,7 +42,7 @@ retryable_error_steps: Steps in error that will run again by themselves.
 exhausted_retry_steps: Steps permanently in error, without an attempt left.
 in_backoff_steps: Those of retryable_error_steps whose time has not come.
 active_connections: Server processes that are connected to any database of the cluster.
-max_connections: How many the server allows (max_connections).
+max_connections: Number of connections that the server allows (max_connections).
 resolved_manually_tasks: Tasks in state resolved_manually.
 resolved_manually_steps: Steps in state resolved_manually.
 permanent_error_steps: Steps permanently in error, with attempts left.';
@@ -53,11 +53,11 @@ RETURNS TABLE (
     level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
 AS 'MODULE_PATHNAME', 'judge_health' LANGUAGE c IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.judge_health(text, bigint, bigint, double precision) IS
-'How a measure is under the multiplier of a state; the thresholds are percents of the whole.
+'The level of a measure under the multiplier of a state; the thresholds are percentages of the whole.
 measure: connections, errors (of a period), all_errors, executors or troubles.
 part: how many are in use, failed, or well; of troubles their number.
-whole: of how many.
-multiplier: how much of the thresholds is asked for.
+whole: the total that part is compared with.
+multiplier: the factor applied to the thresholds.
 level: healthy, degraded or unhealthy.
 alert: whether it is worth an alert.
 degraded_beyond: where degraded begins; NULL: never.
@@ -99,8 +99,8 @@ healthy: Whether nothing is wrong.
 status: healthy or unhealthy.
 reasons: What is wrong, a sentence each; empty if nothing is.
 connection_utilization: Percent of max_connections that are in use.
-task_error_rate: Percent of all tasks that are in error; 0.00 of none.
-step_error_rate: Percent of all steps that are in error; 0.00 of none.
+task_error_rate: Percent of all tasks that are in error; 0.00 if there are none.
+step_error_rate: Percent of all steps that are in error; 0.00 if there are none.
 error_steps: Steps in state error.
 total_steps: All steps.';
 GRANT EXECUTE ON FUNCTION tasker.system_health() TO tasker_reader;
@@ -276,7 +276,7 @@ start: where the period of the error shares begins.
 measure: name of the measure.
 kind: by which thresholds it is judged.
 part: how many.
-whole: of how many.
+whole: the total that part is compared with.
 message: the same in words.
 hint: what to do if it is not well.';
 
@@ -323,7 +323,7 @@ period: How far back errors are counted.
 measure: overall, operational_state, connections, task_errors, step_errors, executors, executor_pools, coordinator, duties, stale_claims or workers.
 level: healthy, degraded or unhealthy.
 alert: Whether it is worth an alert; never while a planned shutdown holds alerts back.
-measured: Percent, or how many there are of what should not be.
+measured: A percentage, or the number of things that should not exist.
 degraded_beyond: Where degraded begins; NULL: never.
 unhealthy_beyond: Where unhealthy begins; NULL: never.
 alert_beyond: Where alerts begin.

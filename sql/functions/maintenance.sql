@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION tasker_engine.duty_task_timeouts() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_task_timeouts' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns how many clocks it has stopped, those of ended tasks included.';
+COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns the number of timeouts removed, those of ended tasks included.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -28,7 +28,7 @@ COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the 
 duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.
-duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
+duty_no: its number, from 1 to 16, which never changes: it names its lock and its place in shared memory.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 -- Not an advisory lock, which any session could hold.
@@ -42,10 +42,10 @@ COMMENT ON FUNCTION tasker_engine.note_duty_run(integer) IS 'When this transacti
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no integer, last_run_at timestamptz, since timestamptz)
 AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
+COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory has about the duties of this database; no row without shared memory.
 duty_no: number of the duty.
-last_run_at: when it last finished; NULL if not since then.
-since: since when the launcher looks after this database.';
+last_run_at: when it last finished; NULL if it has not since the time in since.
+since: when the launcher began to look after this database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
@@ -55,7 +55,7 @@ COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up t
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
-COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Writes down the new names of renamed roles where handlers, schedules and claimants keep them; returns how many.';
+COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules and claimants; returns the number of names changed.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -104,7 +104,7 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
+COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once and returns the number of things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
 duty: a name of tasker_engine.duties().';
 
 CREATE OR REPLACE FUNCTION tasker.run_maintenance() RETURNS TABLE (duty text, done bigint, error text)

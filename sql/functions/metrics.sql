@@ -14,7 +14,7 @@ family: name of its metric.
 kind: counter or histogram.
 part: total of a counter, bucket or sum (microseconds) of a histogram.
 upper_bound: of a bucket, seconds; the last is infinite.
-labels: what tells it from others of its metric.
+labels: the labels that distinguish it from others of its metric.
 unit: seconds, or empty for things.
 help: one sentence.
 recent: whether its last minutes are kept, for the alerts.';
@@ -63,7 +63,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.histogram_quantile(
     bounds double precision[], counts double precision[], q double precision) RETURNS double precision
 AS 'MODULE_PATHNAME', 'histogram_quantile' LANGUAGE c IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) IS 'The value below which a share of all values lies, as Prometheus estimates it: evenly spread within a bucket, the last finite bound for what lies above it. NULL without values.
+COMMENT ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) IS 'The value below which a share of all values lies, as Prometheus estimates it: values are spread evenly within a bucket, and the last finite bound stands for all above it. NULL without values.
 bounds: finite upper bounds, ascending.
 counts: values per bucket, the infinite one last.
 q: the share, 0 to 1.';
@@ -125,4 +125,4 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts that are older than 5 minutes into one per worker, once there are a hundred; how many went.';
+COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts that are older than 5 minutes into one per worker, once there are a hundred; returns the number of rows removed.';

@@ -11,7 +11,7 @@ hands_out_work: Whether claims are served.
 suppresses_alerts: Whether alerts are held back.
 monitored: Whether health is watched.
 transitional: Whether the state is on its way to another.
-health_multiplier: How much of each health threshold is asked for, 0 to 1.
+health_multiplier: Factor applied to each health threshold, 0 to 1.
 next_states: The states that may follow.';
 GRANT EXECUTE ON FUNCTION tasker_engine.operational_rules() TO tasker_reader;
 

@@ -6,8 +6,8 @@ CREATE OR REPLACE FUNCTION tasker.calculate_backoff(
 RETURNS interval AS 'MODULE_PATHNAME', 'calculate_backoff' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.calculate_backoff(integer, text, integer, integer, interval, numeric) IS
-'How long a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is not between 0 and 1. Rule: docs/concepts.md#retry.
-attempt: Number of the run that failed, from 1; 0 and less wait not at all.
+'The time that a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is not between 0 and 1. Rule: docs/concepts.md#retry.
+attempt: Number of the run that failed, from 1; 0 or less: no wait.
 kind: none, linear, exponential or fibonacci; NULL: the list tasker.default_backoff_seconds, or exponential where base_ms is given.
 base_ms: The base in milliseconds; NULL: the first entry of the list.
 max_ms: The cap in milliseconds, for retry_after too; NULL: tasker.max_backoff_seconds.

@@ -107,7 +107,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.unregister_handlers(text, text[]) IS
-'Takes back what a worker announced, all of it or these handlers, and returns how many there were; 0 for an unknown worker.
+'Removes the announcements of a worker, all of them or those of these handlers, and returns the number removed; 0 for an unknown worker.
 worker_id: Name of the worker process, as it announced.
-handlers: The handlers to take back; NULL for all.';
+handlers: The handlers to remove; NULL for all.';
 GRANT EXECUTE ON FUNCTION tasker.unregister_handlers(text, text[]) TO tasker_worker;

@@ -120,7 +120,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS
-'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns how far it has come, whether it has come to the end, and what is gone. Waits for no lock.';
+'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns the position that it reached, whether that is the end, and the numbers of deleted rows. Waits for no lock.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_age(age interval, parameter text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -179,7 +179,7 @@ older_than: Tasks that ended longer ago than this, 0 or more.
 batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
 include_failed: Tasks in error, too, which wait for an operator; otherwise those that are complete, cancelled or resolved_manually.
-dry_run: Only says what it would delete.
+dry_run: Reports what it would delete, and deletes nothing.
 after_uuid: Only tasks behind this one in the order of their creation; NULL for all. Give the last_uuid of the call before where many old tasks stay.
 tasks: How many tasks it deleted.
 steps: How many steps they had.
@@ -209,10 +209,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.set_retention(text, interval, interval) IS
-'Says how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Sets how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
 namespace: Name of the namespace.
-completed: How long complete, cancelled and resolved tasks are kept from their end; 0 forever, NULL as tasker.default_retention says.
-failed: How long tasks in error are kept; 0 or NULL forever: they wait for an operator.';
+completed: How long complete, cancelled and resolved tasks are kept from their end; 0 keeps them forever, NULL uses tasker.default_retention.
+failed: How long tasks in error are kept; 0 or NULL keeps them forever, for an operator.';
 GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
 
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
@@ -259,4 +259,4 @@ BEGIN
     RETURN total;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns how many.';
+COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns the number of tasks deleted.';

@@ -62,7 +62,7 @@ BEGIN ATOMIC
               AND a.database_oid <> tasker_engine.this_database()))
     FROM tasker_engine.background_activity() a;
 END;
-COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What bounds the number of executors: settings of the server, and what else of the extension runs.';
+COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What limits the number of executors: settings of the server, and the other processes of the extension.';
 
 CREATE OR REPLACE FUNCTION tasker.validate_resources()
 RETURNS TABLE (severity text, pool text, message text, hint text)
@@ -78,7 +78,7 @@ GRANT EXECUTE ON FUNCTION tasker.validate_resources() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_scaling() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_scaling' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
+COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it should have; returns the number of decisions written. Does nothing without background processes.';
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions: this one has both.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_statuses()
@@ -106,5 +106,5 @@ BEGIN ATOMIC
     FROM tasker_engine.desired_executors() d
     FULL JOIN executors e ON e.pool = d.pool;
 END;
-COMMENT ON FUNCTION tasker_engine.pool_statuses() IS 'Every pool as it is now; one that was removed as long as it has executors.';
+COMMENT ON FUNCTION tasker_engine.pool_statuses() IS 'Every pool as it is now; a removed pool as long as it has executors.';
 GRANT EXECUTE ON FUNCTION tasker_engine.pool_statuses() TO tasker_reader;

@@ -96,7 +96,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.run_schedule(tasker_engine.schedules, timestamptz) IS
-'Creates the tasks of a due schedule as its policies say and moves its next time on; returns how many times it has dealt with. Rule: docs/schedules.md#missed-times.';
+'Creates the tasks of a due schedule as its policies say and sets its next time; returns the number of times processed. Rule: docs/schedules.md#missed-times.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_schedules() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -125,4 +125,4 @@ BEGIN
     RETURN done;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_schedules() IS 'Creates the tasks of up to 100 schedules that are due; returns how many times of them it has dealt with.';
+COMMENT ON FUNCTION tasker_engine.duty_schedules() IS 'Creates the tasks of up to 100 schedules that are due; returns the number of times processed.';

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.count_occurrences(cron text, time_zone 
 RETURNS bigint AS 'MODULE_PATHNAME', 'count_occurrences' LANGUAGE c STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.count_occurrences(text, text, timestamptz, timestamptz, integer) IS
-'How many times of a cron expression lie from one instant on and before another; counts no further than most.';
+'Number of times of a cron expression that fall in [since, until); stops counting at `most`.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_time_zone(time_zone text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -53,12 +53,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.next_runs(text, text, timestamptz, integer) IS
-'The next times of a cron expression, to try it before it is used; no row if it never comes. 22023 for an expression that cannot be read, an unknown time zone, or a count out of range. Rule: docs/schedules.md#times.
+'The next times of a cron expression, to try it before it is used; no row if there are none. 22023 for an expression that cannot be read, an unknown time zone, or a count out of range. Rule: docs/schedules.md#times.
 cron: Five fields (minute, hour, day of month, month, day of week), six with the second in front, or @hourly, @daily, @weekly, @monthly, @yearly.
-time_zone: In which the expression is meant; a name of pg_timezone_names.
+time_zone: The time zone of the expression; a name of pg_timezone_names.
 after: Times after this one; NULL for now.
-count: How many, 1 to 1000.
-run_at: When.
+count: The number of times, 1 to 1000.
+run_at: The time.
 local_time: The same on a clock in that time zone.';
 GRANT EXECUTE ON FUNCTION tasker.next_runs(text, text, timestamptz, integer) TO tasker_reader;
 
@@ -187,8 +187,8 @@ task_name: Name of the template.
 context: Context of every task, a JSON object.
 namespace: Namespace of the template.
 version: Version of the template; NULL for the highest at the time.
-time_zone: In which the expression is meant; a name of pg_timezone_names.
-missed_runs: How times are handled that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
+time_zone: The time zone of the expression; a name of pg_timezone_names.
+missed_runs: What happens to times that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
 overlap: False: a time is left out while the task of the last one is pending or in progress.
 priority: Priority of the tasks, 1 to 4.
 tags: Tags of the tasks, a JSON array.

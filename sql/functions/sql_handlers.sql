@@ -117,7 +117,7 @@ BEGIN ATOMIC
         WHERE r.queue_id = q.queue_id AND r.priority = p.priority
         ORDER BY r.available_at LIMIT 1) a;
 END;
-COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or comes due; NULL if they have none.';
+COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or becomes due; NULL if they have none.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -153,7 +153,7 @@ BEGIN
     RETURN cardinality(orphans);
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns how many leases; 0 without a coordinator.';
+COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns the number of leases; 0 without a coordinator.';
 
 CREATE OR REPLACE FUNCTION tasker.run_steps(
     max_steps integer DEFAULT 100, namespaces text[] DEFAULT NULL, queues text[] DEFAULT '{sql}')

@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION tasker_engine.expected_run_seconds(priority smallint, timeout_seconds integer)
 RETURNS integer AS 'MODULE_PATHNAME', 'expected_run_seconds' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
 COMMENT ON FUNCTION tasker_engine.expected_run_seconds(smallint, integer) IS
-'How long a run may be expected to take: the timeout of its template, else 60 seconds, of priority 3 45, of priority 4 30.';
+'The expected duration of a run: the timeout of its template, else 60 seconds, of priority 3 45, of priority 4 30.';
 GRANT EXECUTE ON FUNCTION tasker_engine.expected_run_seconds(smallint, integer) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.claim_level(age double precision, expected integer, lease_over boolean)

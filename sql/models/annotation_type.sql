@@ -21,7 +21,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_annotation_type(text, text) IS
-'The id of the kind of annotation with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name.
+'The id of the kind of annotation with this name. It is created if it is missing, with the description. 22023 for a blank or long name.
 name: Name of the kind, 1 to 64 characters, not blank.
-description: What such notes are for, up to 255 characters; NULL: nothing said.';
+description: What such notes are for, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_annotation_type(text, text) TO tasker_worker, tasker_operator;

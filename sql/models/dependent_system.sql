@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_dependent_system(text, text) IS
-'The id of the outside system with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name.
+'The id of the outside system with this name. It is created if it is missing, with the description. 22023 for a blank or long name.
 name: Name of the system, 1 to 64 characters, not blank.
-description: What it is, up to 255 characters; NULL: nothing said.';
+description: What it is, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_dependent_system(text, text) TO tasker_worker, tasker_operator;

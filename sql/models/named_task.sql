@@ -38,7 +38,7 @@ BEGIN ATOMIC
       AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.named_tasks_latest_versions() IS
-'Scope: of each template the version that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
+'Scope: the version of each template that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
 GRANT EXECUTE ON FUNCTION tasker.named_tasks_latest_versions() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.find_named_task(name text, namespace_name text DEFAULT 'default', version text DEFAULT NULL)

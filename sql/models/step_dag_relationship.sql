@@ -75,7 +75,7 @@ BEGIN ATOMIC
           WHERE o.step_uuid = $1);
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) IS
-'Scope: the other steps that need exactly the same steps; a root has none, nor an unknown step. 22004 for NULL.';
+'Scope: the other steps that need exactly the same steps; a root or an unknown step has none. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) TO tasker_reader;
 
 -- ---- levels ---------------------------------------------------------------------------------------------------------

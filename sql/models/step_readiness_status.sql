@@ -47,7 +47,7 @@ BEGIN ATOMIC
       AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
-'Readiness of the steps of a task that could run but for a parent that is not done. 22004 for NULL.';
+'Readiness of the steps of a task that wait only for a parent that is not done. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
@@ -136,20 +136,20 @@ SELECT r.*,
        COALESCE(r.backoff_request_seconds, 0) AS effective_backoff_seconds
 FROM tasker.step_readiness_statuses r;
 COMMENT ON VIEW tasker.step_readiness_details IS
-'Readiness of each step with what its rows tell: what holds it up, and for how long.';
+'Readiness of each step, with what blocks it and for how long.';
 COMMENT ON COLUMN tasker.step_readiness_details.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.step_readiness_details.can_execute_now IS 'Whether a claim would hand it out now.';
 COMMENT ON COLUMN tasker.step_readiness_details.blocking_reason IS
-'Why not, the first that fits: invalid_state (runs or has ended), dependencies_not_satisfied, retry_not_eligible,
+'The first reason why it cannot run: invalid_state (runs or has ended), dependencies_not_satisfied, retry_not_eligible,
 waiting_for_operator, waiting_for_backoff; NULL if it is ready.';
 COMMENT ON COLUMN tasker.step_readiness_details.time_until_ready IS
-'0 if it is ready; how long it is still put off; NULL if something else than time holds it up.';
+'0 if it is ready, otherwise the time until it is; NULL if it waits for something other than time.';
 COMMENT ON COLUMN tasker.step_readiness_details.dependency_status IS 'no_dependencies, all_satisfied, or done/all_satisfied such as 1/2_satisfied.';
 COMMENT ON COLUMN tasker.step_readiness_details.retry_status IS
 'retry_eligible, waiting_for_backoff, max_retries_reached or not_retryable.';
 COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
-'Of a failed step that waits, what its template asks for: exponential_backoff (also if it says nothing), linear_backoff,
-fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
+'For a failed step that waits, the backoff of its template: exponential_backoff (also the default), linear_backoff,
+fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. For a pending step with a later start:
 explicit_backoff. Otherwise no_backoff.';
-COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';
+COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without a retry.';
 GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;

@@ -53,15 +53,15 @@ FROM (
     FROM tasker.task_execution_contexts c
 ) d;
 COMMENT ON VIEW tasker.task_execution_details IS
-'The execution context of each task with what it tells: yes or no questions, a summary, the next action.';
+'The execution context of each task with derived columns: yes or no questions, a summary, the next action.';
 COMMENT ON COLUMN tasker.task_execution_details.has_work_to_do IS 'Whether steps are ready or run.';
 COMMENT ON COLUMN tasker.task_execution_details.is_blocked IS 'Whether nothing can run any more because of failed or cancelled steps.';
 COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether all steps are complete.';
-COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error, nor the task blocked.';
-COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it continues only if an operator acts.';
+COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error and the task is not blocked.';
+COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it needs an operator to continue.';
 COMMENT ON COLUMN tasker.task_execution_details.can_make_progress IS 'Whether a worker could take a step now.';
 COMMENT ON COLUMN tasker.task_execution_details.should_reenqueue IS
-'Whether it goes on by itself later: when a worker reports, or a scheduled time comes.';
+'Whether it continues by itself later: when a worker reports, or a scheduled time comes.';
 COMMENT ON COLUMN tasker.task_execution_details.needs_immediate_action IS 'Whether a worker or an operator has something to do now.';
 COMMENT ON COLUMN tasker.task_execution_details.workflow_summary IS
 '{total_steps, completed, pending, in_progress, failed, cancelled, ready, completion_percentage, status, health,

@@ -8,7 +8,7 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
                  AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
                 THEN value::jsonb ELSE to_jsonb(value) END;
 COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; otherwise a JSON string.';
+'A text as JSON: a number, true or false if it is one, otherwise a string.';
 GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
@@ -32,7 +32,7 @@ COMMENT ON FUNCTION tasker.tasks_by_annotation(text, text, text) IS
 number, true or false written as text. 22004 for NULL.
 name: Name of the kind of annotation.
 key: A key of the annotation itself, not of an object within it.
-value: What it has under the key, as text: what ->> shows.';
+value: The value of the key, as text, as ->> shows it.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_by_annotation(text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.tasks_completed_since(since timestamptz)
@@ -45,7 +45,7 @@ BEGIN ATOMIC
           AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
-'Scope: tasks of which a step became complete after the time; the task itself need not be complete. For those see
+'Scope: tasks with a step that became complete after the time; the task itself need not be complete. For those see
 completed_at of tasker.tasks. 22004 for NULL.
 since: The change of the step to complete is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_completed_since(timestamptz) TO tasker_reader;
@@ -141,5 +141,5 @@ RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
             SELECT FROM tasker.tasks t WHERE t.named_task_id = n.named_task_id LIMIT 1) used
         WHERE tasker_engine.require_version());
 COMMENT ON FUNCTION tasker.unique_task_types_count() IS
-'How many names of templates have tasks; one name in two namespaces or versions counts once.';
+'Number of template names that have tasks; one name in two namespaces or versions counts once.';
 GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;

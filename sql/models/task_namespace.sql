@@ -30,9 +30,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_namespace(text, text) IS
-'The id of the namespace with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name. Without arguments: the default namespace.
+'The id of the namespace with this name. It is created if it is missing, with the description. 22023 for a blank or long name. Without arguments: the default namespace.
 name: Name of the namespace, 1 to 64 characters, not blank.
-description: What it is for, up to 255 characters; NULL: nothing said.';
+description: What it is for, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_namespace(text, text) TO tasker_admin;
 
 CREATE OR REPLACE FUNCTION tasker.delete_namespace(name text)

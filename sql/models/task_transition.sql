@@ -65,7 +65,7 @@ COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
 22004 for NULL.
 key: A key of the object itself, not of one within it.
-value: What the metadata has under the key, as JSON; equal as a whole.';
+value: The value of the key in the metadata, as JSON; compared as a whole.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
@@ -90,7 +90,7 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+'The last change of a task into the state; no row if it was never in it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
@@ -119,12 +119,12 @@ SELECT l.*,
        tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
 FROM tasker.task_transitions l;
 COMMENT ON VIEW tasker.task_transition_details IS
-'The log of the tasks with what its rows tell: time since the change before, kind of change, a sentence.';
+'The log of the tasks with derived columns: time since the change before, kind of change, a sentence.';
 COMMENT ON COLUMN tasker.task_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
 COMMENT ON COLUMN tasker.task_transition_details.is_error_transition IS 'Whether it went to error.';
 COMMENT ON COLUMN tasker.task_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
 COMMENT ON COLUMN tasker.task_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
-COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether it has metadata.';
 COMMENT ON COLUMN tasker.task_transition_details.description IS 'The change in words, with the reason if one was given.';
 GRANT SELECT ON tasker.task_transition_details TO tasker_reader;
 
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) IS
 task_uuid: The task; NULL: all.
 since: Only changes later than this count; NULL: all.
 total_transitions: Changes of state, creation included.
-states: How many changes went into each state: {"complete": 2, ...}, without zeros.
-recent_activity: How many of them were in the last 24 hours.
-average_time_between_transitions: Average time between two changes of the same task that both count; NULL if no task has two.';
+states: Number of changes into each state: {"complete": 2, ...}, without zeros.
+recent_activity: Number of them in the last 24 hours.
+average_time_between_transitions: Average time between two counted changes of the same task; NULL if no task has two.';
 GRANT EXECUTE ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) TO tasker_reader;

@@ -222,17 +222,17 @@ JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = t.named_task_id
    AND n.step_no = tasker.step_number(r.step_uuid);
-COMMENT ON VIEW tasker.workflow_step_statuses IS 'The questions about each step that have the answer yes or no.';
+COMMENT ON VIEW tasker.workflow_step_statuses IS 'Yes-or-no questions about each step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_progress IS 'Whether a worker holds it.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_pending IS 'Whether it is in state pending.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_error IS 'Whether it is in state error.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_cancelled IS 'Whether it is in state cancelled.';
-COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready_status IS 'Whether its state is one that a run may begin from: pending or error.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready_status IS 'Whether a run may begin from its state: pending or error.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready IS 'Whether a claim would hand it out now.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.has_retry_attempts IS 'Whether it has run since the last reset.';
-COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether it has run as often as retry_limit allows.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether no attempt is left: it has run as often as retry_limit allows.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_waiting_for_backoff IS 'Whether its time is still to come.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.can_retry_now IS 'Whether it failed and its retry is due.';
 GRANT SELECT ON tasker.workflow_step_statuses TO tasker_reader;

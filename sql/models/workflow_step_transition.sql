@@ -83,7 +83,7 @@ COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, j
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
 22004 for NULL.
 key: A key of the object itself, not of one within it.
-value: What the metadata has under the key, as JSON; equal as a whole.';
+value: The value of the key in the metadata, as JSON; compared as a whole.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
@@ -108,7 +108,7 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+'The last change of a step into the state; no row if it was never in it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
@@ -148,18 +148,18 @@ FROM (
         ON n.named_task_id = t.named_task_id AND n.step_no = l.step_no
 ) d;
 COMMENT ON VIEW tasker.workflow_step_transition_details IS
-'The log of the steps with what its rows tell: name of the step, durations, kind of change, backoff, a sentence.';
+'The log of the steps with derived columns: name of the step, durations, kind of change, backoff, a sentence.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_error_transition IS 'Whether it went to error.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_retry_transition IS 'Whether it made a failed step run again.';
-COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Whether it has metadata.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The change in words, with the reason if one was given.';
-COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run that ended with it took; NULL if none ended.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
-'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
+'For a step in error with a retry scheduled, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
 GRANT SELECT ON tasker.workflow_step_transition_details TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transition_statistics(
@@ -205,8 +205,8 @@ task_uuid: The task; NULL: all.
 step_uuid: The step; NULL: all.
 since: Only changes later than this count; NULL: all.
 total_transitions: Changes of state.
-states: How many changes went into each state: {"complete": 2, ...}, without zeros.
-recent_activity: How many of them were in the last 24 hours.
+states: Number of changes into each state: {"complete": 2, ...}, without zeros.
+recent_activity: Number of them in the last 24 hours.
 average_time_between_transitions: Average time between two changes of the same step that both count; NULL if no step has two.
 retry_attempts: How often a failed step went back to pending, by itself or by hand.
 average_execution_time: Average time from claim to complete or error of the runs whose beginning counts too; NULL without one.';

@@ -14,7 +14,7 @@ CREATE TABLE tasker_engine.claims (
     step_nos smallint[] NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE tasker_engine.claims IS 'One row per claim call: the lease of its steps.';
-COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps will have run longer than its timeout; NULL if none has one. No heartbeat moves it.';
+COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps exceeds its timeout; NULL if none has one. A heartbeat does not change it.';
 
 -- The roles that claim, as small numbers. Few rows, seldom written: triggers do no harm here. The numbers of transactions that were
 -- rolled back come round again. Not unique by role: no transaction waits for another, and two numbers do no harm.
@@ -63,11 +63,11 @@ CREATE TABLE tasker_engine.worker_handlers (
     PRIMARY KEY (worker_no, handler)
 );
 CREATE INDEX worker_handlers_handler ON tasker_engine.worker_handlers (handler);
-COMMENT ON TABLE tasker_engine.worker_handlers IS 'What each worker announced that it can run; tasker.worker_handlers shows it. A day after its worker was seen last a row may be deleted.';
+COMMENT ON TABLE tasker_engine.worker_handlers IS 'What each worker announced that it can run; tasker.worker_handlers shows it. A row may be deleted a day after its worker was last seen.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.worker_no IS 'The worker''s number.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.handler IS 'The name that steps of templates call it by.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.namespaces IS 'For which namespaces; NULL for all.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.namespaces IS 'The namespaces that it is announced for; NULL for all.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.plugin IS 'The plugin that contains it; NULL for none.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.announced_at IS 'When it was announced last.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.metadata IS 'More that the worker says about it, a JSON object.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.announced_at IS 'When it was last announced.';

@@ -5,7 +5,7 @@ CREATE TABLE tasker_engine.finalization_claims (
     claimed_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL
 );
-COMMENT ON TABLE tasker_engine.finalization_claims IS 'Which of several external processors ends a task, and until when.';
+COMMENT ON TABLE tasker_engine.finalization_claims IS 'The external processor that has the right to end a task, and until when.';
 
 CREATE TABLE tasker_engine.finalization_attempts (
     task_uuid uuid NOT NULL,

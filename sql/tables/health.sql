@@ -12,4 +12,4 @@ COMMENT ON COLUMN tasker_engine.health_changes.change_no IS 'Orders the changes.
 COMMENT ON COLUMN tasker_engine.health_changes.changed_at IS 'When maintenance found it.';
 COMMENT ON COLUMN tasker_engine.health_changes.from_level IS 'The level before.';
 COMMENT ON COLUMN tasker_engine.health_changes.to_level IS 'The level after.';
-COMMENT ON COLUMN tasker_engine.health_changes.message IS 'What health_status said of it.';
+COMMENT ON COLUMN tasker_engine.health_changes.message IS 'The message of health_status.';

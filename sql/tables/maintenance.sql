@@ -14,9 +14,9 @@ CREATE TABLE tasker_engine.duty_runs (
 COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did something or failed, and without shared memory per duty that ever ran.';
 COMMENT ON COLUMN tasker_engine.duty_runs.duty IS 'Name of the duty.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed; NULL if never.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'How many things it did when it last did something.';
-COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has done in all.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'The number of things it did when it last did something.';
+COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'Total number of things it has done.';
 COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as far as it is written: shared memory may know a later time.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as stored; shared memory can have a later time.';

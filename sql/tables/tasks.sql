@@ -70,7 +70,7 @@ CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, prior
 ALTER TABLE tasker_engine.queue_entries REPLICA IDENTITY FULL;
 COMMENT ON TABLE tasker_engine.queue_entries IS
 'The ready queue: narrow entries that claims take in index order. A hint; the row of the step decides.';
-COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'From when the entry may be taken; the order of the queue.';
+COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'The time from which a claim may take the entry; the order of the queue.';
 
 -- Audit log of tasks (step_no 0) and steps; insert-only. Also the event stream of later consumers:
 -- (id, xid) lets them find what committed out of order.
@@ -94,7 +94,7 @@ CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at) WITH (pages_per_range = 64);
 COMMENT ON TABLE tasker_engine.transitions IS
 'The log of every change of state, insert-only, and the stream of events.';
-COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run began that the change ends, if a worker ended it.';
+COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began, if a worker ended it.';
 COMMENT ON COLUMN tasker_engine.transitions.step_no IS 'Number of the step; 0 for the task itself.';
 
 -- Identity of tasks that have one: strategy hash, or the caller's own key. The primary key decides between racers.
@@ -104,4 +104,4 @@ CREATE TABLE tasker_engine.task_identities (
 );
 CREATE UNIQUE INDEX task_identities_task_uuid ON tasker_engine.task_identities (task_uuid);
 COMMENT ON TABLE tasker_engine.task_identities IS
-'Which request each task with an identity answers; the primary key decides between racers.';
+'The request that created each task with an identity; the primary key decides which of two concurrent requests wins.';

@@ -91,11 +91,11 @@ WHERE l.step_no > 0
 COMMENT ON VIEW tasker_engine.ended_runs IS 'Runs of steps that were reported or whose lease was lost, from the log.';
 COMMENT ON COLUMN tasker_engine.ended_runs.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.ended_runs.step_no IS 'Number of the step in its task.';
-COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Which attempt it was.';
-COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'c complete or e error: what the run came to.';
+COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Number of the attempt.';
+COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'The result of the run: c complete or e error.';
 COMMENT ON COLUMN tasker_engine.ended_runs.started_at IS 'When the step was claimed.';
 COMMENT ON COLUMN tasker_engine.ended_runs.ended_at IS 'When it was reported, or taken from a lost worker.';
-COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Of the last change: after a failure with error_class and error_message.';
+COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Metadata of the change that ended the run; after a failure it has error_class and error_message.';
 
 -- A complete task knows when it ended; for any other, its last run counts.
 CREATE OR REPLACE VIEW tasker_engine.task_times AS
@@ -118,7 +118,7 @@ COMMENT ON COLUMN tasker_engine.task_times.named_task_id IS 'Its template.';
 COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
 COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
-COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its last run so far ended; NULL if none has.';
+COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its latest run ended; NULL if none has.';
 COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'The person or program that asked for the task.';
 COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
 
@@ -136,7 +136,7 @@ JOIN tasker.named_tasks_named_steps n
 WHERE t.state = ANY ('{p,i,e}'::"char"[])
   AND s.state = ANY ('{i,e}'::"char"[])
   AND cardinality(n.children) > 0;
-COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks that are not ended well.';
+COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks in state pending, in_progress or error.';
 COMMENT ON COLUMN tasker_engine.waited_for.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.waited_for.step_no IS 'Number of the step in its task.';
 COMMENT ON COLUMN tasker_engine.waited_for.named_task_id IS 'Its template.';
@@ -144,7 +144,7 @@ COMMENT ON COLUMN tasker_engine.waited_for.state IS 'i in_progress or e error.';
 COMMENT ON COLUMN tasker_engine.waited_for.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker_engine.waited_for.waiting_children IS 'Number of steps that need it directly.';
 COMMENT ON COLUMN tasker_engine.waited_for.requested_at IS 'When the task was created.';
-COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step came to its state.';
+COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step entered its state.';
 
 -- What the slowest of anything are described with.
 CREATE OR REPLACE VIEW tasker_engine.step_facts AS
@@ -153,12 +153,12 @@ FROM tasker_engine.steps s
 JOIN tasker_engine.tasks t ON t.task_uuid = s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no;
-COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions tell of a step.';
+COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions show of a step.';
 COMMENT ON COLUMN tasker_engine.step_facts.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.step_facts.step_no IS 'Number of the step in its task.';
 COMMENT ON COLUMN tasker_engine.step_facts.named_task_id IS 'The template.';
 COMMENT ON COLUMN tasker_engine.step_facts.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
-COMMENT ON COLUMN tasker_engine.step_facts.attempts IS 'How many attempts began.';
+COMMENT ON COLUMN tasker_engine.step_facts.attempts IS 'Number of attempts that began.';
 COMMENT ON COLUMN tasker_engine.step_facts.retryable IS 'Whether a failure may be followed by another attempt.';
 COMMENT ON COLUMN tasker_engine.step_facts.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker_engine.step_facts.handler IS 'Name of the code that runs it.';

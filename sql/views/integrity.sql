@@ -21,5 +21,5 @@ WHERE s.state <> 'i'
         AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
 COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: no claim would ever find them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
-COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';
-COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL: since its last parent was done.';
+COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The priority with which it belongs there.';
+COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL if it is due since its last parent was done.';

@@ -28,7 +28,7 @@ COMMENT ON COLUMN tasker_engine.counted_cells.family IS 'Name of its metric.';
 COMMENT ON COLUMN tasker_engine.counted_cells.kind IS 'counter or histogram.';
 COMMENT ON COLUMN tasker_engine.counted_cells.part IS 'total, bucket or sum.';
 COMMENT ON COLUMN tasker_engine.counted_cells.upper_bound IS 'Of a bucket, seconds.';
-COMMENT ON COLUMN tasker_engine.counted_cells.labels IS 'What tells it from others of its metric.';
+COMMENT ON COLUMN tasker_engine.counted_cells.labels IS 'The labels that distinguish it from others of its metric.';
 COMMENT ON COLUMN tasker_engine.counted_cells.unit IS 'seconds, or empty for things.';
 COMMENT ON COLUMN tasker_engine.counted_cells.help IS 'One sentence.';
 COMMENT ON COLUMN tasker_engine.counted_cells.amount IS 'The count; of a bucket, of its own values only.';
@@ -66,7 +66,7 @@ COMMENT ON COLUMN tasker_engine.queue_depths.queue IS 'Its name.';
 COMMENT ON COLUMN tasker_engine.queue_depths.paused IS 'Whether its namespace is paused.';
 COMMENT ON COLUMN tasker_engine.queue_depths.ready IS 'Entries that are due.';
 COMMENT ON COLUMN tasker_engine.queue_depths.waiting IS 'Entries that are due later.';
-COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'Since when the oldest due entry is due; NULL if none is.';
+COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'When the oldest due entry became due; NULL if none is due.';
 
 CREATE OR REPLACE VIEW tasker_engine.claim_depths AS
 SELECT COALESCE(sum(h.held), 0) AS running_steps,
@@ -91,9 +91,9 @@ CREATE OR REPLACE VIEW tasker.metrics_source AS
 SELECT CASE WHEN s.preloaded THEN 'shared memory' ELSE 'table' END AS source,
        COALESCE(s.since, (SELECT min(m.at) FROM tasker_engine.metric_counts m)) AS started_at
 FROM tasker_engine.shared_since() s;
-COMMENT ON VIEW tasker.metrics_source IS 'Where the counters are kept, and since when they count. In shared memory they begin again at zero when the server starts, also after a crash of one of its processes, as Prometheus expects of counters. One row.';
+COMMENT ON VIEW tasker.metrics_source IS 'Where the counters are kept, and when they began. In shared memory they begin again at zero when the server starts, also after a crash of one of its processes, as Prometheus expects of counters. One row.';
 COMMENT ON COLUMN tasker.metrics_source.source IS 'shared memory with shared_preload_libraries, else table: then what a backend counts can be seen at most ten seconds of work later.';
-COMMENT ON COLUMN tasker.metrics_source.started_at IS 'Since when the counters count: the first count since the server started, the extension was created, or reset_metrics; NULL if nothing was counted yet.';
+COMMENT ON COLUMN tasker.metrics_source.started_at IS 'When the counters began: the first count since the server started, the extension was created, or reset_metrics; NULL if nothing was counted yet.';
 GRANT SELECT ON tasker.metrics_source TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.metrics AS
@@ -200,8 +200,8 @@ LEFT JOIN (
     WHERE k.worker_no > 0
     GROUP BY k.worker_no
 ) c ON c.worker_no = w.worker_no;
-COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the one that has been silent longest loses its counts.';
-COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'Under which it claims.';
+COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the worker that has been silent longest loses its counts.';
+COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'The id under which it claims.';
 COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last 2 minutes, waits idle or holds a lease.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_claimed IS 'Steps handed out to it.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_completed IS 'Steps it completed.';

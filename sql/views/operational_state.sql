@@ -24,14 +24,14 @@ LEFT JOIN LATERAL (
 ) o ON true;
 COMMENT ON VIEW tasker.operational_status IS 'The state of the whole system in this database and what it means; one row. A shutdown is complete when running_steps is 0.';
 COMMENT ON COLUMN tasker.operational_status.state IS 'startup, normal, graceful_shutdown, emergency or stopped.';
-COMMENT ON COLUMN tasker.operational_status.since IS 'Since when; NULL if it was never set.';
+COMMENT ON COLUMN tasker.operational_status.since IS 'When the state was set; NULL if it was never set.';
 COMMENT ON COLUMN tasker.operational_status.changed_by IS 'The role that set it; NULL if it was never set.';
 COMMENT ON COLUMN tasker.operational_status.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker.operational_status.hands_out_work IS 'Whether claims are served.';
 COMMENT ON COLUMN tasker.operational_status.suppresses_alerts IS 'Whether tasker.health_alerts is held back.';
 COMMENT ON COLUMN tasker.operational_status.monitored IS 'Whether health is watched.';
 COMMENT ON COLUMN tasker.operational_status.transitional IS 'Whether the state is on its way to another.';
-COMMENT ON COLUMN tasker.operational_status.health_multiplier IS 'How much of each health threshold is asked for, 0 to 1.';
+COMMENT ON COLUMN tasker.operational_status.health_multiplier IS 'Factor applied to each health threshold, 0 to 1.';
 COMMENT ON COLUMN tasker.operational_status.next_states IS 'The states that may follow without force.';
-COMMENT ON COLUMN tasker.operational_status.running_steps IS 'How many steps workers hold now.';
+COMMENT ON COLUMN tasker.operational_status.running_steps IS 'Number of steps that workers hold now.';
 GRANT SELECT ON tasker.operational_status TO tasker_reader;

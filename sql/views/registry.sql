@@ -7,13 +7,13 @@ JOIN tasker_engine.known_workers w ON w.worker_no = h.worker_no;
 COMMENT ON VIEW tasker.worker_handlers IS 'What each worker announced that it can run. Workers that announce nothing have no row and work as well.';
 COMMENT ON COLUMN tasker.worker_handlers.worker_id IS 'The worker process.';
 COMMENT ON COLUMN tasker.worker_handlers.handler IS 'The name that steps of templates call it by.';
-COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'For which namespaces; NULL for all.';
-COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
+COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'The namespaces that it is announced for; NULL for all.';
+COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that contains it; NULL for none.';
 COMMENT ON COLUMN tasker.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
-COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement counts nowhere.';
-COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was announced last.';
-COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker called last; brought up to date every few seconds.';
+COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'More that the worker says about it, a JSON object.';
+COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement is ignored.';
+COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was last announced.';
+COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker last called; updated every few seconds.';
 GRANT SELECT ON tasker.worker_handlers TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.plugins AS
@@ -38,10 +38,10 @@ COMMENT ON VIEW tasker.plugins IS 'The plugins that live workers announced, one 
 COMMENT ON COLUMN tasker.plugins.name IS 'Name of the plugin.';
 COMMENT ON COLUMN tasker.plugins.version IS 'Its version, semantic; NULL if it was announced without one.';
 COMMENT ON COLUMN tasker.plugins.handlers IS 'The handlers it brings, in any of the workers.';
-COMMENT ON COLUMN tasker.plugins.live_workers IS 'How many live workers have it.';
-COMMENT ON COLUMN tasker.plugins.worker_ids IS 'Which ones.';
+COMMENT ON COLUMN tasker.plugins.live_workers IS 'Number of live workers that have it.';
+COMMENT ON COLUMN tasker.plugins.worker_ids IS 'The ids of these workers.';
 COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; otherwise a step runs under whichever version claims it.';
-COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers called last.';
+COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers last called.';
 GRANT SELECT ON tasker.plugins TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.registered_templates AS
@@ -73,7 +73,7 @@ SELECT t.named_task_id,
        t.created_at
 FROM tasker.named_tasks t
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = t.task_namespace_id;
-COMMENT ON VIEW tasker.registered_templates IS 'Every version of every template. All is cheap but tasks_by_state, which reads the tasks of the template; leave it out of the SELECT and it costs nothing.';
+COMMENT ON VIEW tasker.registered_templates IS 'Every version of every template. Every column but tasks_by_state is cheap; that one reads the tasks of the template, and costs nothing if the SELECT leaves it out.';
 COMMENT ON COLUMN tasker.registered_templates.named_task_id IS 'The row of tasker.named_tasks.';
 COMMENT ON COLUMN tasker.registered_templates.namespace_name IS 'Its namespace.';
 COMMENT ON COLUMN tasker.registered_templates.name IS 'Its name.';
@@ -82,11 +82,11 @@ COMMENT ON COLUMN tasker.registered_templates.full_name IS 'namespace.name@versi
 COMMENT ON COLUMN tasker.registered_templates.qualified_name IS 'namespace.name, the same for all versions.';
 COMMENT ON COLUMN tasker.registered_templates.description IS 'Free text.';
 COMMENT ON COLUMN tasker.registered_templates.latest IS 'Whether create_task takes this version when none is given: the highest by number.';
-COMMENT ON COLUMN tasker.registered_templates.steps IS 'How many steps it has.';
+COMMENT ON COLUMN tasker.registered_templates.steps IS 'Number of its steps.';
 COMMENT ON COLUMN tasker.registered_templates.handlers IS 'The handlers that its steps call, each once, sorted.';
 COMMENT ON COLUMN tasker.registered_templates.configuration IS 'The template as registered, environments included.';
 COMMENT ON COLUMN tasker.registered_templates.used IS 'Whether a task was created with it: then it cannot be changed or deleted.';
-COMMENT ON COLUMN tasker.registered_templates.last_requested_at IS 'When the last task was created with it; NULL if none was.';
+COMMENT ON COLUMN tasker.registered_templates.last_requested_at IS 'When a task was last created with it; NULL if never.';
 COMMENT ON COLUMN tasker.registered_templates.tasks_by_state IS 'Its tasks counted by state, {state: number} without zeros. Reads all tasks of the template.';
 COMMENT ON COLUMN tasker.registered_templates.created_at IS 'When it was registered.';
 GRANT SELECT ON tasker.registered_templates TO tasker_reader;
@@ -120,10 +120,10 @@ COMMENT ON VIEW tasker.handlers IS 'Every handler that a step of a template call
 COMMENT ON COLUMN tasker.handlers.handler IS 'Its name. sql:... runs inside the database, and no worker announces it.';
 COMMENT ON COLUMN tasker.handlers.namespaces IS 'The namespaces whose templates call it; empty if none does.';
 COMMENT ON COLUMN tasker.handlers.templates IS 'Full names of the templates that call it, every version.';
-COMMENT ON COLUMN tasker.handlers.steps IS 'How many steps of these templates call it.';
-COMMENT ON COLUMN tasker.handlers.live_workers IS 'How many live workers announced it, for whatever namespace.';
-COMMENT ON COLUMN tasker.handlers.plugins IS 'The plugins that bring it in live workers.';
-COMMENT ON COLUMN tasker.handlers.last_seen_at IS 'When a worker that announced it called last, gone or not; NULL if none announced it lately.';
+COMMENT ON COLUMN tasker.handlers.steps IS 'Number of steps of these templates that call it.';
+COMMENT ON COLUMN tasker.handlers.live_workers IS 'Number of live workers that announced it, for any namespace.';
+COMMENT ON COLUMN tasker.handlers.plugins IS 'The plugins of live workers that contain it.';
+COMMENT ON COLUMN tasker.handlers.last_seen_at IS 'When a worker that announced it last called, even if it is no longer live; NULL if none announced it lately.';
 GRANT SELECT ON tasker.handlers TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.handlers_in_namespace(namespace text)
@@ -188,7 +188,7 @@ COMMENT ON COLUMN tasker.unannounced_handlers.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.unannounced_handlers.handler IS 'The handler that it calls.';
 COMMENT ON COLUMN tasker.unannounced_handlers.queue IS 'The queue in which the step waits for a worker.';
 COMMENT ON COLUMN tasker.unannounced_handlers.waiting IS 'ready if such a step is in the queue, now or for a retry; pending if one of an open task waits for its parents; NULL if no work needs the handler now. Looks through the queue and the tasks of the template; leave it out of the SELECT and it costs nothing.';
-COMMENT ON COLUMN tasker.unannounced_handlers.last_seen_at IS 'When a worker that announced the handler called last, for whatever namespace; NULL if none did lately.';
+COMMENT ON COLUMN tasker.unannounced_handlers.last_seen_at IS 'When a worker that announced the handler, for any namespace, last called; NULL if none did lately.';
 COMMENT ON COLUMN tasker.unannounced_handlers.hint IS 'What to do about it.';
 GRANT SELECT ON tasker.unannounced_handlers TO tasker_reader;
 
@@ -217,12 +217,12 @@ SELECT n.name,
           AND k.state = ANY ('{p,i}'::"char"[])) AS open_tasks
 FROM (SELECT o.name FROM tasker.task_namespaces o UNION SELECT 'default') n
 LEFT JOIN tasker.task_namespaces ns ON ns.name = n.name;
-COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default always, whether it exists yet or not. All is cheap but open_tasks.';
+COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default is always listed, even before it exists. Every column but open_tasks is cheap.';
 COMMENT ON COLUMN tasker.registered_namespaces.name IS 'Its name.';
-COMMENT ON COLUMN tasker.registered_namespaces.task_namespace_id IS 'The row of tasker.task_namespaces; NULL for a default that nothing needed yet.';
+COMMENT ON COLUMN tasker.registered_namespaces.task_namespace_id IS 'The row of tasker.task_namespaces; NULL for the default namespace before it exists.';
 COMMENT ON COLUMN tasker.registered_namespaces.description IS 'Free text.';
-COMMENT ON COLUMN tasker.registered_namespaces.is_default IS 'Whether it is the one that is meant when none is named.';
-COMMENT ON COLUMN tasker.registered_namespaces.paused IS 'Whether claims pass it by.';
+COMMENT ON COLUMN tasker.registered_namespaces.is_default IS 'Whether it is the namespace that is used when none is named.';
+COMMENT ON COLUMN tasker.registered_namespaces.paused IS 'Whether claims skip it.';
 COMMENT ON COLUMN tasker.registered_namespaces.templates IS 'Names of templates in it.';
 COMMENT ON COLUMN tasker.registered_namespaces.versions IS 'Versions of templates in it.';
 COMMENT ON COLUMN tasker.registered_namespaces.handlers IS 'Different handlers that these call.';
@@ -244,7 +244,7 @@ SELECT (SELECT count(*) FROM tasker.task_namespaces) AS namespaces,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p) AS plugins,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p
         WHERE p.other_versions <> '{}') AS plugin_conflicts;
-COMMENT ON VIEW tasker.registry_statistics IS 'The registry in one row of numbers. Cheap: reads templates and announcements, no tasks.';
+COMMENT ON VIEW tasker.registry_statistics IS 'The registry in one row of numbers. Cheap: it reads templates and announcements, but no tasks.';
 COMMENT ON COLUMN tasker.registry_statistics.namespaces IS 'Namespaces.';
 COMMENT ON COLUMN tasker.registry_statistics.templates IS 'Templates, all versions counted as one.';
 COMMENT ON COLUMN tasker.registry_statistics.versions IS 'Versions of templates.';

@@ -10,28 +10,28 @@ LEFT JOIN tasker_engine.tasks t ON t.task_uuid = s.last_task_uuid;
 COMMENT ON VIEW tasker.schedules IS 'Every schedule with its settings, its next time and how it went. Rule: docs/schedules.md.';
 COMMENT ON COLUMN tasker.schedules.schedule_name IS 'Name of the schedule; the source_system of its tasks.';
 COMMENT ON COLUMN tasker.schedules.cron IS 'The cron expression.';
-COMMENT ON COLUMN tasker.schedules.time_zone IS 'The time zone in which it is meant.';
+COMMENT ON COLUMN tasker.schedules.time_zone IS 'The time zone of the cron expression.';
 COMMENT ON COLUMN tasker.schedules.namespace_name IS 'Namespace of the template.';
 COMMENT ON COLUMN tasker.schedules.task_name IS 'Name of the template.';
 COMMENT ON COLUMN tasker.schedules.version IS 'Version of the template; NULL for the highest at the time.';
 COMMENT ON COLUMN tasker.schedules.context IS 'Context of its tasks.';
-COMMENT ON COLUMN tasker.schedules.missed_runs IS 'How times are handled that are more than 60 s late: skip, one or all.';
+COMMENT ON COLUMN tasker.schedules.missed_runs IS 'What happens to times that are more than 60 s late: skip, one or all.';
 COMMENT ON COLUMN tasker.schedules.overlap IS 'Whether a task is created while the last one is still open.';
 COMMENT ON COLUMN tasker.schedules.priority IS 'Priority of its tasks, 1 to 4.';
 COMMENT ON COLUMN tasker.schedules.tags IS 'Tags of its tasks.';
 COMMENT ON COLUMN tasker.schedules.enabled IS 'False while it is paused.';
 COMMENT ON COLUMN tasker.schedules.owner_role IS 'The role that made or last replaced it; its tasks are created only while that role may create tasks.';
-COMMENT ON COLUMN tasker.schedules.next_run_at IS 'Its next time; NULL while it is paused, and where last_error says that its times cannot be told any more.';
-COMMENT ON COLUMN tasker.schedules.last_run_at IS 'The time for which its last task was created; NULL if none was.';
+COMMENT ON COLUMN tasker.schedules.next_run_at IS 'Its next time; NULL while it is paused, and where last_error says that its times can no longer be computed.';
+COMMENT ON COLUMN tasker.schedules.last_run_at IS 'The time for which its latest task was created; NULL if none was.';
 COMMENT ON COLUMN tasker.schedules.last_task_uuid IS 'Its last task, which may have been purged since; NULL if none.';
 COMMENT ON COLUMN tasker.schedules.last_task_state IS 'State of that task; NULL if it is gone.';
 COMMENT ON COLUMN tasker.schedules.last_error IS 'SQLSTATE and message of the last failure to create a task; NULL if none.';
-COMMENT ON COLUMN tasker.schedules.last_error_at IS 'When that was.';
-COMMENT ON COLUMN tasker.schedules.runs IS 'How many tasks it has created.';
-COMMENT ON COLUMN tasker.schedules.skipped IS 'How many times were left out: missed, or because the last task was still open. Of one stretch of missed times at most 10,000 are counted.';
-COMMENT ON COLUMN tasker.schedules.failures IS 'At how many times the task could not be created.';
-COMMENT ON COLUMN tasker.schedules.created_at IS 'When it was made first.';
-COMMENT ON COLUMN tasker.schedules.updated_at IS 'When it was replaced, paused or resumed last.';
+COMMENT ON COLUMN tasker.schedules.last_error_at IS 'When that failure happened.';
+COMMENT ON COLUMN tasker.schedules.runs IS 'Number of tasks that it has created.';
+COMMENT ON COLUMN tasker.schedules.skipped IS 'Number of times that were left out: missed, or because the last task was still open. At most 10,000 are counted of one stretch of missed times.';
+COMMENT ON COLUMN tasker.schedules.failures IS 'Number of times at which the task could not be created.';
+COMMENT ON COLUMN tasker.schedules.created_at IS 'When it was first made.';
+COMMENT ON COLUMN tasker.schedules.updated_at IS 'When it was last replaced, paused or resumed.';
 GRANT SELECT ON tasker.schedules TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.schedule_runs AS
@@ -41,14 +41,14 @@ FROM tasker_engine.schedule_runs r
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid;
 COMMENT ON VIEW tasker.schedule_runs IS 'The outcomes of the last hundred times of each schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.schedule_name IS 'Name of the schedule.';
-COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; of a stretch of missed times the first.';
+COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; for a stretch of missed times, the first of them.';
 COMMENT ON COLUMN tasker.schedule_runs.outcome IS 'created; failed: the task could not be created; overlapped: left out because the last task was still open; missed: left out because it was late.';
-COMMENT ON COLUMN tasker.schedule_runs.times IS 'How many times the row stands for: 1, but for missed ones.';
+COMMENT ON COLUMN tasker.schedule_runs.times IS 'Number of times that the row stands for: 1, or more for missed ones.';
 COMMENT ON COLUMN tasker.schedule_runs.task_uuid IS 'The task created, or the one that was still open; it may have been purged since.';
 COMMENT ON COLUMN tasker.schedule_runs.task_state IS 'State of that task; NULL if there is none or it is gone.';
-COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; NULL else.';
+COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; otherwise NULL.';
 COMMENT ON COLUMN tasker.schedule_runs.decided_at IS 'When that was decided.';
-COMMENT ON COLUMN tasker.schedule_runs.delay IS 'How much later than the time itself.';
+COMMENT ON COLUMN tasker.schedule_runs.delay IS 'The delay of the decision after the time itself.';
 GRANT SELECT ON tasker.schedule_runs TO tasker_reader;
 
 -- What is stored means what the views say.

@@ -18,10 +18,10 @@ COMMENT ON VIEW tasker_engine.claim_ages IS 'Every claim of a step with its age 
 COMMENT ON COLUMN tasker_engine.claim_ages.claim_id IS 'The claim call that the step came with.';
 COMMENT ON COLUMN tasker_engine.claim_ages.step_name IS 'Its name.';
 COMMENT ON COLUMN tasker_engine.claim_ages.age IS 'How long the worker has held it.';
-COMMENT ON COLUMN tasker_engine.claim_ages.expected_seconds IS 'How long a run may be expected to take.';
+COMMENT ON COLUMN tasker_engine.claim_ages.expected_seconds IS 'The expected duration of a run.';
 COMMENT ON COLUMN tasker_engine.claim_ages.overdue IS 'Whether the lease is over.';
 COMMENT ON COLUMN tasker_engine.claim_ages.worker_status IS 'active, missing or unknown.';
-COMMENT ON COLUMN tasker_engine.claim_ages.last_seen_at IS 'When the worker called last.';
+COMMENT ON COLUMN tasker_engine.claim_ages.last_seen_at IS 'When the worker last called.';
 COMMENT ON COLUMN tasker_engine.claim_ages.level IS 'fine, slow, warning, critical or expired.';
 
 CREATE OR REPLACE VIEW tasker.stale_claims AS
@@ -35,12 +35,12 @@ SELECT a.step_uuid, a.task_uuid, a.step_name, a.namespace_name, a.task_name, a.q
        END AS hint
 FROM tasker_engine.claim_ages a
 WHERE a.level <> 'fine';
-COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than may be expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
+COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
 COMMENT ON COLUMN tasker.stale_claims.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.';
 COMMENT ON COLUMN tasker.stale_claims.claimed_at IS 'When it was claimed.';
 COMMENT ON COLUMN tasker.stale_claims.age IS 'How long the worker has held it.';
-COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'How long a run may be expected to take: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
+COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'The expected duration of a run: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
 COMMENT ON COLUMN tasker.stale_claims.level IS 'slow beyond the expected seconds, warning beyond one and a half times, critical beyond twice; expired: the lease is over.';
 COMMENT ON COLUMN tasker.stale_claims.hint IS 'What to do.';
 GRANT SELECT ON tasker.stale_claims TO tasker_reader;

@@ -5,7 +5,7 @@ RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN last_seen_at > (tasker_engine.engine_clock() - '2 minutes'::interval)
         OR idle_until IS NOT NULL AND idle_until > tasker_engine.engine_clock();
 COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
-'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
+'Whether a worker has called lately: in the last 2 minutes, or it waits idle and should call again.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
 -- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
@@ -16,7 +16,7 @@ SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
                   SELECT l.worker_no FROM tasker_engine.claims l
                   WHERE l.lease_expires_at > tasker_engine.engine_clock())) AS live
 FROM tasker_engine.workers w;
-COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it still works.';
+COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it is live.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
 
 CREATE OR REPLACE VIEW tasker.workers AS
