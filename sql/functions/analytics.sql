@@ -1,8 +1,7 @@
 -- Analytics of a period: how much there was, how well it went, what was slow.
 --
--- Times of tasks come from the rows of tasks, times of runs from the log of the period. Plans are made for the very period
--- and filters (force_custom_plan), may use parallel workers, and are not compiled: jit takes a plan with a look-up per row
--- for far more expensive than it is.
+-- Times of tasks come from the rows of tasks, times of runs from the log of the period. Plans may use
+-- parallel workers.
 
 CREATE OR REPLACE FUNCTION tasker_engine.at_least_one(value integer, name text)
 RETURNS integer LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -39,7 +38,7 @@ RETURNS TABLE (
     task_average double precision, task_percentiles double precision[],
     complete_runs bigint, failed_runs bigint, run_average double precision, run_percentiles double precision[])
 LANGUAGE plpgsql STABLE ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     SELECT t.total, t.complete, t.error, t.cancelled, t.resolved, t.average, t.percentiles,
@@ -152,7 +151,7 @@ RETURNS TABLE (
     duration_seconds numeric, attempts integer, created_at timestamptz, completed_at timestamptz, retryable boolean,
     step_status text, started_at timestamptz, handler text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -203,7 +202,7 @@ RETURNS TABLE (
     completed_steps bigint, error_steps bigint, created_at timestamptz, completed_at timestamptz, initiator text,
     source_system text, status text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -227,7 +226,7 @@ BEGIN
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS total,
-               count(*) FILTER (WHERE f.state = ANY ('{c,r}'::"char"[])) AS complete,
+               count(*) FILTER (WHERE tasker_engine.is_done(f.state)) AS complete,
                count(*) FILTER (WHERE f.state = 'e') AS error
         FROM tasker_engine.step_facts f
         WHERE f.task_uuid = r.task_uuid
@@ -257,7 +256,7 @@ RETURNS TABLE (
     error_class text, failed_runs bigint, share numeric, failed_tasks bigint, step_names text[], last_message text,
     first_failed_at timestamptz, last_failed_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -311,7 +310,7 @@ RETURNS TABLE (
     step_name text, task_name text, namespace_name text, version text, waiting_tasks bigint, waiting_steps bigint,
     running bigint, failed bigint, longest_wait_seconds numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -354,7 +353,7 @@ RETURNS TABLE (
     completed_tasks bigint, p50_task_duration numeric, p95_task_duration numeric, p99_task_duration numeric,
     completed_runs bigint, p50_step_duration numeric, p95_step_duration numeric, p99_step_duration numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);

@@ -24,6 +24,28 @@ COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
 'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
 
+-- The rule itself is tasker_rules::engine::retry::Attempts::left, without the question whether the failure was retryable; a
+-- test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.attempts_left(attempts integer, retry_limit integer)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN attempts < retry_limit;
+COMMENT ON FUNCTION tasker_engine.attempts_left(integer, integer) IS
+'Whether a step that has had these attempts has another one within its retry_limit. Whether its failure is retryable is not asked.';
+GRANT EXECUTE ON FUNCTION tasker_engine.attempts_left(integer, integer) TO tasker_reader;
+
+-- is_done and is_open: the rules themselves are is_finished_good and is_open of tasker_rules::engine::state; a test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.is_done(state "char")
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state IN ('c', 'r');
+COMMENT ON FUNCTION tasker_engine.is_done("char") IS 'Whether a step in this state satisfies the steps that need it: complete or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker_engine.is_done("char") TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.is_open(state "char")
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state IN ('p', 'i');
+COMMENT ON FUNCTION tasker_engine.is_open("char") IS 'Whether a task in this state has not ended: pending or in_progress.';
+GRANT EXECUTE ON FUNCTION tasker_engine.is_open("char") TO tasker_reader;
+
 -- The rule itself is tasker_rules::engine::readiness::entry_agrees; a test compares both.
 CREATE OR REPLACE FUNCTION tasker_engine.entry_agrees(state "char", available_at timestamptz, entry_available_at timestamptz)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE

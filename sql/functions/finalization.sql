@@ -55,7 +55,7 @@ BEGIN
         task_state := 'not_found';
         message := 'Task not found';
         refused := 'other';
-    ELSIF state NOT IN ('p', 'i') THEN
+    ELSIF NOT tasker_engine.is_open(state) THEN
         task_state := tasker_engine.state_name(state);
         message := 'Task already ' || tasker_engine.state_name(state);
         refused := 'already_complete';

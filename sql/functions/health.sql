@@ -14,7 +14,7 @@ RETURNS TABLE (
     active_connections bigint, max_connections bigint, resolved_manually_tasks bigint, cancelled_steps bigint,
     resolved_manually_steps bigint, permanent_error_steps bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM tasker_engine.require_version();
     RETURN QUERY
@@ -168,7 +168,7 @@ GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker_engine.health_measures(start timestamptz)
 RETURNS TABLE (measure text, kind text, part bigint, whole bigint, message text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     now CONSTANT timestamptz := tasker_engine.engine_clock();
@@ -196,7 +196,7 @@ BEGIN
     measure := 'task_errors'; kind := 'errors';
     SELECT count(*) FILTER (WHERE t.state = 'e'), count(*) INTO part, whole
     FROM tasker_engine.task_times t
-    WHERE t.task_uuid >= tasker_engine.uuids_since(start) AND t.requested_at > start AND t.state NOT IN ('p', 'i');
+    WHERE t.task_uuid >= tasker_engine.uuids_since(start) AND t.requested_at > start AND NOT tasker_engine.is_open(t.state);
     message := format('%s of %s tasks of the period that ended are in error', part, whole);
     hint := 'SELECT * FROM tasker.stuck_tasks WHERE reason = ''failed'';';
     RETURN NEXT;

@@ -3,7 +3,7 @@
 -- An entry is a hint: an extra one is dropped by the claim that meets it. So no step is locked, claims and reports go on,
 -- and nothing can deadlock with them. One snapshot shows steps and queue, which each call of the engine changes together:
 -- what is in flight is not taken for missing. Nested loops over the queue would be quadratic, and after a switch the
--- statistics are those of empty tables.
+-- statistics are those of empty tables. Therefore this function has planner settings of its own, not a list of plans.sql.
 CREATE OR REPLACE FUNCTION tasker.repair_integrity(dry_run boolean DEFAULT true)
 RETURNS TABLE (problem text, task_uuid uuid, step_uuid uuid, action text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -69,6 +69,7 @@ counts: values per bucket, the infinite one last.
 q: the share, 0 to 1.';
 GRANT EXECUTE ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) TO tasker_reader;
 
+-- It is in no list of plans.sql: it reads views, whose plans need no settings but jit; its numbers are the shortest exact ones.
 CREATE OR REPLACE FUNCTION tasker.metrics_prometheus(with_workers boolean DEFAULT false, with_states boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'metrics_prometheus' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET extra_float_digits = 1;

@@ -22,7 +22,8 @@ COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timest
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
 -- One batch of ended tasks, oldest first. It waits for no session: an operator's call locks the first step of its task first,
--- and workers touch steps in progress only.
+-- and workers touch steps in progress only. It has planner settings of its own, not a list of plans.sql: it also reads without a
+-- sort, so that it stops after the tasks of the batch, and may aggregate by hash.
 CREATE OR REPLACE FUNCTION tasker_engine.purge_batch(
     completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
     OUT last_uuid uuid, OUT finished boolean, OUT tasks bigint, OUT steps bigint, OUT transitions bigint, OUT other_rows bigint)
@@ -42,7 +43,7 @@ BEGIN
     IF $3 IS NULL THEN
         found := ARRAY(
             SELECT t.task_uuid FROM tasker_engine.tasks t
-            WHERE t.task_uuid > $4 AND t.task_uuid < below AND t.state NOT IN ('p', 'i')
+            WHERE t.task_uuid > $4 AND t.task_uuid < below AND NOT tasker_engine.is_open(t.state)
               AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
             ORDER BY t.task_uuid LIMIT 2 * $5);
     ELSE
@@ -52,7 +53,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT t.task_uuid FROM tasker_engine.tasks t
                 WHERE t.named_task_id = n.named_task_id AND t.task_uuid > $4 AND t.task_uuid < below
-                  AND t.state NOT IN ('p', 'i')
+                  AND NOT tasker_engine.is_open(t.state)
                   AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
                 ORDER BY t.task_uuid LIMIT 2 * $5) o
             WHERE n.task_namespace_id = $3
@@ -74,7 +75,7 @@ BEGIN
     found := held;
     held := ARRAY(
         SELECT t.task_uuid FROM tasker_engine.tasks t
-        WHERE t.task_uuid = ANY (found) AND t.state NOT IN ('p', 'i')
+        WHERE t.task_uuid = ANY (found) AND NOT tasker_engine.is_open(t.state)
           AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
         ORDER BY t.task_uuid LIMIT $5
         FOR UPDATE SKIP LOCKED);

@@ -64,7 +64,7 @@ BEGIN
     END IF;
     WHILE occurrence <= $2 AND done < 100 LOOP
         IF NOT s.overlap AND EXISTS (SELECT FROM tasker_engine.tasks t
-                                     WHERE t.task_uuid = s.last_task_uuid AND t.state IN ('p', 'i')) THEN
+                                     WHERE t.task_uuid = s.last_task_uuid AND tasker_engine.is_open(t.state)) THEN
             s.skipped := s.skipped + 1;
             PERFORM tasker_engine.log_schedule_run(s.schedule_name, occurrence, 'overlapped', 1, s.last_task_uuid, NULL);
         ELSE

@@ -86,7 +86,7 @@ RETURNS TABLE (
     worker_id text, worker_status text, completed_runs bigint, failed_runs bigint, lost_runs bigint, average_seconds numeric,
     longest_seconds numeric, held_steps bigint, stale_claims bigint, oldest_claim_age interval, last_seen_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     start CONSTANT timestamptz := tasker_engine.check_period($1);

@@ -1,6 +1,7 @@
 -- Templates: register, check, export, find.
 
 -- Not SECURITY DEFINER: a handler inside the database runs with the rights of the role that registered its template.
+-- It reads templates, which are few: an index is all that its plans need, so it is in no list of plans.sql.
 CREATE OR REPLACE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;

@@ -118,7 +118,7 @@ SELECT r.*,
        CASE WHEN r.retry_eligible THEN
                 CASE WHEN r.next_retry_at > tasker_engine.engine_clock() THEN 'waiting_for_backoff'
                      ELSE 'retry_eligible' END
-            WHEN r.attempts >= r.retry_limit THEN 'max_retries_reached'
+            WHEN NOT tasker_engine.attempts_left(r.attempts, r.retry_limit) THEN 'max_retries_reached'
             ELSE 'not_retryable' END AS retry_status,
        CASE WHEN r.backoff_request_seconds > 0 THEN
                 (SELECT CASE COALESCE(c.step -> 'retry' ->> 'backoff', 'exponential')

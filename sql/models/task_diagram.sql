@@ -58,7 +58,7 @@ SELECT s.task_uuid,
        n.name AS from_name,
        c.name AS to_name,
        'provides'::text AS name,
-       s.state = ANY ('{c,r}'::"char"[]) AS satisfied
+       tasker_engine.is_done(s.state) AS satisfied
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no

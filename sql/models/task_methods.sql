@@ -65,6 +65,7 @@ COMMENT ON FUNCTION tasker.tasks_failed_since(timestamptz) IS
 since: The change of the task to error is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_failed_since(timestamptz) TO tasker_reader;
 
+-- Not tasker_engine.can_still_run: a pending step counts here even where a failed one keeps it from running.
 CREATE OR REPLACE FUNCTION tasker.tasks_active()
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC

@@ -7,8 +7,8 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.retryable,
        s.retry_limit::integer AS retry_limit,
        s.state = 'i' AS in_process,
-       s.state = ANY ('{c,r}'::"char"[]) AS processed,
-       CASE WHEN s.state = ANY ('{c,r}'::"char"[]) THEN
+       tasker_engine.is_done(s.state) AS processed,
+       CASE WHEN tasker_engine.is_done(s.state) THEN
            (SELECT max(l.created_at) FROM tasker_engine.transitions l
             WHERE l.task_uuid = s.task_uuid AND l.step_no = s.step_no
               AND l.to_state = s.state) END AS processed_at,
@@ -211,7 +211,7 @@ SELECT r.step_uuid,
        r.dependencies_satisfied,
        r.retry_eligible,
        r.attempts > 0 AS has_retry_attempts,
-       r.attempts >= r.retry_limit AS is_retry_exhausted,
+       NOT tasker_engine.attempts_left(r.attempts, r.retry_limit) AS is_retry_exhausted,
        COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS is_waiting_for_backoff,
        r.current_state = 'error' AND r.retry_eligible
            AND NOT COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS can_retry_now,

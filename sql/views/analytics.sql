@@ -43,9 +43,9 @@ CROSS JOIN (
            count(*) FILTER (WHERE s.state = 'r') AS resolved,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NOT NULL) AS retryable,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND s.attempts >= s.retry_limit) AS exhausted,
+                                  AND NOT tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS exhausted,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND s.attempts < s.retry_limit) AS permanent,
+                                  AND tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS permanent,
            count(*) FILTER (WHERE s.state = 'e'
                                   AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.tasks t
@@ -166,7 +166,7 @@ COMMENT ON COLUMN tasker_engine.step_facts.requested_at IS 'When the task was cr
 
 CREATE OR REPLACE VIEW tasker_engine.system_overview AS
 SELECT (SELECT count(*) FROM tasker_engine.tasks t
-        WHERE t.state = ANY ('{p,i}'::"char"[])) AS active_tasks,
+        WHERE tasker_engine.is_open(t.state)) AS active_tasks,
        count(DISTINCT nt.task_namespace_id) AS namespaces,
        count(DISTINCT nt.name) AS task_types
 FROM tasker.named_tasks nt

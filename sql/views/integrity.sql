@@ -18,7 +18,7 @@ WHERE s.state <> 'i'
   AND cardinality(n.parents) = (
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
-        AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
+        AND tasker_engine.is_done(o.state));
 COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: no claim would ever find them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
 COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The priority with which it belongs there.';

@@ -152,12 +152,13 @@ SELECT t.namespace_name,
                     ON w.task_uuid = r.task_uuid AND w.step_no = r.step_no
                 WHERE r.queue_id = s.queue_id AND r.step_no = s.step_no
                   AND w.named_task_id = s.named_task_id) THEN 'ready'
+            -- Not can_still_run: a step that runs has its worker, and one with a retry to come is in the queue.
             WHEN EXISTS (
                 SELECT FROM tasker_engine.tasks k
                 JOIN tasker_engine.steps w
                     ON w.task_uuid = k.task_uuid AND w.step_no = s.step_no
                 WHERE k.named_task_id = s.named_task_id
-                  AND k.state = ANY ('{p,i}'::"char"[])
+                  AND tasker_engine.is_open(k.state)
                   AND w.state = 'p' AND NOT w.unreachable) THEN 'pending'
        END AS waiting,
        (SELECT max(h.last_seen_at) FROM tasker.worker_handlers h
@@ -214,7 +215,7 @@ SELECT n.name,
         FROM tasker.named_tasks t
         JOIN tasker_engine.tasks k ON k.named_task_id = t.named_task_id
         WHERE t.task_namespace_id = ns.task_namespace_id
-          AND k.state = ANY ('{p,i}'::"char"[])) AS open_tasks
+          AND tasker_engine.is_open(k.state)) AS open_tasks
 FROM (SELECT o.name FROM tasker.task_namespaces o UNION SELECT 'default') n
 LEFT JOIN tasker.task_namespaces ns ON ns.name = n.name;
 COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default is always listed, even before it exists. Every column but open_tasks is cheap.';

@@ -471,40 +471,204 @@ fn reading_one_task_of_many_touches_few_buffers() {
     assert!(!long() || large() == 1_000_000);
 }
 
-/// The functions that pin plans otherwise than sql/functions/plans.sql says: those that change rows, which are volatile, by one
-/// list of settings, the others by the other.
-fn pinned_otherwise(session: &mut Session) -> Vec<String> {
+const CHANGING: &str = "enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_material=off enable_memoize=off \
+                        enable_mergejoin=off enable_seqscan=off jit=off";
+const READING: &str =
+    "enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off enable_seqscan=off jit=off";
+const COUNTING: &str = "jit=off plan_cache_mode=force_custom_plan";
+
+/// The functions of the engine in C that change rows, or may, and have no list of settings, with the reason.
+const UNLISTED: &[(&str, &str)] = &[
+    ("tasker.calculate_backoff", "reads no rows"),
+    (
+        "tasker.pause_namespace",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.pause_schedule",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.resume_namespace",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.resume_schedule",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.schedule_task",
+        "one row of a small table by its name",
+    ),
+    ("tasker.table_access", "reads no rows"),
+    (
+        "tasker.unschedule_task",
+        "one row of a small table by its name",
+    ),
+    ("tasker.validate_resources", "reads the settings of pools"),
+    ("tasker_engine.background_activity", "reads shared memory"),
+    (
+        "tasker_engine.claimants_changed",
+        "a trigger that only invalidates caches",
+    ),
+    (
+        "tasker_engine.count_finalization",
+        "writes shared memory, or inserts a row",
+    ),
+    ("tasker_engine.duty_clocks", "reads shared memory"),
+    (
+        "tasker_engine.duty_scaling",
+        "writes rows of pools; the queue is read by pool_depth",
+    ),
+    ("tasker_engine.executor_restarts", "reads shared memory"),
+    ("tasker_engine.note_duty_run", "writes shared memory"),
+    (
+        "tasker_engine.refresh_handler_roles",
+        "the small tables that name roles",
+    ),
+    ("tasker_engine.reset_shared_counts", "writes shared memory"),
+    (
+        "tasker_engine.run_step",
+        "calls complete_step or fail_step, which have a list",
+    ),
+    ("tasker_engine.shared_counts", "reads shared memory"),
+    ("tasker_engine.shared_recent", "reads shared memory"),
+    ("tasker_engine.shared_since", "reads shared memory"),
+    ("tasker_engine.try_duty_lock", "takes a lock"),
+    ("tasker_engine.wake_launcher", "signals a process"),
+];
+
+/// Functions with planner settings, as `name: settings`, those of one list or all others.
+fn planned(session: &mut Session, listed: &[&str]) -> Vec<String> {
     session.all(
-        "WITH pinned AS (
-             SELECT p.oid::regprocedure::text AS function, p.proname, p.provolatile,
-                    (SELECT string_agg(s, ' ' ORDER BY s) FROM unnest(p.proconfig) s WHERE s !~ '^search_path=') AS settings
-             FROM pg_proc p
-             WHERE p.pronamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace)
-               AND EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s ~ '^enable_'))
-         SELECT p.function || ': ' || p.settings FROM pinned p
-         WHERE p.settings <> CASE
-             WHEN p.proname = 'register_template' THEN 'enable_seqscan=off'
-             WHEN p.proname = 'purge_batch' THEN 'enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off'
-             WHEN p.proname = 'repair_integrity' THEN 'enable_bitmapscan=off enable_mergejoin=off enable_nestloop=off jit=off'
-             WHEN p.provolatile = 'v' THEN 'enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_material=off enable_memoize=off enable_mergejoin=off enable_seqscan=off jit=off'
-             ELSE 'enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off enable_seqscan=off jit=off' END
-         UNION ALL
-         SELECT 'too few: ' || count(*) FROM pinned HAVING count(*) < 45
+        "SELECT format('%s.%s: %s', p.pronamespace::regnamespace, p.proname, s.settings)
+         FROM pg_proc p, LATERAL (SELECT string_agg(c, ' ' ORDER BY c) FROM unnest(p.proconfig) c
+                                  WHERE c ~ '^(enable_|jit=|plan_cache_mode=)') AS s (settings)
+         WHERE p.pronamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND s.settings <> ALL ($1) ORDER BY 1",
+        &[&listed],
+    )
+}
+
+/// The functions in C that may change rows and have other settings than those of the list.
+fn volatile_without_list(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT format('%s.%s', p.pronamespace::regnamespace, p.proname)
+         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'c'
+         WHERE p.pronamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND p.provolatile = 'v'
+           AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^(enable_|jit=|plan_cache_mode=)')
          ORDER BY 1",
         &[],
     )
 }
 
+/// The functions with exactly these settings.
+fn with_settings(session: &mut Session, settings: &str) -> Vec<String> {
+    planned(session, &[])
+        .into_iter()
+        .filter_map(|line| {
+            let (name, found) = line.split_once(": ")?;
+            (found == settings).then(|| name.to_owned())
+        })
+        .collect()
+}
+
 #[test]
-fn two_lists_of_settings_pin_the_plans_of_the_functions() {
+fn every_function_that_changes_rows_has_the_settings_of_the_list_or_a_reason_to_have_none() {
     let database = Database::new();
     let mut session = database.connect();
-    assert_eq!(pinned_otherwise(&mut session), [""; 0]);
+    let reasons: Vec<_> = UNLISTED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(volatile_without_list(&mut session), reasons);
+    session.execute("ALTER FUNCTION tasker.cancel_task RESET ALL");
+    assert!(
+        volatile_without_list(&mut session).contains(&"tasker.cancel_task".to_owned()),
+        "a function without a list is found"
+    );
+}
+
+#[test]
+fn three_lists_of_settings_pin_the_plans_of_the_functions() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let otherwise = [
+        "tasker.metrics_prometheus: jit=off",
+        "tasker.register_template: enable_seqscan=off",
+        "tasker.repair_integrity: enable_bitmapscan=off enable_mergejoin=off enable_nestloop=off jit=off",
+        "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
+    ];
+    let lists = [CHANGING, READING, COUNTING];
+    assert_eq!(planned(&mut session, &lists), otherwise);
+    assert_eq!(
+        with_settings(&mut session, CHANGING),
+        [
+            "tasker.cancel_step",
+            "tasker.cancel_task",
+            "tasker.claim_steps",
+            "tasker.complete_step",
+            "tasker.create_task",
+            "tasker.create_tasks",
+            "tasker.fail_step",
+            "tasker.finalize_task",
+            "tasker.heartbeat",
+            "tasker.release_steps",
+            "tasker.report_and_claim",
+            "tasker.report_steps",
+            "tasker.resolve_step_manually",
+            "tasker.resolve_task_manually",
+            "tasker.retry_step",
+            "tasker.retry_task",
+            "tasker.set_operational_state",
+            "tasker.set_retry_limit",
+            "tasker.transition_step",
+            "tasker.transition_task",
+            "tasker.try_transition_step",
+            "tasker.try_transition_task",
+            "tasker_engine.begin_startup",
+            "tasker_engine.claim_inside",
+            "tasker_engine.duty_leases",
+            "tasker_engine.duty_startup",
+            "tasker_engine.duty_task_timeouts",
+            "tasker_engine.take_over_claims",
+        ]
+    );
+    assert_eq!(
+        with_settings(&mut session, READING),
+        [
+            "tasker.analyze_task",
+            "tasker.calculate_dependency_levels",
+            "tasker.get_dependency_results",
+            "tasker.get_step_readiness_status",
+            "tasker.get_step_readiness_status_batch",
+            "tasker.get_task_execution_context",
+            "tasker.get_task_execution_contexts_batch",
+            "tasker.task_blockers",
+            "tasker.task_bottlenecks",
+            "tasker.task_critical_path",
+            "tasker.task_diagram",
+            "tasker.task_error_chains",
+            "tasker.task_parallelism",
+            "tasker.task_schedule",
+            "tasker_engine.pool_depth",
+        ]
+    );
+    assert_eq!(
+        with_settings(&mut session, COUNTING),
+        [
+            "tasker.get_dependency_bottlenecks",
+            "tasker.get_duration_percentiles",
+            "tasker.get_error_patterns",
+            "tasker.get_processor_claim_stats",
+            "tasker.get_slowest_steps",
+            "tasker.get_slowest_tasks",
+            "tasker.get_system_health_counts",
+            "tasker_engine.health_measures",
+            "tasker_engine.period_metrics",
+        ]
+    );
     session.execute("ALTER FUNCTION tasker.cancel_task RESET enable_hashagg");
     session.execute("ALTER FUNCTION tasker.analyze_task SET enable_sort = off");
     assert_eq!(
-        pinned_otherwise(&mut session).len(),
-        2,
+        planned(&mut session, &lists).len(),
+        otherwise.len() + 2,
         "what differs is found"
     );
 }

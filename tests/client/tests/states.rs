@@ -3,7 +3,8 @@
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Act, Database, Session, Uuid, inside, json, shapes, started};
 use tasker_rules::engine::readiness;
-use tasker_rules::engine::state::StepState;
+use tasker_rules::engine::retry::Attempts;
+use tasker_rules::engine::state::{StepState, TaskState};
 
 const STATES: [&str; 6] = [
     "pending",
@@ -444,5 +445,47 @@ fn sql_says_of_every_entry_as_the_rules_do_whether_it_agrees_with_its_step() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn sql_says_as_the_rules_do_whether_attempts_are_left() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for made in 0..4_i16 {
+        for limit in 0..4_i16 {
+            for retryable in [false, true] {
+                let said: bool = session.one(
+                    "SELECT $3 AND tasker_engine.attempts_left($1, $2)",
+                    &[&i32::from(made), &i32::from(limit), &retryable],
+                );
+                let attempts = Attempts {
+                    made,
+                    limit,
+                    retryable,
+                };
+                assert_eq!(said, attempts.left(), "{attempts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sql_says_of_every_state_as_the_rules_do_whether_it_is_done_or_open() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for state in StepState::ALL {
+        let done: bool = session.one(
+            r#"SELECT tasker_engine.is_done($1::text::"char")"#,
+            &[&char::from(state.code()).to_string()],
+        );
+        assert_eq!(done, state.is_finished_good(), "{state}");
+    }
+    for state in TaskState::ALL {
+        let open: bool = session.one(
+            r#"SELECT tasker_engine.is_open($1::text::"char")"#,
+            &[&char::from(state.code()).to_string()],
+        );
+        assert_eq!(open, state.is_open(), "{state}");
     }
 }
