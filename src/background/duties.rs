@@ -14,7 +14,7 @@ const SLACK_US: i64 = 100_000;
 const ROUNDS: usize = 50;
 
 static DUTIES: Statement = Statement::new(
-    "SELECT d.duty, (pg_catalog.date_part('epoch', d.every) * 1000000)::bigint FROM tasker_engine.duties() d",
+    "SELECT d.duty, (date_part('epoch', d.every) * 1000000)::bigint FROM tasker_engine.duties() d",
     &[],
 );
 

@@ -48,7 +48,7 @@ pub fn is_refusal(error: &Error) -> bool {
 }
 
 static EXTENSION: Statement = Statement::new(
-    "SELECT e.oid, e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'tasker_ext'",
+    "SELECT e.oid, e.extversion FROM pg_extension e WHERE e.extname = 'tasker_ext'",
     &[],
 );
 

@@ -36,7 +36,7 @@ static TASK_OF_DIAGRAM: Statement = Statement::new(
 // The duration of a step is that of its last run, up to now if it still runs.
 static STEPS_OF_DIAGRAM: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
-            (pg_catalog.date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,
+            (date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,
             CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END
      FROM tasker_engine.steps s
      LEFT JOIN LATERAL (

@@ -96,7 +96,7 @@ fn set_retry_limit(call: &mut Call) -> Result<Output> {
 static PAUSE: Statement = Statement::new(
     "WITH changed AS (
          UPDATE tasker.task_namespaces n
-         SET paused = $2, updated_at = pg_catalog.clock_timestamp()
+         SET paused = $2, updated_at = clock_timestamp()
          WHERE n.name = $1
          RETURNING n.task_namespace_id)
      UPDATE tasker_engine.queues q SET paused = $2

@@ -25,9 +25,9 @@ crate::pg::call::sql_function! {
 
 /// One document per pool. While the system hands out no work, no pool is due, because waiting steps need no executor.
 static POOLS: Statement = Statement::new(
-    "SELECT pg_catalog.jsonb_build_object(
+    "SELECT jsonb_build_object(
          'name', s.name,
-         'settings', pg_catalog.jsonb_build_object(
+         'settings', jsonb_build_object(
              'min', s.min_executors, 'max', s.max_executors, 'target', s.target_utilization,
              'interval', extract(epoch FROM s.scaling_interval), 'cooldown', extract(epoch FROM s.scaling_cooldown),
              'season', CASE WHEN s.predictive THEN extract(epoch FROM s.season) END),
@@ -39,7 +39,7 @@ static POOLS: Statement = Statement::new(
          'memory', t.memory)
      FROM tasker_engine.pool_settings() s
      CROSS JOIN (
-         SELECT pg_catalog.clock_timestamp() AS now, r.hands_out_work AS hands_out
+         SELECT clock_timestamp() AS now, r.hands_out_work AS hands_out
          FROM tasker_engine.operational_rules() r
          WHERE r.state = tasker.operational_state()) c
      LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name",
@@ -51,23 +51,19 @@ static LOAD: Statement = Statement::new("SELECT tasker_engine.pool_load($1)", &[
 static SERVER: Statement = Statement::new("SELECT tasker_engine.server_resources()", &[]);
 
 static RECORDED: Statement = Statement::new(
-    "SELECT pg_catalog.jsonb_build_object(
-         'since', (SELECT pg_catalog.min(a.minute) FROM tasker_engine.pool_arrivals a WHERE a.pool = $1),
+    "SELECT jsonb_build_object(
+         'since', (SELECT min(a.minute) FROM tasker_engine.pool_arrivals a WHERE a.pool = $1),
          'records', COALESCE((
-             SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('minute', a.minute, 'arrivals', a.arrivals))
+             SELECT jsonb_agg(jsonb_build_object('minute', a.minute, 'arrivals', a.arrivals))
              FROM unnest($2, $3) AS s (first, last)
              JOIN tasker_engine.pool_arrivals a
                  ON a.pool = $1 AND a.minute BETWEEN s.first AND s.last), '[]'))",
-    &[
-        pg_sys::TEXTOID,
-        pg_sys::INT8ARRAYOID,
-        pg_sys::INT8ARRAYOID,
-    ],
+    &[pg_sys::TEXTOID, pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
 );
 
 static REMEMBER: Statement = Statement::new(
     "INSERT INTO tasker_engine.pool_targets AS t (pool, desired, changed_at, evaluated_at, memory)
-     VALUES ($1, $2, CASE WHEN $3 THEN pg_catalog.to_timestamp($4) END, pg_catalog.to_timestamp($4), $5)
+     VALUES ($1, $2, CASE WHEN $3 THEN to_timestamp($4) END, to_timestamp($4), $5)
      ON CONFLICT ON CONSTRAINT pool_targets_pkey DO UPDATE
      SET desired = excluded.desired, changed_at = COALESCE(excluded.changed_at, t.changed_at),
          evaluated_at = excluded.evaluated_at, memory = excluded.memory",
@@ -82,7 +78,7 @@ static REMEMBER: Statement = Statement::new(
 
 static DECIDED: Statement = Statement::new(
     "INSERT INTO tasker_engine.scaling_decisions (decided_at, pool, from_executors, to_executors, rule, reason, inputs)
-     VALUES (pg_catalog.to_timestamp($2), $1, $3, $4, $5, $6, $7)",
+     VALUES (to_timestamp($2), $1, $3, $4, $5, $6, $7)",
     &[
         pg_sys::TEXTOID,
         pg_sys::FLOAT8OID,
@@ -96,7 +92,7 @@ static DECIDED: Statement = Statement::new(
 
 static FORGET_DECISIONS: Statement = Statement::new(
     "DELETE FROM tasker_engine.scaling_decisions d
-     WHERE d.decided_at < (pg_catalog.clock_timestamp() - interval '30 days')
+     WHERE d.decided_at < (clock_timestamp() - interval '30 days')
         OR d.pool = $1 AND d.id <= (
             SELECT o.id FROM tasker_engine.scaling_decisions o WHERE o.pool = $1
             ORDER BY o.id DESC OFFSET 1000 LIMIT 1)",

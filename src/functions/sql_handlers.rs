@@ -22,11 +22,11 @@ crate::pg::call::sql_function! {
 // The stored oid identifies the role, which can have another name now.
 static HANDLER: Statement = Statement::new(
     "SELECT n.handler, h.handler, h.role_name, n.timeout_seconds,
-            (SELECT r.rolsuper FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+            (SELECT r.rolsuper FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
              WHERE c.oid = h.tableoid),
-            (SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND r.rolsuper
-             WHERE p.oid = 'tasker_engine.call_handler(text,jsonb,oid,text)'::pg_catalog.regprocedure),
-            (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.oid = h.role_oid),
+            (SELECT p.oid FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner AND r.rolsuper
+             WHERE p.oid = 'tasker_engine.call_handler(text,jsonb,oid,text)'::regprocedure),
+            (SELECT r.oid FROM pg_roles r WHERE r.oid = h.role_oid),
             h.function_owner_oid, tasker_engine.role_name(h.function_owner_oid, h.function_owner)
      FROM tasker_engine.steps s
      JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
@@ -37,21 +37,20 @@ static HANDLER: Statement = Statement::new(
 
 static READ: Statement = Statement::new(
     "SELECT r.results, r.sqlstate, r.message, r.detail, r.hint, r.context
-     FROM pg_catalog.jsonb_to_record($1) AS r (results jsonb, sqlstate text, message text, detail text, hint text, context text)",
+     FROM jsonb_to_record($1) AS r (results jsonb, sqlstate text, message text, detail text, hint text, context text)",
     &[pg_sys::JSONBOID],
 );
 
 static COMPLETE: Statement = Statement::new(
-    "SELECT tasker.complete_step($1, $2, CASE WHEN pg_catalog.jsonb_typeof($3) = 'object' THEN $3
-                                              WHEN $3 IS NULL OR pg_catalog.jsonb_typeof($3) = 'null' THEN '{}'
-                                              ELSE pg_catalog.jsonb_build_object('result', $3) END)",
+    "SELECT tasker.complete_step($1, $2, CASE WHEN jsonb_typeof($3) = 'object' THEN $3
+                                              WHEN $3 IS NULL OR jsonb_typeof($3) = 'null' THEN '{}'
+                                              ELSE jsonb_build_object('result', $3) END)",
     &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::JSONBOID],
 );
 
 static FAIL: Statement = Statement::new(
-    "SELECT tasker.fail_step($1, $2, $3, $4, $5, backtrace => pg_catalog.string_to_array($6, E'\\n'),
-                             results => pg_catalog.jsonb_strip_nulls(
-                                 pg_catalog.jsonb_build_object('detail', $7, 'hint', $8)))",
+    "SELECT tasker.fail_step($1, $2, $3, $4, $5, backtrace => string_to_array($6, E'\\n'),
+                             results => jsonb_strip_nulls(jsonb_build_object('detail', $7, 'hint', $8)))",
     &[
         pg_sys::UUIDOID,
         pg_sys::INT4OID,

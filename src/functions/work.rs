@@ -248,7 +248,7 @@ static STEP: Statement = Statement::new(
 );
 
 static ANCESTOR_RESULTS: Statement = Statement::new(
-    "SELECT coalesce(pg_catalog.jsonb_object_agg(n.name, coalesce(s.results, '{}')), '{}')
+    "SELECT coalesce(jsonb_object_agg(n.name, coalesce(s.results, '{}')), '{}')
      FROM tasker_engine.steps s
      JOIN tasker.named_tasks_named_steps n
        ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no

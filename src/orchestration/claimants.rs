@@ -37,7 +37,7 @@ pub(super) use claimed_by;
 static ALL: Statement = Statement::new(
     "SELECT c.claimant_no, c.role_oid, c.role_oid IS NOT NULL AND c.role_name IS DISTINCT FROM r.rolname::text
      FROM tasker_engine.claimants c
-     LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.role_oid",
+     LEFT JOIN pg_roles r ON r.oid = c.role_oid",
     &[],
 );
 

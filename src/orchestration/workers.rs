@@ -25,7 +25,7 @@ static FIND: Statement = Statement::new(
 static REGISTER: Statement = Statement::new(
     "INSERT INTO tasker_engine.workers AS w (worker_id, claimant_no) VALUES ($1, $2)
      ON CONFLICT (worker_id) DO UPDATE
-     SET last_seen_at = pg_catalog.clock_timestamp(), claimant_no = coalesce(w.claimant_no, excluded.claimant_no)
+     SET last_seen_at = clock_timestamp(), claimant_no = coalesce(w.claimant_no, excluded.claimant_no)
      RETURNING w.worker_no, w.claimant_no",
     &[pg_sys::TEXTOID, pg_sys::INT2OID],
 );
@@ -50,8 +50,7 @@ static WAITING: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT4ARRAYOID],
 );
 
-static NOTIFY: Statement =
-    Statement::new("SELECT pg_catalog.pg_notify($1, '')", &[pg_sys::TEXTOID]);
+static NOTIFY: Statement = Statement::new("SELECT pg_notify($1, '')", &[pg_sys::TEXTOID]);
 
 /// An idle worker is expected to come back within this time; its registration is renewed at half of it.
 const IDLE_US: i64 = 60_000_000;

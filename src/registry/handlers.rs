@@ -9,8 +9,8 @@ use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
 static TABLE_OWNER: Statement = Statement::new(
-    "SELECT r.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND r.rolsuper
-     WHERE c.oid = 'tasker_engine.sql_handlers'::pg_catalog.regclass",
+    "SELECT r.oid FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner AND r.rolsuper
+     WHERE c.oid = 'tasker_engine.sql_handlers'::regclass",
     &[],
 );
 
@@ -29,7 +29,7 @@ static REMEMBER: Statement = Statement::new(
      SET role_name = excluded.role_name, role_oid = excluded.role_oid,
          function_owner = excluded.function_owner, function_owner_oid = excluded.function_owner_oid
      WHERE h.role_oid = excluded.role_oid
-        OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = h.role_oid)
+        OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = h.role_oid)
      RETURNING h.role_oid",
     &[
         pg_sys::INT4OID,
@@ -46,8 +46,8 @@ static REFRESH: Statement = Statement::new(
      SET role_name = coalesce(n.role_name, h.role_name), function_owner = coalesce(n.function_owner, h.function_owner)
      FROM (SELECT o.named_task_id, o.step_no, r.rolname AS role_name, f.rolname AS function_owner
            FROM tasker_engine.sql_handlers o
-           LEFT JOIN pg_catalog.pg_roles r ON r.oid = o.role_oid
-           LEFT JOIN pg_catalog.pg_roles f ON f.oid = o.function_owner_oid
+           LEFT JOIN pg_roles r ON r.oid = o.role_oid
+           LEFT JOIN pg_roles f ON f.oid = o.function_owner_oid
            WHERE r.rolname <> o.role_name OR f.rolname <> o.function_owner
            FOR UPDATE OF o SKIP LOCKED) n
      WHERE h.named_task_id = n.named_task_id AND h.step_no = n.step_no",

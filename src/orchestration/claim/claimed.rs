@@ -49,7 +49,7 @@ static START_TASKS: Statement = Statement::new(
 );
 
 static PARENT_RESULTS: Statement = Statement::new(
-    "SELECT u.ord, pg_catalog.jsonb_build_object(u.name, coalesce(s.results, '{}'))
+    "SELECT u.ord, jsonb_build_object(u.name, coalesce(s.results, '{}'))
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[
@@ -62,7 +62,7 @@ static PARENT_RESULTS: Statement = Statement::new(
 // `step_nos` is an array literal per step: arrays of arrays of different lengths do not exist in SQL.
 static SEVERAL_RESULTS: Statement = Statement::new(
     "SELECT u.ord,
-            (SELECT pg_catalog.jsonb_object_agg(n.name, coalesce(s.results, '{}'))
+            (SELECT jsonb_object_agg(n.name, coalesce(s.results, '{}'))
              FROM tasker_engine.steps s
              JOIN tasker.named_tasks_named_steps n
                ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no

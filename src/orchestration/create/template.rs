@@ -28,7 +28,7 @@ static KEEP_TEMPLATE: Statement = Statement::new(
 );
 
 static KNOWN_VERSIONS: Statement = Statement::new(
-    "SELECT pg_catalog.string_agg(t.version, ', ' ORDER BY t.version_order)
+    "SELECT string_agg(t.version, ', ' ORDER BY t.version_order)
      FROM tasker.task_namespaces n
      JOIN tasker.named_tasks t ON t.task_namespace_id = n.task_namespace_id
      WHERE n.name = $1 AND t.name = $2",

@@ -76,14 +76,14 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg<'static>; 2] {
 // A btree takes the ids of an array in ascending order, which is the order of locks.
 static CLOSE_CLAIMS: Statement = Statement::new(
     "DELETE FROM tasker_engine.claims c
-     WHERE c.claim_id = ANY ($1) AND c.remaining <= ($2)[pg_catalog.array_position($1, c.claim_id)]
+     WHERE c.claim_id = ANY ($1) AND c.remaining <= ($2)[array_position($1, c.claim_id)]
      RETURNING c.claim_id, c.worker_no, c.claimed_at",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 
 static LOWER_CLAIMS: Statement = Statement::new(
     "UPDATE tasker_engine.claims c
-     SET remaining = c.remaining - ($2)[pg_catalog.array_position($1, c.claim_id)]
+     SET remaining = c.remaining - ($2)[array_position($1, c.claim_id)]
      WHERE c.claim_id = ANY ($1)
      RETURNING c.claim_id, c.worker_no, c.claimed_at, c.remaining",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],

@@ -60,7 +60,7 @@ static READ_HELD: Statement = Statement::new(
 static EXPIRE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'e', claim_id = NULL, available_at = u.available_at,
-         results = pg_catalog.jsonb_build_object('error_message', u.message, 'error_class', u.class)
+         results = jsonb_build_object('error_message', u.message, 'error_class', u.class)
      FROM unnest($1, $2, $3, $4, $5) AS u (task_uuid, step_no, available_at, message, class)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[

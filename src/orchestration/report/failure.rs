@@ -16,11 +16,11 @@ static FAIL: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = 'e', available_at = u.available_at, retryable = u.retryable,
          results = coalesce(u.results, '{}')
-                   || pg_catalog.jsonb_build_object('error_message', u.message)
+                   || jsonb_build_object('error_message', u.message)
                    || CASE WHEN u.class IS NULL THEN '{}'::jsonb
-                           ELSE pg_catalog.jsonb_build_object('error_class', u.class) END
+                           ELSE jsonb_build_object('error_class', u.class) END
                    || CASE WHEN u.backtrace IS NULL THEN '{}'::jsonb
-                           ELSE pg_catalog.jsonb_build_object('backtrace', u.backtrace) END
+                           ELSE jsonb_build_object('backtrace', u.backtrace) END
      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
           AS u (task_uuid, step_no, available_at, retryable, results, message, class, backtrace)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
