@@ -477,6 +477,67 @@ const READING: &str =
     "enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off enable_seqscan=off jit=off";
 const COUNTING: &str = "jit=off plan_cache_mode=force_custom_plan";
 
+const CHANGING_FUNCTIONS: &[&str] = &[
+    "tasker.cancel_step",
+    "tasker.cancel_task",
+    "tasker.claim_steps",
+    "tasker.complete_step",
+    "tasker.create_task",
+    "tasker.create_tasks",
+    "tasker.fail_step",
+    "tasker.finalize_task",
+    "tasker.heartbeat",
+    "tasker.release_steps",
+    "tasker.report_and_claim",
+    "tasker.report_steps",
+    "tasker.resolve_step_manually",
+    "tasker.resolve_task_manually",
+    "tasker.retry_step",
+    "tasker.retry_task",
+    "tasker.set_operational_state",
+    "tasker.set_retry_limit",
+    "tasker.transition_step",
+    "tasker.transition_task",
+    "tasker.try_transition_step",
+    "tasker.try_transition_task",
+    "tasker_engine.begin_startup",
+    "tasker_engine.claim_inside",
+    "tasker_engine.duty_leases",
+    "tasker_engine.duty_startup",
+    "tasker_engine.duty_task_timeouts",
+    "tasker_engine.take_over_claims",
+];
+
+const READING_FUNCTIONS: &[&str] = &[
+    "tasker.analyze_task",
+    "tasker.calculate_dependency_levels",
+    "tasker.get_dependency_results",
+    "tasker.get_step_readiness_status",
+    "tasker.get_step_readiness_status_batch",
+    "tasker.get_task_execution_context",
+    "tasker.get_task_execution_contexts_batch",
+    "tasker.task_blockers",
+    "tasker.task_bottlenecks",
+    "tasker.task_critical_path",
+    "tasker.task_diagram",
+    "tasker.task_error_chains",
+    "tasker.task_parallelism",
+    "tasker.task_schedule",
+    "tasker_engine.pool_depth",
+];
+
+const COUNTING_FUNCTIONS: &[&str] = &[
+    "tasker.get_dependency_bottlenecks",
+    "tasker.get_duration_percentiles",
+    "tasker.get_error_patterns",
+    "tasker.get_processor_claim_stats",
+    "tasker.get_slowest_steps",
+    "tasker.get_slowest_tasks",
+    "tasker.get_system_health_counts",
+    "tasker_engine.health_measures",
+    "tasker_engine.period_metrics",
+];
+
 /// The functions of the engine in C that change rows, or may, and have no list of settings, with the reason.
 const UNLISTED: &[(&str, &str)] = &[
     ("tasker.calculate_backoff", "reads no rows"),
@@ -597,73 +658,9 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
     ];
     let lists = [CHANGING, READING, COUNTING];
     assert_eq!(planned(&mut session, &lists), otherwise);
-    assert_eq!(
-        with_settings(&mut session, CHANGING),
-        [
-            "tasker.cancel_step",
-            "tasker.cancel_task",
-            "tasker.claim_steps",
-            "tasker.complete_step",
-            "tasker.create_task",
-            "tasker.create_tasks",
-            "tasker.fail_step",
-            "tasker.finalize_task",
-            "tasker.heartbeat",
-            "tasker.release_steps",
-            "tasker.report_and_claim",
-            "tasker.report_steps",
-            "tasker.resolve_step_manually",
-            "tasker.resolve_task_manually",
-            "tasker.retry_step",
-            "tasker.retry_task",
-            "tasker.set_operational_state",
-            "tasker.set_retry_limit",
-            "tasker.transition_step",
-            "tasker.transition_task",
-            "tasker.try_transition_step",
-            "tasker.try_transition_task",
-            "tasker_engine.begin_startup",
-            "tasker_engine.claim_inside",
-            "tasker_engine.duty_leases",
-            "tasker_engine.duty_startup",
-            "tasker_engine.duty_task_timeouts",
-            "tasker_engine.take_over_claims",
-        ]
-    );
-    assert_eq!(
-        with_settings(&mut session, READING),
-        [
-            "tasker.analyze_task",
-            "tasker.calculate_dependency_levels",
-            "tasker.get_dependency_results",
-            "tasker.get_step_readiness_status",
-            "tasker.get_step_readiness_status_batch",
-            "tasker.get_task_execution_context",
-            "tasker.get_task_execution_contexts_batch",
-            "tasker.task_blockers",
-            "tasker.task_bottlenecks",
-            "tasker.task_critical_path",
-            "tasker.task_diagram",
-            "tasker.task_error_chains",
-            "tasker.task_parallelism",
-            "tasker.task_schedule",
-            "tasker_engine.pool_depth",
-        ]
-    );
-    assert_eq!(
-        with_settings(&mut session, COUNTING),
-        [
-            "tasker.get_dependency_bottlenecks",
-            "tasker.get_duration_percentiles",
-            "tasker.get_error_patterns",
-            "tasker.get_processor_claim_stats",
-            "tasker.get_slowest_steps",
-            "tasker.get_slowest_tasks",
-            "tasker.get_system_health_counts",
-            "tasker_engine.health_measures",
-            "tasker_engine.period_metrics",
-        ]
-    );
+    assert_eq!(with_settings(&mut session, CHANGING), CHANGING_FUNCTIONS);
+    assert_eq!(with_settings(&mut session, READING), READING_FUNCTIONS);
+    assert_eq!(with_settings(&mut session, COUNTING), COUNTING_FUNCTIONS);
     session.execute("ALTER FUNCTION tasker.cancel_task RESET enable_hashagg");
     session.execute("ALTER FUNCTION tasker.analyze_task SET enable_sort = off");
     assert_eq!(
