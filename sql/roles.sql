@@ -3,16 +3,23 @@
 DO $$
 DECLARE
     wanted text;
+    made text[] = '{}';
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted) THEN
                 EXECUTE format(
                     'CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
-                IF wanted = 'tasker_operator' THEN
-                    GRANT tasker_reader TO tasker_operator;
-                ELSIF wanted = 'tasker_admin' THEN
-                    GRANT tasker_operator, tasker_worker TO tasker_admin;
+                made := made || wanted;
+            END IF;
+            IF wanted = 'tasker_operator' AND made && ARRAY['tasker_reader', wanted] THEN
+                GRANT tasker_reader TO tasker_operator;
+            ELSIF wanted = 'tasker_admin' THEN
+                IF made && ARRAY['tasker_operator', wanted] THEN
+                    GRANT tasker_operator TO tasker_admin;
+                END IF;
+                IF made && ARRAY['tasker_worker', wanted] THEN
+                    GRANT tasker_worker TO tasker_admin;
                 END IF;
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN

@@ -12,10 +12,13 @@ DECLARE
     member record;
 BEGIN
     PERFORM tasker_engine.record_privileges(false);
-    -- What was revoked since does not come back with an update.
-    IF installs THEN
-        GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
-    END IF;
+    -- What was revoked since does not come back with an update; a role that the update makes has no privilege yet.
+    FOR member IN
+        SELECT r.role FROM unnest(ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin']) AS r (role)
+        WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members m, aclexplode(m.initial) x WHERE x.grantee = to_regrole(r.role))
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA tasker TO %I', member.role);
+    END LOOP;
     IF extowner IS NOT NULL THEN
         IF installs THEN
             EXECUTE format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);

@@ -1,8 +1,9 @@
--- What a script of the extension needs while it runs: an installation as well as an update. end.sql drops it again.
+-- What a script of the extension needs while it runs: an installation as well as an update. end.sql drops it again. The tables are
+-- unlogged, because a publication FOR ALL TABLES publishes every other table.
 
 -- Default privileges (ALTER DEFAULT PRIVILEGES) apply to none of these objects: those of the role that runs this script are put aside
 -- and come back at the end.
-CREATE TABLE tasker_engine.script_promised AS
+CREATE UNLOGGED TABLE tasker_engine.script_promised AS
     SELECT d.* FROM pg_default_acl d
     WHERE d.defaclrole = (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) AND d.defaclnamespace = 0;
 DELETE FROM pg_default_acl d USING tasker_engine.script_promised p WHERE d.oid = p.oid;
@@ -13,7 +14,7 @@ AS 'MODULE_PATHNAME', 'record_privileges' LANGUAGE c STRICT SET search_path = pg
 
 -- The objects that the extension had before the script, with their privileges then: as a DBA has changed them since (acl), and
 -- as the extension made them (initial). None in an installation.
-CREATE TABLE tasker_engine.script_members (
+CREATE UNLOGGED TABLE tasker_engine.script_members (
     classid oid NOT NULL,
     objid oid NOT NULL,
     acl aclitem[],

@@ -7,6 +7,28 @@ INSERT INTO tasker_engine.script_promised
       AND d.defaclnamespace = ANY (ARRAY['tasker', 'tasker_engine']::regnamespace[]);
 DELETE FROM pg_default_acl d USING tasker_engine.script_promised p WHERE d.oid = p.oid;
 
+-- Sessions that loaded the old library have finished before anything changes, and what they begin from here on is refused.
+DO $$
+DECLARE
+    member record;
+BEGIN
+    FOR member IN
+        SELECT c.oid::regclass AS name
+        FROM pg_extension e
+        JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+        JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind = 'r'
+        WHERE e.extname = 'tasker_ext' AND NOT starts_with(c.relname, 'script_')
+        ORDER BY c.oid
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', member.name);
+    END LOOP;
+END
+$$;
+
+-- GRANT and REVOKE lock no table. One of another session has finished from here on, or waits for this script and fails.
+UPDATE pg_class c SET relacl = c.relacl FROM tasker_engine.script_new_members() m WHERE m.class = 'pg_class'::regclass AND m.object = c.oid;
+UPDATE pg_proc p SET proacl = p.proacl FROM tasker_engine.script_new_members() m WHERE m.class = 'pg_proc'::regclass AND m.object = p.oid;
+
 -- The privileges of each object, as they may have been changed, are set aside. While the script runs it has those with which it
 -- came, so that what the script grants makes it, and what is recorded of it (pg_init_privs), as in an installation of this version.
 -- end.sql puts both together.
@@ -23,22 +45,12 @@ INSERT INTO tasker_engine.script_members (classid, objid, acl, initial)
     LEFT JOIN pg_init_privs i ON i.classoid = d.classid AND i.objoid = d.objid AND i.objsubid = 0
     WHERE e.extname = 'tasker_ext' AND NOT starts_with(o.name, 'tasker_engine.script_')
       AND o.name <> 'tasker_engine.record_privileges(boolean)';
-
--- Sessions that loaded the old library have finished before anything changes, and what they begin from here on is refused.
-DO $$
-DECLARE
-    member record;
-BEGIN
-    FOR member IN
-        SELECT m.objid::regclass AS name
-        FROM tasker_engine.script_members m
-        JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind = 'r'
-        ORDER BY m.objid
-    LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', member.name);
-    END LOOP;
-END
-$$;
+-- DROP OWNED leaves a role in pg_init_privs, which is dropped afterwards.
+UPDATE tasker_engine.script_members m
+SET initial = ARRAY(SELECT a FROM unnest(m.initial) a
+                    WHERE NOT EXISTS (SELECT FROM aclexplode(ARRAY[a]) x
+                                      WHERE x.grantee <> 0 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = x.grantee)))
+WHERE m.initial IS NOT NULL;
 
 UPDATE pg_class c SET relacl = m.initial FROM tasker_engine.script_members m
     WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relacl IS DISTINCT FROM m.initial;

@@ -1105,3 +1105,131 @@ fn grants_are_those_of_before(session: &mut Session) {
     );
     assert!(option);
 }
+
+// --- who owns a member ------------------------------------------------------------------------------------------------------
+
+/// The owner of the database could put code of its own into such a function after the update.
+#[test]
+fn a_member_of_another_owner_stops_the_update_until_the_hint_has_been_run() {
+    let server = Server::start(&[]);
+    server.connect("postgres").execute("CREATE ROLE app LOGIN");
+    let mut session = new_database(&server, "shop", "app");
+    install(&mut session, &frozen().remove(0));
+    let mut root = server.connect("shop");
+    session.execute(
+        "CREATE FUNCTION tasker.brand_new() RETURNS text LANGUAGE sql AS $$ SELECT 'mine' $$;
+         ALTER EXTENSION tasker_ext ADD FUNCTION tasker.brand_new();
+         CREATE VIEW tasker.new_view AS SELECT 1; ALTER EXTENSION tasker_ext ADD VIEW tasker.new_view",
+    );
+    root.execute("ALTER FUNCTION tasker.health_live() OWNER TO app");
+    let before = catalog(&server, "shop");
+    session
+        .fails(UPDATE, &[])
+        .is("55000")
+        .message_says(&["tasker_owner"])
+        .detail_says(&["app", "brand_new()", "new_view", "health_live()"])
+        .hint_says(&[
+            "ALTER EXTENSION tasker_ext DROP FUNCTION",
+            "OWNER TO",
+            UPDATE,
+        ]);
+    assert_same(&catalog(&server, "shop"), &before);
+    session.execute(
+        "ALTER EXTENSION tasker_ext DROP FUNCTION tasker.brand_new(); DROP FUNCTION tasker.brand_new();
+         ALTER EXTENSION tasker_ext DROP VIEW tasker.new_view; DROP VIEW tasker.new_view",
+    );
+    root.execute("ALTER FUNCTION tasker.health_live() OWNER TO tasker_owner");
+    session.execute(UPDATE);
+}
+
+#[test]
+fn a_grant_and_a_revoke_while_the_update_waits_for_a_lock_are_kept() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    root.execute("CREATE ROLE report; CREATE ROLE gone");
+    install(&mut root, &frozen().remove(0));
+    root.execute("GRANT SELECT ON tasker.tasks TO gone");
+    let mut holder = server.connect("postgres");
+    holder.execute("BEGIN; LOCK TABLE tasker_engine.steps");
+    let mut update = server.connect("postgres");
+    let updating = update.pid();
+    std::thread::scope(|scope| {
+        let update = scope.spawn(move || update.execute(UPDATE));
+        root.wait_until_blocked(updating);
+        root.execute(
+            "GRANT SELECT ON tasker.tasks TO report; GRANT EXECUTE ON FUNCTION tasker.cancel_task TO report;
+             REVOKE EXECUTE ON FUNCTION tasker.pause_namespace FROM tasker_operator;
+             REVOKE SELECT ON tasker.running_steps FROM tasker_reader;
+             DROP OWNED BY gone; DROP ROLE gone",
+        );
+        holder.execute("COMMIT");
+        update.join().expect("the update succeeds");
+    });
+    for (object, expected) in [
+        ("tasker.tasks", vec!["report", "tasker_reader"]),
+        ("tasker.cancel_task", vec!["report", "tasker_operator"]),
+        ("tasker.pause_namespace", vec![]),
+        ("tasker.running_steps", vec![]),
+    ] {
+        assert_eq!(grantees(&mut root, object), expected, "{object}");
+    }
+}
+
+#[test]
+fn a_publication_of_all_tables_gets_nothing_of_the_script() {
+    let server = Server::start(&["wal_level=logical"]);
+    let mut session = server.connect("postgres");
+    install(&mut session, &frozen().remove(0));
+    session.execute("CREATE PUBLICATION everything FOR ALL TABLES");
+    session.query(
+        "SELECT pg_create_logical_replication_slot('everything', 'pgoutput')",
+        &[],
+    );
+    session.execute(UPDATE);
+    shapes::small_diamond().register(&mut session);
+    let mut published = |word: &str| {
+        session.count(
+            "SELECT count(*) FROM pg_logical_slot_peek_binary_changes('everything', NULL, NULL, 'proto_version', '1', 'publication_names', 'everything')
+             WHERE position($1::text::bytea IN data) > 0",
+            &[&word],
+        )
+    };
+    assert_eq!(published("script_"), 0);
+    assert!(published("tasker_engine") > 0, "nothing is published");
+}
+
+#[test]
+fn a_role_that_was_renamed_or_dropped_comes_back_with_its_privileges() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    install(&mut root, &frozen().remove(0));
+    root.execute("ALTER ROLE tasker_owner RENAME TO old_owner");
+    root.fails(UPDATE, &[])
+        .is("55000")
+        .message_says(&["tasker_owner"])
+        .detail_says(&["old_owner"])
+        .hint_says(&["RENAME TO tasker_owner", UPDATE]);
+    root.execute("ALTER ROLE old_owner RENAME TO tasker_owner");
+    root.execute(
+        "ALTER ROLE tasker_reader RENAME TO old_reader; DROP OWNED BY tasker_worker; DROP ROLE tasker_worker",
+    );
+    root.execute(UPDATE);
+    assert_eq!(
+        grantees(&mut root, "tasker.tasks"),
+        ["old_reader", "tasker_reader"]
+    );
+    assert_eq!(grantees(&mut root, "tasker.claim_steps"), ["tasker_worker"]);
+    let has: bool = root.one(
+        "SELECT bool_and(has_schema_privilege(role, 'tasker', 'USAGE')) AND pg_has_role('tasker_operator', 'tasker_reader', 'USAGE')
+                AND pg_has_role('tasker_admin', 'tasker_worker', 'USAGE')
+         FROM unnest(ARRAY['tasker_reader', 'tasker_worker']) AS role",
+        &[],
+    );
+    assert!(has);
+    let gone = root.count(
+        "SELECT count(*) FROM (SELECT proacl FROM pg_proc UNION ALL SELECT relacl FROM pg_class) o (acl), aclexplode(o.acl) x
+         WHERE x.grantee <> 0 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = x.grantee)",
+        &[],
+    );
+    assert_eq!(gone, 0);
+}
