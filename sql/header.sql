@@ -3,3 +3,5 @@
 -- owner of the extension); SET LOCAL holds until the script ends. Every object of ours is named with its schema, in functions too:
 -- those that are looked up when they run pin their own search_path.
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- Some statements compare names as PostgreSQL writes them.
+SET LOCAL quote_all_identifiers = off;

@@ -207,6 +207,7 @@ DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT r.task_uuid, nt.name, ns.name, nt.version,
            tasker_engine.seconds(tasker_engine.duration(r.ended_at - r.due_at)),
@@ -315,6 +316,7 @@ DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT w.name, nt.name, ns.name, nt.version,
            count(*), sum(w.waiting_children)::bigint,

@@ -56,6 +56,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN jsonb_build_object(
         'scope_summary', jsonb_build_object(
             'period_start', start, 'limit_count', limit_count,

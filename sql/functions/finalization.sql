@@ -46,6 +46,7 @@ DECLARE
     known_holder text;
     refused text;
 BEGIN
+    PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_finalizer(wanted, processor, timeout_seconds);
     claimed := false;
     finalization_attempt_uuid := gen_random_uuid();

@@ -289,6 +289,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 11 SET search_path = pg_catalog,
 DECLARE
     start CONSTANT timestamptz := tasker_engine.check_period($1);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     WITH rule AS (
         SELECT r.* FROM tasker_engine.operational_rules() r WHERE r.state = tasker.operational_state()),
@@ -339,6 +340,7 @@ DECLARE
     found record;
     number bigint;
 BEGIN
+    PERFORM tasker_engine.require_version();
     IF NOT (SELECT o.monitored FROM tasker.operational_status o) THEN
         RETURN 0;
     END IF;

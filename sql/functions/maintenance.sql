@@ -68,6 +68,7 @@ DECLARE
     at timestamptz;
     noted boolean;
 BEGIN
+    PERFORM tasker_engine.require_version();
     IF number IS NULL THEN
         RAISE EXCEPTION 'no duty is named %', run_duty.duty
             USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
@@ -143,6 +144,7 @@ DECLARE
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     state record;
 BEGIN
+    PERFORM tasker_engine.require_version();
     FOR state IN
         SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
                coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,

@@ -45,6 +45,7 @@ DECLARE
     other text;
     announced integer;
 BEGIN
+    PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_announcement($1, $2, $3, $4, $5, $6);
     -- Also the lock under which one worker's announcements follow each other.
     INSERT INTO tasker_engine.workers AS w (worker_id) VALUES ($1)

@@ -230,6 +230,7 @@ DECLARE
     from_the_start boolean;
     total bigint := 0;
 BEGIN
+    PERFORM tasker_engine.require_version();
     FOR kept IN
         SELECT n.task_namespace_id, v.completed, v.failed, r.swept_to, r.sweep_started_at
         FROM tasker.retention v

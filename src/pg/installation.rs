@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use pgrx::pg_sys;
+use pgrx::{FromDatum, pg_sys};
 use tasker_rules::names::version_order;
 
 use crate::error::{Error, Result};
@@ -16,12 +16,14 @@ use crate::error::{Error, Result};
 std::thread_local! {
     static CURRENT: Cell<u32> = const { Cell::new(0) };
     static AGREES: Cell<bool> = const { Cell::new(true) };
+    static AT_HOME: Cell<bool> = const { Cell::new(true) };
     static STALE: Cell<bool> = const { Cell::new(true) };
     static LISTENS: Cell<bool> = const { Cell::new(false) };
 }
 
 const EXTENSION: &CStr = c"tasker_ext";
 const SCHEMA: &CStr = c"tasker_engine";
+const PUBLIC_SCHEMA: &CStr = c"tasker";
 
 /// Functions that must work with any pair of versions: those that a script of any version calls, the trigger that a restore
 /// fires, and the expression of an index. Autovacuum, REINDEX and a restore meet schemas of any version.
@@ -57,9 +59,10 @@ pub fn observe() {
     // SAFETY: a lookup in the system cache; a missing schema is 0.
     let schema = unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) };
     CURRENT.set(schema.to_u32());
+    let extension = (schema != pg_sys::InvalidOid).then(installed).flatten();
+    AT_HOME.set(extension.as_ref().is_none_or(Installed::is_at_home));
     AGREES.set(
-        schema == pg_sys::InvalidOid
-            || version_of_schema().is_none_or(|version| version == library_version()),
+        AT_HOME.get() && extension.is_none_or(|extension| extension.version == library_version()),
     );
 }
 
@@ -74,7 +77,9 @@ pub fn require_same_version() -> Result<()> {
     if AGREES.get() {
         return Ok(());
     }
-    let (library, schema) = (library_version(), version_of_schema().unwrap_or_default());
+    require_own_schema()?;
+    let library = library_version();
+    let schema = installed().map_or(String::new(), |extension| extension.version);
     Err(Error::state(format!(
         "the library of tasker_ext is version {library}, the extension in this database is version {schema}"
     ))
@@ -84,6 +89,23 @@ pub fn require_same_version() -> Result<()> {
     } else {
         "Restart the server, so that it loads the library that is installed; without shared_preload_libraries open a new session."
     }))
+}
+
+/// Refuses (55000) while another schema has the name of the extension's. The owner of the extension owns the schema and can rename
+/// it; statements name it, and what another role put under its name would run as the engine's owner.
+pub fn require_own_schema() -> Result<()> {
+    observe();
+    if AT_HOME.get() {
+        return Ok(());
+    }
+    let schema = installed().map_or(String::new(), |extension| extension.schema_name());
+    Err(
+        Error::state("the schema of tasker_ext does not have the name tasker")
+            .detail("It was renamed. Nothing has been read or written.")
+            .hint(format!(
+                "Rename or drop another schema tasker, then ALTER SCHEMA {schema} RENAME TO tasker."
+            )),
+    )
 }
 
 /// Whether the versions were the same at the last check.
@@ -107,8 +129,35 @@ pub fn library_version() -> &'static str {
     &std::hint::black_box(LIBRARY)[PREFIX.len()..]
 }
 
-/// The version of the extension in this database; None while there is none.
-fn version_of_schema() -> Option<String> {
+/// What the catalog says about the extension in this database.
+struct Installed {
+    version: String,
+    schema: pg_sys::Oid,
+}
+
+impl Installed {
+    fn is_at_home(&self) -> bool {
+        // SAFETY: a lookup in the system cache; a missing schema is 0.
+        self.schema == unsafe { pg_sys::get_namespace_oid(PUBLIC_SCHEMA.as_ptr(), true) }
+    }
+
+    /// The name that the schema has now, as SQL writes it.
+    fn schema_name(&self) -> String {
+        // SAFETY: a lookup in the system cache, which answers with a copy or null; the quoted text is copied.
+        unsafe {
+            let name = pg_sys::get_namespace_name(self.schema);
+            if name.is_null() {
+                return String::new();
+            }
+            CStr::from_ptr(pg_sys::quote_identifier(name))
+                .to_string_lossy()
+                .into_owned()
+        }
+    }
+}
+
+/// The extension in this database; None while there is none.
+fn installed() -> Option<Installed> {
     // SAFETY: a scan of one catalog by its index on the name, ended before the relation is closed; the text is copied.
     unsafe {
         let catalog = pg_sys::table_open(
@@ -132,20 +181,25 @@ fn version_of_schema() -> Option<String> {
             &mut key,
         );
         let row = pg_sys::systable_getnext(scan);
-        let version = (!row.is_null()).then(|| {
-            let mut null = false;
-            let value = pg_sys::heap_getattr(
-                row,
-                pg_sys::Anum_pg_extension_extversion as i32,
-                (*catalog).rd_att,
-                &mut null,
-            );
-            let text = pg_sys::text_to_cstring(value.cast_mut_ptr());
-            CStr::from_ptr(text).to_string_lossy().into_owned()
+        let extension = (!row.is_null()).then(|| {
+            let value = |column: u32| {
+                let mut null = false;
+                pg_sys::heap_getattr(row, column as i32, (*catalog).rd_att, &mut null)
+            };
+            let version =
+                pg_sys::text_to_cstring(value(pg_sys::Anum_pg_extension_extversion).cast_mut_ptr());
+            Installed {
+                version: CStr::from_ptr(version).to_string_lossy().into_owned(),
+                schema: pg_sys::Oid::from_datum(
+                    value(pg_sys::Anum_pg_extension_extnamespace),
+                    false,
+                )
+                .unwrap_or(pg_sys::InvalidOid),
+            }
         });
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(catalog, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        version
+        extension
     }
 }
 

@@ -109,6 +109,8 @@ impl Session {
         args: &[Arg],
         read_only: bool,
     ) -> Result<Rows<'s>> {
+        // At every statement: a handler that the call ran before it could have renamed the schema.
+        super::installation::require_own_schema()?;
         if args.len() != statement.types.len() {
             return Err(Error::corrupt(format!(
                 "{} values for: {}",

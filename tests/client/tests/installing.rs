@@ -435,6 +435,61 @@ fn default_privileges_of_the_installer_do_not_apply_to_the_extension() {
     }
 }
 
+/// What the owner of the schema puts under its name, to run as the engine's owner; a handler can do it in the middle of a call.
+const IMPOSTOR: &str = "CREATE FUNCTION public.takes_the_name(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+     BEGIN
+         ALTER SCHEMA tasker RENAME TO moved;
+         CREATE SCHEMA tasker;
+         GRANT USAGE ON SCHEMA tasker, public TO PUBLIC;
+         CREATE FUNCTION tasker.complete_step(a uuid, b integer, c jsonb) RETURNS text LANGUAGE plpgsql
+             AS 'BEGIN INSERT INTO public.ran VALUES (current_user); RETURN NULL; END';
+         CREATE VIEW tasker.named_tasks AS SELECT n.* FROM moved.named_tasks n WHERE tasker.complete_step(NULL, 1, NULL) IS NULL;
+         GRANT SELECT ON tasker.named_tasks TO PUBLIC;
+         RETURN '{}';
+     END $$;
+     CREATE TABLE public.ran (name text);
+     GRANT INSERT ON public.ran TO PUBLIC";
+
+#[test]
+fn another_schema_under_the_name_of_the_extensions_runs_nothing() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    prepare(
+        &mut root,
+        &["CREATE ROLE app LOGIN", "CREATE DATABASE app OWNER app"],
+    );
+    let mut app = connect(&server, "app", "app");
+    app.execute("GRANT CREATE ON SCHEMA public TO app");
+    app.execute(INSTALL);
+    app.execute(IMPOSTOR);
+    tasker_client_tests::Template::new("one")
+        .step_with("only", &[], json!({"handler": "sql:public.takes_the_name"}))
+        .register(&mut app);
+    app.create("one");
+    let hint = &["ALTER SCHEMA moved RENAME TO tasker"];
+    // The handler takes the name between two statements of the call: nothing of it stays.
+    app.fails("SELECT FROM tasker.run_steps()", &[])
+        .is("55000")
+        .says(hint);
+    // The owner takes it beforehand.
+    app.execute("SELECT public.takes_the_name('{}')");
+    for call in [
+        "SELECT FROM moved.run_steps()",
+        "SELECT FROM moved.claim_steps('w')",
+        "SELECT moved.create_task('one')",
+        "SELECT FROM moved.get_slowest_tasks()",
+        "SELECT moved.delete_template('default', 'one', '0.1.0')",
+        "SELECT FROM moved.health_status()",
+        "SELECT tasker_engine.run_duty('retention')",
+        "SELECT FROM moved.run_maintenance()",
+    ] {
+        app.fails(call, &[]).is("55000").says(hint);
+    }
+    assert_eq!(app.count("SELECT count(*) FROM public.ran", &[]), 0);
+    app.execute("DROP SCHEMA tasker CASCADE; ALTER SCHEMA moved RENAME TO tasker");
+    assert!(app.count("SELECT count(*) FROM tasker.health_status()", &[]) > 0);
+}
+
 #[test]
 fn the_extensions_owner_is_served_under_any_login() {
     let server = Server::start(&[]);
