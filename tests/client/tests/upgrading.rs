@@ -1178,8 +1178,12 @@ fn a_grant_and_a_revoke_while_the_update_waits_for_a_lock_are_kept() {
 #[test]
 fn a_publication_of_all_tables_gets_nothing_of_the_script() {
     let server = Server::start(&["wal_level=logical"]);
+    let version = frozen().remove(0);
+    let script = lines(Command::new(root().join("scripts/upgrade-script")).arg(&version));
+    let logged = "CREATE TABLE tasker_engine.script_";
+    assert!(!script.iter().any(|line| line.starts_with(logged)));
     let mut session = server.connect("postgres");
-    install(&mut session, &frozen().remove(0));
+    install(&mut session, &version);
     session.execute("CREATE PUBLICATION everything FOR ALL TABLES");
     session.query(
         "SELECT pg_create_logical_replication_slot('everything', 'pgoutput')",
