@@ -1106,7 +1106,7 @@ fn grants_are_those_of_before(session: &mut Session) {
     assert!(option);
 }
 
-// --- who owns a member ------------------------------------------------------------------------------------------------------
+// --- the owners of members ---------------------------------------------------------------------------------------------
 
 /// The owner of the database could put code of its own into such a function after the update.
 #[test]
