@@ -14,6 +14,8 @@ The ordering of items is not stable, it is driven by a dependency graph.
 -- owner of the extension); SET LOCAL holds until the script ends. Every object of ours is named with its schema, in functions too:
 -- those that are looked up when they run pin their own search_path.
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- Some statements compare names as PostgreSQL writes them.
+SET LOCAL quote_all_identifiers = off;
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -69,11 +71,12 @@ COMMENT ON SCHEMA tasker_engine IS 'Storage of tasker_ext. Private: use the func
 -- requires:
 --   install_schemas
 
--- What a script of the extension needs while it runs: an installation as well as an update. end.sql drops it again.
+-- What a script of the extension needs while it runs: an installation as well as an update. end.sql drops it again. The tables are
+-- unlogged, because a publication FOR ALL TABLES publishes every other table.
 
 -- Default privileges (ALTER DEFAULT PRIVILEGES) apply to none of these objects: those of the role that runs this script are put aside
 -- and come back at the end.
-CREATE TABLE tasker_engine.script_promised AS
+CREATE UNLOGGED TABLE tasker_engine.script_promised AS
     SELECT d.* FROM pg_default_acl d
     WHERE d.defaclrole = (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) AND d.defaclnamespace = 0;
 DELETE FROM pg_default_acl d USING tasker_engine.script_promised p WHERE d.oid = p.oid;
@@ -84,14 +87,19 @@ AS 'MODULE_PATHNAME', 'record_privileges' LANGUAGE c STRICT SET search_path = pg
 
 -- The objects that the extension had before the script, with their privileges then: as a DBA has changed them since (acl), and
 -- as the extension made them (initial). None in an installation.
-CREATE TABLE tasker_engine.script_members (
+CREATE UNLOGGED TABLE tasker_engine.script_members (
     classid oid NOT NULL,
     objid oid NOT NULL,
     acl aclitem[],
     initial aclitem[],
-    successor text, -- the function that takes its place
+    successor text, -- the function or view that takes its place
     PRIMARY KEY (classid, objid)
 );
+
+CREATE FUNCTION tasker_engine.script_successor(member tasker_engine.script_members) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE member.classid WHEN 'pg_proc'::regclass THEN to_regprocedure(member.successor)::oid ELSE to_regclass(member.successor)::oid END
+$$;
 
 CREATE FUNCTION tasker_engine.script_new_members()
 RETURNS TABLE (class oid, object oid, kind text, name text)
@@ -180,16 +188,23 @@ hint: The statements that repair it.';
 DO $$
 DECLARE
     wanted text;
+    made text[] = '{}';
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted) THEN
                 EXECUTE format(
                     'CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
-                IF wanted = 'tasker_operator' THEN
-                    GRANT tasker_reader TO tasker_operator;
-                ELSIF wanted = 'tasker_admin' THEN
-                    GRANT tasker_operator, tasker_worker TO tasker_admin;
+                made := made || wanted;
+            END IF;
+            IF wanted = 'tasker_operator' AND made && ARRAY['tasker_reader', wanted] THEN
+                GRANT tasker_reader TO tasker_operator;
+            ELSIF wanted = 'tasker_admin' THEN
+                IF made && ARRAY['tasker_operator', wanted] THEN
+                    GRANT tasker_operator TO tasker_admin;
+                END IF;
+                IF made && ARRAY['tasker_worker', wanted] THEN
+                    GRANT tasker_worker TO tasker_admin;
                 END IF;
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -555,7 +570,7 @@ CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, prior
 ALTER TABLE tasker_engine.queue_entries REPLICA IDENTITY FULL;
 COMMENT ON TABLE tasker_engine.queue_entries IS
 'The ready queue: narrow entries that claims take in index order. A hint; the row of the step decides.';
-COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'From when the entry may be taken; the order of the queue.';
+COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'The time from which a claim may take the entry; the order of the queue.';
 
 -- Audit log of tasks (step_no 0) and steps; insert-only. Also the event stream of later consumers:
 -- (id, xid) lets them find what committed out of order.
@@ -579,7 +594,7 @@ CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at) WITH (pages_per_range = 64);
 COMMENT ON TABLE tasker_engine.transitions IS
 'The log of every change of state, insert-only, and the stream of events.';
-COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run began that the change ends, if a worker ended it.';
+COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began, if a worker ended it.';
 COMMENT ON COLUMN tasker_engine.transitions.step_no IS 'Number of the step; 0 for the task itself.';
 
 -- Identity of tasks that have one: strategy hash, or the caller's own key. The primary key decides between racers.
@@ -589,7 +604,7 @@ CREATE TABLE tasker_engine.task_identities (
 );
 CREATE UNIQUE INDEX task_identities_task_uuid ON tasker_engine.task_identities (task_uuid);
 COMMENT ON TABLE tasker_engine.task_identities IS
-'Which request each task with an identity answers; the primary key decides between racers.';
+'The request that created each task with an identity; the primary key decides which of two concurrent requests wins.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -613,7 +628,7 @@ CREATE TABLE tasker_engine.claims (
     step_nos smallint[] NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE tasker_engine.claims IS 'One row per claim call: the lease of its steps.';
-COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps will have run longer than its timeout; NULL if none has one. No heartbeat moves it.';
+COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps exceeds its timeout; NULL if none has one. A heartbeat does not change it.';
 
 -- The roles that claim, as small numbers. Few rows, seldom written: triggers do no harm here. The numbers of transactions that were
 -- rolled back come round again. Not unique by role: no transaction waits for another, and two numbers do no harm.
@@ -662,14 +677,14 @@ CREATE TABLE tasker_engine.worker_handlers (
     PRIMARY KEY (worker_no, handler)
 );
 CREATE INDEX worker_handlers_handler ON tasker_engine.worker_handlers (handler);
-COMMENT ON TABLE tasker_engine.worker_handlers IS 'What each worker announced that it can run; tasker.worker_handlers shows it. A day after its worker was seen last a row may be deleted.';
+COMMENT ON TABLE tasker_engine.worker_handlers IS 'What each worker announced that it can run; tasker.worker_handlers shows it. A row may be deleted a day after its worker was last seen.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.worker_no IS 'The worker''s number.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.handler IS 'The name that steps of templates call it by.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.namespaces IS 'For which namespaces; NULL for all.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.namespaces IS 'The namespaces that it is announced for; NULL for all.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.plugin IS 'The plugin that contains it; NULL for none.';
 COMMENT ON COLUMN tasker_engine.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker_engine.worker_handlers.announced_at IS 'When it was announced last.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.metadata IS 'More that the worker says about it, a JSON object.';
+COMMENT ON COLUMN tasker_engine.worker_handlers.announced_at IS 'When it was last announced.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -684,7 +699,7 @@ CREATE TABLE tasker_engine.finalization_claims (
     claimed_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL
 );
-COMMENT ON TABLE tasker_engine.finalization_claims IS 'Which of several external processors ends a task, and until when.';
+COMMENT ON TABLE tasker_engine.finalization_claims IS 'The external processor that has the right to end a task, and until when.';
 
 CREATE TABLE tasker_engine.finalization_attempts (
     task_uuid uuid NOT NULL,
@@ -828,18 +843,18 @@ CREATE TABLE tasker_engine.executor_pools (
 );
 COMMENT ON TABLE tasker_engine.executor_pools IS 'What was set for pools of executors; NULL stands for the built-in default. tasker.executor_pools shows what is in force.';
 COMMENT ON COLUMN tasker_engine.executor_pools.name IS 'Name of the pool.';
-COMMENT ON COLUMN tasker_engine.executor_pools.min_executors IS 'Never fewer executors.';
-COMMENT ON COLUMN tasker_engine.executor_pools.max_executors IS 'Never more executors.';
+COMMENT ON COLUMN tasker_engine.executor_pools.min_executors IS 'Minimum number of executors.';
+COMMENT ON COLUMN tasker_engine.executor_pools.max_executors IS 'Maximum number of executors.';
 COMMENT ON COLUMN tasker_engine.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
 COMMENT ON COLUMN tasker_engine.executor_pools.scaling_interval IS 'Time between two evaluations.';
 COMMENT ON COLUMN tasker_engine.executor_pools.scaling_cooldown IS 'Time between two changes.';
 COMMENT ON COLUMN tasker_engine.executor_pools.namespaces IS 'The namespaces it works for; an empty array for all.';
 COMMENT ON COLUMN tasker_engine.executor_pools.queues IS 'The queues it claims from.';
 COMMENT ON COLUMN tasker_engine.executor_pools.batch_size IS 'How many steps an executor claims at once.';
-COMMENT ON COLUMN tasker_engine.executor_pools.predictive IS 'Whether the forecast counts.';
-COMMENT ON COLUMN tasker_engine.executor_pools.season IS 'After how long arrivals repeat.';
-COMMENT ON COLUMN tasker_engine.executor_pools.enabled IS 'Whether it has executors at all.';
-COMMENT ON COLUMN tasker_engine.executor_pools.changed_at IS 'When it was set last.';
+COMMENT ON COLUMN tasker_engine.executor_pools.predictive IS 'Whether the forecast is used.';
+COMMENT ON COLUMN tasker_engine.executor_pools.season IS 'The period after which arrivals repeat.';
+COMMENT ON COLUMN tasker_engine.executor_pools.enabled IS 'Whether the pool has executors.';
+COMMENT ON COLUMN tasker_engine.executor_pools.changed_at IS 'When it was last set.';
 
 -- What scaling wants and remembers. A pool without a row is wanted at its minimum. An idle pool is not written.
 CREATE TABLE tasker_engine.pool_targets (
@@ -851,10 +866,10 @@ CREATE TABLE tasker_engine.pool_targets (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE tasker_engine.pool_targets IS 'How many executors scaling wants in each pool, and what it remembers from one evaluation to the next.';
 COMMENT ON COLUMN tasker_engine.pool_targets.pool IS 'Name of the pool.';
-COMMENT ON COLUMN tasker_engine.pool_targets.desired IS 'How many executors are wanted.';
-COMMENT ON COLUMN tasker_engine.pool_targets.changed_at IS 'When that changed last; NULL: never.';
-COMMENT ON COLUMN tasker_engine.pool_targets.evaluated_at IS 'When scaling last evaluated the pool with figures to judge it by.';
-COMMENT ON COLUMN tasker_engine.pool_targets.memory IS 'Counters and smoothed figures as of then; crates/rules/src/operations/scaling/measure.rs.';
+COMMENT ON COLUMN tasker_engine.pool_targets.desired IS 'Number of executors that scaling wants.';
+COMMENT ON COLUMN tasker_engine.pool_targets.changed_at IS 'When that last changed; NULL if never.';
+COMMENT ON COLUMN tasker_engine.pool_targets.evaluated_at IS 'When scaling last evaluated the pool and had figures for it.';
+COMMENT ON COLUMN tasker_engine.pool_targets.memory IS 'Counters and smoothed figures at that time.';
 
 CREATE TABLE tasker_engine.scaling_decisions (
     id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -871,11 +886,11 @@ COMMENT ON TABLE tasker_engine.scaling_decisions IS 'What scaling decided: the l
 COMMENT ON COLUMN tasker_engine.scaling_decisions.id IS 'Orders the decisions.';
 COMMENT ON COLUMN tasker_engine.scaling_decisions.decided_at IS 'When it was decided.';
 COMMENT ON COLUMN tasker_engine.scaling_decisions.pool IS 'Name of the pool.';
-COMMENT ON COLUMN tasker_engine.scaling_decisions.from_executors IS 'How many executors were wanted before.';
-COMMENT ON COLUMN tasker_engine.scaling_decisions.to_executors IS 'How many are wanted since; the same where a change was held.';
-COMMENT ON COLUMN tasker_engine.scaling_decisions.rule IS 'What decided.';
+COMMENT ON COLUMN tasker_engine.scaling_decisions.from_executors IS 'Executors wanted before the decision.';
+COMMENT ON COLUMN tasker_engine.scaling_decisions.to_executors IS 'Executors wanted after the decision; unchanged if it was held.';
+COMMENT ON COLUMN tasker_engine.scaling_decisions.rule IS 'The rule that decided.';
 COMMENT ON COLUMN tasker_engine.scaling_decisions.reason IS 'One or two sentences for an operator.';
-COMMENT ON COLUMN tasker_engine.scaling_decisions.inputs IS 'The figures it was decided from.';
+COMMENT ON COLUMN tasker_engine.scaling_decisions.inputs IS 'The figures that the decision was based on.';
 
 -- Per minute, so that another season can be tried on the same record. Minutes without arrivals have no row.
 CREATE TABLE tasker_engine.pool_arrivals (
@@ -936,7 +951,7 @@ COMMENT ON COLUMN tasker_engine.health_changes.change_no IS 'Orders the changes.
 COMMENT ON COLUMN tasker_engine.health_changes.changed_at IS 'When maintenance found it.';
 COMMENT ON COLUMN tasker_engine.health_changes.from_level IS 'The level before.';
 COMMENT ON COLUMN tasker_engine.health_changes.to_level IS 'The level after.';
-COMMENT ON COLUMN tasker_engine.health_changes.message IS 'What health_status said of it.';
+COMMENT ON COLUMN tasker_engine.health_changes.message IS 'The message of health_status.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1011,8 +1026,8 @@ CREATE TABLE tasker_engine.task_deadlines (
     deadline_at timestamptz NOT NULL
 );
 CREATE INDEX task_deadlines_order ON tasker_engine.task_deadlines (deadline_at);
-COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task exceeds its timeout. Rows of tasks that ended in time stay until then.';
-COMMENT ON COLUMN tasker_engine.task_deadlines.deadline_at IS 'When its time is over, counted from when it last went to in_progress.';
+COMMENT ON TABLE tasker_engine.task_deadlines IS 'When a started task exceeds its timeout. The row of a task that ended in time stays until then.';
+COMMENT ON COLUMN tasker_engine.task_deadlines.deadline_at IS 'When the task exceeds its timeout, counted from when it last went to in_progress.';
 
 CREATE TABLE tasker_engine.retention (
     task_namespace_id integer PRIMARY KEY REFERENCES tasker.task_namespaces ON DELETE CASCADE,
@@ -1023,13 +1038,13 @@ CREATE TABLE tasker_engine.retention (
     purged_tasks bigint NOT NULL DEFAULT 0,
     last_purged_at timestamptz
 );
-COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far the walk over them has come. A row appears with set_retention, or with the first walk.';
-COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 forever, NULL as the setting says.';
-COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL forever.';
-COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'Tasks up to this one have been looked at; NULL: begin with the first.';
+COMMENT ON TABLE tasker_engine.retention IS 'How long a namespace keeps its ended tasks, and how far maintenance has walked over them. set_retention or the first walk writes the row.';
+COMMENT ON COLUMN tasker_engine.retention.completed IS 'How long complete, cancelled and resolved tasks are kept; 0 keeps them forever, NULL uses the setting.';
+COMMENT ON COLUMN tasker_engine.retention.failed IS 'How long tasks in error are kept; 0 or NULL keeps them forever.';
+COMMENT ON COLUMN tasker_engine.retention.swept_to IS 'The last task that was examined; NULL: begin with the first.';
 COMMENT ON COLUMN tasker_engine.retention.sweep_started_at IS 'When the walk began with the first task.';
-COMMENT ON COLUMN tasker_engine.retention.purged_tasks IS 'How many tasks maintenance has deleted.';
-COMMENT ON COLUMN tasker_engine.retention.last_purged_at IS 'When it deleted some last; NULL if never.';
+COMMENT ON COLUMN tasker_engine.retention.purged_tasks IS 'Number of tasks that maintenance has deleted.';
+COMMENT ON COLUMN tasker_engine.retention.last_purged_at IS 'When it last deleted tasks; NULL if never.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1053,12 +1068,12 @@ CREATE TABLE tasker_engine.duty_runs (
 COMMENT ON TABLE tasker_engine.duty_runs IS 'What the duties of maintenance did and how they failed; a row per duty that ever did something or failed, and without shared memory per duty that ever ran.';
 COMMENT ON COLUMN tasker_engine.duty_runs.duty IS 'Name of the duty.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_at IS 'When it last did something or failed; NULL if never.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'How many things it did when it last did something.';
-COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'How many things it has done in all.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_done IS 'The number of things it did when it last did something.';
+COMMENT ON COLUMN tasker_engine.duty_runs.total_done IS 'Total number of things it has done.';
 COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
-COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as far as it is written: shared memory may know a later time.';
+COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as stored; shared memory can have a later time.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1078,12 +1093,12 @@ CREATE TABLE tasker_engine.metric_counts (
     amounts bigint[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE tasker_engine.metric_counts REPLICA IDENTITY FULL; -- it has no key, see tasker_engine.queue_entries
-COMMENT ON TABLE tasker_engine.metric_counts IS 'What backends have counted without shared memory, and what was folded of it.';
-COMMENT ON COLUMN tasker_engine.metric_counts.at IS 'When it was written; of a folded row, when the first of them was.';
+COMMENT ON TABLE tasker_engine.metric_counts IS 'What backends counted without shared memory, and sums of older rows.';
+COMMENT ON COLUMN tasker_engine.metric_counts.at IS 'When it was written; of a folded row, when the first of its rows was.';
 COMMENT ON COLUMN tasker_engine.metric_counts.worker_no IS 'Number of the worker; 0 for the engine.';
 COMMENT ON COLUMN tasker_engine.metric_counts.folded IS 'Whether it is the sum of older rows.';
-COMMENT ON COLUMN tasker_engine.metric_counts.cells IS 'Which numbers, as in metric_cells().';
-COMMENT ON COLUMN tasker_engine.metric_counts.amounts IS 'How much was counted of each since the backend''s last row.';
+COMMENT ON COLUMN tasker_engine.metric_counts.cells IS 'The cells that were counted, as in metric_cells().';
+COMMENT ON COLUMN tasker_engine.metric_counts.amounts IS 'The count of each cell since the backend''s last row.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1155,7 +1170,7 @@ COMMENT ON FUNCTION tasker_engine.require_task(uuid) IS 'Raises P0002 when there
 -- released must be due in the same transaction.
 CREATE OR REPLACE FUNCTION tasker_engine.engine_clock()
 RETURNS timestamptz AS 'MODULE_PATHNAME', 'engine_clock' LANGUAGE c STABLE PARALLEL SAFE COST 1;
-COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The instant that everything due is compared with.';
+COMMENT ON FUNCTION tasker_engine.engine_clock() IS 'The time with which every due time is compared.';
 GRANT EXECUTE ON FUNCTION tasker_engine.engine_clock() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.state_name(state "char")
@@ -1173,6 +1188,28 @@ COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
 'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
 
+-- The rule itself is tasker_rules::engine::retry::Attempts::left, without the question whether the failure was retryable; a
+-- test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.attempts_left(attempts integer, retry_limit integer)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN attempts < retry_limit;
+COMMENT ON FUNCTION tasker_engine.attempts_left(integer, integer) IS
+'Whether a step that has had these attempts has another one within its retry_limit. Whether its failure is retryable is not asked.';
+GRANT EXECUTE ON FUNCTION tasker_engine.attempts_left(integer, integer) TO tasker_reader;
+
+-- is_done and is_open: the rules themselves are is_finished_good and is_open of tasker_rules::engine::state; a test compares both.
+CREATE OR REPLACE FUNCTION tasker_engine.is_done(state "char")
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state IN ('c', 'r');
+COMMENT ON FUNCTION tasker_engine.is_done("char") IS 'Whether a step in this state satisfies the steps that need it: complete or resolved_manually.';
+GRANT EXECUTE ON FUNCTION tasker_engine.is_done("char") TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.is_open(state "char")
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state IN ('p', 'i');
+COMMENT ON FUNCTION tasker_engine.is_open("char") IS 'Whether a task in this state has not ended: pending or in_progress.';
+GRANT EXECUTE ON FUNCTION tasker_engine.is_open("char") TO tasker_reader;
+
 -- The rule itself is tasker_rules::engine::readiness::entry_agrees; a test compares both.
 CREATE OR REPLACE FUNCTION tasker_engine.entry_agrees(state "char", available_at timestamptz, entry_available_at timestamptz)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1189,7 +1226,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.full_name(namespace_name text, name tex
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN namespace_name || '.' || name
            || '@' || version;
-COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, as templates are called everywhere.';
+COMMENT ON FUNCTION tasker_engine.full_name(text, text, text) IS 'namespace.name@version, the full name of a template.';
 GRANT EXECUTE ON FUNCTION tasker_engine.full_name(text, text, text) TO tasker_reader;
 
 -- float8 and not interval: millions of them are sorted for percentiles.
@@ -1201,13 +1238,13 @@ COMMENT ON FUNCTION tasker_engine.duration(interval) IS 'The interval in seconds
 CREATE OR REPLACE FUNCTION tasker_engine.seconds(duration double precision)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN round(duration::numeric, 3);
-COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds as they are shown, to the millisecond; NULL for NULL.';
+COMMENT ON FUNCTION tasker_engine.seconds(double precision) IS 'Seconds rounded to milliseconds; NULL for NULL.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.percentage(part bigint, whole bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN whole = 0 THEN 0.00
                 ELSE round(part::numeric * 100 / whole::numeric, 2) END;
-COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS '0.00 to 100.00; 0.00 of nothing.';
+COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS 'part as a percentage of whole, 0.00 to 100.00; 0.00 if whole is 0.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1237,7 +1274,7 @@ RETURNS TABLE (step_uuid uuid, dependency_level integer)
 AS 'MODULE_PATHNAME', 'calculate_dependency_levels' LANGUAGE c STABLE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.calculate_dependency_levels(uuid) IS
-'How deep each step of a task lies, ordered by level and step. No row for an unknown task. step_dag_relationships has the shortest path instead.
+'The depth of each step of a task, ordered by level and step. No row for an unknown task. step_dag_relationships has the shortest path instead.
 dependency_level: Length of the longest path from a root to the step; roots have 0.';
 GRANT EXECUTE ON FUNCTION tasker.calculate_dependency_levels(uuid) TO tasker_reader;
 /* </end connected objects> */
@@ -1250,6 +1287,7 @@ GRANT EXECUTE ON FUNCTION tasker.calculate_dependency_levels(uuid) TO tasker_rea
 -- Templates: register, check, export, find.
 
 -- Not SECURITY DEFINER: a handler inside the database runs with the rights of the role that registered its template.
+-- It reads templates, which are few: an index is all that its plans need, so it is in no list of plans.sql.
 CREATE OR REPLACE FUNCTION tasker.register_template(template text, replace boolean DEFAULT false)
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
@@ -1626,8 +1664,8 @@ CREATE OR REPLACE FUNCTION tasker.calculate_backoff(
 RETURNS interval AS 'MODULE_PATHNAME', 'calculate_backoff' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.calculate_backoff(integer, text, integer, integer, interval, numeric) IS
-'How long a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is not between 0 and 1. Rule: docs/concepts.md#retry.
-attempt: Number of the run that failed, from 1; 0 and less wait not at all.
+'The time that a step waits after a failed run. VOLATILE, because of jitter. 22023 for an unknown kind, a negative number, or a jitter that is not between 0 and 1. Rule: docs/concepts.md#retry.
+attempt: Number of the run that failed, from 1; 0 or less: no wait.
 kind: none, linear, exponential or fibonacci; NULL: the list tasker.default_backoff_seconds, or exponential where base_ms is given.
 base_ms: The base in milliseconds; NULL: the first entry of the list.
 max_ms: The cap in milliseconds, for retry_after too; NULL: tasker.max_backoff_seconds.
@@ -1766,6 +1804,7 @@ DECLARE
     known_holder text;
     refused text;
 BEGIN
+    PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_finalizer(wanted, processor, timeout_seconds);
     claimed := false;
     finalization_attempt_uuid := gen_random_uuid();
@@ -1775,7 +1814,7 @@ BEGIN
         task_state := 'not_found';
         message := 'Task not found';
         refused := 'other';
-    ELSIF state NOT IN ('p', 'i') THEN
+    ELSIF NOT tasker_engine.is_open(state) THEN
         task_state := tasker_engine.state_name(state);
         message := 'Task already ' || tasker_engine.state_name(state);
         refused := 'already_complete';
@@ -1952,6 +1991,7 @@ DECLARE
     other text;
     announced integer;
 BEGIN
+    PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_announcement($1, $2, $3, $4, $5, $6);
     -- Also the lock under which one worker's announcements follow each other.
     INSERT INTO tasker_engine.workers AS w (worker_id) VALUES ($1)
@@ -2014,9 +2054,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.unregister_handlers(text, text[]) IS
-'Takes back what a worker announced, all of it or these handlers, and returns how many there were; 0 for an unknown worker.
+'Removes the announcements of a worker, all of them or those of these handlers, and returns the number removed; 0 for an unknown worker.
 worker_id: Name of the worker process, as it announced.
-handlers: The handlers to take back; NULL for all.';
+handlers: The handlers to remove; NULL for all.';
 GRANT EXECUTE ON FUNCTION tasker.unregister_handlers(text, text[]) TO tasker_worker;
 /* </end connected objects> */
 
@@ -2032,7 +2072,7 @@ CREATE OR REPLACE FUNCTION tasker.analyze_template(name text, namespace text DEF
 RETURNS jsonb AS 'MODULE_PATHNAME', 'analyze_template' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.analyze_template(text, text, text) IS
-'What is known of a template before anything runs, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
+'The analysis of a template, without any task, as one object: name (namespace.name@version), nodes [{name, step_no, description, handler_class, dependencies, dependency_count, level}], edges [{from, to, type: single if the child has no other parent, else multiple}], topology (step names in the order in which they could run), cycles (always empty: register_template refuses them, validate_template names them), levels {step name: length of the longest path from a root}, roots, leaves, redundant_dependencies [{from, to}: a longer path implies the edge] (null above 1,000 steps), summary {total_steps, total_dependencies, has_cycles, max_depth: the highest level, parallel_branches: steps of the widest level}. P0002 if unknown.
 name: Name of the template.
 namespace: Its namespace.
 version: x.y.z; NULL is the highest by semantic version.';
@@ -2097,14 +2137,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_schedule' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_schedule(uuid) IS
-'When each step of a task could begin and end if it waited for nothing but its parents; one row per step, by step_no. No row for an unknown task.
+'When each step of a task could begin and end if it waited only for its parents; one row per step, by step_no. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
-duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration: Time of its runs from the log, without waiting and backoff; for a step that has not run, the time that others took.
 duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
 starts_after: When its last parent would end, counted from the beginning of the first step.
 ends_after: starts_after and its duration.
-slack: By how much it can be late or longer without making the task longer.
-drag: By how much the task would be shorter if it took no time; 0 off the critical path.
+slack: How much later or longer it can be without making the task longer.
+drag: How much shorter the task would be if the step took no time; 0 off the critical path.
 is_critical: Whether its slack is 0, so that it is on a longest path; of several such paths task_critical_path shows one.';
 GRANT EXECUTE ON FUNCTION tasker.task_schedule(uuid) TO tasker_reader;
 
@@ -2115,14 +2155,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_critical_path' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_critical_path(uuid) IS
-'The longest path through a task by the durations of task_schedule, from a root to a leaf: nothing makes the task faster but these steps. Of paths of equal length one is shown. No row for an unknown task.
+'The longest path through a task by the durations of task_schedule, from a root to a leaf: only these steps can make the task faster. Of paths of equal length one is shown. No row for an unknown task.
 position: Place on the path, from 1.
-duration: Time of its runs from the log, without waiting and backoff; of a step that has not run, what others took.
+duration: Time of its runs from the log, without waiting and backoff; for a step that has not run, the time that others took.
 duration_basis: measured (its runs; 0 for one that was skipped or cancelled before it ran), running (its runs so far), average (of up to 10 finished tasks of the same template version), estimate (30 s, nothing is known).
 starts_after: When its last parent would end, counted from the beginning of the first step.
 ends_after: starts_after and its duration.
 slack: 0 throughout: none of them can be longer.
-drag: By how much the task would be shorter if it took no time: which step is worth the effort.';
+drag: How much shorter the task would be if the step took no time: it shows which step is worth the effort.';
 GRANT EXECUTE ON FUNCTION tasker.task_critical_path(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_bottlenecks(task_uuid uuid)
@@ -2132,12 +2172,12 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_bottlenecks' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_bottlenecks(uuid) IS
-'The steps that hold a task up, highest score first: the failed ones and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
+'The steps that delay a task, highest score first: failed steps, and cancelled steps that others wait for; if there are none, every unfinished step that waits for a parent, ran at least twice, cannot run again or makes others wait. No row for an unknown task.
 bottleneck_type: Permanent Failure, Active Error, Cancelled, Dependency Block, Retry Exhaustion (ran at least twice), Non-Retryable (cannot run again), Running or Waiting to Run: the first that fits.
 severity: Of the score: Critical from 100, High from 50, Medium from 20, else Low.
 score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed permanently; the factor is 2.0 in error, 2.5 failed permanently or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
-blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
 blocked_step_names: Their names, in topological order.';
 GRANT EXECUTE ON FUNCTION tasker.task_bottlenecks(uuid) TO tasker_reader;
 
@@ -2149,14 +2189,14 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_error_chains' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_error_chains(uuid) IS
-'Each step of a task that is in error, with what it blocks; gravest first. No row for an unknown task, or one without failed steps.
+'Each step of a task that is in error, with what it blocks; the most severe first. No row for an unknown task, or one without failed steps.
 error_class: What kind of error, as the worker reported it; NULL without one.
 permanent: Whether it will not run again by itself.
 next_retry_at: When it runs again; NULL if it does not.
 impact_score: 15 * blocked_steps + 5 * downstream_steps + 3 * attempts + 20 if permanent.
 severity: Of the impact_score: Critical from 100, High from 50, Medium from 20, else Low.
 downstream_steps: How many steps need it, directly or not.
-blocked_steps: How many of them are held up: pending or in error, with no step between that is done.
+blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
 blocked_step_names: Their names, in topological order.';
 GRANT EXECUTE ON FUNCTION tasker.task_error_chains(uuid) TO tasker_reader;
 
@@ -2167,7 +2207,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_parallelism' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_parallelism(uuid) IS
-'What could run side by side: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
+'What could run in parallel: one row per level, the steps whose longest path from a root has the same number of edges; they never wait for each other. No row for an unknown task.
 level: Length of the longest path from a root, in edges; roots have 0.
 total_steps: All steps of the level; each counts in one of the other columns.
 ready_steps: Steps that a claim would hand out now, failed ones whose retry is due included.
@@ -2202,9 +2242,8 @@ GRANT EXECUTE ON FUNCTION tasker.task_blockers(uuid) TO tasker_reader;
 
 -- Analytics of a period: how much there was, how well it went, what was slow.
 --
--- Times of tasks come from the rows of tasks, times of runs from the log of the period. Plans are made for the very period
--- and filters (force_custom_plan), may use parallel workers, and are not compiled: jit takes a plan with a look-up per row
--- for far more expensive than it is.
+-- Times of tasks come from the rows of tasks, times of runs from the log of the period. Plans may use
+-- parallel workers.
 
 CREATE OR REPLACE FUNCTION tasker_engine.at_least_one(value integer, name text)
 RETURNS integer LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -2227,12 +2266,12 @@ RETURNS integer[] LANGUAGE sql STABLE
     RETURN CASE WHEN COALESCE(namespace_filter, task_name_filter, version_filter) IS NOT NULL
                 THEN tasker_engine.named_task_ids(namespace_filter, task_name_filter, version_filter) END;
 COMMENT ON FUNCTION tasker_engine.chosen_templates(text, text, text) IS
-'The templates that the filters of the analytics functions leave; NULL without any filter: all.';
+'The templates that match the filters of the analytics functions; NULL without a filter: all.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.period_start(since timestamptz, usual interval)
 RETURNS timestamptz LANGUAGE sql STABLE
     RETURN COALESCE(since, tasker_engine.engine_clock() - usual);
-COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'Where a period begins: as asked for, or now minus the default span.';
+COMMENT ON FUNCTION tasker_engine.period_start(timestamptz, interval) IS 'The beginning of a period: the given one, or now minus the default span.';
 
 -- OFFSET 0: when a run began is looked up once, not wherever it is named.
 CREATE OR REPLACE FUNCTION tasker_engine.period_metrics(start timestamptz)
@@ -2241,7 +2280,7 @@ RETURNS TABLE (
     task_average double precision, task_percentiles double precision[],
     complete_runs bigint, failed_runs bigint, run_average double precision, run_percentiles double precision[])
 LANGUAGE plpgsql STABLE ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     SELECT t.total, t.complete, t.error, t.cancelled, t.resolved, t.average, t.percentiles,
@@ -2277,7 +2316,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.period_metrics(timestamptz) IS
-'What get_analytics_metrics and analytics_performance tell of one period.';
+'The figures of get_analytics_metrics and analytics_performance for one period.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.health_score(complete bigint, error bigint)
 RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2318,7 +2357,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_analytics_metrics(timestamptz) IS
-'One row about a period: how many tasks and runs there were, how well they went and how long they took. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it.
+'One row about a period: the number of tasks and runs, their outcomes and their durations. Tasks are those created in the period, each counted once by its state now; runs are those of steps that ended in it.
 since: Where the period begins: tasks created and runs ended later count; NULL: 1 hour ago, -infinity: everything.
 active_tasks_count: Tasks that are pending or in progress now, whenever they were created.
 total_namespaces_count: Namespaces that have tasks, ever.
@@ -2327,8 +2366,8 @@ system_health_score: completion_count / (completion_count + error_count), 0.000 
 task_throughput: Tasks created in the period.
 completion_count: Those that are complete now.
 error_count: Those that are in error now.
-completion_rate: completion_count in percent of task_throughput; 0.00 of none.
-error_rate: error_count in percent of task_throughput; 0.00 of none.
+completion_rate: completion_count in percent of task_throughput; 0.00 if there are none.
+error_rate: error_count in percent of task_throughput; 0.00 if there are none.
 avg_task_duration: Average seconds of the complete tasks from when they were due (requested_at, or run_at if later) to their end; 0.000 without any.
 avg_step_duration: Average seconds of the successful runs from claim to report; 0.000 without any.
 step_throughput: Runs that ended in the period and were successful.
@@ -2354,7 +2393,7 @@ RETURNS TABLE (
     duration_seconds numeric, attempts integer, created_at timestamptz, completed_at timestamptz, retryable boolean,
     step_status text, started_at timestamptz, handler text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -2405,11 +2444,12 @@ RETURNS TABLE (
     completed_steps bigint, error_steps bigint, created_at timestamptz, completed_at timestamptz, initiator text,
     source_system text, status text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT r.task_uuid, nt.name, ns.name, nt.version,
            tasker_engine.seconds(tasker_engine.duration(r.ended_at - r.due_at)),
@@ -2429,7 +2469,7 @@ BEGIN
     JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS total,
-               count(*) FILTER (WHERE f.state = ANY ('{c,r}'::"char"[])) AS complete,
+               count(*) FILTER (WHERE tasker_engine.is_done(f.state)) AS complete,
                count(*) FILTER (WHERE f.state = 'e') AS error
         FROM tasker_engine.step_facts f
         WHERE f.task_uuid = r.task_uuid
@@ -2438,7 +2478,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) IS
-'The slowest of the tasks created in a period of which a run has ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
+'The slowest tasks of those that were created in a period and have a run that ended, slowest first. 22004 for limit_count NULL, 22023 below 1.
 since: Where the period begins: tasks that were created later count; NULL: 24 hours ago, -infinity: everything.
 limit_count: The most rows, 1 or more.
 namespace_filter: Name of a namespace, exact; NULL: any.
@@ -2448,7 +2488,7 @@ duration_seconds: From when the task was due (requested_at, or run_at if later) 
 step_count: All steps of the task.
 error_steps: Steps in state error.
 created_at: When the task was created.
-completed_at: When the task completed, otherwise when its last run so far ended.
+completed_at: When the task completed, otherwise when its latest run ended.
 status: State of the task now: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.get_slowest_tasks(timestamptz, integer, text, text, text) TO tasker_reader;
 
@@ -2459,7 +2499,7 @@ RETURNS TABLE (
     error_class text, failed_runs bigint, share numeric, failed_tasks bigint, step_names text[], last_message text,
     first_failed_at timestamptz, last_failed_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -2498,12 +2538,12 @@ task_name_filter: Name of a template, exact; NULL: any.
 version_filter: Version of a template, exact; NULL: any.
 error_class: What kind of error, as reported; LeaseExpired: the worker was lost; NULL: reported without one.
 failed_runs: Runs that failed with it.
-share: Percent of all failed runs that the filters leave.
-failed_tasks: Tasks in which one did.
-step_names: Names of the steps that did, sorted.
-last_message: What the last of them said; NULL if nothing.
+share: Percent of all failed runs that match the filters.
+failed_tasks: Tasks that had such a run.
+step_names: Names of the steps that failed with it, sorted.
+last_message: Message of the last of them; NULL without one.
 first_failed_at: When the first run of the period failed with it.
-last_failed_at: When the last did.';
+last_failed_at: When the last run of the period failed with it.';
 GRANT EXECUTE ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.get_dependency_bottlenecks(
@@ -2513,11 +2553,12 @@ RETURNS TABLE (
     step_name text, task_name text, namespace_name text, version text, waiting_tasks bigint, waiting_steps bigint,
     running bigint, failed bigint, longest_wait_seconds numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     SELECT w.name, nt.name, ns.name, nt.version,
            count(*), sum(w.waiting_children)::bigint,
@@ -2546,7 +2587,7 @@ waiting_tasks: Tasks in which the step is running or in error, so that others wa
 waiting_steps: Direct children of the step, counted over these tasks.
 running: Those of these tasks in which it is in_progress.
 failed: Those in which it is in error.
-longest_wait_seconds: Time since the first of them came to that state.';
+longest_wait_seconds: Time since the first of them entered that state.';
 GRANT EXECUTE ON FUNCTION tasker.get_dependency_bottlenecks(timestamptz, integer, text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.get_duration_percentiles(
@@ -2556,7 +2597,7 @@ RETURNS TABLE (
     completed_tasks bigint, p50_task_duration numeric, p95_task_duration numeric, p99_task_duration numeric,
     completed_runs bigint, p50_step_duration numeric, p95_step_duration numeric, p99_step_duration numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
     chosen CONSTANT integer[] := tasker_engine.chosen_templates(namespace_filter, task_name_filter, version_filter);
@@ -2668,6 +2709,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     start CONSTANT timestamptz := tasker_engine.period_start(since, '24 hours');
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN jsonb_build_object(
         'scope_summary', jsonb_build_object(
             'period_start', start, 'limit_count', limit_count,
@@ -2721,7 +2763,7 @@ RETURNS TABLE (
     active_connections bigint, max_connections bigint, resolved_manually_tasks bigint, cancelled_steps bigint,
     resolved_manually_steps bigint, permanent_error_steps bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM tasker_engine.require_version();
     RETURN QUERY
@@ -2749,7 +2791,7 @@ retryable_error_steps: Steps in error that will run again by themselves.
 exhausted_retry_steps: Steps permanently in error, without an attempt left.
 in_backoff_steps: Those of retryable_error_steps whose time has not come.
 active_connections: Server processes that are connected to any database of the cluster.
-max_connections: How many the server allows (max_connections).
+max_connections: Number of connections that the server allows (max_connections).
 resolved_manually_tasks: Tasks in state resolved_manually.
 resolved_manually_steps: Steps in state resolved_manually.
 permanent_error_steps: Steps permanently in error, with attempts left.';
@@ -2760,11 +2802,11 @@ RETURNS TABLE (
     level text, alert boolean, degraded_beyond double precision, unhealthy_beyond double precision, alert_beyond double precision)
 AS 'MODULE_PATHNAME', 'judge_health' LANGUAGE c IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.judge_health(text, bigint, bigint, double precision) IS
-'How a measure is under the multiplier of a state; the thresholds are percents of the whole.
+'The level of a measure under the multiplier of a state; the thresholds are percentages of the whole.
 measure: connections, errors (of a period), all_errors, executors or troubles.
 part: how many are in use, failed, or well; of troubles their number.
-whole: of how many.
-multiplier: how much of the thresholds is asked for.
+whole: the total that part is compared with.
+multiplier: the factor applied to the thresholds.
 level: healthy, degraded or unhealthy.
 alert: whether it is worth an alert.
 degraded_beyond: where degraded begins; NULL: never.
@@ -2806,8 +2848,8 @@ healthy: Whether nothing is wrong.
 status: healthy or unhealthy.
 reasons: What is wrong, a sentence each; empty if nothing is.
 connection_utilization: Percent of max_connections that are in use.
-task_error_rate: Percent of all tasks that are in error; 0.00 of none.
-step_error_rate: Percent of all steps that are in error; 0.00 of none.
+task_error_rate: Percent of all tasks that are in error; 0.00 if there are none.
+step_error_rate: Percent of all steps that are in error; 0.00 if there are none.
 error_steps: Steps in state error.
 total_steps: All steps.';
 GRANT EXECUTE ON FUNCTION tasker.system_health() TO tasker_reader;
@@ -2875,7 +2917,7 @@ GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 CREATE OR REPLACE FUNCTION tasker_engine.health_measures(start timestamptz)
 RETURNS TABLE (measure text, kind text, part bigint, whole bigint, message text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     now CONSTANT timestamptz := tasker_engine.engine_clock();
@@ -2903,7 +2945,7 @@ BEGIN
     measure := 'task_errors'; kind := 'errors';
     SELECT count(*) FILTER (WHERE t.state = 'e'), count(*) INTO part, whole
     FROM tasker_engine.task_times t
-    WHERE t.task_uuid >= tasker_engine.uuids_since(start) AND t.requested_at > start AND t.state NOT IN ('p', 'i');
+    WHERE t.task_uuid >= tasker_engine.uuids_since(start) AND t.requested_at > start AND NOT tasker_engine.is_open(t.state);
     message := format('%s of %s tasks of the period that ended are in error', part, whole);
     hint := 'SELECT * FROM tasker.stuck_tasks WHERE reason = ''failed'';';
     RETURN NEXT;
@@ -2983,7 +3025,7 @@ start: where the period of the error shares begins.
 measure: name of the measure.
 kind: by which thresholds it is judged.
 part: how many.
-whole: of how many.
+whole: the total that part is compared with.
 message: the same in words.
 hint: what to do if it is not well.';
 
@@ -2996,6 +3038,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 11 SET search_path = pg_catalog,
 DECLARE
     start CONSTANT timestamptz := tasker_engine.check_period($1);
 BEGIN
+    PERFORM tasker_engine.require_version();
     RETURN QUERY
     WITH rule AS (
         SELECT r.* FROM tasker_engine.operational_rules() r WHERE r.state = tasker.operational_state()),
@@ -3030,7 +3073,7 @@ period: How far back errors are counted.
 measure: overall, operational_state, connections, task_errors, step_errors, executors, executor_pools, coordinator, duties, stale_claims or workers.
 level: healthy, degraded or unhealthy.
 alert: Whether it is worth an alert; never while a planned shutdown holds alerts back.
-measured: Percent, or how many there are of what should not be.
+measured: A percentage, or the number of things that should not exist.
 degraded_beyond: Where degraded begins; NULL: never.
 unhealthy_beyond: Where unhealthy begins; NULL: never.
 alert_beyond: Where alerts begin.
@@ -3046,6 +3089,7 @@ DECLARE
     found record;
     number bigint;
 BEGIN
+    PERFORM tasker_engine.require_version();
     IF NOT (SELECT o.monitored FROM tasker.operational_status o) THEN
         RETURN 0;
     END IF;
@@ -3082,7 +3126,7 @@ hands_out_work: Whether claims are served.
 suppresses_alerts: Whether alerts are held back.
 monitored: Whether health is watched.
 transitional: Whether the state is on its way to another.
-health_multiplier: How much of each health threshold is asked for, 0 to 1.
+health_multiplier: Factor applied to each health threshold, 0 to 1.
 next_states: The states that may follow.';
 GRANT EXECUTE ON FUNCTION tasker_engine.operational_rules() TO tasker_reader;
 
@@ -3127,7 +3171,7 @@ COMMENT ON FUNCTION tasker_engine.duty_startup() IS
 CREATE OR REPLACE FUNCTION tasker_engine.expected_run_seconds(priority smallint, timeout_seconds integer)
 RETURNS integer AS 'MODULE_PATHNAME', 'expected_run_seconds' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
 COMMENT ON FUNCTION tasker_engine.expected_run_seconds(smallint, integer) IS
-'How long a run may be expected to take: the timeout of its template, else 60 seconds, of priority 3 45, of priority 4 30.';
+'The expected duration of a run: the timeout of its template, else 60 seconds, of priority 3 45, of priority 4 30.';
 GRANT EXECUTE ON FUNCTION tasker_engine.expected_run_seconds(smallint, integer) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.claim_level(age double precision, expected integer, lease_over boolean)
@@ -3209,7 +3253,7 @@ RETURNS TABLE (
     worker_id text, worker_status text, completed_runs bigint, failed_runs bigint, lost_runs bigint, average_seconds numeric,
     longest_seconds numeric, held_steps bigint, stale_claims bigint, oldest_claim_age interval, last_seen_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     start CONSTANT timestamptz := tasker_engine.check_period($1);
@@ -3274,15 +3318,15 @@ pid: process id of the backend.
 database_oid: the database it works in; 0 for the launcher.
 kind: launcher, coordinator or executor.
 pool: the executor''s pool; NULL for the others.
-worker_id: under which an executor claims; NULL for the others.
+worker_id: the id under which an executor claims; NULL for the others.
 state: starting, idle, busy, draining or stopping.
 started_at: when the process started.
-state_since: when it came into its state.
+state_since: when it entered its state.
 busy_us: time spent running steps since it started, microseconds.
 steps: steps run since it started.
 failures: of these, how many failed.
 step_uuid: the step that an executor runs now; NULL if none.
-stop_by: when a process that is to end will be terminated; NULL if it is not to end.';
+stop_by: when the coordinator terminates a process that was told to stop; NULL if it was not told to.';
 GRANT EXECUTE ON FUNCTION tasker_engine.background_activity() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.executor_restarts()
@@ -3290,7 +3334,7 @@ RETURNS TABLE (
     database_oid oid, pool text, ended bigint, in_a_row integer, last_ended_at timestamptz, next_start_at timestamptz)
 AS 'MODULE_PATHNAME', 'executor_restarts' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unasked since the server started.';
+COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unexpectedly since the server started.';
 GRANT EXECUTE ON FUNCTION tasker_engine.executor_restarts() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.wake_launcher() RETURNS boolean
@@ -3434,7 +3478,7 @@ BEGIN ATOMIC
         WHERE r.queue_id = q.queue_id AND r.priority = p.priority
         ORDER BY r.available_at LIMIT 1) a;
 END;
-COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or comes due; NULL if they have none.';
+COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or becomes due; NULL if they have none.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -3470,7 +3514,7 @@ BEGIN
     RETURN cardinality(orphans);
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns how many leases; 0 without a coordinator.';
+COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns the number of leases; 0 without a coordinator.';
 
 CREATE OR REPLACE FUNCTION tasker.run_steps(
     max_steps integer DEFAULT 100, namespaces text[] DEFAULT NULL, queues text[] DEFAULT '{sql}')
@@ -3573,7 +3617,7 @@ BEGIN ATOMIC
     LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name
     ORDER BY s.name;
 END;
-COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'How many executors each pool is to have, and what they claim. A pool that is not listed any more is to have none.
+COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'The number of executors that each pool should have, and what they claim. A pool that is no longer listed should have none.
 pool: name of the pool.
 desired: number of executors, within minimum and maximum; 0 while the pool is switched off.
 queues: the queues they claim from.
@@ -3652,17 +3696,17 @@ $$;
 COMMENT ON FUNCTION tasker.configure_executor_pool(text, integer, integer, numeric, interval, interval, text[], text[], integer, boolean, interval, boolean) IS
 'Sets a pool of executors, and makes it if there is none of that name. NULL keeps what is set, at first the built-in default. The coordinator follows within a second. 22004 without a name, 22023 for a value out of its range and for a minimum above the maximum. Rule: docs/executor-pools.md#settings.
 name: Name of the pool, up to 64 characters. The pool default is always there.
-min_executors: Never fewer, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
-max_executors: Never more, 0 to 1000; at first 2.
+min_executors: Minimum number of executors, 0 to 1000; at first 1. With 0 an idle pool has none, and the first due step starts one.
+max_executors: Maximum number of executors, 0 to 1000; at first 2.
 target_utilization: Share of their time that executors should be busy, 0.1 to 1; at first 0.75.
 scaling_interval: Time between two evaluations of the pool, 1 second to 1 hour; at first 5 seconds.
 scaling_cooldown: Time between two changes, 1 second to 1 day; at first 15 seconds.
 namespaces: The namespaces it works for; an empty array for all, as at first. They need not exist yet.
 queues: The queues it claims from; at first sql. An empty array is refused.
 batch_size: How many steps an executor claims at once, 1 to 1000; at first 1.
-predictive: Whether the forecast from earlier seasons counts; at first not. While it does, arrivals are recorded.
-season: After how long arrivals repeat, 10 minutes to 31 days; at first 1 day.
-enabled: Whether the pool has executors at all; at first it has. false drains them.';
+predictive: Whether the forecast from earlier seasons is used; at first false. While it is true, arrivals are recorded.
+season: The period after which arrivals repeat, 10 minutes to 31 days; at first 1 day.
+enabled: Whether the pool has executors; at first true. false drains them.';
 GRANT EXECUTE ON FUNCTION tasker.configure_executor_pool(text, integer, integer, numeric, interval, interval, text[], text[], integer, boolean, interval, boolean)
 TO tasker_operator;
 
@@ -3757,7 +3801,7 @@ BEGIN ATOMIC
               AND a.database_oid <> tasker_engine.this_database()))
     FROM tasker_engine.background_activity() a;
 END;
-COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What bounds the number of executors: settings of the server, and what else of the extension runs.';
+COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What limits the number of executors: settings of the server, and the other processes of the extension.';
 
 CREATE OR REPLACE FUNCTION tasker.validate_resources()
 RETURNS TABLE (severity text, pool text, message text, hint text)
@@ -3773,7 +3817,7 @@ GRANT EXECUTE ON FUNCTION tasker.validate_resources() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_scaling() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_scaling' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it is to have; returns how many decisions it wrote. Does nothing without background processes.';
+COMMENT ON FUNCTION tasker_engine.duty_scaling() IS 'Evaluates every pool whose scaling_interval has passed, and decides how many executors it should have; returns the number of decisions written. Does nothing without background processes.';
 
 -- A view runs with its owner's rights on tables, but with its reader's on functions: this one has both.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_statuses()
@@ -3801,7 +3845,7 @@ BEGIN ATOMIC
     FROM tasker_engine.desired_executors() d
     FULL JOIN executors e ON e.pool = d.pool;
 END;
-COMMENT ON FUNCTION tasker_engine.pool_statuses() IS 'Every pool as it is now; one that was removed as long as it has executors.';
+COMMENT ON FUNCTION tasker_engine.pool_statuses() IS 'Every pool as it is now; a removed pool as long as it has executors.';
 GRANT EXECUTE ON FUNCTION tasker_engine.pool_statuses() TO tasker_reader;
 /* </end connected objects> */
 
@@ -3828,7 +3872,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.count_occurrences(cron text, time_zone 
 RETURNS bigint AS 'MODULE_PATHNAME', 'count_occurrences' LANGUAGE c STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.count_occurrences(text, text, timestamptz, timestamptz, integer) IS
-'How many times of a cron expression lie from one instant on and before another; counts no further than most.';
+'Number of times of a cron expression that fall in [since, until); stops counting at `most`.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_time_zone(time_zone text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -3865,12 +3909,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.next_runs(text, text, timestamptz, integer) IS
-'The next times of a cron expression, to try it before it is used; no row if it never comes. 22023 for an expression that cannot be read, an unknown time zone, or a count out of range. Rule: docs/schedules.md#times.
+'The next times of a cron expression, to try it before it is used; no row if there are none. 22023 for an expression that cannot be read, an unknown time zone, or a count out of range. Rule: docs/schedules.md#times.
 cron: Five fields (minute, hour, day of month, month, day of week), six with the second in front, or @hourly, @daily, @weekly, @monthly, @yearly.
-time_zone: In which the expression is meant; a name of pg_timezone_names.
+time_zone: The time zone of the expression; a name of pg_timezone_names.
 after: Times after this one; NULL for now.
-count: How many, 1 to 1000.
-run_at: When.
+count: The number of times, 1 to 1000.
+run_at: The time.
 local_time: The same on a clock in that time zone.';
 GRANT EXECUTE ON FUNCTION tasker.next_runs(text, text, timestamptz, integer) TO tasker_reader;
 
@@ -3999,8 +4043,8 @@ task_name: Name of the template.
 context: Context of every task, a JSON object.
 namespace: Namespace of the template.
 version: Version of the template; NULL for the highest at the time.
-time_zone: In which the expression is meant; a name of pg_timezone_names.
-missed_runs: How times are handled that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
+time_zone: The time zone of the expression; a name of pg_timezone_names.
+missed_runs: What happens to times that are more than 60 s late: skip leaves them out, all runs each; one runs only the last of all that are due.
 overlap: False: a time is left out while the task of the last one is pending or in progress.
 priority: Priority of the tasks, 1 to 4.
 tags: Tags of the tasks, a JSON array.
@@ -4144,7 +4188,7 @@ BEGIN
     END IF;
     WHILE occurrence <= $2 AND done < 100 LOOP
         IF NOT s.overlap AND EXISTS (SELECT FROM tasker_engine.tasks t
-                                     WHERE t.task_uuid = s.last_task_uuid AND t.state IN ('p', 'i')) THEN
+                                     WHERE t.task_uuid = s.last_task_uuid AND tasker_engine.is_open(t.state)) THEN
             s.skipped := s.skipped + 1;
             PERFORM tasker_engine.log_schedule_run(s.schedule_name, occurrence, 'overlapped', 1, s.last_task_uuid, NULL);
         ELSE
@@ -4176,7 +4220,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.run_schedule(tasker_engine.schedules, timestamptz) IS
-'Creates the tasks of a due schedule as its policies say and moves its next time on; returns how many times it has dealt with. Rule: docs/schedules.md#missed-times.';
+'Creates the tasks of a due schedule as its policies say and sets its next time; returns the number of times processed. Rule: docs/schedules.md#missed-times.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_schedules() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -4205,7 +4249,7 @@ BEGIN
     RETURN done;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_schedules() IS 'Creates the tasks of up to 100 schedules that are due; returns how many times of them it has dealt with.';
+COMMENT ON FUNCTION tasker_engine.duty_schedules() IS 'Creates the tasks of up to 100 schedules that are due; returns the number of times processed.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -4237,7 +4281,8 @@ COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timest
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
 -- One batch of ended tasks, oldest first. It waits for no session: an operator's call locks the first step of its task first,
--- and workers touch steps in progress only.
+-- and workers touch steps in progress only. It has planner settings of its own, not a list of plans.sql: it also reads without a
+-- sort, so that it stops after the tasks of the batch, and may aggregate by hash.
 CREATE OR REPLACE FUNCTION tasker_engine.purge_batch(
     completed_before timestamptz, failed_before timestamptz, namespace_id integer, after_uuid uuid, batch integer, dry_run boolean,
     OUT last_uuid uuid, OUT finished boolean, OUT tasks bigint, OUT steps bigint, OUT transitions bigint, OUT other_rows bigint)
@@ -4257,7 +4302,7 @@ BEGIN
     IF $3 IS NULL THEN
         found := ARRAY(
             SELECT t.task_uuid FROM tasker_engine.tasks t
-            WHERE t.task_uuid > $4 AND t.task_uuid < below AND t.state NOT IN ('p', 'i')
+            WHERE t.task_uuid > $4 AND t.task_uuid < below AND NOT tasker_engine.is_open(t.state)
               AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
             ORDER BY t.task_uuid LIMIT 2 * $5);
     ELSE
@@ -4267,7 +4312,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT t.task_uuid FROM tasker_engine.tasks t
                 WHERE t.named_task_id = n.named_task_id AND t.task_uuid > $4 AND t.task_uuid < below
-                  AND t.state NOT IN ('p', 'i')
+                  AND NOT tasker_engine.is_open(t.state)
                   AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
                 ORDER BY t.task_uuid LIMIT 2 * $5) o
             WHERE n.task_namespace_id = $3
@@ -4289,7 +4334,7 @@ BEGIN
     found := held;
     held := ARRAY(
         SELECT t.task_uuid FROM tasker_engine.tasks t
-        WHERE t.task_uuid = ANY (found) AND t.state NOT IN ('p', 'i')
+        WHERE t.task_uuid = ANY (found) AND NOT tasker_engine.is_open(t.state)
           AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
         ORDER BY t.task_uuid LIMIT $5
         FOR UPDATE SKIP LOCKED);
@@ -4335,7 +4380,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS
-'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns how far it has come, whether it has come to the end, and what is gone. Waits for no lock.';
+'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns the position that it reached, whether that is the end, and the numbers of deleted rows. Waits for no lock.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_age(age interval, parameter text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -4394,7 +4439,7 @@ older_than: Tasks that ended longer ago than this, 0 or more.
 batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.
 include_failed: Tasks in error, too, which wait for an operator; otherwise those that are complete, cancelled or resolved_manually.
-dry_run: Only says what it would delete.
+dry_run: Reports what it would delete, and deletes nothing.
 after_uuid: Only tasks behind this one in the order of their creation; NULL for all. Give the last_uuid of the call before where many old tasks stay.
 tasks: How many tasks it deleted.
 steps: How many steps they had.
@@ -4424,10 +4469,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.set_retention(text, interval, interval) IS
-'Says how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Sets how long a namespace keeps its ended tasks; maintenance deletes older ones. 22023 for a negative age, P0002 for an unknown namespace. Rule: docs/retention.md.
 namespace: Name of the namespace.
-completed: How long complete, cancelled and resolved tasks are kept from their end; 0 forever, NULL as tasker.default_retention says.
-failed: How long tasks in error are kept; 0 or NULL forever: they wait for an operator.';
+completed: How long complete, cancelled and resolved tasks are kept from their end; 0 keeps them forever, NULL uses tasker.default_retention.
+failed: How long tasks in error are kept; 0 or NULL keeps them forever, for an operator.';
 GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO tasker_admin;
 
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
@@ -4444,6 +4489,7 @@ DECLARE
     from_the_start boolean;
     total bigint := 0;
 BEGIN
+    PERFORM tasker_engine.require_version();
     FOR kept IN
         SELECT n.task_namespace_id, v.completed, v.failed, r.swept_to, r.sweep_started_at
         FROM tasker.retention v
@@ -4474,7 +4520,7 @@ BEGIN
     RETURN total;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns how many.';
+COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns the number of tasks deleted.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -4498,7 +4544,7 @@ family: name of its metric.
 kind: counter or histogram.
 part: total of a counter, bucket or sum (microseconds) of a histogram.
 upper_bound: of a bucket, seconds; the last is infinite.
-labels: what tells it from others of its metric.
+labels: the labels that distinguish it from others of its metric.
 unit: seconds, or empty for things.
 help: one sentence.
 recent: whether its last minutes are kept, for the alerts.';
@@ -4547,12 +4593,13 @@ CREATE OR REPLACE FUNCTION tasker_engine.histogram_quantile(
     bounds double precision[], counts double precision[], q double precision) RETURNS double precision
 AS 'MODULE_PATHNAME', 'histogram_quantile' LANGUAGE c IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) IS 'The value below which a share of all values lies, as Prometheus estimates it: evenly spread within a bucket, the last finite bound for what lies above it. NULL without values.
+COMMENT ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) IS 'The value below which a share of all values lies, as Prometheus estimates it: values are spread evenly within a bucket, and the last finite bound stands for all above it. NULL without values.
 bounds: finite upper bounds, ascending.
 counts: values per bucket, the infinite one last.
 q: the share, 0 to 1.';
 GRANT EXECUTE ON FUNCTION tasker_engine.histogram_quantile(double precision[], double precision[], double precision) TO tasker_reader;
 
+-- It is in no list of plans.sql: it reads views, whose plans need no settings but jit; its numbers are the shortest exact ones.
 CREATE OR REPLACE FUNCTION tasker.metrics_prometheus(with_workers boolean DEFAULT false, with_states boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'metrics_prometheus' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET extra_float_digits = 1;
@@ -4609,7 +4656,7 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts that are older than 5 minutes into one per worker, once there are a hundred; how many went.';
+COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts that are older than 5 minutes into one per worker, once there are a hundred; returns the number of rows removed.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -4624,7 +4671,7 @@ COMMENT ON FUNCTION tasker_engine.duty_metrics() IS 'Folds the rows of counts th
 CREATE OR REPLACE FUNCTION tasker_engine.duty_task_timeouts() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_task_timeouts' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns how many clocks it has stopped, those of ended tasks included.';
+COMMENT ON FUNCTION tasker_engine.duty_task_timeouts() IS 'Ends up to 100 tasks that have taken longer than their timeout; returns the number of timeouts removed, those of ended tasks included.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duties() RETURNS TABLE (duty text, every interval, purpose text, duty_no integer)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4647,7 +4694,7 @@ COMMENT ON FUNCTION tasker_engine.duties() IS 'The duties of maintenance in the 
 duty: name of the duty.
 every: how often the coordinator runs it.
 purpose: what it does.
-duty_no: its number, from 1 to 16, which stays its own: its lock and its place in shared memory.';
+duty_no: its number, from 1 to 16, which never changes: it names its lock and its place in shared memory.';
 GRANT EXECUTE ON FUNCTION tasker_engine.duties() TO tasker_reader;
 
 -- Not an advisory lock, which any session could hold.
@@ -4661,10 +4708,10 @@ COMMENT ON FUNCTION tasker_engine.note_duty_run(integer) IS 'When this transacti
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no integer, last_run_at timestamptz, since timestamptz)
 AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory knows of the duties of this database; no row without.
+COMMENT ON FUNCTION tasker_engine.duty_clocks() IS 'What shared memory has about the duties of this database; no row without shared memory.
 duty_no: number of the duty.
-last_run_at: when it last finished; NULL if not since then.
-since: since when the launcher looks after this database.';
+last_run_at: when it last finished; NULL if it has not since the time in since.
+since: when the launcher began to look after this database.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_leases() RETURNS bigint
 AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
@@ -4674,7 +4721,7 @@ COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up t
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
-COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Writes down the new names of renamed roles where handlers, schedules and claimants keep them; returns how many.';
+COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules and claimants; returns the number of names changed.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -4687,6 +4734,7 @@ DECLARE
     at timestamptz;
     noted boolean;
 BEGIN
+    PERFORM tasker_engine.require_version();
     IF number IS NULL THEN
         RAISE EXCEPTION 'no duty is named %', run_duty.duty
             USING ERRCODE = 'P0002', DETAIL = 'run_duty was asked for it.', HINT = 'SELECT * FROM tasker.maintenance_duties;';
@@ -4723,7 +4771,7 @@ BEGIN
     RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once: how many things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
+COMMENT ON FUNCTION tasker_engine.run_duty(text) IS 'Runs one duty of maintenance once and returns the number of things it did; 0 if nothing was due or another session is running it; -1 if it failed, which tasker.maintenance_duties shows. A failure undoes that batch and nothing else.
 duty: a name of tasker_engine.duties().';
 
 CREATE OR REPLACE FUNCTION tasker.run_maintenance() RETURNS TABLE (duty text, done bigint, error text)
@@ -4762,6 +4810,7 @@ DECLARE
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     state record;
 BEGIN
+    PERFORM tasker_engine.require_version();
     FOR state IN
         SELECT d.duty, d.duty_no, greatest(c.last_run_at, r.last_run_at) AS ran_at, r.last_error,
                coalesce(r.last_error_at > greatest(c.last_run_at, r.last_run_at, '-infinity'), false) AS failed,
@@ -4829,7 +4878,7 @@ GRANT EXECUTE ON FUNCTION tasker.table_access() TO tasker_reader;
 -- An entry is a hint: an extra one is dropped by the claim that meets it. So no step is locked, claims and reports go on,
 -- and nothing can deadlock with them. One snapshot shows steps and queue, which each call of the engine changes together:
 -- what is in flight is not taken for missing. Nested loops over the queue would be quadratic, and after a switch the
--- statistics are those of empty tables.
+-- statistics are those of empty tables. Therefore this function has planner settings of its own, not a list of plans.sql.
 CREATE OR REPLACE FUNCTION tasker.repair_integrity(dry_run boolean DEFAULT true)
 RETURNS TABLE (problem text, task_uuid uuid, step_uuid uuid, action text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -4870,44 +4919,54 @@ GRANT EXECUTE ON FUNCTION tasker.repair_integrity(boolean) TO tasker_admin;
 -- requires:
 --   functions_integrity
 
--- How the statements behind the functions of the engine are planned: as walks along an index, whatever the statistics say. A
--- table that was empty when it was analyzed must not be read from one end to the other once it holds millions of rows, and a
--- replan after an ANALYZE must not choose another shape. There are two lists of settings; a test finds every function in one of
--- them, and those that have settings of their own: register_template, purge_batch and repair_integrity.
+-- How the statements behind the functions of the engine are planned. A list of settings and the reason for it, then the
+-- functions that have it; a test names the functions of the engine that need none, and those that have settings of their own.
+--
+-- The first two lists make plans that walk along an index, whatever the statistics say. A table that was empty when it was
+-- analyzed must not be read from one end to the other once it holds millions of rows, and a replan after an ANALYZE must not
+-- choose another shape.
 DO $$
 DECLARE
-    -- Functions that change rows lock them in the order in which they find them. A walk along an index gives them all the same
-    -- order and touches the same few pages whatever else the tables hold; so nothing is hashed or kept for a second look.
-    changing CONSTANT text[] := ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material',
-        'enable_memoize', 'enable_hashagg', 'jit'];
-    -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
-    reading CONSTANT text[] := ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'jit'];
-    change CONSTANT text[] := ARRAY[
-        'tasker.create_task', 'tasker.create_tasks', 'tasker.claim_steps', 'tasker.complete_step', 'tasker.fail_step',
-        'tasker.report_steps', 'tasker.report_and_claim', 'tasker.heartbeat', 'tasker.release_steps', 'tasker.cancel_task',
-        'tasker.retry_task', 'tasker.resolve_task_manually', 'tasker.resolve_step_manually', 'tasker.retry_step',
-        'tasker.cancel_step', 'tasker.set_retry_limit', 'tasker.transition_task', 'tasker.transition_step',
-        'tasker.try_transition_task', 'tasker.try_transition_step', 'tasker.finalize_task', 'tasker_engine.claim_inside',
-        'tasker.set_operational_state', 'tasker_engine.begin_startup', 'tasker_engine.duty_startup',
-        'tasker_engine.take_over_claims', 'tasker_engine.duty_task_timeouts', 'tasker_engine.duty_leases'];
-    read CONSTANT text[] := ARRAY[
-        'tasker.get_dependency_results', 'tasker.get_step_readiness_status', 'tasker.get_step_readiness_status_batch',
-        'tasker.calculate_dependency_levels', 'tasker.get_task_execution_context',
-        'tasker.get_task_execution_contexts_batch', 'tasker.task_diagram', 'tasker.analyze_task', 'tasker.task_schedule',
-        'tasker.task_critical_path', 'tasker.task_bottlenecks', 'tasker.task_error_chains', 'tasker.task_parallelism',
-        'tasker.task_blockers', 'tasker_engine.pool_depth'];
     planned record;
 BEGIN
     FOR planned IN
-        SELECT p.oid::regprocedure AS function,
-               (SELECT string_agg(format('SET %I = off', s.name), ' ')
-                FROM unnest(CASE WHEN f.changes THEN changing ELSE reading END) AS s (name)) AS settings
-        FROM (SELECT c.name, true AS changes FROM unnest(change) AS c (name)
-              UNION ALL
-              SELECT r.name, false FROM unnest(read) AS r (name)) f
-        JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.name
-        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        SELECT f.name, p.oid::regprocedure AS function, l.settings
+        FROM (VALUES
+            -- Functions that change rows lock them in the order in which they find them. A walk along an index gives them all
+            -- the same order and touches the same few pages whatever else the tables hold; so nothing is hashed or kept for a
+            -- second look.
+            ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off '
+             'SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off', ARRAY[
+                'tasker.create_task', 'tasker.create_tasks', 'tasker.claim_steps', 'tasker.complete_step', 'tasker.fail_step',
+                'tasker.report_steps', 'tasker.report_and_claim', 'tasker.heartbeat', 'tasker.release_steps',
+                'tasker.cancel_task', 'tasker.retry_task', 'tasker.resolve_task_manually', 'tasker.resolve_step_manually',
+                'tasker.retry_step', 'tasker.cancel_step', 'tasker.set_retry_limit', 'tasker.transition_task',
+                'tasker.transition_step', 'tasker.try_transition_task', 'tasker.try_transition_step', 'tasker.finalize_task',
+                'tasker_engine.claim_inside', 'tasker.set_operational_state', 'tasker_engine.begin_startup',
+                'tasker_engine.duty_startup', 'tasker_engine.take_over_claims', 'tasker_engine.duty_task_timeouts',
+                'tasker_engine.duty_leases']),
+            -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
+            ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off',
+             ARRAY[
+                'tasker.get_dependency_results', 'tasker.get_step_readiness_status', 'tasker.get_step_readiness_status_batch',
+                'tasker.calculate_dependency_levels', 'tasker.get_task_execution_context',
+                'tasker.get_task_execution_contexts_batch', 'tasker.task_diagram', 'tasker.analyze_task', 'tasker.task_schedule',
+                'tasker.task_critical_path', 'tasker.task_bottlenecks', 'tasker.task_error_chains', 'tasker.task_parallelism',
+                'tasker.task_blockers', 'tasker_engine.pool_depth']),
+            -- Functions that count over a period or over everything: the best plan depends on the period and the filters of the
+            -- call. jit takes a plan with a look-up per row for far more expensive than it is.
+            ('SET plan_cache_mode = force_custom_plan SET jit = off', ARRAY[
+                'tasker_engine.period_metrics', 'tasker.get_slowest_steps', 'tasker.get_slowest_tasks',
+                'tasker.get_error_patterns', 'tasker.get_dependency_bottlenecks', 'tasker.get_duration_percentiles',
+                'tasker.get_system_health_counts', 'tasker_engine.health_measures', 'tasker.get_processor_claim_stats'])
+        ) AS l (settings, functions)
+        CROSS JOIN unnest(l.functions) AS f (name)
+        LEFT JOIN (pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+            ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.name
     LOOP
+        IF planned.function IS NULL THEN
+            RAISE undefined_function USING MESSAGE = format('no function %s for the planner settings', planned.name);
+        END IF;
         EXECUTE format('ALTER FUNCTION %s %s', planned.function, planned.settings);
     END LOOP;
 END
@@ -4951,9 +5010,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_namespace(text, text) IS
-'The id of the namespace with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name. Without arguments: the default namespace.
+'The id of the namespace with this name. It is created if it is missing, with the description. 22023 for a blank or long name. Without arguments: the default namespace.
 name: Name of the namespace, 1 to 64 characters, not blank.
-description: What it is for, up to 255 characters; NULL: nothing said.';
+description: What it is for, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_namespace(text, text) TO tasker_admin;
 
 CREATE OR REPLACE FUNCTION tasker.delete_namespace(name text)
@@ -5018,9 +5077,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_dependent_system(text, text) IS
-'The id of the outside system with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name.
+'The id of the outside system with this name. It is created if it is missing, with the description. 22023 for a blank or long name.
 name: Name of the system, 1 to 64 characters, not blank.
-description: What it is, up to 255 characters; NULL: nothing said.';
+description: What it is, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_dependent_system(text, text) TO tasker_worker, tasker_operator;
 /* </end connected objects> */
 
@@ -5130,7 +5189,7 @@ BEGIN ATOMIC
       AND tasker_engine.require_version();
 END;
 COMMENT ON FUNCTION tasker.named_tasks_latest_versions() IS
-'Scope: of each template the version that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
+'Scope: the version of each template that create_task takes when none is given: the highest by number, 0.10.0 above 0.9.0.';
 GRANT EXECUTE ON FUNCTION tasker.named_tasks_latest_versions() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.find_named_task(name text, namespace_name text DEFAULT 'default', version text DEFAULT NULL)
@@ -5177,6 +5236,7 @@ DECLARE
         tasker_engine.checked($3, 'version', 'version'));
     gone bigint;
 BEGIN
+    PERFORM tasker_engine.require_version();
     -- The foreign key decides, so that a task created at this moment is not missed.
     DELETE FROM tasker.named_tasks t
     USING tasker.task_namespaces n
@@ -5250,9 +5310,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.find_or_create_annotation_type(text, text) IS
-'The id of the kind of annotation with this name, which is made if it is missing; the description counts only then. 22023 for a blank or long name.
+'The id of the kind of annotation with this name. It is created if it is missing, with the description. 22023 for a blank or long name.
 name: Name of the kind, 1 to 64 characters, not blank.
-description: What such notes are for, up to 255 characters; NULL: nothing said.';
+description: What such notes are for, up to 255 characters; NULL for none.';
 GRANT EXECUTE ON FUNCTION tasker.find_or_create_annotation_type(text, text) TO tasker_worker, tasker_operator;
 /* </end connected objects> */
 
@@ -5310,7 +5370,7 @@ BEGIN ATOMIC
       AND r.current_state = ANY (ARRAY['pending', 'error']);
 END;
 COMMENT ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) IS
-'Readiness of the steps of a task that could run but for a parent that is not done. 22004 for NULL.';
+'Readiness of the steps of a task that wait only for a parent that is not done. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_readiness_statuses_blocked_by_dependencies_for_task(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.step_readiness_statuses_blocked_by_retry_for_task(task_uuid uuid)
@@ -5381,7 +5441,7 @@ SELECT r.*,
        CASE WHEN r.retry_eligible THEN
                 CASE WHEN r.next_retry_at > tasker_engine.engine_clock() THEN 'waiting_for_backoff'
                      ELSE 'retry_eligible' END
-            WHEN r.attempts >= r.retry_limit THEN 'max_retries_reached'
+            WHEN NOT tasker_engine.attempts_left(r.attempts, r.retry_limit) THEN 'max_retries_reached'
             ELSE 'not_retryable' END AS retry_status,
        CASE WHEN r.backoff_request_seconds > 0 THEN
                 (SELECT CASE COALESCE(c.step -> 'retry' ->> 'backoff', 'exponential')
@@ -5399,22 +5459,22 @@ SELECT r.*,
        COALESCE(r.backoff_request_seconds, 0) AS effective_backoff_seconds
 FROM tasker.step_readiness_statuses r;
 COMMENT ON VIEW tasker.step_readiness_details IS
-'Readiness of each step with what its rows tell: what holds it up, and for how long.';
+'Readiness of each step, with what blocks it and for how long.';
 COMMENT ON COLUMN tasker.step_readiness_details.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.step_readiness_details.can_execute_now IS 'Whether a claim would hand it out now.';
 COMMENT ON COLUMN tasker.step_readiness_details.blocking_reason IS
-'Why not, the first that fits: invalid_state (runs or has ended), dependencies_not_satisfied, retry_not_eligible,
+'The first reason why it cannot run: invalid_state (runs or has ended), dependencies_not_satisfied, retry_not_eligible,
 waiting_for_operator, waiting_for_backoff; NULL if it is ready.';
 COMMENT ON COLUMN tasker.step_readiness_details.time_until_ready IS
-'0 if it is ready; how long it is still put off; NULL if something else than time holds it up.';
+'0 if it is ready, otherwise the time until it is; NULL if it waits for something other than time.';
 COMMENT ON COLUMN tasker.step_readiness_details.dependency_status IS 'no_dependencies, all_satisfied, or done/all_satisfied such as 1/2_satisfied.';
 COMMENT ON COLUMN tasker.step_readiness_details.retry_status IS
 'retry_eligible, waiting_for_backoff, max_retries_reached or not_retryable.';
 COMMENT ON COLUMN tasker.step_readiness_details.backoff_type IS
-'Of a failed step that waits, what its template asks for: exponential_backoff (also if it says nothing), linear_backoff,
-fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. Of a pending one that was put off:
+'For a failed step that waits, the backoff of its template: exponential_backoff (also the default), linear_backoff,
+fibonacci_backoff; explicit_backoff if it asks for none and only the worker can have named the time. For a pending step with a later start:
 explicit_backoff. Otherwise no_backoff.';
-COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without.';
+COMMENT ON COLUMN tasker.step_readiness_details.effective_backoff_seconds IS 'Whole seconds between the failure and the retry; 0 without a retry.';
 GRANT SELECT ON tasker.step_readiness_details TO tasker_reader;
 /* </end connected objects> */
 
@@ -5719,7 +5779,7 @@ COMMENT ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) IS
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
 22004 for NULL.
 key: A key of the object itself, not of one within it.
-value: What the metadata has under the key, as JSON; equal as a whole.';
+value: The value of the key in the metadata, as JSON; compared as a whole.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
@@ -5744,7 +5804,7 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a task into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+'The last change of a task into the state; no row if it was never in it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.task_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
@@ -5773,12 +5833,12 @@ SELECT l.*,
        tasker_engine.change(l.from_state, l.to_state, l.metadata) AS description
 FROM tasker.task_transitions l;
 COMMENT ON VIEW tasker.task_transition_details IS
-'The log of the tasks with what its rows tell: time since the change before, kind of change, a sentence.';
+'The log of the tasks with derived columns: time since the change before, kind of change, a sentence.';
 COMMENT ON COLUMN tasker.task_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
 COMMENT ON COLUMN tasker.task_transition_details.is_error_transition IS 'Whether it went to error.';
 COMMENT ON COLUMN tasker.task_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
 COMMENT ON COLUMN tasker.task_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
-COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.task_transition_details.has_metadata IS 'Whether it has metadata.';
 COMMENT ON COLUMN tasker.task_transition_details.description IS 'The change in words, with the reason if one was given.';
 GRANT SELECT ON tasker.task_transition_details TO tasker_reader;
 
@@ -5813,9 +5873,9 @@ COMMENT ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) IS
 task_uuid: The task; NULL: all.
 since: Only changes later than this count; NULL: all.
 total_transitions: Changes of state, creation included.
-states: How many changes went into each state: {"complete": 2, ...}, without zeros.
-recent_activity: How many of them were in the last 24 hours.
-average_time_between_transitions: Average time between two changes of the same task that both count; NULL if no task has two.';
+states: Number of changes into each state: {"complete": 2, ...}, without zeros.
+recent_activity: Number of them in the last 24 hours.
+average_time_between_transitions: Average time between two counted changes of the same task; NULL if no task has two.';
 GRANT EXECUTE ON FUNCTION tasker.task_transition_statistics(uuid, timestamptz) TO tasker_reader;
 /* </end connected objects> */
 
@@ -5909,7 +5969,7 @@ COMMENT ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, j
 'Changes whose metadata has the value, any JSON, under the key: to_jsonb(''ops''::text) for a text, ''null'' for JSON null.
 22004 for NULL.
 key: A key of the object itself, not of one within it.
-value: What the metadata has under the key, as JSON; equal as a whole.';
+value: The value of the key in the metadata, as JSON; compared as a whole.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_with_metadata_value(text, jsonb) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_in_time_range(from_time timestamptz, to_time timestamptz)
@@ -5934,7 +5994,7 @@ BEGIN ATOMIC
     ORDER BY l.id DESC LIMIT 1;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) IS
-'The last change of a step into the state; no row if it never came to it. 22004 for NULL, 22023 for an unknown state.
+'The last change of a step into the state; no row if it was never in it. 22004 for NULL, 22023 for an unknown state.
 state: The state after the change: pending, in_progress, error, complete, cancelled or resolved_manually.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_most_recent_to_state(uuid, text) TO tasker_reader;
 
@@ -5974,18 +6034,18 @@ FROM (
         ON n.named_task_id = t.named_task_id AND n.step_no = l.step_no
 ) d;
 COMMENT ON VIEW tasker.workflow_step_transition_details IS
-'The log of the steps with what its rows tell: name of the step, durations, kind of change, backoff, a sentence.';
+'The log of the steps with derived columns: name of the step, durations, kind of change, backoff, a sentence.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.duration_since_previous IS 'Time since the change before; NULL for the first.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_error_transition IS 'Whether it went to error.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_completion_transition IS 'Whether it went to complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_cancellation_transition IS 'Whether it went to cancelled.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.is_retry_transition IS 'Whether it made a failed step run again.';
-COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Whether more is known about it.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.has_metadata IS 'Whether it has metadata.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.description IS 'The change in words, with the reason if one was given.';
-COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run took that ended with it; NULL if none did.';
+COMMENT ON COLUMN tasker.workflow_step_transition_details.execution_duration IS 'How long the run that ended with it took; NULL if none ended.';
 COMMENT ON COLUMN tasker.workflow_step_transition_details.backoff_info IS
-'Of a step that is in error with a retry to come, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
+'For a step in error with a retry scheduled, {backoff_until, backoff_seconds, retry_available}; otherwise NULL.';
 GRANT SELECT ON tasker.workflow_step_transition_details TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transition_statistics(
@@ -6031,8 +6091,8 @@ task_uuid: The task; NULL: all.
 step_uuid: The step; NULL: all.
 since: Only changes later than this count; NULL: all.
 total_transitions: Changes of state.
-states: How many changes went into each state: {"complete": 2, ...}, without zeros.
-recent_activity: How many of them were in the last 24 hours.
+states: Number of changes into each state: {"complete": 2, ...}, without zeros.
+recent_activity: Number of them in the last 24 hours.
 average_time_between_transitions: Average time between two changes of the same step that both count; NULL if no step has two.
 retry_attempts: How often a failed step went back to pending, by itself or by hand.
 average_execution_time: Average time from claim to complete or error of the runs whose beginning counts too; NULL without one.';
@@ -6053,8 +6113,8 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.retryable,
        s.retry_limit::integer AS retry_limit,
        s.state = 'i' AS in_process,
-       s.state = ANY ('{c,r}'::"char"[]) AS processed,
-       CASE WHEN s.state = ANY ('{c,r}'::"char"[]) THEN
+       tasker_engine.is_done(s.state) AS processed,
+       CASE WHEN tasker_engine.is_done(s.state) THEN
            (SELECT max(l.created_at) FROM tasker_engine.transitions l
             WHERE l.task_uuid = s.task_uuid AND l.step_no = s.step_no
               AND l.to_state = s.state) END AS processed_at,
@@ -6257,7 +6317,7 @@ SELECT r.step_uuid,
        r.dependencies_satisfied,
        r.retry_eligible,
        r.attempts > 0 AS has_retry_attempts,
-       r.attempts >= r.retry_limit AS is_retry_exhausted,
+       NOT tasker_engine.attempts_left(r.attempts, r.retry_limit) AS is_retry_exhausted,
        COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS is_waiting_for_backoff,
        r.current_state = 'error' AND r.retry_eligible
            AND NOT COALESCE(r.next_retry_at > tasker_engine.engine_clock(), false) AS can_retry_now,
@@ -6268,17 +6328,17 @@ JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = t.named_task_id
    AND n.step_no = tasker.step_number(r.step_uuid);
-COMMENT ON VIEW tasker.workflow_step_statuses IS 'The questions about each step that have the answer yes or no.';
+COMMENT ON VIEW tasker.workflow_step_statuses IS 'Yes-or-no questions about each step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_complete IS 'Whether it is complete or resolved_manually.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_progress IS 'Whether a worker holds it.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_pending IS 'Whether it is in state pending.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_in_error IS 'Whether it is in state error.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_cancelled IS 'Whether it is in state cancelled.';
-COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready_status IS 'Whether its state is one that a run may begin from: pending or error.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready_status IS 'Whether a run may begin from its state: pending or error.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_ready IS 'Whether a claim would hand it out now.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.has_retry_attempts IS 'Whether it has run since the last reset.';
-COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether it has run as often as retry_limit allows.';
+COMMENT ON COLUMN tasker.workflow_step_statuses.is_retry_exhausted IS 'Whether no attempt is left: it has run as often as retry_limit allows.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.is_waiting_for_backoff IS 'Whether its time is still to come.';
 COMMENT ON COLUMN tasker.workflow_step_statuses.can_retry_now IS 'Whether it failed and its retry is due.';
 GRANT SELECT ON tasker.workflow_step_statuses TO tasker_reader;
@@ -6366,7 +6426,7 @@ BEGIN ATOMIC
           WHERE o.step_uuid = $1);
 END;
 COMMENT ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) IS
-'Scope: the other steps that need exactly the same steps; a root has none, nor an unknown step. 22004 for NULL.';
+'Scope: the other steps that need exactly the same steps; a root or an unknown step has none. 22004 for NULL.';
 GRANT EXECUTE ON FUNCTION tasker.step_dag_relationships_siblings_of(uuid) TO tasker_reader;
 
 -- ---- levels ---------------------------------------------------------------------------------------------------------
@@ -6547,15 +6607,15 @@ FROM (
     FROM tasker.task_execution_contexts c
 ) d;
 COMMENT ON VIEW tasker.task_execution_details IS
-'The execution context of each task with what it tells: yes or no questions, a summary, the next action.';
+'The execution context of each task with derived columns: yes or no questions, a summary, the next action.';
 COMMENT ON COLUMN tasker.task_execution_details.has_work_to_do IS 'Whether steps are ready or run.';
 COMMENT ON COLUMN tasker.task_execution_details.is_blocked IS 'Whether nothing can run any more because of failed or cancelled steps.';
 COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether all steps are complete.';
-COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error, nor the task blocked.';
-COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it continues only if an operator acts.';
+COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error and the task is not blocked.';
+COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it needs an operator to continue.';
 COMMENT ON COLUMN tasker.task_execution_details.can_make_progress IS 'Whether a worker could take a step now.';
 COMMENT ON COLUMN tasker.task_execution_details.should_reenqueue IS
-'Whether it goes on by itself later: when a worker reports, or a scheduled time comes.';
+'Whether it continues by itself later: when a worker reports, or a scheduled time comes.';
 COMMENT ON COLUMN tasker.task_execution_details.needs_immediate_action IS 'Whether a worker or an operator has something to do now.';
 COMMENT ON COLUMN tasker.task_execution_details.workflow_summary IS
 '{total_steps, completed, pending, in_progress, failed, cancelled, ready, completion_percentage, status, health,
@@ -6610,7 +6670,7 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
                  AND value ~ '^(true|false|-?(0|[1-9][0-9]*)([.][0-9]+)?)$'
                 THEN value::jsonb ELSE to_jsonb(value) END;
 COMMENT ON FUNCTION tasker_engine.scalar(text) IS
-'A text as the JSON that it is: a number, true or false; otherwise a JSON string.';
+'A text as JSON: a number, true or false if it is one, otherwise a string.';
 GRANT EXECUTE ON FUNCTION tasker_engine.scalar(text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.tasks_by_annotation(name text, key text, value text)
@@ -6634,7 +6694,7 @@ COMMENT ON FUNCTION tasker.tasks_by_annotation(text, text, text) IS
 number, true or false written as text. 22004 for NULL.
 name: Name of the kind of annotation.
 key: A key of the annotation itself, not of an object within it.
-value: What it has under the key, as text: what ->> shows.';
+value: The value of the key, as text, as ->> shows it.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_by_annotation(text, text, text) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.tasks_completed_since(since timestamptz)
@@ -6647,7 +6707,7 @@ BEGIN ATOMIC
           AND l.created_at > tasker_engine.required($1, 'since'));
 END;
 COMMENT ON FUNCTION tasker.tasks_completed_since(timestamptz) IS
-'Scope: tasks of which a step became complete after the time; the task itself need not be complete. For those see
+'Scope: tasks with a step that became complete after the time; the task itself need not be complete. For those see
 completed_at of tasker.tasks. 22004 for NULL.
 since: The change of the step to complete is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_completed_since(timestamptz) TO tasker_reader;
@@ -6667,6 +6727,7 @@ COMMENT ON FUNCTION tasker.tasks_failed_since(timestamptz) IS
 since: The change of the task to error is later than this.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_failed_since(timestamptz) TO tasker_reader;
 
+-- Not tasker_engine.can_still_run: a pending step counts here even where a failed one keeps it from running.
 CREATE OR REPLACE FUNCTION tasker.tasks_active()
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -6743,7 +6804,7 @@ RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
             SELECT FROM tasker.tasks t WHERE t.named_task_id = n.named_task_id LIMIT 1) used
         WHERE tasker_engine.require_version());
 COMMENT ON FUNCTION tasker.unique_task_types_count() IS
-'How many names of templates have tasks; one name in two namespaces or versions counts once.';
+'Number of template names that have tasks; one name in two namespaces or versions counts once.';
 GRANT EXECUTE ON FUNCTION tasker.unique_task_types_count() TO tasker_reader;
 /* </end connected objects> */
 
@@ -6812,7 +6873,7 @@ SELECT s.task_uuid,
        n.name AS from_name,
        c.name AS to_name,
        'provides'::text AS name,
-       s.state = ANY ('{c,r}'::"char"[]) AS satisfied
+       tasker_engine.is_done(s.state) AS satisfied
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
@@ -6843,7 +6904,7 @@ RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN last_seen_at > (tasker_engine.engine_clock() - '2 minutes'::interval)
         OR idle_until IS NOT NULL AND idle_until > tasker_engine.engine_clock();
 COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
-'Whether a worker has called lately: in the last 2 minutes, or it waits idle and is expected back.';
+'Whether a worker has called lately: in the last 2 minutes, or it waits idle and should call again.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
 -- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
@@ -6854,7 +6915,7 @@ SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
                   SELECT l.worker_no FROM tasker_engine.claims l
                   WHERE l.lease_expires_at > tasker_engine.engine_clock())) AS live
 FROM tasker_engine.workers w;
-COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it still works.';
+COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it is live.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
 
 CREATE OR REPLACE VIEW tasker.workers AS
@@ -7104,7 +7165,7 @@ WHERE t.state = ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
 COMMENT ON VIEW tasker.stuck_tasks IS
 'For the operator: tasks that do not continue by themselves, each with its gravest reason and what to do.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
-COMMENT ON COLUMN tasker.stuck_tasks.level IS 'How grave that is: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
+COMMENT ON COLUMN tasker.stuck_tasks.level IS 'Severity: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
 GRANT SELECT ON tasker.stuck_tasks TO tasker_reader;
 /* </end connected objects> */
 
@@ -7122,13 +7183,13 @@ JOIN tasker_engine.known_workers w ON w.worker_no = h.worker_no;
 COMMENT ON VIEW tasker.worker_handlers IS 'What each worker announced that it can run. Workers that announce nothing have no row and work as well.';
 COMMENT ON COLUMN tasker.worker_handlers.worker_id IS 'The worker process.';
 COMMENT ON COLUMN tasker.worker_handlers.handler IS 'The name that steps of templates call it by.';
-COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'For which namespaces; NULL for all.';
-COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that brings it; NULL for none.';
+COMMENT ON COLUMN tasker.worker_handlers.namespaces IS 'The namespaces that it is announced for; NULL for all.';
+COMMENT ON COLUMN tasker.worker_handlers.plugin IS 'The plugin that contains it; NULL for none.';
 COMMENT ON COLUMN tasker.worker_handlers.plugin_version IS 'Version of the plugin, semantic; NULL if it has none.';
-COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'What else the worker says about it, a JSON object.';
-COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement counts nowhere.';
-COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was announced last.';
-COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker called last; brought up to date every few seconds.';
+COMMENT ON COLUMN tasker.worker_handlers.metadata IS 'More that the worker says about it, a JSON object.';
+COMMENT ON COLUMN tasker.worker_handlers.live IS 'Whether the worker was seen in the last 2 minutes, waits idle, or holds a lease that has not ended; otherwise the announcement is ignored.';
+COMMENT ON COLUMN tasker.worker_handlers.announced_at IS 'When it was last announced.';
+COMMENT ON COLUMN tasker.worker_handlers.last_seen_at IS 'When the worker last called; updated every few seconds.';
 GRANT SELECT ON tasker.worker_handlers TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.plugins AS
@@ -7153,10 +7214,10 @@ COMMENT ON VIEW tasker.plugins IS 'The plugins that live workers announced, one 
 COMMENT ON COLUMN tasker.plugins.name IS 'Name of the plugin.';
 COMMENT ON COLUMN tasker.plugins.version IS 'Its version, semantic; NULL if it was announced without one.';
 COMMENT ON COLUMN tasker.plugins.handlers IS 'The handlers it brings, in any of the workers.';
-COMMENT ON COLUMN tasker.plugins.live_workers IS 'How many live workers have it.';
-COMMENT ON COLUMN tasker.plugins.worker_ids IS 'Which ones.';
+COMMENT ON COLUMN tasker.plugins.live_workers IS 'Number of live workers that have it.';
+COMMENT ON COLUMN tasker.plugins.worker_ids IS 'The ids of these workers.';
 COMMENT ON COLUMN tasker.plugins.other_versions IS 'Other versions of it in other live workers. Empty if all agree; otherwise a step runs under whichever version claims it.';
-COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers called last.';
+COMMENT ON COLUMN tasker.plugins.last_seen_at IS 'When one of these workers last called.';
 GRANT SELECT ON tasker.plugins TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.registered_templates AS
@@ -7188,7 +7249,7 @@ SELECT t.named_task_id,
        t.created_at
 FROM tasker.named_tasks t
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = t.task_namespace_id;
-COMMENT ON VIEW tasker.registered_templates IS 'Every version of every template. All is cheap but tasks_by_state, which reads the tasks of the template; leave it out of the SELECT and it costs nothing.';
+COMMENT ON VIEW tasker.registered_templates IS 'Every version of every template. Every column but tasks_by_state is cheap; that one reads the tasks of the template, and costs nothing if the SELECT leaves it out.';
 COMMENT ON COLUMN tasker.registered_templates.named_task_id IS 'The row of tasker.named_tasks.';
 COMMENT ON COLUMN tasker.registered_templates.namespace_name IS 'Its namespace.';
 COMMENT ON COLUMN tasker.registered_templates.name IS 'Its name.';
@@ -7197,11 +7258,11 @@ COMMENT ON COLUMN tasker.registered_templates.full_name IS 'namespace.name@versi
 COMMENT ON COLUMN tasker.registered_templates.qualified_name IS 'namespace.name, the same for all versions.';
 COMMENT ON COLUMN tasker.registered_templates.description IS 'Free text.';
 COMMENT ON COLUMN tasker.registered_templates.latest IS 'Whether create_task takes this version when none is given: the highest by number.';
-COMMENT ON COLUMN tasker.registered_templates.steps IS 'How many steps it has.';
+COMMENT ON COLUMN tasker.registered_templates.steps IS 'Number of its steps.';
 COMMENT ON COLUMN tasker.registered_templates.handlers IS 'The handlers that its steps call, each once, sorted.';
 COMMENT ON COLUMN tasker.registered_templates.configuration IS 'The template as registered, environments included.';
 COMMENT ON COLUMN tasker.registered_templates.used IS 'Whether a task was created with it: then it cannot be changed or deleted.';
-COMMENT ON COLUMN tasker.registered_templates.last_requested_at IS 'When the last task was created with it; NULL if none was.';
+COMMENT ON COLUMN tasker.registered_templates.last_requested_at IS 'When a task was last created with it; NULL if never.';
 COMMENT ON COLUMN tasker.registered_templates.tasks_by_state IS 'Its tasks counted by state, {state: number} without zeros. Reads all tasks of the template.';
 COMMENT ON COLUMN tasker.registered_templates.created_at IS 'When it was registered.';
 GRANT SELECT ON tasker.registered_templates TO tasker_reader;
@@ -7235,10 +7296,10 @@ COMMENT ON VIEW tasker.handlers IS 'Every handler that a step of a template call
 COMMENT ON COLUMN tasker.handlers.handler IS 'Its name. sql:... runs inside the database, and no worker announces it.';
 COMMENT ON COLUMN tasker.handlers.namespaces IS 'The namespaces whose templates call it; empty if none does.';
 COMMENT ON COLUMN tasker.handlers.templates IS 'Full names of the templates that call it, every version.';
-COMMENT ON COLUMN tasker.handlers.steps IS 'How many steps of these templates call it.';
-COMMENT ON COLUMN tasker.handlers.live_workers IS 'How many live workers announced it, for whatever namespace.';
-COMMENT ON COLUMN tasker.handlers.plugins IS 'The plugins that bring it in live workers.';
-COMMENT ON COLUMN tasker.handlers.last_seen_at IS 'When a worker that announced it called last, gone or not; NULL if none announced it lately.';
+COMMENT ON COLUMN tasker.handlers.steps IS 'Number of steps of these templates that call it.';
+COMMENT ON COLUMN tasker.handlers.live_workers IS 'Number of live workers that announced it, for any namespace.';
+COMMENT ON COLUMN tasker.handlers.plugins IS 'The plugins of live workers that contain it.';
+COMMENT ON COLUMN tasker.handlers.last_seen_at IS 'When a worker that announced it last called, even if it is no longer live; NULL if none announced it lately.';
 GRANT SELECT ON tasker.handlers TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.handlers_in_namespace(namespace text)
@@ -7267,12 +7328,13 @@ SELECT t.namespace_name,
                     ON w.task_uuid = r.task_uuid AND w.step_no = r.step_no
                 WHERE r.queue_id = s.queue_id AND r.step_no = s.step_no
                   AND w.named_task_id = s.named_task_id) THEN 'ready'
+            -- Not can_still_run: a step that runs has its worker, and one with a retry to come is in the queue.
             WHEN EXISTS (
                 SELECT FROM tasker_engine.tasks k
                 JOIN tasker_engine.steps w
                     ON w.task_uuid = k.task_uuid AND w.step_no = s.step_no
                 WHERE k.named_task_id = s.named_task_id
-                  AND k.state = ANY ('{p,i}'::"char"[])
+                  AND tasker_engine.is_open(k.state)
                   AND w.state = 'p' AND NOT w.unreachable) THEN 'pending'
        END AS waiting,
        (SELECT max(h.last_seen_at) FROM tasker.worker_handlers h
@@ -7303,7 +7365,7 @@ COMMENT ON COLUMN tasker.unannounced_handlers.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.unannounced_handlers.handler IS 'The handler that it calls.';
 COMMENT ON COLUMN tasker.unannounced_handlers.queue IS 'The queue in which the step waits for a worker.';
 COMMENT ON COLUMN tasker.unannounced_handlers.waiting IS 'ready if such a step is in the queue, now or for a retry; pending if one of an open task waits for its parents; NULL if no work needs the handler now. Looks through the queue and the tasks of the template; leave it out of the SELECT and it costs nothing.';
-COMMENT ON COLUMN tasker.unannounced_handlers.last_seen_at IS 'When a worker that announced the handler called last, for whatever namespace; NULL if none did lately.';
+COMMENT ON COLUMN tasker.unannounced_handlers.last_seen_at IS 'When a worker that announced the handler, for any namespace, last called; NULL if none did lately.';
 COMMENT ON COLUMN tasker.unannounced_handlers.hint IS 'What to do about it.';
 GRANT SELECT ON tasker.unannounced_handlers TO tasker_reader;
 
@@ -7329,15 +7391,15 @@ SELECT n.name,
         FROM tasker.named_tasks t
         JOIN tasker_engine.tasks k ON k.named_task_id = t.named_task_id
         WHERE t.task_namespace_id = ns.task_namespace_id
-          AND k.state = ANY ('{p,i}'::"char"[])) AS open_tasks
+          AND tasker_engine.is_open(k.state)) AS open_tasks
 FROM (SELECT o.name FROM tasker.task_namespaces o UNION SELECT 'default') n
 LEFT JOIN tasker.task_namespaces ns ON ns.name = n.name;
-COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default always, whether it exists yet or not. All is cheap but open_tasks.';
+COMMENT ON VIEW tasker.registered_namespaces IS 'Every namespace with what is registered in it; default is always listed, even before it exists. Every column but open_tasks is cheap.';
 COMMENT ON COLUMN tasker.registered_namespaces.name IS 'Its name.';
-COMMENT ON COLUMN tasker.registered_namespaces.task_namespace_id IS 'The row of tasker.task_namespaces; NULL for a default that nothing needed yet.';
+COMMENT ON COLUMN tasker.registered_namespaces.task_namespace_id IS 'The row of tasker.task_namespaces; NULL for the default namespace before it exists.';
 COMMENT ON COLUMN tasker.registered_namespaces.description IS 'Free text.';
-COMMENT ON COLUMN tasker.registered_namespaces.is_default IS 'Whether it is the one that is meant when none is named.';
-COMMENT ON COLUMN tasker.registered_namespaces.paused IS 'Whether claims pass it by.';
+COMMENT ON COLUMN tasker.registered_namespaces.is_default IS 'Whether it is the namespace that is used when none is named.';
+COMMENT ON COLUMN tasker.registered_namespaces.paused IS 'Whether claims skip it.';
 COMMENT ON COLUMN tasker.registered_namespaces.templates IS 'Names of templates in it.';
 COMMENT ON COLUMN tasker.registered_namespaces.versions IS 'Versions of templates in it.';
 COMMENT ON COLUMN tasker.registered_namespaces.handlers IS 'Different handlers that these call.';
@@ -7359,7 +7421,7 @@ SELECT (SELECT count(*) FROM tasker.task_namespaces) AS namespaces,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p) AS plugins,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p
         WHERE p.other_versions <> '{}') AS plugin_conflicts;
-COMMENT ON VIEW tasker.registry_statistics IS 'The registry in one row of numbers. Cheap: reads templates and announcements, no tasks.';
+COMMENT ON VIEW tasker.registry_statistics IS 'The registry in one row of numbers. Cheap: it reads templates and announcements, but no tasks.';
 COMMENT ON COLUMN tasker.registry_statistics.namespaces IS 'Namespaces.';
 COMMENT ON COLUMN tasker.registry_statistics.templates IS 'Templates, all versions counted as one.';
 COMMENT ON COLUMN tasker.registry_statistics.versions IS 'Versions of templates.';
@@ -7424,9 +7486,9 @@ CROSS JOIN (
            count(*) FILTER (WHERE s.state = 'r') AS resolved,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NOT NULL) AS retryable,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND s.attempts >= s.retry_limit) AS exhausted,
+                                  AND NOT tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS exhausted,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND s.attempts < s.retry_limit) AS permanent,
+                                  AND tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS permanent,
            count(*) FILTER (WHERE s.state = 'e'
                                   AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.tasks t
@@ -7472,11 +7534,11 @@ WHERE l.step_no > 0
 COMMENT ON VIEW tasker_engine.ended_runs IS 'Runs of steps that were reported or whose lease was lost, from the log.';
 COMMENT ON COLUMN tasker_engine.ended_runs.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.ended_runs.step_no IS 'Number of the step in its task.';
-COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Which attempt it was.';
-COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'c complete or e error: what the run came to.';
+COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Number of the attempt.';
+COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'The result of the run: c complete or e error.';
 COMMENT ON COLUMN tasker_engine.ended_runs.started_at IS 'When the step was claimed.';
 COMMENT ON COLUMN tasker_engine.ended_runs.ended_at IS 'When it was reported, or taken from a lost worker.';
-COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Of the last change: after a failure with error_class and error_message.';
+COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Metadata of the change that ended the run; after a failure it has error_class and error_message.';
 
 -- A complete task knows when it ended; for any other, its last run counts.
 CREATE OR REPLACE VIEW tasker_engine.task_times AS
@@ -7499,7 +7561,7 @@ COMMENT ON COLUMN tasker_engine.task_times.named_task_id IS 'Its template.';
 COMMENT ON COLUMN tasker_engine.task_times.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.task_times.requested_at IS 'When the task was created.';
 COMMENT ON COLUMN tasker_engine.task_times.due_at IS 'When it could start: requested_at, or run_at if later.';
-COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its last run so far ended; NULL if none has.';
+COMMENT ON COLUMN tasker_engine.task_times.ended_at IS 'When it completed, otherwise when its latest run ended; NULL if none has.';
 COMMENT ON COLUMN tasker_engine.task_times.initiator IS 'The person or program that asked for the task.';
 COMMENT ON COLUMN tasker_engine.task_times.source_system IS 'Where the request came from.';
 
@@ -7517,7 +7579,7 @@ JOIN tasker.named_tasks_named_steps n
 WHERE t.state = ANY ('{p,i,e}'::"char"[])
   AND s.state = ANY ('{i,e}'::"char"[])
   AND cardinality(n.children) > 0;
-COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks that are not ended well.';
+COMMENT ON VIEW tasker_engine.waited_for IS 'Steps in progress or in error that have children, of tasks in state pending, in_progress or error.';
 COMMENT ON COLUMN tasker_engine.waited_for.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.waited_for.step_no IS 'Number of the step in its task.';
 COMMENT ON COLUMN tasker_engine.waited_for.named_task_id IS 'Its template.';
@@ -7525,7 +7587,7 @@ COMMENT ON COLUMN tasker_engine.waited_for.state IS 'i in_progress or e error.';
 COMMENT ON COLUMN tasker_engine.waited_for.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker_engine.waited_for.waiting_children IS 'Number of steps that need it directly.';
 COMMENT ON COLUMN tasker_engine.waited_for.requested_at IS 'When the task was created.';
-COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step came to its state.';
+COMMENT ON COLUMN tasker_engine.waited_for.since IS 'When the step entered its state.';
 
 -- What the slowest of anything are described with.
 CREATE OR REPLACE VIEW tasker_engine.step_facts AS
@@ -7534,12 +7596,12 @@ FROM tasker_engine.steps s
 JOIN tasker_engine.tasks t ON t.task_uuid = s.task_uuid
 LEFT JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no;
-COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions tell of a step.';
+COMMENT ON VIEW tasker_engine.step_facts IS 'What the analytics functions show of a step.';
 COMMENT ON COLUMN tasker_engine.step_facts.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker_engine.step_facts.step_no IS 'Number of the step in its task.';
 COMMENT ON COLUMN tasker_engine.step_facts.named_task_id IS 'The template.';
 COMMENT ON COLUMN tasker_engine.step_facts.state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
-COMMENT ON COLUMN tasker_engine.step_facts.attempts IS 'How many attempts began.';
+COMMENT ON COLUMN tasker_engine.step_facts.attempts IS 'Number of attempts that began.';
 COMMENT ON COLUMN tasker_engine.step_facts.retryable IS 'Whether a failure may be followed by another attempt.';
 COMMENT ON COLUMN tasker_engine.step_facts.name IS 'Name of the step.';
 COMMENT ON COLUMN tasker_engine.step_facts.handler IS 'Name of the code that runs it.';
@@ -7547,7 +7609,7 @@ COMMENT ON COLUMN tasker_engine.step_facts.requested_at IS 'When the task was cr
 
 CREATE OR REPLACE VIEW tasker_engine.system_overview AS
 SELECT (SELECT count(*) FROM tasker_engine.tasks t
-        WHERE t.state = ANY ('{p,i}'::"char"[])) AS active_tasks,
+        WHERE tasker_engine.is_open(t.state)) AS active_tasks,
        count(DISTINCT nt.task_namespace_id) AS namespaces,
        count(DISTINCT nt.name) AS task_types
 FROM tasker.named_tasks nt
@@ -7575,15 +7637,15 @@ COMMENT ON VIEW tasker.background_workers IS 'The background processes that serv
 COMMENT ON COLUMN tasker.background_workers.pid IS 'Process id, as in pg_stat_activity.';
 COMMENT ON COLUMN tasker.background_workers.kind IS 'launcher, coordinator or executor.';
 COMMENT ON COLUMN tasker.background_workers.pool IS 'The executor''s pool; NULL for the others.';
-COMMENT ON COLUMN tasker.background_workers.worker_id IS 'Under which an executor claims steps; NULL for the others.';
+COMMENT ON COLUMN tasker.background_workers.worker_id IS 'The worker_id under which an executor claims steps; NULL for the others.';
 COMMENT ON COLUMN tasker.background_workers.state IS 'starting, idle, busy (runs a step), draining (asked to end, finishes its step) or stopping.';
 COMMENT ON COLUMN tasker.background_workers.started_at IS 'When the process started.';
-COMMENT ON COLUMN tasker.background_workers.state_since IS 'When it came into its state.';
+COMMENT ON COLUMN tasker.background_workers.state_since IS 'When it entered its state.';
 COMMENT ON COLUMN tasker.background_workers.busy_ms IS 'Time spent running steps since it started, milliseconds.';
 COMMENT ON COLUMN tasker.background_workers.steps IS 'Steps run since it started.';
 COMMENT ON COLUMN tasker.background_workers.failures IS 'How many of them failed.';
 COMMENT ON COLUMN tasker.background_workers.step_uuid IS 'The step that an executor runs now; NULL if none.';
-COMMENT ON COLUMN tasker.background_workers.stop_by IS 'When one that is to end will be terminated if it has not ended by itself; NULL if it is not to end.';
+COMMENT ON COLUMN tasker.background_workers.stop_by IS 'When the coordinator terminates a process that was told to stop; NULL if it was not told to.';
 GRANT SELECT ON tasker.background_workers TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.executor_restarts AS
@@ -7591,12 +7653,12 @@ SELECT r.pool, r.ended, r.in_a_row, r.last_ended_at,
        CASE WHEN r.next_start_at > clock_timestamp() THEN r.next_start_at END AS next_start_at
 FROM tasker_engine.executor_restarts() r
 WHERE r.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unasked since the server started: a handler ended its process, for example, or an operator terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they go on ending. Rule: docs/background-workers.md#executors.';
+COMMENT ON VIEW tasker.executor_restarts IS 'Pools whose executors ended unexpectedly since the server started: a handler ended its process, for example, or an operator terminated it. The coordinator starts others, after a pause that doubles from 1 second to a minute while they keep ending. Rule: docs/background-workers.md#executors.';
 COMMENT ON COLUMN tasker.executor_restarts.pool IS 'Name of the pool.';
-COMMENT ON COLUMN tasker.executor_restarts.ended IS 'How many executors ended unasked.';
-COMMENT ON COLUMN tasker.executor_restarts.in_a_row IS 'How many of them since one lived for a minute.';
+COMMENT ON COLUMN tasker.executor_restarts.ended IS 'Number of executors that ended unexpectedly.';
+COMMENT ON COLUMN tasker.executor_restarts.in_a_row IS 'How many of them ended since one last lived for a minute.';
 COMMENT ON COLUMN tasker.executor_restarts.last_ended_at IS 'When the last one was found to have ended.';
-COMMENT ON COLUMN tasker.executor_restarts.next_start_at IS 'Before this none is started; NULL if the pause is over.';
+COMMENT ON COLUMN tasker.executor_restarts.next_start_at IS 'The next executor is not started before this time; NULL if the pause is over.';
 GRANT SELECT ON tasker.executor_restarts TO tasker_reader;
 /* </end connected objects> */
 
@@ -7639,18 +7701,18 @@ LEFT JOIN LATERAL (
     WHERE d.pool = n.name
     ORDER BY d.id DESC
     LIMIT 1) l ON true;
-COMMENT ON VIEW tasker.executor_pools IS 'The pools of executors: their settings in force, what they are doing, and what was decided last. A pool that was removed is shown as long as executors of it run.';
+COMMENT ON VIEW tasker.executor_pools IS 'The pools of executors: their settings in force, what they are doing, and what was decided last. A removed pool is shown as long as its executors run.';
 COMMENT ON COLUMN tasker.executor_pools.name IS 'Name of the pool; default is always there.';
-COMMENT ON COLUMN tasker.executor_pools.enabled IS 'Whether the pool has executors at all; false for one that was removed.';
-COMMENT ON COLUMN tasker.executor_pools.min_executors IS 'Never fewer executors; NULL for a pool that was removed, as in all settings.';
-COMMENT ON COLUMN tasker.executor_pools.max_executors IS 'Never more executors.';
-COMMENT ON COLUMN tasker.executor_pools.desired_executors IS 'How many executors it is to have now.';
-COMMENT ON COLUMN tasker.executor_pools.running IS 'How many there are, draining ones included; 0 without shared_preload_libraries.';
+COMMENT ON COLUMN tasker.executor_pools.enabled IS 'Whether the pool has executors; false for one that was removed.';
+COMMENT ON COLUMN tasker.executor_pools.min_executors IS 'Minimum number of executors; NULL for a pool that was removed, as in all settings.';
+COMMENT ON COLUMN tasker.executor_pools.max_executors IS 'Maximum number of executors.';
+COMMENT ON COLUMN tasker.executor_pools.desired_executors IS 'Number of executors that it should have now.';
+COMMENT ON COLUMN tasker.executor_pools.running IS 'Number of executors that run, draining ones included; 0 without shared_preload_libraries.';
 COMMENT ON COLUMN tasker.executor_pools.idle IS 'How many of them wait for work.';
 COMMENT ON COLUMN tasker.executor_pools.busy IS 'How many of them run a step.';
-COMMENT ON COLUMN tasker.executor_pools.draining IS 'How many of them end after what they run.';
-COMMENT ON COLUMN tasker.executor_pools.queue_depth IS 'Steps due in its queues, counted up to 1000; those of paused namespaces are not.';
-COMMENT ON COLUMN tasker.executor_pools.steps IS 'Steps that the executors there are have run since they started.';
+COMMENT ON COLUMN tasker.executor_pools.draining IS 'How many of them end after their current step.';
+COMMENT ON COLUMN tasker.executor_pools.queue_depth IS 'Steps due in its queues, counted up to 1000, without those of paused namespaces.';
+COMMENT ON COLUMN tasker.executor_pools.steps IS 'Steps that the current executors have run since they started.';
 COMMENT ON COLUMN tasker.executor_pools.failures IS 'Of these, how many failed.';
 COMMENT ON COLUMN tasker.executor_pools.queues IS 'The queues it claims from.';
 COMMENT ON COLUMN tasker.executor_pools.namespaces IS 'The namespaces it works for; NULL for all.';
@@ -7658,10 +7720,10 @@ COMMENT ON COLUMN tasker.executor_pools.batch_size IS 'How many steps an executo
 COMMENT ON COLUMN tasker.executor_pools.target_utilization IS 'Share of their time that executors should be busy.';
 COMMENT ON COLUMN tasker.executor_pools.scaling_interval IS 'Time between two evaluations of a pool that has work; an idle one is evaluated every second.';
 COMMENT ON COLUMN tasker.executor_pools.scaling_cooldown IS 'Time between two changes of desired_executors.';
-COMMENT ON COLUMN tasker.executor_pools.predictive IS 'Whether the forecast counts.';
-COMMENT ON COLUMN tasker.executor_pools.season IS 'After how long arrivals repeat, for the forecast.';
-COMMENT ON COLUMN tasker.executor_pools.last_decision_at IS 'When scaling decided something last; NULL if never.';
-COMMENT ON COLUMN tasker.executor_pools.last_rule IS 'What decided it: a rule of tasker.scaling_decisions.';
+COMMENT ON COLUMN tasker.executor_pools.predictive IS 'Whether the forecast is used.';
+COMMENT ON COLUMN tasker.executor_pools.season IS 'The period after which arrivals repeat, for the forecast.';
+COMMENT ON COLUMN tasker.executor_pools.last_decision_at IS 'When scaling last made a decision; NULL if never.';
+COMMENT ON COLUMN tasker.executor_pools.last_rule IS 'The rule that made it, as in tasker.scaling_decisions.';
 COMMENT ON COLUMN tasker.executor_pools.last_reason IS 'Why, in a sentence or two.';
 GRANT SELECT ON tasker.executor_pools TO tasker_reader;
 
@@ -7671,11 +7733,11 @@ FROM tasker_engine.scaling_decisions d;
 COMMENT ON VIEW tasker.scaling_decisions IS 'What scaling decided, and why: every change, and every change that was wanted and held. An evaluation that leaves things as they are writes nothing; the same reason to hold is written again after ten minutes. Kept: the last thousand of each pool, of the last 30 days. Rule: docs/executor-pools.md#scaling.';
 COMMENT ON COLUMN tasker.scaling_decisions.decided_at IS 'When it was decided.';
 COMMENT ON COLUMN tasker.scaling_decisions.pool IS 'Name of the pool.';
-COMMENT ON COLUMN tasker.scaling_decisions.from_executors IS 'How many executors were wanted before.';
-COMMENT ON COLUMN tasker.scaling_decisions.to_executors IS 'How many are wanted since; the same where a change was held.';
+COMMENT ON COLUMN tasker.scaling_decisions.from_executors IS 'Executors wanted before the decision.';
+COMMENT ON COLUMN tasker.scaling_decisions.to_executors IS 'Executors wanted after the decision; unchanged if it was held.';
 COMMENT ON COLUMN tasker.scaling_decisions.rule IS 'What decided: limits, queue_depth, utilization, arrival_rate or forecast; or what held a change: errors, at_maximum, bound or cooldown.';
 COMMENT ON COLUMN tasker.scaling_decisions.reason IS 'Why, in a sentence or two.';
-COMMENT ON COLUMN tasker.scaling_decisions.inputs IS 'The figures it was decided from: running, queue_depth, utilization (share), arrival_rate and service_rate (steps per second; of one busy executor), error_rate (share), forecast_rate, wanted (executors by rule), min, max, target, bound (executors the server leaves to the pool).';
+COMMENT ON COLUMN tasker.scaling_decisions.inputs IS 'The figures that the decision was based on: running, queue_depth, utilization (share), arrival_rate and service_rate (steps per second; of one busy executor), error_rate (share), forecast_rate, wanted (executors by rule), min, max, target, bound (executors the server leaves to the pool).';
 GRANT SELECT ON tasker.scaling_decisions TO tasker_reader;
 /* </end connected objects> */
 
@@ -7710,16 +7772,16 @@ LEFT JOIN LATERAL (
 ) o ON true;
 COMMENT ON VIEW tasker.operational_status IS 'The state of the whole system in this database and what it means; one row. A shutdown is complete when running_steps is 0.';
 COMMENT ON COLUMN tasker.operational_status.state IS 'startup, normal, graceful_shutdown, emergency or stopped.';
-COMMENT ON COLUMN tasker.operational_status.since IS 'Since when; NULL if it was never set.';
+COMMENT ON COLUMN tasker.operational_status.since IS 'When the state was set; NULL if it was never set.';
 COMMENT ON COLUMN tasker.operational_status.changed_by IS 'The role that set it; NULL if it was never set.';
 COMMENT ON COLUMN tasker.operational_status.reason IS 'Why; NULL if no reason was given.';
 COMMENT ON COLUMN tasker.operational_status.hands_out_work IS 'Whether claims are served.';
 COMMENT ON COLUMN tasker.operational_status.suppresses_alerts IS 'Whether tasker.health_alerts is held back.';
 COMMENT ON COLUMN tasker.operational_status.monitored IS 'Whether health is watched.';
 COMMENT ON COLUMN tasker.operational_status.transitional IS 'Whether the state is on its way to another.';
-COMMENT ON COLUMN tasker.operational_status.health_multiplier IS 'How much of each health threshold is asked for, 0 to 1.';
+COMMENT ON COLUMN tasker.operational_status.health_multiplier IS 'Factor applied to each health threshold, 0 to 1.';
 COMMENT ON COLUMN tasker.operational_status.next_states IS 'The states that may follow without force.';
-COMMENT ON COLUMN tasker.operational_status.running_steps IS 'How many steps workers hold now.';
+COMMENT ON COLUMN tasker.operational_status.running_steps IS 'Number of steps that workers hold now.';
 GRANT SELECT ON tasker.operational_status TO tasker_reader;
 /* </end connected objects> */
 
@@ -7748,10 +7810,10 @@ COMMENT ON VIEW tasker_engine.claim_ages IS 'Every claim of a step with its age 
 COMMENT ON COLUMN tasker_engine.claim_ages.claim_id IS 'The claim call that the step came with.';
 COMMENT ON COLUMN tasker_engine.claim_ages.step_name IS 'Its name.';
 COMMENT ON COLUMN tasker_engine.claim_ages.age IS 'How long the worker has held it.';
-COMMENT ON COLUMN tasker_engine.claim_ages.expected_seconds IS 'How long a run may be expected to take.';
+COMMENT ON COLUMN tasker_engine.claim_ages.expected_seconds IS 'The expected duration of a run.';
 COMMENT ON COLUMN tasker_engine.claim_ages.overdue IS 'Whether the lease is over.';
 COMMENT ON COLUMN tasker_engine.claim_ages.worker_status IS 'active, missing or unknown.';
-COMMENT ON COLUMN tasker_engine.claim_ages.last_seen_at IS 'When the worker called last.';
+COMMENT ON COLUMN tasker_engine.claim_ages.last_seen_at IS 'When the worker last called.';
 COMMENT ON COLUMN tasker_engine.claim_ages.level IS 'fine, slow, warning, critical or expired.';
 
 CREATE OR REPLACE VIEW tasker.stale_claims AS
@@ -7765,12 +7827,12 @@ SELECT a.step_uuid, a.task_uuid, a.step_name, a.namespace_name, a.task_name, a.q
        END AS hint
 FROM tasker_engine.claim_ages a
 WHERE a.level <> 'fine';
-COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than may be expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
+COMMENT ON VIEW tasker.stale_claims IS 'Steps that workers hold longer than expected, or whose lease is over, each with a level and what to do. Rule: docs/health.md#stale-claims.';
 COMMENT ON COLUMN tasker.stale_claims.step_name IS 'Name of the step.';
 COMMENT ON COLUMN tasker.stale_claims.worker_status IS 'active: seen lately, or keeps its lease; missing: silent for 5 minutes; otherwise unknown.';
 COMMENT ON COLUMN tasker.stale_claims.claimed_at IS 'When it was claimed.';
 COMMENT ON COLUMN tasker.stale_claims.age IS 'How long the worker has held it.';
-COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'How long a run may be expected to take: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
+COMMENT ON COLUMN tasker.stale_claims.expected_seconds IS 'The expected duration of a run: timeout_seconds of the step, else 60, of priority 3 45, of priority 4 30.';
 COMMENT ON COLUMN tasker.stale_claims.level IS 'slow beyond the expected seconds, warning beyond one and a half times, critical beyond twice; expired: the lease is over.';
 COMMENT ON COLUMN tasker.stale_claims.hint IS 'What to do.';
 GRANT SELECT ON tasker.stale_claims TO tasker_reader;
@@ -7790,17 +7852,17 @@ SELECT d.duty, d.every, d.purpose, r.last_at, CASE WHEN r.last_at IS NOT NULL TH
 FROM tasker_engine.duties() d
 LEFT JOIN tasker_engine.duty_runs r ON r.duty = d.duty
 LEFT JOIN tasker_engine.duty_states() s ON s.duty = d.duty;
-COMMENT ON VIEW tasker.maintenance_duties IS 'What maintenance does, how often, and how it went: by the coordinator, or by run_maintenance(). Of rounds in which nothing was due only the time of the last is known. Rule: docs/background-workers.md#maintenance.';
+COMMENT ON VIEW tasker.maintenance_duties IS 'What maintenance does, how often, and how it went: by the coordinator, or by run_maintenance(). For rounds in which nothing was due, only the time of the last is kept. Rule: docs/background-workers.md#maintenance.';
 COMMENT ON COLUMN tasker.maintenance_duties.duty IS 'Name of the duty.';
 COMMENT ON COLUMN tasker.maintenance_duties.every IS 'How often the coordinator runs it.';
 COMMENT ON COLUMN tasker.maintenance_duties.purpose IS 'What it does.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_at IS 'When it last did something or failed; NULL if never.';
-COMMENT ON COLUMN tasker.maintenance_duties.last_done IS 'How many things it did then.';
-COMMENT ON COLUMN tasker.maintenance_duties.total_done IS 'How many things it has done in all.';
+COMMENT ON COLUMN tasker.maintenance_duties.last_done IS 'The number of things it did then.';
+COMMENT ON COLUMN tasker.maintenance_duties.total_done IS 'Total number of things it has done.';
 COMMENT ON COLUMN tasker.maintenance_duties.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error IS 'SQLSTATE and message of its last failure; NULL if none.';
 COMMENT ON COLUMN tasker.maintenance_duties.last_error_at IS 'When it last failed; NULL if never.';
-COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last finished, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries written once a minute, NULL if never.';
+COMMENT ON COLUMN tasker.maintenance_duties.last_run_at IS 'When it last finished, whether or not something was due; NULL if not since the server started. Without shared_preload_libraries it is written once a minute; NULL if never.';
 COMMENT ON COLUMN tasker.maintenance_duties.problem IS 'What is wrong with it: it failed when last run; or it has not run for ten of its periods, at least 30 seconds (without shared_preload_libraries 10 minutes), and why. NULL if nothing is.';
 GRANT SELECT ON tasker.maintenance_duties TO tasker_reader;
 /* </end connected objects> */
@@ -7819,7 +7881,7 @@ WHERE s.alert AND s.measure <> 'overall';
 COMMENT ON VIEW tasker.health_alerts IS 'The rows of tasker.health_status() that an operator should be told of now. Empty during a planned shutdown. Rule: docs/health.md#thresholds.';
 COMMENT ON COLUMN tasker.health_alerts.measure IS 'What is measured.';
 COMMENT ON COLUMN tasker.health_alerts.level IS 'healthy, degraded or unhealthy: some alerts come before the level turns.';
-COMMENT ON COLUMN tasker.health_alerts.measured IS 'Percent, or how many there are of what should not be.';
+COMMENT ON COLUMN tasker.health_alerts.measured IS 'A percentage, or the number of things that should not exist.';
 COMMENT ON COLUMN tasker.health_alerts.alert_beyond IS 'Where alerts begin.';
 COMMENT ON COLUMN tasker.health_alerts.message IS 'The measure in words.';
 COMMENT ON COLUMN tasker.health_alerts.hint IS 'What to do.';
@@ -7829,13 +7891,13 @@ CREATE OR REPLACE VIEW tasker.health_changes AS
 SELECT h.change_no, h.changed_at, h.from_level, h.to_level, h.message,
        lead(h.changed_at) OVER (ORDER BY h.change_no) AS until
 FROM tasker_engine.health_changes h;
-COMMENT ON VIEW tasker.health_changes IS 'Since when the system is as well as it is: the last thousand changes of the overall level, as maintenance found them. Rule: docs/health.md#since-when.';
+COMMENT ON VIEW tasker.health_changes IS 'When the health of the system changed: the last thousand changes of the overall level, as maintenance found them. Rule: docs/health.md#since-when.';
 COMMENT ON COLUMN tasker.health_changes.change_no IS 'Orders the changes.';
 COMMENT ON COLUMN tasker.health_changes.changed_at IS 'When maintenance found it.';
 COMMENT ON COLUMN tasker.health_changes.from_level IS 'The level before: healthy, degraded or unhealthy.';
 COMMENT ON COLUMN tasker.health_changes.to_level IS 'The level after.';
-COMMENT ON COLUMN tasker.health_changes.message IS 'What health_status said of it.';
-COMMENT ON COLUMN tasker.health_changes.until IS 'When it changed again; NULL: it is so now.';
+COMMENT ON COLUMN tasker.health_changes.message IS 'The message of health_status.';
+COMMENT ON COLUMN tasker.health_changes.until IS 'When it changed again; NULL if this is the current level.';
 GRANT SELECT ON tasker.health_changes TO tasker_reader;
 /* </end connected objects> */
 
@@ -7856,28 +7918,28 @@ LEFT JOIN tasker_engine.tasks t ON t.task_uuid = s.last_task_uuid;
 COMMENT ON VIEW tasker.schedules IS 'Every schedule with its settings, its next time and how it went. Rule: docs/schedules.md.';
 COMMENT ON COLUMN tasker.schedules.schedule_name IS 'Name of the schedule; the source_system of its tasks.';
 COMMENT ON COLUMN tasker.schedules.cron IS 'The cron expression.';
-COMMENT ON COLUMN tasker.schedules.time_zone IS 'The time zone in which it is meant.';
+COMMENT ON COLUMN tasker.schedules.time_zone IS 'The time zone of the cron expression.';
 COMMENT ON COLUMN tasker.schedules.namespace_name IS 'Namespace of the template.';
 COMMENT ON COLUMN tasker.schedules.task_name IS 'Name of the template.';
 COMMENT ON COLUMN tasker.schedules.version IS 'Version of the template; NULL for the highest at the time.';
 COMMENT ON COLUMN tasker.schedules.context IS 'Context of its tasks.';
-COMMENT ON COLUMN tasker.schedules.missed_runs IS 'How times are handled that are more than 60 s late: skip, one or all.';
+COMMENT ON COLUMN tasker.schedules.missed_runs IS 'What happens to times that are more than 60 s late: skip, one or all.';
 COMMENT ON COLUMN tasker.schedules.overlap IS 'Whether a task is created while the last one is still open.';
 COMMENT ON COLUMN tasker.schedules.priority IS 'Priority of its tasks, 1 to 4.';
 COMMENT ON COLUMN tasker.schedules.tags IS 'Tags of its tasks.';
 COMMENT ON COLUMN tasker.schedules.enabled IS 'False while it is paused.';
 COMMENT ON COLUMN tasker.schedules.owner_role IS 'The role that made or last replaced it; its tasks are created only while that role may create tasks.';
-COMMENT ON COLUMN tasker.schedules.next_run_at IS 'Its next time; NULL while it is paused, and where last_error says that its times cannot be told any more.';
-COMMENT ON COLUMN tasker.schedules.last_run_at IS 'The time for which its last task was created; NULL if none was.';
+COMMENT ON COLUMN tasker.schedules.next_run_at IS 'Its next time; NULL while it is paused, and where last_error says that its times can no longer be computed.';
+COMMENT ON COLUMN tasker.schedules.last_run_at IS 'The time for which its latest task was created; NULL if none was.';
 COMMENT ON COLUMN tasker.schedules.last_task_uuid IS 'Its last task, which may have been purged since; NULL if none.';
 COMMENT ON COLUMN tasker.schedules.last_task_state IS 'State of that task; NULL if it is gone.';
 COMMENT ON COLUMN tasker.schedules.last_error IS 'SQLSTATE and message of the last failure to create a task; NULL if none.';
-COMMENT ON COLUMN tasker.schedules.last_error_at IS 'When that was.';
-COMMENT ON COLUMN tasker.schedules.runs IS 'How many tasks it has created.';
-COMMENT ON COLUMN tasker.schedules.skipped IS 'How many times were left out: missed, or because the last task was still open. Of one stretch of missed times at most 10,000 are counted.';
-COMMENT ON COLUMN tasker.schedules.failures IS 'At how many times the task could not be created.';
-COMMENT ON COLUMN tasker.schedules.created_at IS 'When it was made first.';
-COMMENT ON COLUMN tasker.schedules.updated_at IS 'When it was replaced, paused or resumed last.';
+COMMENT ON COLUMN tasker.schedules.last_error_at IS 'When that failure happened.';
+COMMENT ON COLUMN tasker.schedules.runs IS 'Number of tasks that it has created.';
+COMMENT ON COLUMN tasker.schedules.skipped IS 'Number of times that were left out: missed, or because the last task was still open. At most 10,000 are counted of one stretch of missed times.';
+COMMENT ON COLUMN tasker.schedules.failures IS 'Number of times at which the task could not be created.';
+COMMENT ON COLUMN tasker.schedules.created_at IS 'When it was first made.';
+COMMENT ON COLUMN tasker.schedules.updated_at IS 'When it was last replaced, paused or resumed.';
 GRANT SELECT ON tasker.schedules TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.schedule_runs AS
@@ -7887,14 +7949,14 @@ FROM tasker_engine.schedule_runs r
 LEFT JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid;
 COMMENT ON VIEW tasker.schedule_runs IS 'The outcomes of the last hundred times of each schedule.';
 COMMENT ON COLUMN tasker.schedule_runs.schedule_name IS 'Name of the schedule.';
-COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; of a stretch of missed times the first.';
+COMMENT ON COLUMN tasker.schedule_runs.scheduled_for IS 'The time; for a stretch of missed times, the first of them.';
 COMMENT ON COLUMN tasker.schedule_runs.outcome IS 'created; failed: the task could not be created; overlapped: left out because the last task was still open; missed: left out because it was late.';
-COMMENT ON COLUMN tasker.schedule_runs.times IS 'How many times the row stands for: 1, but for missed ones.';
+COMMENT ON COLUMN tasker.schedule_runs.times IS 'Number of times that the row stands for: 1, or more for missed ones.';
 COMMENT ON COLUMN tasker.schedule_runs.task_uuid IS 'The task created, or the one that was still open; it may have been purged since.';
 COMMENT ON COLUMN tasker.schedule_runs.task_state IS 'State of that task; NULL if there is none or it is gone.';
-COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; NULL else.';
+COMMENT ON COLUMN tasker.schedule_runs.error IS 'SQLSTATE and message of a failure; otherwise NULL.';
 COMMENT ON COLUMN tasker.schedule_runs.decided_at IS 'When that was decided.';
-COMMENT ON COLUMN tasker.schedule_runs.delay IS 'How much later than the time itself.';
+COMMENT ON COLUMN tasker.schedule_runs.delay IS 'The delay of the decision after the time itself.';
 GRANT SELECT ON tasker.schedule_runs TO tasker_reader;
 
 -- What is stored means what the views say.
@@ -7932,12 +7994,12 @@ FROM tasker_engine.task_deadlines d
 JOIN tasker_engine.tasks t ON t.task_uuid = d.task_uuid AND t.state = 'i'
 JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id;
-COMMENT ON VIEW tasker.task_timeouts IS 'Tasks in progress whose template has a timeout_seconds, and when it comes. Rule: docs/concepts.md#timeouts.';
+COMMENT ON VIEW tasker.task_timeouts IS 'Tasks in progress whose template has a timeout_seconds, and when they exceed it. Rule: docs/concepts.md#timeouts.';
 COMMENT ON COLUMN tasker.task_timeouts.task_uuid IS 'The task.';
 COMMENT ON COLUMN tasker.task_timeouts.full_name IS 'Its template.';
 COMMENT ON COLUMN tasker.task_timeouts.started_at IS 'When its first step was claimed.';
 COMMENT ON COLUMN tasker.task_timeouts.timeout_at IS 'When it ends in error if it is not finished; counted from when it last went to in_progress.';
-COMMENT ON COLUMN tasker.task_timeouts.time_left IS 'How long until then; negative if maintenance has not come by yet.';
+COMMENT ON COLUMN tasker.task_timeouts.time_left IS 'Time left until timeout_at; negative if maintenance has not run yet.';
 GRANT SELECT ON tasker.task_timeouts TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.retention AS
@@ -7952,13 +8014,13 @@ SELECT n.name AS namespace_name,
        r.last_purged_at
 FROM tasker.task_namespaces n
 LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id;
-COMMENT ON VIEW tasker.retention IS 'How long each namespace keeps its ended tasks, and how many have left. Rule: docs/retention.md.';
+COMMENT ON VIEW tasker.retention IS 'How long each namespace keeps its ended tasks, and how many maintenance has deleted. Rule: docs/retention.md.';
 COMMENT ON COLUMN tasker.retention.namespace_name IS 'The namespace.';
-COMMENT ON COLUMN tasker.retention.completed IS 'How long complete, cancelled and resolved tasks are kept from their end; NULL forever.';
-COMMENT ON COLUMN tasker.retention.failed IS 'How long tasks in error are kept; NULL forever.';
+COMMENT ON COLUMN tasker.retention.completed IS 'How long complete, cancelled and resolved tasks are kept from their end; NULL keeps them forever.';
+COMMENT ON COLUMN tasker.retention.failed IS 'How long tasks in error are kept; NULL keeps them forever.';
 COMMENT ON COLUMN tasker.retention.source IS 'Where completed comes from: namespace (set_retention), default (tasker.default_retention) or none.';
-COMMENT ON COLUMN tasker.retention.purged_tasks IS 'How many tasks maintenance has deleted.';
-COMMENT ON COLUMN tasker.retention.last_purged_at IS 'When it deleted some last; NULL if never.';
+COMMENT ON COLUMN tasker.retention.purged_tasks IS 'Number of tasks that maintenance has deleted.';
+COMMENT ON COLUMN tasker.retention.last_purged_at IS 'When it last deleted tasks; NULL if never.';
 GRANT SELECT ON tasker.retention TO tasker_reader;
 /* </end connected objects> */
 
@@ -7997,7 +8059,7 @@ COMMENT ON COLUMN tasker_engine.counted_cells.family IS 'Name of its metric.';
 COMMENT ON COLUMN tasker_engine.counted_cells.kind IS 'counter or histogram.';
 COMMENT ON COLUMN tasker_engine.counted_cells.part IS 'total, bucket or sum.';
 COMMENT ON COLUMN tasker_engine.counted_cells.upper_bound IS 'Of a bucket, seconds.';
-COMMENT ON COLUMN tasker_engine.counted_cells.labels IS 'What tells it from others of its metric.';
+COMMENT ON COLUMN tasker_engine.counted_cells.labels IS 'The labels that distinguish it from others of its metric.';
 COMMENT ON COLUMN tasker_engine.counted_cells.unit IS 'seconds, or empty for things.';
 COMMENT ON COLUMN tasker_engine.counted_cells.help IS 'One sentence.';
 COMMENT ON COLUMN tasker_engine.counted_cells.amount IS 'The count; of a bucket, of its own values only.';
@@ -8035,7 +8097,7 @@ COMMENT ON COLUMN tasker_engine.queue_depths.queue IS 'Its name.';
 COMMENT ON COLUMN tasker_engine.queue_depths.paused IS 'Whether its namespace is paused.';
 COMMENT ON COLUMN tasker_engine.queue_depths.ready IS 'Entries that are due.';
 COMMENT ON COLUMN tasker_engine.queue_depths.waiting IS 'Entries that are due later.';
-COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'Since when the oldest due entry is due; NULL if none is.';
+COMMENT ON COLUMN tasker_engine.queue_depths.oldest_at IS 'When the oldest due entry became due; NULL if none is due.';
 
 CREATE OR REPLACE VIEW tasker_engine.claim_depths AS
 SELECT COALESCE(sum(h.held), 0) AS running_steps,
@@ -8060,9 +8122,9 @@ CREATE OR REPLACE VIEW tasker.metrics_source AS
 SELECT CASE WHEN s.preloaded THEN 'shared memory' ELSE 'table' END AS source,
        COALESCE(s.since, (SELECT min(m.at) FROM tasker_engine.metric_counts m)) AS started_at
 FROM tasker_engine.shared_since() s;
-COMMENT ON VIEW tasker.metrics_source IS 'Where the counters are kept, and since when they count. In shared memory they begin again at zero when the server starts, also after a crash of one of its processes, as Prometheus expects of counters. One row.';
+COMMENT ON VIEW tasker.metrics_source IS 'Where the counters are kept, and when they began. In shared memory they begin again at zero when the server starts, also after a crash of one of its processes, as Prometheus expects of counters. One row.';
 COMMENT ON COLUMN tasker.metrics_source.source IS 'shared memory with shared_preload_libraries, else table: then what a backend counts can be seen at most ten seconds of work later.';
-COMMENT ON COLUMN tasker.metrics_source.started_at IS 'Since when the counters count: the first count since the server started, the extension was created, or reset_metrics; NULL if nothing was counted yet.';
+COMMENT ON COLUMN tasker.metrics_source.started_at IS 'When the counters began: the first count since the server started, the extension was created, or reset_metrics; NULL if nothing was counted yet.';
 GRANT SELECT ON tasker.metrics_source TO tasker_reader;
 
 CREATE OR REPLACE VIEW tasker.metrics AS
@@ -8169,8 +8231,8 @@ LEFT JOIN (
     WHERE k.worker_no > 0
     GROUP BY k.worker_no
 ) c ON c.worker_no = w.worker_no;
-COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the one that has been silent longest loses its counts.';
-COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'Under which it claims.';
+COMMENT ON VIEW tasker.worker_metrics IS 'What each worker did since the counters began. In shared memory there is room for about a thousand workers of a server: the worker that has been silent longest loses its counts.';
+COMMENT ON COLUMN tasker.worker_metrics.worker_id IS 'The id under which it claims.';
 COMMENT ON COLUMN tasker.worker_metrics.live IS 'Whether it was seen in the last 2 minutes, waits idle or holds a lease.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_claimed IS 'Steps handed out to it.';
 COMMENT ON COLUMN tasker.worker_metrics.steps_completed IS 'Steps it completed.';
@@ -8261,10 +8323,10 @@ ORDER BY f.place;
 COMMENT ON VIEW tasker.finalization_metrics IS 'The 13 metrics of finalization claims: 3 histograms and 10 counters, each moved by claim_task_for_finalization, extend_finalization_claim or release_finalization_claim when its transaction commits. A call that raises is not counted. Rule: docs/metrics.md#finalization-claims.';
 COMMENT ON COLUMN tasker.finalization_metrics.name IS 'Name of the metric.';
 COMMENT ON COLUMN tasker.finalization_metrics.kind IS 'counter or histogram.';
-COMMENT ON COLUMN tasker.finalization_metrics.value IS 'Of a counter: how often; with reasons: their sum. NULL for a histogram.';
+COMMENT ON COLUMN tasker.finalization_metrics.value IS 'The count of a counter, or the sum over its reasons. NULL for a histogram.';
 COMMENT ON COLUMN tasker.finalization_metrics.by_reason IS 'Of finalization_claim_contention_by_reason_total: object from already_claimed (another processor holds it), already_complete (the task is in a final state), not_ready (none of its steps has finished), race_condition (another processor got it while this call ran) and other (no such task) to how often. NULL for the others.';
-COMMENT ON COLUMN tasker.finalization_metrics.count IS 'Of a histogram: how many calls. NULL for a counter.';
-COMMENT ON COLUMN tasker.finalization_metrics.sum_seconds IS 'Of a histogram: the sum of their durations, seconds. NULL for a counter.';
+COMMENT ON COLUMN tasker.finalization_metrics.count IS 'Number of calls in a histogram. NULL for a counter.';
+COMMENT ON COLUMN tasker.finalization_metrics.sum_seconds IS 'Sum of the durations in a histogram, seconds. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.buckets IS 'Of a histogram: object from upper bound in seconds to the number of calls that took no longer. NULL for a counter.';
 COMMENT ON COLUMN tasker.finalization_metrics.p50 IS 'Estimated median, seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_metrics.p95 IS 'Estimated time that 95 % of the calls did not exceed, seconds; NULL without calls.';
@@ -8353,8 +8415,8 @@ COMMENT ON COLUMN tasker.finalization_alerts.severity IS 'warning.';
 COMMENT ON COLUMN tasker.finalization_alerts.state IS 'ok, pending or firing; ok without calls.';
 COMMENT ON COLUMN tasker.finalization_alerts.value IS 'Over the whole window: the refused share of the claims, or the 95th percentile of their duration in seconds; NULL without calls.';
 COMMENT ON COLUMN tasker.finalization_alerts.threshold IS 'What it must exceed.';
-COMMENT ON COLUMN tasker.finalization_alerts."window" IS 'How far back the view looks.';
-COMMENT ON COLUMN tasker.finalization_alerts.attempts IS 'How many claims were tried in the window.';
+COMMENT ON COLUMN tasker.finalization_alerts."window" IS 'The span of time that the view looks at.';
+COMMENT ON COLUMN tasker.finalization_alerts.attempts IS 'Number of claims tried in the window.';
 COMMENT ON COLUMN tasker.finalization_alerts.help IS 'What it means, and where to look.';
 GRANT SELECT ON tasker.finalization_alerts TO tasker_reader;
 /* </end connected objects> */
@@ -8384,11 +8446,11 @@ WHERE s.state <> 'i'
   AND cardinality(n.parents) = (
       SELECT count(*) FROM tasker_engine.steps o
       WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
-        AND o.state = ANY (ARRAY['c', 'r']::"char"[]));
+        AND tasker_engine.is_done(o.state));
 COMMENT ON VIEW tasker_engine.missing_entries IS 'Steps that are ready, or will be at a known time, and have no entry in tasker_engine.queue_entries that agrees with their row: no claim would ever find them. Without a fault there are none.';
 COMMENT ON COLUMN tasker_engine.missing_entries.queue_id IS 'The queue of the step.';
-COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The level at which it belongs there.';
-COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL: since its last parent was done.';
+COMMENT ON COLUMN tasker_engine.missing_entries.priority IS 'The priority with which it belongs there.';
+COMMENT ON COLUMN tasker_engine.missing_entries.available_at IS 'When it is due; NULL if it is due since its last parent was done.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -8480,7 +8542,7 @@ BEGIN
         ('is_root_step', 'Whether it needs no other step.'),
         ('last_attempted_at', 'When its last run ended.'),
         ('last_failure_at', 'When it failed, while it is in error.'),
-        ('last_seen_at', 'When the worker called last; brought up to date every few seconds.'),
+        ('last_seen_at', 'When the worker last called; updated every few seconds.'),
         ('lease_expires_at', 'When the step may be given to another worker unless a heartbeat extends the lease.'),
         ('message', 'The answer in words.'),
         ('metadata', 'More about the change, a JSON object.'),
@@ -8504,7 +8566,7 @@ BEGIN
         ('parent_count', 'Number of steps that this one needs directly.'),
         ('parent_step_uuids', 'Steps that this one needs directly, a JSON array of uuids.'),
         ('parents', 'Numbers of the steps that this one needs directly.'),
-        ('paused', 'Whether claims pass it by.'),
+        ('paused', 'Whether claims skip it.'),
         ('pending_steps', 'Steps in state pending.'),
         ('permanent', 'Whether it will not be retried by itself.'),
         ('priority', '1 low, 2 normal, 3 high, 4 urgent; larger first.'),
@@ -8641,10 +8703,13 @@ DECLARE
     member record;
 BEGIN
     PERFORM tasker_engine.record_privileges(false);
-    -- What was revoked since does not come back with an update.
-    IF installs THEN
-        GRANT USAGE ON SCHEMA tasker TO tasker_owner, tasker_reader, tasker_worker, tasker_operator, tasker_admin;
-    END IF;
+    -- What was revoked since does not come back with an update; a role that the update makes has no privilege yet.
+    FOR member IN
+        SELECT r.role FROM unnest(ARRAY['tasker_owner', 'tasker_reader', 'tasker_worker', 'tasker_operator', 'tasker_admin']) AS r (role)
+        WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members m, aclexplode(m.initial) x WHERE x.grantee = to_regrole(r.role))
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA tasker TO %I', member.role);
+    END LOOP;
     IF extowner IS NOT NULL THEN
         IF installs THEN
             EXECUTE format('GRANT USAGE ON SCHEMA tasker_engine TO %I', extowner);
@@ -8654,7 +8719,7 @@ BEGIN
                                        WHEN 'SEQUENCE' THEN 'USAGE, SELECT, UPDATE ON SEQUENCE'
                                        ELSE 'SELECT, INSERT ON TABLE' END AS rights -- to dump and restore it
             FROM tasker_engine.script_new_members() m
-            WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members b WHERE to_regprocedure(b.successor) = m.object AND m.class = 'pg_proc'::regclass)
+            WHERE NOT EXISTS (SELECT FROM tasker_engine.script_members b WHERE b.classid = m.class AND tasker_engine.script_successor(b) = m.object)
         LOOP
             EXECUTE format('GRANT %s %s TO %I', member.rights, member.name, extowner);
         END LOOP;
@@ -8672,6 +8737,7 @@ $$;
 INSERT INTO pg_default_acl SELECT p.* FROM tasker_engine.script_promised p;
 DROP TABLE tasker_engine.script_promised;
 DROP FUNCTION tasker_engine.script_new_members();
+DROP FUNCTION tasker_engine.script_successor(tasker_engine.script_members);
 DROP TABLE tasker_engine.script_members;
 DROP FUNCTION tasker_engine.record_privileges(boolean);
 /* </end connected objects> */
