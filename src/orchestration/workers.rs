@@ -92,6 +92,11 @@ fn forget() {
     NOTIFIED.clear();
 }
 
+/// The next wake of each namespace is sent however short a time ago the last one was.
+pub fn forget_notified() {
+    NOTIFIED.clear();
+}
+
 /// The channel on which workers of a namespace are woken; at most 63 bytes, PostgreSQL's limit.
 pub fn channel(namespace: &str) -> String {
     let mut name = format!("tasker_{namespace}");
