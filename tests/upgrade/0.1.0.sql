@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict GpjweEdiGtmeKOyqwcuV5rDrTrZeF1zoBidRcOEiRhvhMUNU7nWtiNW6Iqb7ave
+\restrict y6bPciOph9wc41YM3Vk9s9yPDxzZi0JIXqZyTCEfCddGAAd9d94RcrxZ11FdzWs
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -66,7 +66,7 @@ ALTER FUNCTION shop.charge(step jsonb) OWNER TO app;
 --
 
 COPY tasker.annotation_types (annotation_type_id, name, description, created_at, updated_at) FROM stdin;
-1	note	\N	2026-11-28 21:54:49.147423+00	2026-11-28 21:54:49.147423+00
+1	note	\N	2026-11-28 21:55:59.833684+00	2026-11-28 21:55:59.833684+00
 \.
 
 
@@ -75,9 +75,9 @@ COPY tasker.annotation_types (annotation_type_id, name, description, created_at,
 --
 
 COPY tasker.dependent_systems (dependent_system_id, name, description, created_at, updated_at) FROM stdin;
-1	default	\N	2026-11-28 21:54:49.075172+00	2026-11-28 21:54:49.075172+00
-10	bank	\N	2026-11-28 21:54:49.149283+00	2026-11-28 21:54:49.149283+00
-11	shop	\N	2026-11-28 21:54:49.149422+00	2026-11-28 21:54:49.149422+00
+1	default	\N	2026-11-28 21:55:59.782757+00	2026-11-28 21:55:59.782757+00
+10	bank	\N	2026-11-28 21:55:59.835347+00	2026-11-28 21:55:59.835347+00
+11	shop	\N	2026-11-28 21:55:59.835546+00	2026-11-28 21:55:59.835546+00
 \.
 
 
@@ -86,7 +86,7 @@ COPY tasker.dependent_systems (dependent_system_id, name, description, created_a
 --
 
 COPY tasker.dependent_system_object_maps (dependent_system_object_map_id, dependent_system_one_id, dependent_system_two_id, remote_id_one, remote_id_two, created_at, updated_at) FROM stdin;
-1	10	11	1	2	2026-11-28 21:54:49.150151+00	2026-11-28 21:54:49.150151+00
+1	10	11	1	2	2026-11-28 21:55:59.836214+00	2026-11-28 21:55:59.836214+00
 \.
 
 
@@ -95,12 +95,12 @@ COPY tasker.dependent_system_object_maps (dependent_system_object_map_id, depend
 --
 
 COPY tasker.named_steps (named_step_id, dependent_system_id, name, description, created_at, updated_at) FROM stdin;
-1	1	end	\N	2026-11-28 21:54:49.075828+00	2026-11-28 21:54:49.075828+00
-2	1	left	\N	2026-11-28 21:54:49.076085+00	2026-11-28 21:54:49.076085+00
-3	1	right	\N	2026-11-28 21:54:49.076098+00	2026-11-28 21:54:49.076098+00
-4	1	start	\N	2026-11-28 21:54:49.076104+00	2026-11-28 21:54:49.076104+00
-25	1	charge	\N	2026-11-28 21:54:49.089687+00	2026-11-28 21:54:49.089687+00
-26	1	a	\N	2026-11-28 21:54:49.099511+00	2026-11-28 21:54:49.099511+00
+1	1	end	\N	2026-11-28 21:55:59.783565+00	2026-11-28 21:55:59.783565+00
+2	1	left	\N	2026-11-28 21:55:59.783906+00	2026-11-28 21:55:59.783906+00
+3	1	right	\N	2026-11-28 21:55:59.783922+00	2026-11-28 21:55:59.783922+00
+4	1	start	\N	2026-11-28 21:55:59.78393+00	2026-11-28 21:55:59.78393+00
+25	1	charge	\N	2026-11-28 21:55:59.794836+00	2026-11-28 21:55:59.794836+00
+26	1	a	\N	2026-11-28 21:55:59.799086+00	2026-11-28 21:55:59.799086+00
 \.
 
 
@@ -109,14 +109,14 @@ COPY tasker.named_steps (named_step_id, dependent_system_id, name, description, 
 --
 
 COPY tasker.task_namespaces (task_namespace_id, name, description, paused, created_at, updated_at) FROM stdin;
-1	held	\N	f	2026-11-28 21:54:49.074054+00	2026-11-28 21:54:49.074054+00
-2	due	\N	f	2026-11-28 21:54:49.080076+00	2026-11-28 21:54:49.080076+00
-3	later	\N	f	2026-11-28 21:54:49.081441+00	2026-11-28 21:54:49.081441+00
-5	finalized	\N	f	2026-11-28 21:54:49.083984+00	2026-11-28 21:54:49.083984+00
-6	ended	\N	f	2026-11-28 21:54:49.08521+00	2026-11-28 21:54:49.08521+00
-7	inside	\N	f	2026-11-28 21:54:49.089443+00	2026-11-28 21:54:49.089443+00
-8	timed	\N	f	2026-11-28 21:54:49.099295+00	2026-11-28 21:54:49.099295+00
-4	paused	\N	t	2026-11-28 21:54:49.082922+00	2026-11-28 21:54:49.14292+00
+1	held	\N	f	2026-11-28 21:55:59.781631+00	2026-11-28 21:55:59.781631+00
+2	due	\N	f	2026-11-28 21:55:59.788516+00	2026-11-28 21:55:59.788516+00
+3	later	\N	f	2026-11-28 21:55:59.790279+00	2026-11-28 21:55:59.790279+00
+5	finalized	\N	f	2026-11-28 21:55:59.7926+00	2026-11-28 21:55:59.7926+00
+6	ended	\N	f	2026-11-28 21:55:59.793606+00	2026-11-28 21:55:59.793606+00
+7	inside	\N	f	2026-11-28 21:55:59.794706+00	2026-11-28 21:55:59.794706+00
+8	timed	\N	f	2026-11-28 21:55:59.798947+00	2026-11-28 21:55:59.798947+00
+4	paused	\N	t	2026-11-28 21:55:59.791523+00	2026-11-28 21:55:59.830178+00
 \.
 
 
@@ -125,15 +125,15 @@ COPY tasker.task_namespaces (task_namespace_id, name, description, paused, creat
 --
 
 COPY tasker.named_tasks (named_task_id, task_namespace_id, name, version, description, configuration, environment, created_at, updated_at) FROM stdin;
-1	1	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "held"}		2026-11-28 21:54:49.077064+00	2026-11-28 21:54:49.077064+00
-2	2	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "due"}		2026-11-28 21:54:49.080461+00	2026-11-28 21:54:49.080462+00
-3	3	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "later"}		2026-11-28 21:54:49.082044+00	2026-11-28 21:54:49.082044+00
-4	4	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "paused"}		2026-11-28 21:54:49.083208+00	2026-11-28 21:54:49.083208+00
-5	5	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "finalized"}		2026-11-28 21:54:49.084262+00	2026-11-28 21:54:49.084262+00
-6	6	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "ended"}		2026-11-28 21:54:49.088127+00	2026-11-28 21:54:49.088127+00
-7	7	charge	0.1.0	\N	{"name": "charge", "steps": [{"name": "charge", "handler": {"callable": "sql:shop.charge"}}], "version": "0.1.0", "namespace_name": "inside"}		2026-11-28 21:54:49.0899+00	2026-11-28 21:54:49.0899+00
-8	8	slow	0.1.0	\N	{"name": "slow", "steps": [{"name": "a", "handler": {"callable": "h"}, "timeout_seconds": 1, "default_retry_limit": 1}], "version": "0.1.0", "namespace_name": "timed", "timeout_seconds": 1}		2026-11-28 21:54:49.099724+00	2026-11-28 21:54:49.099724+00
-9	6	once	0.1.0	\N	{"name": "once", "steps": [{"name": "a", "handler": {"callable": "h"}}], "version": "0.1.0", "namespace_name": "ended", "identity_strategy": "hash"}		2026-11-28 21:54:49.100771+00	2026-11-28 21:54:49.100771+00
+1	1	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "held"}		2026-11-28 21:55:59.785124+00	2026-11-28 21:55:59.785124+00
+2	2	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "due"}		2026-11-28 21:55:59.788928+00	2026-11-28 21:55:59.788928+00
+3	3	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "later"}		2026-11-28 21:55:59.790699+00	2026-11-28 21:55:59.790699+00
+4	4	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "paused"}		2026-11-28 21:55:59.791792+00	2026-11-28 21:55:59.791792+00
+5	5	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "finalized"}		2026-11-28 21:55:59.792858+00	2026-11-28 21:55:59.792858+00
+6	6	diamond	0.1.0	\N	{"name": "diamond", "steps": [{"name": "start", "handler": {"callable": "h"}}, {"name": "left", "handler": {"callable": "h"}, "depends_on_steps": ["start"]}, {"name": "right", "handler": {"callable": "h"}, "skippable": true, "depends_on_steps": ["start"]}, {"name": "end", "handler": {"callable": "h"}, "depends_on_steps": ["left", "right"]}], "version": "0.1.0", "namespace_name": "ended"}		2026-11-28 21:55:59.793863+00	2026-11-28 21:55:59.793863+00
+7	7	charge	0.1.0	\N	{"name": "charge", "steps": [{"name": "charge", "handler": {"callable": "sql:shop.charge"}}], "version": "0.1.0", "namespace_name": "inside"}		2026-11-28 21:55:59.795002+00	2026-11-28 21:55:59.795002+00
+8	8	slow	0.1.0	\N	{"name": "slow", "steps": [{"name": "a", "handler": {"callable": "h"}, "timeout_seconds": 1, "default_retry_limit": 1}], "version": "0.1.0", "namespace_name": "timed", "timeout_seconds": 1}		2026-11-28 21:55:59.799252+00	2026-11-28 21:55:59.799252+00
+9	6	once	0.1.0	\N	{"name": "once", "steps": [{"name": "a", "handler": {"callable": "h"}}], "version": "0.1.0", "namespace_name": "ended", "identity_strategy": "hash"}		2026-11-28 21:55:59.800111+00	2026-11-28 21:55:59.800111+00
 \.
 
 
@@ -159,33 +159,33 @@ COPY tasker_engine.queues (queue_id, task_namespace_id, name, paused) FROM stdin
 --
 
 COPY tasker.named_tasks_named_steps (id, named_task_id, step_no, named_step_id, name, skippable, default_retryable, default_retry_limit, handler, handler_config, queue_id, priority, timeout_seconds, parents, children, created_at, updated_at) FROM stdin;
-1	1	1	4	start	f	t	3	h	{}	1	\N	\N	{}	{2,3}	2026-11-28 21:54:49.078532+00	2026-11-28 21:54:49.078532+00
-2	1	2	2	left	f	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 21:54:49.078891+00	2026-11-28 21:54:49.078891+00
-3	1	3	3	right	t	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 21:54:49.078904+00	2026-11-28 21:54:49.078905+00
-4	1	4	1	end	f	t	3	h	{}	1	\N	\N	{2,3}	{}	2026-11-28 21:54:49.07891+00	2026-11-28 21:54:49.078911+00
-5	2	1	4	start	f	t	3	h	{}	2	\N	\N	{}	{2,3}	2026-11-28 21:54:49.080691+00	2026-11-28 21:54:49.080691+00
-6	2	2	2	left	f	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 21:54:49.080734+00	2026-11-28 21:54:49.080734+00
-7	2	3	3	right	t	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 21:54:49.08074+00	2026-11-28 21:54:49.08074+00
-8	2	4	1	end	f	t	3	h	{}	2	\N	\N	{2,3}	{}	2026-11-28 21:54:49.080745+00	2026-11-28 21:54:49.080745+00
-9	3	1	4	start	f	t	3	h	{}	3	\N	\N	{}	{2,3}	2026-11-28 21:54:49.082359+00	2026-11-28 21:54:49.082359+00
-10	3	2	2	left	f	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 21:54:49.082403+00	2026-11-28 21:54:49.082403+00
-11	3	3	3	right	t	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 21:54:49.082409+00	2026-11-28 21:54:49.082409+00
-12	3	4	1	end	f	t	3	h	{}	3	\N	\N	{2,3}	{}	2026-11-28 21:54:49.082413+00	2026-11-28 21:54:49.082414+00
-13	4	1	4	start	f	t	3	h	{}	4	\N	\N	{}	{2,3}	2026-11-28 21:54:49.083411+00	2026-11-28 21:54:49.083411+00
-14	4	2	2	left	f	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 21:54:49.083449+00	2026-11-28 21:54:49.083449+00
-15	4	3	3	right	t	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 21:54:49.083454+00	2026-11-28 21:54:49.083454+00
-16	4	4	1	end	f	t	3	h	{}	4	\N	\N	{2,3}	{}	2026-11-28 21:54:49.083459+00	2026-11-28 21:54:49.083459+00
-17	5	1	4	start	f	t	3	h	{}	5	\N	\N	{}	{2,3}	2026-11-28 21:54:49.084467+00	2026-11-28 21:54:49.084467+00
-18	5	2	2	left	f	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 21:54:49.084505+00	2026-11-28 21:54:49.084505+00
-19	5	3	3	right	t	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 21:54:49.08451+00	2026-11-28 21:54:49.08451+00
-20	5	4	1	end	f	t	3	h	{}	5	\N	\N	{2,3}	{}	2026-11-28 21:54:49.084516+00	2026-11-28 21:54:49.084516+00
-21	6	1	4	start	f	t	3	h	{}	6	\N	\N	{}	{2,3}	2026-11-28 21:54:49.088501+00	2026-11-28 21:54:49.088502+00
-22	6	2	2	left	f	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 21:54:49.088556+00	2026-11-28 21:54:49.088556+00
-23	6	3	3	right	t	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 21:54:49.088562+00	2026-11-28 21:54:49.088562+00
-24	6	4	1	end	f	t	3	h	{}	6	\N	\N	{2,3}	{}	2026-11-28 21:54:49.088567+00	2026-11-28 21:54:49.088567+00
-25	7	1	25	charge	f	t	3	sql:shop.charge	{}	8	\N	\N	{}	{}	2026-11-28 21:54:49.090072+00	2026-11-28 21:54:49.090072+00
-26	8	1	26	a	f	t	1	h	{}	9	\N	1	{}	{}	2026-11-28 21:54:49.09993+00	2026-11-28 21:54:49.09993+00
-27	9	1	26	a	f	t	3	h	{}	6	\N	\N	{}	{}	2026-11-28 21:54:49.100946+00	2026-11-28 21:54:49.100946+00
+1	1	1	4	start	f	t	3	h	{}	1	\N	\N	{}	{2,3}	2026-11-28 21:55:59.786766+00	2026-11-28 21:55:59.786766+00
+2	1	2	2	left	f	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 21:55:59.78718+00	2026-11-28 21:55:59.78718+00
+3	1	3	3	right	t	t	3	h	{}	1	\N	\N	{1}	{4}	2026-11-28 21:55:59.787205+00	2026-11-28 21:55:59.787205+00
+4	1	4	1	end	f	t	3	h	{}	1	\N	\N	{2,3}	{}	2026-11-28 21:55:59.78722+00	2026-11-28 21:55:59.78722+00
+5	2	1	4	start	f	t	3	h	{}	2	\N	\N	{}	{2,3}	2026-11-28 21:55:59.789218+00	2026-11-28 21:55:59.789219+00
+6	2	2	2	left	f	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 21:55:59.789276+00	2026-11-28 21:55:59.789276+00
+7	2	3	3	right	t	t	3	h	{}	2	\N	\N	{1}	{4}	2026-11-28 21:55:59.789284+00	2026-11-28 21:55:59.789284+00
+8	2	4	1	end	f	t	3	h	{}	2	\N	\N	{2,3}	{}	2026-11-28 21:55:59.789292+00	2026-11-28 21:55:59.789292+00
+9	3	1	4	start	f	t	3	h	{}	3	\N	\N	{}	{2,3}	2026-11-28 21:55:59.790945+00	2026-11-28 21:55:59.790945+00
+10	3	2	2	left	f	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 21:55:59.790984+00	2026-11-28 21:55:59.790984+00
+11	3	3	3	right	t	t	3	h	{}	3	\N	\N	{1}	{4}	2026-11-28 21:55:59.79099+00	2026-11-28 21:55:59.79099+00
+12	3	4	1	end	f	t	3	h	{}	3	\N	\N	{2,3}	{}	2026-11-28 21:55:59.790995+00	2026-11-28 21:55:59.790995+00
+13	4	1	4	start	f	t	3	h	{}	4	\N	\N	{}	{2,3}	2026-11-28 21:55:59.791988+00	2026-11-28 21:55:59.791988+00
+14	4	2	2	left	f	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 21:55:59.792024+00	2026-11-28 21:55:59.792024+00
+15	4	3	3	right	t	t	3	h	{}	4	\N	\N	{1}	{4}	2026-11-28 21:55:59.792029+00	2026-11-28 21:55:59.792029+00
+16	4	4	1	end	f	t	3	h	{}	4	\N	\N	{2,3}	{}	2026-11-28 21:55:59.792034+00	2026-11-28 21:55:59.792034+00
+17	5	1	4	start	f	t	3	h	{}	5	\N	\N	{}	{2,3}	2026-11-28 21:55:59.793052+00	2026-11-28 21:55:59.793052+00
+18	5	2	2	left	f	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 21:55:59.793087+00	2026-11-28 21:55:59.793087+00
+19	5	3	3	right	t	t	3	h	{}	5	\N	\N	{1}	{4}	2026-11-28 21:55:59.793092+00	2026-11-28 21:55:59.793092+00
+20	5	4	1	end	f	t	3	h	{}	5	\N	\N	{2,3}	{}	2026-11-28 21:55:59.793097+00	2026-11-28 21:55:59.793097+00
+21	6	1	4	start	f	t	3	h	{}	6	\N	\N	{}	{2,3}	2026-11-28 21:55:59.794059+00	2026-11-28 21:55:59.794059+00
+22	6	2	2	left	f	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 21:55:59.794094+00	2026-11-28 21:55:59.794094+00
+23	6	3	3	right	t	t	3	h	{}	6	\N	\N	{1}	{4}	2026-11-28 21:55:59.794099+00	2026-11-28 21:55:59.794099+00
+24	6	4	1	end	f	t	3	h	{}	6	\N	\N	{2,3}	{}	2026-11-28 21:55:59.794104+00	2026-11-28 21:55:59.794104+00
+25	7	1	25	charge	f	t	3	sql:shop.charge	{}	8	\N	\N	{}	{}	2026-11-28 21:55:59.795142+00	2026-11-28 21:55:59.795142+00
+26	8	1	26	a	f	t	1	h	{}	9	\N	1	{}	{}	2026-11-28 21:55:59.799405+00	2026-11-28 21:55:59.799405+00
+27	9	1	26	a	f	t	3	h	{}	6	\N	\N	{}	{}	2026-11-28 21:55:59.800255+00	2026-11-28 21:55:59.800255+00
 \.
 
 
@@ -194,7 +194,7 @@ COPY tasker.named_tasks_named_steps (id, named_task_id, step_no, named_step_id, 
 --
 
 COPY tasker.task_annotations (task_annotation_id, task_uuid, annotation_type_id, annotation, created_at, updated_at) FROM stdin;
-1	01a22427-5caf-7774-aa19-9bda579e0000	1	{"by": "hand"}	2026-11-28 21:54:49.147593+00	2026-11-28 21:54:49.147593+00
+1	01a22428-70cf-75d9-b3eb-09af3ff70000	1	{"by": "hand"}	2026-11-28 21:55:59.833848+00	2026-11-28 21:55:59.833848+00
 \.
 
 
@@ -212,9 +212,9 @@ COPY tasker_engine.claimants (claimant_no, role_oid, role_name) FROM stdin;
 --
 
 COPY tasker_engine.claims (claim_id, claimed_at, lease_expires_at, timeout_at, worker_no, remaining, task_uuids, step_nos) FROM stdin;
-327681	2026-11-28 21:54:49.125438+00	2026-11-29 21:54:49.125438+00	\N	2	1	{01a22427-5ca4-7433-b02b-2c419b5d0000}	{1}
-524289	2026-11-28 21:54:49.136538+00	2026-11-28 21:55:19.136538+00	\N	1	1	{01a22427-5caf-7774-aa19-9bda579e0000}	{2}
-589825	2026-11-28 21:54:49.325041+00	2026-11-29 21:54:49.325041+00	2026-11-28 21:54:50.325041+00	4	1	{01a22427-5d6c-73cf-bf0b-c11dff0c0000}	{1}
+327681	2026-11-28 21:55:59.817764+00	2026-11-29 21:55:59.817764+00	\N	2	1	{01a22428-70c9-7230-b41d-3f2473660000}	{1}
+524289	2026-11-28 21:55:59.825165+00	2026-11-28 21:56:29.825165+00	\N	1	1	{01a22428-70cf-75d9-b3eb-09af3ff70000}	{2}
+589825	2026-11-28 21:55:59.96203+00	2026-11-29 21:55:59.96203+00	2026-11-28 21:56:00.96203+00	4	1	{01a22428-7159-7640-83cd-3245675e0000}	{1}
 \.
 
 
@@ -223,16 +223,16 @@ COPY tasker_engine.claims (claim_id, claimed_at, lease_expires_at, timeout_at, w
 --
 
 COPY tasker_engine.duty_runs (duty, last_at, last_done, total_done, failures, last_error, last_error_at, last_run_at) FROM stdin;
-orphans	\N	0	0	0	\N	\N	2026-11-28 21:54:49.277132+00
-scaling	\N	0	0	0	\N	\N	2026-11-28 21:54:49.281104+00
-startup	\N	0	0	0	\N	\N	2026-11-28 21:54:49.285653+00
-leases	\N	0	0	0	\N	\N	2026-11-28 21:54:49.28643+00
-task_timeouts	\N	0	0	0	\N	\N	2026-11-28 21:54:49.287485+00
-schedules	\N	0	0	0	\N	\N	2026-11-28 21:54:49.288111+00
-retention	\N	0	0	0	\N	\N	2026-11-28 21:54:49.296079+00
-metrics	\N	0	0	0	\N	\N	2026-11-28 21:54:49.296543+00
-roles	\N	0	0	0	\N	\N	2026-11-28 21:54:49.298643+00
-health	\N	0	0	0	\N	\N	2026-11-28 21:54:49.318091+00
+orphans	\N	0	0	0	\N	\N	2026-11-28 21:55:59.930019+00
+scaling	\N	0	0	0	\N	\N	2026-11-28 21:55:59.933636+00
+startup	\N	0	0	0	\N	\N	2026-11-28 21:55:59.934164+00
+leases	\N	0	0	0	\N	\N	2026-11-28 21:55:59.934775+00
+task_timeouts	\N	0	0	0	\N	\N	2026-11-28 21:55:59.935844+00
+schedules	\N	0	0	0	\N	\N	2026-11-28 21:55:59.936642+00
+retention	\N	0	0	0	\N	\N	2026-11-28 21:55:59.940848+00
+metrics	\N	0	0	0	\N	\N	2026-11-28 21:55:59.941359+00
+roles	\N	0	0	0	\N	\N	2026-11-28 21:55:59.943845+00
+health	\N	0	0	0	\N	\N	2026-11-28 21:55:59.959848+00
 \.
 
 
@@ -241,7 +241,7 @@ health	\N	0	0	0	\N	\N	2026-11-28 21:54:49.318091+00
 --
 
 COPY tasker_engine.executor_pools (name, min_executors, max_executors, target_utilization, scaling_interval, scaling_cooldown, namespaces, queues, batch_size, predictive, season, enabled, changed_at) FROM stdin;
-shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 21:54:49.270916+00
+shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 21:55:59.92725+00
 \.
 
 
@@ -250,7 +250,7 @@ shop	1	3	\N	\N	\N	{inside}	\N	\N	\N	\N	\N	2026-11-28 21:54:49.270916+00
 --
 
 COPY tasker_engine.finalization_attempts (task_uuid, finalization_attempt_uuid, attempted_at, processor_id, claimed, already_claimed_by, task_state, message) FROM stdin;
-01a22427-5caf-7774-aa19-9bda579e0000	d99808f2-d759-4fb4-ac7c-958df56efe3c	2026-11-28 21:54:49.14568+00	finalizer	t	finalizer	has_ready_steps	Successfully claimed for finalization
+01a22428-70cf-75d9-b3eb-09af3ff70000	59c4d8b7-2c8c-4cc3-8a96-0c381b910836	2026-11-28 21:55:59.832293+00	finalizer	t	finalizer	has_ready_steps	Successfully claimed for finalization
 \.
 
 
@@ -259,7 +259,7 @@ COPY tasker_engine.finalization_attempts (task_uuid, finalization_attempt_uuid, 
 --
 
 COPY tasker_engine.finalization_claims (task_uuid, processor_id, claimed_at, expires_at) FROM stdin;
-01a22427-5caf-7774-aa19-9bda579e0000	finalizer	2026-11-28 21:54:49.145317+00	2026-11-28 21:54:50.145317+00
+01a22428-70cf-75d9-b3eb-09af3ff70000	finalizer	2026-11-28 21:55:59.832009+00	2026-11-28 21:56:00.832009+00
 \.
 
 
@@ -276,12 +276,12 @@ COPY tasker_engine.health_changes (change_no, changed_at, from_level, to_level, 
 --
 
 COPY tasker_engine.metric_counts (at, worker_no, folded, cells, amounts) FROM stdin;
-2026-11-28 21:54:49.101467+00	0	f	{5,53}	{4,1}
-2026-11-28 21:54:49.145944+00	0	f	{0,1,2,5,7,8,9,10,11,28,29,30,32,48,53,54,55,56,57,60,66,79,112,113}	{9,5,2,26,1,1,4,4,1,13141,5,1,1,13039,8,5,1,1,1,8,1,2297,1,1}
-2026-11-28 21:54:49.145944+00	1	f	{0,1,2}	{8,5,2}
-2026-11-28 21:54:49.145944+00	2	f	{0}	{1}
-2026-11-28 21:54:59.328695+00	0	f	{0,5,10,28,53,54,60}	{1,5,1,1561,2,1,1}
-2026-11-28 21:54:59.328695+00	4	f	{0}	{1}
+2026-11-28 21:55:59.800742+00	0	f	{5,53}	{4,1}
+2026-11-28 21:55:59.832505+00	0	f	{0,1,2,5,7,8,9,10,11,28,29,30,31,48,53,54,55,56,57,60,66,79,112,113}	{9,5,2,26,1,1,5,3,1,10838,5,1,1,7279,8,5,1,1,1,8,1,1759,1,1}
+2026-11-28 21:55:59.832505+00	1	f	{0,1,2}	{8,5,2}
+2026-11-28 21:55:59.832505+00	2	f	{0}	{1}
+2026-11-28 21:56:09.965833+00	0	f	{0,5,10,28,53,54,60}	{1,5,1,1504,2,1,1}
+2026-11-28 21:56:09.965833+00	4	f	{0}	{1}
 \.
 
 
@@ -290,10 +290,10 @@ COPY tasker_engine.metric_counts (at, worker_no, folded, cells, amounts) FROM st
 --
 
 COPY tasker_engine.operational_changes (change_no, changed_at, from_state, to_state, changed_by, reason, forced) FROM stdin;
-1	2026-11-28 21:54:49.273714+00	normal	graceful_shutdown	app	the release	f
-2	2026-11-28 21:54:49.274278+00	graceful_shutdown	stopped	app	\N	f
-3	2026-11-28 21:54:49.274392+00	stopped	startup	app	\N	f
-4	2026-11-28 21:54:49.274573+00	startup	normal	app	back	f
+1	2026-11-28 21:55:59.928125+00	normal	graceful_shutdown	app	the release	f
+2	2026-11-28 21:55:59.928516+00	graceful_shutdown	stopped	app	\N	f
+3	2026-11-28 21:55:59.9286+00	stopped	startup	app	\N	f
+4	2026-11-28 21:55:59.928759+00	startup	normal	app	back	f
 \.
 
 
@@ -318,13 +318,13 @@ COPY tasker_engine.pool_targets (pool, desired, changed_at, evaluated_at, memory
 --
 
 COPY tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no) FROM stdin;
-2026-11-28 21:54:49.122714+00	01a22427-5ca3-744d-9253-949c5dbb0000	6	2	1
-2026-11-28 21:54:49.130731+00	01a22427-5ca9-73f7-b28c-e80a6fa70000	2	2	1
-2126-11-28 21:54:49.131243+00	01a22427-5cac-72fe-8272-a01d28610000	3	2	1
-2026-11-28 21:54:49.133878+00	01a22427-5cae-731e-bb4c-2fadad830000	4	2	1
-2026-11-28 21:54:49.13608+00	01a22427-5caf-7774-aa19-9bda579e0000	5	2	3
-2026-11-28 21:54:49.137011+00	01a22427-5cb1-734e-a4ac-680a57e20000	8	2	1
-2126-11-28 21:54:59.328428+00	01a22427-8480-7198-a1b2-d87942c10000	3	2	1
+2026-11-28 21:55:59.815171+00	01a22428-70c7-7050-b298-23d3a79e0000	6	2	1
+2026-11-28 21:55:59.819778+00	01a22428-70ca-72ac-8d89-b5da8b4e0000	2	2	1
+2126-11-28 21:55:59.820265+00	01a22428-70cc-7579-a406-28c85c110000	3	2	1
+2026-11-28 21:55:59.822507+00	01a22428-70ce-76bb-b433-64c3c7690000	4	2	1
+2026-11-28 21:55:59.824673+00	01a22428-70cf-75d9-b3eb-09af3ff70000	5	2	3
+2026-11-28 21:55:59.825712+00	01a22428-70d2-7612-b0b0-be1e08240000	8	2	1
+2126-11-28 21:56:09.965351+00	01a22428-986e-71b3-8fbe-a09eea360000	3	2	1
 \.
 
 
@@ -333,7 +333,7 @@ COPY tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, s
 --
 
 COPY tasker_engine.retention (task_namespace_id, completed, failed, swept_to, sweep_started_at, purged_tasks, last_purged_at) FROM stdin;
-6	50 years	60 years	0032c5bf-8ae8-7000-8000-000000000000	2026-11-28 21:54:49.288502+00	0	\N
+6	50 years	60 years	0032c5c0-9ee1-7000-8000-000000000000	2026-11-28 21:55:59.937141+00	0	\N
 \.
 
 
@@ -350,8 +350,8 @@ COPY tasker_engine.scaling_decisions (id, decided_at, pool, from_executors, to_e
 --
 
 COPY tasker_engine.schedules (schedule_name, cron, time_zone, namespace_name, task_name, version, context, missed_runs, overlap, priority, tags, enabled, owner_role, owner_oid, next_run_at, last_run_at, last_task_uuid, last_error, last_error_at, runs, skipped, failures, created_at, updated_at) FROM stdin;
-often	* * * * * *	Europe/Berlin	ended	once	\N	{"n": 11}	one	t	2	[]	t	app	17643	2026-11-28 21:54:50+00	\N	\N	\N	\N	0	0	0	2026-11-28 21:54:49.22917+00	2026-11-28 21:54:49.22917+00
-paused	0 3 * * *	UTC	ended	once	\N	{"n": 12}	skip	t	2	[]	f	app	17643	\N	\N	\N	\N	\N	0	0	0	2026-11-28 21:54:49.267308+00	2026-11-28 21:54:49.267308+00
+often	* * * * * *	Europe/Berlin	ended	once	\N	{"n": 11}	one	t	2	[]	t	app	17643	2026-11-28 21:56:00+00	\N	\N	\N	\N	0	0	0	2026-11-28 21:55:59.883552+00	2026-11-28 21:55:59.883552+00
+paused	0 3 * * *	UTC	ended	once	\N	{"n": 12}	skip	t	2	[]	f	app	17643	\N	\N	\N	\N	\N	0	0	0	2026-11-28 21:55:59.925061+00	2026-11-28 21:55:59.925061+00
 \.
 
 
@@ -377,41 +377,41 @@ COPY tasker_engine.sql_handlers (named_task_id, step_no, handler, role_name, rol
 --
 
 COPY tasker_engine.steps (task_uuid, available_at, claim_id, named_task_id, claim_number, step_no, open_parents, attempts, retry_limit, priority, state, retryable, watched, unreachable, checked, results) FROM stdin;
-01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.101467+00	65537	6	1	1	0	1	3	2	c	t	f	f	f	{"big": 12345678901234567890.5, "text": "ä\\"\\\\"}
-01a22427-5c8e-72c8-baa3-fa1845180000	\N	131073	6	1	2	1	1	3	2	c	t	f	f	f	{}
-01a22427-5c8e-72c8-baa3-fa1845180000	\N	131073	6	1	3	1	1	3	2	c	t	f	f	f	{}
-01a22427-5c8e-72c8-baa3-fa1845180000	\N	196609	6	1	4	0	1	3	2	c	t	f	f	f	{}
-01a22427-5c9f-7197-bb3f-fa341b300000	\N	262145	6	1	1	0	1	3	2	e	f	f	f	f	{"error_class": "Broken", "error_message": "it broke"}
-01a22427-5c9f-7197-bb3f-fa341b300000	\N	\N	6	0	2	1	0	3	2	p	t	f	t	f	\N
-01a22427-5c9f-7197-bb3f-fa341b300000	\N	\N	6	0	3	1	0	3	2	p	t	f	t	f	\N
-01a22427-5c9f-7197-bb3f-fa341b300000	\N	\N	6	0	4	2	0	3	2	p	t	f	t	f	\N
-01a22427-5ca4-7433-b02b-2c419b5d0000	\N	\N	1	0	2	1	0	3	4	p	t	t	f	f	\N
-01a22427-5ca4-7433-b02b-2c419b5d0000	\N	\N	1	0	3	1	0	3	4	r	t	t	f	f	\N
-01a22427-5ca4-7433-b02b-2c419b5d0000	\N	\N	1	0	4	1	0	3	4	p	t	t	f	f	\N
-01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.12419+00	327681	1	1	1	0	1	3	4	i	t	t	f	f	\N
-01a22427-5ca9-73f7-b28c-e80a6fa70000	\N	\N	2	0	2	1	0	3	2	p	t	f	f	f	\N
-01a22427-5ca9-73f7-b28c-e80a6fa70000	\N	\N	2	0	3	1	0	3	2	p	t	f	f	f	\N
-01a22427-5ca9-73f7-b28c-e80a6fa70000	\N	\N	2	0	4	2	0	3	2	p	t	f	f	f	\N
-01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.130731+00	393217	2	1	1	0	1	3	2	e	t	f	f	f	{"error_class": "Again", "error_message": "try again"}
-01a22427-5cac-72fe-8272-a01d28610000	2126-11-28 21:54:49.131243+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
-01a22427-5cac-72fe-8272-a01d28610000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
-01a22427-5ca3-744d-9253-949c5dbb0000	2026-11-28 21:54:49.122714+00	\N	9	0	1	0	0	3	2	x	t	f	f	f	\N
-01a22427-5cac-72fe-8272-a01d28610000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
-01a22427-5cac-72fe-8272-a01d28610000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
-01a22427-5cae-731e-bb4c-2fadad830000	2026-11-28 21:54:49.133878+00	\N	4	0	1	0	0	3	2	p	t	f	f	f	\N
-01a22427-5cae-731e-bb4c-2fadad830000	\N	\N	4	0	2	1	0	3	2	p	t	f	f	f	\N
-01a22427-5cae-731e-bb4c-2fadad830000	\N	\N	4	0	3	1	0	3	2	p	t	f	f	f	\N
-01a22427-5cae-731e-bb4c-2fadad830000	\N	\N	4	0	4	2	0	3	2	p	t	f	f	f	\N
-01a22427-5caf-7774-aa19-9bda579e0000	\N	\N	5	0	3	1	0	3	2	p	t	f	f	f	\N
-01a22427-5caf-7774-aa19-9bda579e0000	\N	\N	5	0	4	2	0	3	2	p	t	f	f	f	\N
-01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.134781+00	458753	5	1	1	0	1	3	2	c	t	f	f	f	{}
-01a22427-5caf-7774-aa19-9bda579e0000	\N	524289	5	1	2	1	1	3	2	i	t	f	f	f	\N
-01a22427-5cb1-734e-a4ac-680a57e20000	2026-11-28 21:54:49.137011+00	\N	7	0	1	0	0	3	2	p	t	f	f	f	\N
-01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:49.32348+00	589825	8	1	1	0	1	1	2	i	t	f	f	f	\N
-01a22427-8480-7198-a1b2-d87942c10000	2126-11-28 21:54:59.328428+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
-01a22427-8480-7198-a1b2-d87942c10000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
-01a22427-8480-7198-a1b2-d87942c10000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
-01a22427-8480-7198-a1b2-d87942c10000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
+01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.800742+00	65537	6	1	1	0	1	3	2	c	t	f	f	f	{"big": 12345678901234567890.5, "text": "ä\\"\\\\"}
+01a22428-70b9-7743-8e74-8fd9e7860000	\N	131073	6	1	2	1	1	3	2	c	t	f	f	f	{}
+01a22428-70b9-7743-8e74-8fd9e7860000	\N	131073	6	1	3	1	1	3	2	c	t	f	f	f	{}
+01a22428-70b9-7743-8e74-8fd9e7860000	\N	196609	6	1	4	0	1	3	2	c	t	f	f	f	{}
+01a22428-70c4-7057-b2e4-71894a570000	\N	262145	6	1	1	0	1	3	2	e	f	f	f	f	{"error_class": "Broken", "error_message": "it broke"}
+01a22428-70c4-7057-b2e4-71894a570000	\N	\N	6	0	2	1	0	3	2	p	t	f	t	f	\N
+01a22428-70c4-7057-b2e4-71894a570000	\N	\N	6	0	3	1	0	3	2	p	t	f	t	f	\N
+01a22428-70c4-7057-b2e4-71894a570000	\N	\N	6	0	4	2	0	3	2	p	t	f	t	f	\N
+01a22428-70c9-7230-b41d-3f2473660000	\N	\N	1	0	2	1	0	3	4	p	t	t	f	f	\N
+01a22428-70c9-7230-b41d-3f2473660000	\N	\N	1	0	3	1	0	3	4	r	t	t	f	f	\N
+01a22428-70c9-7230-b41d-3f2473660000	\N	\N	1	0	4	1	0	3	4	p	t	t	f	f	\N
+01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.816534+00	327681	1	1	1	0	1	3	4	i	t	t	f	f	\N
+01a22428-70ca-72ac-8d89-b5da8b4e0000	\N	\N	2	0	2	1	0	3	2	p	t	f	f	f	\N
+01a22428-70ca-72ac-8d89-b5da8b4e0000	\N	\N	2	0	3	1	0	3	2	p	t	f	f	f	\N
+01a22428-70ca-72ac-8d89-b5da8b4e0000	\N	\N	2	0	4	2	0	3	2	p	t	f	f	f	\N
+01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.819778+00	393217	2	1	1	0	1	3	2	e	t	f	f	f	{"error_class": "Again", "error_message": "try again"}
+01a22428-70cc-7579-a406-28c85c110000	2126-11-28 21:55:59.820265+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
+01a22428-70cc-7579-a406-28c85c110000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
+01a22428-70c7-7050-b298-23d3a79e0000	2026-11-28 21:55:59.815171+00	\N	9	0	1	0	0	3	2	x	t	f	f	f	\N
+01a22428-70cc-7579-a406-28c85c110000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
+01a22428-70cc-7579-a406-28c85c110000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
+01a22428-70ce-76bb-b433-64c3c7690000	2026-11-28 21:55:59.822507+00	\N	4	0	1	0	0	3	2	p	t	f	f	f	\N
+01a22428-70ce-76bb-b433-64c3c7690000	\N	\N	4	0	2	1	0	3	2	p	t	f	f	f	\N
+01a22428-70ce-76bb-b433-64c3c7690000	\N	\N	4	0	3	1	0	3	2	p	t	f	f	f	\N
+01a22428-70ce-76bb-b433-64c3c7690000	\N	\N	4	0	4	2	0	3	2	p	t	f	f	f	\N
+01a22428-70cf-75d9-b3eb-09af3ff70000	\N	\N	5	0	3	1	0	3	2	p	t	f	f	f	\N
+01a22428-70cf-75d9-b3eb-09af3ff70000	\N	\N	5	0	4	2	0	3	2	p	t	f	f	f	\N
+01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.823384+00	458753	5	1	1	0	1	3	2	c	t	f	f	f	{}
+01a22428-70cf-75d9-b3eb-09af3ff70000	\N	524289	5	1	2	1	1	3	2	i	t	f	f	f	\N
+01a22428-70d2-7612-b0b0-be1e08240000	2026-11-28 21:55:59.825712+00	\N	7	0	1	0	0	3	2	p	t	f	f	f	\N
+01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:55:59.960526+00	589825	8	1	1	0	1	1	2	i	t	f	f	f	\N
+01a22428-986e-71b3-8fbe-a09eea360000	2126-11-28 21:56:09.965351+00	\N	3	0	1	0	0	3	2	p	t	f	f	f	\N
+01a22428-986e-71b3-8fbe-a09eea360000	\N	\N	3	0	2	1	0	3	2	p	t	f	f	f	\N
+01a22428-986e-71b3-8fbe-a09eea360000	\N	\N	3	0	3	1	0	3	2	p	t	f	f	f	\N
+01a22428-986e-71b3-8fbe-a09eea360000	\N	\N	3	0	4	2	0	3	2	p	t	f	f	f	\N
 \.
 
 
@@ -420,7 +420,7 @@ COPY tasker_engine.steps (task_uuid, available_at, claim_id, named_task_id, clai
 --
 
 COPY tasker_engine.task_deadlines (task_uuid, deadline_at) FROM stdin;
-01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:50.325041+00
+01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:56:00.96203+00
 \.
 
 
@@ -429,7 +429,7 @@ COPY tasker_engine.task_deadlines (task_uuid, deadline_at) FROM stdin;
 --
 
 COPY tasker_engine.task_identities (identity_hash, task_uuid) FROM stdin;
-9c42956d1fc59fb9fbc634387d4a2f414aacf22d144bf2299194a2ff928fca08	01a22427-5ca3-744d-9253-949c5dbb0000
+9c42956d1fc59fb9fbc634387d4a2f414aacf22d144bf2299194a2ff928fca08	01a22428-70c7-7050-b298-23d3a79e0000
 \.
 
 
@@ -438,17 +438,17 @@ COPY tasker_engine.task_identities (identity_hash, task_uuid) FROM stdin;
 --
 
 COPY tasker_engine.tasks (task_uuid, requested_at, started_at, completed_at, named_task_id, open_leaves, priority, state, watched, initiator, source_system, reason, run_at, correlation_id, traceparent, tags, bypass_steps, context) FROM stdin;
-01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.101467+00	2026-11-28 21:54:49.106009+00	2026-11-28 21:54:49.118968+00	6	0	2	c	f	unknown	unknown	unknown	\N	complete	\N	[]	[]	{"n": 1}
-01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.119601+00	2026-11-28 21:54:49.120208+00	\N	6	1	2	e	t	unknown	unknown	unknown	\N	failed	\N	[]	[]	{"n": 2}
-01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.12419+00	2026-11-28 21:54:49.125438+00	\N	1	1	4	i	t	unknown	unknown	unknown	2026-11-28 20:54:49.124034+00	held	trace	["red"]	["right"]	{"n": 4}
-01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.128724+00	2026-11-28 21:54:49.130153+00	\N	2	1	2	i	f	unknown	unknown	unknown	\N	due	\N	[]	[]	{"n": 5}
-01a22427-5cac-72fe-8272-a01d28610000	2026-11-28 21:54:49.13139+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 21:54:49.131243+00	later	\N	[]	[]	{"n": 6}
-01a22427-5cae-731e-bb4c-2fadad830000	2026-11-28 21:54:49.133878+00	\N	\N	4	1	2	p	f	unknown	unknown	unknown	\N	paused	\N	[]	[]	{"n": 7}
-01a22427-5cb1-734e-a4ac-680a57e20000	2026-11-28 21:54:49.137011+00	\N	\N	7	1	2	p	f	unknown	unknown	unknown	\N	inside	\N	[]	[]	{"n": 10}
-01a22427-5ca3-744d-9253-949c5dbb0000	2026-11-28 21:54:49.122714+00	\N	\N	9	1	2	x	t	unknown	unknown	unknown	\N	cancelled	\N	[]	[]	{"n": 3}
-01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.134781+00	2026-11-28 21:54:49.135635+00	\N	5	1	2	i	f	unknown	unknown	unknown	\N	finalized	\N	["blue"]	[]	{"n": 8}
-01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:49.32348+00	2026-11-28 21:54:49.325041+00	\N	8	1	2	i	f	unknown	unknown	unknown	\N	timed	\N	[]	[]	{"n": 9}
-01a22427-8480-7198-a1b2-d87942c10000	2026-11-28 21:54:59.328695+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 21:54:59.328428+00	counted	\N	[]	[]	{"n": 13}
+01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.800742+00	2026-11-28 21:55:59.80448+00	2026-11-28 21:55:59.811441+00	6	0	2	c	f	unknown	unknown	unknown	\N	complete	\N	[]	[]	{"n": 1}
+01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.81215+00	2026-11-28 21:55:59.812861+00	\N	6	1	2	e	t	unknown	unknown	unknown	\N	failed	\N	[]	[]	{"n": 2}
+01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.816534+00	2026-11-28 21:55:59.817764+00	\N	1	1	4	i	t	unknown	unknown	unknown	2026-11-28 20:55:59.816394+00	held	trace	["red"]	["right"]	{"n": 4}
+01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.818456+00	2026-11-28 21:55:59.819403+00	\N	2	1	2	i	f	unknown	unknown	unknown	\N	due	\N	[]	[]	{"n": 5}
+01a22428-70cc-7579-a406-28c85c110000	2026-11-28 21:55:59.820369+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 21:55:59.820265+00	later	\N	[]	[]	{"n": 6}
+01a22428-70ce-76bb-b433-64c3c7690000	2026-11-28 21:55:59.822507+00	\N	\N	4	1	2	p	f	unknown	unknown	unknown	\N	paused	\N	[]	[]	{"n": 7}
+01a22428-70d2-7612-b0b0-be1e08240000	2026-11-28 21:55:59.825712+00	\N	\N	7	1	2	p	f	unknown	unknown	unknown	\N	inside	\N	[]	[]	{"n": 10}
+01a22428-70c7-7050-b298-23d3a79e0000	2026-11-28 21:55:59.815171+00	\N	\N	9	1	2	x	t	unknown	unknown	unknown	\N	cancelled	\N	[]	[]	{"n": 3}
+01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.823384+00	2026-11-28 21:55:59.824268+00	\N	5	1	2	i	f	unknown	unknown	unknown	\N	finalized	\N	["blue"]	[]	{"n": 8}
+01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:55:59.960526+00	2026-11-28 21:55:59.96203+00	\N	8	1	2	i	f	unknown	unknown	unknown	\N	timed	\N	[]	[]	{"n": 9}
+01a22428-986e-71b3-8fbe-a09eea360000	2026-11-28 21:56:09.965833+00	\N	\N	3	1	2	p	f	unknown	unknown	unknown	2126-11-28 21:56:09.965351+00	counted	\N	[]	[]	{"n": 13}
 \.
 
 
@@ -457,45 +457,45 @@ COPY tasker_engine.tasks (task_uuid, requested_at, started_at, completed_at, nam
 --
 
 COPY tasker_engine.transitions (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata) FROM stdin;
-1	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.101467+00	\N	742	0	0	0	\N	p	{}
-2	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.106009+00	\N	743	1	1	1	p	i	{}
-3	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.106009+00	\N	743	0	0	0	p	i	{}
-4	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.114113+00	2026-11-28 21:54:49.106009+00	743	1	1	1	i	c	{}
-5	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.115811+00	\N	744	1	2	1	p	i	{}
-6	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.115811+00	\N	744	1	3	1	p	i	{}
-7	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.116782+00	2026-11-28 21:54:49.115811+00	744	1	2	1	i	c	{}
-8	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.117362+00	2026-11-28 21:54:49.115811+00	744	1	3	1	i	c	{}
-9	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.117969+00	\N	745	1	4	1	p	i	{}
-10	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.118968+00	2026-11-28 21:54:49.117969+00	745	1	4	1	i	c	{}
-11	01a22427-5c8e-72c8-baa3-fa1845180000	2026-11-28 21:54:49.118968+00	\N	745	0	0	0	i	c	{}
-12	01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.119601+00	\N	746	0	0	0	\N	p	{}
-13	01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.120208+00	\N	747	1	1	1	p	i	{}
-14	01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.120208+00	\N	747	0	0	0	p	i	{}
-15	01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.120599+00	2026-11-28 21:54:49.120208+00	747	1	1	1	i	e	{"error_class": "Broken", "error_message": "it broke"}
-16	01a22427-5c9f-7197-bb3f-fa341b300000	2026-11-28 21:54:49.120599+00	\N	747	0	0	0	i	e	{}
-17	01a22427-5ca3-744d-9253-949c5dbb0000	2026-11-28 21:54:49.122714+00	\N	748	0	0	0	\N	p	{}
-18	01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.12419+00	\N	749	0	0	0	\N	p	{}
-19	01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.12419+00	\N	749	0	3	0	p	r	{"reason": "bypassed"}
-20	01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.125438+00	\N	750	2	1	1	p	i	{}
-21	01a22427-5ca4-7433-b02b-2c419b5d0000	2026-11-28 21:54:49.125438+00	\N	750	0	0	0	p	i	{}
-22	01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.128724+00	\N	751	0	0	0	\N	p	{}
-23	01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.130153+00	\N	752	1	1	1	p	i	{}
-24	01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.130153+00	\N	752	0	0	0	p	i	{}
-25	01a22427-5ca9-73f7-b28c-e80a6fa70000	2026-11-28 21:54:49.130731+00	2026-11-28 21:54:49.130153+00	752	1	1	1	i	e	{"error_class": "Again", "error_message": "try again"}
-26	01a22427-5cac-72fe-8272-a01d28610000	2026-11-28 21:54:49.13139+00	\N	753	0	0	0	\N	p	{}
-27	01a22427-5cae-731e-bb4c-2fadad830000	2026-11-28 21:54:49.133878+00	\N	754	0	0	0	\N	p	{}
-28	01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.134781+00	\N	755	0	0	0	\N	p	{}
-29	01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.135635+00	\N	756	1	1	1	p	i	{}
-30	01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.135635+00	\N	756	0	0	0	p	i	{}
-31	01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.13608+00	2026-11-28 21:54:49.135635+00	756	1	1	1	i	c	{}
-32	01a22427-5caf-7774-aa19-9bda579e0000	2026-11-28 21:54:49.136538+00	\N	757	1	2	1	p	i	{}
-33	01a22427-5cb1-734e-a4ac-680a57e20000	2026-11-28 21:54:49.137011+00	\N	758	0	0	0	\N	p	{}
-34	01a22427-5ca3-744d-9253-949c5dbb0000	2026-11-28 21:54:49.140973+00	\N	760	0	1	0	p	x	{"reason": "not needed"}
-35	01a22427-5ca3-744d-9253-949c5dbb0000	2026-11-28 21:54:49.140973+00	\N	760	0	0	0	p	x	{"reason": "not needed"}
-38	01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:49.32348+00	\N	775	0	0	0	\N	p	{}
-39	01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:49.325041+00	\N	776	4	1	1	p	i	{}
-40	01a22427-5d6c-73cf-bf0b-c11dff0c0000	2026-11-28 21:54:49.325041+00	\N	776	0	0	0	p	i	{}
-41	01a22427-8480-7198-a1b2-d87942c10000	2026-11-28 21:54:59.328695+00	\N	777	0	0	0	\N	p	{}
+1	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.800742+00	\N	742	0	0	0	\N	p	{}
+2	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.80448+00	\N	743	1	1	1	p	i	{}
+3	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.80448+00	\N	743	0	0	0	p	i	{}
+4	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.807624+00	2026-11-28 21:55:59.80448+00	743	1	1	1	i	c	{}
+5	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.808777+00	\N	744	1	2	1	p	i	{}
+6	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.808777+00	\N	744	1	3	1	p	i	{}
+7	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.809624+00	2026-11-28 21:55:59.808777+00	744	1	2	1	i	c	{}
+8	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.810152+00	2026-11-28 21:55:59.808777+00	744	1	3	1	i	c	{}
+9	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.810682+00	\N	745	1	4	1	p	i	{}
+10	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.811441+00	2026-11-28 21:55:59.810682+00	745	1	4	1	i	c	{}
+11	01a22428-70b9-7743-8e74-8fd9e7860000	2026-11-28 21:55:59.811441+00	\N	745	0	0	0	i	c	{}
+12	01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.81215+00	\N	746	0	0	0	\N	p	{}
+13	01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.812861+00	\N	747	1	1	1	p	i	{}
+14	01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.812861+00	\N	747	0	0	0	p	i	{}
+15	01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.813235+00	2026-11-28 21:55:59.812861+00	747	1	1	1	i	e	{"error_class": "Broken", "error_message": "it broke"}
+16	01a22428-70c4-7057-b2e4-71894a570000	2026-11-28 21:55:59.813235+00	\N	747	0	0	0	i	e	{}
+17	01a22428-70c7-7050-b298-23d3a79e0000	2026-11-28 21:55:59.815171+00	\N	748	0	0	0	\N	p	{}
+18	01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.816534+00	\N	749	0	0	0	\N	p	{}
+19	01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.816534+00	\N	749	0	3	0	p	r	{"reason": "bypassed"}
+20	01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.817764+00	\N	750	2	1	1	p	i	{}
+21	01a22428-70c9-7230-b41d-3f2473660000	2026-11-28 21:55:59.817764+00	\N	750	0	0	0	p	i	{}
+22	01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.818456+00	\N	751	0	0	0	\N	p	{}
+23	01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.819403+00	\N	752	1	1	1	p	i	{}
+24	01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.819403+00	\N	752	0	0	0	p	i	{}
+25	01a22428-70ca-72ac-8d89-b5da8b4e0000	2026-11-28 21:55:59.819778+00	2026-11-28 21:55:59.819403+00	752	1	1	1	i	e	{"error_class": "Again", "error_message": "try again"}
+26	01a22428-70cc-7579-a406-28c85c110000	2026-11-28 21:55:59.820369+00	\N	753	0	0	0	\N	p	{}
+27	01a22428-70ce-76bb-b433-64c3c7690000	2026-11-28 21:55:59.822507+00	\N	754	0	0	0	\N	p	{}
+28	01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.823384+00	\N	755	0	0	0	\N	p	{}
+29	01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.824268+00	\N	756	1	1	1	p	i	{}
+30	01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.824268+00	\N	756	0	0	0	p	i	{}
+31	01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.824673+00	2026-11-28 21:55:59.824268+00	756	1	1	1	i	c	{}
+32	01a22428-70cf-75d9-b3eb-09af3ff70000	2026-11-28 21:55:59.825165+00	\N	757	1	2	1	p	i	{}
+33	01a22428-70d2-7612-b0b0-be1e08240000	2026-11-28 21:55:59.825712+00	\N	758	0	0	0	\N	p	{}
+34	01a22428-70c7-7050-b298-23d3a79e0000	2026-11-28 21:55:59.828898+00	\N	760	0	1	0	p	x	{"reason": "not needed"}
+35	01a22428-70c7-7050-b298-23d3a79e0000	2026-11-28 21:55:59.828898+00	\N	760	0	0	0	p	x	{"reason": "not needed"}
+38	01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:55:59.960526+00	\N	775	0	0	0	\N	p	{}
+39	01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:55:59.96203+00	\N	776	4	1	1	p	i	{}
+40	01a22428-7159-7640-83cd-3245675e0000	2026-11-28 21:55:59.96203+00	\N	776	0	0	0	p	i	{}
+41	01a22428-986e-71b3-8fbe-a09eea360000	2026-11-28 21:56:09.965833+00	\N	777	0	0	0	\N	p	{}
 \.
 
 
@@ -504,9 +504,9 @@ COPY tasker_engine.transitions (id, task_uuid, created_at, started_at, xid, work
 --
 
 COPY tasker_engine.workers (worker_no, worker_id, namespaces, registered_at, last_seen_at, idle_until, claimant_no) FROM stdin;
-2	holder	{held}	2026-11-28 21:54:49.125488+00	2026-11-28 21:54:49.125438+00	\N	1
-1	worker	{ended}	2026-11-28 21:54:49.107258+00	2026-11-28 21:54:49.138651+00	\N	1
-4	slow	{timed}	2026-11-28 21:54:49.325103+00	2026-11-28 21:54:49.325041+00	\N	1
+2	holder	{held}	2026-11-28 21:55:59.817806+00	2026-11-28 21:55:59.817764+00	\N	1
+1	worker	{ended}	2026-11-28 21:55:59.805497+00	2026-11-28 21:55:59.827132+00	\N	1
+4	slow	{timed}	2026-11-28 21:55:59.962177+00	2026-11-28 21:55:59.96203+00	\N	1
 \.
 
 
@@ -515,8 +515,8 @@ COPY tasker_engine.workers (worker_no, worker_id, namespaces, registered_at, las
 --
 
 COPY tasker_engine.worker_handlers (worker_no, handler, namespaces, plugin, plugin_version, metadata, announced_at) FROM stdin;
-1	h	\N	shop	1.0.0	{"a": 1}	2026-11-28 21:54:49.13953+00
-1	other	\N	shop	1.0.0	{"a": 1}	2026-11-28 21:54:49.139673+00
+1	h	\N	shop	1.0.0	{"a": 1}	2026-11-28 21:55:59.827594+00
+1	other	\N	shop	1.0.0	{"a": 1}	2026-11-28 21:55:59.827749+00
 \.
 
 
@@ -3447,5 +3447,5 @@ GRANT ALL ON SEQUENCE tasker_engine.workers_worker_no_seq TO app;
 -- PostgreSQL database dump complete
 --
 
-\unrestrict GpjweEdiGtmeKOyqwcuV5rDrTrZeF1zoBidRcOEiRhvhMUNU7nWtiNW6Iqb7ave
+\unrestrict y6bPciOph9wc41YM3Vk9s9yPDxzZi0JIXqZyTCEfCddGAAd9d94RcrxZ11FdzWs
 
