@@ -144,7 +144,8 @@ impl Propagation {
                 engine.queue_entries.push(Entry::of(
                     &template,
                     key,
-                    row.get(5)?, // An operator may have scheduled it; else it is available from now on.
+                    row.get(5)?,
+                    // An operator may have scheduled it; else it is available from now on.
                     available_at.unwrap_or(engine.now),
                 )?);
             }

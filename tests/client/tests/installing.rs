@@ -435,6 +435,42 @@ fn default_privileges_of_the_installer_do_not_apply_to_the_extension() {
     }
 }
 
+#[test]
+fn a_database_that_quotes_all_identifiers_gets_the_same_extension() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    prepare(
+        &mut root,
+        &[
+            "CREATE DATABASE plain",
+            "CREATE DATABASE quoting",
+            "ALTER DATABASE quoting SET quote_all_identifiers = on",
+        ],
+    );
+    let installed = |database: &str| {
+        let mut session = server.connect(database);
+        session.execute(INSTALL);
+        session.execute("SET quote_all_identifiers = off");
+        session.all::<String>(
+            "SELECT concat_ws(' ', p.oid::regprocedure, p.proowner::regrole, p.proconfig, p.proacl) AS line
+             FROM pg_proc p WHERE p.pronamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace)
+             UNION ALL
+             SELECT concat_ws(' ', c.oid::regclass, c.relowner::regrole, c.relacl)
+             FROM pg_class c WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace)
+             UNION ALL
+             SELECT 'dumped ' || coalesce(c.relname, 'nothing') FROM pg_extension e, unnest(e.extconfig) x
+             LEFT JOIN pg_class c ON c.oid = x WHERE e.extname = 'tasker_ext'
+             ORDER BY line",
+            &[],
+        )
+    };
+    assert_eq!(installed("quoting"), installed("plain"));
+    let mut session = server.connect("quoting");
+    shapes::small_diamond().register(&mut session);
+    session.create("small_diamond");
+    assert_eq!(session.work(|_| done()).len(), 4);
+}
+
 /// What the owner of the schema puts under its name, to run as the engine's owner; a handler can do it in the middle of a call.
 const IMPOSTOR: &str = "CREATE FUNCTION public.takes_the_name(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
      BEGIN
