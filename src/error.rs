@@ -5,6 +5,7 @@
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode as Code};
+use tasker_rules::Spent;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -70,6 +71,20 @@ impl Error {
     /// XX001: the stored data contradict the engine's rules; never caused by a caller's input.
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(Code::ERRCODE_DATA_CORRUPTED, message)
+    }
+
+    /// 54001: the work or the memory that one document or template may cost was used up.
+    #[allow(dead_code)]
+    pub fn spent(what: &str, spent: Spent) -> Self {
+        let used = match spent {
+            Spent::Work => "More comparisons than one call may make would be needed.",
+            Spent::Memory => "More memory than one call may use would be needed.",
+        };
+        Self::new(
+            Code::ERRCODE_STATEMENT_TOO_COMPLEX,
+            format!("{what} takes too much work"),
+        )
+        .detail(used)
     }
 
     /// The five characters of the SQLSTATE.

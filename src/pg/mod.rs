@@ -4,12 +4,14 @@
 
 pub mod append;
 pub mod backend;
+pub mod budget;
 pub mod call;
 pub mod changes;
 pub mod datum;
 pub mod guc;
 pub mod installation;
 pub mod lock;
+pub mod memory;
 pub mod process;
 pub mod restricted;
 pub mod rights;

@@ -14,6 +14,7 @@
     )
 )]
 
+mod budget;
 pub mod engine;
 pub mod graph;
 pub mod names;
@@ -23,4 +24,5 @@ mod problem;
 pub mod sqlstate;
 pub mod template;
 
+pub use budget::{Budget, Host, Spent};
 pub use problem::{Problem, Severity};

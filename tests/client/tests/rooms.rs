@@ -24,6 +24,7 @@ const LIBRARY: &[&str] = &[
 
 /// The same of crates/rules/src.
 const RULES: &[&str] = &[
+    "budget",
     "sqlstate",
     "number",
     "problem",
