@@ -54,6 +54,14 @@ pub struct Log<'e> {
 }
 
 impl<'e> Log<'e> {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn truncate(&mut self, length: usize) {
+        self.rows.truncate(length);
+    }
+
     pub fn step(
         &mut self,
         key: StepKey,

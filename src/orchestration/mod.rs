@@ -56,6 +56,13 @@ pub struct Engine<'e> {
     pub queue_entries: queue_entries::Releases,
 }
 
+/// The numbers of rows that a call had collected at some moment.
+#[derive(Clone, Copy)]
+pub struct Collected {
+    transitions: usize,
+    queue_entries: usize,
+}
+
 impl<'e> Engine<'e> {
     /// For functions that change steps: refuses other isolation levels than READ COMMITTED.
     pub fn open(session: &'e Session) -> Result<Self> {
@@ -88,6 +95,20 @@ impl<'e> Engine<'e> {
             random01: fastrand::f64(),
         };
         retry::next_run(attempts, wait)
+    }
+
+    /// How much the call has collected so far.
+    pub fn collected(&self) -> Collected {
+        Collected {
+            transitions: self.log.len(),
+            queue_entries: self.queue_entries.len(),
+        }
+    }
+
+    /// Drops what was collected since: the changes behind it were undone.
+    pub fn forget_since(&mut self, collected: Collected) {
+        self.log.truncate(collected.transitions);
+        self.queue_entries.truncate(collected.queue_entries);
     }
 
     /// Appends the queue entries and log rows of the call, as its last act. If an update of the extension was committed while

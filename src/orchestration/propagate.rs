@@ -41,6 +41,35 @@ pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> R
     Ok(template.descendants(key.no, &resolved))
 }
 
+// The same from the rows of the template, where the template itself cannot be read.
+static UNREACHABLE: Statement = Statement::new(
+    "WITH RECURSIVE lost (step_no) AS (
+         SELECT $2
+         UNION
+         SELECT s.step_no
+         FROM lost l
+         JOIN tasker.named_tasks_named_steps n ON n.named_task_id = $3 AND n.step_no = l.step_no
+         JOIN tasker_engine.steps s ON s.task_uuid = $1 AND s.step_no = ANY (n.children)
+         WHERE s.state <> 'r')
+     SELECT l.step_no FROM lost l WHERE l.step_no <> $2 ORDER BY l.step_no",
+    &[pg_sys::UUIDOID, pg_sys::INT2OID, pg_sys::INT4OID],
+);
+
+/// The steps that cannot complete without one whose template cannot be read.
+pub fn made_unreachable_by_rows(
+    engine: &Engine,
+    key: StepKey,
+    named_task_id: i32,
+) -> Result<Vec<i16>> {
+    let args = [
+        datum::uuid(&key.task),
+        datum::int2(key.no),
+        datum::int4(named_task_id),
+    ];
+    let rows = engine.session.run(&UNREACHABLE, &args)?;
+    rows.iter().map(|row| row.get(1)).collect()
+}
+
 /// The effects of steps that have just changed on others.
 #[derive(Default)]
 pub struct Propagation {

@@ -19,6 +19,7 @@ pub mod scan;
 pub mod search_path;
 pub mod shmem;
 pub mod spi;
+pub mod subtransaction;
 pub mod tables;
 pub mod utility;
 pub mod xact;

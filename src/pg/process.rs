@@ -167,7 +167,7 @@ pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         caller.resume();
         Ok(value)
     }))
-    .catch_others(|cause| Err(describe(cause)))
+    .catch_others(|cause| Err(describe(&cause)))
     .execute();
     if outcome.is_err() {
         // SAFETY: what is open is undone, with locks, snapshots and memory; the user of the start comes back.
@@ -187,7 +187,7 @@ pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     outcome
 }
 
-fn describe(cause: CaughtError) -> Error {
+pub(super) fn describe(cause: &CaughtError) -> Error {
     let report = match cause {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
         CaughtError::RustPanic { ereport, .. } => ereport,

@@ -1,5 +1,6 @@
 //! Leases: a row per claim call, which counts the steps that are still held. This module opens, lowers and closes it.
 
+mod due;
 mod heartbeat;
 mod take_over;
 

@@ -5,31 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use pgrx::pg_sys;
 use tasker_rules::engine::retry::{self, Attempts, Wait};
 
-use super::{CLOSE, key_args, step_keys};
-use crate::error::{Error, Result};
+use super::{CLOSE, due, key_args, step_keys};
+use crate::error::Result;
 use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::{Engine, StepKey, audit, finalize, propagate};
-use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
-use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Statement};
+use crate::pg::subtransaction;
 use crate::registry;
-
-// Live claims are few; the walk begins at the first of them.
-static EXPIRED: Statement = Statement::new(
-    "SELECT (SELECT c.claim_id FROM tasker_engine.claims c WHERE c.claim_id >= $1 ORDER BY c.claim_id LIMIT 1),
-            ARRAY(SELECT c.claim_id FROM tasker_engine.claims c
-                  WHERE c.claim_id >= $1 AND (c.lease_expires_at <= $2 OR c.timeout_at <= $2) ORDER BY c.claim_id LIMIT 16)",
-    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
-);
-
-static LOCK_EXPIRED: Statement = Statement::new(
-    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos, c.lease_expires_at <= $2
-     FROM tasker_engine.claims c
-     WHERE c.claim_id = ANY ($1) AND (c.lease_expires_at <= $2 OR c.timeout_at <= $2)
-     FOR UPDATE SKIP LOCKED",
-    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
-);
 
 static LOCK_CLAIMS: Statement = Statement::new(
     "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
@@ -96,74 +79,44 @@ static GOES_ON: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
 );
 
-/// Expired leases are checked at most this often, and never with more than a fiftieth of the time.
-const CHECK_AGAIN_US: i64 = 20_000;
-
-const CHECK_SHARE: i64 = 50;
+/// The error class of a step that is lost together with what its template says about it.
+const UNREADABLE: &str = "TemplateUnreadable";
 
 /// How long a claim whose steps were taken over can still tell its worker.
 const TELL_LOST_US: i64 = 600_000_000;
 
-/// How often the walk over the claims starts again at the first one.
-const FROM_FIRST_US: i64 = 1_000_000;
-
-static CHECKED_AT: Kept<Timestamp> = Kept::new();
-
-static WALK_US: Kept<i64> = Kept::new();
-
-static FULL_WALK_US: Kept<i64> = Kept::new();
-
-static FIRST_CLAIM: Kept<(i64, Timestamp)> = Kept::new();
-
 /// Takes over the steps of leases that have ended (error class LeaseExpired, no backoff) and steps that have run too long
 /// (class Timeout, with the backoff of a failure): ready again, or failed permanently. Never waits; steps that another session holds are
-/// left for the next claim. With `idle` this call checks even if the last check was a moment ago. Returns whether anything
-/// was taken over.
+/// left for a later claim. An error leaves the claim that it is about, and the call goes on. With `idle` this call searches even if the
+/// last search was a moment ago. Returns whether anything was taken over.
 pub fn take_over_expired(engine: &mut Engine, idle: bool) -> Result<bool> {
-    let last = CHECKED_AT.get();
-    if last == engine.now
-        || !idle && engine.now - last < CHECK_AGAIN_US.max(WALK_US.get() * CHECK_SHARE)
-    {
+    let mut claims = due::lock_due(engine, idle)?;
+    let Some(last) = claims.last().map(|claim| claim.claim_id) else {
         return Ok(false);
+    };
+    while !claims.is_empty() {
+        let before = engine.collected();
+        let mut at = 0;
+        // One subtransaction for all of them: it begins again only where something fails that could not be foreseen.
+        let taken = subtransaction::attempt(|| {
+            let mut any = false;
+            for (index, claim) in claims.iter().enumerate() {
+                at = index;
+                any |= expire(engine, claim)?;
+            }
+            Ok(any)
+        });
+        match taken {
+            Ok(true) => return Ok(true),
+            Ok(false) => break,
+            Err(problem) => {
+                engine.forget_since(before);
+                due::hold_back(engine, claims.remove(at).claim_id, &problem);
+            }
+        }
     }
-    let started = call::clock();
-    let (mut first, mut since) = FIRST_CLAIM.get();
-    let from_first = engine.now - since > FROM_FIRST_US.max(FULL_WALK_US.get() * CHECK_SHARE);
-    if from_first {
-        (first, since) = (0, engine.now);
-    }
-    let rows = engine.session.run(
-        &EXPIRED,
-        &[datum::int8(first), datum::timestamp(engine.now)],
-    )?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Error::corrupt("no row where one always is"))?;
-    FIRST_CLAIM.set((row.opt(1).unwrap_or(first), since));
-    let expired: Vec<i64> = row.get(2)?;
-    CHECKED_AT.set(engine.now);
-    let walk_us = call::clock() - started;
-    WALK_US.set(walk_us);
-    if from_first {
-        FULL_WALK_US.set(walk_us);
-    }
-    if expired.is_empty() {
-        return Ok(false);
-    }
-    let claims = engine.session.run(
-        &LOCK_EXPIRED,
-        &[datum::int8s(expired), datum::timestamp(engine.now)],
-    )?;
-    let mut any = false;
-    for row in claims.iter() {
-        let why = if row.get(6)? {
-            Why::Ended
-        } else {
-            Why::TimedOut
-        };
-        any |= expire(engine, Expired::of(&row, why)?)?;
-    }
-    Ok(any)
+    due::go_on_behind(last);
+    Ok(false)
 }
 
 /// Takes these steps from their claims as if the lease had ended. Steps that another session has locked stay. A key counts only with the
@@ -174,13 +127,13 @@ pub fn take_over(engine: &mut Engine, wanted: &BTreeMap<i64, BTreeSet<StepKey>>)
         .run(&LOCK_CLAIMS, &[datum::int8s(wanted.keys().copied())])?;
     for row in claims.iter() {
         let of_claim = wanted.get(&row.get(1)?).cloned().unwrap_or_default();
-        expire(engine, Expired::of(&row, Why::Forced(of_claim))?)?;
+        expire(engine, &Expired::of(&row, Why::Forced(of_claim))?)?;
     }
     Ok(())
 }
 
 /// Why steps are taken from a claim.
-enum Why {
+pub(super) enum Why {
     /// The lease has ended.
     Ended,
     /// The timeout of one of its steps has come.
@@ -189,8 +142,8 @@ enum Why {
     Forced(BTreeSet<StepKey>),
 }
 
-struct Expired {
-    claim_id: i64,
+pub(super) struct Expired {
+    pub(super) claim_id: i64,
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
@@ -198,6 +151,16 @@ struct Expired {
 }
 
 impl Expired {
+    /// A row of the search for claims that are due.
+    pub(super) fn ended(row: &Row) -> Result<Self> {
+        let why = if row.get(6)? {
+            Why::Ended
+        } else {
+            Why::TimedOut
+        };
+        Self::of(row, why)
+    }
+
     fn of(row: &Row, why: Why) -> Result<Self> {
         Ok(Self {
             claim_id: row.get(1)?,
@@ -218,8 +181,8 @@ struct TakenOver {
     classes: Vec<&'static str>,
 }
 
-fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
-    let mut held = held_steps(engine, &expired)?;
+fn expire(engine: &mut Engine, expired: &Expired) -> Result<bool> {
+    let mut held = held_steps(engine, expired)?;
     let now = engine.now;
     let late = |timeout_at: &Option<Timestamp>| timeout_at.is_some_and(|at| at <= now);
     let due: Vec<StepKey> = held
@@ -236,7 +199,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
         let mut tasks = finalize::Tasks::default();
         for row in engine
             .session
-            .run(&LOCK_HELD, &held_args(&due, &expired))?
+            .run(&LOCK_HELD, &held_args(&due, expired))?
             .iter()
         {
             let key = StepKey {
@@ -245,7 +208,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
             };
             let timed_out =
                 !matches!(expired.why, Why::Forced(_)) && held.get(&key).is_some_and(late);
-            take(engine, &expired, &row, timed_out, &mut taken, &mut tasks)?;
+            take(engine, expired, &row, timed_out, &mut taken, &mut tasks)?;
         }
         taken.write(engine)?;
         if !taken.keys.is_empty() {
@@ -255,7 +218,7 @@ fn expire(engine: &mut Engine, expired: Expired) -> Result<bool> {
     for key in &taken.keys {
         held.remove(key);
     }
-    write_claim(engine, &expired, taken.keys.len(), due.is_empty(), &held)?;
+    write_claim(engine, expired, taken.keys.len(), due.is_empty(), &held)?;
     Ok(!taken.keys.is_empty())
 }
 
@@ -273,9 +236,10 @@ fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Op
         .iter()
     {
         let (task, no) = (row.get(1)?, row.get(2)?);
-        let timeout = registry::get(engine.session, row.get(3)?)?
-            .step(no)?
-            .timeout_us;
+        // What cannot be read has no timeout; its lease ends.
+        let timeout = registry::get(engine.session, row.get(3)?)
+            .and_then(|template| Ok(template.step(no)?.timeout_us))
+            .unwrap_or_default();
         held.insert(
             StepKey { task, no },
             timeout.map(|timeout| expired.claimed_at + timeout),
@@ -285,6 +249,32 @@ fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Op
 }
 
 impl TakenOver {
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        engine: &mut Engine,
+        expired: &Expired,
+        key: StepKey,
+        attempts: Attempts,
+        retry_at: Option<Timestamp>,
+        message: String,
+        class: &'static str,
+    ) {
+        let metadata = audit::texts(&[
+            ("error_message", Some(&message)),
+            ("error_class", Some(class)),
+        ]);
+        let run = audit::Run {
+            worker_no: expired.worker_no,
+            started_at: expired.claimed_at,
+        };
+        engine.log.lost(key, run, attempts.made, metadata);
+        self.keys.push(key);
+        self.retry_at.push(retry_at);
+        self.messages.push(message);
+        self.classes.push(class);
+    }
+
     fn write(&self, engine: &Engine) -> Result<()> {
         if self.keys.is_empty() {
             return Ok(());
@@ -357,56 +347,56 @@ fn take(
         limit: row.get(5)?,
         retryable: row.get(6)?,
     };
-    let template = registry::get(engine.session, row.get(3)?)?;
-    let step = template.step(key.no)?;
-    let (message, class) = match step.timeout_us.filter(|_| timed_out) {
-        Some(timeout) => (
-            format!(
-                "the step ran longer than its timeout of {} s",
-                timeout / 1_000_000
-            ),
-            "Timeout",
-        ),
-        None => {
-            let message = match expired.why {
-                Why::Forced(_) => {
-                    "an operator took the step from its worker before it was reported"
-                }
-                _ => "the lease ended before the step was reported",
+    let template = registry::get(engine.session, row.get(3)?);
+    let step = template
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|template| Ok((template, template.step(key.no)?)));
+    let (message, class, descendants) = match step {
+        Ok((template, step)) => {
+            let (message, class) = why(expired, step.timeout_us.filter(|_| timed_out));
+            let retry_at = if timed_out {
+                engine.retry_after_failure(attempts, &step.backoff, None)
+            } else {
+                // As old as the lost claim, so the step comes before steps that were released since.
+                retry::next_run(attempts, Wait::Until(expired.claimed_at))
             };
-            (message.to_owned(), "LeaseExpired")
+            if let Some(available_at) = retry_at {
+                let entry = Entry::of(template, key, row.get(7)?, available_at)?;
+                engine.queue_entries.push(entry);
+                taken.add(engine, expired, key, attempts, retry_at, message, class);
+                return Ok(());
+            }
+            let descendants = propagate::made_unreachable(engine, key, template)?;
+            (message, class, descendants)
+        }
+        // Its template cannot be read, or lacks the step: without it no claim could hand it out again.
+        Err(problem) => {
+            let (message, _) = why(expired, None);
+            let message = format!("{message}, and cannot run again: {}", problem.message);
+            let descendants = propagate::made_unreachable_by_rows(engine, key, row.get(3)?)?;
+            (message, UNREADABLE, descendants)
         }
     };
-    let retry_at = if timed_out {
-        engine.retry_after_failure(attempts, &step.backoff, None)
-    } else {
-        // As old as the lost claim, so the step comes before steps that were released since.
-        retry::next_run(attempts, Wait::Until(expired.claimed_at))
-    };
-    if let Some(available_at) = retry_at {
-        taken.retry_at.push(Some(available_at));
-        engine
-            .queue_entries
-            .push(Entry::of(&template, key, row.get(7)?, available_at)?);
-    } else if set_unreachable_without_waiting(engine, key, &template)? {
-        taken.retry_at.push(None);
+    if set_unreachable_without_waiting(engine, key, &descendants)? {
         tasks.trouble(key.task);
-    } else {
-        return Ok(());
+        taken.add(engine, expired, key, attempts, None, message, class);
     }
-    let why = audit::texts(&[
-        ("error_message", Some(&message)),
-        ("error_class", Some(class)),
-    ]);
-    let run = audit::Run {
-        worker_no: expired.worker_no,
-        started_at: expired.claimed_at,
-    };
-    engine.log.lost(key, run, attempts.made, why);
-    taken.keys.push(key);
-    taken.messages.push(message);
-    taken.classes.push(class);
     Ok(())
+}
+
+/// The message and the class of the error with which a step is taken away; `timeout` if it has run longer than that.
+fn why(expired: &Expired, timeout: Option<i64>) -> (String, &'static str) {
+    if let Some(timeout) = timeout {
+        let seconds = timeout / 1_000_000;
+        let message = format!("the step ran longer than its timeout of {seconds} s");
+        return (message, "Timeout");
+    }
+    let message = match expired.why {
+        Why::Forced(_) => "an operator took the step from its worker before it was reported",
+        _ => "the lease ended before the step was reported",
+    };
+    (message.to_owned(), "LeaseExpired")
 }
 
 static SET_UNREACHABLE: Statement = Statement::new(
@@ -419,9 +409,8 @@ static SET_UNREACHABLE: Statement = Statement::new(
 fn set_unreachable_without_waiting(
     engine: &Engine,
     key: StepKey,
-    template: &registry::Template,
+    descendants: &[i16],
 ) -> Result<bool> {
-    let descendants = propagate::made_unreachable(engine, key, template)?;
     let args = [
         datum::uuid(&key.task),
         datum::int2s(descendants.iter().copied()),

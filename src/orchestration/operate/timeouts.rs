@@ -5,10 +5,12 @@ use tasker_rules::engine::state::TaskState;
 
 use super::tasks::time_out;
 use crate::error::Result;
-use crate::orchestration::Engine;
 use crate::orchestration::locked_task::LockedTask;
+use crate::orchestration::{Engine, format_uuid};
 use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
+use crate::pg::subtransaction;
 
 // The clock of a task that ended in time, or waits to be started again, has no meaning any more.
 static FORGET: Statement = Statement::new(
@@ -24,9 +26,14 @@ static FORGET: Statement = Statement::new(
 );
 
 static DUE: Statement = Statement::new(
-    "SELECT d.task_uuid FROM tasker_engine.task_deadlines d
-     WHERE d.deadline_at <= $1 ORDER BY d.deadline_at LIMIT 100",
-    &[pg_sys::TIMESTAMPTZOID],
+    "SELECT d.task_uuid, d.deadline_at FROM tasker_engine.task_deadlines d
+     WHERE d.deadline_at <= $1 AND d.deadline_at >= $2 AND (d.deadline_at, d.task_uuid) > ($2, $3)
+     ORDER BY d.deadline_at, d.task_uuid LIMIT 100",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::UUIDOID,
+    ],
 );
 
 // Once the task is locked: its clock may have started again meanwhile.
@@ -35,35 +42,87 @@ static STOP: Statement = Statement::new(
     &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// Ends tasks that have taken too long; returns how many clocks it has stopped. Never waits.
+/// How many tasks one call ends, and how many pages of late tasks it looks at: what others hold is passed by.
+const MOST_ENDED: i64 = 100;
+const MOST_PAGES: usize = 10;
+/// The `LIMIT` of `DUE`.
+const PAGE: usize = 100;
+
+type Place = (Timestamp, Uuid);
+
+const BEGINNING: Place = (Timestamp::MIN, [0; 16]);
+
+/// Where the last call stopped, if it passed by as many late tasks as it may.
+static BEHIND: Kept<Option<Place>> = Kept::new();
+
+/// Ends tasks that have taken too long; returns how many clocks it has stopped. Never waits. An error leaves the task that it is
+/// about, and the call goes on.
 pub fn end_late_tasks(engine: &mut Engine) -> Result<i64> {
-    let now: Timestamp = engine.now;
-    if due(engine, now)?.is_empty() {
+    if due(engine, BEGINNING)?.is_empty() {
         return Ok(0);
     }
-    let forgotten = engine.session.run(&FORGET, &[datum::timestamp(now)])?.len();
-    let mut stopped = forgotten as i64;
-    for task in due(engine, now)? {
-        let Some(locked) = LockedTask::try_lock(engine, task)? else {
-            continue;
-        };
-        let stop = [datum::uuid(&task), datum::timestamp(now)];
-        if engine.session.run(&STOP, &stop)?.is_empty() {
-            continue;
+    let forget = [datum::timestamp(engine.now)];
+    let forgotten = engine.session.run(&FORGET, &forget)?.len() as i64;
+    let mut ended = 0;
+    let mut behind = BEHIND.get().unwrap_or(BEGINNING);
+    for _ in 0..MOST_PAGES {
+        let page = due(engine, behind)?;
+        for place in &page {
+            behind = *place;
+            ended += i64::from(try_to_end(engine, place.1));
+            if ended >= MOST_ENDED {
+                BEHIND.set(None);
+                return Ok(forgotten + ended);
+            }
         }
-        stopped += 1;
-        if let (TaskState::InProgress, Some(timeout)) = (locked.state, locked.template.timeout_us) {
-            time_out(engine, locked, timeout / 1_000_000)?;
+        if page.len() < PAGE {
+            BEHIND.set(None);
+            return Ok(forgotten + ended);
         }
     }
-    Ok(stopped)
+    BEHIND.set(Some(behind));
+    Ok(forgotten + ended)
 }
 
-fn due(engine: &Engine, now: Timestamp) -> Result<Vec<Uuid>> {
-    engine
-        .session
-        .run(&DUE, &[datum::timestamp(now)])?
-        .iter()
-        .map(|row| row.get(1))
+fn due(engine: &Engine, behind: Place) -> Result<Vec<Place>> {
+    let args = [
+        datum::timestamp(engine.now),
+        datum::timestamp(behind.0),
+        datum::uuid(&behind.1),
+    ];
+    let rows = engine.session.run(&DUE, &args)?;
+    rows.iter()
+        .map(|row| Ok((row.get(2)?, row.get(1)?)))
         .collect()
+}
+
+/// Whether the clock of the task was stopped.
+fn try_to_end(engine: &mut Engine, task: Uuid) -> bool {
+    let before = engine.collected();
+    let ended = match LockedTask::try_lock(engine, task) {
+        Ok(None) => return false,
+        Ok(Some(locked)) => subtransaction::attempt(|| end_late_task(engine, locked)),
+        Err(problem) => Err(problem),
+    };
+    ended.unwrap_or_else(|problem| {
+        engine.forget_since(before);
+        pgrx::warning!(
+            "tasker_ext: task {} has exceeded its timeout and cannot be ended: {} ({})",
+            format_uuid(&task),
+            problem.message,
+            problem.sqlstate()
+        );
+        false
+    })
+}
+
+fn end_late_task<'e>(engine: &mut Engine<'e>, locked: LockedTask<'e>) -> Result<bool> {
+    let stop = [datum::uuid(&locked.uuid), datum::timestamp(engine.now)];
+    if engine.session.run(&STOP, &stop)?.is_empty() {
+        return Ok(false);
+    }
+    if let (TaskState::InProgress, Some(timeout)) = (locked.state, locked.template.timeout_us) {
+        time_out(engine, locked, timeout / 1_000_000)?;
+    }
+    Ok(true)
 }

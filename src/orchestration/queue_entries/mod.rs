@@ -65,6 +65,14 @@ impl Releases {
         self.entries.push(entry);
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn truncate(&mut self, length: usize) {
+        self.entries.truncate(length);
+    }
+
     /// Due entries were written to this queue by other means.
     pub fn released(&mut self, queue_id: i32) {
         self.wake.insert(queue_id);
