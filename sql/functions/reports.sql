@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION tasker.complete_step(step_uuid uuid, claim_number int
 RETURNS text AS 'MODULE_PATHNAME', 'complete_step' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.complete_step(uuid, integer, jsonb) IS
-'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step: complete. The same report again changes nothing. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object or break the results_schema. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step, complete; or duplicate: this report was accepted before, and nothing changed. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object or break the results_schema. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 results: What the step produced, a JSON object; the steps behind it can read it.';
 GRANT EXECUTE ON FUNCTION tasker.complete_step(uuid, integer, jsonb) TO tasker_worker, tasker_operator;
@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION tasker.fail_step(
 RETURNS text AS 'MODULE_PATHNAME', 'fail_step' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.fail_step(uuid, integer, text, text, boolean, interval, text[], jsonb) IS
-'Reports that a run of a claimed step failed. Returns the state of the step: error. It runs again after its backoff if it is retryable and attempts are left; otherwise the failure is permanent, and the task ends in error when nothing else of it can run. The same report again changes nothing. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object. Rules: docs/concepts.md#retry, docs/concepts.md#who-may-report.
+'Reports that a run of a claimed step failed. Returns the state of the step, error; or duplicate: this report was accepted before, and nothing changed. The step runs again after its backoff if it is retryable and attempts are left; otherwise the failure is permanent, and the task ends in error when nothing else of it can run. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object. Rules: docs/concepts.md#retry, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 error_message: What happened, in words; kept in the results and in the log.
 error_class: What kind of error; kept in the results and in the log.
@@ -32,7 +32,7 @@ AS 'MODULE_PATHNAME', 'report_steps' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_steps(text, jsonb) IS
 'Takes reports of many steps in one transaction. One row per element, in order; a bad element never spoils the others. Of the same step twice the first wins. 22023 for reports that are not an array. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
-reports: A JSON array of {step_uuid, claim_number, status, results, error_message, error_class, retryable, retry_after_seconds, backtrace}; status is complete or error, what is left out has the default of complete_step or fail_step.
+reports: A JSON array of {step_uuid, claim_number, status, results, error_message, error_class, retryable, retry_after_seconds, backtrace, reason}; status is complete or error, what is left out has the default of complete_step or fail_step. Status released gives the step back without counting an attempt, to be ready again after retry_after_seconds (0), with a reason for the log.
 step_uuid: The step; NULL where it cannot be read.
-outcome: The step''s new state, or duplicate (reported before), stale (another claim, or the claim of a role for which the caller is not allowed to report; nothing changed), unknown_step or invalid.';
+outcome: The step''s new state, or released, or duplicate (reported before), stale (another claim, or the claim of a role for which the caller is not allowed to report; nothing changed), unknown_step or invalid.';
 GRANT EXECUTE ON FUNCTION tasker.report_steps(text, jsonb) TO tasker_worker, tasker_operator;

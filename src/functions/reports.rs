@@ -1,9 +1,12 @@
 //! `complete_step`, `fail_step`, `report_steps`: apply reports and return outcomes.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claimants::Claimant;
-use crate::orchestration::report::{self, Failure, Outcome, Report};
+use crate::orchestration::leases::Returned;
+use crate::orchestration::report::{self, DUPLICATE, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, Uuid};
@@ -44,6 +47,7 @@ fn complete_step(call: &mut Call) -> Result<Output> {
         claim_number,
         results: Some(results),
         failure: None,
+        returned: None,
     })
 }
 
@@ -65,6 +69,7 @@ fn fail_step(call: &mut Call) -> Result<Output> {
         claim_number,
         results,
         failure: Some(failure),
+        returned: None,
     })
 }
 
@@ -83,10 +88,13 @@ fn one(report: Report) -> Result<Output> {
         let claimant = Claimant::of(engine.session, caller)?;
         let outcomes = report::apply(&mut engine, &claimant, &[report])?;
         match outcomes.first() {
-            Some(outcome @ (Outcome::Accepted(state) | Outcome::Duplicate(state))) => {
-                if let Some(word) = outcome.refused() {
-                    metrics::count_labelled(Metric::ReportsRefused, word);
-                }
+            // Another word than the first time: a transaction that also has other effects must not make them again.
+            Some(Outcome::Duplicate(_)) => {
+                metrics::count_labelled(Metric::ReportsRefused, DUPLICATE);
+                engine.close()?;
+                Ok(Output::from(DUPLICATE))
+            }
+            Some(Outcome::Accepted(state)) => {
                 engine.close()?;
                 Ok(Output::from(state.as_str()))
             }
@@ -147,6 +155,7 @@ struct Keys {
     retryable: Arg<'static>,
     retry_after_seconds: Arg<'static>,
     backtrace: Arg<'static>,
+    reason: Arg<'static>,
 }
 
 impl<'a> ParsedReports<'a> {
@@ -175,6 +184,7 @@ impl<'a> ParsedReports<'a> {
             retryable: datum::text("retryable"),
             retry_after_seconds: datum::text("retry_after_seconds"),
             backtrace: datum::text("backtrace"),
+            reason: datum::text("reason"),
         };
         for index in 0..count {
             let object = datum::array_element(reports, index);
@@ -196,9 +206,13 @@ impl<'a> ParsedReports<'a> {
     pub fn apply(&self, engine: &mut Engine, claimant: &Claimant) -> Result<Vec<Answer>> {
         let outcomes = report::apply(engine, claimant, &self.reports)?;
         let answers = self.elements.iter().map(|(step_uuid, index)| {
-            let (outcome, accepted) = match index.and_then(|index| outcomes.get(index)) {
-                Some(Outcome::Accepted(state)) => (state.as_str(), true),
-                other => (other.and_then(Outcome::refused).unwrap_or("invalid"), false),
+            let outcome = index.and_then(|index| outcomes.get(index));
+            let (outcome, accepted) = match outcome.and_then(Outcome::accepted) {
+                Some(word) => (word, true),
+                None => (
+                    outcome.and_then(Outcome::refused).unwrap_or("invalid"),
+                    false,
+                ),
             };
             if !accepted {
                 metrics::count_labelled(Metric::ReportsRefused, outcome);
@@ -226,20 +240,23 @@ fn element<'a>(step_uuid: &Uuid, object: Jsonb<'a>, keys: &Keys) -> Option<Repor
     if results.is_some_and(|results| !datum::is_object(results)) {
         return None;
     }
-    let failure = match datum::field_text(object, keys.status)?.as_str() {
-        "complete" => None,
-        "error" => Some(failure(object, keys)?),
+    let (failure, returned) = match datum::field_text(object, keys.status)?.as_str() {
+        "complete" => (None, None),
+        "error" => (Some(failure(object, keys)?), None),
+        "released" => (None, Some(returned(object, keys)?)),
         _ => return None,
     };
-    let results = match failure {
-        None => Some(results.or_else(|| datum::jsonb_from_text("{}"))?),
-        Some(_) => results,
+    let results = if failure.is_none() && returned.is_none() {
+        Some(results.or_else(|| datum::jsonb_from_text("{}"))?)
+    } else {
+        results
     };
     Some(Report {
         key: StepKey::from_uuid(step_uuid),
         claim_number,
         results,
         failure,
+        returned,
     })
 }
 
@@ -249,17 +266,7 @@ fn failure<'a>(object: Jsonb<'a>, keys: &Keys) -> Option<Failure<'a>> {
         Some("false") => false,
         Some(_) => return None,
     };
-    let retry_after_ms = match datum::field_text(object, keys.retry_after_seconds) {
-        None => None,
-        Some(seconds) => {
-            let milliseconds = seconds
-                .parse::<f64>()
-                .ok()
-                .filter(|seconds| seconds.is_finite())?
-                * 1000.0;
-            Some(milliseconds.clamp(0.0, LONGEST_RETRY_AFTER_MS) as i64)
-        }
-    };
+    let retry_after_ms = retry_after_ms(object, keys)?;
     Some(Failure {
         message: datum::field_text(object, keys.error_message)
             .unwrap_or_else(|| "no error_message was reported".to_owned()),
@@ -268,4 +275,50 @@ fn failure<'a>(object: Jsonb<'a>, keys: &Keys) -> Option<Failure<'a>> {
         retry_after_ms,
         backtrace: datum::field(object, keys.backtrace),
     })
+}
+
+/// The outer `None`: it cannot be read.
+fn retry_after_ms(object: Jsonb, keys: &Keys) -> Option<Option<i64>> {
+    let Some(seconds) = datum::field_text(object, keys.retry_after_seconds) else {
+        return Some(None);
+    };
+    let milliseconds = seconds
+        .parse::<f64>()
+        .ok()
+        .filter(|seconds| seconds.is_finite())?
+        * 1000.0;
+    Some(Some(milliseconds.clamp(0.0, LONGEST_RETRY_AFTER_MS) as i64))
+}
+
+fn returned(object: Jsonb, keys: &Keys) -> Option<Returned> {
+    Some(Returned {
+        wait_ms: retry_after_ms(object, keys)?.unwrap_or(0),
+        reason: datum::field_text(object, keys.reason),
+    })
+}
+
+/// The elements of `steps` of release_steps: {step_uuid, claim_number} each.
+pub fn held_steps(steps: Jsonb) -> Result<HashMap<StepKey, i32>> {
+    let unreadable = |detail: String| {
+        Error::parameter("steps must be a JSON array of {step_uuid, claim_number}")
+            .detail(detail)
+            .hint("Give step_uuid and claim_number of each step as the claim returned them; NULL gives back all.")
+    };
+    if !datum::is_array(steps) {
+        return Err(unreadable(
+            "The document given is an object or a single value.".into(),
+        ));
+    }
+    let (step_uuid, claim_number) = (datum::text("step_uuid"), datum::text("claim_number"));
+    (0..datum::element_count(steps) as usize)
+        .map(|index| {
+            datum::array_element(steps, index)
+                .and_then(|object| {
+                    let uuid = parse_uuid(&datum::field_text(object, step_uuid)?)?;
+                    let number = datum::field_text(object, claim_number)?.parse().ok()?;
+                    Some((StepKey::from_uuid(&uuid), number))
+                })
+                .ok_or_else(|| unreadable(format!("Element {} cannot be read.", index + 1)))
+        })
+        .collect()
 }

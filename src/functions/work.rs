@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use pgrx::pg_sys;
 
-use super::reports::ParsedReports;
+use super::reports::{ParsedReports, held_steps};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
 use crate::orchestration::claimants::Claimant;
+use crate::orchestration::leases::Returned;
 use crate::orchestration::{Engine, StepKey, leases, operational, report, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
@@ -60,6 +61,12 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
     Ok(Some(names))
 }
 
+/// The steps that the worker says it has begun.
+fn begun(call: &Call, index: usize) -> Result<Vec<StepKey>> {
+    let uuids = call.opt_uuids(index, "begun")?.unwrap_or_default();
+    Ok(uuids.iter().map(StepKey::from_uuid).collect())
+}
+
 static ALL_NAMESPACES: Statement =
     Statement::new("SELECT n.name FROM tasker.task_namespaces n", &[]);
 
@@ -70,6 +77,7 @@ fn claim_inside(call: &mut Call) -> Result<Output> {
         worker_id: worker(call)?,
         namespaces: vec![],
         queues: names(call, 2, "queues")?,
+        handlers: None,
         max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
         lease_us: lease(call, 4)?,
         dependencies: Dependencies::Ancestors,
@@ -125,10 +133,12 @@ fn request(call: &Call, first: usize) -> Result<ClaimRequest> {
         }
     };
     let queues = names(call, first + 4, "queues")?;
+    let handlers = names(call, first + 5, "handlers")?;
     Ok(ClaimRequest {
         worker_id,
         namespaces,
         queues,
+        handlers,
         max_steps: max_steps as usize,
         lease_us,
         dependencies,
@@ -150,12 +160,14 @@ fn claim_steps(call: &mut Call) -> Result<Output> {
 fn report_and_claim(call: &mut Call) -> Result<Output> {
     let reports = call.jsonb(1, "reports")?;
     let request = request(call, 2)?;
+    let begun = begun(call, 8)?;
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(engine.session, caller)?;
         let parsed = ParsedReports::read(reports)?;
         let answers = parsed.apply(&mut engine, &claimant)?;
+        leases::begin(&mut engine, &claimant, &request.worker_id, &begun)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
             let mut row: [Arg; 18] = [Arg::NULL; 18];
             row[0] = datum::text(answer.outcome);
@@ -214,12 +226,13 @@ fn hand_out(
 fn heartbeat(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
     let lease_us = lease(call, 1)?;
+    let begun = begun(call, 2)?;
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(engine.session, caller)?;
         metrics::count(Metric::Heartbeats, 1);
-        for beat in leases::heartbeat(&mut engine, &claimant, &worker_id, lease_us)? {
+        for beat in leases::heartbeat(&mut engine, &claimant, &worker_id, lease_us, &begun)? {
             call.row(&[datum::uuid(&beat.key.uuid()), datum::text(beat.status)])?;
         }
         if operational::current()?.closed().is_some() {
@@ -232,11 +245,24 @@ fn heartbeat(call: &mut Call) -> Result<Output> {
 
 fn release_steps(call: &mut Call) -> Result<Output> {
     let worker_id = worker(call)?;
+    let steps = call.opt_jsonb(1);
+    let wait_us = call.opt_interval(2).unwrap_or(0);
+    if wait_us < 0 {
+        return Err(Error::parameter("delay must not be negative")
+            .detail(format!("It is {} seconds.", wait_us as f64 / 1e6))
+            .hint("NULL or zero makes the steps ready at once."));
+    }
+    let returned = Returned {
+        wait_ms: wait_us / 1000,
+        reason: call.opt_text(3),
+    };
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let mut engine = Engine::open(&session)?;
         let claimant = Claimant::of(engine.session, caller)?;
-        let released = leases::release(&mut engine, &claimant, &worker_id)?;
+        let only = steps.map(held_steps).transpose()?;
+        let released =
+            leases::release(&mut engine, &claimant, &worker_id, only.as_ref(), &returned)?;
         engine.close()?;
         Ok(Output::from(released))
     })

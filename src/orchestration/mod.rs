@@ -19,7 +19,7 @@ pub mod report;
 pub mod timeouts;
 pub mod workers;
 
-use tasker_rules::engine::backoff::Policy;
+use tasker_rules::engine::backoff::{self, Policy};
 use tasker_rules::engine::retry::{self, Attempts, Wait};
 
 use crate::error::Result;
@@ -109,6 +109,12 @@ impl<'e> Engine<'e> {
     pub fn forget_since(&mut self, collected: Collected) {
         self.log.truncate(collected.transitions);
         self.queue_entries.truncate(collected.queue_entries);
+    }
+
+    /// The end of a wait that a worker asks for, capped as the wait after a failure.
+    pub fn after_wait(&self, policy: &Policy, wait_ms: i64) -> Timestamp {
+        let wait = backoff::delay_ms(1, policy, &settings::backoff(), Some(wait_ms), 0.5);
+        self.now.saturating_add(wait.saturating_mul(1000))
     }
 
     /// Appends the queue entries and log rows of the call, as its last act. If an update of the extension was committed while

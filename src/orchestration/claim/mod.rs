@@ -34,6 +34,8 @@ pub struct ClaimRequest {
     pub worker_id: String,
     pub namespaces: Vec<String>,
     pub queues: Option<Vec<String>>,
+    /// `None`: any.
+    pub handlers: Option<Vec<String>>,
     pub max_steps: usize,
     pub lease_us: i64,
     pub dependencies: Dependencies,

@@ -1,20 +1,18 @@
-//! Calls of a worker about its own leases: it extends them, or releases their steps.
+//! A worker extends its leases and learns which steps it still holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys;
 use tasker_rules::engine::state::StepState;
 
-use super::{CLOSE, key_args, lower_claims, step_keys};
+use super::{CLOSE, key_args, step_keys};
 use crate::error::Result;
-use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::workers;
 use crate::orchestration::{Engine, StepKey, claimants::Claimant};
 use crate::pg::datum;
 use crate::pg::spi::{Rows, Statement};
-use crate::registry;
 
-static OF_WORKER: Statement = Statement::new(
+pub(super) static OF_WORKER: Statement = Statement::new(
     "SELECT c.claim_id, c.task_uuids, c.step_nos
      FROM tasker_engine.claims c
      WHERE c.claim_id >= 0 AND c.worker_no = $1
@@ -36,43 +34,19 @@ static STATES: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
-static LOCK_TO_RELEASE: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id
-     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, claim_id)
-     JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
-     WHERE s.state = 'i' AND s.claim_id = u.claim_id
-     FOR UPDATE OF s",
-    &[
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::INT8ARRAYOID,
-    ],
-);
-
-static RELEASE: Statement = Statement::new(
-    "UPDATE tasker_engine.steps s
-     SET state = 'p', claim_id = NULL, attempts = s.attempts - 1, available_at = $3
-     FROM unnest($1, $2) AS u (task_uuid, step_no)
-     WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
-    &[
-        pg_sys::UUIDARRAYOID,
-        pg_sys::INT2ARRAYOID,
-        pg_sys::TIMESTAMPTZOID,
-    ],
-);
-
 /// What a heartbeat returns about a step that the worker has claimed and not reported.
 pub struct Beat {
     pub key: StepKey,
     pub status: &'static str,
 }
 
-/// Extends every lease that the worker holds, and returns the steps that it no longer holds.
+/// Extends every lease that the worker holds, and returns the steps that it no longer holds. `begun`: what it says that it has begun.
 pub fn heartbeat(
     engine: &mut Engine,
     claimant: &Claimant,
     worker_id: &str,
     lease_us: i64,
+    _begun: &[StepKey],
 ) -> Result<Vec<Beat>> {
     let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
         return Ok(vec![]);
@@ -123,9 +97,9 @@ pub fn heartbeat(
     Ok(beats)
 }
 
-type ClaimsAndKeys = (Vec<i64>, BTreeMap<StepKey, Vec<i64>>);
+pub(super) type ClaimsAndKeys = (Vec<i64>, BTreeMap<StepKey, Vec<i64>>);
 
-fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
+pub(super) fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
     let mut claims = Vec::new();
     let mut keys: BTreeMap<StepKey, Vec<i64>> = BTreeMap::new();
     for row in rows.iter() {
@@ -136,57 +110,4 @@ fn claims_and_keys(rows: &Rows) -> Result<ClaimsAndKeys> {
         }
     }
     Ok((claims, keys))
-}
-
-/// Releases the steps that the worker has claimed and not reported; no attempt is counted.
-pub fn release(engine: &mut Engine, claimant: &Claimant, worker_id: &str) -> Result<i32> {
-    let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
-        return Ok(0);
-    };
-    let (claims, keys) =
-        claims_and_keys(&engine.session.run(&OF_WORKER, &[datum::int4(worker_no)])?)?;
-    if claims.is_empty() {
-        return Ok(0);
-    }
-    let pairs: Vec<(StepKey, i64)> = keys
-        .iter()
-        .flat_map(|(key, claims)| claims.iter().map(|claim| (*key, *claim)))
-        .collect();
-    let rows = engine.session.run(
-        &LOCK_TO_RELEASE,
-        &[
-            datum::uuids(pairs.iter().map(|(key, _)| &key.task)),
-            datum::int2s(pairs.iter().map(|(key, _)| key.no)),
-            datum::int8s(pairs.iter().map(|(_, claim)| *claim)),
-        ],
-    )?;
-    let mut released: Vec<StepKey> = Vec::new();
-    let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
-    for row in rows.iter() {
-        let key = StepKey {
-            task: row.get(1)?,
-            no: row.get(2)?,
-        };
-        let template = registry::get(engine.session, row.get(3)?)?;
-        engine.log.step(
-            key,
-            worker_no,
-            row.get(4)?,
-            StepState::InProgress,
-            StepState::Pending,
-        );
-        engine
-            .queue_entries
-            .push(Entry::of(&template, key, row.get(5)?, engine.now)?);
-        *lowered.entry(row.get(6)?).or_default() += 1;
-        released.push(key);
-    }
-    if !released.is_empty() {
-        let [tasks, numbers] = key_args(&released);
-        engine
-            .session
-            .run(&RELEASE, &[tasks, numbers, datum::timestamp(engine.now)])?;
-        lower_claims(engine, &lowered)?;
-    }
-    Ok(released.len() as i32)
 }

@@ -1,7 +1,9 @@
 //! Leases: a row per claim call, which counts the steps that are still held. This module opens, lowers and closes it.
 
+mod begun;
 mod due;
 mod heartbeat;
+mod release;
 mod take_over;
 
 use std::collections::BTreeMap;
@@ -17,7 +19,9 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Statement};
 use crate::storage;
 
-pub use heartbeat::{heartbeat, release};
+pub use begun::begin;
+pub use heartbeat::heartbeat;
+pub use release::{GivenBack, Returned, put_back, release};
 pub use take_over::{take_over, take_over_expired};
 
 static CLOSE: Statement = Statement::new(

@@ -86,7 +86,7 @@ pub(super) fn hold(
     if order.is_empty() {
         return Ok(BTreeMap::new());
     }
-    if reports.iter().all(|report| report.failure.is_none()) {
+    if reports.iter().all(Report::is_complete) {
         let mut all = complete(engine, claimant, reports, order, false)?;
         if all.len() < order.len() {
             let rest: Vec<usize> = order
@@ -122,7 +122,7 @@ fn hold_and_check(
     let completed: Vec<usize> = all
         .keys()
         .copied()
-        .filter(|index| reports[*index].failure.is_none())
+        .filter(|index| reports[*index].is_complete())
         .collect();
     let completed: Vec<usize> = order
         .iter()
@@ -136,7 +136,7 @@ fn hold_and_check(
 }
 
 fn broken_schema(report: &Report, held: &Held) -> Option<String> {
-    if report.failure.is_some() {
+    if !report.is_complete() {
         return None;
     }
     let schema = held

@@ -10,7 +10,7 @@ use tasker_rules::engine::state::StepState;
 
 use crate::error::Result;
 use crate::orchestration::claimants::Claimant;
-use crate::orchestration::leases::lower_claims;
+use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::{Engine, StepKey, audit};
@@ -26,17 +26,24 @@ pub struct Report<'a> {
     pub key: StepKey,
     pub claim_number: i32,
     pub results: Option<Jsonb<'a>>,
-    /// `None`: the step is complete.
+    /// `None`: the step is complete, or given back.
     pub failure: Option<Failure<'a>>,
+    /// The worker gives the step back instead of having run it.
+    pub returned: Option<Returned>,
 }
 
 impl Report<'_> {
     /// The state to which the step goes.
     fn reported_state(&self) -> StepState {
-        match self.failure {
-            None => StepState::Complete,
-            Some(_) => StepState::Error,
+        match (&self.failure, &self.returned) {
+            (Some(_), _) => StepState::Error,
+            (None, Some(_)) => StepState::Pending,
+            (None, None) => StepState::Complete,
         }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.reported_state() == StepState::Complete
     }
 }
 
@@ -63,6 +70,9 @@ pub enum Outcome {
     Invalid(String),
 }
 
+/// The outcome of a report that was accepted before.
+pub const DUPLICATE: &str = "duplicate";
+
 /// Applies reports and returns an outcome for each, in their order. If a step occurs twice, the first report wins.
 /// A report for a step that the caller must not report is stale.
 pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
@@ -88,7 +98,9 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         let report = &reports[index];
         let state = report.reported_state();
         // A later success overwrites the results, so the log keeps why this attempt failed.
-        let why = report.failure.as_ref().and_then(|failure| {
+        let why = report.returned.as_ref().and_then(Returned::metadata);
+        let why = why.or_else(|| {
+            let failure = report.failure.as_ref()?;
             audit::texts(&[
                 ("error_message", Some(&failure.message)),
                 ("error_class", failure.class.as_deref()),
@@ -105,7 +117,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);
-        if report.failure.is_none() {
+        if report.is_complete() {
             propagation.completed(
                 engine,
                 report.key,
@@ -129,6 +141,18 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
             }
         }
     }
+    let given_back: Vec<GivenBack> = held
+        .iter()
+        .filter_map(|(index, held)| {
+            Some(GivenBack {
+                key: reports[*index].key,
+                template: &held.template,
+                priority: held.priority,
+                returned: reports[*index].returned.as_ref()?,
+            })
+        })
+        .collect();
+    put_back(engine, &given_back)?;
     propagation.settle(engine)?;
     let run_of_claim = lower_claims(engine, &claims)?;
     engine.log.credit(|key| {
@@ -159,11 +183,21 @@ impl Outcome {
         }
     }
 
+    /// The word for an accepted report.
+    pub fn accepted(&self) -> Option<&'static str> {
+        match self {
+            // Only a report can give a step back, and its state alone would not say so.
+            Outcome::Accepted(StepState::Pending) => Some("released"),
+            Outcome::Accepted(state) => Some(state.as_str()),
+            _ => None,
+        }
+    }
+
     /// The word for a refused report; `None` for an accepted one.
     pub fn refused(&self) -> Option<&'static str> {
         match self {
             Outcome::Accepted(_) => None,
-            Outcome::Duplicate(_) => Some("duplicate"),
+            Outcome::Duplicate(_) => Some(DUPLICATE),
             Outcome::Stale => Some("stale"),
             Outcome::UnknownStep => Some("unknown_step"),
             Outcome::Invalid(_) => Some("invalid"),

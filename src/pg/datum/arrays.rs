@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::{Arg, Jsonb, Timestamp, Uuid, opt, opt_jsonb, opt_text, timestamp};
+use super::{Arg, Jsonb, Timestamp, Uuid, int4, opt, opt_jsonb, opt_text, timestamp};
 
 pub(super) fn array(
     of: Oid,
@@ -122,6 +122,18 @@ pub fn booleans(values: impl IntoIterator<Item = bool>) -> Arg<'static> {
         true,
         pg_sys::TYPALIGN_CHAR,
         &mut items,
+    )
+}
+
+pub fn opt_int4s(values: impl IntoIterator<Item = Option<i32>>) -> Arg<'static> {
+    let items: Vec<Arg> = values.into_iter().map(|value| opt(value, int4)).collect();
+    nullable_array(
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT4OID,
+        4,
+        true,
+        pg_sys::TYPALIGN_INT,
+        &items,
     )
 }
 

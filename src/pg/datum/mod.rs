@@ -13,7 +13,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::error::{Error, Result};
 
 pub use arrays::{
-    array_literal, booleans, int2s, int4s, int8s, jsonbs, texts, tids, timestamps, uuids,
+    array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
 };
 pub use jsonb::{
     Jsonb, OwnedJsonb, array_element, element_count, field, field_text, is_array, is_object,

@@ -1040,9 +1040,9 @@ fn the_same_report_twice_changes_nothing_and_is_not_an_error() {
     assert_eq!(session.fail_for_good(bad), "error");
     assert_eq!(session.fail_and_wait(flaky), "error");
     let before = inside::fingerprint(&mut session);
-    assert_eq!(session.complete(good, &json!({"value": 2})), "complete");
-    assert_eq!(session.fail_for_good(bad), "error");
-    assert_eq!(session.fail_and_wait(flaky), "error");
+    assert_eq!(session.complete(good, &json!({"value": 2})), "duplicate");
+    assert_eq!(session.fail_for_good(bad), "duplicate");
+    assert_eq!(session.fail_and_wait(flaky), "duplicate");
     let reports = json!([good.done(json!({})), bad.failed(false), flaky.failed(true)]);
     let outcomes: Vec<String> = session.all(
         "SELECT outcome FROM tasker.report_steps('worker', $1)",
