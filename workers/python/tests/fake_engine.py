@@ -20,7 +20,7 @@ from tasker import json_codec
 from tasker.engine import ClaimedStep, Refusal
 from tasker.models import Step, StepStatus, Task
 from tasker.plugins import Plugin
-from tasker.reports import Report, encode_batch
+from tasker.reports import REFUSALS, Report, encode_batch
 
 
 @dataclass
@@ -58,6 +58,7 @@ class FakeEngine:
         self.after: Callable[[str, Any], None] = lambda call, detail: None
         self.on_connect: Callable[[], None] = lambda: None
         self.announce: Callable[[], None] = lambda: None
+        self.fits_schema: Callable[[dict[str, Any]], bool] = lambda results: True
 
     # -- for tests ---------------------------------------------------------------------------
 
@@ -146,6 +147,8 @@ class FakeEngine:
                 outcomes.append((step.uuid, "duplicate"))
             elif number != step.claim_number or step.state != "in_progress":
                 outcomes.append((step.uuid, "stale"))
+            elif element["status"] == "complete" and not self.fits_schema(element["results"]):
+                outcomes.append((step.uuid, "invalid"))
             else:
                 outcomes.append((step.uuid, self._end(step, element)))
             seen.add(step.uuid)
@@ -207,7 +210,7 @@ class FakeSession:
     ) -> tuple[list[ClaimedStep], list[Refusal]]:
         def effect() -> tuple[list[ClaimedStep], list[Refusal]]:
             outcomes = self.engine.report(reports)
-            refused = [Refusal(u, o) for u, o in outcomes if o in ("duplicate", "stale")]
+            refused = [Refusal(u, o) for u, o in outcomes if o in REFUSALS]
             self.draining = self.engine.draining
             return self.engine.claim(worker_id, max_steps), refused
 
@@ -217,9 +220,12 @@ class FakeSession:
     def report_steps(self, worker_id: str, reports: list[Report]) -> list[Refusal]:
         def effect() -> list[Refusal]:
             outcomes = self.engine.report(reports)
-            return [Refusal(u, o) for u, o in outcomes if o in ("duplicate", "stale")]
+            return [Refusal(u, o) for u, o in outcomes if o in REFUSALS]
 
         return self._call("report_steps", (worker_id, list(reports)), effect)
+
+    def why_invalid(self, report: Report) -> str | None:
+        return self._call("why_invalid", report, lambda: "the results break the schema at /n")
 
     def heartbeat(self, worker_id: str) -> list[tuple[uuid.UUID, str]]:
         return self._call("heartbeat", worker_id, lambda: self.engine.heartbeat(worker_id))

@@ -65,9 +65,42 @@ def test_other_types_and_keys_are_refused(value: object) -> None:
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     endless: list[object] = []
-    endless.append(endless)
-    with pytest.raises(JsonEncodeError, match="nested too deeply"):
+    endless.append({"again": endless})
+    with pytest.raises(JsonEncodeError, match=r"^\$\[0\]\.again: the value contains itself"):
         json_codec.dumps(endless)
+
+
+def test_the_same_value_at_two_places_does_not_contain_itself() -> None:
+    shared = {"a": [1]}
+    assert json_codec.dumps([shared, shared]) == '[{"a":[1]},{"a":[1]}]'
+
+
+def nested(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def test_a_value_is_as_deep_as_it_can_be_read_again_and_no_deeper() -> None:
+    deepest = nested(json_codec.MAX_DEPTH)
+    assert json_codec.loads(json_codec.dumps(deepest)) == deepest
+    with pytest.raises(JsonEncodeError, match=r"^\$\[0\]\[0\].*nested too deeply") as refused:
+        json_codec.dumps(nested(100_000))
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("value", [
+    {"a": "x" * 101}, {"a": ["é" * 51]}, {"a": [1] * 60}, {"a": {str(n): 1 for n in range(20)}},
+])
+def test_a_text_beyond_its_limit_is_refused_naming_the_place(value: object) -> None:
+    with pytest.raises(JsonEncodeError, match=r"^\$\.a.*longer than 100 bytes"):
+        json_codec.dumps(value, limit=100)
+
+
+def test_an_integer_of_a_million_digits_is_refused_without_writing_it() -> None:
+    with pytest.raises(JsonEncodeError, match="beyond jsonb"):
+        json_codec.dumps(1 << 400_000_000)
 
 
 def test_structures_strings_and_constants_are_plain_json() -> None:

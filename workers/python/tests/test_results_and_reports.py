@@ -49,8 +49,8 @@ def test_a_completed_step_reports_its_results_with_metadata_beside() -> None:
 def test_results_that_json_cannot_hold_fail_the_step_permanently() -> None:
     parsed = element(completed(a_step(results={"when": object()}), "w"))
     assert (parsed["status"], parsed["retryable"]) == ("error", False)
-    assert parsed["error_class"] == "JsonEncodeError"
-    assert "$.results.when" in parsed["error_message"]
+    assert parsed["error_class"] == "ResultNotStorable"
+    assert "$.when" in parsed["error_message"]
 
 
 def test_a_permanent_error_reports_code_message_and_backtrace() -> None:
@@ -122,7 +122,7 @@ def test_a_substitute_is_a_permanent_failure_that_any_server_can_read() -> None:
     original = completed(a_step(results={"a": 1}), "w")
     replacement = substitute(original, "ümlaut \x00")
     parsed = element(replacement)
-    assert (parsed["error_class"], parsed["retryable"]) == ("ReportRefused", False)
+    assert (parsed["error_class"], parsed["retryable"]) == ("ResultNotStorable", False)
     assert replacement.payload.isascii() and replacement.substitute
 
 

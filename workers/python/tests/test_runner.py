@@ -289,7 +289,7 @@ def test_a_report_that_the_server_cannot_store_fails_alone(
     start(threads=2)
     engine.wait_for(lambda: engine.states() == {"good": "complete", "bad": "error"})
     bad = engine.step("bad")
-    assert (bad.results["error_class"], bad.retryable) == ("ReportRefused", False)
+    assert (bad.results["error_class"], bad.retryable) == ("ResultNotStorable", False)
 
 
 def test_an_error_of_the_first_claim_ends_the_worker(

@@ -102,15 +102,14 @@ def _listed(variable: str) -> list[str]:
 
 
 def _install_signals(runner: Runner) -> None:
-    """The first SIGTERM or SIGINT ends in order, the second at once."""
+    """The first SIGTERM or SIGINT ends in order, the second gives back at once, the third ends."""
 
     def handle(number: int, _: FrameType | None) -> None:
-        if handle_once:
-            handle_once.clear()
-            runner.stop()
-        else:
+        received.append(number)
+        if len(received) > 2:
             os._exit(128 + number)
+        runner.stop()
 
-    handle_once = [True]
+    received: list[int] = []
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

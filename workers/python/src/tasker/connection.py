@@ -45,6 +45,8 @@ class Trouble(enum.Enum):
 def classify(error: psycopg.Error, connection: psycopg.Connection[Any] | None = None) -> Trouble:
     """Sort an error by what a worker does about it."""
     state = error.sqlstate
+    if state is None and isinstance(error, (psycopg.DataError, psycopg.ProgrammingError)):
+        return Trouble.DATA  # the client itself could not write the call
     if (connection is not None and connection.closed) or state is None or state in _GONE:
         return Trouble.LOST
     if state in _TRY_AGAIN or state[:2] in ("53", "58"):
@@ -77,14 +79,19 @@ class Backoff:
 
 
 def open_connection(dsn: str) -> psycopg.Connection[Any]:
-    """An autocommit connection in READ COMMITTED with exact JSON; raises ``psycopg.Error``."""
+    """An autocommit connection in READ COMMITTED with exact JSON; raises ``psycopg.Error``.
+
+    Its encoding is UTF-8 whatever the environment says: JSON of any language goes through it.
+    """
     given = conninfo_to_dict(dsn)
     missing = {
         name: value
         for name, variable, value in _DEFAULTS
         if name not in given and not (variable and variable in os.environ)
     }
-    connection = psycopg.connect(make_conninfo(dsn, **missing), autocommit=True)
+    connection = psycopg.connect(
+        make_conninfo(dsn, **missing, client_encoding="UTF8"), autocommit=True
+    )
     try:
         json_codec.register(connection)
         connection.execute("SET default_transaction_isolation TO 'read committed'")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.rows import dict_row
 
-from .connection import check_extension, open_connection
+from . import json_codec
+from .connection import check_extension, one_line, open_connection
+from .errors import ValueNotReadable
 from .models import Step, StepStatus, Task
 from .plugins import Plugin
 from .reports import REFUSALS, Report, encode_batch
 from .settings import WorkerSettings
+
+_SECONDS = "pg_catalog.make_interval(secs => %s::pg_catalog.float8)"
+"""An interval: its text would depend on the session's settings."""
 
 _ABOUT = '{"sdk": "tasker-worker", "language": "python"}'
 """What an announcement says about this worker."""
@@ -29,6 +37,10 @@ class ClaimedStep:
     parents: dict[str, dict[str, Any]]
     """Step name -> results of the direct parents; empty for a root step."""
     worker_id: str
+    fault: Exception | None = None
+    """Why a value of it could not be read; it fails with this instead of being run."""
+    begun: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    """Set when its handler is about to be called."""
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -66,6 +78,9 @@ class Session(Protocol):
     def report_steps(self, worker_id: str, reports: list[Report]) -> list[Refusal]:
         """Report without claiming; returns only what was refused."""
 
+    def why_invalid(self, report: Report) -> str | None:
+        """Report a success that was refused as invalid alone; the reason, or ``None`` if it counts."""
+
     def heartbeat(self, worker_id: str) -> list[tuple[UUID, str]]:
         """Extend all leases; (step_uuid, extended | cancelled | lost) for each."""
 
@@ -98,11 +113,13 @@ class PostgresSession:
         """Connect; raises ``psycopg.Error``."""
         self._settings = settings
         self.draining = False
-        self._lease = timedelta(seconds=settings.lease)
+        self._lease = settings.lease
         self._namespaces = list(settings.namespaces)
         self._queues = None if settings.queues is None else list(settings.queues)
         self._connection = open_connection(settings.dsn)
         self._cursor = self._connection.cursor(row_factory=dict_row)
+        # Documents are read row by row: one that cannot be read is the fault of its step alone.
+        self._cursor.adapters.register_loader("jsonb", _RawLoader)
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
@@ -118,9 +135,14 @@ class PostgresSession:
     ) -> tuple[list[ClaimedStep], list[Refusal]]:
         """See :class:`Session`."""
         rows = self._rows(
-            "SELECT * FROM tasker.report_and_claim(worker_id => %s, reports => %s::jsonb,"
-            " namespaces => %s::text[], max_steps => %s::integer, lease => %s::interval,"
-            " dependency_results => 'parents', queues => %s::text[])",
+            "SELECT outcome, step_uuid, task_uuid, claim_number, attempt, retry_limit, namespace,"
+            " queue, task_name, version, step_name, handler, handler_config, context,"
+            " dependency_results, correlation_id, traceparent,"
+            " extract(epoch FROM lease_expires_at) AS lease_ends"
+            " FROM tasker.report_and_claim(worker_id => %s, reports => %s::pg_catalog.jsonb,"
+            " namespaces => %s::pg_catalog.text[], max_steps => %s::pg_catalog.int4,"
+            f" lease => {_SECONDS}, dependency_results => 'parents',"
+            " queues => %s::pg_catalog.text[])",
             worker_id, encode_batch(reports), self._namespaces, max_steps, self._lease,
             self._queues,
         )
@@ -132,15 +154,27 @@ class PostgresSession:
     def report_steps(self, worker_id: str, reports: list[Report]) -> list[Refusal]:
         """See :class:`Session`."""
         rows = self._rows(
-            "SELECT * FROM tasker.report_steps(worker_id => %s, reports => %s::jsonb)",
+            "SELECT * FROM tasker.report_steps(worker_id => %s, reports => %s::pg_catalog.jsonb)",
             worker_id, encode_batch(reports),
         )
         return [_refusal(row) for row in rows if row["outcome"] in REFUSALS]
 
+    def why_invalid(self, report: Report) -> str | None:
+        """See :class:`Session`."""
+        try:
+            self._rows(
+                "SELECT tasker.complete_step(step_uuid => %s, claim_number => %s,"
+                " results => %s::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'results')",
+                report.step_uuid, report.claim_number, report.payload,
+            )
+        except psycopg.errors.CheckViolation as error:
+            return error.diag.message_primary or one_line(error)
+        return None
+
     def heartbeat(self, worker_id: str) -> list[tuple[UUID, str]]:
         """See :class:`Session`."""
         rows = self._rows(
-            "SELECT * FROM tasker.heartbeat(worker_id => %s, lease => %s::interval)",
+            f"SELECT * FROM tasker.heartbeat(worker_id => %s, lease => {_SECONDS})",
             worker_id, self._lease,
         )
         # A row without a step tells of the whole engine, as every claim does.
@@ -154,8 +188,9 @@ class PostgresSession:
     def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
         """See :class:`Session`."""
         self._rows(
-            "SELECT tasker.register_handlers(worker_id => %s, handlers => %s::text[],"
-            " namespaces => %s::text[], plugin => %s, plugin_version => %s, metadata => %s::jsonb)",
+            "SELECT tasker.register_handlers(worker_id => %s, handlers => %s::pg_catalog.text[],"
+            " namespaces => %s::pg_catalog.text[], plugin => %s, plugin_version => %s,"
+            " metadata => %s::pg_catalog.jsonb)",
             worker_id, handlers, self._namespaces, plugin.name, plugin.version, _ABOUT,
         )
 
@@ -168,7 +203,8 @@ class PostgresSession:
         rows = self._rows(
             "SELECT tasker.get_dependency_results(step_uuid => %s) AS results", step_uuid
         )
-        return rows[0]["results"] or {}
+        results: dict[str, dict[str, Any]] = _document(rows[0], "results")
+        return results
 
     def step_statuses(self, task_uuid: UUID) -> list[StepStatus]:
         """See :class:`Session`."""
@@ -209,13 +245,39 @@ class PostgresSession:
         return self._cursor.execute(query, parameters, prepare=True).fetchall()
 
 
+class _RawLoader(Loader):
+    """Leaves a document as the bytes of its text."""
+
+    def load(self, data: Buffer) -> bytes:
+        """A copy of the bytes."""
+        return bytes(data)
+
+
+def _document(row: dict[str, Any], column: str) -> Any:
+    """The value of a jsonb column; NULL is an empty object. Raises :class:`ValueNotReadable`."""
+    text = row[column]
+    try:
+        return {} if text is None else json_codec.loads(text)
+    except Exception as error:  # too deep for the interpreter, for instance
+        raise ValueNotReadable(
+            f"{column} of the step cannot be read, {len(text):,} bytes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
 def _claimed_step(row: dict[str, Any], worker_id: str) -> ClaimedStep:
+    documents: dict[str, Any] = {"context": {}, "handler_config": {}, "dependency_results": {}}
+    fault: Exception | None = None
+    try:
+        documents = {column: _document(row, column) for column in documents}
+    except ValueNotReadable as error:
+        fault = error
     task = Task(
         uuid=row["task_uuid"],
         namespace=row["namespace"],
         name=row["task_name"],
         version=row["version"],
-        context=row["context"] or {},
+        context=documents["context"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
     )
@@ -227,11 +289,11 @@ def _claimed_step(row: dict[str, Any], worker_id: str) -> ClaimedStep:
         claim_number=row["claim_number"],
         attempt=row["attempt"],
         retry_limit=row["retry_limit"],
-        handler_config=row["handler_config"] or {},
+        handler_config=documents["handler_config"],
         queue=row["queue"],
-        lease_expires_at=row["lease_expires_at"],
+        lease_expires_at=datetime.fromtimestamp(float(row["lease_ends"]), timezone.utc),
     )
-    return ClaimedStep(task, step, row["dependency_results"] or {}, worker_id)
+    return ClaimedStep(task, step, documents["dependency_results"], worker_id, fault)
 
 
 def _refusal(row: dict[str, Any]) -> Refusal:

@@ -23,7 +23,10 @@ class TaskerError(Exception):
         super().__init__(message)
         self.message = message
         self.error_code = error_code
-        self.context: dict[str, Any] = dict(context or {})
+        # An error that cannot be made would be another error than the handler meant.
+        self.context: dict[str, Any] = (
+            dict(context) if isinstance(context, Mapping) else {"context": context}
+        ) if context else {}
 
     @property
     def error_class(self) -> str:
@@ -70,6 +73,10 @@ class HandlerNotFound(PermanentError):
     def __init__(self, handler: str, registered: list[str]) -> None:
         known = ", ".join(registered) if registered else "none"
         super().__init__(f"No handler named {handler!r} is registered; registered: {known}")
+
+
+class ValueNotReadable(PermanentError):
+    """A value of a claimed step cannot be turned into Python, in this process at least."""
 
 
 class NotAnAncestor(TaskerError, KeyError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from . import reports
+from . import reports, story
 from .engine import ClaimedStep
+from .handler import StepHandler
 from .models import Sequence
 from .registry import HandlerRegistry
 from .reports import Report
@@ -35,25 +37,26 @@ class StepExecutor:
 
     def run(self, claim: ClaimedStep) -> Report | None:
         """Run the handler; never raises. ``None`` when the run was cancelled before it began."""
-        step = claim.step
-        if step.cancelled.is_set():
+        if claim.step.cancelled.is_set():
             return None
+        began = time.monotonic()
+        permanent: tuple[type[BaseException], ...] = StepHandler.permanent_errors
         try:
-            report = self._process(claim)
+            if claim.fault is not None:
+                raise claim.fault
+            handler = self._registry.create(claim.step.handler)
+            permanent = handler.permanent_errors
+            report = self._process(claim, handler)
         except BaseException as error:  # SystemExit too: the step ends, not the thread
-            log.warning(
-                "Step %s of %s failed, attempt %d of %d: %s: %s [step %s]",
-                step.name, claim.task.full_name, step.attempt, step.retry_limit,
-                type(error).__name__, error, step.uuid,
-            )
-            log.debug("Handler %s", step.handler, exc_info=True)
-            report = reports.failed(step, claim.worker_id, error)
+            log.debug("Handler %s", claim.step.handler, exc_info=True)
+            report = reports.failed(claim.step, claim.worker_id, error, permanent)
+        story.ended(claim, report, time.monotonic() - began)
         return report
 
-    def _process(self, claim: ClaimedStep) -> Report:
+    def _process(self, claim: ClaimedStep, handler: StepHandler) -> Report:
         step = claim.step
-        handler = self._registry.create(step.handler)
         handler.handler_config = step.handler_config
+        claim.begun.set()
         self._before_step(claim)
         sequence = Sequence(claim.parents, lambda: self._fetch_ancestors(step.uuid))
         initial = copy.deepcopy(step.results)
@@ -61,11 +64,6 @@ class StepExecutor:
         metadata: dict[str, Any] = {}
         if isinstance(output, StepHandlerCallResult):
             if not output.ok:
-                log.warning(
-                    "Step %s of %s failed, attempt %d of %d: %s: %s [step %s]",
-                    step.name, claim.task.full_name, step.attempt, step.retry_limit,
-                    output.error_class, output.message, step.uuid,
-                )
                 return reports.failed_result(step, claim.worker_id, output)
             output, metadata = output.result, output.metadata
         handler.process_results(step, output, initial)

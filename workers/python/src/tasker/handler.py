@@ -24,11 +24,17 @@ class StepHandler:
     handler_config: dict[str, Any] = {}
     """``handler.initialization`` of the template; set before ``process`` is called."""
 
+    permanent_errors: tuple[type[BaseException], ...] = (
+        TypeError, NameError, AttributeError, NotImplementedError,
+    )
+    """Exceptions that fail the step permanently, beside ``PermanentError``: errors of programming, which
+    come again at every attempt. Set it to ``()`` in a class to have them retried."""
+
     def process(self, task: Task, sequence: Sequence, step: Step) -> Any:
         """Do the work and return the result: a JSON value or a ``StepHandlerCallResult``.
 
         Raise ``PermanentError`` to give up, ``RetryableError`` to be run again; any other exception
-        is retried too while attempts are left.
+        is retried too while attempts are left, except for ``permanent_errors``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define process()")
 

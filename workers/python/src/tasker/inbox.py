@@ -30,6 +30,7 @@ class Inbox:
         self._news = News()
         self._nudged = False
         self._stop_taken = False
+        self._hurrying = False
 
     def finished(self, claim: ClaimedStep, report: Report | None) -> None:
         """A handler thread has ended a run."""
@@ -50,15 +51,22 @@ class Inbox:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ask the loop to end."""
+        """Ask the loop to end; called again, to end at once."""
         with self._changed:
+            self._hurrying = self._news.stopping
             self._news.stopping = True
+            self._stop_taken = False
             self._changed.notify_all()
 
     @property
     def stopping(self) -> bool:
         """True once :meth:`stop` was called."""
         return self._news.stopping
+
+    @property
+    def hurrying(self) -> bool:
+        """True once :meth:`stop` was called twice."""
+        return self._hurrying
 
     def take(self, timeout: float) -> News:
         """Wait up to ``timeout`` seconds for news and hand it over.

@@ -11,6 +11,7 @@ from .errors import ConfigurationError, HandlerNotFound
 from .handler import StepFunction, StepHandler, TaskHandler
 from .models import Sequence, Step, Task
 from .plugins import Plugin, plugin_of
+from .shapes import check_handler, check_task_handler
 
 H = TypeVar("H", bound="type[StepHandler] | StepFunction")
 T = TypeVar("T", bound=type[TaskHandler])
@@ -45,7 +46,7 @@ class HandlerRegistry:
 
         Explicit, ``registry.register("a.b", Handler)``, or as a decorator,
         ``@registry.register("a.b")``. Raises :class:`ConfigurationError` for an empty name, for
-        something that is neither, and for a name taken by another handler unless ``replace``.
+        something that is neither or cannot be called so, and for a name taken by another handler unless ``replace``.
         """
         if handler is None:
             return lambda decorated: self.register(name, decorated, replace=replace)
@@ -58,6 +59,7 @@ class HandlerRegistry:
             raise ConfigurationError(
                 f"Register the handler class or a function for {name!r}, not {handler!r}"
             )
+        check_handler(name, handler)
         if not replace and self._steps.get(name, handler) is not handler:
             raise ConfigurationError(f"A handler named {name!r} is already registered")
         self._steps[name] = handler
@@ -76,6 +78,7 @@ class HandlerRegistry:
             )
         if not (inspect.isclass(handler) and issubclass(handler, TaskHandler)):
             raise ConfigurationError(f"{handler!r} is not a subclass of TaskHandler")
+        check_task_handler(f"{namespace}.{task_name}", handler)
         key = (namespace, task_name)
         if not replace and self._tasks.get(key, handler) is not handler:
             raise ConfigurationError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from . import reports
+from . import reports, story
 from .connection import Backoff, Trouble, classify, one_line
 from .engine import ClaimedStep, PostgresSession, Refusal, Session
 from .executor import StepExecutor
@@ -79,7 +79,10 @@ class Runner:
         return self._identity.current
 
     def stop(self) -> None:
-        """Claim no more, let running steps finish within the grace time, report, release, end."""
+        """Claim no more, let running steps finish within the grace time, report, release, end.
+
+        Called again, it no longer waits: what runs is given back at once.
+        """
         self._inbox.stop()
 
     def run(self) -> None:
@@ -101,6 +104,7 @@ class Runner:
             self._loop()
         except BaseException as error:
             self._failure = error
+            self._give_back_all()
         finally:
             if self._session is not None:
                 self._session.close()
@@ -205,6 +209,12 @@ class Runner:
             self._backoff.reset()
         except psycopg.Error as error:
             self._overcome(error, ambiguous=asked > 0)
+        except Exception:
+            # What the call did is unknown; under a fresh id the engine takes back what it handed out.
+            log.exception("A call of the engine failed in the worker itself")
+            self._identity.retire()
+            self._drop_session()
+            self._pause(self._backoff.next())
 
     def _announce(self, session: Session) -> None:
         """Tell the engine what this worker runs, once per connection and worker id.
@@ -244,6 +254,7 @@ class Runner:
             raise
         self._holdings.add(claimed)
         for claim in claimed:
+            story.claimed(claim)
             self._submit(claim)
         self._pacer.claimed(len(claimed), woken, session.draining)
         self._tell_draining(session.draining)
@@ -262,11 +273,15 @@ class Runner:
         assert self._pool is not None
 
         def job() -> None:
-            if self._inbox.stopping:
-                report = None  # claimed, never begun: release_steps gives it back
-            else:
-                report = self._executor.run(claim)
-            self._inbox.finished(claim, report)
+            report = None  # claimed, never begun: release_steps gives it back
+            try:
+                if not self._inbox.stopping:
+                    report = self._executor.run(claim)
+            except BaseException as error:  # a run without a report would stay held
+                log.exception("The worker itself failed in step %s", claim.step.name)
+                report = reports.failed(claim.step, claim.worker_id, RuntimeError(reports.text_of(error)))
+            finally:
+                self._inbox.finished(claim, report)
 
         self._pool.submit(job)
 
@@ -279,7 +294,7 @@ class Runner:
                         report.step_name, report.step_uuid, report.claim_number)
         dropped = {id(report) for report in superseded}
         self._forget([item for item in mine if id(item[1]) in dropped])
-        kept = {id(report) for report in keep}
+        kept = {id(report) for report in reports.split(keep)}
         return [item for item in mine if id(item[1]) in kept]
 
     def _report_under_old_ids(self, session: Session) -> None:
@@ -304,10 +319,26 @@ class Runner:
             log.log(level, "The report of step %s was refused: %s [step %s, claim %d]",
                     report.step_name, outcome, report.step_uuid, report.claim_number)
             if outcome == "invalid":
-                self._identity.retire()
+                self._replace_invalid(claim, report)
         for step_uuid, outcome in refused.items():
             log.error("The engine refused a report as %s [step %s]", outcome, step_uuid)
             self._identity.retire()
+
+    def _replace_invalid(self, claim: ClaimedStep, report: Report) -> None:
+        """The step is still ours, and the same handler would return the same again: it fails."""
+        if report.substitute:
+            self._identity.retire()  # the engine takes the step back with the worker id
+            return
+        reason: str | None = "the engine says that it is invalid"
+        if report.status == "complete" and self._session is not None:
+            reason = self._session.why_invalid(report)
+        if reason is not None:
+            self._keep_instead(claim, reports.substitute(report, reason))
+
+    def _keep_instead(self, claim: ClaimedStep, report: Report) -> None:
+        self._holdings.add([claim])
+        self._unacknowledged.append((claim, report))
+        story.ended(claim, report)
 
     def _submit_hook(self, claim: ClaimedStep) -> None:
         assert self._pool is not None
@@ -377,8 +408,7 @@ class Runner:
                 if report.substitute:
                     self._identity.retire()
                 else:
-                    self._holdings.add([claim])
-                    self._unacknowledged.append((claim, reports.substitute(report, str(error))))
+                    self._keep_instead(claim, reports.substitute(report, one_line(error)))
 
     def _give_back_retired(self, session: Session) -> None:
         for worker_id in self._identity.releasable(self._holdings.worker_ids()):
@@ -412,6 +442,9 @@ class Runner:
                 grace = self._settings.grace
                 self._drain_until = time.monotonic() + grace
                 log.info("Stopping: %d steps held, grace %g s", len(self._holdings), grace)
+            if self._inbox.hurrying:
+                log.info("Stopping at once: %d steps held", len(self._holdings))
+                break
             if self._drain_until is not None and time.monotonic() >= self._drain_until:
                 break
             self._absorb(self._inbox.take(0.02))
@@ -422,6 +455,17 @@ class Runner:
         while self._unacknowledged and time.monotonic() < self._drain_until:
             self._talk()
         self._release()
+
+    def _give_back_all(self) -> None:
+        """After an error that ends the loop: what runs may finish, nothing stays held."""
+        if not self._worked or self._pool is None:
+            return
+        log.exception("The worker ends because of an error of its own")
+        self._inbox.stop()
+        try:
+            self._drain()
+        except Exception:
+            log.exception("Held steps will be taken over when their lease ends")
 
     def _release(self) -> None:
         try:

@@ -174,6 +174,9 @@ class Database:
         wait_for(lambda: self.status(task) == status, timeout,
                  lambda: f"task is {self.status(task)}: {self.steps(task)}")
 
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 20) -> None:
+        wait_for(condition, timeout)
+
     def results(self, task: UUID) -> dict[str, Any]:
         return {name: step["results"] for name, step in self.steps(task).items()}
 

@@ -92,3 +92,27 @@ class Hooks(TaskHandler):
     ) -> None:
         states = ",".join(sorted({step.state for step in steps}))
         (Path(task.context["directory"]) / "annotated").write_text(states)
+
+
+UNSTORABLE = {
+    "nul": lambda: {"text": "a\x00b"},
+    "nan": lambda: {"price": float("nan")},
+    "bytes": lambda: {"data": b"bytes"},
+    "long": lambda: {"blob": "x" * 300_000_000},
+    # A short text that is too large as jsonb: only the server can tell.
+    "numbers": lambda: {"n": [0] * 40_000_000},
+}
+
+
+@step_handler("test.unstorable")
+def unstorable(task: Task, sequence: Sequence, step: Step) -> object:
+    return UNSTORABLE[step.handler_config["kind"]]()
+
+
+@step_handler("test.unspeakable")
+def unspeakable(task: Task, sequence: Sequence, step: Step) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    raise PermanentError("wrapped", error_code=404) from Unspeakable()  # type: ignore[arg-type]
