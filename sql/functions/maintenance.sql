@@ -52,6 +52,54 @@ AS 'MODULE_PATHNAME', 'duty_leases' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.duty_leases() IS 'Takes over the steps of up to 16 claims whose lease has ended, or whose steps have run too long; returns 1 if any was taken over, otherwise 0.';
 
+CREATE OR REPLACE FUNCTION tasker_engine.clock_was_set_back(clock_now timestamptz, back interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    s tasker_engine.schedules;
+BEGIN
+    -- What was due before, and retries, whose pause is a duration; but not what waits for a time of the calendar.
+    WITH moved AS MATERIALIZED (
+        SELECT r.ctid AS tid, r.available_at, s.task_uuid, s.step_no
+        FROM tasker_engine.queue_entries r
+        JOIN tasker_engine.steps s ON s.task_uuid = r.task_uuid AND s.step_no = r.step_no
+        WHERE r.available_at > $1 AND isfinite(r.available_at) AND (r.available_at <= $1 + $2 OR s.state = 'e')
+        FOR UPDATE SKIP LOCKED),
+    moved_steps AS (
+        UPDATE tasker_engine.steps s SET available_at = s.available_at - $2
+        FROM moved m
+        WHERE s.task_uuid = m.task_uuid AND s.step_no = m.step_no AND s.available_at = m.available_at)
+    UPDATE tasker_engine.queue_entries r SET available_at = r.available_at - $2
+    FROM moved m WHERE r.ctid = m.tid;
+    UPDATE tasker_engine.claims c
+    SET claimed_at = c.claimed_at - $2, lease_expires_at = c.lease_expires_at - $2, timeout_at = c.timeout_at - $2
+    WHERE c.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.claims o WHERE o.lease_expires_at > $1 OR o.timeout_at > $1 FOR UPDATE SKIP LOCKED));
+    UPDATE tasker_engine.task_deadlines d SET deadline_at = d.deadline_at - $2
+    WHERE d.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.task_deadlines o WHERE o.deadline_at > $1 FOR UPDATE SKIP LOCKED));
+    UPDATE tasker_engine.finalization_claims c SET claimed_at = c.claimed_at - $2, expires_at = c.expires_at - $2
+    WHERE c.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.finalization_claims o WHERE o.expires_at > $1 FOR UPDATE SKIP LOCKED));
+    UPDATE tasker_engine.workers w SET last_seen_at = least(w.last_seen_at, $1), idle_until = w.idle_until - $2
+    WHERE w.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.workers o WHERE o.last_seen_at > $1 OR o.idle_until > $1 FOR UPDATE SKIP LOCKED));
+    -- A time that comes again is not run again: its task exists, and schedule_runs says so.
+    FOR s IN SELECT o.* FROM tasker_engine.schedules o WHERE o.next_run_at > $1 FOR UPDATE SKIP LOCKED LOOP
+        BEGIN
+            UPDATE tasker_engine.schedules o
+            SET next_run_at = least(o.next_run_at, tasker_engine.next_occurrence(s.cron, s.time_zone, $1))
+            WHERE o.schedule_name = s.schedule_name;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- Its times cannot be told any more; duty_schedules says so when it is due.
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.clock_was_set_back(timestamptz, interval) IS 'Moves what is stored for a time to come when the clock was set back: what was due is due, leases and timeouts last as long as they did, and each schedule goes on with its next time. What another session holds locked stays.
+clock_now: the time after the jump.
+back: how far the clock was set back.';
+
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;

@@ -63,7 +63,10 @@ BEGIN
         PERFORM tasker_engine.log_schedule_run(s.schedule_name, s.next_run_at, 'missed', missed::integer, NULL, NULL);
     END IF;
     WHILE occurrence <= $2 AND done < 100 LOOP
-        IF NOT s.overlap AND EXISTS (SELECT FROM tasker_engine.tasks t
+        IF EXISTS (SELECT FROM tasker_engine.schedule_runs r
+                   WHERE r.schedule_name = s.schedule_name AND r.scheduled_for = occurrence AND r.outcome = 'created') THEN
+            NULL; -- The clock was set back.
+        ELSIF NOT s.overlap AND EXISTS (SELECT FROM tasker_engine.tasks t
                                      WHERE t.task_uuid = s.last_task_uuid AND tasker_engine.is_open(t.state)) THEN
             s.skipped := s.skipped + 1;
             PERFORM tasker_engine.log_schedule_run(s.schedule_name, occurrence, 'overlapped', 1, s.last_task_uuid, NULL);

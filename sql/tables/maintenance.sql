@@ -1,4 +1,4 @@
--- How the duties of maintenance went.
+-- How the duties of maintenance went, and how the clock went.
 
 -- Written when a duty did something or failed. Idle rounds write nothing; without shared memory, once a minute that they ran.
 CREATE TABLE tasker_engine.duty_runs (
@@ -20,3 +20,12 @@ COMMENT ON COLUMN tasker_engine.duty_runs.failures IS 'How often it failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error IS 'SQLSTATE and message of its last failure.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_error_at IS 'When it last failed.';
 COMMENT ON COLUMN tasker_engine.duty_runs.last_run_at IS 'When it last finished, as stored; shared memory can have a later time.';
+
+-- Read by a session's first claim and whenever the clock was set; written only then.
+CREATE TABLE tasker_engine.clock_readings (
+    machine_start text PRIMARY KEY,
+    offset_us bigint NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.clock_readings IS 'How far the wall clock was before the clock that counts since the machine started: when it is less, the clock was set back, and what is stored moves with it. One row.';
+COMMENT ON COLUMN tasker_engine.clock_readings.machine_start IS 'Names the start of the machine; a reading of another one means nothing.';
+COMMENT ON COLUMN tasker_engine.clock_readings.offset_us IS 'Wall-clock time minus the time since the start, in microseconds.';

@@ -11,7 +11,7 @@ use super::pools::Pools;
 use super::process::{self, SECOND_US, transaction};
 use crate::error::Result;
 use crate::pg::call;
-use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::processes::{self, Kind, Slot, State};
 
@@ -48,7 +48,8 @@ struct Coordinator {
     pools: Pools,
     /// Steps that the last tick found cancelled or taken over, with the process that runs each.
     suspects: HashSet<(i32, Uuid)>,
-    beat_at: Timestamp,
+    /// The tick of the last renewal.
+    beat_at: Option<i64>,
     /// Whether the coordinator does nothing because `may_work` refuses.
     refuses: bool,
 }
@@ -64,7 +65,7 @@ fn run(database: u32) {
         duties: Duties::default(),
         pools: Pools::of(database),
         suspects: HashSet::new(),
-        beat_at: 0,
+        beat_at: None,
         refuses: false,
     };
     match transaction(Duties::read) {
@@ -203,8 +204,9 @@ impl Coordinator {
             self.suspects.clear();
             return;
         }
-        if call::clock() - self.beat_at > HEARTBEAT_US {
-            self.beat_at = call::clock();
+        let tick = call::tick();
+        if self.beat_at.is_none_or(|last| tick - last > HEARTBEAT_US) {
+            self.beat_at = Some(tick);
             for slot in &busy {
                 let beat = transaction(|session| {
                     session.run(&HEARTBEAT, &[datum::text(slot.worker_id.as_str())])?;

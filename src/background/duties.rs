@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use super::process::{self, SECOND_US, SLOWEST_RESTART_US, transaction};
 use crate::error::Result;
 use crate::pg::call;
-use crate::pg::datum::{self, Timestamp};
+use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 
 /// A duty whose time comes within this is due.
@@ -24,7 +24,8 @@ static RUN_DUTY: Statement =
 struct Duty {
     name: String,
     every_us: i64,
-    due_at: Timestamp,
+    /// A tick.
+    due_at: i64,
     failed: u32,
 }
 
@@ -50,7 +51,7 @@ impl Duties {
 
     /// Runs the duties that are due.
     pub fn run(&mut self) {
-        let tick = call::clock();
+        let tick = call::tick();
         for duty in &mut self.0 {
             if duty.due_at > tick + SLACK_US {
                 continue;

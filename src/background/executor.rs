@@ -221,7 +221,7 @@ fn run(pool: &str, taken: &ClaimedStep) {
         "tasker_ext: pool {pool} runs step {}",
         crate::orchestration::format_uuid(&taken.step)
     )));
-    let started = call::clock();
+    let started = call::tick();
     let outcome = transaction(|session| {
         let rows = session.run(
             &RUN,
@@ -240,7 +240,7 @@ fn run(pool: &str, taken: &ClaimedStep) {
             true
         }
     };
-    processes::count_step(call::clock() - started, failed);
+    processes::count_step(call::tick() - started, failed);
     processes::set_state(State::Idle);
 }
 

@@ -8,7 +8,6 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgro
 use pgrx::pg_sys;
 
 use super::process::{self, SLOWEST_RESTART_US};
-use crate::pg::datum::Timestamp;
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
@@ -36,7 +35,8 @@ pub fn register() {
 #[derive(Default)]
 struct StartHistory {
     failed: u32,
-    started_at: Timestamp,
+    /// A tick.
+    started_at: Option<i64>,
 }
 
 crate::pg::process::background_process!(tasker_launcher_main => run);
@@ -45,12 +45,12 @@ fn run(_argument: u32) {
     process::begin(Kind::Launcher, 0, "", "");
     processes::set_state(State::Idle);
     let mut histories: HashMap<u32, StartHistory> = HashMap::new();
-    let mut complained_at: Timestamp = 0;
+    let mut complained_at: Option<i64> = None;
     loop {
         let databases = backend::open_databases();
         processes::keep_databases(&databases);
         histories.retain(|oid, _| databases.contains(oid));
-        let now = call::clock();
+        let now = call::tick();
         let mut soon = false;
         for oid in databases {
             let processes = processes::all();
@@ -71,7 +71,7 @@ fn run(_argument: u32) {
                 .count();
             let history = histories.entry(oid).or_default();
             let pause = pause_us(history.failed);
-            if now - history.started_at < pause {
+            if history.started_at.is_some_and(|at| now - at < pause) {
                 soon |= pause <= 1_000_000;
                 continue;
             }
@@ -80,16 +80,19 @@ fn run(_argument: u32) {
                 continue;
             }
             // A coordinator that ran for a while did not fail at its start.
-            history.failed = if now - history.started_at > 2 * SLOWEST_RESTART_US {
+            history.failed = if history
+                .started_at
+                .is_none_or(|at| now - at > 2 * SLOWEST_RESTART_US)
+            {
                 1
             } else {
                 history.failed.saturating_add(1)
             };
-            history.started_at = now;
+            history.started_at = Some(now);
             soon = true;
             let started = start("tasker_ext coordinator", "tasker_coordinator_main", oid, "");
-            if started.is_none() && now - complained_at > 60_000_000 {
-                complained_at = now;
+            if started.is_none() && complained_at.is_none_or(|at| now - at > 60_000_000) {
+                complained_at = Some(now);
                 pgrx::warning!(
                     "tasker_ext: no background worker is free for a coordinator; raise max_worker_processes (tasker.validate_resources() says to what)"
                 );

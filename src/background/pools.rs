@@ -9,7 +9,6 @@ use super::launcher;
 use super::process::{self, SECOND_US, SLOWEST_RESTART_US, transaction};
 use crate::error::Result;
 use crate::pg::call;
-use crate::pg::datum::Timestamp;
 use crate::pg::spi::Statement;
 use crate::processes::{self, Kind, Slot, State};
 use crate::settings;
@@ -28,16 +27,17 @@ static DESIRED: Statement = Statement::new(
 struct Started {
     pool: String,
     handle: DynamicBackgroundWorker,
-    at: Timestamp,
+    /// A tick.
+    at: i64,
     /// None until the coordinator has seen it run.
     pid: Option<i32>,
 }
 
 #[derive(Default)]
 struct Pool {
-    /// Executors that ended unasked, in a row, and when the next may start.
+    /// Executors that ended unasked, in a row, and the tick from which the next may start.
     failed: u32,
-    start_after: Timestamp,
+    start_after: i64,
 }
 
 pub struct Pools {
@@ -46,7 +46,7 @@ pub struct Pools {
     pools: HashMap<String, Pool>,
     /// Executors that were asked to end, by process.
     asked: HashSet<i32>,
-    complained_at: Timestamp,
+    complained_at: Option<i64>,
 }
 
 impl Pools {
@@ -56,7 +56,7 @@ impl Pools {
             started: vec![],
             pools: HashMap::new(),
             asked: HashSet::new(),
-            complained_at: 0,
+            complained_at: None,
         }
     }
 
@@ -88,7 +88,7 @@ impl Pools {
                 return;
             }
         };
-        let now = call::clock();
+        let now = call::tick();
         let executors: Vec<Slot> = processes::all()
             .into_iter()
             .filter(|slot| slot.database == self.database && slot.kind == Kind::Executor)
@@ -138,7 +138,7 @@ impl Pools {
         }
     }
 
-    fn start(&mut self, pool: &str, missing: usize, now: Timestamp) {
+    fn start(&mut self, pool: &str, missing: usize, now: i64) {
         if self.pools.entry(pool.to_owned()).or_default().start_after > now {
             return;
         }
@@ -156,8 +156,11 @@ impl Pools {
                     pid: None,
                 }),
                 None => {
-                    if now - self.complained_at > 60 * SECOND_US {
-                        self.complained_at = now;
+                    if self
+                        .complained_at
+                        .is_none_or(|at| now - at > 60 * SECOND_US)
+                    {
+                        self.complained_at = Some(now);
                         pgrx::warning!(
                             "tasker_ext: no background worker is free for an executor of pool {pool}; raise max_worker_processes or lower the pool's maximum"
                         );
@@ -169,7 +172,7 @@ impl Pools {
     }
 
     /// An executor that ended unasked delays the next start of its pool, longer each time.
-    fn forget_ended(&mut self, executors: &[Slot], now: Timestamp) {
+    fn forget_ended(&mut self, executors: &[Slot], now: i64) {
         let (pools, asked) = (&mut self.pools, &mut self.asked);
         asked.extend(
             executors
@@ -202,8 +205,8 @@ impl Pools {
                         database,
                         &started.pool,
                         pool.failed,
-                        now,
-                        pool.start_after,
+                        call::clock(),
+                        call::clock() + pool.start_after - now,
                     );
                     false
                 }
@@ -213,7 +216,7 @@ impl Pools {
 }
 
 /// Terminates executors that were asked to end and did not do so in time; the step of each counts as a crashed run.
-fn enforce_deadlines(executors: &[Slot], now: Timestamp) {
+fn enforce_deadlines(executors: &[Slot], now: i64) {
     for slot in executors.iter().filter(|slot| slot.stop) {
         if slot.stop_by != 0 && now > slot.stop_by {
             pgrx::log!(

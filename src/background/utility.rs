@@ -22,7 +22,7 @@ pub fn install() {
 fn send_away(database: u32) {
     processes::hold_database(database);
     let here = |slot: &Slot| slot.database == database;
-    processes::request_stop(here, call::clock() + POLITE.as_micros() as i64);
+    processes::request_stop(here, call::tick() + POLITE.as_micros() as i64);
     let began = Instant::now();
     let mut terminated = false;
     while began.elapsed() < POLITE + FIRM && processes::all().iter().any(here) {

@@ -1,7 +1,7 @@
 //! The background processes as they are now, which executors ended, and waking the launcher.
 
 use crate::error::Result;
-use crate::pg::call::{Call, Output};
+use crate::pg::call::{self, Call, Output};
 use crate::pg::datum;
 use crate::processes::{self, Kind};
 
@@ -47,7 +47,7 @@ fn background_activity(call: &mut Call) -> Result<Output> {
             datum::int8(slot.failures),
             datum::opt(slot.step.as_ref(), datum::uuid),
             datum::opt(
-                (slot.stop_by != 0).then_some(slot.stop_by),
+                (slot.stop_by != 0).then(|| call::clock() + slot.stop_by - call::tick()),
                 datum::timestamp,
             ),
         ])?;

@@ -1,7 +1,7 @@
 //! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. Each other duty is in the file of its theme.
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, leases, operate};
+use crate::orchestration::{Engine, clock, leases, operate};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::spi::Session;
 use crate::pg::{backend, datum, lock};
@@ -52,6 +52,7 @@ fn duty_clocks(call: &mut Call) -> Result<Output> {
 fn duty_leases(_: &mut Call) -> Result<Output> {
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
+    clock::heed(&mut engine)?;
     let any = leases::take_over_expired(&mut engine, true)?;
     engine.close()?;
     Ok(Output::from(i64::from(any)))

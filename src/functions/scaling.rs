@@ -13,7 +13,7 @@ use tasker_rules::operations::scaling::{
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};
-use crate::pg::datum::{self, Jsonb, Timestamp};
+use crate::pg::datum::{self, Jsonb};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
 use crate::settings;
@@ -117,8 +117,8 @@ const SHARE: i64 = 50;
 /// An evaluation up to this many microseconds is short.
 const SHORT_EVALUATION: i64 = 30_000;
 
-/// Pools whose last evaluation was long, and until when they rest.
-static REST: Kept<HashMap<String, Timestamp>> = Kept::new();
+/// Pools whose last evaluation was long, and the tick until which they rest.
+static REST: Kept<HashMap<String, i64>> = Kept::new();
 
 #[derive(Deserialize)]
 struct Pool {
@@ -217,7 +217,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
         .collect();
     let mut decisions = 0;
     for pool in pools.iter().filter(|pool| pool.due) {
-        let started = call::clock();
+        let started = call::tick();
         if REST.with(|rest| rest.get(&pool.name).is_some_and(|until| started < *until)) {
             continue;
         }
@@ -227,7 +227,7 @@ fn duty_scaling(_: &mut Call) -> Result<Output> {
             .and_then(|row| row.opt_jsonb(1))
             .map(read::<Load>)
             .transpose()?;
-        let took = call::clock() - started;
+        let took = call::tick() - started;
         REST.with(|rest| {
             if took <= SHORT_EVALUATION {
                 rest.remove(&pool.name);

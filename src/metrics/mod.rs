@@ -30,8 +30,9 @@ std::thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     /// No slot was free at the last commit.
     static FULL: Cell<bool> = const { Cell::new(false) };
-    static SWEPT_AT: Cell<Timestamp> = const { Cell::new(0) };
-    static WRITTEN_AT: Cell<Timestamp> = const { Cell::new(0) };
+    // Ticks.
+    static SWEPT_AT: Cell<Option<i64>> = const { Cell::new(None) };
+    static WRITTEN_AT: Cell<Option<i64>> = const { Cell::new(None) };
 }
 
 fn installation() -> shared::Installation {
@@ -157,11 +158,12 @@ fn savepoint_ends(end: SavepointEnd, level: i32) {
 }
 
 /// The end of a call that writes anyway: without shared memory, appends what was counted if that is due.
-pub fn write_if_due(now: Timestamp) -> Result<()> {
-    if !uses_table() || now - WRITTEN_AT.get() < WRITE_EVERY_US {
+pub fn write_if_due(now: Timestamp, tick: i64) -> Result<()> {
+    let recent = |last: Option<i64>, every| last.is_some_and(|last| tick - last < every);
+    if !uses_table() || recent(WRITTEN_AT.get(), WRITE_EVERY_US) {
         return Ok(());
     }
-    if shared::exists() && now - SWEPT_AT.replace(now) >= SWEEP_EVERY_US {
+    if shared::exists() && !recent(SWEPT_AT.replace(Some(tick)), SWEEP_EVERY_US) {
         shared::sweep();
     }
     write(now)
@@ -172,7 +174,7 @@ pub fn write(now: Timestamp) -> Result<()> {
     if !uses_table() {
         return Ok(());
     }
-    WRITTEN_AT.set(now);
+    WRITTEN_AT.set(Some(call::tick()));
     let level = xact::level();
     let counts = LEDGER.with(|ledger| ledger.write(level));
     let mut workers: BTreeMap<i32, (Vec<i16>, Vec<i64>)> = BTreeMap::new();

@@ -8,9 +8,9 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use tasker_rules::operations::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
 
-use crate::pg::backend;
 use crate::pg::datum::Timestamp;
 use crate::pg::shmem::Piece;
+use crate::pg::{backend, call};
 
 const DATABASES: usize = 64;
 /// Workers of the whole server: each is in one of these sets, and a new worker replaces the one that has been silent
@@ -39,6 +39,7 @@ struct Slot {
 struct Worker {
     /// Database and number; 0: free.
     key: AtomicU64,
+    /// A tick.
     seen_at: AtomicI64,
     cells: [AtomicU64; WORKER_CELLS],
 }
@@ -203,9 +204,10 @@ impl Adder {
         let cell = usize::from(key.cell);
         if key.worker_no != 0 {
             if cell < WORKER_CELLS {
-                let worker = worker(self.database, key.worker_no, self.now);
+                let tick = call::tick();
+                let worker = worker(self.database, key.worker_no, tick);
                 worker.cells[cell].fetch_add(amount, Ordering::Relaxed);
-                worker.seen_at.store(self.now, Ordering::Relaxed);
+                worker.seen_at.store(tick, Ordering::Relaxed);
             }
             return;
         }
@@ -224,7 +226,7 @@ impl Adder {
     }
 }
 
-fn worker(database: u32, worker_no: i32, now: Timestamp) -> &'static Worker {
+fn worker(database: u32, worker_no: i32, tick: i64) -> &'static Worker {
     let workers = &COUNTERS.get().workers;
     let key = u64::from(database) << 32 | u64::from(worker_no as u32);
     let is_it = |index: &usize| workers[*index].key.load(Ordering::Acquire) == key;
@@ -247,7 +249,7 @@ fn worker(database: u32, worker_no: i32, now: Timestamp) -> &'static Worker {
             };
             let index = ways.clone().min_by_key(oldest).unwrap_or(ways.start);
             zero(&workers[index].cells);
-            workers[index].seen_at.store(now, Ordering::Relaxed);
+            workers[index].seen_at.store(tick, Ordering::Relaxed);
             workers[index].key.store(key, Ordering::Release);
             index
         })
@@ -289,7 +291,8 @@ pub fn recent(of: Installation, now: Timestamp) -> Vec<(Timestamp, usize, u64)> 
     let _guard = LOCK.share();
     for tick in &COUNTERS.get().slots[slot].ticks {
         let number = tick.number.load(Ordering::Relaxed);
-        if number <= now / TICK_US - TICKS as i64 {
+        // After the clock was set back some are in the future.
+        if number <= now / TICK_US - TICKS as i64 || number > now / TICK_US {
             continue;
         }
         for (index, counter) in tick.cells.iter().enumerate() {

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bypass;
 pub mod claim;
 pub mod claimants;
+pub mod clock;
 pub mod create;
 pub mod finalize;
 pub mod leases;
@@ -52,6 +53,8 @@ impl StepKey {
 pub struct Engine<'e> {
     pub session: &'e Session,
     pub now: Timestamp,
+    /// The same instant for intervals, which setting the time does not change ([`call::tick`]).
+    pub tick: i64,
     pub log: audit::Log<'e>,
     pub queue_entries: queue_entries::Releases,
 }
@@ -75,6 +78,7 @@ impl<'e> Engine<'e> {
         Self {
             session,
             now: call::clock(),
+            tick: call::tick(),
             log: audit::Log::default(),
             queue_entries: queue_entries::Releases::default(),
         }
@@ -125,7 +129,7 @@ impl<'e> Engine<'e> {
         self.queue_entries.notify(self.session, self.now)?;
         let wrote = self.log.flush(self.now)?;
         if wrote {
-            metrics::write_if_due(self.now)?;
+            metrics::write_if_due(self.now, self.tick)?;
         }
         Ok(())
     }

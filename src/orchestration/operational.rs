@@ -243,7 +243,7 @@ pub fn end_startup(engine: &mut Engine) -> Result<bool> {
         .first()
         .ok_or_else(|| Error::corrupt("a state that was set has a change"))?
         .get(1)?;
-    if from != OperationalState::Startup || engine.now - since < STARTUP_US {
+    if from != OperationalState::Startup || (0..STARTUP_US).contains(&(engine.now - since)) {
         return Ok(false);
     }
     let to = OperationalState::Normal;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::operational;
-use crate::pg::call::shortened;
+use crate::pg::call::{self, shortened};
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
 use crate::pg::scan::{Compare, Walk};
@@ -74,12 +74,14 @@ const OWN_PREFIXES: [&str; 2] = ["tasker-executor/", "run_steps/"];
 
 struct Known {
     worker: Worker,
-    idle_until: Option<Timestamp>,
-    seen_at: Timestamp,
+    /// Ticks.
+    idle_until: Option<i64>,
+    seen_at: Option<i64>,
 }
 
 static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
-static NOTIFIED: Kept<HashMap<String, Timestamp>> = Kept::new();
+/// The last NOTIFY of a namespace: its tick, and the time of the call.
+static NOTIFIED: Kept<HashMap<String, (i64, Timestamp)>> = Kept::new();
 std::thread_local! {
     /// Whether the transaction has changed what this backend knows about workers.
     static LEARNED: Cell<bool> = const { Cell::new(false) };
@@ -189,7 +191,7 @@ fn remember(worker_id: &str, worker: Worker) {
         known.entry(worker_id.to_owned()).or_insert(Known {
             worker,
             idle_until: None,
-            seen_at: 0,
+            seen_at: None,
         });
     });
 }
@@ -217,22 +219,22 @@ pub fn seen(
     }) else {
         return Ok(());
     };
+    let tick = call::tick();
     let fresh = match (idle, idle_until) {
-        (true, Some(until)) => until - now > IDLE_US / 2,
+        (true, Some(until)) => until - tick > IDLE_US / 2,
         (true, None) | (false, Some(_)) => false,
-        (false, None) => now - seen_at < SEEN_EVERY_US,
+        (false, None) => seen_at.is_some_and(|seen_at| tick - seen_at < SEEN_EVERY_US),
     };
     if fresh {
         return Ok(());
     }
-    let idle_until = idle.then_some(now + IDLE_US);
     session.run(
         &SEEN,
         &[
             datum::int4(worker.no),
             datum::timestamp(now),
             datum::texts(namespaces.iter().map(|name| Some(name.as_str()))),
-            datum::opt(idle_until, datum::timestamp),
+            datum::opt(idle.then_some(now + IDLE_US), datum::timestamp),
         ],
     )?;
     forget_on_abort();
@@ -241,8 +243,8 @@ pub fn seen(
             worker_id.to_owned(),
             Known {
                 worker,
-                idle_until,
-                seen_at: now,
+                idle_until: idle.then_some(tick + IDLE_US),
+                seen_at: Some(tick),
             },
         );
     });
@@ -306,17 +308,18 @@ pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result
         &WAITING,
         &[datum::timestamp(now), datum::int4s(queues.iter().copied())],
     )?;
+    let tick = call::tick();
     for row in waiting.iter() {
         let namespace: String = row.get(1)?;
         let idle_since: Timestamp = row.get(2)?;
         let due = NOTIFIED.with(|last| {
             last.get(&namespace)
-                .is_none_or(|last| now - last >= NOTIFY_EVERY_US || idle_since >= *last)
+                .is_none_or(|(at, last)| tick - at >= NOTIFY_EVERY_US || idle_since >= *last)
         });
         if due {
             session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;
             metrics::count(Metric::Notifies, 1);
-            NOTIFIED.with(|last| last.insert(namespace, now));
+            NOTIFIED.with(|last| last.insert(namespace, (tick, now)));
         }
     }
     Ok(())

@@ -347,6 +347,41 @@ pub fn clock() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// Microseconds of a clock that never goes back and that setting the time does not move; it counts since the machine started, in
+/// all processes alike. Whatever is done "at most every x" is measured by it.
+pub fn tick() -> i64 {
+    #[cfg(target_os = "macos")]
+    const CLOCK_MONOTONIC: i32 = 6;
+    #[cfg(not(target_os = "macos"))]
+    const CLOCK_MONOTONIC: i32 = 1;
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+    }
+    let mut time = [0; 2];
+    // SAFETY: on the 64-bit systems that PostgreSQL supports, seconds and nanoseconds are 64 bits each.
+    unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) };
+    time[0] * 1_000_000 + time[1] / 1000
+}
+
+/// How far the engine's clock is before the one of [`tick`]; only setting the time changes that. None: this process was interrupted
+/// between reading the one and the other.
+pub fn clock_offset() -> Option<i64> {
+    (0..3).find_map(|_| {
+        let before = tick();
+        let offset = clock() - before;
+        (tick() - before < 1000).then_some(offset)
+    })
+}
+
+/// Names this start of the machine; ticks of another one mean nothing here.
+pub fn machine_start() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+        // SAFETY: a read of the backend's own variable.
+        |_| format!("postmaster {}", unsafe { pg_sys::PgStartTime }),
+        |id| id.trim().to_owned(),
+    )
+}
+
 /// One of the engine's sequences, looked up once for all the values that a call takes.
 pub struct Sequence(pg_sys::Oid);
 

@@ -209,7 +209,8 @@ pub fn end(code: i32) -> ! {
 
 /// PostgreSQL's statement timeout around a part of a statement; an earlier one that is already armed stays.
 pub struct Timeout {
-    ends: Option<Timestamp>,
+    /// In ticks.
+    ends: Option<i64>,
     before: Option<Timestamp>,
 }
 
@@ -238,13 +239,14 @@ impl Timeout {
             let before = get_timeout_active(STATEMENT_TIMEOUT)
                 .then(|| get_timeout_finish_time(STATEMENT_TIMEOUT));
             let ends = call::clock() + i64::from(milliseconds) * 1000;
+            let tick_ends = call::tick() + i64::from(milliseconds) * 1000;
             let armed = before.is_none_or(|before| ends < before);
             if armed {
                 disable_timeout(STATEMENT_TIMEOUT, false);
                 enable_timeout_after(STATEMENT_TIMEOUT, milliseconds);
             }
             Self {
-                ends: armed.then_some(ends),
+                ends: armed.then_some(tick_ends),
                 before,
             }
         }
@@ -262,7 +264,7 @@ impl Timeout {
                 enable_timeout_at(STATEMENT_TIMEOUT, before);
             }
         }
-        call::clock() >= ends
+        call::tick() >= ends
     }
 }
 

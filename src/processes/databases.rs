@@ -135,7 +135,10 @@ pub(super) fn keep_duty_runs(database: u32, ran: [Timestamp; DUTIES]) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, database) {
         for (kept, at) in entry.ran.iter_mut().zip(ran) {
-            *kept = at.max(*kept);
+            // The latest run, even where the clock was set back.
+            if at != 0 {
+                *kept = at;
+            }
         }
     }
 }

@@ -92,8 +92,8 @@ pub struct Slot {
     pub kind: Kind,
     pub state: State,
     pub stop: bool,
-    /// When a process that is to end is terminated; 0 while it is not to end, or without a limit.
-    pub stop_by: Timestamp,
+    /// The tick at which a process that is to end is terminated; 0 while it is not to end, or without a limit.
+    pub stop_by: i64,
     pub pool: Name,
     pub worker_id: Name,
     pub started_at: Timestamp,
@@ -251,8 +251,8 @@ pub fn all() -> Vec<Slot> {
     SHARED.share().slots.iter().flatten().copied().collect()
 }
 
-/// Asks processes to end when they have finished what they do, and says when they will be terminated.
-pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: Timestamp) {
+/// Asks processes to end when they have finished what they do, and says at which tick they will be terminated.
+pub fn request_stop(chosen: impl Fn(&Slot) -> bool, stop_by: i64) {
     if !is_preloaded() {
         return;
     }

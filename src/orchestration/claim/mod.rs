@@ -12,8 +12,9 @@ use pgrx::pg_sys;
 use crate::error::Result;
 use crate::orchestration::queue_entries::{self, Found};
 use crate::orchestration::workers::Worker;
-use crate::orchestration::{Engine, StepKey, leases, operational};
-use crate::pg::datum::{self, Timestamp};
+use crate::orchestration::{Engine, StepKey, clock, leases, operational};
+use crate::pg::call;
+use crate::pg::datum;
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
 use crate::registry::Template;
@@ -71,7 +72,8 @@ const QUEUE_KEPT_US: i64 = 1_000_000;
 
 static ROTATION: Kept<usize> = Kept::new();
 
-static QUEUES: Kept<HashMap<(String, String), (i32, Timestamp)>> = Kept::new();
+/// With the tick of the look-up.
+static QUEUES: Kept<HashMap<(String, String), (i32, i64)>> = Kept::new();
 
 /// The new claim; it takes its number before its first step starts.
 struct NewClaim<'a> {
@@ -93,6 +95,7 @@ pub fn claim<'s>(
         max: request.max_steps,
         steps: Vec::new(),
     };
+    clock::heed(engine)?;
     leases::take_over_expired(engine, false)?;
     let closed = operational::current()?.closed();
     let open = closed.is_none();
@@ -145,7 +148,7 @@ fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> 
 fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>> {
     let name = (namespace.to_owned(), queue.to_owned());
     if let Some((id, since)) = QUEUES.with(|queues| queues.get(&name).copied())
-        && engine.now - since < QUEUE_KEPT_US
+        && call::tick() - since < QUEUE_KEPT_US
     {
         return Ok(Some(id));
     }
@@ -154,7 +157,7 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
         .run(&QUEUE, &[datum::text(namespace), datum::text(queue)])?;
     let id: Option<i32> = rows.first().map(|row| row.get(1)).transpose()?;
     QUEUES.with(|queues| match id {
-        Some(id) => queues.insert(name, (id, engine.now)),
+        Some(id) => queues.insert(name, (id, call::tick())),
         None => queues.remove(&name),
     });
     Ok(id)
@@ -167,7 +170,7 @@ fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Resu
     }
     queue_entries::age(engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
-    let mut skip = queue_entries::held_at_head(queue_id, engine.now);
+    let mut skip = queue_entries::held_at_head(queue_id);
     for _ in 0..MOST_ROUNDS {
         let limit = claim.max - claim.steps.len() + skip;
         let (found, taken) =
@@ -181,7 +184,7 @@ fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Resu
             rest = later;
         }
         if !held.is_empty() {
-            queue_entries::remember_held(queue_id, held.len(), engine.now);
+            queue_entries::remember_held(queue_id, held.len());
         }
         if exhausted {
             engine.queue_entries.emptied(queue_id);

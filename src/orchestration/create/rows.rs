@@ -137,7 +137,7 @@ pub(super) fn insert(
     if !bypass.is_empty() {
         rows.resolve_bypassed(engine)?;
     }
-    metrics::write_if_due(engine.now)
+    metrics::write_if_due(engine.now, engine.tick)
 }
 
 impl Rows<'_, '_> {

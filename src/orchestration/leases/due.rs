@@ -9,7 +9,7 @@ use super::take_over::Expired;
 use crate::error::{Error, Result};
 use crate::orchestration::Engine;
 use crate::pg::call;
-use crate::pg::datum::{self, Timestamp};
+use crate::pg::datum;
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
 
@@ -59,13 +59,14 @@ const MOST_HELD_BACK: usize = 1000;
 
 #[derive(Clone, Copy, Default)]
 struct Last {
-    at: Timestamp,
+    /// Ticks here and in `first_since`.
+    at: i64,
     /// How long the search took, and how long the last one from the first claim took.
     us: i64,
     full_us: i64,
     /// The first live claim, and when the walk last began before it.
     first: i64,
-    first_since: Timestamp,
+    first_since: i64,
     /// The search goes on behind this claim; 0: it begins at the first one.
     behind: i64,
     /// It passed by many claims that other sessions hold.
@@ -74,22 +75,24 @@ struct Last {
 
 static LAST: Kept<Last> = Kept::new();
 
-static HELD_BACK: Kept<BTreeMap<i64, Timestamp>> = Kept::new();
+/// With the tick until which each is passed by.
+static HELD_BACK: Kept<BTreeMap<i64, i64>> = Kept::new();
 
 /// Locks some due claims that can be taken over, if it is time to search. Never waits. With `idle` it is time even if the last
 /// search was a moment ago, unless that met many claims that other sessions hold.
 pub(super) fn lock_due(engine: &Engine, idle: bool) -> Result<Vec<Expired>> {
     let mut last = LAST.get();
     let at_once = idle && !last.passed_many;
-    if last.at == engine.now
-        || !at_once && engine.now - last.at < SEARCH_AGAIN_US.max(last.us * SEARCH_SHARE)
+    if last.at == engine.tick
+        || !at_once && engine.tick - last.at < SEARCH_AGAIN_US.max(last.us * SEARCH_SHARE)
     {
         return Ok(vec![]);
     }
-    let started = call::clock();
-    let from_first = engine.now - last.first_since > FROM_FIRST_US.max(last.full_us * SEARCH_SHARE);
+    let started = call::tick();
+    let from_first =
+        engine.tick - last.first_since > FROM_FIRST_US.max(last.full_us * SEARCH_SHARE);
     if from_first {
-        (last.first, last.first_since) = (0, engine.now);
+        (last.first, last.first_since) = (0, engine.tick);
     }
     let rows = engine.session.run(
         &FIND,
@@ -103,15 +106,15 @@ pub(super) fn lock_due(engine: &Engine, idle: bool) -> Result<Vec<Expired>> {
         .first()
         .ok_or_else(|| Error::corrupt("no row where one always is"))?;
     last.first = row.opt(1).unwrap_or(last.first);
-    last.at = engine.now;
-    last.us = call::clock() - started;
+    last.at = engine.tick;
+    last.us = call::tick() - started;
     if from_first {
         last.full_us = last.us;
     }
     let found: Vec<i64> = row.get(2)?;
     let locked = lock(engine, &found)?;
     if !found.is_empty() {
-        last.us = call::clock() - started;
+        last.us = call::tick() - started;
     }
     let passed = found.len().saturating_sub(locked.len());
     last.passed_many = passed > MOST_TAKEN && locked.len() < MOST_TAKEN;
@@ -125,7 +128,7 @@ pub(super) fn lock_due(engine: &Engine, idle: bool) -> Result<Vec<Expired>> {
 
 fn lock(engine: &Engine, found: &[i64]) -> Result<Vec<Expired>> {
     let held_back = HELD_BACK.with(|all| {
-        all.retain(|_, until| engine.now < *until);
+        all.retain(|_, until| engine.tick < *until);
         all.clone()
     });
     let wanted = || found.iter().filter(|id| !held_back.contains_key(id));
@@ -158,7 +161,7 @@ pub(super) fn go_on_behind(claim_id: i64) {
 pub(super) fn hold_back(engine: &Engine, claim_id: i64, problem: &Error) {
     HELD_BACK.with(|all| {
         if all.len() < MOST_HELD_BACK {
-            all.insert(claim_id, engine.now + HELD_BACK_US);
+            all.insert(claim_id, engine.tick + HELD_BACK_US);
         }
     });
     pgrx::warning!(

@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::due::MARKS;
 use crate::error::Result;
+use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
@@ -36,16 +37,18 @@ static AGE: Statement = Statement::new(
 /// How often a backend searches a queue for entries that have waited too long.
 const AGE_EVERY_US: i64 = 1_000_000;
 
-static AGED: Kept<HashMap<i32, Timestamp>> = Kept::new();
+/// The tick of the last search, by queue.
+static AGED: Kept<HashMap<i32, i64>> = Kept::new();
 
 /// Moves entries that have waited too long up a level, so that no step starves. Runs rarely, not in each claim.
 pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
     let interval_us = settings::priority_aging_us();
-    let last = AGED.with(|aged| aged.insert(queue_id, now));
+    let tick = call::tick();
+    let last = AGED.with(|aged| aged.insert(queue_id, tick));
     let Some(last) = last.filter(|_| interval_us > 0) else {
         return Ok(());
     };
-    if now - last < AGE_EVERY_US {
+    if tick - last < AGE_EVERY_US {
         AGED.with(|aged| aged.insert(queue_id, last));
         return Ok(());
     }

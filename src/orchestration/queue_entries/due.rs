@@ -88,11 +88,13 @@ const COMMIT_GRACE_US: i64 = 50_000;
 /// Where the live entries of a queue begin, per level, as this backend last saw it.
 pub(super) struct Marks {
     since: [Timestamp; 4],
-    walked_at: Timestamp,
+    /// A tick.
+    walked_at: i64,
     walk_us: i64,
 }
 
-static HELD_AT_HEAD: Kept<HashMap<i32, (usize, Timestamp)>> = Kept::new();
+/// With the tick until which it counts.
+static HELD_AT_HEAD: Kept<HashMap<i32, (usize, i64)>> = Kept::new();
 
 pub(super) static MARKS: Kept<HashMap<i32, Marks>> = Kept::new();
 
@@ -119,15 +121,16 @@ pub fn find(
     limit: usize,
     take: bool,
 ) -> Result<(Vec<Found>, bool)> {
+    let started = call::tick();
     let (since, from_beginning) = MARKS.with(|marks| match marks.get(&queue_id) {
         Some(marks)
-            if now - marks.walked_at < FULL_WALK_EVERY_US.max(marks.walk_us * FULL_WALK_SHARE) =>
+            if started - marks.walked_at
+                < FULL_WALK_EVERY_US.max(marks.walk_us * FULL_WALK_SHARE) =>
         {
             (marks.since, false)
         }
         _ => ([BEGINNING; 4], true),
     });
-    let started = if from_beginning { call::clock() } else { 0 };
     let taken = if take {
         remove_due(queue_id, now, limit, &since)?
     } else {
@@ -142,12 +145,12 @@ pub fn find(
     MARKS.with(|all| {
         let marks = all.entry(queue_id).or_insert(Marks {
             since: [BEGINNING; 4],
-            walked_at: now,
+            walked_at: started,
             walk_us: 0,
         });
         if from_beginning {
-            marks.walked_at = now;
-            marks.walk_us = call::clock() - started;
+            marks.walked_at = started;
+            marks.walk_us = call::tick() - started;
         }
         advance(&mut marks.since, &found, exhausted, now, from_beginning);
     });
@@ -267,16 +270,22 @@ fn advance(
 /// How many entries at the head of the queue had steps that another session held, when this backend last met one. Above
 /// zero, entries are read before they are removed: giving the same ones back on every claim would only bloat
 /// the queue.
-pub fn held_at_head(queue_id: i32, now: Timestamp) -> usize {
+pub fn held_at_head(queue_id: i32) -> usize {
     HELD_AT_HEAD.with(|held| match held.get(&queue_id) {
-        Some((count, until)) if now < *until => *count,
+        Some((count, until)) if call::tick() < *until => *count,
         _ => 0,
     })
 }
 
 /// Remembers for a while that this many entries at the head of the queue are held.
-pub fn remember_held(queue_id: i32, count: usize, now: Timestamp) {
-    HELD_AT_HEAD.with(|held| held.insert(queue_id, (count, now + CAREFUL_US)));
+pub fn remember_held(queue_id: i32, count: usize) {
+    let until = call::tick() + CAREFUL_US;
+    HELD_AT_HEAD.with(|held| held.insert(queue_id, (count, until)));
+}
+
+/// Forgets where the live entries begin: the clock was set, and entries were moved with it.
+pub fn forget_marks() {
+    MARKS.clear();
 }
 
 /// Removes entries that the caller holds locked.

@@ -20,7 +20,7 @@ use crate::storage;
 use due::lower_mark;
 
 pub use aging::age;
-pub use due::{Found, find, held_at_head, remember_held, remove};
+pub use due::{Found, find, forget_marks, held_at_head, remember_held, remove};
 
 /// When a held step is available: never, until its task is taken up again.
 pub const HELD: Timestamp = Timestamp::MAX;

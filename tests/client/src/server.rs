@@ -31,6 +31,8 @@ pub struct Server {
     folder: PathBuf,
     /// The pg_config of its PostgreSQL, if it is another than the one under test.
     config: Option<PathBuf>,
+    /// What starts instead of its postgres, if anything.
+    program: Option<PathBuf>,
     guard: Mutex<Option<Child>>,
 }
 
@@ -127,6 +129,11 @@ impl Server {
     pub(crate) fn start_with(config: Option<PathBuf>, settings: &[&str]) -> Self {
         let mut server = Self::unstarted();
         server.config = config;
+        server.set_up(settings);
+        server
+    }
+
+    fn set_up(&self, settings: &[&str]) {
         // No test hangs without limit.
         let timeout = format!("statement_timeout={}s", patience(60).as_secs());
         let mut arguments = vec!["--conf", &timeout];
@@ -134,7 +141,14 @@ impl Server {
         for setting in SETTINGS.iter().chain(by_sql).chain(settings) {
             arguments.extend(["--conf", setting]);
         }
-        server.run("start", &arguments);
+        self.run("start", &arguments);
+    }
+
+    /// Likewise; this program starts postgres, with the arguments that it gets.
+    pub fn start_by(program: &Path, settings: &[&str]) -> Self {
+        let mut server = Self::unstarted();
+        server.program = Some(program.to_owned());
+        server.set_up(settings);
         server
     }
 
@@ -153,6 +167,7 @@ impl Server {
         Self {
             folder,
             config: None,
+            program: None,
             guard: Mutex::new(Some(guard)),
         }
     }
@@ -175,6 +190,9 @@ impl Server {
         let mut command = Command::new(script());
         if let Some(config) = &self.config {
             command.env("PG_CONFIG", config);
+        }
+        if let Some(program) = &self.program {
+            command.env("TASKER_POSTGRES", program);
         }
         let output = command
             .arg(action)
