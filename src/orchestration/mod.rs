@@ -67,8 +67,9 @@ pub struct Collected {
 }
 
 impl<'e> Engine<'e> {
-    /// For functions that change steps: refuses other isolation levels than READ COMMITTED.
+    /// For functions that change steps: refuses other isolation levels than READ COMMITTED, and a standby.
     pub fn open(session: &'e Session) -> Result<Self> {
+        call::require_primary()?;
         call::require_read_committed()?;
         Ok(Self::open_any_isolation(session))
     }

@@ -328,6 +328,22 @@ fn statements_see_commits() -> bool {
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
 }
 
+/// Refuses calls that write on a standby (25006).
+pub fn require_primary() -> Result<()> {
+    // SAFETY: plain call.
+    if !unsafe { pg_sys::RecoveryInProgress() } {
+        return Ok(());
+    }
+    Err(Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        "this function writes, and this server is a standby",
+    )
+    .detail("SELECT pg_is_in_recovery() is true.")
+    .hint(
+        "Call it on the primary; with target_session_attrs=read-write a client finds it by itself.",
+    ))
+}
+
 /// Refuses to change steps under a snapshot that cannot see concurrent reports (25001).
 pub fn require_read_committed() -> Result<()> {
     if statements_see_commits() {

@@ -1,6 +1,6 @@
 //! The process of a background worker: signals, waiting, transactions that survive an error, timeouts, its end.
 
-use std::ffi::{CString, c_long};
+use std::ffi::{CStr, CString, c_long};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -52,6 +52,36 @@ pub fn begin(database: u32, leave: fn(), enter: impl FnOnce() -> std::result::Re
                 database.into(),
                 pg_sys::InvalidOid,
                 0,
+            );
+            pin_settings();
+        }
+    }
+}
+
+/// What defaults of the database must not change in a background process: whether it can work, and for how long. Statements of
+/// handlers see these values too.
+const PINNED: [(&CStr, &CStr); 10] = [
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"role", c"none"),
+    (c"session_replication_role", c"origin"),
+    (c"row_security", c"on"),
+    (c"temp_file_limit", c"-1"),
+];
+
+fn pin_settings() {
+    for (name, value) in PINNED {
+        // SAFETY: outside of a transaction, as a superuser; the values are valid in every version.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_SESSION,
             );
         }
     }
