@@ -1,7 +1,7 @@
 //! Steps that a request bypasses: skippable ones that never run. Each counts as complete for its children from the
 //! creation of the task on, regardless of its own parents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use tasker_rules::engine::state::StepState;
 
@@ -32,6 +32,11 @@ impl Bypass {
         }
         let names: Vec<serde_json::Value> = serde_json::from_str(&datum::jsonb_text(document))
             .map_err(|error| Error::parameter(format!("bypass_steps cannot be read: {error}")))?;
+        let by_name: HashMap<&str, &TemplateStep> = template
+            .steps()
+            .iter()
+            .map(|step| (step.name.as_str(), step))
+            .collect();
         let mut bypass = Self::default();
         for (index, name) in names.into_iter().enumerate() {
             let place = format!("bypass_steps[{}]", index + 1);
@@ -40,7 +45,8 @@ impl Bypass {
                     .detail("Every element is the name of a step, a JSON string.")
                     .hint("For example '[\"send_newsletter\"]'."));
             };
-            let step = skippable(template, &name, &place)?;
+            let step = by_name.get(name.as_str()).copied();
+            let step = skippable(template, step, &name, &place)?;
             bypass.numbers.insert(step.no);
             bypass.names.push(name);
         }
@@ -87,10 +93,14 @@ impl Bypass {
     }
 }
 
-fn skippable<'a>(template: &'a Template, name: &str, place: &str) -> Result<&'a TemplateStep> {
-    let all = || template.steps().iter();
+fn skippable<'a>(
+    template: &Template,
+    step: Option<&'a TemplateStep>,
+    name: &str,
+    place: &str,
+) -> Result<&'a TemplateStep> {
     let shown = tasker_rules::names::shown(name);
-    let step = all().find(|step| step.name == name).ok_or_else(|| {
+    let step = step.ok_or_else(|| {
         Error::parameter(format!("{place}: {} has no step {shown}", template.full_name()))
             .detail("Only steps of the task's own template can be bypassed.")
             .hint("SELECT name, skippable FROM tasker.named_tasks_named_steps shows the steps of each template.")
@@ -98,7 +108,9 @@ fn skippable<'a>(template: &'a Template, name: &str, place: &str) -> Result<&'a 
     if step.skippable {
         return Ok(step);
     }
-    let others: Vec<&str> = all()
+    let others: Vec<&str> = template
+        .steps()
+        .iter()
         .filter(|step| step.skippable)
         .map(|step| step.name.as_str())
         .collect();

@@ -97,18 +97,20 @@ static TRY_LOCK_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
+// Each row is looked up by its whole key. With the task as a constant, a planner that takes the table for small reads all
+// steps of the task and searches the arrays for each; with a plain equality it does so by a walk over the whole index.
 static SAVE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
      SET state = u.state, available_at = u.available_at, claim_id = nullif(u.claim_id, 0),
          claim_number = u.claim_number, attempts = u.attempts, retry_limit = u.retry_limit,
          retryable = u.retryable, open_parents = u.open_parents, unreachable = u.unreachable, watched = u.watched,
          results = coalesce(u.results, s.results)
-     FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-          AS u (step_no, state, available_at, claim_id, claim_number, attempts, retry_limit, retryable,
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+          AS u (task_uuid, step_no, state, available_at, claim_id, claim_number, attempts, retry_limit, retryable,
                 open_parents, unreachable, watched, results)
-     WHERE s.task_uuid = $1 AND s.step_no = u.step_no",
+     WHERE s.task_uuid = ANY (ARRAY[u.task_uuid]) AND s.step_no = u.step_no",
     &[
-        pg_sys::UUIDOID,
+        pg_sys::UUIDARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::CHARARRAYOID,
         pg_sys::TIMESTAMPTZARRAYOID,
@@ -328,7 +330,7 @@ impl<'w> LockedTask<'w> {
         engine.session.run(
             &SAVE_STEPS,
             &[
-                datum::uuid(&self.uuid),
+                datum::uuids(new().map(|_| &self.uuid)),
                 datum::int2s(new().map(|step| step.no)),
                 datum::states(new().map(|step| step.state)),
                 datum::timestamps(new().map(|step| step.available_at)),

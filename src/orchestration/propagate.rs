@@ -1,7 +1,8 @@
 //! The effects of a step's end on others: children are released, descendants become unreachable, tasks may end. Levels 2
 //! and 3 of the locks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::engine::readiness::may_still_start;
@@ -10,7 +11,7 @@ use tasker_rules::engine::state::StepState;
 use super::queue_entries::{Entry, HELD};
 use super::{Engine, StepKey, finalize};
 use crate::error::Result;
-use crate::pg::datum::{self, Timestamp};
+use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
@@ -31,14 +32,18 @@ static RESOLVED: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
-/// The steps that cannot complete without this one. Steps that an operator has resolved need no parent any more.
-pub fn made_unreachable(engine: &Engine, key: StepKey, template: &Template) -> Result<Vec<i16>> {
-    let rows = engine.session.run(&RESOLVED, &[datum::uuid(&key.task)])?;
-    let resolved = rows
-        .iter()
-        .map(|row| row.get(1))
-        .collect::<Result<Vec<i16>>>()?;
-    Ok(template.descendants(key.no, &resolved))
+/// The steps of a task that an operator has resolved, which need no parent any more. Reads every step of it: once for a call.
+pub fn resolved_steps(engine: &Engine, task: Uuid) -> Result<BTreeSet<i16>> {
+    let rows = engine.session.run(&RESOLVED, &[datum::uuid(&task)])?;
+    rows.iter().map(|row| row.get(1)).collect()
+}
+
+/// The steps of a task that have failed permanently in this call.
+struct Failed {
+    template: Rc<Template>,
+    steps: Vec<i16>,
+    /// An operator may have resolved steps of the task.
+    watched: bool,
 }
 
 // The same from the rows of the template, where the template itself cannot be read.
@@ -75,6 +80,7 @@ pub fn made_unreachable_by_rows(
 pub struct Propagation {
     /// Level 2: parents to subtract, and whether the step is unreachable. Zero and false only read the row.
     touch: BTreeMap<StepKey, (i16, bool)>,
+    failed: BTreeMap<Uuid, Failed>,
     pub tasks: finalize::Tasks,
 }
 
@@ -114,30 +120,35 @@ impl Propagation {
 
     /// The step will never complete, nor will any step that needs it, and the task may have ended. `watched`: an operator
     /// may have resolved some of these steps.
-    pub fn failed_permanently(
-        &mut self,
-        engine: &Engine,
-        key: StepKey,
-        template: &Template,
-        watched: bool,
-    ) -> Result<()> {
-        let lost = if watched {
-            made_unreachable(engine, key, template)?
-        } else {
-            template.descendants(key.no, &[])
-        };
-        for no in lost {
-            self.touch
-                .entry(StepKey { task: key.task, no })
-                .or_default()
-                .1 = true;
-        }
+    pub fn failed_permanently(&mut self, key: StepKey, template: &Rc<Template>, watched: bool) {
+        let failed = self.failed.entry(key.task).or_insert_with(|| Failed {
+            template: Rc::clone(template),
+            steps: vec![],
+            watched: false,
+        });
+        failed.steps.push(key.no);
+        failed.watched |= watched;
         self.tasks.trouble(key.task);
+    }
+
+    /// One walk for all failed steps of a task: they may have the same descendants.
+    fn mark_descendants(&mut self, engine: &Engine) -> Result<()> {
+        for (task, failed) in std::mem::take(&mut self.failed) {
+            let resolved = if failed.watched {
+                resolved_steps(engine, task)?
+            } else {
+                BTreeSet::new()
+            };
+            for no in failed.template.descendants(&failed.steps, &resolved) {
+                self.touch.entry(StepKey { task, no }).or_default().1 = true;
+            }
+        }
         Ok(())
     }
 
     /// Levels 2 and 3.
     pub fn settle(mut self, engine: &mut Engine) -> Result<()> {
+        self.mark_descendants(engine)?;
         if !self.touch.is_empty() {
             self.settle_steps(engine)?;
         }

@@ -1,6 +1,6 @@
 //! Compiled templates by named_task_id. An id never changes its meaning, so the cache needs no invalidation.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -62,40 +62,35 @@ impl Template {
         format!("{}.{}@{}", self.namespace, self.name, self.version)
     }
 
-    /// All steps that need this one, directly or not, ascending; not those that need it only through one of `cut`.
-    pub fn descendants(&self, no: i16, cut: &[i16]) -> Vec<i16> {
-        self.reachable(no, |step| &step.children, cut)
+    /// All steps that need one of these, directly or not, ascending; not those that need it only through one of `cut`.
+    pub fn descendants(&self, of: &[i16], cut: &BTreeSet<i16>) -> Vec<i16> {
+        self.reachable(of, |step| &step.children, cut)
     }
 
     /// All steps that this one needs, directly or not, ascending.
     pub fn ancestors(&self, no: i16) -> Vec<i16> {
-        self.reachable(no, |step| &step.parents, &[])
+        self.reachable(&[no], |step| &step.parents, &BTreeSet::new())
     }
 
     fn reachable(
         &self,
-        from: i16,
+        from: &[i16],
         next: impl Fn(&TemplateStep) -> &[i16],
-        cut: &[i16],
+        cut: &BTreeSet<i16>,
     ) -> Vec<i16> {
-        let mut seen = vec![false; self.steps.len() + 1];
-        let mut queue = VecDeque::from([from]);
+        let mut found = BTreeSet::new();
+        let mut queue: VecDeque<i16> = from.iter().copied().collect();
         while let Some(no) = queue.pop_front() {
             let Some(step) = self.steps.get(no as usize - 1) else {
                 continue;
             };
             for &other in next(step) {
-                if let Some(slot) = seen.get_mut(other as usize)
-                    && !cut.contains(&other)
-                    && !std::mem::replace(slot, true)
-                {
+                if !cut.contains(&other) && found.insert(other) {
                     queue.push_back(other);
                 }
             }
         }
-        (1..=self.steps.len() as i16)
-            .filter(|no| seen[*no as usize])
-            .collect()
+        found.into_iter().collect()
     }
 }
 

@@ -78,17 +78,18 @@ fn key_args(keys: &[StepKey]) -> [datum::Arg<'static>; 2] {
 
 // No join: between a table with a handful of live rows and a few parameters the planner may walk the whole index
 // first, and after a vacuum that could remove nothing (a transaction left open elsewhere) that is every dead claim.
-// A btree takes the ids of an array in ascending order, which is the order of locks.
+// A btree takes the ids of an array in ascending order, which is the order of locks. The array is in that order too, so
+// width_bucket finds the place of an id without going through the array for each row.
 static CLOSE_CLAIMS: Statement = Statement::new(
     "DELETE FROM tasker_engine.claims c
-     WHERE c.claim_id = ANY ($1) AND c.remaining <= ($2)[array_position($1, c.claim_id)]
+     WHERE c.claim_id = ANY ($1) AND c.remaining <= ($2)[width_bucket(c.claim_id, $1)]
      RETURNING c.claim_id, c.worker_no, c.claimed_at",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 
 static LOWER_CLAIMS: Statement = Statement::new(
     "UPDATE tasker_engine.claims c
-     SET remaining = c.remaining - ($2)[array_position($1, c.claim_id)]
+     SET remaining = c.remaining - ($2)[width_bucket(c.claim_id, $1)]
      WHERE c.claim_id = ANY ($1)
      RETURNING c.claim_id, c.worker_no, c.claimed_at, c.remaining",
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],

@@ -1,6 +1,6 @@
 //! Taking steps from leases that have ended, and steps that have run too long.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use pgrx::pg_sys;
 use tasker_rules::engine::retry::{self, Attempts, Wait};
@@ -9,7 +9,7 @@ use super::{CLOSE, due, key_args, step_keys};
 use crate::error::Result;
 use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::{Engine, StepKey, audit, finalize, propagate};
-use crate::pg::datum::{self, Timestamp};
+use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Statement};
 use crate::pg::subtransaction;
 use crate::registry;
@@ -56,10 +56,10 @@ static EXPIRE_STEPS: Statement = Statement::new(
 );
 
 static TRY_LOCK_DESCENDANTS: Statement = Statement::new(
-    "SELECT FROM tasker_engine.steps s
-     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2)
-     FOR UPDATE SKIP LOCKED",
-    &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
+    "SELECT FROM unnest($1, $2) AS u (task_uuid, step_no)
+     JOIN tasker_engine.steps s ON s.task_uuid = ANY (ARRAY[u.task_uuid]) AND s.step_no = u.step_no
+     FOR UPDATE OF s SKIP LOCKED",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
 static TRY_LOCK_TASK: Statement = Statement::new(
@@ -179,6 +179,7 @@ struct TakenOver {
     retry_at: Vec<Option<Timestamp>>,
     messages: Vec<String>,
     classes: Vec<&'static str>,
+    lost: Lost,
 }
 
 fn expire(engine: &mut Engine, expired: &Expired) -> Result<bool> {
@@ -367,7 +368,7 @@ fn take(
                 taken.add(engine, expired, key, attempts, retry_at, message, class);
                 return Ok(());
             }
-            let descendants = propagate::made_unreachable(engine, key, template)?;
+            let descendants = taken.lost.descendants(engine, key, template)?;
             (message, class, descendants)
         }
         // Its template cannot be read, or lacks the step: without it no claim could hand it out again.
@@ -378,7 +379,10 @@ fn take(
             (message, UNREADABLE, descendants)
         }
     };
-    if set_unreachable_without_waiting(engine, key, &descendants)? {
+    if taken
+        .lost
+        .mark_without_waiting(engine, key.task, &descendants)?
+    {
         tasks.trouble(key.task);
         taken.add(engine, expired, key, attempts, None, message, class);
     }
@@ -401,28 +405,66 @@ fn why(expired: &Expired, timeout: Option<i64>) -> (String, &'static str) {
 
 static SET_UNREACHABLE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s SET unreachable = true
-     WHERE s.task_uuid = $1 AND s.step_no = ANY ($2) AND NOT s.unreachable",
-    &[pg_sys::UUIDOID, pg_sys::INT2ARRAYOID],
+     FROM unnest($1, $2) AS u (task_uuid, step_no)
+     WHERE s.task_uuid = ANY (ARRAY[u.task_uuid]) AND s.step_no = u.step_no AND NOT s.unreachable",
+    &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
-/// Marks the descendants of a step that failed permanently as unreachable, if no other session holds them or the task.
-fn set_unreachable_without_waiting(
-    engine: &Engine,
-    key: StepKey,
-    descendants: &[i16],
-) -> Result<bool> {
-    let args = [
-        datum::uuid(&key.task),
-        datum::int2s(descendants.iter().copied()),
-    ];
-    if engine.session.run(&TRY_LOCK_DESCENDANTS, &args)?.len() < descendants.len()
-        || engine
-            .session
-            .run(&TRY_LOCK_TASK, &[datum::uuid(&key.task)])?
-            .is_empty()
-    {
-        return Ok(false);
+/// What the steps of one claim that fail permanently have in common: each fact about a task is read, and each row locked, once.
+#[derive(Default)]
+struct Lost {
+    resolved: BTreeMap<Uuid, BTreeSet<i16>>,
+    /// Locked tasks.
+    tasks: BTreeSet<Uuid>,
+    /// Locked steps that are marked as unreachable.
+    steps: BTreeSet<StepKey>,
+}
+
+impl Lost {
+    /// The steps that cannot complete without this one. Steps that an operator has resolved need no parent any more.
+    fn descendants(
+        &mut self,
+        engine: &Engine,
+        key: StepKey,
+        template: &registry::Template,
+    ) -> Result<Vec<i16>> {
+        if let btree_map::Entry::Vacant(unread) = self.resolved.entry(key.task) {
+            unread.insert(propagate::resolved_steps(engine, key.task)?);
+        }
+        Ok(template.descendants(&[key.no], &self.resolved[&key.task]))
     }
-    engine.session.run(&SET_UNREACHABLE, &args)?;
-    Ok(true)
+
+    /// Marks the descendants of a step that failed permanently as unreachable, if no other session holds them or the task.
+    fn mark_without_waiting(
+        &mut self,
+        engine: &Engine,
+        task: Uuid,
+        descendants: &[i16],
+    ) -> Result<bool> {
+        let fresh: Vec<StepKey> = descendants
+            .iter()
+            .map(|no| StepKey { task, no: *no })
+            .filter(|step| !self.steps.contains(step))
+            .collect();
+        let session = engine.session;
+        if !fresh.is_empty()
+            && session.run(&TRY_LOCK_DESCENDANTS, &key_args(&fresh))?.len() < fresh.len()
+        {
+            return Ok(false);
+        }
+        if !self.tasks.contains(&task) {
+            if session
+                .run(&TRY_LOCK_TASK, &[datum::uuid(&task)])?
+                .is_empty()
+            {
+                return Ok(false);
+            }
+            self.tasks.insert(task);
+        }
+        if !fresh.is_empty() {
+            session.run(&SET_UNREACHABLE, &key_args(&fresh))?;
+            self.steps.extend(fresh);
+        }
+        Ok(true)
+    }
 }

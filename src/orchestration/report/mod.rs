@@ -137,7 +137,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
                 available_at,
             )?),
             None => {
-                propagation.failed_permanently(engine, report.key, &held.template, held.watched)?;
+                propagation.failed_permanently(report.key, &held.template, held.watched);
             }
         }
     }

@@ -2,9 +2,12 @@
 //! the backlog, and their plans neither hash nor sort it.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Claim, Database, Session, Uuid, Value, json, long, scaled, shapes};
+use tasker_client_tests::{
+    Claim, Database, Session, Uuid, Value, inside, json, long, patience, scaled, shapes,
+};
 
 const SMALL: usize = 1_000;
 
@@ -347,6 +350,153 @@ fn no_plan_of_claim_and_report_hashes_or_sorts_the_backlog() {
         println!("{seen} plans seen");
         assert!(told.is_empty(), "{}", told.join("\n"));
     }
+}
+
+/// What a call on a task of many steps does in a database without statistics: no row is read for nothing, and no statement
+/// runs once per step.
+#[track_caller]
+fn in_proportion(session: &mut Session, steps: usize, sql: &str) {
+    let seen = plans(session, sql);
+    assert!(!seen.is_empty(), "auto_explain shows nothing of {sql}");
+    let what = sql.chars().take(120).collect::<String>();
+    let found = faults(&seen, steps as f64);
+    assert!(found.is_empty(), "{what}: {}", found.join("\n"));
+    assert!(seen.len() < 60, "{what}: {} statements", seen.len());
+}
+
+/// Never analyzed, analyzed while they were empty, and analyzed with a single task in them.
+#[test]
+fn calls_on_a_task_of_many_steps_need_no_statistics() {
+    let steps = scaled(500, 10_000);
+    for (number, before) in ["", "VACUUM ANALYZE", "small VACUUM ANALYZE"]
+        .iter()
+        .enumerate()
+    {
+        let database = Database::new();
+        let mut session = database.connect();
+        inside::without_statistics(&mut session);
+        shapes::chain("small", 1).register(&mut session);
+        many_steps(&mut session, steps);
+        if let Some(analyze) = before.strip_prefix("small ") {
+            session.create("small");
+            session.execute(analyze);
+        } else if !before.is_empty() {
+            session.execute(before);
+        }
+        // The plan of the first call is the one that a session keeps: while the tables are small.
+        if number == 2 {
+            let small = session.claim_one("first").task;
+            session.query("SELECT tasker.cancel_task($1)", &[&small]);
+        }
+        operators_in_proportion(&mut session, steps);
+        if number < 2 {
+            workers_in_proportion(&mut session, steps);
+        }
+    }
+}
+
+/// The templates `tree`, in which each step has three children, and `wide`, whose last step waits for all others.
+fn many_steps(session: &mut Session, steps: usize) {
+    session.query(
+        "SELECT tasker.register_template(jsonb_build_object('name', name, 'steps', (
+             SELECT jsonb_agg(jsonb_build_object('name', 's' || i, 'handler', 'h', 'skippable', true, 'depends_on_steps',
+                 CASE WHEN name = 'tree' THEN CASE WHEN i = 0 THEN '[]' ELSE jsonb_build_array('s' || (i - 1) / 3) END
+                      WHEN i < $1::int - 1 THEN '[]'
+                      ELSE (SELECT jsonb_agg('s' || j) FROM generate_series(0, $1::int - 2) j) END) ORDER BY i)
+             FROM generate_series(0, $1::int - 1) i))::text)
+         FROM (VALUES ('tree'), ('wide')) v (name)",
+        &[&(steps as i32)],
+    );
+}
+
+fn operators_in_proportion(session: &mut Session, steps: usize) {
+    let step = |task: Uuid, no: u128| Uuid::from_u128(task.as_u128() | no);
+    let task = session.create("tree");
+    let (first, second) = (step(task, 1), step(task, 2));
+    for call in [
+        format!("transition_task('{task}', 'error')"),
+        format!("retry_task('{task}')"),
+        format!("transition_step('{first}', 'in_progress')"),
+        format!("transition_step('{first}', 'error')"),
+        format!("set_retry_limit('{first}', 0)"),
+        format!("retry_step('{first}')"),
+        format!("resolve_step_manually('{first}')"),
+        format!("cancel_step('{second}')"),
+        format!("transition_task('{task}', 'error')"),
+        format!("resolve_task_manually('{task}')"),
+        "create_task('tree')".to_owned(),
+        "create_task('wide', bypass_steps => '[\"s0\"]')".to_owned(),
+    ] {
+        in_proportion(session, steps, &format!("SELECT tasker.{call}"));
+    }
+    let open: Vec<Uuid> = session.all(
+        "SELECT task_uuid FROM tasker.tasks WHERE state IN ('pending', 'in_progress')",
+        &[],
+    );
+    for task in open {
+        in_proportion(
+            session,
+            steps,
+            &format!("SELECT tasker.finalize_task('{task}')"),
+        );
+        in_proportion(
+            session,
+            steps,
+            &format!("SELECT tasker.cancel_task('{task}')"),
+        );
+    }
+}
+
+/// Every step of a task but one is claimed, given back, fails permanently, is taken over.
+fn workers_in_proportion(session: &mut Session, steps: usize) {
+    let task = session.create("wide");
+    let most = steps as i32;
+    let claim = format!("SELECT count(*) FROM tasker.claim_steps('w', max_steps => {most})");
+    in_proportion(session, steps, &claim);
+    in_proportion(session, steps, "SELECT count(*) FROM tasker.heartbeat('w')");
+    in_proportion(session, steps, "SELECT tasker.release_steps('w')");
+    for _ in [
+        "with a task without trouble",
+        "with a task that an operator has retried",
+    ] {
+        let claims = session.claim(&Ask::by("w", most));
+        assert_eq!(claims.len(), steps - 1);
+        let reports: Vec<Value> = claims.iter().map(|claim| claim.failed(false)).collect();
+        let reports = Value::Array(reports);
+        in_proportion(
+            session,
+            steps,
+            &format!("SELECT count(*) FROM tasker.report_steps('w', '{reports}')"),
+        );
+        assert_eq!(session.task_state(task), "error");
+        in_proportion(
+            session,
+            steps,
+            &format!("SELECT tasker.retry_task('{task}')"),
+        );
+    }
+    // The last attempt of each.
+    session.query(
+        "SELECT tasker.set_retry_limit(step_uuid, 1) FROM tasker.workflow_steps WHERE task_uuid = $1 AND step_no <= 20",
+        &[&task],
+    );
+    assert_eq!(session.claim(&Ask::by("lost", most)).len(), steps - 1);
+    inside::lease_ended(session, "lost", 1);
+    in_proportion(session, steps, "SELECT tasker_engine.duty_leases()");
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+}
+
+#[test]
+fn an_operator_cancels_ten_thousand_steps_of_a_fresh_database_at_once() {
+    let database = Database::new();
+    let mut session = database.connect();
+    inside::without_statistics(&mut session);
+    many_steps(&mut session, 10_000);
+    let task = session.create("tree");
+    let begin = Instant::now();
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    // With a search through all steps for each step it took minutes.
+    assert!(begin.elapsed() < patience(10), "{:?}", begin.elapsed());
 }
 
 #[test]
