@@ -24,6 +24,14 @@ COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
 'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
 
+-- A held step has an available_at that never comes: NEVER in the same file.
+CREATE OR REPLACE FUNCTION tasker_engine.waits_for_operator(state "char", available_at timestamptz)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state = 'e' AND available_at IS NULL OR state IN ('p', 'e') AND coalesce(available_at = 'infinity', false);
+COMMENT ON FUNCTION tasker_engine.waits_for_operator("char", timestamptz) IS
+'Whether a step in this state starts only after an operator has done something: it failed permanently, or it is held because its task ended in error.';
+GRANT EXECUTE ON FUNCTION tasker_engine.waits_for_operator("char", timestamptz) TO tasker_reader;
+
 -- The rule itself is tasker_rules::engine::retry::Attempts::left, without the question whether the failure was retryable; a
 -- test compares both.
 CREATE OR REPLACE FUNCTION tasker_engine.attempts_left(attempts integer, retry_limit integer)

@@ -1,18 +1,19 @@
 -- The functions of operators: each locks the whole task, changes it, and returns the new state.
 
-CREATE OR REPLACE FUNCTION tasker.cancel_task(task_uuid uuid, reason text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION tasker.cancel_task(task_uuid uuid, reason text DEFAULT NULL, cancel_completed boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'cancel_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker.cancel_task(uuid, text) IS
-'Cancels a task with its pending and running steps, whose late reports are stale. Steps in error stay in error and do not run again; of an ended task the steps stay as they are. Returns the new state: cancelled. 55000 from error and from cancelled, P0002 for an unknown task. Rule: docs/concepts.md#cancel.
-reason: Why, in words; kept in the metadata of the log.';
-GRANT EXECUTE ON FUNCTION tasker.cancel_task(uuid, text) TO tasker_operator;
+COMMENT ON FUNCTION tasker.cancel_task(uuid, text, boolean) IS
+'Cancels a task with its pending and running steps, whose late reports are stale. Steps in error stay in error and do not run again; of an ended task the steps stay as they are. Returns the new state: cancelled. 55000 from error, from cancelled, and from complete without cancel_completed; P0002 for an unknown task. Rule: docs/concepts.md#cancel.
+reason: Why, in words; kept in the metadata of the log.
+cancel_completed: Whether a complete task may be cancelled too.';
+GRANT EXECUTE ON FUNCTION tasker.cancel_task(uuid, text, boolean) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.retry_task(task_uuid uuid, reason text DEFAULT NULL)
 RETURNS text AS 'MODULE_PATHNAME', 'retry_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.retry_task(uuid, text) IS
-'Takes a task in error up again: its failed steps start over with attempts from 0, completed ones are kept. Returns the new state, pending. 55000 from another state, and where only cancelled steps block it; P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
+'Takes a task in error up again: its failed steps start over with attempts from 0, completed ones are kept. Returns the new state: pending, or complete if every step is done. 55000 from another state, and where only cancelled steps block it; P0002 for an unknown task. Rule: docs/concepts.md#manual-resolution.
 reason: Why, in words; kept in the metadata of the log.';
 GRANT EXECUTE ON FUNCTION tasker.retry_task(uuid, text) TO tasker_operator;
 
@@ -31,7 +32,7 @@ CREATE OR REPLACE FUNCTION tasker.resolve_step_manually(
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_step_manually' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
-'Declares a pending or failed step done: its children may run, and a task in error goes back to pending, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
+'Declares a pending or failed step done: its children may run, and a task in error goes back to pending with everything that was held, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
 resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';
@@ -41,7 +42,7 @@ CREATE OR REPLACE FUNCTION tasker.retry_step(step_uuid uuid, reset_attempts bool
 RETURNS text AS 'MODULE_PATHNAME', 'retry_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.retry_step(uuid, boolean) IS
-'Makes a failed step run again at once, without waiting for its backoff; a task in error goes back to pending. Returns the new state: pending. 55000 from another state and in a task that has ended, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
+'Makes a failed step run again at once, without waiting for its backoff; a task in error goes back to pending with everything that was held. Returns the new state: pending. 55000 from another state and in a task that has ended, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 reset_attempts: Whether its attempts count from 0 again; false: they go on.';
 GRANT EXECUTE ON FUNCTION tasker.retry_step(uuid, boolean) TO tasker_operator;
 
@@ -81,7 +82,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_task(task_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_task(uuid, text, jsonb) IS
-'Moves a task to a state by hand, with everything that the engine does for the same pair. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown task. Rule: docs/concepts.md#states.
+'Moves a task to a state by hand, with everything that the engine does for the same pair: error holds every step, pending from error is retry_task. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown task. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_task(uuid, text, jsonb) TO tasker_operator;

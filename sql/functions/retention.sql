@@ -94,6 +94,7 @@ BEGIN
                + (SELECT count(*) FROM tasker_engine.finalization_claims o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker_engine.finalization_attempts o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker_engine.task_deadlines o WHERE o.task_uuid = ANY (held))
+               + (SELECT count(*) FROM tasker_engine.rare_tasks o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held)) INTO other_rows;
         RETURN;
     END IF;
@@ -111,6 +112,9 @@ BEGIN
     GET DIAGNOSTICS gone = ROW_COUNT;
     other_rows := other_rows + gone;
     DELETE FROM tasker_engine.task_deadlines o WHERE o.task_uuid = ANY (held);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.rare_tasks o WHERE o.task_uuid = ANY (held);
     GET DIAGNOSTICS gone = ROW_COUNT;
     other_rows := other_rows + gone;
     DELETE FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held);

@@ -32,11 +32,14 @@ SELECT d.*,
                WHEN 'processing' THEN format('workers run %s of %s steps', d.in_progress_steps, d.total_steps)
                WHEN 'blocked_by_failures' THEN format(
                    'nothing can run any more: %s failed, %s cancelled', d.failed_steps, d.cancelled_steps)
-               WHEN 'all_complete' THEN format('all %s steps are complete', d.total_steps)
+               WHEN 'resolved_manually' THEN 'an operator declared the task done'
+               WHEN 'cancelled' THEN 'the task is cancelled'
+               WHEN 'all_complete' THEN CASE WHEN d.status = 'complete' THEN 'the task is complete'
+                                             ELSE format('all %s steps are complete', d.total_steps) END
                ELSE 'a retry or a later start is scheduled' END,
-           'urgency', CASE d.execution_status
+           'urgency', CASE WHEN d.recommended_action IS NULL THEN 'none' ELSE CASE d.execution_status
                WHEN 'has_ready_steps' THEN 'high' WHEN 'processing' THEN 'low' WHEN 'blocked_by_failures' THEN 'critical'
-               WHEN 'all_complete' THEN 'medium' ELSE 'low' END,
+               WHEN 'all_complete' THEN 'medium' ELSE 'low' END END,
            'can_proceed', d.can_make_progress) AS next_action_details
 FROM (
     SELECT c.*,
@@ -56,8 +59,8 @@ COMMENT ON VIEW tasker.task_execution_details IS
 'The execution context of each task with derived columns: yes or no questions, a summary, the next action.';
 COMMENT ON COLUMN tasker.task_execution_details.has_work_to_do IS 'Whether steps are ready or run.';
 COMMENT ON COLUMN tasker.task_execution_details.is_blocked IS 'Whether nothing can run any more because of failed or cancelled steps.';
-COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether all steps are complete.';
-COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step is in error and the task is not blocked.';
+COMMENT ON COLUMN tasker.task_execution_details.is_complete IS 'Whether the task is complete, or all its steps are.';
+COMMENT ON COLUMN tasker.task_execution_details.is_healthy IS 'Whether no step of it is in error and it is not blocked, or it has ended otherwise than in error.';
 COMMENT ON COLUMN tasker.task_execution_details.needs_intervention IS 'Whether it needs an operator to continue.';
 COMMENT ON COLUMN tasker.task_execution_details.can_make_progress IS 'Whether a worker could take a step now.';
 COMMENT ON COLUMN tasker.task_execution_details.should_reenqueue IS
@@ -68,8 +71,8 @@ COMMENT ON COLUMN tasker.task_execution_details.workflow_summary IS
 recommended_action, progress_details{completed_ratio "2/4", completion_percentage "50.00%", remaining_steps, failed_steps,
 ready_steps}}.';
 COMMENT ON COLUMN tasker.task_execution_details.next_action_details IS
-'{action, description, urgency, can_proceed}; urgency is critical when blocked, high with ready steps, medium when all are
-complete, else low.';
+'{action, description, urgency, can_proceed}; urgency is none when nothing is left to do, critical when blocked, high with ready
+steps, medium when all are complete, else low.';
 GRANT SELECT ON tasker.task_execution_details TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_workflow_summary(task_uuid uuid)

@@ -105,3 +105,22 @@ CREATE TABLE tasker_engine.task_identities (
 CREATE UNIQUE INDEX task_identities_task_uuid ON tasker_engine.task_identities (task_uuid);
 COMMENT ON TABLE tasker_engine.task_identities IS
 'The request that created each task with an identity; the primary key decides which of two concurrent requests wins.';
+
+-- Tasks in a rare state: in error, cancelled, resolved by hand, or open and stuck. No index of tasks may mention its state, because updates
+-- must stay on their page; so what an operator looks for has a row here. A task that succeeds never has one. Written by the functions
+-- that end and reopen tasks (src/orchestration/finalize.rs), while they hold the task's row.
+CREATE TABLE tasker_engine.rare_tasks (
+    task_uuid uuid PRIMARY KEY,
+    since timestamptz NOT NULL,
+    named_task_id integer NOT NULL,
+    step_no smallint,
+    state "char" NOT NULL,
+    error_class text
+);
+CREATE INDEX rare_tasks_state ON tasker_engine.rare_tasks (state, task_uuid);
+COMMENT ON TABLE tasker_engine.rare_tasks IS
+'One row per task in a rare state, so that these tasks are found without reading all: in error, cancelled, resolved_manually, or open with nothing that runs or will.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.since IS 'When the task entered the state, or was found stuck.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.step_no IS 'The first step that was in error when the task ended in error; NULL if none was.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.state IS 'e error, x cancelled, r resolved_manually as in tasks; s stuck: the task is open and nothing of it runs or will.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.error_class IS 'The error class of that step, its first 255 characters; NULL if it has none.';

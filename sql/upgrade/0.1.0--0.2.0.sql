@@ -14,3 +14,71 @@ CREATE TABLE tasker_engine.clock_readings (
 COMMENT ON TABLE tasker_engine.clock_readings IS 'How far the wall clock was before the clock that counts since the machine started: when it is less, the clock was set back, and what is stored moves with it. One row.';
 COMMENT ON COLUMN tasker_engine.clock_readings.machine_start IS 'Names the start of the machine; a reading of another one means nothing.';
 COMMENT ON COLUMN tasker_engine.clock_readings.offset_us IS 'Wall-clock time minus the time since the start, in microseconds.';
+
+-- Tasks in a rare state have a row of their own.
+CREATE TABLE tasker_engine.rare_tasks (
+    task_uuid uuid PRIMARY KEY,
+    since timestamptz NOT NULL,
+    named_task_id integer NOT NULL,
+    step_no smallint,
+    state "char" NOT NULL,
+    error_class text
+);
+CREATE INDEX rare_tasks_state ON tasker_engine.rare_tasks (state, task_uuid);
+COMMENT ON TABLE tasker_engine.rare_tasks IS
+'One row per task in a rare state, so that these tasks are found without reading all: in error, cancelled, resolved_manually, or open with nothing that runs or will.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.since IS 'When the task entered the state, or was found stuck.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.step_no IS 'The first step that was in error when the task ended in error; NULL if none was.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.state IS 'e error, x cancelled, r resolved_manually as in tasks; s stuck: the task is open and nothing of it runs or will.';
+COMMENT ON COLUMN tasker_engine.rare_tasks.error_class IS 'The error class of that step, its first 255 characters; NULL if it has none.';
+INSERT INTO tasker_engine.rare_tasks (task_uuid, since, named_task_id, step_no, state, error_class)
+SELECT t.task_uuid,
+       coalesce((SELECT max(l.created_at) FROM tasker_engine.transitions l WHERE l.task_uuid = t.task_uuid AND l.step_no = 0), t.requested_at),
+       t.named_task_id, f.step_no, t.state, left(f.results ->> 'error_class', 255)
+FROM tasker_engine.tasks t
+LEFT JOIN LATERAL (
+    SELECT s.step_no, s.results FROM tasker_engine.steps s
+    WHERE s.task_uuid = t.task_uuid AND s.state = 'e' AND t.state IN ('e', 'r')
+    ORDER BY s.step_no LIMIT 1) f ON true
+WHERE t.state IN ('e', 'x', 'r');
+-- 0.1.0 let a task in error go on with retries and with what was given back.
+UPDATE tasker_engine.steps s
+SET available_at = 'infinity', watched = true
+FROM tasker_engine.rare_tasks r
+WHERE s.task_uuid = r.task_uuid AND r.state IN ('e', 'r')
+  AND (s.state = 'i' OR tasker_engine.can_still_run(s.state, s.available_at, s.unreachable))
+  AND s.available_at IS DISTINCT FROM 'infinity';
+-- It also left steps held when an operator repaired another step of their task: those of open tasks go on.
+WITH freed AS (
+    UPDATE tasker_engine.steps s
+    SET available_at = statement_timestamp()
+    FROM tasker_engine.tasks t
+    WHERE t.state IN ('p', 'i') AND s.task_uuid = t.task_uuid AND s.state IN ('p', 'e') AND s.available_at = 'infinity'
+    RETURNING s.task_uuid, s.step_no, s.named_task_id, s.priority, s.available_at, s.unreachable)
+INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
+SELECT f.available_at, f.task_uuid, n.queue_id, coalesce(n.priority, f.priority), f.step_no
+FROM freed f
+JOIN tasker.named_tasks_named_steps n ON n.named_task_id = f.named_task_id AND n.step_no = f.step_no
+WHERE NOT f.unreachable
+  AND cardinality(n.parents) = (
+      SELECT count(*) FROM tasker_engine.steps o
+      WHERE o.task_uuid = f.task_uuid AND o.step_no = ANY (n.parents) AND tasker_engine.is_done(o.state));
+
+-- Execution status and health of an ended task are its end's: the comments are made again.
+DO $$
+DECLARE
+    explained record;
+BEGIN
+    FOR explained IN
+        SELECT r.name AS relation, c.name AS attribute
+        FROM unnest('{task_execution_contexts,task_execution_details,task_overview}'::text[]) AS r (name),
+             unnest('{execution_status,health_status,recommended_action}'::text[]) AS c (name)
+        WHERE (r.name, c.name) <> ('task_overview', 'recommended_action')
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN tasker.%I.%I IS NULL', explained.relation, explained.attribute);
+    END LOOP;
+END
+$$;
+
+-- Cancelling a complete task is said explicitly.
+SELECT tasker_engine.script_replace_function('tasker.cancel_task(uuid,text)', 'tasker.cancel_task(uuid,text,boolean)');

@@ -41,12 +41,13 @@ CROSS JOIN (
            count(*) FILTER (WHERE s.state = 'e') AS error,
            count(*) FILTER (WHERE s.state = 'x') AS cancelled,
            count(*) FILTER (WHERE s.state = 'r') AS resolved,
-           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NOT NULL) AS retryable,
-           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND NOT tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS exhausted,
-           count(*) FILTER (WHERE s.state = 'e' AND s.available_at IS NULL
-                                  AND tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS permanent,
            count(*) FILTER (WHERE s.state = 'e'
+                                  AND NOT tasker_engine.waits_for_operator(s.state, s.available_at)) AS retryable,
+           count(*) FILTER (WHERE s.state = 'e' AND tasker_engine.waits_for_operator(s.state, s.available_at)
+                                  AND NOT tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS exhausted,
+           count(*) FILTER (WHERE s.state = 'e' AND tasker_engine.waits_for_operator(s.state, s.available_at)
+                                  AND tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS permanent,
+           count(*) FILTER (WHERE s.state = 'e' AND s.available_at < 'infinity'
                                   AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.tasks t
     JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid

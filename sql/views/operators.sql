@@ -50,8 +50,8 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.attempts::integer AS attempts,
        s.retry_limit::integer AS retry_limit,
        s.retryable,
-       s.available_at IS NULL AS permanent,
-       s.available_at AS next_retry_at,
+       tasker_engine.waits_for_operator(s.state, s.available_at) AS permanent,
+       nullif(s.available_at, 'infinity') AS next_retry_at,
        (SELECT r.failed_at FROM tasker_engine.step_runs r
         WHERE r.task_uuid = s.task_uuid AND r.step_no = s.step_no)
            AS failed_at,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 use tasker_rules::engine::ids;
-use tasker_rules::engine::state::StepState;
+use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::graph::Dag;
 use tasker_rules::operations::analysis::{self, Duration, Failure, Task};
 
@@ -68,6 +68,11 @@ static FAILURES: Statement = Statement::new(
     "SELECT s.step_no, s.results ->> 'error_message', s.results ->> 'error_class'
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1 AND s.state = 'e'",
+    &[pg_sys::UUIDOID],
+);
+
+static TASK_STATE: Statement = Statement::new(
+    "SELECT t.state FROM tasker_engine.tasks t WHERE t.task_uuid = $1",
     &[pg_sys::UUIDOID],
 );
 
@@ -216,7 +221,13 @@ fn analyze_template(call: &mut Call) -> Result<Output> {
 fn analyze_task(call: &mut Call) -> Result<Output> {
     let uuid = call.uuid(0, "task_uuid")?;
     let found = read(call)?.ok_or_else(|| locked_task::unknown_task(&uuid))?;
-    document(&analysis::report(&found.uuid, &found.task))
+    let session = Session::open()?;
+    let state: TaskState = session
+        .read(&TASK_STATE, &[datum::uuid(&uuid)])?
+        .first()
+        .ok_or_else(|| locked_task::unknown_task(&uuid))?
+        .get(1)?;
+    document(&analysis::report(&found.uuid, state, &found.task))
 }
 
 // ---- rows ----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ fn within<'e, S: std::fmt::Display>(
 
 fn cancel_task(call: &mut Call) -> Result<Output> {
     let (task, reason) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
-    operation(|engine| operate::cancel_task(engine, task, reason.as_deref()))
+    let completed_too: bool = call.get(2, "cancel_completed")?;
+    operation(|engine| operate::cancel_task(engine, task, reason.as_deref(), completed_too))
 }
 
 fn retry_task(call: &mut Call) -> Result<Output> {

@@ -177,7 +177,7 @@ fn contexts(call: &mut Call, tasks: &Tasks) -> Result<Output> {
             continue;
         };
         let counts = reading.counts(now);
-        let execution = counts.execution();
+        let execution = counts.execution(*state);
         call.row(&[
             datum::uuid(&reading.task),
             datum::int4(reading.facts.template.id),
@@ -189,9 +189,9 @@ fn contexts(call: &mut Call, tasks: &Tasks) -> Result<Output> {
             datum::int8(counts.failed),
             datum::int8(counts.ready),
             datum::text(execution.as_str()),
-            datum::text(execution.recommended_action()),
+            datum::opt(execution.recommended_action(*state), datum::text),
             hundredths(counts.completion_hundredths()),
-            datum::text(counts.health()),
+            datum::text(counts.health(*state)),
             datum::int8(counts.cancelled),
         ])?;
     }

@@ -1,4 +1,6 @@
-//! Decides when a task ends. A task without trouble counts its open leaves; for any other task all steps are checked.
+//! Ends tasks and reopens them. A task without trouble counts its open leaves and ends in the statement that counts them; for any
+//! other task all steps are checked. Every other end goes through [`end`], every return from error through [`reopen`]: they
+//! alone write `rare_tasks`.
 //!
 //! The check is a statement of its own after the task's row is locked, with a fresh snapshot: if two last reports
 //! arrive at the same instant, the second waits for the lock and sees the changes of the first.
@@ -76,6 +78,34 @@ static SET_STATE: Statement = Statement::new(
     ],
 );
 
+// A task that is not complete has a row that says so: what operators look for is found without reading all tasks. The error class
+// is that of the first failed step; a resolved task keeps what it had in error.
+static SET_ASIDE: Statement = Statement::new(
+    "INSERT INTO tasker_engine.rare_tasks AS r (task_uuid, since, named_task_id, step_no, state, error_class)
+     SELECT u.task_uuid, $3, t.named_task_id, f.step_no, u.state, f.error_class
+     FROM unnest($1, $2) AS u (task_uuid, state)
+     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid
+     LEFT JOIN LATERAL (
+         SELECT s.step_no, left(s.results ->> 'error_class', 255) AS error_class
+         FROM tasker_engine.steps s
+         WHERE s.task_uuid = u.task_uuid AND s.state = 'e' AND u.state = 'e'
+         ORDER BY s.step_no LIMIT 1) f ON true
+     ON CONFLICT (task_uuid) DO UPDATE
+     SET since = excluded.since, state = excluded.state,
+         step_no = CASE WHEN excluded.state = 'e' THEN excluded.step_no ELSE r.step_no END,
+         error_class = CASE WHEN excluded.state = 'e' THEN excluded.error_class ELSE r.error_class END",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::CHARARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+static TAKE_BACK: Statement = Statement::new(
+    "DELETE FROM tasker_engine.rare_tasks r WHERE r.task_uuid = $1",
+    &[pg_sys::UUIDOID],
+);
+
 impl Tasks {
     /// A leaf of the task completed.
     pub fn leaf(&mut self, task: Uuid) {
@@ -103,7 +133,7 @@ impl Tasks {
         }
         let leaves = std::mem::take(&mut self.leaves);
         let never_started = self.count_leaves(engine, &leaves)?;
-        set_states(
+        end(
             engine,
             &never_started
                 .iter()
@@ -175,11 +205,44 @@ pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
             ended.push((task, state, end));
         }
     }
-    set_states(engine, &ended)
+    end(engine, &ended)
+}
+
+/// Ends locked tasks: complete, in error, cancelled or resolved. Their steps are as they must be: of a task in error none starts any
+/// more (`locked_task` holds them).
+pub fn end(engine: &mut Engine, ended: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
+    set_states(engine, ended)?;
+    let aside = || ended.iter().filter(|(_, _, to)| *to != TaskState::Complete);
+    if aside().next().is_some() {
+        engine.session.run(
+            &SET_ASIDE,
+            &[
+                datum::uuids(aside().map(|(task, _, _)| task)),
+                datum::states(aside().map(|(_, _, to)| *to)),
+                datum::timestamp(engine.now),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// A locked task in error goes on; `locked_task` has taken up its steps.
+pub fn reopen(engine: &mut Engine, task: Uuid) -> Result<()> {
+    engine.session.run(&TAKE_BACK, &[datum::uuid(&task)])?;
+    set_states(engine, &[(task, TaskState::Error, TaskState::Pending)])
+}
+
+/// One transition of a locked task.
+pub fn move_task(engine: &mut Engine, task: Uuid, from: TaskState, to: TaskState) -> Result<()> {
+    match (from, to) {
+        (TaskState::Error, TaskState::Pending) => reopen(engine, task),
+        (_, open) if open.is_open() => set_states(engine, &[(task, from, open)]),
+        (_, ended) => end(engine, &[(task, from, ended)]),
+    }
 }
 
 /// Writes new states of locked tasks and logs them; a pending task passes in_progress on its way to complete.
-pub fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
+fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }

@@ -45,6 +45,23 @@ impl Step<'_> {
         readiness::can_still_run(self.state, self.available_at, self.unreachable)
     }
 
+    /// Waits until its task is taken up again; of a running step: will wait when its run ends.
+    pub fn held(&self) -> bool {
+        self.available_at == Some(HELD)
+    }
+
+    /// Whether an operator has made this step of a task in error done, able to run, or started it.
+    fn repaired(&self, before: &Self) -> bool {
+        use StepState::{Error, InProgress, Pending};
+        let waits = |step: &Self| step.failed_permanently() || step.held();
+        match (before.state, self.state) {
+            (from, to) if to.is_finished_good() => !from.is_finished_good(),
+            (Error, Pending) | (Pending, InProgress) => true,
+            (Error, Error) => waits(before) && !waits(self),
+            _ => false,
+        }
+    }
+
     /// The facts that decide about the next run.
     pub fn attempts(&self) -> Attempts {
         Attempts {
@@ -64,6 +81,7 @@ pub struct LockedTask<'w> {
     before: Vec<Step<'w>>,
     state_before: TaskState,
     watched: bool,
+    run_at: Option<Timestamp>,
 }
 
 static LOCK_STEPS: Statement = Statement::new(
@@ -77,7 +95,7 @@ static LOCK_STEPS: Statement = Statement::new(
 );
 
 static LOCK_TASK: Statement = Statement::new(
-    "SELECT t.named_task_id, t.state, t.watched FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE",
+    "SELECT t.named_task_id, t.state, t.watched, t.run_at FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE",
     &[pg_sys::UUIDOID],
 );
 
@@ -92,7 +110,7 @@ static TRY_LOCK_STEPS: Statement = Statement::new(
 );
 
 static TRY_LOCK_TASK: Statement = Statement::new(
-    "SELECT t.named_task_id, t.state, t.watched FROM tasker_engine.tasks t WHERE t.task_uuid = $1
+    "SELECT t.named_task_id, t.state, t.watched, t.run_at FROM tasker_engine.tasks t WHERE t.task_uuid = $1
      FOR UPDATE SKIP LOCKED",
     &[pg_sys::UUIDOID],
 );
@@ -194,6 +212,7 @@ impl<'w> LockedTask<'w> {
             steps,
             state_before: state,
             watched: row.get(3)?,
+            run_at: row.opt(4),
         }))
     }
 
@@ -244,14 +263,82 @@ impl<'w> LockedTask<'w> {
     }
 
     /// Writes the changes, releases steps that became ready, and moves the task to the state that follows from its steps.
+    /// A task in error starts nothing, and one that is not in error holds nothing back.
     pub fn settle(mut self, engine: &mut Engine) -> Result<TaskState> {
+        let reopened = self.state == TaskState::Error
+            && self.state_before == TaskState::Error
+            && self.repaired();
+        match self.state {
+            TaskState::Error if !reopened => self.hold(),
+            TaskState::Error | TaskState::Pending | TaskState::InProgress => {
+                self.take_up(engine)?;
+            }
+            _ => {}
+        }
         self.recompute()?;
         self.release(engine)?;
         self.save(engine)?;
         let own = self.state;
-        let path = self.follow_steps();
+        let path = self.follow_steps(reopened);
         self.write_task(engine, own, &path)?;
         Ok(self.state)
+    }
+
+    /// Whether an operator's change of a step sets a task in error going again: because the step is repaired, and the task has
+    /// something to run then or is done.
+    fn repaired(&self) -> bool {
+        let any = self
+            .steps
+            .iter()
+            .zip(&self.before)
+            .any(|(step, before)| step.repaired(before));
+        any && (self.all_good() || self.could_run())
+    }
+
+    /// Whether a step runs or could, if nothing were held. Step numbers are topological: parents come first.
+    pub fn could_run(&self) -> bool {
+        let mut lost = vec![false; self.steps.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            let parents = self.template.step(step.no).map(|step| &step.parents);
+            let unreachable = parents.is_ok_and(|parents| {
+                let of = |parent: &i16| lost.get(*parent as usize - 1).copied().unwrap_or(false);
+                parents.iter().any(of)
+            });
+            if readiness::can_still_run(step.state, step.available_at, unreachable) {
+                return true;
+            }
+            lost[index] = !step.state.is_finished_good();
+        }
+        false
+    }
+
+    /// Nothing of the task starts any more: neither what waits, nor a retry, nor what runs now and is given back or fails.
+    fn hold(&mut self) {
+        for step in &mut self.steps {
+            let waits = readiness::may_still_start(step.state, step.available_at, step.unreachable);
+            if waits || step.state == StepState::InProgress {
+                step.available_at = Some(HELD);
+                step.watched = true;
+            }
+        }
+        self.watched = true;
+    }
+
+    /// Held steps wait no longer: each runs as soon as its parents and the task's run_at allow it.
+    fn take_up(&mut self, engine: &Engine) -> Result<()> {
+        let from = self.run_at.map_or(engine.now, |at| at.max(engine.now));
+        for index in 0..self.steps.len() {
+            let step = &self.steps[index];
+            if step.held() {
+                let starts = match step.state {
+                    StepState::Pending if self.parents_good(step.no)? => Some(from),
+                    StepState::Error => Some(from),
+                    _ => None,
+                };
+                self.steps[index].available_at = starts;
+            }
+        }
+        Ok(())
     }
 
     /// Computes `unreachable` and `open_parents` from the states alone. Step numbers are topological: parents come first.
@@ -348,18 +435,29 @@ impl<'w> LockedTask<'w> {
         Ok(())
     }
 
-    /// The states through which the task goes because of its steps.
-    fn follow_steps(&mut self) -> Vec<TaskState> {
+    /// The states through which the task goes because of its steps. A task that was just put into a state by hand ends only if all
+    /// of it is done.
+    fn follow_steps(&mut self, reopened: bool) -> Vec<TaskState> {
         use TaskState::{Complete, Error, InProgress, Pending};
         let can_run = self.steps.iter().any(Step::can_still_run);
-        let path = match (self.state, can_run, self.all_good()) {
-            (Error, _, true) if self.state_before == Error => vec![Pending, InProgress, Complete],
-            (Error, true, _) if self.state_before == Error => vec![Pending],
-            (Pending, false, true) => vec![InProgress, Complete],
-            (InProgress, false, true) => vec![Complete],
-            (Pending | InProgress, false, false) if self.state == self.state_before => vec![Error],
-            _ => vec![],
+        let started = |(step, before): (&Step, &Step)| {
+            step.state == StepState::InProgress && before.state != StepState::InProgress
         };
+        let mut path = vec![];
+        let mut at = self.state;
+        if reopened {
+            path.push(Pending);
+            at = Pending;
+        }
+        match (at, can_run, self.all_good()) {
+            (Pending, false, true) => path.extend([InProgress, Complete]),
+            (InProgress, false, true) => path.push(Complete),
+            (Pending | InProgress, false, false) => path.push(Error),
+            (Pending, true, _) if self.steps.iter().zip(&self.before).any(started) => {
+                path.push(InProgress);
+            }
+            _ => {}
+        }
         if let Some(last) = path.last() {
             self.state = *last;
         }
@@ -376,7 +474,7 @@ impl<'w> LockedTask<'w> {
         let mut at = self.state_before;
         for next in std::iter::once(&own).chain(path) {
             if *next != at {
-                finalize::set_states(engine, &[(self.uuid, at, *next)])?;
+                finalize::move_task(engine, self.uuid, at, *next)?;
                 at = *next;
             }
         }

@@ -165,7 +165,7 @@ BEGIN
         min(completed_parents)) FROM tasker.get_step_readiness_status(t, ARRAY[reading_test.step(t, 'step-four')])), '1:t:1');
     PERFORM reading_test.run(t, 'step-four');
     PERFORM reading_test.same('complete', reading_test.context(t),
-        'all_complete/finalize_task/healthy/100.00/4/0/0/4/0/0/0');
+        'all_complete/healthy/100.00/4/0/0/4/0/0/0');
     PERFORM reading_test.same('status', (SELECT status FROM tasker.get_task_execution_context(t)), 'complete');
 END $$;
 

@@ -8,7 +8,7 @@ use common::{steps, template};
 use proptest::prelude::*;
 use serde_json::json;
 use tasker_rules::engine::readiness::{NEVER, Step};
-use tasker_rules::engine::state::StepState;
+use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::graph::Dag;
 use tasker_rules::operations::analysis::{
     Basis, Duration, Failure, Standing, Task, analyze, best_paths, blockers, bottlenecks,
@@ -164,7 +164,7 @@ fn nothing_at_all_can_be_analysed() {
     assert!(best_paths(&empty, true, 5).is_empty() && levels(&empty).is_empty());
     assert_eq!(overall(&empty, &bottlenecks(&empty)), "None");
     assert_eq!(
-        report(&[0; 16], &empty)["critical_paths"]["longest_path_length"],
+        report(&[0; 16], TaskState::InProgress, &empty)["critical_paths"]["longest_path_length"],
         json!(0)
     );
 }
@@ -179,7 +179,7 @@ fn a_number_of_paths_that_no_one_could_list_takes_no_time() {
     let began = std::time::Instant::now();
     assert_eq!(count_paths(&task), 3u128.pow(66));
     assert_eq!(best_paths(&task, true, 5).len(), 5);
-    let shown = report(&[0; 16], &task);
+    let shown = report(&[0; 16], TaskState::InProgress, &task);
     assert_eq!(shown["critical_path"]["length"], json!(66));
     assert_eq!(
         shown["critical_paths"]["total_paths"].to_string(),
@@ -269,7 +269,7 @@ fn a_permanent_failure_is_the_only_bottleneck_and_says_what_it_blocks() {
         (69, "High", true)
     );
     assert_eq!(chains[0].failure.message.as_deref(), Some("card declined"));
-    let shown = report(&[0; 16], &task);
+    let shown = report(&[0; 16], TaskState::InProgress, &task);
     assert_eq!(shown["blockers"], json!({"n3": ["n2"], "n4": ["n2"]}));
     assert_eq!(shown["bottlenecks"]["critical_bottlenecks"], json!(1));
     assert_eq!(
@@ -398,7 +398,7 @@ fn levels_count_what_could_run_side_by_side() {
         ),
         (1, 2, 1, 1, 1)
     );
-    let shown = &report(&[0; 16], &task)["parallelism_opportunities"];
+    let shown = &report(&[0; 16], TaskState::InProgress, &task)["parallelism_opportunities"];
     assert_eq!(shown["max_parallel_steps"], json!(4));
     assert_eq!(shown["current_parallel_opportunities"], json!(2));
     assert_eq!(shown["parallelism_efficiency"], json!(33.3));
@@ -636,7 +636,7 @@ proptest! {
 
     #[test]
     fn the_report_of_any_task_is_whole(random in random(200)) {
-        let shown = report(&[0; 16], &random.task());
+        let shown = report(&[0; 16], TaskState::InProgress, &random.task());
         prop_assert_eq!(shown["dependency_graph"]["nodes"].as_array().map(Vec::len), Some(random.count));
         prop_assert_eq!(shown["dependency_graph"]["edges"].as_array().map(Vec::len), Some(random.edges.len()));
     }

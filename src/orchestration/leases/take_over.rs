@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry::{self, Attempts, Wait};
 
 use super::{CLOSE, due, key_args, step_keys};
@@ -24,7 +25,8 @@ static LOCK_CLAIMS: Statement = Statement::new(
 
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority,
+            s.available_at
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3
@@ -362,6 +364,8 @@ fn take(
                 // As old as the lost claim, so the step comes before steps that were released since.
                 retry::next_run(attempts, Wait::Until(expired.claimed_at))
             };
+            // Of a task that has ended in error nothing starts again.
+            let retry_at = unless_held(row.opt(8), retry_at);
             if let Some(available_at) = retry_at {
                 let entry = Entry::of(template, key, row.get(7)?, available_at)?;
                 engine.queue_entries.push(entry);

@@ -116,13 +116,15 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
         })?;
     let (mut locked, index) = LockedTask::lock_step(engine, key)?;
     let step = &mut locked.steps[index];
+    let raised = limit > step.retry_limit;
     step.retry_limit = limit;
     let state = step.state;
     if state == StepState::Error {
         require_living_task(&locked)?;
         let step = &mut locked.steps[index];
-        // A retry that is scheduled already keeps its time.
-        let wait = Wait::Until(step.available_at.unwrap_or(engine.now));
+        // A retry that is scheduled already keeps its time; a held one runs if it is given more attempts.
+        let keeps = step.available_at.filter(|_| !(step.held() && raised));
+        let wait = Wait::Until(keeps.unwrap_or(engine.now));
         step.available_at = retry::next_run(step.attempts(), wait);
     }
     locked.settle(engine)?;

@@ -35,10 +35,23 @@ fn allow_task(locked: &LockedTask, to: TaskState) -> Result<()> {
     )
 }
 
-/// Cancels a task with its pending and running steps.
-pub fn cancel_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
+/// Cancels a task with its pending and running steps; a complete one only with `completed_too`.
+pub fn cancel_task(
+    engine: &mut Engine,
+    task: Uuid,
+    reason: Option<&str>,
+    completed_too: bool,
+) -> Result<TaskState> {
     let locked = LockedTask::lock(engine, task)?;
     allow_task(&locked, TaskState::Cancelled)?;
+    if locked.state == TaskState::Complete && !completed_too {
+        let uuid = format_uuid(&task);
+        return Err(Error::state(format!("task {uuid} is complete"))
+            .detail("Its work is done, and cancelling takes nothing back.")
+            .hint(format!(
+                "SELECT tasker.cancel_task('{uuid}', cancel_completed => true) cancels it all the same."
+            )));
+    }
     cancel_locked(engine, locked, audit::texts(&[("reason", reason)]))
 }
 
@@ -70,8 +83,8 @@ fn cancel_locked<'e>(
     set_task(engine, locked, TaskState::Cancelled, note)
 }
 
-/// Ends a task that has taken too long. Running steps fail permanently, waiting steps are held: none of them starts any more unless
-/// an operator takes the task up again.
+/// Ends a task that has taken too long. Running steps fail; with attempts left they are held like those that wait: none of them starts
+/// any more unless an operator takes the task up again.
 pub fn time_out<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
@@ -83,30 +96,25 @@ pub fn time_out<'e>(
         ("error_class", Some("TaskTimeout")),
     ]);
     for index in 0..locked.steps.len() {
-        match locked.steps[index].state {
-            StepState::InProgress => {
-                locked.take_away(index);
-                locked.steps[index].results = note;
-                locked.steps[index].available_at = None;
-                move_step(
-                    engine,
-                    &mut locked,
-                    index,
-                    StepState::Error,
-                    audit::NO_WORKER,
-                    note,
-                );
-            }
-            StepState::Pending => locked.steps[index].available_at = Some(HELD),
-            // Its retry is cancelled.
-            StepState::Error => locked.steps[index].available_at = None,
-            _ => {}
+        if locked.steps[index].state == StepState::InProgress {
+            locked.take_away(index);
+            let step = &mut locked.steps[index];
+            step.results = note;
+            step.available_at = step.attempts().left().then_some(HELD);
+            move_step(
+                engine,
+                &mut locked,
+                index,
+                StepState::Error,
+                audit::NO_WORKER,
+                note,
+            );
         }
     }
     set_task(engine, locked, TaskState::Error, note)
 }
 
-/// Sets the task's state with its metadata; the states of its steps must not lead to another one.
+/// Sets the task's state with its metadata, and goes on to what follows from its steps.
 fn set_task<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
@@ -122,7 +130,7 @@ fn set_task<'e>(
 
 /// Takes a task in error up again: its failed steps start over, completed ones are kept.
 pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
-    let mut locked = LockedTask::lock(engine, task)?;
+    let locked = LockedTask::lock(engine, task)?;
     allow_task(&locked, TaskState::Pending)?;
     if locked.state != TaskState::Error {
         return Err(
@@ -130,54 +138,29 @@ pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Resu
                 .hint("Only a task in error is retried."),
         );
     }
-    let failed: Vec<usize> = (0..locked.steps.len())
-        .filter(|index| locked.steps[*index].state == StepState::Error)
-        .collect();
-    let cancelled = locked
-        .steps
-        .iter()
-        .any(|step| step.state == StepState::Cancelled);
-    let held = locked
-        .steps
-        .iter()
-        .any(|step| step.available_at == Some(HELD));
-    if failed.is_empty() && !held {
-        let error = Error::state(format!(
-            "task {} has no failed step to retry",
-            format_uuid(&task)
-        ));
-        return Err(if cancelled {
-            error
-                .detail("Only cancelled steps keep it from completing.")
-                .hint("resolve_task_manually ends it; a cancelled step is final.")
-        } else {
-            error
-                .detail("Every step of it is complete or resolved.")
-                .hint("transition_task(task_uuid, 'pending') puts it back to work.")
-        });
-    }
-    let note = audit::texts(&[("reason", reason)]);
-    for index in failed {
-        start_over(engine, &mut locked, index, true, note)?;
-    }
-    take_up(engine, &mut locked)?;
-    engine.log.next_task_metadata(note);
-    let state = locked.settle(engine)?;
-    engine.log.next_task_metadata(None);
-    Ok(state)
+    take_up(engine, locked, audit::texts(&[("reason", reason)]))
 }
 
-/// Held steps wait no longer.
-fn take_up<'e>(engine: &Engine<'e>, locked: &mut LockedTask<'e>) -> Result<()> {
+/// error -> pending: failed steps start over, held ones wait no longer. A task whose steps are all done goes on to complete.
+fn take_up<'e>(
+    engine: &mut Engine<'e>,
+    mut locked: LockedTask<'e>,
+    note: Option<Jsonb<'e>>,
+) -> Result<TaskState> {
     for index in 0..locked.steps.len() {
-        if locked.steps[index].available_at == Some(HELD) {
-            locked.steps[index].available_at = None;
-            if locked.parents_good(locked.steps[index].no)? {
-                locked.run_now(engine, index);
-            }
+        if locked.steps[index].state == StepState::Error {
+            start_over(engine, &mut locked, index, true, note)?;
         }
     }
-    Ok(())
+    if !locked.all_good() && !locked.could_run() {
+        return Err(Error::state(format!(
+            "task {} has no failed step to retry",
+            format_uuid(&locked.uuid)
+        ))
+        .detail("Only cancelled steps keep it from completing.")
+        .hint("Call resolve_task_manually, which ends it; a cancelled step is final."));
+    }
+    set_task(engine, locked, TaskState::Pending, note)
 }
 
 /// Declares a task in error done.
@@ -205,26 +188,12 @@ pub fn transition_task<'e>(
     note: Option<Jsonb<'e>>,
 ) -> Result<TaskState> {
     let to = parse::<TaskState>(to)?;
-    let mut locked = LockedTask::lock(engine, task)?;
+    let locked = LockedTask::lock(engine, task)?;
     allow_task(&locked, to)?;
     match to {
         TaskState::Cancelled => cancel_locked(engine, locked, note),
         TaskState::Complete if !locked.all_good() => Err(unfinished(&locked)),
-        TaskState::Error => {
-            // No step of it starts any more; running steps can still report.
-            for step in locked
-                .steps
-                .iter_mut()
-                .filter(|step| step.state == StepState::Pending)
-            {
-                step.available_at = Some(HELD);
-            }
-            set_task(engine, locked, to, note)
-        }
-        TaskState::Pending => {
-            take_up(engine, &mut locked)?;
-            set_task(engine, locked, to, note)
-        }
+        TaskState::Pending if locked.state == TaskState::Error => take_up(engine, locked, note),
         _ => set_task(engine, locked, to, note),
     }
 }

@@ -22,8 +22,9 @@ use due::lower_mark;
 pub use aging::age;
 pub use due::{Found, find, forget_marks, held_at_head, remember_held, remove};
 
-/// When a held step is available: never, until its task is taken up again.
-pub const HELD: Timestamp = Timestamp::MAX;
+/// When a held step is available: never, until its task is taken up again. On a running step it says that the step is held when its
+/// run ends.
+pub const HELD: Timestamp = tasker_rules::engine::readiness::NEVER;
 
 /// One entry of the queue.
 #[derive(Debug, Clone)]
@@ -61,8 +62,11 @@ pub struct Releases {
 }
 
 impl Releases {
+    /// A held step has no entry.
     pub fn push(&mut self, entry: Entry) {
-        self.entries.push(entry);
+        if entry.available_at != HELD {
+            self.entries.push(entry);
+        }
     }
 
     pub fn len(&self) -> usize {

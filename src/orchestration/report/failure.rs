@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry::Attempts;
 
 use super::hold::Held;
@@ -60,6 +61,7 @@ pub(super) fn decide(
         };
         let backoff = &held.template.step(reports[index].key.no)?.backoff;
         let retry_at = engine.retry_after_failure(attempts, backoff, failure.retry_after_ms);
+        let retry_at = unless_held(held.available_at, retry_at);
         retryable.push(attempts.retryable);
         decided.push(Decided { index, retry_at });
     }

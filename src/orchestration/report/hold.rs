@@ -9,7 +9,7 @@ use super::{Outcome, Report};
 use crate::error::Result;
 use crate::orchestration::Engine;
 use crate::orchestration::claimants::{Claimant, claimed_by};
-use crate::pg::datum;
+use crate::pg::datum::{self, Timestamp};
 use crate::pg::spi::{Row, Rows, Statement};
 use crate::registry::{self, Template};
 
@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) retryable: bool,
     pub(super) priority: i16,
     pub(super) watched: bool,
+    /// Says whether the step is held once its run has ended.
+    pub(super) available_at: Option<Timestamp>,
 }
 
 const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] = [
@@ -38,7 +40,8 @@ static COMPLETE: Statement = Statement::new(
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no
        AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
        AND ", claimed_by!("$6"), "
-     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched"
+     RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched,
+               s.available_at"
     ),
     &[
         KEYS_AND_CLAIMS[0],
@@ -53,7 +56,8 @@ static COMPLETE: Statement = Statement::new(
 // With a failure in the batch the decision needs the row first; all rows of the batch are locked in one order.
 static HOLD: Statement = Statement::new(
     concat!(
-        "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched
+        "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched,
+             s.available_at
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.claim_number = u.claim_number AND s.state = 'i' AND ", claimed_by!("$4"), "
@@ -186,5 +190,6 @@ fn held(engine: &Engine, row: &Row) -> Result<Held> {
         retryable: row.get(6)?,
         priority: row.get(7)?,
         watched: row.get(8)?,
+        available_at: row.opt(9),
     })
 }

@@ -32,7 +32,7 @@ $$;
 CREATE FUNCTION harness.make_due(task uuid) RETURNS void LANGUAGE sql AS $$
     WITH moved AS (
         UPDATE tasker_engine.steps s SET available_at = clock_timestamp()
-        WHERE s.task_uuid = task AND s.available_at > clock_timestamp()
+        WHERE s.task_uuid = task AND s.available_at > clock_timestamp() AND s.available_at < 'infinity'
         RETURNING s.task_uuid, s.step_no, s.available_at)
     UPDATE tasker_engine.queue_entries r SET available_at = m.available_at
     FROM moved m
@@ -125,6 +125,17 @@ pub fn age(session: &mut Session, task: Uuid, minutes: i32) {
         "SELECT harness.age($1, make_interval(mins => $2))",
         &[&task, &minutes],
     );
+}
+
+/// The row of a task in the table of rare states: state, step and error class.
+#[track_caller]
+pub fn rare_state(session: &mut Session, task: Uuid) -> Option<String> {
+    session
+        .all(
+            "SELECT concat_ws(' ', state, step_no, error_class) FROM tasker_engine.rare_tasks WHERE task_uuid = $1",
+            &[&task],
+        )
+        .pop()
 }
 
 /// The tables that a call may touch, largest schema first; for locks that stop a call on its way.

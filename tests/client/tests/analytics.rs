@@ -135,7 +135,10 @@ fn every_task_and_step_counts_in_exactly_one_state() {
     assert_eq!(numbers(&mut session, STEPS), "12 0 0 12 0 0 0");
 
     // A cancelled task keeps what it has completed.
-    session.query("SELECT tasker.cancel_task($1)", &[&tasks[0]]);
+    session.query(
+        "SELECT tasker.cancel_task($1, cancel_completed => true)",
+        &[&tasks[0]],
+    );
     assert_eq!(numbers(&mut session, TASKS), "3 0 0 2 0 1 0");
     assert_eq!(numbers(&mut session, STEPS), "12 0 0 12 0 0 0");
     let cancelled = session.create("small_diamond");

@@ -61,10 +61,7 @@ fn a_bypassed_step_never_runs_and_its_transition_says_why() {
         ]
     );
     assert_eq!(session.task_state(task), "complete");
-    assert_eq!(
-        session.context(task),
-        "all_complete / finalize_task / 100.00 / healthy"
-    );
+    assert_eq!(session.context(task), "all_complete / 100.00 / healthy");
 }
 
 #[test]

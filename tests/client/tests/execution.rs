@@ -540,10 +540,7 @@ fn the_linear_example_squares_three_times_and_completes() {
         session.counters(task),
         "total 4 pending 0 in_progress 0 completed 4 failed 0 ready 0 cancelled 0"
     );
-    assert_eq!(
-        session.context(task),
-        "all_complete / finalize_task / 100.00 / healthy"
-    );
+    assert_eq!(session.context(task), "all_complete / 100.00 / healthy");
 }
 
 #[test]

@@ -80,8 +80,10 @@ fn a_task_that_was_worked_off_is_complete_in_every_respect() {
     );
     assert_eq!(flags, "f f t t f f f f");
     let action: Value = session.one("SELECT tasker.task_next_action($1)", &[&task]);
-    assert_eq!(action["action"], "finalize_task");
-    assert_eq!(action["urgency"], "medium");
+    assert_eq!(
+        action,
+        json!({"action": null, "description": "the task is complete", "urgency": "none", "can_proceed": false})
+    );
 }
 
 #[test]

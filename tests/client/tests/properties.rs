@@ -215,7 +215,7 @@ impl Task<'_> {
 
     fn cancel_task(&mut self) -> bool {
         match self.state {
-            Error | Cancelled => return false,
+            Error | Cancelled | Complete => return false,
             Pending | InProgress => {
                 for step in &mut self.steps {
                     match step.state {
@@ -224,7 +224,7 @@ impl Task<'_> {
                     }
                 }
             }
-            Complete | ResolvedManually => {}
+            ResolvedManually => {}
         }
         self.state = Cancelled;
         true
@@ -289,7 +289,15 @@ impl Task<'_> {
         let lost = self.steps.iter().any(|step| {
             step.state == Cancelled || step.state == Error && step.retry == Retry::Never
         });
-        let (status, action) = if ready > 0 {
+        let (status, action) = if self.state == Complete {
+            ("all_complete", "")
+        } else if self.state == Cancelled {
+            ("cancelled", "")
+        } else if self.state == ResolvedManually {
+            ("resolved_manually", "")
+        } else if self.state == Error {
+            ("blocked_by_failures", "handle_failures")
+        } else if ready > 0 {
             ("has_ready_steps", "execute_ready_steps")
         } else if running > 0 {
             ("processing", "wait_for_completion")
@@ -302,6 +310,7 @@ impl Task<'_> {
         };
         let health = match status {
             "blocked_by_failures" => "blocked",
+            _ if self.ended() => "healthy",
             _ if failed > 0 => "recovering",
             _ => "healthy",
         };

@@ -3,7 +3,7 @@
 //! Times are microseconds on any one clock.
 
 use crate::engine::retry::Attempts;
-use crate::engine::state::StepState;
+use crate::engine::state::{StepState, TaskState};
 
 /// What the rules need to know of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,15 @@ pub const fn entry_agrees(
     }
 }
 
+/// When a step whose run has ended runs again, if its row says that it is held (its task has ended in error meanwhile): not before an
+/// operator takes its task up.
+pub fn unless_held(row_available_at: Option<i64>, next: Option<i64>) -> Option<i64> {
+    match row_available_at {
+        Some(NEVER) => next.map(|_| NEVER),
+        _ => next,
+    }
+}
+
 impl Step {
     /// Failed, and no other run is scheduled.
     pub fn failed_permanently(&self) -> bool {
@@ -76,7 +85,7 @@ impl Step {
     /// when the failure was reported.
     pub fn retry_eligible(&self) -> bool {
         if self.state == StepState::Error {
-            return self.available_at.is_some();
+            return self.available_at.is_some_and(|at| at != NEVER);
         }
         let attempts = Attempts {
             made: self.attempts,
@@ -155,8 +164,18 @@ impl Counts {
         self.failed_permanently |= step.failed_permanently();
     }
 
-    /// The execution status: the first rule that fits.
-    pub fn execution(&self) -> Execution {
+    /// The execution status of a task in this state: of one that has ended its end, of an open one the first rule that fits.
+    pub fn execution(&self, task: TaskState) -> Execution {
+        match task {
+            TaskState::Pending | TaskState::InProgress => self.execution_of_open(),
+            TaskState::Error => Execution::BlockedByFailures,
+            TaskState::Complete => Execution::AllComplete,
+            TaskState::ResolvedManually => Execution::ResolvedManually,
+            TaskState::Cancelled => Execution::Cancelled,
+        }
+    }
+
+    fn execution_of_open(&self) -> Execution {
         if self.ready > 0 {
             Execution::HasReadySteps
         } else if self.in_progress > 0 {
@@ -170,11 +189,11 @@ impl Counts {
         }
     }
 
-    /// `blocked`, `recovering` or `healthy`.
-    pub fn health(&self) -> &'static str {
-        if self.execution() == Execution::BlockedByFailures {
+    /// `blocked`, `recovering` or `healthy`. A task that has ended otherwise than in error is healthy.
+    pub fn health(&self, task: TaskState) -> &'static str {
+        if self.execution(task) == Execution::BlockedByFailures {
             "blocked"
-        } else if self.failed > 0 {
+        } else if task.is_open() && self.failed > 0 {
             "recovering"
         } else {
             "healthy"
@@ -198,12 +217,16 @@ pub enum Execution {
     HasReadySteps,
     /// A worker is running a step.
     Processing,
-    /// Nothing can run any more, and something failed permanently or was cancelled.
+    /// The task is in error; or nothing of it can run any more, and something failed permanently or was cancelled.
     BlockedByFailures,
-    /// Every step is done.
+    /// The task is complete, or every step is done.
     AllComplete,
     /// A retry or a later start is scheduled.
     WaitingForDependencies,
+    /// An operator declared the task done.
+    ResolvedManually,
+    /// The task was cancelled.
+    Cancelled,
 }
 
 impl Execution {
@@ -215,18 +238,21 @@ impl Execution {
             Self::BlockedByFailures => "blocked_by_failures",
             Self::AllComplete => "all_complete",
             Self::WaitingForDependencies => "waiting_for_dependencies",
+            Self::ResolvedManually => "resolved_manually",
+            Self::Cancelled => "cancelled",
         }
     }
 
-    /// The word in `recommended_action`.
-    pub const fn recommended_action(self) -> &'static str {
-        match self {
+    /// The word in `recommended_action` for a task in this state; nothing is left to do once it has ended otherwise than in error.
+    pub const fn recommended_action(self, task: TaskState) -> Option<&'static str> {
+        Some(match self {
             Self::HasReadySteps => "execute_ready_steps",
             Self::Processing => "wait_for_completion",
             Self::BlockedByFailures => "handle_failures",
-            Self::AllComplete => "finalize_task",
+            Self::AllComplete if task.is_open() => "finalize_task",
+            Self::AllComplete | Self::ResolvedManually | Self::Cancelled => return None,
             Self::WaitingForDependencies => "wait_for_dependencies",
-        }
+        })
     }
 }
 
@@ -347,6 +373,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_stays_held_when_its_run_ends() {
+        for row in [None, Some(5)] {
+            assert_eq!(unless_held(row, Some(7)), Some(7));
+            assert_eq!(unless_held(row, None), None);
+        }
+        assert_eq!(unless_held(Some(NEVER), Some(7)), Some(NEVER));
+        assert_eq!(unless_held(Some(NEVER), None), None);
+    }
+
+    #[test]
     fn the_first_rule_that_fits_decides() {
         let (pending, running) = (step(StepState::Pending), step(StepState::InProgress));
         let (done, cancelled) = (step(StepState::Complete), step(StepState::Cancelled));
@@ -357,7 +393,10 @@ mod tests {
         let (permanent, retrying) = (failed(3, None), failed(2, Some(NOW + 9)));
         let at = |steps: &[(Step, bool)]| {
             let counts = counts(steps);
-            (counts.execution().as_str(), counts.health())
+            (
+                counts.execution(TaskState::InProgress).as_str(),
+                counts.health(TaskState::Pending),
+            )
         };
         assert_eq!(
             at(&[(permanent, false), (pending, true)]),
@@ -392,6 +431,37 @@ mod tests {
             ("waiting_for_dependencies", "healthy")
         );
         assert_eq!(at(&[]), ("waiting_for_dependencies", "healthy"));
+    }
+
+    #[test]
+    fn of_a_task_that_has_ended_its_end_counts() {
+        let counts = counts(&[
+            (failed(2, Some(NOW)), true),
+            (step(StepState::InProgress), false),
+            (step(StepState::Cancelled), false),
+        ]);
+        let at = |task: TaskState| {
+            let execution = counts.execution(task);
+            (
+                execution.as_str(),
+                counts.health(task),
+                execution.recommended_action(task),
+            )
+        };
+        assert_eq!(at(TaskState::Complete), ("all_complete", "healthy", None));
+        assert_eq!(
+            at(TaskState::ResolvedManually),
+            ("resolved_manually", "healthy", None)
+        );
+        assert_eq!(at(TaskState::Cancelled), ("cancelled", "healthy", None));
+        assert_eq!(
+            at(TaskState::Error),
+            ("blocked_by_failures", "blocked", Some("handle_failures"))
+        );
+        assert_eq!(
+            at(TaskState::Pending),
+            ("has_ready_steps", "recovering", Some("execute_ready_steps"))
+        );
     }
 
     #[test]

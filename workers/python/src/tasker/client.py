@@ -32,7 +32,7 @@ class TaskExecutionContext:
     ready_steps: int
     execution_status: str
     """has_ready_steps, processing, blocked_by_failures, all_complete, waiting_for_dependencies."""
-    recommended_action: str
+    recommended_action: str | None
     completion_percentage: Decimal
     """0 to 100, two decimals."""
     health_status: str

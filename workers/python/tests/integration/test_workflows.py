@@ -46,7 +46,7 @@ def test_linear_squares_the_number_in_every_step(
     assert db.client.get_task_execution_context(task) == TaskExecutionContext(
         status="complete", total_steps=4, pending_steps=0, in_progress_steps=0, completed_steps=4,
         failed_steps=0, ready_steps=0, execution_status="all_complete",
-        recommended_action="finalize_task", completion_percentage=Decimal("100.00"),
+        recommended_action=None, completion_percentage=Decimal("100.00"),
         health_status="healthy",
     )
     assert [step["attempts"] for step in db.steps(task).values()] == [1] * 4

@@ -9,19 +9,21 @@ use super::{
 };
 use crate::engine::ids;
 use crate::engine::readiness::Counts;
+use crate::engine::state::TaskState;
 
 /// The number of paths that are listed.
 const PATHS: usize = 5;
 
-/// The analysis of a task; the shape is documented with the function `analyze_task`.
-pub fn report(uuid: &[u8; 16], task: &Task) -> Value {
+/// The analysis of a task in this state; the shape is documented with the function `analyze_task`.
+pub fn report(uuid: &[u8; 16], state: TaskState, task: &Task) -> Value {
     let counts = counts(task);
-    let healthy = counts.health() == "healthy";
+    let health = counts.health(state);
+    let healthy = health == "healthy";
     let report = Report { uuid, task };
     json!({
         "task_uuid": shown(uuid),
-        "execution_status": counts.execution().as_str(),
-        "health_status": counts.health(),
+        "execution_status": counts.execution(state).as_str(),
+        "health_status": health,
         "dependency_graph": report.graph(),
         "critical_path": report.critical_path(&schedule(task)),
         "critical_paths": report.paths(&best_paths(task, healthy, PATHS)),
