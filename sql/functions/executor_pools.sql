@@ -73,6 +73,7 @@ DECLARE
     least_wanted integer;
     most_wanted integer;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'pool', 'name');
     PERFORM tasker_engine.check_pool_setting($2, 'min_executors', 0, 1000, ''),
             tasker_engine.check_pool_setting($3, 'max_executors', 0, 1000, ''),
@@ -139,6 +140,7 @@ CREATE OR REPLACE FUNCTION tasker.remove_executor_pool(name text)
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.required($1, 'name');
     DELETE FROM tasker_engine.executor_pools p WHERE p.name = $1;
     IF NOT FOUND THEN

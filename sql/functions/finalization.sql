@@ -46,6 +46,7 @@ DECLARE
     known_holder text;
     refused text;
 BEGIN
+    PERFORM tasker_engine.require_resumed();
     PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_finalizer(wanted, processor, timeout_seconds);
     claimed := false;
@@ -126,6 +127,7 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 DECLARE
     began_at CONSTANT timestamptz := clock_timestamp();
 BEGIN
+    PERFORM tasker_engine.require_resumed();
     PERFORM tasker_engine.check_finalizer($1, $2, $3);
     UPDATE tasker_engine.finalization_claims c
     SET claimed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => timeout_seconds)
@@ -151,6 +153,7 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 DECLARE
     began_at CONSTANT timestamptz := clock_timestamp();
 BEGIN
+    PERFORM tasker_engine.require_resumed();
     PERFORM tasker_engine.check_finalizer($1, $2, 1);
     DELETE FROM tasker_engine.finalization_claims c WHERE c.task_uuid = $1 AND c.processor_id = $2;
     IF FOUND THEN

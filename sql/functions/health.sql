@@ -125,6 +125,7 @@ DECLARE
     installed CONSTANT text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'tasker_ext');
     current text;
     fault text;
+    paused text;
     library record;
     reasons text[];
 BEGIN
@@ -141,16 +142,19 @@ BEGIN
     END IF;
     current := tasker.operational_state();
     fault := (SELECT f.detail FROM tasker_engine.owner_fault() f);
+    paused := (SELECT f.detail FROM tasker_engine.installation_fault() f);
     failed_checks := array_remove(ARRAY[
         CASE WHEN pg_is_in_recovery() THEN 'recovery' END,
         CASE WHEN library.preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator() THEN 'coordinator' END,
         CASE WHEN fault IS NOT NULL THEN 'owner' END,
+        CASE WHEN paused IS NOT NULL THEN 'installation' END,
         CASE WHEN NOT (SELECT r.hands_out_work FROM tasker_engine.operational_rules() r WHERE r.state = current) THEN 'state' END], NULL);
     ready := cardinality(failed_checks) = 0;
     reasons := ARRAY(SELECT CASE f.name
         WHEN 'recovery' THEN 'the server is a standby or recovers'
         WHEN 'coordinator' THEN 'the library is preloaded and no coordinator is at work in this database'
         WHEN 'owner' THEN format('role tasker_owner is not fit to own the engine, and background processes do nothing: %s', fault)
+        WHEN 'installation' THEN format('no work is done before tasker.resume_after_restore(): %s', paused)
         WHEN 'state' THEN format('the system is in state %s and hands out no work', current) END
         FROM unnest(failed_checks) WITH ORDINALITY AS f (name, n) ORDER BY f.n);
     message := CASE WHEN ready THEN format('ready, in state %s', current) ELSE array_to_string(reasons, '; ') END;
@@ -161,7 +165,7 @@ COMMENT ON FUNCTION tasker.health_ready() IS
 'Whether this server hands out work in this database; one row. For readiness probes and load balancers. A standby answers too: it is not ready. Rule: docs/health.md#probes.
 ready: Whether every check holds.
 message: One line: the state, or every reason why not.
-failed_checks: Those that fail: version alone, if library and extension differ in it; otherwise of recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner) and state (hands out work).';
+failed_checks: Those that fail: version alone, if library and extension differ in it; otherwise of recovery (no standby), coordinator (at work, where the library is preloaded), owner (no other role can act as tasker_owner), installation (the rows were not loaded from elsewhere, or work was resumed) and state (hands out work).';
 GRANT EXECUTE ON FUNCTION tasker.health_ready() TO tasker_reader;
 
 -- What is measured, as parts of wholes. Each number is read where that is cheap: of the log only the period.
@@ -175,6 +179,7 @@ DECLARE
     current CONSTANT text := tasker.operational_state();
     preloaded CONSTANT boolean := (SELECT l.preloaded FROM tasker_engine.library() l);
     fault record;
+    paused record;
     most CONSTANT bigint := 100000;
     backlog bigint;
     pools bigint;
@@ -229,11 +234,14 @@ BEGIN
 
     measure := 'coordinator';
     SELECT f.detail, f.hint INTO fault FROM tasker_engine.owner_fault() f;
-    part := (fault.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
+    SELECT f.detail, f.hint INTO paused FROM tasker_engine.installation_fault() f;
+    part := (fault.detail IS NOT NULL OR paused.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
     message := CASE WHEN fault.detail IS NOT NULL THEN format('nothing is done while role tasker_owner is not fit to own the engine: %s', fault.detail)
+                    WHEN paused.detail IS NOT NULL THEN format('nothing is done before work is resumed: %s', paused.detail)
                     WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
                     ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END;
     hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
+                 WHEN paused.detail IS NOT NULL THEN paused.hint
                  WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
     RETURN NEXT;
 

@@ -165,6 +165,7 @@ DECLARE
     amount bigint;
     total bigint;
 BEGIN
+    PERFORM tasker_engine.require_resumed();
     FOR task IN SELECT d.duty FROM tasker_engine.duties() d LOOP
         total := 0;
         FOR round IN 1 .. 100 LOOP

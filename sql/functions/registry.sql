@@ -45,6 +45,7 @@ DECLARE
     other text;
     announced integer;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.require_version();
     PERFORM tasker_engine.check_announcement($1, $2, $3, $4, $5, $6);
     -- Also the lock under which one worker's announcements follow each other.
@@ -99,6 +100,7 @@ RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 DECLARE
     gone integer;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'worker id', 'worker_id');
     DELETE FROM tasker_engine.worker_handlers h
     USING tasker_engine.workers w

@@ -98,6 +98,10 @@ BEGIN
                + (SELECT count(*) FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held)) INTO other_rows;
         RETURN;
     END IF;
+    -- A claim takes the entry of a step that it hands out. What ended in another way can still have one, and no index leads to it.
+    IF EXISTS (SELECT FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND s.state <> 'c') THEN
+        DELETE FROM tasker_engine.queue_entries q WHERE q.task_uuid = ANY (held);
+    END IF;
     DELETE FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held);
     GET DIAGNOSTICS steps = ROW_COUNT;
     DELETE FROM tasker_engine.transitions l WHERE l.task_uuid = ANY (held);
@@ -163,6 +167,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, 
 DECLARE
     before timestamptz;
 BEGIN
+    PERFORM tasker_engine.require_resumed();
     PERFORM tasker_engine.required($1, 'older_than'), tasker_engine.required($2, 'batch'),
         tasker_engine.required($4, 'include_failed'), tasker_engine.required($5, 'dry_run');
     PERFORM tasker_engine.check_age($1, 'older_than');
@@ -205,6 +210,7 @@ CREATE OR REPLACE FUNCTION tasker.set_retention(namespace text, completed interv
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.required($1, 'namespace');
     PERFORM tasker_engine.check_age($2, 'completed'), tasker_engine.check_age($3, 'failed');
     INSERT INTO tasker_engine.retention (task_namespace_id, completed, failed)

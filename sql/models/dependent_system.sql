@@ -6,6 +6,7 @@ RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 DECLARE
     found integer;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'dependent system', 'name');
     PERFORM tasker_engine.checked(coalesce($2, ''), 'description', 'description');
     -- The unique index decides between racers. The look comes first only because workers ask for the same few names

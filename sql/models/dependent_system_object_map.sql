@@ -27,6 +27,7 @@ DECLARE
     two CONSTANT integer := tasker_engine.dependent_system($3, 'system_two');
     found bigint;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($2, 'remote id', 'remote_id_one'), tasker_engine.checked($4, 'remote id', 'remote_id_two');
     LOOP
         INSERT INTO tasker.dependent_system_object_maps

@@ -85,6 +85,7 @@ DECLARE
         tasker_engine.checked($3, 'version', 'version'));
     gone bigint;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.require_version();
     -- The foreign key decides, so that a task created at this moment is not missed.
     DELETE FROM tasker.named_tasks t

@@ -6,6 +6,7 @@ RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_c
 DECLARE
     made bigint;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.required($1, 'task_uuid'), tasker_engine.required($2, 'type_name'),
             tasker_engine.required($3, 'annotation');
     PERFORM tasker_engine.checked($2, 'annotation type', 'type_name');
@@ -55,6 +56,7 @@ DECLARE
     present jsonb;
     wanted jsonb;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.check_tags($1, $2);
     SELECT t.tags INTO present FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR NO KEY UPDATE;
     PERFORM tasker_engine.require_task($1) WHERE present IS NULL;
@@ -79,6 +81,7 @@ DECLARE
     present jsonb;
     wanted jsonb;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.check_tags($1, $2);
     SELECT t.tags INTO present FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR NO KEY UPDATE;
     PERFORM tasker_engine.require_task($1) WHERE present IS NULL;

@@ -16,6 +16,7 @@ RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 DECLARE
     found integer;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'namespace', 'name');
     PERFORM tasker_engine.checked(coalesce($2, ''), 'description', 'description');
     LOOP
@@ -42,6 +43,7 @@ DECLARE
     gone integer;
     versions bigint;
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'namespace', 'name');
     -- The foreign key decides, so that a template registered at this moment is not missed.
     DELETE FROM tasker.task_namespaces n WHERE n.name = $1 RETURNING n.task_namespace_id INTO gone;

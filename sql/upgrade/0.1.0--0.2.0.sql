@@ -82,3 +82,38 @@ $$;
 
 -- Cancelling a complete task is said explicitly.
 SELECT tasker_engine.script_replace_function('tasker.cancel_task(uuid,text)', 'tasker.cancel_task(uuid,text,boolean)');
+
+-- The installation names itself, so that an updated one goes on.
+
+CREATE FUNCTION tasker_engine.forget_installation() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.xid := NULL;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.forget_installation() IS
+'A row that a restore or a subscription inserts gets no transaction id, so that it does not name this installation by chance.';
+CREATE TABLE tasker_engine.installation (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    database_oid oid NOT NULL,
+    table_oid oid NOT NULL,
+    xid xid8,
+    database_name text NOT NULL,
+    written_at timestamptz NOT NULL
+);
+CREATE TRIGGER forget_installation BEFORE INSERT ON tasker_engine.installation
+    FOR EACH ROW EXECUTE FUNCTION tasker_engine.forget_installation();
+ALTER TABLE tasker_engine.installation ENABLE ALWAYS TRIGGER forget_installation;
+COMMENT ON TABLE tasker_engine.installation IS
+'One row that names the installation; nothing is done while it is missing or does not agree with where it is. Rule: docs/operating-with-psql.md#dump-and-restore.';
+COMMENT ON COLUMN tasker_engine.installation.database_oid IS 'The database in which it was written.';
+COMMENT ON COLUMN tasker_engine.installation.table_oid IS 'This table, as it was then.';
+COMMENT ON COLUMN tasker_engine.installation.xid IS 'The transaction, or the savepoint in it, that wrote the row; NULL: the row was loaded.';
+COMMENT ON COLUMN tasker_engine.installation.database_name IS 'The name of the database then, for messages.';
+COMMENT ON COLUMN tasker_engine.installation.written_at IS 'When it was written, for messages.';
+INSERT INTO tasker_engine.installation (database_oid, table_oid, database_name, written_at)
+SELECT d.oid, 'tasker_engine.installation'::regclass, d.datname, clock_timestamp() FROM pg_database d WHERE d.datname = current_database();
+UPDATE tasker_engine.installation i
+SET xid = ((pg_current_xact_id()::text::bigint >> 32 << 32) | i.xmin::text::bigint)::text::xid8;

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
+use crate::orchestration::resumption;
 pub use crate::pg::process::{
     check_for_interrupts, report_activity, set_application_name, signal, wait,
 };
@@ -31,20 +32,21 @@ pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
 /// the process continues. While `may_work` refuses, the body does not run.
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     process::transaction(|session| {
-        may_work()?;
+        may_work(session)?;
         body(session)
     })
 }
 
-/// Refuses work in this database if the extension has another version, or its owner breaks the rules.
-fn may_work() -> Result<()> {
+/// Refuses work in this database if the extension has another version, its owner breaks the rules, or work is not resumed yet.
+fn may_work(session: &Session) -> Result<()> {
     installation::require_same_version()?;
-    rights::require_sound_owner()
+    rights::require_sound_owner()?;
+    resumption::require(session)
 }
 
 /// Whether the error is a refusal of `may_work`.
 pub fn is_refusal(error: &Error) -> bool {
-    rights::is_refusal(error) || !installation::is_same_version()
+    rights::is_refusal(error) || !installation::is_same_version() || !resumption::is_resumed()
 }
 
 static EXTENSION: Statement = Statement::new(
@@ -63,7 +65,7 @@ pub fn extension(session: &Session) -> Result<Option<(u32, String)>> {
 /// The extension, if it exists, and the refusal of `may_work`, if there is one.
 pub fn find_extension() -> Result<Option<(u32, String, Result<()>)>> {
     process::transaction(|session| {
-        Ok(extension(session)?.map(|(epoch, version)| (epoch, version, may_work())))
+        Ok(extension(session)?.map(|(epoch, version)| (epoch, version, may_work(session))))
     })
 }
 

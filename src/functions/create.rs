@@ -41,7 +41,7 @@ fn create_task(call: &mut Call) -> Result<Output> {
     let request = request(call, vec![context], vec![key])?;
     let created = {
         let session = Session::open()?;
-        let mut engine = Engine::open_any_isolation(&session);
+        let mut engine = Engine::open_to_create(&session)?;
         let created = create::create(&mut engine, &request)?;
         engine.close()?;
         created
@@ -62,7 +62,7 @@ fn create_tasks(call: &mut Call) -> Result<Output> {
     let keys = call.opt_array::<String>(11).unwrap_or_default();
     let request = request(call, contexts, keys)?;
     let session = Session::open()?;
-    let mut engine = Engine::open_any_isolation(&session);
+    let mut engine = Engine::open_to_create(&session)?;
     for task in create::create(&mut engine, &request)? {
         call.row(&[datum::uuid(&task.task_uuid)])?;
     }

@@ -14,6 +14,7 @@ mod finalization;
 mod graph;
 mod health;
 mod ids;
+mod installation;
 mod maintenance;
 mod metrics;
 mod operational_state;

@@ -3,7 +3,7 @@
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, StepKey, operate};
+use crate::orchestration::{Engine, StepKey, operate, resumption};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
@@ -181,8 +181,12 @@ fn transition_step(call: &mut Call) -> Result<Output> {
 }
 
 /// False where the machine refuses: same state, undeclared pair, guard. Other errors stay errors.
-fn tried(result: Result<Output>) -> Result<Output> {
-    match result {
+fn tried(call: &mut Call, transition: fn(&mut Call) -> Result<Output>) -> Result<Output> {
+    {
+        let session = Session::open()?;
+        resumption::require(&session)?;
+    }
+    match transition(call) {
         Ok(_) => Ok(Output::from(true)),
         Err(error)
             if error.code == PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
@@ -195,9 +199,9 @@ fn tried(result: Result<Output>) -> Result<Output> {
 }
 
 fn try_transition_task(call: &mut Call) -> Result<Output> {
-    tried(transition_task(call))
+    tried(call, transition_task)
 }
 
 fn try_transition_step(call: &mut Call) -> Result<Output> {
-    tried(transition_step(call))
+    tried(call, transition_step)
 }

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use tasker_rules::operations::schedule::Schedule;
 
 use crate::error::{Error, Result};
+use crate::orchestration::resumption;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, FromColumn, Timestamp};
 use crate::pg::rights;
@@ -120,6 +121,7 @@ static RESUME: Statement = Statement::new(
 fn pass_on<T: FromColumn>(call: &Call, statement: &Statement) -> Result<Option<T>> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
+        resumption::require(&session)?;
         let args: Vec<Arg> = std::iter::once(datum::oid(caller))
             .chain(call.parameters(&statement.types()[1..]))
             .collect();

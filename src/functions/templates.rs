@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, create};
+use crate::orchestration::{Engine, create, resumption};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, OwnedJsonb};
 use crate::pg::rights;
@@ -22,8 +22,12 @@ fn register_template(call: &mut Call) -> Result<Output> {
     // Handlers inside the database get the caller's rights.
     rights::as_owner(|caller| {
         let session = Session::open()?;
+        let begins = resumption::require_or_new(&session)?;
         let engine = Engine::open_any_isolation(&session);
         let id = register::register(engine.session, &text, replace, caller)?;
+        if begins {
+            resumption::resume(engine.session)?;
+        }
         engine.close()?;
         Ok(Output::from(i64::from(id)))
     })

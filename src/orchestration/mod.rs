@@ -17,6 +17,7 @@ pub mod operational;
 pub mod propagate;
 pub mod queue_entries;
 pub mod report;
+pub mod resumption;
 pub mod timeouts;
 pub mod workers;
 
@@ -67,14 +68,20 @@ pub struct Collected {
 }
 
 impl<'e> Engine<'e> {
-    /// For functions that change steps: refuses other isolation levels than READ COMMITTED, and a standby.
+    /// For functions that change steps: refuses other isolation levels than READ COMMITTED, a standby, and work before it is resumed.
     pub fn open(session: &'e Session) -> Result<Self> {
         call::require_primary()?;
         call::require_read_committed()?;
-        Ok(Self::open_any_isolation(session))
+        Self::open_to_create(session)
     }
 
     /// For functions that only insert new tasks.
+    pub fn open_to_create(session: &'e Session) -> Result<Self> {
+        resumption::require(session)?;
+        Ok(Self::open_any_isolation(session))
+    }
+
+    /// For functions that only read, or that ask for themselves.
     pub fn open_any_isolation(session: &'e Session) -> Self {
         Self {
             session,

@@ -74,3 +74,9 @@ pub fn id() -> u64 {
     // SAFETY: plain call.
     unsafe { pg_sys::GetCurrentFullTransactionId() }.value
 }
+
+/// Whether the id is that of this transaction or of a savepoint in it.
+pub fn is_own(xid: u32) -> bool {
+    // SAFETY: plain call; any id may be asked for.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid.into()) }
+}

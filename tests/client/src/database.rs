@@ -31,6 +31,7 @@ impl Database {
         server
             .connect("postgres")
             .execute(&format!("CREATE DATABASE {name} TEMPLATE {PATTERN}"));
+        resume(&mut server.connect(&name));
         Self { server, name }
     }
 
@@ -42,6 +43,17 @@ impl Database {
             .connect("postgres")
             .execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
         Self { server, name }
+    }
+
+    /// A copy of a database in which no session is open; work in it is not resumed.
+    pub fn copy_of(other: &Self) -> Self {
+        let name = format!("copy_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut root = other.server.connect("postgres");
+        root.execute(&format!("CREATE DATABASE {name} TEMPLATE {}", other.name));
+        Self {
+            server: other.server,
+            name,
+        }
     }
 
     /// Another session of the superuser.
@@ -92,6 +104,13 @@ pub fn prepare(server: &Server) {
 pub fn install(session: &mut Session) {
     session.execute("CREATE EXTENSION tasker_ext");
     session.execute(inside::HELPERS);
+    resume(session);
+}
+
+/// Begins work in a new database, a copy or a restored one.
+#[track_caller]
+pub fn resume(session: &mut Session) {
+    session.query("SELECT * FROM tasker.resume_after_restore()", &[]);
 }
 
 /// A database with the template and one task of it, and a session.

@@ -17,11 +17,43 @@ BEGIN
     FOR relation IN
         SELECT c.oid FROM pg_class c
         WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine')
-          AND c.relkind IN ('r', 'p') AND c.relname <> 'workers'
+          AND c.relkind IN ('r', 'p') AND c.relname <> ALL ('{workers,installation}')
         ORDER BY 1
     LOOP
         EXECUTE format('SELECT count(*) || '':'' || md5(coalesce(string_agg(t::text, E''\n'' ORDER BY t::text), '''')) FROM ONLY %s t', relation)
         INTO part;
+        whole := whole || relation || ' ' || part || E'\n';
+    END LOOP;
+    RETURN whole;
+END
+$$;
+
+-- Everything that a dump has, also what each call changes: workers, but not when they were seen, and every sequence. The oids of
+-- roles are those of one cluster.
+CREATE FUNCTION harness.dump_fingerprint() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    relation regclass;
+    part text;
+    whole text := '';
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_class c
+        WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind = 'r' AND c.relname <> 'installation'
+        ORDER BY c.oid::regclass::text
+    LOOP
+        EXECUTE format('SELECT count(*) || '':'' || md5(coalesce(string_agg(j, E''\n'' ORDER BY j), ''''))
+                        FROM (SELECT (to_jsonb(t) - $1)::text AS j FROM ONLY %s t) o', relation)
+        INTO part
+        USING ARRAY(SELECT a.attname::text FROM pg_attribute a
+                    WHERE a.attrelid = relation
+                      AND (a.atttypid = 'oid'::regtype OR relation::text = 'tasker_engine.workers' AND a.attname IN ('last_seen_at', 'idle_until')));
+        whole := whole || relation || ' ' || part || E'\n';
+    END LOOP;
+    FOR relation IN
+        SELECT c.oid FROM pg_class c
+        WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind = 'S' ORDER BY c.oid::regclass::text
+    LOOP
+        EXECUTE format('SELECT last_value || '' '' || is_called FROM %s', relation) INTO part;
         whole := whole || relation || ' ' || part || E'\n';
     END LOOP;
     RETURN whole;
@@ -83,6 +115,12 @@ $$;
 #[track_caller]
 pub fn fingerprint(session: &mut Session) -> String {
     session.one("SELECT harness.fingerprint()", &[])
+}
+
+/// The same with what each call changes: for what a dump must bring.
+#[track_caller]
+pub fn dump_fingerprint(session: &mut Session) -> String {
+    session.one("SELECT harness.dump_fingerprint()", &[])
 }
 
 /// Lets every backoff of the task pass.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tasker_client_tests::database::resume;
 use tasker_client_tests::server::{Server, run};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
@@ -186,13 +187,14 @@ fn a_plain_dump_restores_every_row_and_the_work_goes_on() {
     let database = Database::new();
     let mut session = database.connect();
     let live = live(&mut session);
-    let before = inside::fingerprint(&mut session);
+    let before = inside::dump_fingerprint(&mut session);
     let server = database.server();
     let dump = file(server, "plain.sql");
     dump_plainly(&database, &dump);
     let restored = restored_plainly(&dump);
     let mut session = restored.connect();
-    assert_eq!(inside::fingerprint(&mut session), before);
+    assert_eq!(inside::dump_fingerprint(&mut session), before);
+    resume(&mut session);
     go_on(&mut session, &live);
 }
 
@@ -201,7 +203,7 @@ fn a_custom_dump_restores_and_the_work_goes_on() {
     let database = Database::new();
     let mut session = database.connect();
     let live = live(&mut session);
-    let before = inside::fingerprint(&mut session);
+    let before = inside::dump_fingerprint(&mut session);
     let server = database.server();
     let dump = file(server, "custom.dump");
     run(
@@ -229,7 +231,8 @@ fn a_custom_dump_restores_and_the_work_goes_on() {
         ],
     );
     let mut session = restored.connect();
-    assert_eq!(inside::fingerprint(&mut session), before);
+    assert_eq!(inside::dump_fingerprint(&mut session), before);
+    resume(&mut session);
     go_on(&mut session, &live);
 }
 
@@ -276,6 +279,8 @@ fn a_database_owner_dumps_and_restores_without_a_superuser() {
         ],
     );
     let mut session = connect("copy");
+    // The extension's owner may.
+    resume(&mut session);
     session.complete(&held, &json!({}));
     assert_eq!(
         session.one::<Uuid>(
@@ -316,6 +321,7 @@ fn a_dump_taken_while_workers_work_is_one_consistent_moment() {
     });
     let restored = restored_plainly(&dump);
     let mut session = restored.connect();
+    resume(&mut session);
     for worker in ["busy 0", "busy 1"] {
         session.query("SELECT tasker.release_steps($1)", &[&worker]);
     }
@@ -394,6 +400,8 @@ fn a_restore_in_the_name_of_a_role_serves_that_role() {
     );
     assert_same(&rights(&mut server.connect("copy")), &before);
     let mut session = connect("copy");
+    // The extension's owner may.
+    resume(&mut session);
     session.complete(&held, &json!({}));
     assert_eq!(session.work(|_| done()).len(), 3);
     assert_eq!(session.task_state(task), "complete");
@@ -419,7 +427,7 @@ fn a_dump_restores_after_the_installer_is_gone() {
         session.execute(&format!(
             "REASSIGN OWNED BY {installer} TO postgres; DROP OWNED BY {installer}; DROP ROLE {installer}"
         ));
-        let before = inside::fingerprint(&mut session);
+        let before = inside::dump_fingerprint(&mut session);
         let owners = rights(&mut session);
         assert!(
             owners
@@ -448,8 +456,9 @@ fn a_dump_restores_after_the_installer_is_gone() {
             ],
         );
         let mut session = server.connect("new");
-        assert_eq!(inside::fingerprint(&mut session), before);
+        assert_eq!(inside::dump_fingerprint(&mut session), before);
         assert_same(&rights(&mut session), &owners);
+        resume(&mut session);
         go_on(&mut session, &live);
     }
 }
@@ -591,6 +600,7 @@ fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
         root.execute("GRANT tasker_admin TO author");
         root.execute(&format!("ALTER DATABASE {database} RESET ALL"));
         let mut session = to.connect(database);
+        resume(&mut session);
         let mut run = |name: &str| {
             let task = session.create(name);
             session.query("SELECT * FROM tasker.run_steps()", &[]);

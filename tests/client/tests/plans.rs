@@ -732,10 +732,18 @@ const UNLISTED: &[(&str, &str)] = &[
         "writes rows of pools; the queue is read by pool_depth",
     ),
     ("tasker_engine.executor_restarts", "reads shared memory"),
+    (
+        "tasker_engine.installation_fault",
+        "one row, until work is resumed",
+    ),
     ("tasker_engine.note_duty_run", "writes shared memory"),
     (
         "tasker_engine.refresh_handler_roles",
         "the small tables that name roles",
+    ),
+    (
+        "tasker_engine.require_resumed",
+        "one row, until work is resumed",
     ),
     ("tasker_engine.reset_shared_counts", "writes shared memory"),
     (

@@ -80,7 +80,11 @@ fn make_worker_role(server: &Server, others: usize) {
 
 /// What a subscriber needs before it subscribes.
 fn prepare_subscriber(server: &Server) {
-    database::prepare(server);
+    server.connect("postgres").execute(&format!(
+        "CREATE DATABASE {} TEMPLATE template0",
+        database::PATTERN
+    ));
+    connect(server).execute("CREATE EXTENSION tasker_ext");
     make_worker_role(server, 5);
     connect(server).execute(&documented("log_key"));
 }
@@ -363,13 +367,17 @@ fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped
     let waiting = inside::queue(&mut session);
     assert!(waiting.len() > 5, "{waiting:?}");
     let claims = there.claim(&Ask::by("eager", 10));
-    assert!(claims.is_empty(), "a queue that does not exist yet");
+    assert!(claims.is_empty(), "work before it was resumed");
+    there
+        .fails("SELECT tasker.create_task('chain')", &[])
+        .is("55000")
+        .says(&["resume_after_restore"]);
     let found = there.query("SELECT * FROM tasker.repair_integrity()", &[]);
     assert_eq!(found.len(), waiting.len());
-    let repaired = there.query(&documented("repair"), &[]);
-    assert_eq!(repaired.len(), waiting.len());
+    let repaired: Vec<i64> = there.all(&documented("resume").replace('*', "found"), &[]);
+    assert_eq!(repaired, [waiting.len() as i64]);
     assert_eq!(inside::queue(&mut there), waiting);
-    assert_eq!(there.query(&documented("repair"), &[]).len(), 0);
+    assert_eq!(there.query(&documented("resume"), &[]).len(), 0);
 
     // The work goes on, under the claims that are open.
     let done: HashSet<Uuid> = there

@@ -1,0 +1,404 @@
+//! A database that is being loaded, or was copied, is left alone until tasker.resume_after_restore().
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tasker_client_tests::database::{self, resume};
+use tasker_client_tests::server::{Server, client, run};
+use tasker_client_tests::worker::{Ask, done};
+use tasker_client_tests::{Database, Session, Uuid, inside, json, patience, scaled, shapes};
+
+/// The ways of a restore.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Plain,
+    SingleTransaction,
+    Jobs,
+    DataOnly,
+    Role,
+    Owner,
+    Psql,
+}
+
+const WAYS: [Way; 7] = [
+    Way::Plain,
+    Way::SingleTransaction,
+    Way::Jobs,
+    Way::DataOnly,
+    Way::Role,
+    Way::Owner,
+    Way::Psql,
+];
+
+fn make_owner(server: &Server, roles_before: usize) {
+    let mut root = server.connect("postgres");
+    for number in 0..roles_before {
+        root.execute(&format!("CREATE ROLE other_{number}"));
+    }
+    root.execute("CREATE ROLE app LOGIN");
+}
+
+fn as_app(server: &Server, database: &str) -> Session {
+    Session::open(server.config(database, "app"))
+}
+
+/// A database of app with steps that are ready, held, waiting and done.
+fn make_source(server: &Server) {
+    make_owner(server, 0);
+    server
+        .connect("postgres")
+        .execute("CREATE DATABASE source OWNER app TEMPLATE template0");
+    let mut session = as_app(server, "source");
+    session.execute("CREATE EXTENSION tasker_ext");
+    shapes::small_diamond().register(&mut session);
+    shapes::chain("chain", 3).register(&mut session);
+    session.create_many("small_diamond", scaled(40, 4000));
+    session.create_many("chain", scaled(40, 4000));
+    for worker in ["first", "second"] {
+        let claims = session.claim(&Ask::by(worker, 20));
+        for claim in &claims[..10] {
+            session.complete(claim, &json!({"by": worker}));
+        }
+    }
+    let claims = session.claim(&Ask {
+        lease: "1 hour",
+        ..Ask::by("keeps", 5)
+    });
+    assert_eq!(claims.len(), 5);
+}
+
+/// Everything as it is, compared with helpers that are no part of a dump.
+fn fingerprint(server: &Server, database: &str) -> String {
+    let mut root = server.connect(database);
+    root.execute(inside::HELPERS);
+    let found = inside::dump_fingerprint(&mut root);
+    root.execute("DROP SCHEMA harness CASCADE");
+    found
+}
+
+/// Runs a restore; whatever it complains of fails the test.
+fn restore(server: &Server, way: Way, database: &str, custom: &Path, plain: &Path) {
+    let mut root = server.connect("postgres");
+    root.execute(&format!(
+        "CREATE DATABASE {database} OWNER app TEMPLATE template0"
+    ));
+    let custom = custom.to_string_lossy();
+    let plain = plain.to_string_lossy();
+    let into = format!("--dbname={database}");
+    let with = |user: &str, more: &[&str]| {
+        let arguments = [&["--exit-on-error", &into], more, &[&custom]].concat();
+        run("pg_restore", server.folder(), user, &arguments);
+    };
+    match way {
+        Way::Plain => with("postgres", &[]),
+        Way::SingleTransaction => with("postgres", &["--single-transaction"]),
+        Way::DataOnly => {
+            as_app(server, database).execute("CREATE EXTENSION tasker_ext");
+            with("postgres", &["--data-only"]);
+        }
+        Way::Role => with("postgres", &["--role=app"]),
+        Way::Owner => with("app", &[]),
+        Way::Psql => run(
+            "psql",
+            server.folder(),
+            "postgres",
+            &[
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                &into,
+                "--file",
+                &plain,
+            ],
+        ),
+        Way::Jobs => {
+            // Tables come in any order: the page says what to set.
+            let output = client("pg_restore", server.folder(), "postgres")
+                .env("PGOPTIONS", "-c session_replication_role=replica")
+                .args(["--exit-on-error", "--jobs=4", &into, &custom])
+                .output()
+                .expect("pg_restore runs");
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{complaints}");
+        }
+    }
+}
+
+/// Polls like a worker while the body runs; nothing is handed out and nothing is taken.
+fn polled(server: &Server, database: &str, body: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let report = json!([{"step_uuid": Uuid::nil().to_string(), "claim_number": 1, "status": "complete"}]);
+            while !stop.load(Ordering::Relaxed) {
+                // Until the database is there, and the functions in it.
+                let Ok(mut session) = Session::try_open(server.config(database, "postgres")) else {
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                for _ in 0..20 {
+                    if let Ok(claims) = session.try_claim(&Ask::by("poller", 10)) {
+                        assert!(claims.is_empty(), "{database}: {claims:?}");
+                    }
+                    let reported =
+                        session.try_query("SELECT tasker.report_steps('poller', $1)", &[&report]);
+                    assert!(reported.is_err(), "{database}: a report was taken");
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+        });
+        // A failure of the body must not leave the worker at its polls.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        stop.store(true, Ordering::Relaxed);
+        worker.join().expect("the worker polled");
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn whatever_way_a_dump_is_restored_nothing_touches_it_before_work_is_resumed() {
+    let source = Server::start(&[]);
+    make_source(&source);
+    let before = fingerprint(&source, "source");
+    let custom = source.folder().join("source.dump");
+    let plain = source.folder().join("source.sql");
+    for (format, file) in [("custom", &custom), ("plain", &plain)] {
+        run(
+            "pg_dump",
+            source.folder(),
+            "postgres",
+            &[
+                "--format",
+                format,
+                "--file",
+                &file.to_string_lossy(),
+                "source",
+            ],
+        );
+    }
+    for preload in [false, true] {
+        let settings: &[&str] = if preload {
+            &[
+                "shared_preload_libraries=tasker_ext",
+                "max_worker_processes=32",
+            ]
+        } else {
+            &[]
+        };
+        let target = Server::start(settings);
+        make_owner(&target, 5);
+        let name = |way: Way| format!("{way:?}").to_lowercase();
+        for way in WAYS {
+            let database = name(way);
+            polled(&target, &database, || {
+                restore(&target, way, &database, &custom, &plain);
+            });
+        }
+        if preload {
+            // The background processes have had their chance.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        for way in WAYS {
+            let database = name(way);
+            assert_eq!(fingerprint(&target, &database), before, "{way:?} {preload}");
+            goes_on(&target, &database);
+        }
+    }
+}
+
+/// After it was resumed the work ends, and no number is given out twice.
+fn goes_on(server: &Server, database: &str) {
+    let mut session = server.connect(database);
+    session
+        .fails("SELECT tasker.heartbeat('keeps')", &[])
+        .is("55000");
+    let repaired = session.query("SELECT * FROM tasker.resume_after_restore()", &[]);
+    assert_eq!(repaired.len(), 0, "{database}: {repaired:?}");
+    assert_eq!(
+        session
+            .query("SELECT * FROM tasker.heartbeat('keeps')", &[])
+            .len(),
+        5
+    );
+    for worker in ["first", "second", "keeps"] {
+        session.query("SELECT tasker.release_steps($1)", &[&worker]);
+    }
+    let deadline = Instant::now() + patience(120);
+    let open = "SELECT count(*) FROM tasker.tasks WHERE state IN ('pending', 'in_progress')";
+    while session.count(open, &[]) > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "{database}: the work does not end"
+        );
+        session.work(|_| done());
+    }
+    let states: Vec<String> = session.all("SELECT DISTINCT state FROM tasker.tasks", &[]);
+    assert_eq!(states, ["complete"]);
+    assert_eq!(inside::repeated_ids(&mut server.connect(database)), 0);
+}
+
+/// A copy of a database with work, before it is resumed.
+fn copied() -> (Database, Session, Uuid, Uuid) {
+    let from = Database::new();
+    let mut session = from.connect();
+    shapes::chain("chain", 2).register(&mut session);
+    let task = session.create("chain");
+    let held = session.claim_one("before").step;
+    session.create("chain");
+    drop(session);
+    let copy = Database::copy_of(&from);
+    let session = copy.connect();
+    (copy, session, task, held)
+}
+
+#[test]
+fn in_a_copy_claims_return_nothing_what_writes_is_refused_and_reads_work() {
+    let (_copy, mut session, task, held) = copied();
+    assert!(session.claim(&Ask::by("w", 10)).is_empty());
+    let notices = session.take_notices();
+    assert!(
+        notices.iter().any(|notice| notice.contains("resumed")),
+        "{notices:?}"
+    );
+    let (refused, claims) = session.report_and_claim(&Ask::by("w", 10), &[]);
+    assert!(refused.is_empty() && claims.is_empty());
+    assert_eq!(
+        session.query("SELECT * FROM tasker.run_steps()", &[]).len(),
+        0
+    );
+    for call in [
+        format!("SELECT tasker.complete_step('{held}', 1, '{{}}')"),
+        format!("SELECT tasker.fail_step('{held}', 1, 'no')"),
+        "SELECT * FROM tasker.report_steps('before', '[]')".to_owned(),
+        format!(
+            "SELECT * FROM tasker.report_and_claim('before', '[{{\"step_uuid\": \"{held}\", \"claim_number\": 1, \"status\": \"complete\"}}]', '{{default}}')"
+        ),
+        "SELECT * FROM tasker.heartbeat('before')".to_owned(),
+        "SELECT tasker.release_steps('before')".to_owned(),
+        "SELECT tasker.create_task('chain')".to_owned(),
+        "SELECT * FROM tasker.create_tasks('chain', '{}')".to_owned(),
+        "SELECT tasker.register_template('name: other\nsteps:\n  - name: a\n    handler: h\n')"
+            .to_owned(),
+        format!("SELECT tasker.cancel_task('{task}')"),
+        format!("SELECT tasker.try_transition_task('{task}', 'error')"),
+        "SELECT tasker.pause_namespace('default')".to_owned(),
+        "SELECT tasker.set_operational_state('stopped')".to_owned(),
+        "SELECT * FROM tasker.run_maintenance()".to_owned(),
+        "SELECT * FROM tasker.purge_tasks('0 seconds')".to_owned(),
+        "SELECT tasker.schedule_task('nightly', '@daily', 'chain')".to_owned(),
+        "SELECT tasker.set_retention('default', '1 day')".to_owned(),
+        "SELECT tasker.configure_executor_pool('pool')".to_owned(),
+    ] {
+        let refusal = session.fails(&call, &[]).is("55000");
+        assert!(
+            refusal.hint.contains("tasker.resume_after_restore()"),
+            "{call}: {refusal}"
+        );
+    }
+    assert_eq!(
+        session.count("SELECT count(*) FROM tasker.task_overview", &[]),
+        2
+    );
+    session.query("SELECT tasker.task_diagram($1)", &[&task]);
+    let checks: Vec<String> = session.one("SELECT failed_checks FROM tasker.health_ready()", &[]);
+    assert_eq!(checks, ["installation"]);
+    let hint: String = session.one(
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'coordinator' AND level <> 'healthy'",
+        &[],
+    );
+    assert!(hint.contains("resume_after_restore"), "{hint}");
+}
+
+#[test]
+fn administrators_resume_and_workers_may_not() {
+    let (copy, mut session, _, held) = copied();
+    session.execute(
+        "DO $$ BEGIN CREATE ROLE resume_admin LOGIN IN ROLE tasker_admin; CREATE ROLE resume_worker LOGIN IN ROLE tasker_worker;
+         EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+    );
+    copy.connect_as("resume_worker")
+        .fails("SELECT * FROM tasker.resume_after_restore()", &[])
+        .is("42501");
+    // A session that has been told no notices by itself that it may.
+    assert!(session.claim(&Ask::by("w", 1)).is_empty());
+    resume(&mut copy.connect_as("resume_admin"));
+    assert_eq!(session.claim(&Ask::by("w", 1)).len(), 1);
+    assert_eq!(
+        session.one::<String>("SELECT tasker.complete_step($1, 1)", &[&held]),
+        "complete"
+    );
+}
+
+#[test]
+fn resuming_repairs_what_was_not_loaded() {
+    let (_copy, mut session, _, _) = copied();
+    let lost = inside::queue(&mut session);
+    session.execute("DELETE FROM tasker_engine.queue_entries");
+    let repaired: Vec<i64> = session.all("SELECT found FROM tasker.resume_after_restore()", &[]);
+    assert_eq!(repaired, [lost.len() as i64]);
+    assert_eq!(inside::queue(&mut session), lost);
+}
+
+#[test]
+fn the_first_template_begins_work_unless_it_is_rolled_back() {
+    let database = Database::empty();
+    let mut session = database.connect();
+    session.execute("CREATE EXTENSION tasker_ext");
+    let mut other = database.connect();
+    assert!(other.claim(&Ask::by("w", 1)).is_empty());
+    other
+        .fails("SELECT tasker.create_task('chain')", &[])
+        .is("55000")
+        .says(&["resume_after_restore"]);
+    assert!(session.one::<bool>("SELECT ready FROM tasker.health_ready()", &[]));
+    session.execute("BEGIN");
+    shapes::chain("chain", 1).register(&mut session);
+    session.create("chain");
+    session.execute("ROLLBACK");
+    session
+        .fails("SELECT tasker.create_task('chain')", &[])
+        .is("55000");
+    // In a savepoint the row has another id than the transaction.
+    session.execute("BEGIN; SAVEPOINT inner_part");
+    shapes::chain("chain", 1).register(&mut session);
+    session.execute("RELEASE inner_part");
+    session.create("chain");
+    session.execute("COMMIT");
+    assert_eq!(other.claim(&Ask::by("w", 10)).len(), 1);
+    // What rewrites the row leaves it as it is.
+    session.execute("VACUUM FREEZE tasker_engine.installation");
+    session.execute("VACUUM FULL tasker_engine.installation");
+    database.connect().create("chain");
+}
+
+#[test]
+fn a_promoted_standby_goes_on_by_itself() {
+    let server = Server::start(&[]);
+    database::prepare(&server);
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("chain", 1).register(&mut session);
+    session.create("chain");
+    let standby = server.standby();
+    drop(session);
+    standby
+        .connect("postgres")
+        .query("SELECT pg_promote()", &[]);
+    let mut session = standby.connect(database::PATTERN);
+    assert_eq!(session.work(|_| done()).len(), 1);
+}
+
+#[test]
+fn purging_deletes_the_queue_entries_of_what_it_deletes() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("chain", 2).register(&mut session);
+    let task = session.create("chain");
+    let kept = session.create("chain");
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    session.query("SELECT tasker.purge_tasks('0 seconds')", &[]);
+    let left: Vec<Uuid> = session.all("SELECT task_uuid FROM tasker_engine.queue_entries", &[]);
+    assert_eq!(left, [kept]);
+}
