@@ -14,6 +14,7 @@ CREATE TRIGGER forget_installation BEFORE INSERT ON tasker_engine.installation
 ALTER TABLE tasker_engine.installation ENABLE ALWAYS TRIGGER forget_installation;
 COMMENT ON TABLE tasker_engine.installation IS
 'One row that names the installation; nothing is done while it is missing or does not agree with where it is. Rule: docs/operating-with-psql.md#dump-and-restore.';
+COMMENT ON COLUMN tasker_engine.installation.one IS 'Keeps it at one row.';
 COMMENT ON COLUMN tasker_engine.installation.database_oid IS 'The database in which it was written.';
 COMMENT ON COLUMN tasker_engine.installation.table_oid IS 'This table, as it was then.';
 COMMENT ON COLUMN tasker_engine.installation.xid IS 'The transaction, or the savepoint in it, that wrote the row; NULL: the row was loaded.';

@@ -38,6 +38,7 @@ fn server(more: &[&str]) -> (Server, Session) {
     let server = preloaded(more);
     let mut session = server.connect("postgres");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     session.execute(HANDLERS);
     (server, session)
 }
@@ -83,6 +84,7 @@ fn a_workflow_of_database_functions_runs_without_any_process_within_moments_of_c
     let server = preloaded(&[]);
     let mut session = server.connect("postgres");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     let began = soon("a coordinator is at work", 5, || at_work(&mut session));
     println!("a coordinator after {began:?}");
     session.execute(HANDLERS);
@@ -190,6 +192,7 @@ fn drop_extension_ends_them_and_create_extension_starts_others() {
         let before = processes(&mut session, "coordinator");
         session.execute("DROP EXTENSION tasker_ext");
         session.execute("CREATE EXTENSION tasker_ext");
+        tasker_client_tests::database::resume(&mut session);
         soon("another coordinator", 10, || {
             let now = processes(&mut session, "coordinator");
             !now.is_empty() && now != before
@@ -207,6 +210,7 @@ fn a_database_that_is_wanted_alone_is_left_at_once() {
     session.execute("CREATE DATABASE one");
     let mut one = server.connect("one");
     one.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut one);
     soon("at work in one", 5, || at_work(&mut one));
     drop(one);
     let quick = |session: &mut Session, sql: &str| {
@@ -256,6 +260,7 @@ fn two_databases_are_served_at_once_and_apart() {
     first.execute("CREATE DATABASE other");
     let mut second = server.connect("other");
     second.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut second);
     second.execute(HANDLERS);
     let mut tasks = vec![];
     for session in [&mut first, &mut second] {

@@ -11,6 +11,7 @@ fn preloaded(more: &[&str]) -> (Server, Session) {
     let server = Server::start(&settings);
     let mut session = server.connect("postgres");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     (server, session)
 }
 

@@ -237,6 +237,7 @@ fn a_server_whose_connections_are_used_up_is_unhealthy() {
     server.connect("postgres").execute("CREATE DATABASE app");
     let mut session = server.connect("app");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     let mut held = vec![];
     let mut fill = |session: &mut Session, wanted: i64| {
         loop {
@@ -417,6 +418,7 @@ fn a_preloaded_library_is_ready_when_its_coordinator_is_at_work() {
     server.connect("postgres").execute("CREATE DATABASE app");
     let mut session = server.connect("app");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     let agree = |session: &mut Session| -> bool {
         session.one(
             "SELECT r.ready = (EXISTS (SELECT FROM tasker_engine.background_activity() b
@@ -448,6 +450,7 @@ fn a_standby_lives_is_not_ready_and_can_be_asked_everything() {
     server.connect("postgres").execute("CREATE DATABASE app");
     let mut session = server.connect("app");
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     let folder: String = session.one("SELECT current_setting('data_directory')", &[]);
     session.execute(&format!(
         "CHECKPOINT; COPY (SELECT ''::text) TO '{folder}/standby.signal'"

@@ -80,6 +80,7 @@ SELECT pg_sleep(0.1);
 SELECT count(*) FROM tasker.claim_steps('w', max_steps => 10);
 SELECT tasker.release_steps('w');
 SELECT count(*) FROM tasker.repair_integrity(false);
+SELECT count(*) FROM tasker.resume_after_restore();
 
 -- What runs by itself.
 SELECT tasker.create_task('inside');

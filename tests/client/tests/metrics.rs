@@ -1063,6 +1063,7 @@ fn a_slot_is_free_again_when_its_database_is_gone() {
         admin.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
         let mut session = server.connect(&name);
         session.execute("CREATE EXTENSION tasker_ext");
+        tasker_client_tests::database::resume(&mut session);
         shapes::wide("wide", 1).register(&mut session);
         session.create("wide");
         session.create("wide");

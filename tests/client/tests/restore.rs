@@ -381,6 +381,8 @@ fn a_promoted_standby_goes_on_by_itself() {
     let mut session = server.connect(database::PATTERN);
     shapes::chain("chain", 1).register(&mut session);
     session.create("chain");
+    // The backup begins with a checkpoint that takes its time.
+    session.execute("CHECKPOINT");
     let standby = server.standby();
     drop(session);
     standby

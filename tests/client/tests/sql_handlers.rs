@@ -614,6 +614,7 @@ fn without_preload_there_are_no_background_workers_and_create_extension_says_so(
     let mut session = database.connect();
     session.take_notices();
     session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
     let notices = session.take_notices().join("\n");
     assert!(notices.contains("no background workers"), "{notices}");
     assert_eq!(

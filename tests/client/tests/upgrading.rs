@@ -338,8 +338,16 @@ fn an_update_is_refused_before_the_restart_and_an_old_library_refuses_the_new_sc
     server.connect("postgres").execute("CREATE DATABASE app");
     let mut session = server.connect("app");
     install(&mut session, &old);
+    // The library only says that it is the old one: it asks for what the old extension does not have.
+    session.execute(
+        "CREATE TABLE tasker_engine.installation (one boolean); GRANT SELECT ON tasker_engine.installation TO tasker_owner;
+         CREATE FUNCTION tasker_engine.installation_state() RETURNS text LANGUAGE sql AS $$ SELECT 'same' $$",
+    );
     shapes::small_diamond().register(&mut session);
     let task = session.create("small_diamond");
+    session.execute(
+        "DROP TABLE tasker_engine.installation; DROP FUNCTION tasker_engine.installation_state()",
+    );
     // The new files are there, and the server has not restarted.
     tree.install_library();
     let before = catalog(&server, "app");
