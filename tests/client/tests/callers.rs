@@ -473,6 +473,7 @@ fn after_a_restore_the_roles_are_found_by_name() {
     let roles = ["b", "a", "reused", "after", "later"];
     let new = restored(&old, &roles);
     let mut root = new.connect("work");
+    tasker_client_tests::database::resume(&mut root);
     grant_work(&mut root, &roles);
     let mut a = connect(&new, "a");
     assert_eq!(
