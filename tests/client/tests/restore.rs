@@ -313,7 +313,7 @@ fn in_a_copy_claims_return_nothing_what_writes_is_refused_and_reads_work() {
 }
 
 #[test]
-fn administrators_resume_and_workers_may_not() {
+fn administrators_resume_and_workers_cannot() {
     let (copy, mut session, _, held) = copied();
     session.execute(
         "DO $$ BEGIN CREATE ROLE resume_admin LOGIN IN ROLE tasker_admin; CREATE ROLE resume_worker LOGIN IN ROLE tasker_worker;
