@@ -52,6 +52,8 @@ class FakeEngine:
         self.steps: dict[uuid.UUID, FakeStep] = {}
         self.handlers: dict[str, list[str]] = {}
         self.draining = False
+        self.any_handler = False
+        self.begun: list[uuid.UUID] = []
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, Any]] = []
         self.before: Callable[[str, Any], None] = lambda call, detail: None
@@ -117,11 +119,13 @@ class FakeEngine:
         siblings = self.of_task(step.task.uuid)
         return all(siblings[parent].state == "complete" for parent in step.parents)
 
-    def claim(self, worker_id: str, max_steps: int) -> list[ClaimedStep]:
+    def claim(self, worker_id: str, max_steps: int, handlers: list[str] | None = None) -> list[ClaimedStep]:
         claimed: list[ClaimedStep] = []
         if self.draining:
             return claimed
-        for step in [s for s in self.steps.values() if self.ready(s)][:max_steps]:
+        ready = [s for s in self.steps.values() if self.ready(s)
+                 and (handlers is None or self.any_handler or s.handler in handlers)]
+        for step in ready[:max_steps]:
             step.state, step.worker_id = "in_progress", worker_id
             step.attempts += 1
             step.claim_number += 1
@@ -156,6 +160,11 @@ class FakeEngine:
 
     def _end(self, step: FakeStep, element: dict[str, Any]) -> str:
         step.ended_claims.add(element["claim_number"])
+        if element["status"] == "released":
+            step.state, step.worker_id = "pending", None
+            step.attempts -= 1
+            step.available_at = time.monotonic() + float(element["retry_after_seconds"])
+            return "released"
         step.state = element["status"]
         step.worker_id = None
         step.results = dict(element.get("results", {}))
@@ -206,13 +215,15 @@ class FakeSession:
             return result
 
     def report_and_claim(
-        self, worker_id: str, reports: list[Report], max_steps: int
+        self, worker_id: str, reports: list[Report], max_steps: int,
+        handlers: list[str], begun: list[uuid.UUID],
     ) -> tuple[list[ClaimedStep], list[Refusal]]:
         def effect() -> tuple[list[ClaimedStep], list[Refusal]]:
             outcomes = self.engine.report(reports)
             refused = [Refusal(u, o) for u, o in outcomes if o in REFUSALS]
             self.draining = self.engine.draining
-            return self.engine.claim(worker_id, max_steps), refused
+            self.engine.begun += begun
+            return self.engine.claim(worker_id, max_steps, handlers), refused
 
         assert max_steps >= 1
         return self._call("report_and_claim", (worker_id, list(reports), max_steps), effect)
@@ -227,8 +238,12 @@ class FakeSession:
     def why_invalid(self, report: Report) -> str | None:
         return self._call("why_invalid", report, lambda: "the results break the schema at /n")
 
-    def heartbeat(self, worker_id: str) -> list[tuple[uuid.UUID, str]]:
-        return self._call("heartbeat", worker_id, lambda: self.engine.heartbeat(worker_id))
+    def heartbeat(self, worker_id: str, begun: list[uuid.UUID]) -> list[tuple[uuid.UUID, str]]:
+        def effect() -> list[tuple[uuid.UUID, str]]:
+            self.engine.begun += begun
+            return self.engine.heartbeat(worker_id)
+
+        return self._call("heartbeat", worker_id, effect)
 
     def release_steps(self, worker_id: str) -> int:
         return self._call("release_steps", worker_id, lambda: self.engine.release(worker_id))

@@ -63,10 +63,10 @@ def test_rows_that_concern_no_report_are_no_refusals(
     session = PostgresSession(WorkerSettings())
     rows = [{"outcome": outcome, "step_uuid": None, "status": outcome} for outcome in outcomes]
     monkeypatch.setattr(session, "_rows", lambda *call: rows)
-    claimed, refusals = session.report_and_claim("w", [], 1)
+    claimed, refusals = session.report_and_claim("w", [], 1, [], [])
     assert claimed == [] and [refusal.outcome for refusal in refusals] == refused
     assert session.draining == draining
-    assert session.heartbeat("w") == []
+    assert session.heartbeat("w", []) == []
 
 
 def test_polls_are_jittered_by_a_quarter() -> None:

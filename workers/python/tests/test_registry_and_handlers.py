@@ -70,15 +70,14 @@ def test_a_name_is_taken_unless_replaced() -> None:
     assert run(registry, claim("a"))["results"] == {"result": 2}
 
 
-def test_an_unknown_handler_fails_the_step_permanently_and_the_error_names_the_registered_ones() -> None:
+def test_a_step_without_a_handler_here_is_given_back_and_not_failed() -> None:
     registry = HandlerRegistry()
     registry.register("known.one", StepHandler)
-    with pytest.raises(HandlerNotFound):
+    with pytest.raises(HandlerNotFound, match="'missing.one'.*known.one"):
         registry.create("missing.one")
     parsed = run(registry, claim("missing.one"))
-    assert (parsed["status"], parsed["retryable"]) == ("error", False)
-    assert parsed["error_class"] == "HandlerNotFound"
-    assert "'missing.one'" in parsed["error_message"] and "known.one" in parsed["error_message"]
+    assert (parsed["status"], parsed["retry_after_seconds"]) == ("released", 5)
+    assert "'missing.one'" in parsed["reason"]
 
 
 @pytest.fixture

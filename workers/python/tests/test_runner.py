@@ -600,3 +600,46 @@ def test_a_worker_without_the_right_to_announce_still_works(
     start()
     engine.wait_for(lambda: engine.states()["a"] == "complete")
     assert engine.calls["register_handlers"] == 1
+
+
+def test_a_worker_claims_only_what_it_has_handlers_for(
+    engine: FakeEngine, start: Start, gate: Gate
+) -> None:
+    engine.create_task({"mine": {"handler": "quick"}, "other": {"handler": "of.another"}})
+    start()
+    engine.wait_for(lambda: engine.states()["mine"] == "complete")
+    assert engine.states()["other"] == "pending" and engine.step("other").claim_number == 0
+
+
+def test_a_claimed_step_without_a_handler_is_returned_without_an_attempt(
+    engine: FakeEngine, start: Start, gate: Gate
+) -> None:
+    engine.any_handler = True
+    engine.create_task({"other": {"handler": "of.another"}})
+    start()
+    engine.wait_for(lambda: engine.step("other").claim_number == 1)
+    engine.wait_for(lambda: engine.states() == {"other": "pending"})
+    assert engine.step("other").attempts == 0
+    assert engine.step("other").available_at > time.monotonic() + 1
+
+
+def test_what_has_begun_is_said_once_with_the_next_call(
+    engine: FakeEngine, start: Start, gate: Gate
+) -> None:
+    engine.create_task({"running": {"handler": "gate"}, "waiting": {"handler": "gate"}})
+    start(threads=1, batch=3)
+    gate.wait_started()
+    engine.wait_for(lambda: bool(engine.begun))
+    calls = engine.calls["report_and_claim"]
+    engine.wait_for(lambda: engine.calls["report_and_claim"] > calls + 2)
+    assert engine.begun == [engine.step("running").uuid]
+    gate.open.set()
+
+
+def test_a_heartbeat_says_what_has_begun(engine: FakeEngine, start: Start, gate: Gate) -> None:
+    engine.create_task({"running": {"handler": "gate"}, "waiting": {"handler": "gate"}})
+    start(threads=1, batch=2, lease=0.2)
+    gate.wait_started()
+    engine.wait_for(lambda: engine.calls["heartbeat"] >= 2)
+    assert engine.begun == [engine.step("running").uuid]
+    gate.open.set()

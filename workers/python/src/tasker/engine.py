@@ -71,9 +71,14 @@ class Session(Protocol):
         """The connection below, where there is one."""
 
     def report_and_claim(
-        self, worker_id: str, reports: list[Report], max_steps: int
+        self, worker_id: str, reports: list[Report], max_steps: int,
+        handlers: list[str], begun: list[UUID],
     ) -> tuple[list[ClaimedStep], list[Refusal]]:
-        """Report and claim up to ``max_steps`` (at least 1) in one transaction."""
+        """Report and claim up to ``max_steps`` (at least 1) in one transaction.
+
+        Only steps of these ``handlers`` come. ``begun``: held steps whose handlers were called since
+        this was last said.
+        """
 
     def report_steps(self, worker_id: str, reports: list[Report]) -> list[Refusal]:
         """Report without claiming; returns only what was refused."""
@@ -81,8 +86,11 @@ class Session(Protocol):
     def why_invalid(self, report: Report) -> str | None:
         """Report a success that was refused as invalid alone; the reason, or ``None`` if it counts."""
 
-    def heartbeat(self, worker_id: str) -> list[tuple[UUID, str]]:
-        """Extend all leases; (step_uuid, extended | cancelled | lost) for each."""
+    def heartbeat(self, worker_id: str, begun: list[UUID]) -> list[tuple[UUID, str]]:
+        """Extend all leases; (step_uuid, extended | cancelled | lost) for each.
+
+        ``begun`` as in :meth:`report_and_claim`.
+        """
 
     def release_steps(self, worker_id: str) -> int:
         """Give back what is not finished; returns how many steps."""
@@ -131,7 +139,8 @@ class PostgresSession:
         check_extension(self._connection)
 
     def report_and_claim(
-        self, worker_id: str, reports: list[Report], max_steps: int
+        self, worker_id: str, reports: list[Report], max_steps: int,
+        handlers: list[str], begun: list[UUID],
     ) -> tuple[list[ClaimedStep], list[Refusal]]:
         """See :class:`Session`."""
         rows = self._rows(
@@ -142,9 +151,10 @@ class PostgresSession:
             " FROM tasker.report_and_claim(worker_id => %s, reports => %s::pg_catalog.jsonb,"
             " namespaces => %s::pg_catalog.text[], max_steps => %s::pg_catalog.int4,"
             f" lease => {_SECONDS}, dependency_results => 'parents',"
-            " queues => %s::pg_catalog.text[])",
+            " queues => %s::pg_catalog.text[], handlers => %s::pg_catalog.text[],"
+            " begun => %s::pg_catalog.uuid[])",
             worker_id, encode_batch(reports), self._namespaces, max_steps, self._lease,
-            self._queues,
+            self._queues, handlers, begun or None,
         )
         claimed = [_claimed_step(row, worker_id) for row in rows if row["outcome"] == "claimed"]
         self.draining = any(row["outcome"] == DRAINING for row in rows)
@@ -171,11 +181,12 @@ class PostgresSession:
             return error.diag.message_primary or one_line(error)
         return None
 
-    def heartbeat(self, worker_id: str) -> list[tuple[UUID, str]]:
+    def heartbeat(self, worker_id: str, begun: list[UUID]) -> list[tuple[UUID, str]]:
         """See :class:`Session`."""
         rows = self._rows(
-            f"SELECT * FROM tasker.heartbeat(worker_id => %s, lease => {_SECONDS})",
-            worker_id, self._lease,
+            f"SELECT * FROM tasker.heartbeat(worker_id => %s, lease => {_SECONDS},"
+            " begun => %s::pg_catalog.uuid[])",
+            worker_id, self._lease, begun or None,
         )
         # A row without a step tells of the whole engine, as every claim does.
         return [(row["step_uuid"], row["status"]) for row in rows if row["step_uuid"] is not None]

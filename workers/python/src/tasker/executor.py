@@ -39,6 +39,13 @@ class StepExecutor:
         """Run the handler; never raises. ``None`` when the run was cancelled before it began."""
         if claim.step.cancelled.is_set():
             return None
+        if not self._registry.has(claim.step.handler):
+            # Another worker has it, or will: a newer version, another service.
+            report = reports.released(
+                claim.step, claim.worker_id, f"no handler named {claim.step.handler!r} in this worker"
+            )
+            story.given_back(claim, report)
+            return report
         began = time.monotonic()
         permanent: tuple[type[BaseException], ...] = StepHandler.permanent_errors
         try:

@@ -48,7 +48,9 @@ class Heartbeat:
             held = self._holdings.of(worker_id)
             if self._session is None:
                 self._session = self._connect()
-            answers = self._session.heartbeat(worker_id)
+            begun = self._holdings.unsaid(worker_id)
+            answers = self._session.heartbeat(worker_id, [claim.step.uuid for claim in begun])
+            self._holdings.said(begun)
             gone = {uuid: status for uuid, status in answers if status in ("cancelled", "lost")}
             for claim in held:
                 status = gone.get(claim.step.uuid)

@@ -17,6 +17,7 @@ class Holdings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[Key, ClaimedStep] = {}
+        self._said: set[Key] = set()
 
     def add(self, claims: Iterable[ClaimedStep]) -> None:
         """Take claims into hand."""
@@ -28,10 +29,24 @@ class Holdings:
         with self._lock:
             for key in keys:
                 self._claims.pop(key, None)
+                self._said.discard(key)
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._claims)
+
+    def unsaid(self, worker_id: str) -> list[ClaimedStep]:
+        """Held claims whose handlers were called, which the engine does not know yet."""
+        with self._lock:
+            return [
+                claim for key, claim in self._claims.items()
+                if claim.worker_id == worker_id and claim.begun.is_set() and key not in self._said
+            ]
+
+    def said(self, claims: Iterable[ClaimedStep]) -> None:
+        """The engine knows that these have begun."""
+        with self._lock:
+            self._said.update(claim.key for claim in claims if claim.key in self._claims)
 
     def worker_ids(self) -> set[str]:
         """The worker ids under which something is held."""

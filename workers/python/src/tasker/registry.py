@@ -101,6 +101,10 @@ class HandlerRegistry:
         """The task handler class for a kind of task, or ``None``."""
         return self._tasks.get((namespace, task_name))
 
+    def has(self, name: str) -> bool:
+        """Whether a step handler has this name."""
+        return name in self._steps
+
     def names(self) -> list[str]:
         """All registered handler names, sorted."""
         return sorted(self._steps)

@@ -16,6 +16,8 @@ _MAX_BACKTRACE_LINES = 60
 _MAX_LINE_LENGTH = 2000
 _CLASS_LENGTH = 255
 _LONGEST_DELAY = 1e9
+RELEASE_SECONDS = 5
+"""How long no worker claims a step that was given back."""
 
 NOT_STORABLE = "ResultNotStorable"
 """Error class of a run whose outcome the engine cannot store."""
@@ -50,7 +52,7 @@ class Report:
     claim_number: int
     worker_id: str
     status: str
-    """``complete`` or ``error``."""
+    """``complete``, ``error`` or ``released``."""
     payload: str
     """The JSON text of the element."""
     substitute: bool = False
@@ -127,6 +129,13 @@ def failed_result(step: Step, worker_id: str, result: StepHandlerCallResult) -> 
         results=results,
         backtrace=None,
     )
+
+
+def released(step: Step, worker_id: str, reason: str) -> Report:
+    """This worker cannot run the step: the engine gives it to another, and no attempt counts."""
+    return _report(step, worker_id, "released", {
+        "retry_after_seconds": RELEASE_SECONDS, "reason": json_codec.clean_text(reason),
+    })
 
 
 def substitute(report: Report, reason: str) -> Report:

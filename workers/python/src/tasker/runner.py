@@ -248,7 +248,15 @@ class Runner:
             return
         woken, self._woken = self._woken, False
         try:
-            claimed, refusals = session.report_and_claim(self._identity.current, batch, asked)
+            # What is reported with this call ends in it; what still runs has begun.
+            ended = {claim.key for claim, _ in sent}
+            unsaid = self._holdings.unsaid(self._identity.current)
+            begun = [claim for claim in unsaid if claim.key not in ended]
+            claimed, refusals = session.report_and_claim(
+                self._identity.current, batch, asked, self._registry.names(),
+                [claim.step.uuid for claim in begun],
+            )
+            self._holdings.said(begun)
         except psycopg.Error:
             self._woken = woken
             raise

@@ -34,6 +34,13 @@ def ended(claim: ClaimedStep, report: Report, seconds: float | None = None) -> N
             _next(claim, failure), failure.error_class, message, step.uuid)
 
 
+def given_back(claim: ClaimedStep, report: Report) -> None:
+    """This worker cannot run the step."""
+    step = claim.step
+    log.info("Step %s of %s is given back, no handler %s here [step %s]",
+             step.name, claim.task.full_name, step.handler, report.step_uuid)
+
+
 def _comes_again(claim: ClaimedStep, failure: Failure) -> bool:
     return failure.retryable and not claim.step.last_attempt
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -61,9 +61,14 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Start ``python -m tasker`` with the integration handlers; killed after the test."""
     started: list[Worker] = []
 
-    def start(namespace: str, *options: str, dsn: str = dsn) -> Worker:
+    def start(
+        namespace: str, *options: str, dsn: str = dsn,
+        handlers: Sequence[str] = ("integration_handlers", "tasker_examples.workflows"),
+        path: Path = HERE,
+    ) -> Worker:
         log = tmp_path / f"worker-{len(started)}.log"
-        started.append(Worker(dsn, namespace, log, options))
+        given = [word for name in handlers for word in ("--handlers", name)]
+        started.append(Worker(dsn, namespace, log, (*given, *options), path))
         return started[-1]
 
     yield start
@@ -75,13 +80,14 @@ def worker(dsn: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
 class Worker:
     """A worker process."""
 
-    def __init__(self, dsn: str, namespace: str, log: Path, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, dsn: str, namespace: str, log: Path, options: tuple[str, ...], folder: Path
+    ) -> None:
         self.log = log
-        path = [PACKAGE / "src", PACKAGE / "examples", HERE]
+        path = [PACKAGE / "src", PACKAGE / "examples", folder]
         with log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tasker", "--dsn", dsn, "--namespace", namespace,
-                 "--handlers", "integration_handlers", "--handlers", "tasker_examples.workflows",
                  *options],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
                 stdout=output, stderr=subprocess.STDOUT,

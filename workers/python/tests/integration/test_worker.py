@@ -77,16 +77,36 @@ def test_a_failure_returned_as_a_value_counts_like_an_exception(
     assert db.results(task)["s"]["error_class"] == "BY_VALUE"
 
 
-def test_an_unknown_handler_fails_the_step_permanently(
-    db: Any, worker: Start, namespace: str
-) -> None:
-    task = db.create(namespace, {"s": {"handler": "test.nowhere"}})
+def test_a_step_of_another_service_waits_for_it(db: Any, worker: Start, namespace: str) -> None:
+    other = db.create(namespace, {"s": {"handler": "test.nowhere"}})
+    mine = db.create(namespace, {"s": {}})
     worker(namespace, "--poll", "0.1")
-    db.wait_status(task, "error")
-    step = db.steps(task)["s"]
-    assert step["attempts"] == 1 and step["results"]["error_class"] == "HandlerNotFound"
-    assert "test.nowhere" in step["results"]["error_message"]
-    assert "test.quick" in step["results"]["error_message"]
+    db.wait_status(mine, "complete")
+    step = db.steps(other)["s"]
+    assert (step["state"], step["attempts"]) == ("pending", 0)
+
+
+def test_a_rolling_deploy_with_old_and_new_handlers_fails_no_step(
+    db: Any, worker: Start, namespace: str, tmp_path: Path
+) -> None:
+    """1,000 steps, half of them for a handler that only the new version has."""
+    for version, names in (("old", ["both"]), ("new", ["both", "new"])):
+        (tmp_path / f"{version}_handlers.py").write_text("".join(
+            f"from tasker import step_handler\n"
+            f"step_handler('deploy.{name}')(lambda task, sequence, step: '{version}')\n"
+            for name in names
+        ))
+    tasks = [
+        db.create(namespace, {
+            f"s{n}": {"handler": f"deploy.{'new' if n % 2 else 'both'}"} for n in range(100)
+        }) for _ in range(10)
+    ]
+    for version in ("old", "new"):
+        worker(namespace, "--poll", "0.1", handlers=[f"{version}_handlers"], path=tmp_path)
+    for task in tasks:
+        db.wait_status(task, "complete", 120)
+        steps = db.steps(task).values()
+        assert {(step["state"], step["attempts"]) for step in steps} == {("complete", 1)}
 
 
 def test_hooks_of_a_task_handler_are_called(db: Any, worker: Start, tmp_path: Path) -> None:
