@@ -52,14 +52,15 @@ BEGIN
     SELECT f.step_uuid, f.task_uuid, f.step_name, f.worker_id, f.claim_number, f.age, f.level,
            CASE WHEN NOT $2 AND s.state = 'i' AND s.claim_id = f.claim_id THEN 'skipped'
                 ELSE CASE WHEN $2 THEN 'would ' ELSE '' END
-                     || CASE WHEN f.retryable AND f.attempt < f.retry_limit THEN 'retry' ELSE 'fail' END END
+                     || CASE WHEN f.attempt - (NOT f.begun)::integer = 0
+                               OR f.retryable AND f.attempt - (NOT f.begun)::integer < f.retry_limit THEN 'retry' ELSE 'fail' END END
     FROM unnest(found) WITH ORDINALITY AS f
     JOIN tasker_engine.steps s ON s.task_uuid = f.task_uuid AND s.step_no = tasker.step_number(f.step_uuid)
     ORDER BY f.ordinality;
 END
 $$;
 COMMENT ON FUNCTION tasker.force_release_stale_claims(text, boolean) IS
-'Takes stale claims from their workers, as if their leases had ended: each step is in error with class LeaseExpired, the attempt counts, and it is ready again at once, or fails permanently when no attempt is left. What the worker reports later is stale. Never waits: what is locked at this moment is skipped. One row per claim. 22023 for an unknown level. Rule: docs/health.md#stale-claims.
+'Takes stale claims from their workers, as if their leases had ended: each step is in error with class LeaseExpired, the attempt counts if the run had begun (as after a lost lease), and it is ready again at once, or fails permanently when no attempt is left. What the worker reports later is stale. Never waits: what is locked at this moment is skipped. One row per claim. 22023 for an unknown level. Rule: docs/health.md#stale-claims.
 level: The mildest level that is released: slow, warning, critical or expired.
 dry_run: true only shows what would be done; false does it.
 step_name: Name of the step.

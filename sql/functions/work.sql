@@ -67,11 +67,11 @@ RETURNS TABLE (step_uuid uuid, status text)
 AS 'MODULE_PATHNAME', 'heartbeat' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.heartbeat(text, interval, uuid[]) IS
-'Extends every lease of the worker, and tells for each step that it holds, or believes to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+'Extends every lease of the worker that no other transaction holds, without waiting, and tells for each step that it holds, or believes to hold, whether it still does. Call it more often than the lease is long. 22023 for a lease out of range, 42501 for a worker of another role. Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 lease: Time from this call until the leases end; longer than zero, at most one day.
 begun: Steps that the worker holds and whose handlers it has called since it last said so.
 step_uuid: The step; NULL with status draining.
-status: extended; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
+status: extended; locked: still the worker''s, but another transaction holds the lease at this moment, such as a report that is not committed yet: not extended now, call again soon; cancelled: stop, the report will be stale; lost: another worker has it; draining: nothing is handed out for now, finish what you hold.';
 GRANT EXECUTE ON FUNCTION tasker.heartbeat(text, interval, uuid[]) TO tasker_worker, tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.release_steps(

@@ -11,10 +11,13 @@ CREATE TABLE tasker_engine.claims (
     worker_no integer NOT NULL,
     remaining integer NOT NULL,
     task_uuids uuid[] NOT NULL,
-    step_nos smallint[] NOT NULL
+    step_nos smallint[] NOT NULL,
+    begun uuid[]
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE tasker_engine.claims IS 'One row per claim call: the lease of its steps.';
 COMMENT ON COLUMN tasker_engine.claims.timeout_at IS 'When the first of its steps exceeds its timeout; NULL if none has one. A heartbeat does not change it.';
+
+COMMENT ON COLUMN tasker_engine.claims.begun IS 'The steps of which the worker has said that it has begun them; NULL: it has said nothing. The only step of a claim counts as begun.';
 
 -- The roles that claim, as small numbers. Few rows, seldom written: triggers do no harm here. The numbers of transactions that were
 -- rolled back come round again. Not unique by role: no transaction waits for another, and two numbers do no harm.

@@ -118,3 +118,7 @@ INSERT INTO tasker_engine.installation (database_oid, table_oid, database_name, 
 SELECT d.oid, 'tasker_engine.installation'::regclass, d.datname, clock_timestamp() FROM pg_database d WHERE d.datname = current_database();
 UPDATE tasker_engine.installation i
 SET xid = ((pg_current_xact_id()::text::bigint >> 32 << 32) | i.xmin::text::bigint)::text::xid8;
+
+-- What a worker says that it has begun.
+ALTER TABLE tasker_engine.claims ADD COLUMN begun uuid[];
+COMMENT ON COLUMN tasker_engine.claims.begun IS 'The steps of which the worker has said that it has begun them; NULL: it has said nothing. The only step of a claim counts as begun.';

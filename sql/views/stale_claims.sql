@@ -1,7 +1,9 @@
 -- Claims of steps with their age.
 
 CREATE OR REPLACE VIEW tasker_engine.claim_ages AS
-SELECT a.*, tasker_engine.claim_level(date_part('epoch', a.age), a.expected_seconds, a.overdue) AS level
+SELECT a.*, tasker_engine.claim_level(date_part('epoch', a.age), a.expected_seconds, a.overdue) AS level,
+       COALESCE((SELECT cardinality(c.task_uuids) = 1 OR a.step_uuid = ANY (c.begun)
+                 FROM tasker_engine.claims c WHERE c.claim_id = a.claim_id), false) AS begun
 FROM (
     SELECT s.claim_id, r.step_uuid, r.task_uuid, r.name AS step_name, r.namespace_name, r.task_name, r.queue, r.worker_id,
            r.claim_number, r.attempt, r.retry_limit, s.retryable, r.running_since AS claimed_at, r.running_for AS age,
@@ -23,6 +25,7 @@ COMMENT ON COLUMN tasker_engine.claim_ages.overdue IS 'Whether the lease is over
 COMMENT ON COLUMN tasker_engine.claim_ages.worker_status IS 'active, missing or unknown.';
 COMMENT ON COLUMN tasker_engine.claim_ages.last_seen_at IS 'When the worker last called.';
 COMMENT ON COLUMN tasker_engine.claim_ages.level IS 'fine, slow, warning, critical or expired.';
+COMMENT ON COLUMN tasker_engine.claim_ages.begun IS 'Whether the run counts if it is lost: it is the only one of its claim, or the worker has said that it has begun it.';
 
 CREATE OR REPLACE VIEW tasker.stale_claims AS
 SELECT a.step_uuid, a.task_uuid, a.step_name, a.namespace_name, a.task_name, a.queue, a.worker_id, a.worker_status,

@@ -7,8 +7,8 @@ use pgrx::{PgTryBuilder, pg_sys};
 use super::process::describe;
 use crate::error::{Error, Result};
 
-/// Runs the body in a subtransaction. An error undoes what the body did and is returned; whoever cancels the call or ends the
-/// session is obeyed. It costs a transaction id: for what happens rarely, and never once per step.
+/// Runs the body in a subtransaction. An error undoes what the body did and is returned; a cancel of the call and the end of the
+/// session are not errors here. It costs a transaction id: for what happens rarely, and never once per step.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: as in PL/pgSQL, memory and resources around the subtransaction are current again inside it and after it.
     let (memory, owner) = unsafe {

@@ -36,7 +36,7 @@ fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
     ]
 }
 
-/// Starts the steps of the found entries. An entry that the step's row contradicts is dropped; one whose step
+/// Starts the steps of the found entries. A step that was taken from its last worker comes alone: the claim ends with it. An entry that the step's row contradicts is dropped; one whose step
 /// another session holds stays for the next claim and is added to `held`. Returns how many did not start.
 pub(super) fn start(
     engine: &mut Engine,
@@ -56,7 +56,7 @@ pub(super) fn start(
         claim.claim_id = leases::next_claim_id(claim.worker)?;
     }
     use StepState::{Error, InProgress, Pending};
-    let rows = start_steps(engine, &entries, claim.claim_id)?;
+    let rows = start_steps(engine, &entries, claim.claim_id, claim.steps.is_empty())?;
     let mut started = vec![false; entries.len()];
     for row in rows {
         let key = entries[row.index].entry.key;
@@ -77,6 +77,9 @@ pub(super) fn start(
             attempt: row.attempt,
             retry_limit: row.retry_limit,
         });
+        if row.alone {
+            claim.max = 1;
+        }
     }
     metrics::record(|recorder| {
         let started = entries

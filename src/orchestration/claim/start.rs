@@ -21,18 +21,30 @@ pub struct Started {
     pub claim_number: i32,
     pub attempt: i16,
     pub retry_limit: i16,
+    /// It was taken from its last worker, perhaps because it had killed it, so the claim is for this step only.
+    pub alone: bool,
 }
 
 /// Starts the steps of these entries under a claim. Skips rows that another transaction holds, and rows that contradict
-/// their entries.
-pub fn start_steps(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+/// their entries. A step that is handed out alone starts only if it is the first; `first`: whether the claim has no step yet.
+pub fn start_steps(
+    engine: &Engine,
+    entries: &[&Found],
+    claim_id: i64,
+    first: bool,
+) -> Result<Vec<Started>> {
     match Walk::to_change(&storage::STEPS, Operation::Update)? {
-        Some(walk) => start_below(&walk, entries, claim_id),
-        None => start_by_statement(engine, entries, claim_id),
+        Some(walk) => start_below(&walk, entries, claim_id, first),
+        None => start_by_statement(engine, entries, claim_id, first),
     }
 }
 
-fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+fn start_below(
+    walk: &Walk<9>,
+    entries: &[&Found],
+    claim_id: i64,
+    first: bool,
+) -> Result<Vec<Started>> {
     let mut indexes = walk.index_writer();
     let mut started = Vec::new();
     for (index, found) in entries.iter().enumerate() {
@@ -47,6 +59,7 @@ fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<
         ];
         walk.each(keys, |row| {
             if let Some(now) = startable(row, index, entry.available_at)?
+                && (!now.alone || first && started.is_empty())
                 && row.update_unless_held(
                     &mut indexes,
                     [
@@ -61,6 +74,9 @@ fn start_below(walk: &Walk<9>, entries: &[&Found], claim_id: i64) -> Result<Vec<
             }
             Ok(false)
         })?;
+        if started.last().is_some_and(|started| started.alone) {
+            break;
+        }
     }
     Ok(started)
 }
@@ -82,30 +98,40 @@ fn startable(
         claim_number: row.get::<i32>(steps::CLAIM_NUMBER)? + 1,
         attempt: row.get::<i16>(steps::ATTEMPTS)? + 1,
         retry_limit: row.get(steps::RETRY_LIMIT)?,
+        // A reported step keeps its claim; taking it away clears the claim.
+        alone: was == StepState::Error && row.opt::<i64>(steps::CLAIM_ID).is_none(),
     }))
 }
 
 static START: Statement = Statement::new(
     "WITH held AS MATERIALIZED (
-         SELECT u.ord, s.task_uuid, s.step_no, s.state
+         SELECT u.ord, s.task_uuid, s.step_no, s.state, s.state = 'e' AND s.claim_id IS NULL AS alone
          FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
          JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
          WHERE tasker_engine.entry_agrees(s.state, s.available_at, u.available_at)
-         FOR NO KEY UPDATE OF s SKIP LOCKED)
+         FOR NO KEY UPDATE OF s SKIP LOCKED),
+     first AS (SELECT h.ord, h.alone FROM held h ORDER BY h.ord LIMIT 1)
      UPDATE tasker_engine.steps s
      SET state = 'i', claim_id = $4, claim_number = s.claim_number + 1, attempts = s.attempts + 1::int2
      FROM held h
      WHERE s.task_uuid = h.task_uuid AND s.step_no = h.step_no
-     RETURNING h.ord, h.state, s.named_task_id, s.claim_number, s.attempts, s.retry_limit",
+       AND CASE WHEN $5 AND (SELECT f.alone FROM first f) THEN h.ord = (SELECT f.ord FROM first f) ELSE NOT h.alone END
+     RETURNING h.ord, h.state, s.named_task_id, s.claim_number, s.attempts, s.retry_limit, h.alone",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::TIMESTAMPTZARRAYOID,
         pg_sys::INT8OID,
+        pg_sys::BOOLOID,
     ],
 );
 
-fn start_by_statement(engine: &Engine, entries: &[&Found], claim_id: i64) -> Result<Vec<Started>> {
+fn start_by_statement(
+    engine: &Engine,
+    entries: &[&Found],
+    claim_id: i64,
+    first: bool,
+) -> Result<Vec<Started>> {
     let keys = || entries.iter().map(|found| &found.entry.key);
     let rows = engine.session.run(
         &START,
@@ -114,6 +140,7 @@ fn start_by_statement(engine: &Engine, entries: &[&Found], claim_id: i64) -> Res
             datum::int2s(keys().map(|key| key.no)),
             datum::timestamps(entries.iter().map(|found| Some(found.entry.available_at))),
             datum::int8(claim_id),
+            datum::boolean(first),
         ],
     )?;
     let mut started = rows
@@ -126,6 +153,7 @@ fn start_by_statement(engine: &Engine, entries: &[&Found], claim_id: i64) -> Res
                 claim_number: row.get(4)?,
                 attempt: row.get(5)?,
                 retry_limit: row.get(6)?,
+                alone: row.get(7)?,
             })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -24,7 +24,7 @@ static FIND: Statement = Statement::new(
 // Claims of which all steps are held by other sessions are passed by; those without a step are closed. A btree takes the ids of
 // an array in ascending order.
 static LOCK: Statement = Statement::new(
-    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos, c.lease_expires_at <= $2
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos, c.begun, c.lease_expires_at <= $2
      FROM tasker_engine.claims c
      WHERE c.claim_id = ANY ($1) AND (c.lease_expires_at <= $2 OR c.timeout_at <= $2)
        AND (EXISTS (SELECT FROM unnest(c.task_uuids, c.step_nos) AS u (task_uuid, step_no)
@@ -39,7 +39,7 @@ static LOCK: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// `LIMIT`s of the statements above: so many due claims are looked at in one search, and so many of them are taken over.
+/// The `LIMIT`s of the statements above: how many due claims one search looks at, and how many of them are taken over.
 const MOST_LOOKED_AT: usize = 100;
 const MOST_TAKEN: usize = 16;
 

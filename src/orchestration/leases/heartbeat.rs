@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pgrx::pg_sys;
 use tasker_rules::engine::state::StepState;
 
+use super::begun::{begun_with, step_uuids};
 use super::{CLOSE, key_args, step_keys};
 use crate::error::Result;
 use crate::orchestration::workers;
@@ -20,11 +21,30 @@ pub(super) static OF_WORKER: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
+// An open transaction with a report holds the row of its claim: the heartbeat passes it by, and all others are extended.
 static EXTEND: Statement = Statement::new(
     "UPDATE tasker_engine.claims c SET lease_expires_at = $2
-     WHERE c.claim_id = ANY ($1)
+     WHERE c.claim_id = ANY (ARRAY(
+         SELECT l.claim_id FROM tasker_engine.claims l WHERE l.claim_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED))
      RETURNING c.claim_id",
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static EXTEND_AND_BEGIN: Statement = Statement::new(
+    concat!(
+        "UPDATE tasker_engine.claims c
+     SET lease_expires_at = $2, begun = CASE WHEN cardinality(c.task_uuids) > 1 THEN ",
+        begun_with!("$3"),
+        " END
+     WHERE c.claim_id = ANY (ARRAY(
+         SELECT l.claim_id FROM tasker_engine.claims l WHERE l.claim_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED))
+     RETURNING c.claim_id"
+    ),
+    &[
+        pg_sys::INT8ARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::UUIDARRAYOID,
+    ],
 );
 
 static STATES: Statement = Statement::new(
@@ -40,13 +60,13 @@ pub struct Beat {
     pub status: &'static str,
 }
 
-/// Extends every lease that the worker holds, and returns the steps that it no longer holds. `begun`: what it says that it has begun.
+/// Extends every lease of the worker that no other transaction holds, and returns its steps. Never waits. `begun`: what it says that it has begun.
 pub fn heartbeat(
     engine: &mut Engine,
     claimant: &Claimant,
     worker_id: &str,
     lease_us: i64,
-    _begun: &[StepKey],
+    begun: &[StepKey],
 ) -> Result<Vec<Beat>> {
     let Some(worker_no) = workers::handled(engine.session, claimant, worker_id)? else {
         return Ok(vec![]);
@@ -56,15 +76,18 @@ pub fn heartbeat(
     if claims.is_empty() {
         return Ok(vec![]);
     }
+    let mut args = vec![
+        datum::int8s(claims.iter().copied()),
+        datum::timestamp(engine.now + lease_us),
+    ];
+    let mut extend = &EXTEND;
+    if !begun.is_empty() {
+        extend = &EXTEND_AND_BEGIN;
+        args.push(step_uuids(begun));
+    }
     let extended: BTreeSet<i64> = engine
         .session
-        .run(
-            &EXTEND,
-            &[
-                datum::int8s(claims.iter().copied()),
-                datum::timestamp(engine.now + lease_us),
-            ],
-        )?
+        .run(extend, &args)?
         .iter()
         .map(|row| row.get(1))
         .collect::<Result<_>>()?;
@@ -83,6 +106,8 @@ pub fn heartbeat(
                 empty.remove(&claim_id);
                 "extended"
             }
+            // Still this worker's: a report that is not committed yet, or a take-over, holds the lease.
+            (StepState::InProgress, Some(_)) => "locked",
             // This worker has reported the step itself: no row.
             (StepState::Complete | StepState::Error, Some(_)) => continue,
             (StepState::Cancelled, _) => "cancelled",

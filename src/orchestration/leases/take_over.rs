@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use pgrx::pg_sys;
 use tasker_rules::engine::readiness::unless_held;
-use tasker_rules::engine::retry::{self, Attempts, Wait};
+use tasker_rules::engine::retry::{self, Attempts};
 
 use super::{CLOSE, due, key_args, step_keys};
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::pg::subtransaction;
 use crate::registry;
 
 static LOCK_CLAIMS: Statement = Statement::new(
-    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos
+    "SELECT c.claim_id, c.claimed_at, c.worker_no, c.task_uuids, c.step_nos, c.begun
      FROM tasker_engine.claims c
      WHERE c.claim_id = ANY ($1)
      FOR UPDATE SKIP LOCKED",
@@ -44,9 +44,9 @@ static READ_HELD: Statement = Statement::new(
 
 static EXPIRE_STEPS: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
-     SET state = 'e', claim_id = NULL, available_at = u.available_at,
+     SET state = 'e', claim_id = NULL, available_at = u.available_at, attempts = u.attempts,
          results = jsonb_build_object('error_message', u.message, 'error_class', u.class)
-     FROM unnest($1, $2, $3, $4, $5) AS u (task_uuid, step_no, available_at, message, class)
+     FROM unnest($1, $2, $3, $4, $5, $6) AS u (task_uuid, step_no, available_at, message, class, attempts)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[
         pg_sys::UUIDARRAYOID,
@@ -54,6 +54,7 @@ static EXPIRE_STEPS: Statement = Statement::new(
         pg_sys::TIMESTAMPTZARRAYOID,
         pg_sys::TEXTARRAYOID,
         pg_sys::TEXTARRAYOID,
+        pg_sys::INT2ARRAYOID,
     ],
 );
 
@@ -149,13 +150,15 @@ pub(super) struct Expired {
     claimed_at: Timestamp,
     worker_no: i32,
     keys: Vec<StepKey>,
+    /// What the worker has said that it has begun.
+    begun: Option<BTreeSet<Uuid>>,
     why: Why,
 }
 
 impl Expired {
     /// A row of the search for claims that are due.
     pub(super) fn ended(row: &Row) -> Result<Self> {
-        let why = if row.get(6)? {
+        let why = if row.get(7)? {
             Why::Ended
         } else {
             Why::TimedOut
@@ -169,8 +172,21 @@ impl Expired {
             claimed_at: row.get(2)?,
             worker_no: row.get(3)?,
             keys: step_keys(row, 4, 5)?,
+            begun: row.opt::<Vec<Uuid>>(6).map(BTreeSet::from_iter),
             why,
         })
+    }
+}
+
+impl Expired {
+    /// Whether the run of the step counts: a claim of one step has begun, of others the worker says so. While its lease goes on, a
+    /// worker that says nothing is taken to have begun all.
+    fn has_begun(&self, key: StepKey) -> bool {
+        match &self.begun {
+            _ if self.keys.len() == 1 => true,
+            Some(begun) => begun.contains(&key.uuid()),
+            None => matches!(self.why, Why::TimedOut),
+        }
     }
 }
 
@@ -182,6 +198,8 @@ struct TakenOver {
     messages: Vec<String>,
     classes: Vec<&'static str>,
     lost: Lost,
+    /// The runs that count.
+    attempts: Vec<i16>,
 }
 
 fn expire(engine: &mut Engine, expired: &Expired) -> Result<bool> {
@@ -257,7 +275,7 @@ impl TakenOver {
         &mut self,
         engine: &mut Engine,
         expired: &Expired,
-        key: StepKey,
+        (key, attempt): (StepKey, i16),
         attempts: Attempts,
         retry_at: Option<Timestamp>,
         message: String,
@@ -271,11 +289,12 @@ impl TakenOver {
             worker_no: expired.worker_no,
             started_at: expired.claimed_at,
         };
-        engine.log.lost(key, run, attempts.made, metadata);
+        engine.log.lost(key, run, attempt, metadata);
         self.keys.push(key);
         self.retry_at.push(retry_at);
         self.messages.push(message);
         self.classes.push(class);
+        self.attempts.push(attempts.made);
     }
 
     fn write(&self, engine: &Engine) -> Result<()> {
@@ -291,6 +310,7 @@ impl TakenOver {
                 datum::timestamps(self.retry_at.iter().copied()),
                 datum::texts(self.messages.iter().map(|text| Some(text.as_str()))),
                 datum::texts(self.classes.iter().map(|text| Some(*text))),
+                datum::int2s(self.attempts.iter().copied()),
             ],
         )?;
         Ok(())
@@ -355,21 +375,27 @@ fn take(
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|template| Ok((template, template.step(key.no)?)));
+    let mut counted = attempts;
     let (message, class, descendants) = match step {
         Ok((template, step)) => {
-            let (message, class) = why(expired, step.timeout_us.filter(|_| timed_out));
-            let retry_at = if timed_out {
-                engine.retry_after_failure(attempts, &step.backoff, None)
+            let begun = expired.has_begun(key);
+            let timed_out = timed_out && begun;
+            let (message, class) = why(expired, begun, step.timeout_us.filter(|_| timed_out));
+            let (left, retry_at) = if timed_out {
+                let retry_at = engine.retry_after_failure(attempts, &step.backoff, None);
+                (attempts, retry_at)
             } else {
                 // As old as the lost claim, so the step comes before steps that were released since.
-                retry::next_run(attempts, Wait::Until(expired.claimed_at))
+                retry::after_lost_lease(attempts, begun, expired.claimed_at)
             };
+            counted = left;
             // Of a task that has ended in error nothing starts again.
             let retry_at = unless_held(row.opt(8), retry_at);
             if let Some(available_at) = retry_at {
                 let entry = Entry::of(template, key, row.get(7)?, available_at)?;
                 engine.queue_entries.push(entry);
-                taken.add(engine, expired, key, attempts, retry_at, message, class);
+                let run = (key, attempts.made);
+                taken.add(engine, expired, run, left, retry_at, message, class);
                 return Ok(());
             }
             let descendants = taken.lost.descendants(engine, key, template)?;
@@ -377,7 +403,7 @@ fn take(
         }
         // Its template cannot be read, or lacks the step: without it no claim could hand it out again.
         Err(problem) => {
-            let (message, _) = why(expired, None);
+            let (message, _) = why(expired, true, None);
             let message = format!("{message}, and cannot run again: {}", problem.message);
             let descendants = propagate::made_unreachable_by_rows(engine, key, row.get(3)?)?;
             (message, UNREADABLE, descendants)
@@ -388,19 +414,21 @@ fn take(
         .mark_without_waiting(engine, key.task, &descendants)?
     {
         tasks.trouble(key.task);
-        taken.add(engine, expired, key, attempts, None, message, class);
+        let run = (key, attempts.made);
+        taken.add(engine, expired, run, counted, None, message, class);
     }
     Ok(())
 }
 
 /// The message and the class of the error with which a step is taken away; `timeout` if it has run longer than that.
-fn why(expired: &Expired, timeout: Option<i64>) -> (String, &'static str) {
+fn why(expired: &Expired, begun: bool, timeout: Option<i64>) -> (String, &'static str) {
     if let Some(timeout) = timeout {
         let seconds = timeout / 1_000_000;
         let message = format!("the step ran longer than its timeout of {seconds} s");
         return (message, "Timeout");
     }
     let message = match expired.why {
+        _ if !begun => "the worker lost the step before it had begun",
         Why::Forced(_) => "an operator took the step from its worker before it was reported",
         _ => "the lease ended before the step was reported",
     };

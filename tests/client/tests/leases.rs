@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tasker_client_tests::worker::Ask;
+use tasker_client_tests::worker::{Ask, Claim};
 use tasker_client_tests::{Database, Session, Template, Uuid, inside, json, patience, shapes};
 
 /// A session of a database with templates of one step and of many.
@@ -48,10 +48,14 @@ fn a_lease_that_ended_is_taken_over_however_many_before_it_an_open_transaction_h
         assert_eq!(claims.len(), 1, "{held} held claims stop the take-over");
         assert_eq!(claims[0].task, behind);
         assert!(begun.elapsed() < patience(2));
-        // None of them is forgotten: once nobody holds them, they are all taken over.
+        // None of them is forgotten: once it is rolled back, they are all taken over.
         operator.execute("ROLLBACK");
-        let back = session.claim_soon(&Ask::by("worker", 1000), held);
-        assert_eq!(back.len(), held);
+        let deadline = Instant::now() + patience(30);
+        let mut back = 0;
+        while back < held && Instant::now() < deadline {
+            back += session.claim(&Ask::by("worker", 5)).len();
+        }
+        assert_eq!(back, held);
     }
 }
 
@@ -89,7 +93,7 @@ fn a_task_that_is_late_is_ended_however_many_before_it_an_open_transaction_holds
 }
 
 #[test]
-fn a_lost_step_whose_template_cannot_be_read_fails_for_good_and_the_claim_goes_on() {
+fn a_lost_step_whose_template_cannot_be_read_fails_permanently_and_the_claim_goes_on() {
     let (database, mut session) = open();
     let broken = Template::new("broken")
         .step("first", &[])
@@ -166,4 +170,191 @@ fn a_lost_step_that_cannot_be_written_is_held_back_and_the_claim_goes_on() {
     session.execute("DROP TRIGGER refuse ON tasker_engine.steps");
     let again = session.claim_soon(&Ask::by("next", 1), 1);
     assert_eq!(again[0].task, stuck);
+}
+
+/// As `claim_steps` with a batch, whose lease ends at once.
+fn lost_batch(session: &mut Session, most: i32) -> Vec<Claim> {
+    let claims = session.claim(&Ask::by("lost", most));
+    assert_eq!(claims.len(), most as usize);
+    claims
+}
+
+fn beat(session: &mut Session, worker: &str, begun: &[Uuid]) -> Vec<String> {
+    session.all(
+        "SELECT status FROM tasker.heartbeat($1, begun => $2) ORDER BY 1",
+        &[&worker, &begun],
+    )
+}
+
+/// What the next claims bring until nothing is ready: steps and attempts, sorted, for what is ready may come before what is
+/// taken over.
+fn claims_of(session: &mut Session, most: i32) -> Vec<Vec<(String, i32)>> {
+    let mut all = vec![];
+    loop {
+        let claims = session.claim(&Ask::by("next", most));
+        if claims.is_empty() {
+            all.sort();
+            return all;
+        }
+        let claim = claims.into_iter().map(|claim| (claim.name, claim.attempt));
+        all.push(claim.collect());
+    }
+}
+
+fn alone(name: &str, attempt: i32) -> Vec<(String, i32)> {
+    vec![(name.to_owned(), attempt)]
+}
+
+#[test]
+fn of_a_lost_batch_only_what_had_begun_counts_and_each_step_comes_back_alone() {
+    for reported in [false, true] {
+        let (_database, mut session) = open();
+        shapes::wide("batch", 3).register(&mut session);
+        session.create("batch");
+        let claims = lost_batch(&mut session, 3);
+        if reported {
+            // With a report of one of them.
+            let begun: Vec<Uuid> = vec![claims[1].step];
+            session.query(
+                "SELECT * FROM tasker.report_and_claim('lost', $1, namespaces => '{elsewhere}', begun => $2)",
+                &[&json!([claims[0].done(json!({}))]), &begun],
+            );
+        } else {
+            // A step of another worker, and one that does not exist, are no business of this one.
+            let begun = [claims[1].step, Uuid::from_u128(7)];
+            assert_eq!(beat(&mut session, "lost", &begun), ["extended"; 3]);
+            session.complete(&claims[0], &json!({}));
+        }
+        inside::lease_ended(&mut session, "lost", 1);
+        session.create("one");
+        let back = claims_of(&mut session, 10);
+        assert_eq!(
+            back,
+            [alone("step_1", 1), alone("step_2", 2), alone("step_3", 1)]
+        );
+    }
+}
+
+#[test]
+fn a_worker_that_says_nothing_and_always_dies_ends_each_step_after_its_attempts() {
+    let (_database, mut session) = open();
+    let innocent = shapes::wide("batch", 4).every_step(json!({"default_retry_limit": 2}));
+    innocent.register(&mut session);
+    let task = session.create("batch");
+    let mut claims = 0;
+    while session.task_state(task) != "error" {
+        let batch = session.claim(&Ask::by("mad", 50));
+        inside::lease_ended(&mut session, "mad", 1);
+        claims += usize::from(!batch.is_empty());
+        assert!(claims < 20, "it does not end");
+        // A moment for the next search.
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    // The batch, which does not count, and each step twice.
+    assert_eq!(claims, 9);
+    assert_eq!(
+        session.steps(task),
+        [
+            "step_1 error/2",
+            "step_2 error/2",
+            "step_3 error/2",
+            "step_4 error/2"
+        ]
+    );
+}
+
+#[test]
+fn a_handler_that_kills_its_process_fails_alone() {
+    let (_database, mut session) = open();
+    shapes::wide("batch", 20).register(&mut session);
+    let task = session.create("batch");
+    for _ in 0..100 {
+        let claims = session.claim(&Ask::by("mad", 20));
+        if claims.is_empty() && session.task_state(task) == "error" {
+            break;
+        }
+        for claim in claims {
+            if claim.name == "step_7" {
+                inside::lease_ended(&mut session, "mad", 1);
+                std::thread::sleep(Duration::from_millis(25));
+                break;
+            }
+            session.complete(&claim, &json!({}));
+        }
+    }
+    let states: Vec<String> = session.steps(task);
+    assert_eq!(states[6], "step_7 error/3");
+    let good = states.iter().filter(|state| state.contains("complete/1"));
+    assert_eq!(good.count(), 19, "{states:?}");
+}
+
+#[test]
+fn a_lost_step_comes_back_alone_where_claims_are_sql_statements() {
+    let (database, mut session) = open();
+    shapes::wide("batch", 3).register(&mut session);
+    session.create("batch");
+    lost_batch(&mut session, 3);
+    inside::lease_ended(&mut session, "lost", 1);
+    session.create("one");
+    let mut by_sql = database.connect();
+    by_sql.execute("SET tasker.direct_table_access = off");
+    let back = claims_of(&mut by_sql, 10);
+    let names = ["step_1", "step_1", "step_2", "step_3"];
+    assert_eq!(back, names.map(|name| alone(name, 1)));
+}
+
+#[test]
+fn a_batch_taken_by_force_counts_what_had_begun_and_says_so_before() {
+    let (_database, mut session) = open();
+    shapes::wide("batch", 2)
+        .every_step(json!({"default_retry_limit": 1}))
+        .register(&mut session);
+    session.create("batch");
+    let claims = lost_batch(&mut session, 2);
+    beat(&mut session, "lost", &[claims[0].step]);
+    inside::lease_ended(&mut session, "lost", 1);
+    let outcomes = |session: &mut Session, dry: bool| -> Vec<String> {
+        session.all(
+            "SELECT concat_ws(' ', step_name, outcome) FROM tasker.force_release_stale_claims(dry_run => $1) ORDER BY 1",
+            &[&dry],
+        )
+    };
+    assert_eq!(
+        outcomes(&mut session, true),
+        ["step_1 would fail", "step_2 would retry"]
+    );
+    assert_eq!(
+        outcomes(&mut session, false),
+        ["step_1 fail", "step_2 retry"]
+    );
+    assert_eq!(claims_of(&mut session, 10), [alone("step_2", 1)]);
+}
+
+#[test]
+fn a_heartbeat_passes_by_a_report_in_an_open_transaction_and_extends_the_rest() {
+    let (database, mut session) = open();
+    session.create_many("one", 3);
+    let held = session.claim_one("w");
+    let others = session.claim(&Ask::by("w", 2));
+    assert_eq!(others.len(), 2);
+    // The documented recipe: the effect and its report in one transaction.
+    let mut recipe = database.connect();
+    recipe.execute("BEGIN");
+    recipe.complete(&held, &json!({}));
+    session.execute("SET lock_timeout = '2s'");
+    for begun in [vec![], vec![held.step, others[0].step]] {
+        assert_eq!(
+            beat(&mut session, "w", &begun),
+            ["extended", "extended", "locked"]
+        );
+    }
+    let extended: i64 = session.count(
+        "SELECT count(*) FROM tasker.heartbeat('w', '1 hour') WHERE status = 'extended'",
+        &[],
+    );
+    assert_eq!(extended, 2);
+    recipe.execute("COMMIT");
+    // What it has reported is no longer its.
+    assert_eq!(beat(&mut session, "w", &[]), ["extended", "extended"]);
+    assert_eq!(session.task_state(held.task), "complete");
 }

@@ -64,6 +64,8 @@ struct Step {
     retry_limit: i32,
     retryable: bool,
     retry: Retry,
+    /// Its last run was taken from the worker: the next claim that hands it out returns nothing else.
+    lost: bool,
     results: Value,
 }
 
@@ -128,6 +130,7 @@ impl Task<'_> {
         let step = &mut self.steps[index];
         step.state = InProgress;
         step.attempts += 1;
+        step.lost = false;
         if self.state == Pending {
             self.state = InProgress;
         }
@@ -145,6 +148,21 @@ impl Task<'_> {
         step.retryable &= retryable;
         step.retry = if step.retryable && step.attempts < step.retry_limit {
             after
+        } else {
+            Retry::Never
+        };
+        self.settle();
+    }
+
+    /// Only a run that had begun counts.
+    fn lost(&mut self, index: usize, begun: bool) {
+        let step = &mut self.steps[index];
+        step.state = Error;
+        step.lost = true;
+        step.attempts -= i32::from(!begun);
+        let left = step.retryable && step.attempts < step.retry_limit;
+        step.retry = if left || !begun && step.attempts == 0 {
+            Retry::Now
         } else {
             Retry::Never
         };
@@ -554,9 +572,10 @@ impl Case<'_> {
         let claims = self.claim_as("worker-c", most, "1 millisecond");
         std::thread::sleep(std::time::Duration::from_millis(3));
         self.log.push("worker-c has died".to_owned());
+        let alone = claims.len() == 1;
         for claim in claims {
             let (task, index) = self.place(claim.step);
-            self.tasks[task].failed(index, true, Retry::Now);
+            self.tasks[task].lost(index, alone);
             self.lost.push(claim);
         }
         let claims = self.claim_as(WORKERS[0], 10_000, "30 seconds");
@@ -566,15 +585,18 @@ impl Case<'_> {
 
     /// What is ready must be handed out, and nothing else.
     fn claim_as(&mut self, worker: &'static str, most: i32, lease: &str) -> Vec<Claim> {
-        let ready: usize = self
-            .tasks
-            .iter()
-            .map(|task| {
-                (0..task.steps.len())
-                    .filter(|index| task.ready(*index))
-                    .count()
-            })
-            .sum();
+        let (mut ready, mut alone) = (0, 0);
+        for task in &self.tasks {
+            for index in (0..task.steps.len()).filter(|index| task.ready(*index)) {
+                let step = &task.steps[index];
+                let counted = if step.state == Error && step.lost {
+                    &mut alone
+                } else {
+                    &mut ready
+                };
+                *counted += 1;
+            }
+        }
         let ask = Ask {
             namespaces: vec![self.namespace],
             lease,
@@ -583,10 +605,16 @@ impl Case<'_> {
         let claims = self.session.claim(&ask);
         let names: Vec<String> = claims.iter().map(|claim| self.name(claim.step)).collect();
         self.log.push(format!(
-            "{worker} claims {most}, {ready} are ready: {}",
+            "{worker} claims {most}, {ready} are ready, {alone} alone: {}",
             names.join(" ")
         ));
-        if claims.len() != ready.min(most as usize) {
+        let came_alone = claims.len() == 1 && {
+            let (task, index) = self.place(claims[0].step);
+            self.tasks[task].steps[index].lost
+        };
+        if !came_alone
+            && (claims.len() != ready.min(most as usize) || claims.is_empty() && alone > 0)
+        {
             self.say(format!("{} claimed", claims.len()));
         }
         for claim in &claims {
@@ -867,6 +895,7 @@ fn run(database: &Database, seed: u64) -> (usize, State) {
             retry_limit: node.retry_limit,
             retryable: node.retryable,
             retry: Retry::Never,
+            lost: false,
             results: json!({}),
         });
         Task {

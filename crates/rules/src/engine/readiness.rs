@@ -92,7 +92,7 @@ impl Step {
             limit: self.retry_limit,
             retryable: self.retryable,
         };
-        self.attempts == 0 || attempts.left()
+        attempts.may_run()
     }
 
     /// Whether a claim would take the step as far as its own row goes. All its parents must be done besides.

@@ -21,6 +21,17 @@ impl Attempts {
     pub const fn left(self) -> bool {
         self.retryable && self.made < self.limit
     }
+
+    /// Whether a run may begin that no failure made necessary: the first one is always allowed.
+    pub const fn may_run(self) -> bool {
+        self.made == 0 || self.left()
+    }
+
+    /// The same without the run that was handed out and has not begun.
+    pub const fn without_this_run(self) -> Self {
+        let made = if self.made > 0 { self.made - 1 } else { 0 };
+        Self { made, ..self }
+    }
 }
 
 /// How long a step waits for its next run.
@@ -64,9 +75,46 @@ pub fn next_run(attempts: Attempts, wait: Wait) -> Option<i64> {
     })
 }
 
+/// What is left of a step whose lease ended, and when it runs again. Only a run that has begun counts.
+pub fn after_lost_lease(attempts: Attempts, begun: bool, at: i64) -> (Attempts, Option<i64>) {
+    if begun {
+        return (attempts, next_run(attempts, Wait::Until(at)));
+    }
+    let attempts = attempts.without_this_run();
+    (attempts, attempts.may_run().then_some(at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lost_run_counts_only_if_it_had_begun() {
+        let attempts = |made, limit, retryable| Attempts {
+            made,
+            limit,
+            retryable,
+        };
+        for (made, limit, retryable, begun, left, again) in [
+            (1, 3, true, true, 1, true),
+            (3, 3, true, true, 3, false),
+            (1, 1, true, true, 1, false),
+            (1, 3, false, true, 1, false),
+            (1, 3, true, false, 0, true),
+            (3, 3, true, false, 2, true),
+            // The first run is always allowed.
+            (1, 1, true, false, 0, true),
+            (1, 3, false, false, 0, true),
+            (1, 0, true, false, 0, true),
+            // The limit was lowered, or the step became final, while it was handed out again.
+            (3, 2, true, false, 2, false),
+            (2, 3, false, false, 1, false),
+        ] {
+            let outcome = after_lost_lease(attempts(made, limit, retryable), begun, 7);
+            let expected = (attempts(left, limit, retryable), again.then_some(7));
+            assert_eq!(outcome, expected, "{made} {limit} {retryable} {begun}");
+        }
+    }
 
     const NOW: i64 = 5_000_000;
 
