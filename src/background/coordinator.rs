@@ -28,9 +28,26 @@ static RESOURCES: Statement = Statement::new(
 
 static BEGIN_STARTUP: Statement = Statement::new("SELECT tasker_engine.begin_startup()", &[]);
 
-static HEARTBEAT: Statement = Statement::new(
-    "SELECT h.step_uuid FROM tasker.heartbeat($1, interval '60 seconds') h",
-    &[pg_sys::TEXTOID],
+// The claims of the steps that executors run at this moment, and no others: what an executor could not report is taken over when
+// its lease ends.
+static RENEW: Statement = Statement::new(
+    "UPDATE tasker_engine.claims c
+     SET lease_expires_at = $4 + interval '60 seconds',
+         begun = CASE WHEN cardinality(c.task_uuids) = 1 OR r.step_uuid = ANY (c.begun) THEN c.begun ELSE c.begun || r.step_uuid END
+     FROM (SELECT l.claim_id, tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid
+           FROM unnest($1, $2, $3) AS u (worker_id, task_uuid, step_no)
+           JOIN tasker_engine.workers w ON w.worker_id = u.worker_id
+           JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
+           JOIN tasker_engine.claims l ON l.claim_id = s.claim_id AND l.worker_no = w.worker_no
+           WHERE s.state = 'i'
+           FOR NO KEY UPDATE OF l SKIP LOCKED) r
+     WHERE c.claim_id = r.claim_id",
+    &[
+        pg_sys::TEXTARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
 );
 
 // The steps among those that executors run that were cancelled or taken over.
@@ -204,23 +221,17 @@ impl Coordinator {
             self.suspects.clear();
             return;
         }
-        let tick = call::tick();
-        if self.beat_at.is_none_or(|last| tick - last > HEARTBEAT_US) {
-            self.beat_at = Some(tick);
-            for slot in &busy {
-                let beat = transaction(|session| {
-                    session.run(&HEARTBEAT, &[datum::text(slot.worker_id.as_str())])?;
-                    Ok(())
-                });
-                if let Err(error) = beat {
-                    process::log_error("a lease cannot be renewed", &error);
-                }
-            }
-        }
         let steps: Vec<(Uuid, i16)> = busy
             .iter()
             .map(|slot| tasker_rules::engine::ids::split(&slot.step.unwrap_or_default()))
             .collect();
+        let tick = call::tick();
+        if self.beat_at.is_none_or(|last| tick - last > HEARTBEAT_US) {
+            self.beat_at = Some(tick);
+            if let Err(error) = renew(&busy, &steps) {
+                process::log_error("the leases of executors cannot be renewed", &error);
+            }
+        }
         let taken = transaction(|session| {
             let rows = session.read(
                 &TAKEN_AWAY,
@@ -249,4 +260,20 @@ impl Coordinator {
         }
         self.suspects = suspects;
     }
+}
+
+/// Renews the leases of the steps that these executors run.
+fn renew(busy: &[Slot], steps: &[(Uuid, i16)]) -> Result<()> {
+    transaction(|session| {
+        session.run(
+            &RENEW,
+            &[
+                datum::texts(busy.iter().map(|slot| Some(slot.worker_id.as_str()))),
+                datum::uuids(steps.iter().map(|(task, _)| task)),
+                datum::int2s(steps.iter().map(|(_, no)| *no)),
+                datum::timestamp(call::clock()),
+            ],
+        )?;
+        Ok(())
+    })
 }

@@ -18,6 +18,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The sleep after a claim that found nothing although steps are due: other sessions hold them, their
 /// namespace is paused, or the system drains.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(200);
+/// How often an idle executor reports again what it could not report.
+const REPORT_AGAIN: Duration = Duration::from_secs(1);
 
 static POOL: Statement = Statement::new(
     "SELECT p.queues, p.namespaces, p.batch_size
@@ -74,6 +76,13 @@ struct Work {
     batch_size: i32,
 }
 
+/// A step whose failure could not be reported: a lock was not to be had in time, or the disk was full.
+struct Unreported {
+    step: Uuid,
+    claim_number: i32,
+    error: Error,
+}
+
 struct ClaimedStep {
     step: Uuid,
     claim_number: i32,
@@ -92,8 +101,10 @@ fn work_until_asked_to_end(database: u32) {
         Ok(Some((epoch, _))) => epoch,
         _ => process::end(0),
     };
+    let mut unreported: Vec<Unreported> = Vec::new();
     loop {
         process::check_for_interrupts();
+        report_again(&mut unreported);
         if processes::stop_requested() {
             finish(&worker_id, epoch);
         }
@@ -123,7 +134,12 @@ fn work_until_asked_to_end(database: u32) {
         };
         if taken.is_empty() {
             processes::set_state(State::Idle);
-            process::wait(pause(&work));
+            let longest = if unreported.is_empty() {
+                LONGEST_SLEEP
+            } else {
+                REPORT_AGAIN
+            };
+            process::wait(pause(&work).min(longest));
             continue;
         }
         processes::wait_for(0);
@@ -131,7 +147,7 @@ fn work_until_asked_to_end(database: u32) {
             if processes::stop_requested() {
                 break;
             }
-            run(&pool, step);
+            unreported.extend(run(&pool, step));
         }
     }
 }
@@ -215,7 +231,8 @@ fn pause(work: &Work) -> Duration {
     }
 }
 
-fn run(pool: &str, taken: &ClaimedStep) {
+/// Runs a step; returns its failure if that could not be reported.
+fn run(pool: &str, taken: &ClaimedStep) -> Option<Unreported> {
     processes::set_busy(taken.step);
     process::report_activity(Some(&format!(
         "tasker_ext: pool {pool} runs step {}",
@@ -233,37 +250,57 @@ fn run(pool: &str, taken: &ClaimedStep) {
         )?;
         Ok(rows.first().and_then(|row| row.opt::<String>(1)))
     });
+    let mut unreported = None;
     let failed = match outcome {
         Ok(state) => state.as_deref() != Some("complete"),
+        // The transaction of the step failed, for example at its commit: another transaction reports the failure.
         Err(error) => {
-            report_failure(taken, &error);
+            let failure = Unreported {
+                step: taken.step,
+                claim_number: taken.claim_number,
+                error,
+            };
+            if let Err(refused) = report_failure(&failure) {
+                process::log_error(
+                    "the failure of a step cannot be reported and will be reported again",
+                    &refused,
+                );
+                unreported = Some(failure);
+            }
             true
         }
     };
     processes::count_step(call::tick() - started, failed);
     processes::set_state(State::Idle);
+    unreported
 }
 
-/// The transaction of the step failed, for example at its commit: another transaction reports the failure.
-fn report_failure(taken: &ClaimedStep, error: &Error) {
-    let class = error.sqlstate();
+/// Reports what could not be reported before. Nothing renews the leases of these steps, so what stays is taken over when they end.
+fn report_again(unreported: &mut Vec<Unreported>) {
+    unreported.retain(|failure| report_failure(failure).is_err());
+}
+
+/// Reports the failure of a step in a transaction of its own.
+fn report_failure(failure: &Unreported) -> Result<()> {
+    let class = failure.error.sqlstate();
     let reported = transaction(|session| {
         session.run(
             &FAIL,
             &[
-                datum::uuid(&taken.step),
-                datum::int4(taken.claim_number),
-                datum::text(&error.message),
+                datum::uuid(&failure.step),
+                datum::int4(failure.claim_number),
+                datum::text(&failure.error.message),
                 datum::text(&class),
                 datum::boolean(tasker_rules::sqlstate::is_retryable(&class)),
             ],
         )?;
         Ok(())
     });
-    // Stale: it was cancelled or taken over meanwhile, and what it did is undone.
-    if let Err(refused) = reported
-        && refused.code != pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
-    {
-        process::log_error("the failure of a step cannot be reported", &refused);
+    match reported {
+        // Stale: it was cancelled or taken over meanwhile, and what it did is undone.
+        Err(stale) if stale.code == pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE => Ok(()),
+        // Its task was deleted.
+        Err(gone) if gone.code == pgrx::PgSqlErrorCode::ERRCODE_NO_DATA_FOUND => Ok(()),
+        other => other,
     }
 }
