@@ -717,3 +717,57 @@ fn pg_cancel_backend_of_an_idle_process_does_nothing() {
     let after: Vec<i32> = session.all("SELECT pid FROM tasker.background_workers ORDER BY 1", &[]);
     assert_eq!(before, after);
 }
+
+#[test]
+fn a_failure_that_could_not_be_reported_is_reported_again_and_its_lease_is_not_renewed() {
+    let (_server, mut session) = server(&[]);
+    Template::new("slow")
+        .step_with("only", &[], json!({"handler": "sql:app.effect"}))
+        .register(&mut session);
+    session.execute(
+        "SELECT tasker.configure_executor_pool('default', min_executors => 1, max_executors => 1, batch_size => 1);
+         CREATE TABLE public.full_disk (task_uuid uuid);
+         CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
+         $$ BEGIN
+             IF EXISTS (SELECT FROM public.full_disk f WHERE f.task_uuid = NEW.task_uuid) THEN
+                 RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON tasker_engine.steps FOR EACH ROW WHEN (OLD.state = 'i')
+         EXECUTE FUNCTION public.refuse()",
+    );
+    let stuck: Uuid = session.one(
+        "WITH t AS (SELECT tasker.create_task('slow') AS task), f AS (INSERT INTO public.full_disk SELECT task FROM t)
+         SELECT task FROM t",
+        &[],
+    );
+    soon("its run has begun", 10, || {
+        session.step_state(stuck, "only") == "in_progress"
+    });
+    let lease = "SELECT lease_expires_at::text FROM tasker.running_steps WHERE task_uuid = $1";
+    let ends: String = session.one(lease, &[&stuck]);
+    // The executor goes on with other work meanwhile, for longer than the time between two renewals.
+    let seconds = scaled(1, 13);
+    let other: Uuid = session.one(
+        "SELECT tasker.create_task('slow', jsonb_build_object('seconds', $1::int))",
+        &[&(seconds as i32)],
+    );
+    soon("the executor does other work", 10 + seconds as u64, || {
+        session.task_state(other) == "complete"
+    });
+    assert_eq!(session.one::<String>(lease, &[&stuck]), ends);
+    session.execute("DELETE FROM public.full_disk");
+    // Long before the end of the lease.
+    soon("it is reported", 20, || {
+        session.arrivals(stuck, Some("only"), "error") == 1
+    });
+    let class: String = session.one(
+        "SELECT metadata ->> 'error_class' FROM tasker.workflow_step_transitions WHERE task_uuid = $1 AND to_state = 'error'",
+        &[&stuck],
+    );
+    assert_eq!(class, "53100");
+    soon("it is run again", 20, || {
+        session.task_state(stuck) == "complete"
+    });
+}
