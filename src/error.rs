@@ -68,13 +68,17 @@ impl Error {
         Self::new(Code::ERRCODE_CHECK_VIOLATION, message)
     }
 
+    /// 54000: larger than a limit allows.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message)
+    }
+
     /// XX001: the stored data contradict the engine's rules; never caused by a caller's input.
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(Code::ERRCODE_DATA_CORRUPTED, message)
     }
 
     /// 54001: the work or the memory that one document or template may cost was used up.
-    #[allow(dead_code)]
     pub fn spent(what: &str, spent: Spent) -> Self {
         let used = match spent {
             Spent::Work => "More comparisons than one call may make would be needed.",
@@ -107,6 +111,14 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Message and DETAIL in one sentence, for a place that keeps only one.
+    pub fn described(&self) -> String {
+        match &self.detail {
+            Some(detail) if !detail.is_empty() => format!("{} ({detail})", self.message),
+            _ => self.message.clone(),
+        }
     }
 
     /// Raises the error in PostgreSQL; does not return.

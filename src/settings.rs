@@ -17,6 +17,10 @@ static BACKOFF_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(2.0);
 static JITTER_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static JITTER_MAX_PERCENTAGE: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
+static MAX_CONTEXT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
+static MAX_DEPENDENCY_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(LARGEST_JSONB);
+static MAX_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
+static MAX_WORKING_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -25,6 +29,9 @@ static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// What the parts of one jsonb may have together: PostgreSQL keeps 28 bits for it.
+const LARGEST_JSONB: i32 = 0x0fff_ffff;
 
 /// A setting: its name, its description in SHOW ALL, its unit with special values and the page with its rule, its value, and
 /// the context that can change it.
@@ -50,7 +57,7 @@ use Value::{Bool, Float, Int, Seconds, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 15] = [
+const SETTINGS: [Setting; 19] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -129,6 +136,34 @@ const SETTINGS: [Setting; 15] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.max_context_size",
+        short: c"Largest context of a new task.",
+        long: c"Bytes of the jsonb, or with a unit such as 64MB. A larger one is refused with 54000; tasks that exist keep theirs. Rule: docs/operating-with-psql.md#sizes.",
+        value: Int(&MAX_CONTEXT_SIZE, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_dependency_results_size",
+        short: c"Largest results of other steps that a claim hands out with one step.",
+        long: c"Bytes of the jsonb, or with a unit such as 64MB. A step whose parents have more together fails permanently with class DependencyResultsTooLarge. Rule: docs/operating-with-psql.md#sizes.",
+        value: Int(&MAX_DEPENDENCY_RESULTS_SIZE, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_results_size",
+        short: c"Largest results that a report may store.",
+        long: c"Bytes of the jsonb, or with a unit such as 64MB. A larger report is invalid (54000 from complete_step); a failure is stored without what does not fit. Rule: docs/operating-with-psql.md#sizes.",
+        value: Int(&MAX_RESULTS_SIZE, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_working_memory_mb",
+        short: c"Memory that checking a template, or a document against its schema, may use.",
+        long: c"Megabytes. A call that needs more ends with 54001. Rule: docs/operating-with-psql.md#sizes.",
+        value: Int(&MAX_WORKING_MEMORY_MB, 16, 1_048_576, GucFlags::UNIT_MB),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.memory_budget_mb",
         short: c"Memory that all executors of the database may use together.",
         long: c"Megabytes; 0: not checked. Pools do not grow beyond it, at tasker.executor_memory_mb each. Rule: docs/executor-pools.md#what-the-server-can-carry.",
@@ -200,6 +235,30 @@ pub fn health_multipliers() -> Multipliers {
 /// How long a ready step of level 1 waits before it moves up; 0 forever.
 pub fn priority_aging_us() -> i64 {
     i64::from(PRIORITY_AGING_SECONDS.get()) * 1_000_000
+}
+
+fn bytes(setting: &GucSetting<i32>) -> usize {
+    setting.get().unsigned_abs() as usize
+}
+
+/// The largest context of a new task, bytes.
+pub fn max_context_size() -> usize {
+    bytes(&MAX_CONTEXT_SIZE)
+}
+
+/// The largest results of a report, bytes.
+pub fn max_results_size() -> usize {
+    bytes(&MAX_RESULTS_SIZE)
+}
+
+/// The largest results of other steps that come with a step, bytes.
+pub fn max_dependency_results_size() -> usize {
+    bytes(&MAX_DEPENDENCY_RESULTS_SIZE)
+}
+
+/// The memory that checking a document or a template may use, bytes.
+pub fn max_working_memory() -> usize {
+    bytes(&MAX_WORKING_MEMORY_MB).saturating_mul(1 << 20)
 }
 
 /// Megabytes that one executor is expected to use.

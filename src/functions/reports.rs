@@ -8,6 +8,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::Returned;
 use crate::orchestration::report::{self, DUPLICATE, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
+use crate::pg::budget;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb, Uuid};
 use crate::pg::rights;
@@ -18,6 +19,9 @@ crate::pg::call::sql_function! {
     fail_step;
     report_steps;
 }
+
+/// As many as a claim hands out at most.
+const MOST_REPORTS: usize = 10_000;
 
 /// The longest wait a worker may ask for; the configured cap applies to it anyway.
 const LONGEST_RETRY_AFTER_MS: f64 = 1e15;
@@ -167,6 +171,13 @@ impl<'a> ParsedReports<'a> {
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         let count = datum::element_count(reports) as usize;
+        if count > MOST_REPORTS {
+            return Err(
+                Error::too_large(format!("{count} reports are too many for one call"))
+                    .detail(format!("At most {MOST_REPORTS} are possible."))
+                    .hint("Report in several calls; a claim hands out no more steps."),
+            );
+        }
         let mut parsed = Self {
             elements: Vec::with_capacity(count),
             reports: Vec::with_capacity(count),
@@ -187,6 +198,7 @@ impl<'a> ParsedReports<'a> {
             reason: datum::text("reason"),
         };
         for index in 0..count {
+            budget::check_for_cancel();
             let object = datum::array_element(reports, index);
             let step_uuid = object
                 .and_then(|object| datum::field_text(object, keys.step_uuid))

@@ -28,6 +28,9 @@ crate::pg::call::sql_function! {
 
 const DAY_US: i64 = 86_400_000_000;
 const MOST_STEPS: i32 = 10_000;
+/// A claim looks into the queue of every pair of a namespace and a queue.
+const MOST_PAIRS: usize = 10_000;
+const MOST_NAMES: usize = 1_000;
 
 fn worker(call: &Call) -> Result<String> {
     let worker_id: String = call.get(0, "worker_id")?;
@@ -57,6 +60,16 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
         if seen.insert(name.clone()) {
             names.push(name);
         }
+    }
+    if names.len() > MOST_NAMES {
+        return Err(Error::too_large(format!(
+            "{} {parameter} are too many for one call",
+            names.len()
+        ))
+        .detail(format!(
+            "At most {MOST_NAMES} different names are possible."
+        ))
+        .hint("Claim for fewer in one call, in turn."));
     }
     Ok(Some(names))
 }
@@ -137,6 +150,16 @@ fn request(call: &Call, first: usize) -> Result<ClaimRequest> {
     };
     let queues = names(call, first + 4, "queues")?;
     let handlers = names(call, first + 5, "handlers")?;
+    let pairs = namespaces.len() * queues.as_ref().map_or(1, Vec::len);
+    if pairs > MOST_PAIRS {
+        return Err(
+            Error::too_large("too many namespaces and queues for one call")
+                .detail(format!(
+                    "{pairs} pairs of a namespace and a queue; at most {MOST_PAIRS} are possible."
+                ))
+                .hint("Claim for fewer in one call, in turn."),
+        );
+    }
     Ok(ClaimRequest {
         worker_id,
         namespaces,

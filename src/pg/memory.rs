@@ -2,10 +2,10 @@
 //!
 //! It only counts: an allocator must not raise an error, and the system's answer is handed on as it is.
 
-#![allow(dead_code)]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::error::Error;
 
 struct Counting;
 
@@ -17,6 +17,24 @@ static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that Rust code of this backend has allocated and not freed.
 pub fn allocated() -> usize {
     ALLOCATED.load(Relaxed)
+}
+
+/// Below this an allocation succeeds wherever the server itself runs.
+const SMALL: usize = 1 << 16;
+
+/// Raises 53200 if that many bytes cannot be had: Rust code would abort the server instead. For what a caller sizes, before
+/// it is allocated.
+pub fn require(bytes: usize) {
+    if bytes < SMALL {
+        return;
+    }
+    let mut probe: Vec<u8> = Vec::new();
+    if probe.try_reserve_exact(bytes).is_err() {
+        Error::new(pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory")
+            .detail(format!("{bytes} bytes were needed at once."))
+            .hint("Use smaller documents, or give the server more memory.")
+            .raise("tasker_ext");
+    }
 }
 
 // A backend has one thread, so that a load and a store suffice; a lost update would only make the figure inexact.

@@ -6,11 +6,15 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::engine::backoff;
 use tasker_rules::template::input_schema::Schema;
+use tasker_rules::template::{self, json};
+use tasker_rules::{Problem, Spent};
 
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, OwnedJsonb};
+use crate::pg::budget;
+use crate::pg::datum::{self, Jsonb, OwnedJsonb};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Session, Statement};
+use crate::settings;
 
 /// A version of a template as the hot path needs it.
 pub struct Template {
@@ -18,11 +22,51 @@ pub struct Template {
     pub namespace: String,
     pub name: String,
     pub version: String,
-    pub input_schema: Option<Schema>,
+    pub input_schema: Option<StoredSchema>,
     pub hashed_identity: bool,
     /// The longest time of a task from its start, in microseconds.
     pub timeout_us: Option<i64>,
+    /// Why the stored template cannot be read; its steps then have their defaults. They must not run.
+    pub unreadable: Option<String>,
     steps: Vec<TemplateStep>,
+}
+
+/// A stored schema. One that does not compile refuses every document: a check that cannot be made must not pass.
+pub struct StoredSchema(std::result::Result<Schema, String>);
+
+impl StoredSchema {
+    fn of(schema: Option<&serde_json::Value>) -> Option<Self> {
+        schema.map(|schema| Self(Schema::compile(schema)))
+    }
+
+    /// Every way in which a document, given as its text, breaks the schema. 54001 if the check takes too much work.
+    pub fn problems(&self, root: &str, document: Jsonb) -> Result<Vec<Problem>> {
+        let schema = match &self.0 {
+            Ok(schema) => schema,
+            Err(message) => {
+                let message = format!("cannot be checked, because the stored schema {message}");
+                return Ok(vec![Problem::error(root, message)]);
+            }
+        };
+        let text = datum::jsonb_text(document);
+        let most = settings::max_working_memory();
+        let value = match json::read(&text, &budget::for_document(text.len(), most)) {
+            Ok(value) => value,
+            Err(json::Unread::Spent(spent)) => return Err(too_much(root, spent)),
+            Err(json::Unread::Syntax(message)) => {
+                let message = format!("cannot be checked: {message}");
+                return Ok(vec![Problem::error(root, message)]);
+            }
+        };
+        schema
+            .validate(root, &value, budget::for_document(text.len(), most))
+            .map_err(|spent| too_much(root, spent))
+    }
+}
+
+fn too_much(root: &str, spent: Spent) -> Error {
+    Error::spent(&format!("checking {root} against its schema"), spent)
+        .hint("Simplify the schema: a $ref used twice at one level, or nested anyOf, doubles the work at every level of the document.")
 }
 
 /// A step of a template; `parents` and `children` are step numbers, ascending.
@@ -43,7 +87,7 @@ pub struct TemplateStep {
     pub backoff: backoff::Policy,
     /// The longest time of a run, in microseconds.
     pub timeout_us: Option<i64>,
-    pub results_schema: Option<Schema>,
+    pub results_schema: Option<StoredSchema>,
 }
 
 impl Template {
@@ -132,19 +176,31 @@ pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
     Ok(template)
 }
 
+/// Likewise; an error if the stored template cannot be read.
+pub fn get_readable(session: &Session, id: i32) -> Result<Rc<Template>> {
+    let template = get(session, id)?;
+    match &template.unreadable {
+        Some(why) => Err(Error::corrupt(why.clone())),
+        None => Ok(template),
+    }
+}
+
 fn load(session: &Session, id: i32) -> Result<Template> {
     let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
     let row = rows
         .first()
         .ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?;
-    let rules = compile(&row)?;
+    let (rules, unreadable) = match compile(&row) {
+        Ok(rules) => (Some(rules), None),
+        Err(error) => (None, Some(error.described())),
+    };
 
     let mut steps = Vec::new();
     for step in session.run(&LOAD_STEPS, &[datum::int4(id)])?.iter() {
         let no: i16 = step.get(1)?;
-        let rule = rules.steps.get(no as usize - 1).ok_or_else(|| {
-            Error::corrupt(format!("template {id} lacks a configuration of step {no}"))
-        })?;
+        let rule = rules
+            .as_ref()
+            .and_then(|rules| rules.steps.get(no as usize - 1));
         steps.push(TemplateStep {
             no,
             name: step.get(2)?,
@@ -158,25 +214,31 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             priority: step.opt(9),
             parents: step.get(10)?,
             children: step.get(11)?,
-            backoff: rule.backoff,
-            timeout_us: microseconds(rule.timeout_seconds),
-            results_schema: rule
-                .results_schema
-                .as_ref()
-                .and_then(|schema| Schema::compile(schema).ok()),
+            backoff: rule.map_or_else(backoff::Policy::default, |rule| rule.backoff),
+            timeout_us: microseconds(rule.and_then(|rule| rule.timeout_seconds)),
+            results_schema: StoredSchema::of(rule.and_then(|rule| rule.results_schema.as_ref())),
         });
     }
+    let unreadable = unreadable.or_else(|| {
+        let configured = rules.as_ref().map_or(0, |rules| rules.steps.len());
+        (configured != steps.len()).then(|| {
+            format!(
+                "it has {configured} steps, of which {} are stored",
+                steps.len()
+            )
+        })
+    });
+    let rules = rules.as_ref();
     Ok(Template {
         id,
         namespace: row.get(1)?,
         name: row.get(2)?,
         version: row.get(3)?,
-        input_schema: rules
-            .input_schema
-            .as_ref()
-            .and_then(|schema| Schema::compile(schema).ok()),
-        hashed_identity: rules.identity_strategy == tasker_rules::template::IdentityStrategy::Hash,
-        timeout_us: microseconds(rules.timeout_seconds),
+        input_schema: StoredSchema::of(rules.and_then(|rules| rules.input_schema.as_ref())),
+        hashed_identity: rules
+            .is_some_and(|rules| rules.identity_strategy == template::IdentityStrategy::Hash),
+        timeout_us: microseconds(rules.and_then(|rules| rules.timeout_seconds)),
+        unreadable,
         steps,
     })
 }
@@ -198,17 +260,14 @@ pub fn definition(session: &Session, id: i32) -> Result<tasker_rules::template::
 fn compile(row: &Row) -> Result<tasker_rules::template::Template> {
     let configuration = datum::jsonb_text(row.jsonb(4)?);
     let environment: String = row.get(5)?;
-    let value = tasker_rules::template::parse(&configuration).map_err(|error| {
+    let value = template::parse(&configuration).map_err(|error| {
         Error::corrupt(format!(
             "a stored template cannot be read: {}",
             error.message
         ))
     })?;
-    let (template, problems) = tasker_rules::template::read(
-        &value,
-        Some(environment.as_str()).filter(|name| !name.is_empty()),
-    );
-    template.ok_or_else(|| {
+    let environment = Some(environment.as_str()).filter(|name| !name.is_empty());
+    template::read_stored(&value, environment).map_err(|problems| {
         let first = problems
             .first()
             .map(|problem| format!("{}: {}", problem.path, problem.message));

@@ -4,4 +4,4 @@ pub mod cache;
 pub mod handlers;
 pub mod register;
 
-pub use cache::{Template, TemplateStep, definition, get};
+pub use cache::{Template, TemplateStep, definition, get, get_readable};

@@ -5,6 +5,7 @@ use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
 
 use crate::error::{Error, Result};
+use crate::pg::budget;
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
 use crate::processes;
@@ -148,7 +149,12 @@ pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
         .detail(format!("Line {}, column {}.", error.line, error.column))
         .hint("A template that begins with { is read as JSON, any other as YAML 1.2.")
     })?;
-    Ok(template::read(&value, settings::environment().as_deref()))
+    let budget = budget::with_memory(settings::max_working_memory());
+    template::read(&value, settings::environment().as_deref(), &budget).map_err(|spent| {
+        Error::spent("checking the template", spent).hint(
+            "Use fewer or simpler schemas and patterns, or raise tasker.max_working_memory_mb.",
+        )
+    })
 }
 
 fn refused(problems: &[Problem]) -> Error {

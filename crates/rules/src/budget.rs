@@ -1,4 +1,4 @@
-//! How much work and memory a rule may use, and when it asks whether somebody wants it to stop.
+//! How much work and memory a rule may use, and when it asks whether it is to stop.
 
 use std::cell::Cell;
 
@@ -8,8 +8,8 @@ const BETWEEN_CHECKS: u64 = 256;
 /// What a rule asks of the program around it.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
-    /// Returns if the work may go on. May unwind instead, so that a cancel ends the rule at once.
-    pub check: fn(),
+    /// Whether the work may go on. May unwind instead, so that a cancel ends the rule at once.
+    pub check: fn() -> bool,
     /// Bytes that are allocated now.
     pub memory: fn() -> usize,
 }
@@ -17,7 +17,7 @@ pub struct Host {
 impl Host {
     /// Lets every rule work undisturbed; memory is not counted.
     pub const NONE: Self = Self {
-        check: || {},
+        check: || true,
         memory: || 0,
     };
 }
@@ -77,6 +77,21 @@ impl Budget {
         self.work.get().saturating_sub(begun)
     }
 
+    /// A budget for a part of the work: no more than `work`, nor than what is left, and the same memory.
+    pub fn part(&self, work: u64) -> Self {
+        Self {
+            work: Cell::new(self.left().min(work)),
+            until_check: Cell::new(BETWEEN_CHECKS),
+            most_memory: self.most_memory,
+            host: self.host,
+        }
+    }
+
+    /// Bytes of memory that are left.
+    pub fn memory_left(&self) -> usize {
+        self.most_memory.saturating_sub((self.host.memory)())
+    }
+
     #[cold]
     fn check(&self, work: u64) -> Result<(), Spent> {
         let done = (BETWEEN_CHECKS - self.until_check.get()).saturating_add(work);
@@ -88,7 +103,9 @@ impl Budget {
         };
         self.work.set(rest);
         self.until_check.set(BETWEEN_CHECKS);
-        (self.host.check)();
+        if !(self.host.check)() {
+            return Err(Spent::Work);
+        }
         if (self.host.memory)() > self.most_memory {
             return Err(Spent::Memory);
         }
@@ -140,6 +157,7 @@ mod tests {
         let host = Host {
             check: || {
                 USED.fetch_add(100, Ordering::Relaxed);
+                true
             },
             memory: || USED.load(Ordering::Relaxed),
         };
@@ -154,6 +172,7 @@ mod tests {
         let host = Host {
             check: || {
                 ASKED.fetch_add(1, Ordering::Relaxed);
+                true
             },
             ..Host::NONE
         };

@@ -6,6 +6,7 @@ use common::{problem, problems, template, template_in};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tasker_rules::template::{Template, parse, read};
+use tasker_rules::{Budget, Host};
 
 const BASE: &str = "
 name: t
@@ -224,7 +225,7 @@ fn any_template() -> impl Strategy<Value = Value> {
 }
 
 fn read_all(value: &Value, env: Option<&str>) -> Template {
-    let (template, problems) = read(value, env);
+    let (template, problems) = read(value, env, &unlimited()).expect("no limit");
     template.unwrap_or_else(|| panic!("{problems:#?}"))
 }
 
@@ -251,21 +252,21 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in ".{0,200}") {
-        let _ = parse(&text).map(|value| read(&value, Some("e")));
+        let _ = parse(&text).map(|value| read(&value, Some("e"), &unlimited()).expect("no limit"));
     }
 
     #[test]
     fn no_text_that_looks_like_yaml_makes_the_parser_panic(
         text in "([ \n]|- |: |name|steps|retry|handler|depends_on_step|[\\[\\]{},&*!|>'\"#?%@-]|<<|a|1|~|\\.5|1e9){0,60}"
     ) {
-        let _ = parse(&text).map(|value| read(&value, Some("e")));
+        let _ = parse(&text).map(|value| read(&value, Some("e"), &unlimited()).expect("no limit"));
     }
 
     #[test]
     fn no_value_makes_the_reader_panic(base in any_template(), path in prop::collection::vec(0usize..6, 1..5), with in any_value()) {
         let mut value = base;
         put_at(&mut value, &path, with);
-        let (template, problems) = read(&value, Some("e"));
+        let (template, problems) = read(&value, Some("e"), &unlimited()).expect("no limit");
         prop_assert_eq!(template.is_none(), problems.iter().any(|problem| problem.is_error()));
     }
 }
@@ -306,4 +307,8 @@ fn put_at(value: &mut Value, path: &[usize], with: Value) {
         }
         other => *other = with,
     }
+}
+
+fn unlimited() -> Budget {
+    Budget::unlimited(Host::NONE)
 }

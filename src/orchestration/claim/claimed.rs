@@ -1,15 +1,17 @@
 //! The steps of a claim with the data that workers need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pgrx::pg_sys;
 use tasker_rules::engine::state::TaskState;
 
+use super::unfit::{self, Unfit};
 use super::{Claimed, Dependencies};
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, operational, timeouts};
+use crate::orchestration::{Engine, StepKey, operational, timeouts};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
-use crate::pg::spi::Statement;
+use crate::pg::spi::{Rows, Statement};
+use crate::settings;
 
 /// The steps of one claim call with the data that workers need, in claim order. The jsonb values live as long as the session.
 pub struct ClaimedSteps<'s> {
@@ -19,7 +21,9 @@ pub struct ClaimedSteps<'s> {
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,
     tasks: HashMap<Uuid, TaskData<'s>>,
-    results: HashMap<usize, Jsonb<'s>>,
+    results: HashMap<StepKey, Jsonb<'s>>,
+    /// The steps that cannot be handed out.
+    unfit: Vec<(StepKey, Unfit)>,
 }
 
 struct TaskData<'s> {
@@ -49,7 +53,7 @@ static START_TASKS: Statement = Statement::new(
 );
 
 static PARENT_RESULTS: Statement = Statement::new(
-    "SELECT u.ord, jsonb_build_object(u.name, coalesce(s.results, '{}'))
+    "SELECT u.ord, u.name, coalesce(s.results, '{}')
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, name, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
     &[
@@ -59,16 +63,18 @@ static PARENT_RESULTS: Statement = Statement::new(
     ],
 );
 
-// `step_nos` is an array literal per step: arrays of arrays of different lengths do not exist in SQL.
+// A row per parent, as it is stored: the sizes are known before anything is unpacked and put together. `step_nos` is an array
+// literal per step: arrays of arrays of different lengths do not exist in SQL.
 static SEVERAL_RESULTS: Statement = Statement::new(
-    "SELECT u.ord,
-            (SELECT jsonb_object_agg(n.name, coalesce(s.results, '{}'))
-             FROM tasker_engine.steps s
-             JOIN tasker.named_tasks_named_steps n
-               ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
-             WHERE s.task_uuid = u.task_uuid AND s.step_no = ANY (u.step_nos::smallint[])
-               AND s.state IN ('c', 'r'))
-     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord)",
+    "SELECT u.ord, r.name, r.results
+     FROM unnest($1, $2) WITH ORDINALITY AS u (task_uuid, step_nos, ord),
+          LATERAL (SELECT n.name, coalesce(s.results, '{}') AS results
+                   FROM tasker_engine.steps s
+                   JOIN tasker.named_tasks_named_steps n
+                     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+                   WHERE s.task_uuid = u.task_uuid AND s.step_no = ANY (u.step_nos::smallint[])
+                     AND s.state IN ('c', 'r')
+                   OFFSET 0) r",
     &[pg_sys::UUIDARRAYOID, pg_sys::TEXTARRAYOID],
 );
 
@@ -86,6 +92,7 @@ impl<'s> ClaimedSteps<'s> {
             lease_expires_at,
             tasks: HashMap::new(),
             results: HashMap::new(),
+            unfit: Vec::new(),
         }
     }
 
@@ -122,13 +129,13 @@ impl<'s> ClaimedSteps<'s> {
                     .log
                     .task(*task, TaskState::Pending, TaskState::InProgress);
             }
-            self.start_clocks(engine, &started)?;
+            self.start_clocks(engine, &started.into_iter().collect())?;
         }
         Ok(())
     }
 
     /// The clocks of those of the started tasks whose templates have a timeout.
-    fn start_clocks(&self, engine: &Engine, started: &[Uuid]) -> Result<()> {
+    fn start_clocks(&self, engine: &Engine, started: &HashSet<Uuid>) -> Result<()> {
         let clocks: BTreeMap<Uuid, i64> = self
             .steps
             .iter()
@@ -188,10 +195,7 @@ impl<'s> ClaimedSteps<'s> {
                     datum::texts(names),
                 ],
             )?;
-            for row in rows.iter() {
-                self.results
-                    .insert(single[row.get::<i64>(1)? as usize - 1].0, row.jsonb(2)?);
-            }
+            self.put_together(&rows, |ord| single[ord].0)?;
         }
         if !several.is_empty() {
             let rows = engine.session.run(
@@ -205,13 +209,72 @@ impl<'s> ClaimedSteps<'s> {
                     datum::texts(several.iter().map(|(_, numbers)| Some(numbers.as_str()))),
                 ],
             )?;
-            for row in rows.iter() {
-                if let Some(results) = row.opt_jsonb(2) {
-                    self.results
-                        .insert(several[row.get::<i64>(1)? as usize - 1].0, results);
-                }
+            self.put_together(&rows, |ord| several[ord].0)?;
+        }
+        Ok(())
+    }
+
+    /// The results of each step from rows (place, name of the other step, its results), if they fit into one document.
+    fn put_together(&mut self, rows: &Rows<'s>, step_of: impl Fn(usize) -> usize) -> Result<()> {
+        let mut members: BTreeMap<usize, Vec<(String, Jsonb<'s>)>> = BTreeMap::new();
+        for row in rows.iter() {
+            let step = step_of(row.get::<i64>(1)? as usize - 1);
+            members
+                .entry(step)
+                .or_default()
+                .push((row.get(2)?, row.jsonb(3)?));
+        }
+        let most = settings::max_dependency_results_size();
+        for (step, members) in members {
+            let key = self.steps[step].key;
+            let sizes = members
+                .iter()
+                .map(|(name, results)| name.len() + datum::size(*results));
+            let size: usize = sizes.sum();
+            if size > most {
+                self.unfit.push((key, Unfit::Results { size, most }));
+            } else {
+                let members: Vec<(&str, Jsonb)> = members
+                    .iter()
+                    .map(|(name, results)| (name.as_str(), *results))
+                    .collect();
+                self.results.insert(key, datum::jsonb_object(&members));
             }
         }
+        Ok(())
+    }
+
+    /// Fails the steps that no worker could get, permanently: left in the queue, they would stop every claim. The others go out.
+    pub(super) fn drop_unfit(&mut self, engine: &mut Engine<'s>) -> Result<()> {
+        let other_encoding = datum::client_has_other_encoding();
+        for claimed in &self.steps {
+            let known = self.unfit.iter().any(|(key, _)| *key == claimed.key);
+            let documents: Vec<Jsonb> = self
+                .tasks
+                .get(&claimed.key.task)
+                .and_then(|task| task.context.as_jsonb())
+                .into_iter()
+                .chain(self.results.get(&claimed.key).copied())
+                .collect();
+            let why = if known {
+                None
+            } else if let Some(why) = &claimed.template.unreadable {
+                Some(Unfit::Template(why.clone()))
+            } else if datum::texts_are_too_long(&documents) {
+                Some(Unfit::Text)
+            } else if other_encoding && !unfit::can_read(claimed, &documents)? {
+                Some(Unfit::Encoding)
+            } else {
+                None
+            };
+            self.unfit.extend(why.map(|why| (claimed.key, why)));
+        }
+        if self.unfit.is_empty() {
+            return Ok(());
+        }
+        unfit::fail(engine, &self.steps, &self.unfit)?;
+        let unfit: HashSet<StepKey> = self.unfit.drain(..).map(|(key, _)| key).collect();
+        self.steps.retain(|step| !unfit.contains(&step.key));
         Ok(())
     }
 
@@ -220,15 +283,14 @@ impl<'s> ClaimedSteps<'s> {
         let mut texts = Texts::default();
         self.steps
             .iter()
-            .enumerate()
-            .map(|(index, claimed)| {
+            .map(|claimed| {
                 let template = &claimed.template;
                 let step = template.step(claimed.key.no)?;
                 let task = self
                     .tasks
                     .get(&claimed.key.task)
                     .ok_or_else(|| Error::corrupt("a claimed step has no task"))?;
-                let results = self.results.get(&index).copied().unwrap_or(empty);
+                let results = self.results.get(&claimed.key).copied().unwrap_or(empty);
                 // The uuid must outlive this closure: it goes into the session's memory.
                 let step_uuid = datum::copy_uuid(&claimed.key.uuid());
                 Ok([

@@ -3,6 +3,7 @@
 mod claimed;
 mod entries;
 mod start;
+mod unfit;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use crate::error::Result;
 use crate::orchestration::queue_entries::{self, Found};
 use crate::orchestration::workers::Worker;
 use crate::orchestration::{Engine, StepKey, clock, leases, operational};
+use crate::pg::budget;
 use crate::pg::call;
 use crate::pg::datum;
 use crate::pg::installation::Kept;
@@ -120,6 +122,7 @@ pub fn claim<'s>(
         if request.dependencies != Dependencies::None {
             claimed.read_results(engine, request.dependencies)?;
         }
+        claimed.drop_unfit(engine)?;
     }
     Ok(claimed)
 }
@@ -134,6 +137,7 @@ fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> 
     for turn in 0..request.namespaces.len() {
         let namespace = &request.namespaces[(first + turn) % request.namespaces.len()];
         for queue in names {
+            budget::check_for_cancel();
             if claim.steps.len() >= claim.max {
                 return Ok(());
             }

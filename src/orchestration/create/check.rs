@@ -1,9 +1,16 @@
 //! Checks of a request.
 
+use tasker_rules::template::json;
+
 use super::TaskRequest;
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
+use crate::pg::{budget, memory};
 use crate::registry::Template;
+use crate::settings;
+
+/// Bytes of a name that the caller gives to a request.
+const LONGEST_KEY: usize = 1 << 20;
 
 pub(super) fn check(request: &TaskRequest) -> Result<()> {
     if !(1..=4).contains(&request.priority) {
@@ -30,6 +37,26 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
                 ))
                 .hint("Give NULL for a context without a key, or no idempotency_keys at all."),
         );
+    }
+    let keys = request.idempotency_keys.iter().flatten();
+    let texts = keys
+        .map(|key| ("idempotency_key", key))
+        .chain(
+            request
+                .correlation_id
+                .iter()
+                .map(|id| ("correlation_id", id)),
+        )
+        .chain(request.traceparent.iter().map(|id| ("traceparent", id)));
+    for (name, value) in texts {
+        if value.len() > LONGEST_KEY {
+            return Err(Error::too_large(format!("{name} is too long"))
+                .detail(format!(
+                    "It has {} bytes; at most {LONGEST_KEY} are possible.",
+                    value.len()
+                ))
+                .hint("Give a digest of a long text, or put the text into the context."));
+        }
     }
     for (name, value) in [
         ("initiator", &request.initiator),
@@ -59,8 +86,9 @@ pub(super) fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<
                 .detail("The document given is an array or a single value.")
                 .hint("'{}' is an object."));
         }
+        check_size(*context, &place)?;
         if let Some(schema) = &template.input_schema {
-            let problems = schema.validate(&place, &read_json(*context, &place)?);
+            let problems = schema.problems(&place, *context)?;
             if let Some(first) = problems.first() {
                 let all: Vec<String> = problems
                     .iter()
@@ -78,8 +106,31 @@ pub(super) fn check_contexts(template: &Template, contexts: &[Jsonb]) -> Result<
     Ok(())
 }
 
+fn check_size(context: Jsonb, place: &str) -> Result<()> {
+    let (size, most) = (datum::size(context), settings::max_context_size());
+    if size > most {
+        return Err(Error::too_large(format!("{place} is too large"))
+            .detail(format!("It has {size} bytes; at most {most} are allowed."))
+            .hint("Keep the document elsewhere and give the task its address, or raise tasker.max_context_size."));
+    }
+    if datum::texts_are_too_long(&[context]) {
+        return Err(Error::too_large(format!("{place} is too long as a text"))
+            .detail("No worker could read it: a text has at most 1 GB, and a number such as 1e131071 is printed with all its digits.")
+            .hint("Give long numbers as texts."));
+    }
+    Ok(())
+}
+
 /// A document as a value, for the few checks that must look inside; numbers stay exact.
 pub(super) fn read_json(jsonb: Jsonb, place: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(&datum::jsonb_text(jsonb))
-        .map_err(|error| Error::check(format!("{place} cannot be read: {error}")))
+    let text = datum::jsonb_text(jsonb);
+    let budget = budget::for_document(text.len(), settings::max_working_memory());
+    let value = json::read(&text, &budget).map_err(|error| match error {
+        json::Unread::Spent(spent) => Error::spent(&format!("reading {place}"), spent)
+            .hint("Use a smaller document, or raise tasker.max_working_memory_mb."),
+        json::Unread::Syntax(message) => Error::check(format!("{place} cannot be read: {message}")),
+    })?;
+    // Its canonical form, which grows by doubling.
+    memory::require(4 * text.len());
+    Ok(value)
 }

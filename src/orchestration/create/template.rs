@@ -88,7 +88,16 @@ pub(super) fn keep_template(engine: &Engine, request: &TaskRequest) -> Result<Rc
         )?;
         let kept = engine.session.run(&KEEP_TEMPLATE, &[datum::int4(id)])?;
         if !kept.is_empty() {
-            return registry::get(engine.session, id);
+            let template = registry::get(engine.session, id)?;
+            return match &template.unreadable {
+                None => Ok(template),
+                Some(why) => Err(Error::corrupt(format!(
+                    "the stored template {} cannot be read",
+                    template.full_name()
+                ))
+                .detail(why.clone())
+                .hint("Register it again under a higher version.")),
+            };
         }
     }
 }

@@ -370,7 +370,7 @@ fn take(
         limit: row.get(5)?,
         retryable: row.get(6)?,
     };
-    let template = registry::get(engine.session, row.get(3)?);
+    let template = registry::get_readable(engine.session, row.get(3)?);
     let step = template
         .as_ref()
         .map_err(Clone::clone)

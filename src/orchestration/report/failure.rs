@@ -1,5 +1,6 @@
 //! Failed runs: whether and when each step runs again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
@@ -10,8 +11,9 @@ use super::hold::Held;
 use super::{Failure, Report};
 use crate::error::Result;
 use crate::orchestration::Engine;
-use crate::pg::datum::{self, Timestamp};
+use crate::pg::datum::{self, Jsonb, Timestamp};
 use crate::pg::spi::Statement;
+use crate::settings;
 
 static FAIL: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
@@ -36,6 +38,40 @@ static FAIL: Statement = Statement::new(
         pg_sys::JSONBARRAYOID,
     ],
 );
+
+/// Characters of the message of a failure that is too large.
+const SHORT_MESSAGE: usize = 10_000;
+
+/// What is stored of a failure. One that is too large keeps its message, or the beginning of it: refused, it would come again.
+struct Stored<'r> {
+    message: Cow<'r, str>,
+    results: Option<Jsonb<'r>>,
+    backtrace: Option<Jsonb<'r>>,
+}
+
+impl<'r> Stored<'r> {
+    fn of(failure: &'r Failure<'r>, results: Option<Jsonb<'r>>) -> Self {
+        let documents: Vec<Jsonb> = results.into_iter().chain(failure.backtrace).collect();
+        let size: usize = documents.iter().map(|one| datum::size(*one)).sum();
+        if size + failure.message.len() <= settings::max_results_size()
+            && !datum::texts_are_too_long(&documents)
+        {
+            return Self {
+                message: Cow::Borrowed(&failure.message),
+                results,
+                backtrace: failure.backtrace,
+            };
+        }
+        let begin: String = failure.message.chars().take(SHORT_MESSAGE).collect();
+        Self {
+            message: Cow::Owned(format!(
+                "{begin} (the rest of the report exceeds tasker.max_results_size and was left out)"
+            )),
+            results: None,
+            backtrace: None,
+        }
+    }
+}
 
 pub(super) struct Decided {
     pub(super) index: usize,
@@ -69,6 +105,13 @@ pub(super) fn decide(
         return Ok(decided);
     }
     let report = |decided: &Decided| &reports[decided.index];
+    let stored: Vec<Stored> = decided
+        .iter()
+        .filter_map(|decided| {
+            let failure = report(decided).failure.as_ref()?;
+            Some(Stored::of(failure, report(decided).results))
+        })
+        .collect();
     let failures: Vec<&Failure> = decided
         .iter()
         .filter_map(|decided| report(decided).failure.as_ref())
@@ -80,14 +123,10 @@ pub(super) fn decide(
             datum::int2s(decided.iter().map(|decided| report(decided).key.no)),
             datum::timestamps(decided.iter().map(|decided| decided.retry_at)),
             datum::booleans(retryable),
-            datum::jsonbs(decided.iter().map(|decided| report(decided).results)),
-            datum::texts(
-                failures
-                    .iter()
-                    .map(|failure| Some(failure.message.as_str())),
-            ),
+            datum::jsonbs(stored.iter().map(|stored| stored.results)),
+            datum::texts(stored.iter().map(|stored| Some(&*stored.message))),
             datum::texts(failures.iter().map(|failure| failure.class.as_deref())),
-            datum::jsonbs(failures.iter().map(|failure| failure.backtrace)),
+            datum::jsonbs(stored.iter().map(|stored| stored.backtrace)),
         ],
     )?;
     Ok(decided)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode as Code, pg_sys};
+use tasker_rules::Problem;
 
 use super::{Outcome, Report};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::orchestration::Engine;
 use crate::orchestration::claimants::{Claimant, claimed_by};
 use crate::pg::datum::{self, Timestamp};
@@ -116,22 +117,19 @@ fn hold_and_check(
     let mut args = keys_and_claims(reports, order);
     args.push(claimant.numbers());
     let mut all = read_held(engine, &engine.session.run(&HOLD, &args)?, order)?;
-    all.retain(|index, held| match broken_schema(&reports[*index], held) {
-        Some(problem) => {
-            outcomes[*index] = Outcome::Invalid(problem);
-            false
+    for &index in order {
+        let Some(held) = all.get(&index) else {
+            continue;
+        };
+        if let Some(problem) = broken_schema(&reports[index], held)? {
+            outcomes[index] = Outcome::Invalid(problem);
+            all.remove(&index);
         }
-        None => true,
-    });
-    let completed: Vec<usize> = all
-        .keys()
-        .copied()
-        .filter(|index| reports[*index].is_complete())
-        .collect();
+    }
     let completed: Vec<usize> = order
         .iter()
         .copied()
-        .filter(|index| completed.contains(index))
+        .filter(|index| all.contains_key(index) && reports[*index].is_complete())
         .collect();
     if !completed.is_empty() {
         complete(engine, claimant, reports, &completed, true)?;
@@ -139,24 +137,36 @@ fn hold_and_check(
     Ok(all)
 }
 
-fn broken_schema(report: &Report, held: &Held) -> Option<String> {
+/// The first way in which the results of a success break the schema of their step. A check that takes too much work, or that
+/// a broken template prevents, is a way too; a cancel ends the call.
+fn broken_schema(report: &Report, held: &Held) -> Result<Option<String>> {
     if !report.is_complete() {
-        return None;
+        return Ok(None);
     }
-    let schema = held
-        .template
-        .step(report.key.no)
-        .ok()?
-        .results_schema
-        .as_ref()?;
-    let text = report
+    if let Some(why) = &held.template.unreadable {
+        let name = held.template.full_name();
+        return Ok(Some(format!(
+            "results cannot be checked, because the stored template {name} cannot be read: {why}"
+        )));
+    }
+    let Some(schema) = &held.template.step(report.key.no)?.results_schema else {
+        return Ok(None);
+    };
+    let results = report
         .results
-        .map_or_else(|| "{}".to_owned(), datum::jsonb_text);
-    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let problems = schema.validate("results", &value);
-    problems
+        .or_else(|| datum::jsonb_from_text("{}"))
+        .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+    let problems = schema
+        .problems("results", results)
+        .or_else(|error| match error.code {
+            Code::ERRCODE_STATEMENT_TOO_COMPLEX => {
+                Ok(vec![Problem::error("results", error.described())])
+            }
+            _ => Err(error),
+        })?;
+    Ok(problems
         .first()
-        .map(|problem| format!("{}: {}", problem.path, problem.message))
+        .map(|problem| format!("{}: {}", problem.path, problem.message)))
 }
 
 fn complete(

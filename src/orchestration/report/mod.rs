@@ -14,7 +14,8 @@ use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
 use crate::orchestration::{Engine, StepKey, audit};
-use crate::pg::datum::Jsonb;
+use crate::pg::datum::{self, Jsonb};
+use crate::settings;
 use failure::decide;
 use hold::hold;
 use refusal::explain_refusals;
@@ -68,6 +69,8 @@ pub enum Outcome {
     UnknownStep,
     /// The results break the step's results_schema; the text says where. Nothing was changed.
     Invalid(String),
+    /// The results are larger than the limit. Nothing was changed.
+    TooLarge(usize),
 }
 
 /// The outcome of a report that was accepted before.
@@ -87,7 +90,10 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
             Some(first) => repeated.push((index, *first)),
         }
     }
-    let order: Vec<usize> = firsts.into_values().collect();
+    let order: Vec<usize> = firsts
+        .into_values()
+        .filter(|index| fits(&reports[*index], &mut outcomes[*index]))
+        .collect();
     let mut propagation = Propagation::default();
     let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
     let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
@@ -164,7 +170,8 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
     let refused: Vec<usize> = order
         .into_iter()
         .filter(|index| {
-            !held.contains_key(index) && !matches!(outcomes[*index], Outcome::Invalid(_))
+            !held.contains_key(index)
+                && !matches!(outcomes[*index], Outcome::Invalid(_) | Outcome::TooLarge(_))
         })
         .collect();
     explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
@@ -172,6 +179,24 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         outcomes[index] = outcomes[first].repeated();
     }
     Ok(outcomes)
+}
+
+/// Whether the results of a success can be stored. A failure is always taken: it is stored without what does not fit.
+fn fits(report: &Report, outcome: &mut Outcome) -> bool {
+    let Some(results) = report.results.filter(|_| report.is_complete()) else {
+        return true;
+    };
+    let size = datum::size(results);
+    if size > settings::max_results_size() {
+        *outcome = Outcome::TooLarge(size);
+        return false;
+    }
+    if datum::texts_are_too_long(&[results]) {
+        let message = "results: are too long as a text, which has at most 1 GB";
+        *outcome = Outcome::Invalid(message.to_owned());
+        return false;
+    }
+    true
 }
 
 impl Outcome {
@@ -200,7 +225,7 @@ impl Outcome {
             Outcome::Duplicate(_) => Some(DUPLICATE),
             Outcome::Stale => Some("stale"),
             Outcome::UnknownStep => Some("unknown_step"),
-            Outcome::Invalid(_) => Some("invalid"),
+            Outcome::Invalid(_) | Outcome::TooLarge(_) => Some("invalid"),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::orchestration::claimants::{Claimant, claimed_by};
 use crate::orchestration::{Engine, StepKey, describe};
 use crate::pg::datum;
 use crate::pg::spi::Statement;
+use crate::settings;
 
 static WHY_REFUSED: Statement = Statement::new(
     concat!(
@@ -70,6 +71,9 @@ pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
         Outcome::Invalid(problem) => Error::check(problem.clone())
             .detail(format!("The results of step {} break its results_schema.", describe(key)))
             .hint("Report other results, or fail the step."),
+        Outcome::TooLarge(size) => Error::too_large(format!("the results of step {} are too large", describe(key)))
+            .detail(format!("They have {size} bytes; at most {} are allowed.", settings::max_results_size()))
+            .hint("Keep the document elsewhere and report its address, or raise tasker.max_results_size."),
         _ => Error::stale(format!("the report for step {} is stale", describe(key)))
             .detail(format!(
                 "Claim number {claim_number} is not the step's current claim, another role made it, or the step was ended otherwise."

@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use pgrx::pg_sys::{self, Datum};
 
 use super::{Arg, FromColumn, opt};
+use crate::pg::memory;
 
 /// A jsonb that is passed on and never parsed. It lives as long as the memory it came from.
 #[derive(Clone, Copy)]
 pub struct Jsonb<'a> {
-    datum: Datum,
+    pub(super) datum: Datum,
     alive: PhantomData<&'a ()>,
 }
 
@@ -42,6 +43,7 @@ impl OwnedJsonb {
         unsafe {
             let varlena = pg_sys::pg_detoast_datum(jsonb.datum.cast_mut_ptr());
             let length = pgrx::varsize_any(varlena);
+            memory::require(length);
             let mut words = vec![0u64; length.div_ceil(8)].into_boxed_slice();
             std::ptr::copy_nonoverlapping(
                 varlena as *const u8,
@@ -76,15 +78,18 @@ pub fn jsonb_text(jsonb: Jsonb) -> String {
         let printed =
             pgrx::fcinfo::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(jsonb.datum)]);
         printed.map_or_else(String::new, |datum| {
-            std::ffi::CStr::from_ptr(datum.cast_mut_ptr())
-                .to_string_lossy()
-                .into_owned()
+            let text = std::ffi::CStr::from_ptr(datum.cast_mut_ptr());
+            memory::require(text.count_bytes());
+            let copy = text.to_string_lossy().into_owned();
+            pg_sys::pfree(datum.cast_mut_ptr());
+            copy
         })
     }
 }
 
 /// A jsonb from its text; the text must be valid JSON.
 pub fn jsonb_from_text(json: &str) -> Option<Jsonb<'static>> {
+    memory::require(json.len());
     let text = std::ffi::CString::new(json).ok()?;
     // SAFETY: jsonb_in takes one NUL-terminated string.
     unsafe {

@@ -3,6 +3,7 @@
 mod arrays;
 mod jsonb;
 mod read;
+mod sizes;
 mod states;
 
 use std::marker::PhantomData;
@@ -21,6 +22,9 @@ pub use jsonb::{
 };
 pub use read::{Element, FromColumn, Numeric};
 pub(super) use read::{attribute, elements, jsonb_elements};
+pub use sizes::{
+    client_can_read, client_has_other_encoding, jsonb_object, size, texts_are_too_long,
+};
 pub use states::{state, states};
 
 /// A uuid as its sixteen bytes, in the order PostgreSQL stores and compares them.

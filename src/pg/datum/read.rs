@@ -4,6 +4,7 @@ use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{Jsonb, Uuid};
+use crate::pg::memory;
 
 /// A type as which a column or parameter can be read.
 pub trait FromColumn: Sized {
@@ -53,7 +54,9 @@ impl FromColumn for pg_sys::ItemPointerData {
 impl FromColumn for String {
     const TYPES: &'static [Oid] = &[pg_sys::TEXTOID];
     unsafe fn from_column(datum: Datum) -> Self {
-        // SAFETY: a text, which is copied.
+        // SAFETY: a text, which is copied; its header is read first.
+        memory::require(unsafe { pg_sys::toast_raw_datum_size(datum) });
+        // SAFETY: as above.
         unsafe { String::from_datum(datum, false) }.unwrap_or_default()
     }
 }

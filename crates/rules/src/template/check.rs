@@ -4,19 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use super::raw::{Located, RawBody, RawStep};
 use super::reader::Findings;
+use crate::budget::{Budget, Spent};
 use crate::engine::ids::MAX_STEPS;
 use crate::graph::{Dag, GraphError, describe_cycle};
 use crate::names::{did_you_mean, shown};
 use crate::template::input_schema::Schema;
 
-/// Checks the steps together. `base` is the template without the environment, whose schemas have been checked before.
-/// Returns the graph if there is one without cycles.
-pub(super) fn check(
-    body: &RawBody,
-    base: Option<&RawBody>,
-    findings: &mut Findings,
-) -> Option<Dag> {
-    check_schemas(body, base, findings);
+/// Checks the steps together. Returns the graph if there is one without cycles.
+pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
     for step in &body.steps {
         if let (Some(base_ms), Some(max_ms)) = (step.backoff.base_ms, step.backoff.max_ms)
             && max_ms < base_ms
@@ -169,33 +164,43 @@ fn cycle_path(steps: &[RawStep], cycle: &[String]) -> String {
         .map_or_else(String::new, |path| (*path).to_owned())
 }
 
-fn check_schemas(body: &RawBody, base: Option<&RawBody>, findings: &mut Findings) {
+/// Checks the schemas. `base` is the template without the environment, whose schemas have been checked before.
+pub(super) fn check_schemas(
+    body: &RawBody,
+    base: Option<&RawBody>,
+    findings: &mut Findings,
+    budget: &Budget,
+) -> Result<(), Spent> {
     check_schema(
         &body.input_schema,
         base.map(|base| &base.input_schema),
         findings,
-    );
+        budget,
+    )?;
     for (index, step) in body.steps.iter().enumerate() {
         let before = base
             .and_then(|base| base.steps.get(index))
             .map(|step| &step.results_schema);
-        check_schema(&step.results_schema, before, findings);
+        check_schema(&step.results_schema, before, findings, budget)?;
     }
+    Ok(())
 }
 
 fn check_schema(
     schema: &Option<Located<serde_json::Value>>,
     before: Option<&Option<Located<serde_json::Value>>>,
     findings: &mut Findings,
-) {
+    budget: &Budget,
+) -> Result<(), Spent> {
     let Some(Located { value, path }) = schema else {
-        return;
+        return Ok(());
     };
     // An unchanged schema has been compiled, and complained about, once already.
     if before.is_some_and(|before| before == schema) {
-        return;
+        return Ok(());
     }
-    if let Err(message) = Schema::compile(value) {
+    if let Err(message) = Schema::check(value, budget)? {
         findings.error(path.as_str(), message);
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod check;
 mod export;
 mod fields;
 pub mod input_schema;
+pub mod json;
 mod merge;
 mod model;
 mod parse;
@@ -25,6 +26,7 @@ pub use model::{
 };
 pub use parse::{SyntaxError, parse};
 
+use crate::budget::{Budget, Spent};
 use crate::graph::Dag;
 use crate::problem::Problem;
 use raw::{RawBody, RawStep, RawTemplate};
@@ -34,14 +36,19 @@ use reader::Findings;
 /// without overrides.
 ///
 /// Every problem is reported, of all environments, whichever is asked for; the template is there only if none of them is
-/// an error. A problem that exists only under an environment ends with its name.
-pub fn read(value: &Value, env: Option<&str>) -> (Option<Template>, Vec<Problem>) {
+/// an error. A problem that exists only under an environment ends with its name. Schemas are checked within the budget.
+pub fn read(
+    value: &Value,
+    env: Option<&str>,
+    budget: &Budget,
+) -> Result<(Option<Template>, Vec<Problem>), Spent> {
     let mut findings = Findings::default();
     reader::check_storable(value, "", &mut findings);
     let Some(raw) = fields::template(value, &mut findings) else {
-        return (None, findings.into_problems());
+        return Ok((None, findings.into_problems()));
     };
-    let base_dag = check::check(&raw.body, None, &mut findings);
+    check::check_schemas(&raw.body, None, &mut findings, budget)?;
+    let base_dag = check::check(&raw.body, &mut findings);
     let mut effective = None;
     let mut problems = findings.into_problems();
     for environment in &raw.environments {
@@ -49,7 +56,8 @@ pub fn read(value: &Value, env: Option<&str>) -> (Option<Template>, Vec<Problem>
         let merged = merge::overlay(&raw, environment, &mut notes);
         problems.extend(notes.into_problems());
         let mut found = Findings::default();
-        let dag = check::check(&merged.body, Some(&raw.body), &mut found);
+        check::check_schemas(&merged.body, Some(&raw.body), &mut found, budget)?;
+        let dag = check::check(&merged.body, &mut found);
         let known: HashSet<Problem> = problems.iter().cloned().collect();
         let new = found
             .into_problems()
@@ -66,12 +74,27 @@ pub fn read(value: &Value, env: Option<&str>) -> (Option<Template>, Vec<Problem>
         }
     }
     if problems.iter().any(Problem::is_error) {
-        return (None, problems);
+        return Ok((None, problems));
     }
     let source = export::export(&raw);
     let chosen = effective.or_else(|| base_dag.map(|dag| (raw, dag)));
     let template = chosen.and_then(|(raw, dag)| build(raw, dag, source));
-    (template, problems)
+    Ok((template, problems))
+}
+
+/// Reads a template that was accepted before, as its environment sees it. Checks that came later do not apply to it: whatever
+/// can be built is. Otherwise the problems say why nothing can.
+pub fn read_stored(value: &Value, env: Option<&str>) -> Result<Template, Vec<Problem>> {
+    let mut findings = Findings::of_stored(true);
+    let built = fields::template(value, &mut findings).and_then(|raw| {
+        let source = export::export(&raw);
+        let environment = env.and_then(|name| raw.environments.iter().find(|one| one.name == name));
+        let merged = environment.map(|one| merge::overlay(&raw, one, &mut findings));
+        let chosen = merged.unwrap_or(raw);
+        let dag = check::check(&chosen.body, &mut findings)?;
+        build(chosen, dag, source)
+    });
+    built.ok_or_else(|| findings.into_problems())
 }
 
 /// Fills in the defaults. `None` only for a template that an error should have stopped before.

@@ -12,9 +12,18 @@ use crate::problem::Problem;
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
+    /// Whether the template is stored. What was accepted once stays readable: values that break a newer rule are kept.
+    stored: bool,
 }
 
 impl Findings {
+    pub(super) fn of_stored(stored: bool) -> Self {
+        Self {
+            stored,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::error(path, message));
     }
@@ -227,7 +236,7 @@ pub(super) fn text_value(
             Ok(()) => Some(text.clone()),
             Err(message) => {
                 findings.error(path, message);
-                None
+                findings.stored.then(|| text.clone())
             }
         },
         Value::Number(_) | Value::Bool(_) => {
@@ -270,7 +279,11 @@ pub(super) fn integer_value(
                 described(value)
             );
             findings.error(path, message);
-            None
+            // Within the bounds of the type that the caller reads.
+            number
+                .as_i64()
+                .filter(|_| findings.stored)
+                .map(|value| value.clamp(least, most))
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use tasker_rules::Problem;
 use tasker_rules::template::{Template, parse, read};
+use tasker_rules::{Budget, Host};
 
 /// The template in the text; panics with all problems if there is an error.
 pub fn template(text: &str) -> Template {
@@ -12,14 +13,14 @@ pub fn template(text: &str) -> Template {
 /// The same, as an environment sees it.
 pub fn template_in(text: &str, env: Option<&str>) -> Template {
     let value = parse(text).expect("valid syntax");
-    let (template, problems) = read(&value, env);
+    let (template, problems) = read(&value, env, &unlimited()).expect("no limit");
     template.unwrap_or_else(|| panic!("{}", shown(&problems).join("\n")))
 }
 
 /// Every problem as `severity path: message`.
 pub fn problems(text: &str) -> Vec<String> {
     let value = parse(text).expect("valid syntax");
-    let (template, problems) = read(&value, None);
+    let (template, problems) = read(&value, None, &unlimited()).expect("no limit");
     assert_eq!(template.is_none(), problems.iter().any(Problem::is_error));
     shown(&problems)
 }
@@ -50,4 +51,8 @@ pub fn steps(lines: &str) -> String {
         ));
     }
     text
+}
+
+fn unlimited() -> Budget {
+    Budget::unlimited(Host::NONE)
 }

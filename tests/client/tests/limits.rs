@@ -1,0 +1,482 @@
+//! Sizes, work and memory: what one caller or one step asks for never stops the others, nor ends the server.
+
+use std::time::{Duration, Instant};
+
+use tasker_client_tests::worker::Ask;
+use tasker_client_tests::{Database, Session, Template, json, patience, scaled, shapes};
+
+/// Allocated at most, in KB: the backend's peak since it began.
+fn peak_kb(session: &mut Session) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", session.pid()))
+        .expect("the backend runs here");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("a peak");
+    let digits = line.chars().filter(char::is_ascii_digit);
+    digits.collect::<String>().parse().expect("a number")
+}
+
+/// A schema that refers to itself twice on every level.
+fn tree() -> Template {
+    let schema = json!({
+        "properties": {"t": {"$ref": "#/$defs/n"}},
+        "$defs": {"n": {"anyOf": [
+            {"type": "array", "items": {"$ref": "#/$defs/n"}, "minItems": 0},
+            {"type": "array", "items": {"$ref": "#/$defs/n"}, "maxItems": 99},
+        ]}},
+    });
+    Template::new("tree")
+        .step("a", &[])
+        .with("input_schema", schema)
+}
+
+/// A schema that takes minutes for the document of [`long_document`].
+fn slow() -> Template {
+    let many: Vec<_> = (0..3_000).map(|n| json!({"const": n})).collect();
+    let schema = json!({"properties": {"a": {"items": {"anyOf": many}}}});
+    Template::new("slow")
+        .step("a", &[])
+        .with("input_schema", schema)
+}
+
+const LONG_DOCUMENT: &str =
+    "jsonb_build_object('a', (SELECT jsonb_agg(2999) FROM generate_series(1, 300000)))";
+
+#[test]
+fn a_schema_that_refers_to_itself_twice_answers_at_once() {
+    let database = Database::new();
+    let mut session = database.connect();
+    tree().register(&mut session);
+    session.create_with("tree", &json!({"t": [[], [[]]]}));
+    let before = peak_kb(&mut session);
+    for levels in [2, 18, 24, 100] {
+        let began = Instant::now();
+        let text = format!(
+            "{{\"t\":{}\"x\"{}}}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        );
+        session
+            .fails(
+                "SELECT tasker.create_task('tree', $1::text::jsonb)",
+                &[&text],
+            )
+            .is("23514");
+        assert!(began.elapsed() < patience(10), "{:?}", began.elapsed());
+    }
+    let more = peak_kb(&mut session) - before;
+    assert!(more < 150_000, "{more} KB");
+}
+
+#[test]
+fn a_cancel_and_a_timeout_end_a_validation() {
+    let database = Database::new();
+    let mut session = database.connect();
+    slow().register(&mut session);
+    let call = format!("SELECT tasker.create_task('slow', {LONG_DOCUMENT})");
+    session.execute("SET statement_timeout = '1s'");
+    let began = Instant::now();
+    session.fails(&call, &[]).is("57014");
+    assert!(
+        began.elapsed() < Duration::from_secs(1) + patience(3),
+        "{:?}",
+        began.elapsed()
+    );
+    session.execute("SET statement_timeout = 0");
+    session.fails(&call, &[]).is("54001").says(&["work"]);
+    session.create_with("slow", &json!({"a": [1, 2, 3]}));
+}
+
+#[test]
+fn schemas_without_sense_are_refused_when_they_are_registered() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let mut defs = serde_json::Map::new();
+    for level in 0..100 {
+        let next = json!({"$ref": format!("#/$defs/n{}", level + 1)});
+        defs.insert(format!("n{level}"), json!({"allOf": [next, next]}));
+    }
+    defs.insert("n100".to_owned(), json!({}));
+    let doubled = json!({"$ref": "#/$defs/n0", "$defs": defs});
+    let mut chain = serde_json::Map::new();
+    for level in 0..50_000 {
+        chain.insert(
+            format!("n{level}"),
+            json!({"$ref": format!("#/$defs/n{}", level + 1)}),
+        );
+    }
+    let chain = json!({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/$defs/n0", "$defs": chain});
+    for schema in [doubled, chain] {
+        let template = Template::new("senseless")
+            .step("a", &[])
+            .with("input_schema", schema);
+        session
+            .fails("SELECT tasker.register_template($1)", &[&template.text()])
+            .is("42P17")
+            .says(&["subschemas"]);
+    }
+    // Patterns of a million states each end with the memory.
+    let patterns: Vec<_> = (0..2_000)
+        .map(|n| json!({"pattern": format!("^(?:[a-z0-9]{{1,200}}){{{}}}$", 100 + n % 90)}))
+        .collect();
+    let costly = Template::new("costly")
+        .step("a", &[])
+        .with("input_schema", json!({"anyOf": patterns}));
+    session.execute("SET tasker.max_working_memory_mb = 64; SET statement_timeout = '2s'");
+    let began = Instant::now();
+    let failure = session.fails("SELECT tasker.register_template($1)", &[&costly.text()]);
+    assert!(
+        ["54001", "57014"].contains(&failure.code.as_str()),
+        "{failure}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(2) + patience(5),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn a_hundred_thousand_unique_items_are_checked() {
+    let database = Database::new();
+    let mut session = database.connect();
+    Template::new("unique")
+        .step("a", &[])
+        .with(
+            "input_schema",
+            json!({"properties": {"a": {"uniqueItems": true}}}),
+        )
+        .register(&mut session);
+    let items = "jsonb_build_object('a', (SELECT jsonb_agg(jsonb_build_object('n', n % $1)) FROM generate_series(1, 100000) n))";
+    session.query(
+        &format!("SELECT tasker.create_task('unique', {items})"),
+        &[&1_000_000_i32],
+    );
+    session
+        .fails(
+            &format!("SELECT tasker.create_task('unique', {items})"),
+            &[&99_999_i32],
+        )
+        .is("23514");
+}
+
+/// `big` has three roots and a join, `small` a step.
+fn big_and_small(session: &mut Session) {
+    Template::new("big")
+        .step("a", &[])
+        .step("b", &[])
+        .step("c", &[])
+        .step("join", &["a", "b", "c"])
+        .register(session);
+    Template::new("small").step("s", &[]).register(session);
+}
+
+#[test]
+fn results_that_do_not_fit_together_fail_their_step_and_the_next_goes_out() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    let big = session.create("big");
+    // The long form reaches the limit of jsonb itself.
+    if scaled(0, 1) == 0 {
+        session.execute("SET tasker.max_dependency_results_size = '2MB'");
+    }
+    session.query(
+        "SELECT tasker.complete_step(step_uuid, claim_number, jsonb_build_object('blob', repeat(md5(random()::text), $1)))
+         FROM tasker.claim_steps('w', max_steps => 3)",
+        &[&i32::try_from(scaled(30_000, 3_000_000)).expect("small")],
+    );
+    let small = session.create("small");
+    let claims = session.claim(&Ask::by("w", 10));
+    assert_eq!(claims.len(), 1);
+    assert_eq!(claims[0].task, small);
+    let failed = session.results(big, "join");
+    assert_eq!(failed["error_class"], "DependencyResultsTooLarge");
+    assert!(
+        failed["error_message"]
+            .as_str()
+            .is_some_and(|text| text.contains("max_dependency_results_size"))
+    );
+    assert_eq!(session.task_state(big), "error");
+}
+
+#[test]
+fn results_within_the_limit_come_as_before() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    session.create("big");
+    let claims = session.claim(&Ask::by("w", 3));
+    for (claim, results) in claims.iter().zip([
+        json!({"n": 1.50, "d": {"x": [1, null, "é"]}}),
+        json!({}),
+        json!({"z": 0}),
+    ]) {
+        session.complete(claim, &results);
+    }
+    for ask in ["parents", "ancestors"] {
+        let claim = session
+            .claim(&Ask {
+                results: ask,
+                ..Ask::by("w", 1)
+            })
+            .remove(0);
+        assert_eq!(claim.name, "join");
+        assert_eq!(
+            claim.dependency_results,
+            json!({"a": {"n": 1.50, "d": {"x": [1, null, "é"]}}, "b": {}, "c": {"z": 0}})
+        );
+        session.query("SELECT tasker.release_steps('w')", &[]);
+    }
+}
+
+#[test]
+fn contexts_and_results_have_a_limit_when_they_are_written() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    let (long, longer) = ("x".repeat(50_000), "x".repeat(2_000));
+    let before = session.create_with("small", &json!({"old": long}));
+    session.execute("SET tasker.max_context_size = 10000; SET tasker.max_results_size = 10000");
+    session
+        .fails(
+            "SELECT tasker.create_task('small', jsonb_build_object('a', $1::text))",
+            &[&long],
+        )
+        .is("54000")
+        .hint_says(&["tasker.max_context_size"]);
+    session.create_with("small", &json!({"a": longer}));
+    // What was stored before stays readable.
+    let claims = session.claim(&Ask::by("w", 2));
+    assert_eq!(claims[0].task, before);
+    assert_eq!(claims[0].context, json!({"old": long}));
+    let complete = "SELECT tasker.complete_step($1, $2, jsonb_build_object('a', $3::text))";
+    session
+        .fails(complete, &[&claims[0].step, &claims[0].number, &long])
+        .is("54000")
+        .hint_says(&["tasker.max_results_size"]);
+    // In a batch it spoils no neighbour.
+    let reports = json!([
+        claims[0].done(json!({"a": long})),
+        claims[1].done(json!({"a": longer}))
+    ]);
+    let outcomes: Vec<String> = session.all(
+        "SELECT outcome FROM tasker.report_steps('w', $1)",
+        &[&reports],
+    );
+    assert_eq!(outcomes, ["invalid", "complete"]);
+    // A failure is always taken.
+    session.query(
+        "SELECT tasker.fail_step($1, $2, $3, results => jsonb_build_object('a', $4::text))",
+        &[&claims[0].step, &claims[0].number, &"it broke", &long],
+    );
+    let stored = session.results(before, "s");
+    assert!(
+        stored["error_message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("it broke (the rest"))
+    );
+    assert!(stored.get("a").is_none());
+}
+
+#[test]
+fn a_context_that_is_too_long_as_a_text_fails_its_step_only() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    let digits = "(SELECT jsonb_agg('1e131000'::jsonb) FROM generate_series(1, 9000))";
+    let context = format!("jsonb_build_object('n', {digits})");
+    session
+        .fails(
+            &format!("SELECT tasker.create_task('small', {context})"),
+            &[],
+        )
+        .is("54000")
+        .says(&["text"]);
+    // As an earlier version accepted it.
+    let old = session.create("small");
+    session.query(
+        &format!("UPDATE tasker_engine.tasks SET context = {context} WHERE task_uuid = $1"),
+        &[&old],
+    );
+    let next = session.create("small");
+    let claims = session.claim(&Ask::by("w", 10));
+    assert_eq!(
+        claims.iter().map(|claim| claim.task).collect::<Vec<_>>(),
+        [next]
+    );
+    assert_eq!(session.results(old, "s")["error_class"], "StepTooLong");
+}
+
+#[test]
+fn a_context_that_the_client_cannot_read_fails_its_step_only() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    let strange = session.create_with("small", &json!({"name": "日本"}));
+    let plain = session.create_with("small", &json!({"name": "é"}));
+    // The driver reads UTF8 alone, so the claim stays inside the server.
+    session.execute("SET client_encoding = 'LATIN1'");
+    let found: i64 = session.count(
+        "SELECT count(*) FROM tasker.claim_steps('w', max_steps => 10)",
+        &[],
+    );
+    session.execute("SET client_encoding = 'UTF8'");
+    assert_eq!(found, 1);
+    assert_eq!(session.step_state(plain, "s"), "in_progress");
+    assert_eq!(
+        session.results(strange, "s")["error_class"],
+        "StepNotConvertible"
+    );
+}
+
+#[test]
+fn a_stored_template_that_cannot_be_read_fails_its_steps_only() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    let broken = session.create("big");
+    let next = session.create("small");
+    session.execute(
+        "UPDATE tasker.named_tasks SET configuration = '{\"name\": 5}' WHERE name = 'big'",
+    );
+    let mut fresh = database.connect();
+    let claims = fresh.claim(&Ask::by("w", 10));
+    assert_eq!(
+        claims.iter().map(|claim| claim.task).collect::<Vec<_>>(),
+        [next]
+    );
+    assert_eq!(
+        fresh.results(broken, "a")["error_class"],
+        "TemplateUnreadable"
+    );
+    assert_eq!(fresh.task_state(broken), "error");
+    fresh
+        .fails("SELECT tasker.create_task('big')", &[])
+        .is("XX001")
+        .says(&["cannot be read"]);
+}
+
+#[test]
+fn a_stored_template_is_read_without_rules_that_came_later() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    // A handler, a limit and a schema that a registration refuses.
+    session.execute(
+        "UPDATE tasker.named_tasks SET configuration = jsonb_set(jsonb_set(configuration, '{description}', to_jsonb(repeat('x', 100000))),
+             '{steps,0,timeout_seconds}', '-5') WHERE name = 'small'",
+    );
+    let mut fresh = database.connect();
+    let task = fresh.create("small");
+    let claims = fresh.claim(&Ask::by("w", 1));
+    assert_eq!(claims[0].task, task);
+}
+
+#[test]
+fn a_check_that_cannot_be_made_fails() {
+    let database = Database::new();
+    let mut session = database.connect();
+    Template::new("checked")
+        .step_with("a", &[], json!({"results_schema": {"type": "object"}}))
+        .register(&mut session);
+    session.create("checked");
+    let claim = session.claim(&Ask::by("w", 1)).remove(0);
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(150), "]".repeat(150));
+    let complete = "SELECT tasker.complete_step($1, $2, $3::text::jsonb)";
+    session
+        .fails(complete, &[&claim.step, &claim.number, &deep])
+        .is("23514")
+        .says(&["cannot be checked"]);
+    session.execute(
+        "UPDATE tasker.named_tasks SET configuration = jsonb_set(jsonb_set(configuration, '{steps,0,results_schema}', '{\"type\": \"whole\"}'),
+             '{input_schema}', '{\"type\": \"whole\"}') WHERE name = 'checked'",
+    );
+    let mut fresh = database.connect();
+    fresh
+        .fails(complete, &[&claim.step, &claim.number, &"{}"])
+        .is("23514")
+        .says(&["cannot be checked"]);
+    fresh
+        .fails("SELECT tasker.create_task('checked')", &[])
+        .is("23514")
+        .says(&["cannot be checked"]);
+}
+
+#[test]
+fn one_call_takes_a_limited_number_of_reports_and_names() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::linear().register(&mut session);
+    let report = json!({"step_uuid": "x", "claim_number": 1, "status": "complete"});
+    let reports = json!(vec![report; 10_001]);
+    session
+        .fails("SELECT tasker.report_steps('w', $1)", &[&reports])
+        .is("54000")
+        .says(&["10000"]);
+    let names = "(SELECT array_agg('n' || (n % $1)) FROM generate_series(1, 1000) n)";
+    let claim = format!("SELECT count(*) FROM tasker.claim_steps('w', {names}, queues => {names})");
+    session.query(&claim, &[&1_i32]);
+    session.fails(&claim, &[&1_000_i32]).is("54000");
+}
+
+#[test]
+fn without_memory_a_call_fails_and_the_backend_lives() {
+    let database = Database::new();
+    let mut session = database.connect();
+    tree().register(&mut session);
+    Template::new("checked")
+        .step_with("a", &[], json!({"results_schema": {"type": "object"}}))
+        .with(
+            "input_schema",
+            json!({"properties": {"l": {"items": {"type": "integer"}}}}),
+        )
+        .register(&mut session);
+    let text = "repeat('x', 24000000)";
+    let list = "(SELECT jsonb_agg(n) FROM generate_series(1, 800000) n)";
+    let pid = session.pid();
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the backend runs here");
+    let pages: u64 = status
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .expect("pages");
+    let limit = pages * 4096 + (110 << 20);
+    // The shell's parent is the backend, and has its user.
+    session.execute(&format!(
+        "COPY (SELECT) TO PROGRAM 'prlimit --pid $PPID --as={limit}:{limit}'"
+    ));
+    let mut refused: Vec<String> = vec![];
+    let step = "'00000000-0000-0000-0000-000000000000'";
+    for call in [
+        format!("SELECT tasker.register_template({text})"),
+        format!(
+            "SELECT count(*) FROM tasker.validate_template('{{\"name\": \"' || {text} || '\"}}')"
+        ),
+        format!("SELECT tasker.create_task('checked', jsonb_build_object('l', {list}))"),
+        format!("SELECT tasker.create_task('tree', jsonb_build_object('t', {list}, 'u', {text}))"),
+        format!("SELECT tasker.create_task({text})"),
+        format!("SELECT tasker.create_task('checked', initiator => {text})"),
+        format!("SELECT tasker.create_task('checked', idempotency_key => {text})"),
+        format!("SELECT tasker.fail_step({step}, 1, {text}, backtrace => ARRAY[{text}])"),
+        format!(
+            "SELECT tasker.complete_step({step}, 1, jsonb_build_object('a', {text}, 'b', {list}))"
+        ),
+        format!(
+            "SELECT count(*) FROM tasker.report_steps('w', jsonb_build_array(jsonb_build_object('step_uuid', {step}, 'claim_number', 1, 'status', 'error', 'error_message', {text}, 'backtrace', {list})))"
+        ),
+        format!("SELECT count(*) FROM tasker.claim_steps({text})"),
+        format!("SELECT count(*) FROM tasker.claim_steps('w', ARRAY[{text}, {text} || 'y'])"),
+    ] {
+        // Refused for want of memory, for its size or for its content: the session goes on.
+        let code = session
+            .attempt_with(&call, &[])
+            .err()
+            .map(|failure| failure.code);
+        refused.extend(code);
+        assert_eq!(session.pid(), pid, "{call}");
+    }
+    assert!(refused.iter().any(|code| code == "53200"), "{refused:?}");
+}
