@@ -45,3 +45,4 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
                      AND b.database_oid = (SELECT d.oid FROM pg_database d
                                                                WHERE d.datname = current_database()));
 COMMENT ON FUNCTION tasker_engine.has_coordinator() IS 'Whether a coordinator is at work in this database.';
+GRANT EXECUTE ON FUNCTION tasker_engine.has_coordinator() TO tasker_reader; -- a view calls it

@@ -109,104 +109,174 @@ COMMENT ON VIEW tasker.task_overview IS
 COMMENT ON COLUMN tasker.task_overview.name IS 'Name of the template.';
 GRANT SELECT ON tasker.task_overview TO tasker_reader;
 
--- One row per task with its gravest reason. Whether a step is ready is asked only where that would make the task stuck:
--- in a paused namespace, or one without workers. OFFSET 0: each reason is found once, not wherever it is named.
+-- Queues whose ready steps no process takes. Queue sql is for handlers inside the database: executors serve it, workers the others.
+CREATE OR REPLACE VIEW tasker_engine.unserved_queues AS
+SELECT q.queue_id, q.name, ns.name AS namespace_name,
+       CASE WHEN ns.paused THEN 'namespace_paused' ELSE 'no_worker' END AS reason
+FROM tasker_engine.queues q
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = q.task_namespace_id
+WHERE ns.paused
+   OR NOT (q.name <> 'sql'
+           AND ns.name = ANY (ARRAY(SELECT unnest(w.namespaces) FROM tasker_engine.known_workers w WHERE w.live)))
+      AND NOT (tasker_engine.has_coordinator()
+               AND EXISTS (SELECT FROM tasker_engine.pool_settings() p
+                           WHERE p.enabled AND p.max_executors > 0 AND q.name = ANY (p.queues)
+                             AND (p.namespaces IS NULL OR ns.name = ANY (p.namespaces))));
+COMMENT ON VIEW tasker_engine.unserved_queues IS 'Queues from which nothing is taken: their namespace is paused, or neither a worker nor an executor serves them.';
+COMMENT ON COLUMN tasker_engine.unserved_queues.name IS 'Name of the queue.';
+COMMENT ON COLUMN tasker_engine.unserved_queues.reason IS 'namespace_paused or no_worker, as in tasker.stuck_tasks.';
+
+-- A task that nothing brings on: no step of it runs under a claim, is ready or will be.
+CREATE OR REPLACE VIEW tasker_engine.standing_tasks AS
+SELECT t.task_uuid,
+       (SELECT min(s.step_no) FROM tasker_engine.steps s WHERE s.task_uuid = t.task_uuid AND s.state = 'i') AS step_no
+FROM tasker_engine.tasks t
+WHERE tasker_engine.is_open(t.state)
+  AND NOT EXISTS (
+      SELECT FROM tasker_engine.steps s
+      WHERE s.task_uuid = t.task_uuid
+        AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
+        AND NOT tasker_engine.waits_for_operator(s.state, s.available_at)
+        AND CASE WHEN s.state = 'i'
+                 THEN EXISTS (SELECT FROM tasker_engine.claims c WHERE c.claim_id = s.claim_id)
+                 ELSE NOT EXISTS (
+                     SELECT FROM tasker.named_tasks_named_steps n
+                     JOIN tasker_engine.steps o ON o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents)
+                     WHERE n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+                       AND NOT tasker_engine.is_done(o.state)) END);
+COMMENT ON COLUMN tasker_engine.standing_tasks.step_no IS 'Its first step in progress, which no claim holds; NULL if it has none.';
+COMMENT ON VIEW tasker_engine.standing_tasks IS 'Open tasks of which nothing runs, is ready or is scheduled: the engine makes none.';
+
+-- Open tasks that do not continue, each with one reason: ended leases, queues that nothing serves, and tasks that stand. Each part
+-- reaches an index where the task is given.
+CREATE OR REPLACE VIEW tasker_engine.stuck_open_tasks AS
+SELECT DISTINCT ON (o.task_uuid) o.task_uuid, o.reason, o.step_no, o.worker_no, o.lease_expires_at
+FROM (
+    SELECT d.task_uuid, 'nothing_can_run'::text AS reason, d.step_no, NULL::integer AS worker_no,
+           NULL::timestamptz AS lease_expires_at, 1 AS rank
+    FROM tasker_engine.standing_tasks d
+    UNION ALL
+    SELECT s.task_uuid, 'lease_expired', s.step_no, c.worker_no, c.lease_expires_at, 2
+    FROM tasker_engine.claims c
+    CROSS JOIN LATERAL unnest(c.task_uuids, c.step_nos) AS k (task_uuid, step_no)
+    JOIN tasker_engine.steps s ON s.task_uuid = k.task_uuid AND s.step_no = k.step_no AND s.state = 'i' AND s.claim_id = c.claim_id
+    WHERE c.lease_expires_at <= tasker_engine.engine_clock()
+    UNION ALL
+    SELECT s.task_uuid, q.reason, s.step_no, NULL, NULL, 3
+    FROM tasker_engine.unserved_queues q
+    JOIN tasker.named_tasks_named_steps n ON n.queue_id = q.queue_id
+    JOIN tasker_engine.tasks t ON t.named_task_id = n.named_task_id AND tasker_engine.is_open(t.state)
+    JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid AND s.step_no = n.step_no
+    WHERE s.state <> 'i' AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
+      AND (s.available_at IS NULL OR s.available_at <= tasker_engine.engine_clock())
+      AND NOT EXISTS (SELECT FROM tasker_engine.steps o
+                      WHERE o.task_uuid = s.task_uuid AND o.step_no = ANY (n.parents) AND NOT tasker_engine.is_done(o.state))
+) o
+ORDER BY o.task_uuid, o.rank, o.step_no;
+COMMENT ON VIEW tasker_engine.stuck_open_tasks IS 'Open tasks that do not continue by themselves, each with its gravest reason.';
+COMMENT ON COLUMN tasker_engine.stuck_open_tasks.reason IS 'lease_expired, namespace_paused, no_worker or nothing_can_run.';
+COMMENT ON COLUMN tasker_engine.stuck_open_tasks.worker_no IS 'The worker whose lease has ended; NULL for the other reasons.';
+
+-- Tasks in error are found by their rows among the rare states.
 CREATE OR REPLACE VIEW tasker.stuck_tasks AS
-WITH served AS MATERIALIZED (
-    SELECT COALESCE(array_agg(DISTINCT n.name), '{}') AS namespaces
-    FROM tasker_engine.known_workers w, unnest(w.namespaces) AS n (name)
-    WHERE w.live
-)
 SELECT t.task_uuid,
        tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name,
        ns.name AS namespace_name,
        tasker_engine.state_name(t.state) AS state,
-       stuck.reason,
-       CASE stuck.reason WHEN 'lease_expired' THEN 'expired' WHEN 'no_worker' THEN 'warning' WHEN 'namespace_paused' THEN 'slow'
-            ELSE 'critical' END AS level,
+       'failed'::text AS reason,
+       'critical'::text AS level,
        CASE WHEN n.step_no IS NOT NULL THEN tasker.step_uuid(t.task_uuid, n.step_no) END AS stuck_step_uuid,
        n.name AS stuck_step_name,
+       COALESCE(held.error, 'a cancelled step, a timeout or an operator stopped the task') AS detail,
+       CASE WHEN n.step_no IS NOT NULL
+                THEN 'tasker.retry_task or tasker.retry_step runs it again; tasker.resolve_step_manually skips the step.'
+            WHEN held.can_retry THEN 'tasker.resolve_task_manually ends the task; tasker.retry_task takes up what was held.'
+            ELSE 'tasker.resolve_task_manually ends the task.' END AS hint,
+       t.requested_at,
+       tasker_engine.engine_clock() - t.requested_at AS age
+FROM tasker_engine.rare_tasks r
+JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid AND t.state = 'e'
+JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
+CROSS JOIN LATERAL (
+    SELECT f.step_no, f.results ->> 'error_message' AS error,
+           f.step_no IS NULL
+           AND (NOT EXISTS (SELECT FROM tasker_engine.steps s WHERE s.task_uuid = t.task_uuid AND s.state = 'x')
+                OR EXISTS (SELECT FROM tasker_engine.steps s
+                           WHERE s.task_uuid = t.task_uuid AND s.available_at = 'infinity' AND NOT s.unreachable)) AS can_retry
+    FROM (SELECT) one
+    LEFT JOIN LATERAL (
+        SELECT s.step_no, s.results FROM tasker_engine.steps s
+        WHERE s.task_uuid = t.task_uuid AND s.state = 'e'
+        ORDER BY s.step_no LIMIT 1) f ON true
+) held
+LEFT JOIN tasker.named_tasks_named_steps n ON n.named_task_id = t.named_task_id AND n.step_no = held.step_no
+WHERE r.state = 'e'
+UNION ALL
+SELECT t.task_uuid,
+       tasker_engine.full_name(ns.name, nt.name, nt.version),
+       ns.name,
+       tasker_engine.state_name(t.state),
+       stuck.reason,
+       CASE stuck.reason WHEN 'lease_expired' THEN 'expired' WHEN 'no_worker' THEN 'warning' WHEN 'namespace_paused' THEN 'slow'
+            ELSE 'critical' END,
+       CASE WHEN n.step_no IS NOT NULL THEN tasker.step_uuid(t.task_uuid, n.step_no) END,
+       n.name,
        CASE stuck.reason
-           WHEN 'failed' THEN COALESCE(held.error, 'a cancelled step, a timeout or an operator stopped the task')
-           WHEN 'nothing_can_run' THEN 'no step can run any more, and none has ended the task'
-           WHEN 'lease_expired' THEN COALESCE(
-               format('the lease of worker %s ended at %s', w.worker_id, held.lease_expires_at),
-               'no worker holds the running step')
+           WHEN 'nothing_can_run' THEN 'the task is open, and no step of it runs, is ready or is scheduled'
+           WHEN 'lease_expired' THEN format('the lease of worker %s ended at %s', w.worker_id, stuck.lease_expires_at)
            WHEN 'namespace_paused' THEN format('namespace %s is paused', ns.name)
-           WHEN 'no_worker' THEN format('no worker of namespace %s has been seen for 2 minutes', ns.name)
-       END AS detail,
+           WHEN 'no_worker' THEN CASE WHEN q.name = 'sql'
+               THEN format('no executor serves queue sql of namespace %s', ns.name)
+               ELSE format('no worker of namespace %s has been seen for 2 minutes', ns.name) END
+       END,
        CASE stuck.reason
-           WHEN 'failed' THEN CASE WHEN n.step_no IS NULL
-               THEN 'tasker.resolve_task_manually ends the task; tasker.retry_task takes up what was held.'
-               ELSE 'tasker.retry_task or tasker.retry_step runs it again; tasker.resolve_step_manually skips the step.'
-               END
-           WHEN 'nothing_can_run' THEN format('SELECT * FROM tasker.finalize_task(%L)', t.task_uuid)
+           WHEN 'nothing_can_run' THEN CASE WHEN n.step_no IS NOT NULL
+               THEN format('SELECT tasker.transition_step(%L, ''pending'')', tasker.step_uuid(t.task_uuid, n.step_no))
+               ELSE format('SELECT * FROM tasker.finalize_task(%L)', t.task_uuid) END
            WHEN 'lease_expired' THEN format(
                'The next claim of queue %s in namespace %s takes the step over: is a worker running?', q.name, ns.name)
            WHEN 'namespace_paused' THEN format('SELECT tasker.resume_namespace(%L)', ns.name)
-           WHEN 'no_worker' THEN format(
-               'Start a worker that claims queue %s of namespace %s.', q.name, ns.name)
-       END AS hint,
+           WHEN 'no_worker' THEN CASE WHEN q.name = 'sql'
+               THEN format('SELECT * FROM tasker.run_steps(namespaces => ARRAY[%L])', ns.name)
+               ELSE format('Start a worker that claims queue %s of namespace %s.', q.name, ns.name) END
+       END,
        t.requested_at,
-       tasker_engine.engine_clock() - t.requested_at AS age
-FROM tasker_engine.tasks t
+       tasker_engine.engine_clock() - t.requested_at
+FROM tasker_engine.stuck_open_tasks stuck
+JOIN tasker_engine.tasks t ON t.task_uuid = stuck.task_uuid AND tasker_engine.is_open(t.state)
 JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id
--- Why no worker takes the ready steps, if that is so.
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN t.state = 'e' THEN NULL
-                WHEN ns.paused THEN 'namespace_paused'
-                WHEN ns.name = ANY ((SELECT served.namespaces FROM served)::text[]) THEN NULL
-                ELSE 'no_worker' END AS reason
-    OFFSET 0
-) untaken
-LEFT JOIN LATERAL (
-    SELECT s.step_no, s.results ->> 'error_message' AS error, problem.reason,
-           c.worker_no, c.lease_expires_at
-    FROM tasker_engine.steps s
-    LEFT JOIN tasker_engine.claims c
-        ON c.claim_id = s.claim_id AND s.state = 'i'
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.state = 'i'
-                         AND (c.lease_expires_at IS NULL
-                              OR c.lease_expires_at <= tasker_engine.engine_clock()) THEN 'lease_expired'
-                    WHEN t.state = 'e'
-                         AND s.state = 'e' AND s.available_at IS NULL THEN 'failed'
-               END AS reason
-        OFFSET 0
-    ) problem
-    WHERE s.task_uuid = t.task_uuid
-      AND s.state = ANY ('{i,e}'::"char"[]) AND problem.reason IS NOT NULL
-    ORDER BY problem.reason, s.step_no
-    LIMIT 1
-) held ON true
-LEFT JOIN LATERAL (
-    SELECT tasker.step_number(r.step_uuid) AS step_no
-    FROM tasker.get_step_readiness_status(t.task_uuid) r
-    WHERE untaken.reason IS NOT NULL AND held.reason IS NULL AND r.ready_for_execution
-    LIMIT 1
-) waiting ON true
-LEFT JOIN tasker.named_tasks_named_steps n
-    ON n.named_task_id = t.named_task_id AND n.step_no = COALESCE(held.step_no, waiting.step_no)
+LEFT JOIN tasker.named_tasks_named_steps n ON n.named_task_id = t.named_task_id AND n.step_no = stuck.step_no
 LEFT JOIN tasker_engine.queues q ON q.queue_id = n.queue_id
-LEFT JOIN tasker_engine.workers w ON w.worker_no = held.worker_no
--- Most tasks have a step that runs or will: only for the others the whole context is asked for.
-CROSS JOIN LATERAL (
-    SELECT CASE
-        WHEN held.reason IS NOT NULL THEN held.reason
-        WHEN waiting.step_no IS NOT NULL THEN untaken.reason
-        WHEN t.state = 'e' THEN 'failed'
-        WHEN EXISTS (SELECT FROM tasker_engine.steps s
-                     WHERE s.task_uuid = t.task_uuid
-                       AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)) THEN NULL
-        WHEN (SELECT e.execution_status FROM tasker.get_task_execution_context(t.task_uuid) e)
-             = ANY (ARRAY['blocked_by_failures', 'all_complete']) THEN 'nothing_can_run'
-        END AS reason
-    OFFSET 0
-) stuck
-WHERE t.state = ANY ('{p,i,e}'::"char"[]) AND stuck.reason IS NOT NULL;
+LEFT JOIN tasker_engine.workers w ON w.worker_no = stuck.worker_no;
 COMMENT ON VIEW tasker.stuck_tasks IS
 'For the operator: tasks that do not continue by themselves, each with its gravest reason and what to do.';
 COMMENT ON COLUMN tasker.stuck_tasks.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
 COMMENT ON COLUMN tasker.stuck_tasks.level IS 'Severity: expired (a lease is over), critical (failed, nothing_can_run), warning (no_worker), slow (namespace_paused).';
 GRANT SELECT ON tasker.stuck_tasks TO tasker_reader;
+
+-- Of tasks in error only their rows among the rare states are read.
+CREATE OR REPLACE VIEW tasker.stuck_summary AS
+SELECT o.reason, tasker_engine.full_name(ns.name, nt.name, nt.version) AS full_name, ns.name AS namespace_name, o.error_class,
+       o.tasks, o.oldest_task_uuid
+FROM (
+    SELECT 'failed'::text AS reason, r.named_task_id, r.error_class, count(*) AS tasks,
+           (array_agg(r.task_uuid ORDER BY r.task_uuid))[1] AS oldest_task_uuid
+    FROM tasker_engine.rare_tasks r
+    WHERE r.state = 'e'
+    GROUP BY r.named_task_id, r.error_class
+    UNION ALL
+    SELECT s.reason, t.named_task_id, NULL, count(*), (array_agg(t.task_uuid ORDER BY t.task_uuid))[1]
+    FROM tasker_engine.stuck_open_tasks s
+    JOIN tasker_engine.tasks t ON t.task_uuid = s.task_uuid AND tasker_engine.is_open(t.state)
+    GROUP BY s.reason, t.named_task_id
+) o
+JOIN tasker.named_tasks nt ON nt.named_task_id = o.named_task_id
+JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id;
+COMMENT ON VIEW tasker.stuck_summary IS 'For the operator: why tasks do not continue by themselves, one row per cause: reason, template and, of tasks in error, error class. The tasks are in tasker.stuck_tasks.';
+COMMENT ON COLUMN tasker.stuck_summary.reason IS 'failed, lease_expired, namespace_paused, no_worker or nothing_can_run.';
+COMMENT ON COLUMN tasker.stuck_summary.error_class IS 'The error class of the first failed step, its first 255 characters; NULL if it has none, and for the other reasons.';
+COMMENT ON COLUMN tasker.stuck_summary.tasks IS 'Number of tasks.';
+COMMENT ON COLUMN tasker.stuck_summary.oldest_task_uuid IS 'The oldest of them.';
+GRANT SELECT ON tasker.stuck_summary TO tasker_reader;

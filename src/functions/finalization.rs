@@ -1,11 +1,11 @@
-//! `finalize_task`: the check that every report makes, for external processors. The claims around it are plain SQL
+//! `finalize_task`: the check that every report makes, of the whole task, for external processors. The claims around it are plain SQL
 //! (sql/functions/finalization.sql).
 
 use pgrx::pg_sys;
-use tasker_rules::engine::state::TaskState;
 
 use crate::error::{Error, Result};
-use crate::orchestration::{Engine, finalize, locked_task};
+use crate::orchestration::Engine;
+use crate::orchestration::locked_task::LockedTask;
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
@@ -13,11 +13,6 @@ use crate::pg::spi::{Session, Statement};
 crate::pg::call::sql_function! {
     finalize_task;
 }
-
-static LOCK_TASK: Statement = Statement::new(
-    "SELECT t.state FROM tasker_engine.tasks t WHERE t.task_uuid = $1 FOR UPDATE",
-    &[pg_sys::UUIDOID],
-);
 
 static OUTCOME: Statement = Statement::new(
     "SELECT c.status, c.execution_status, c.completion_percentage, c.total_steps::integer, c.health_status
@@ -30,18 +25,10 @@ fn finalize_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(0, "task_uuid")?;
     let session = Session::open()?;
     let mut engine = Engine::open(&session)?;
-    let locked: Option<TaskState> = engine
-        .session
-        .run(&LOCK_TASK, &[datum::uuid(&task)])?
-        .first()
-        .map(|row| row.get(1))
-        .transpose()?;
-    let state = locked.ok_or_else(|| locked_task::unknown_task(&task))?;
-    let open = state.is_open();
+    let locked = LockedTask::lock(&engine, task)?;
+    let open = locked.state.is_open();
     if open {
-        let mut tasks = finalize::Tasks::default();
-        tasks.check(task);
-        tasks.settle(&mut engine)?;
+        locked.settle(&mut engine)?;
     }
     {
         let rows = engine.session.run(&OUTCOME, &[datum::uuid(&task)])?;

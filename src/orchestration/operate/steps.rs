@@ -13,14 +13,17 @@ use crate::pg::datum::{self, Jsonb};
 
 const MANUAL_LEASE_US: i64 = 30_000_000;
 
-fn hint_for_step(from: StepState, to: StepState) -> Option<&'static str> {
+fn hint_for_step(task: TaskState, from: StepState, to: StepState) -> Option<&'static str> {
     match (from, to) {
-        (StepState::Error, StepState::Cancelled) => Some(
-            "A step in error never runs again by itself: resolve_step_manually, retry_step or cancel the task.",
-        ),
-        (StepState::InProgress, StepState::ResolvedManually) => {
-            Some("Cancel or fail the step first, or wait for its lease to end.")
+        (StepState::Error, StepState::Cancelled) if task.is_open() => {
+            Some("Call resolve_step_manually or retry_step, or cancel the task with cancel_task.")
         }
+        (StepState::Error, StepState::Cancelled) => Some(
+            "Call resolve_step_manually or retry_step, or end the task with resolve_task_manually.",
+        ),
+        (StepState::InProgress, StepState::ResolvedManually) => Some(
+            "transition_step(step_uuid, 'pending') takes it from its worker; then call resolve_step_manually.",
+        ),
         _ => None,
     }
 }
@@ -44,7 +47,7 @@ fn allow_step(locked: &LockedTask, index: usize, to: StepState) -> Result<()> {
         to.as_str(),
         &allowed,
     );
-    Err(match hint_for_step(step.state, to) {
+    Err(match hint_for_step(locked.state, step.state, to) {
         Some(hint) => error.hint(hint),
         None => error,
     })

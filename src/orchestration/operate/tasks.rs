@@ -28,7 +28,7 @@ fn allow_task(locked: &LockedTask, to: TaskState) -> Result<()> {
     );
     Err(
         if locked.state == TaskState::Error && to == TaskState::Cancelled {
-            error.hint("A task in error does not run. Call resolve_task_manually, or retry_task and then cancel_task.")
+            error.hint("A task in error does not run. Call resolve_task_manually, which ends it.")
         } else {
             error
         },

@@ -176,6 +176,21 @@ pub fn rare_state(session: &mut Session, task: Uuid) -> Option<String> {
         .pop()
 }
 
+/// The steps of a task wait as version 0.1.0 could leave them: held although the task is open.
+#[track_caller]
+pub fn hold_back(session: &mut Session, task: Uuid) {
+    session.query(
+        "UPDATE tasker_engine.steps SET available_at = 'infinity' WHERE task_uuid = $1 AND state = 'p'",
+        &[&task],
+    );
+}
+
+/// The claims are gone, and their steps still run.
+#[track_caller]
+pub fn lose_claims(session: &mut Session) {
+    session.query("DELETE FROM tasker_engine.claims", &[]);
+}
+
 /// The tables that a call may touch, largest schema first; for locks that stop a call on its way.
 #[track_caller]
 pub fn tables(session: &mut Session) -> Vec<String> {

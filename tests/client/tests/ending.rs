@@ -308,3 +308,130 @@ fn a_task_has_a_row_among_the_rare_states_while_it_is_in_one() {
     session.query("SELECT tasker.transition_task($1, 'error')", &[&task]);
     assert_eq!(inside::rare_state(&mut session, task).as_deref(), Some("e"));
 }
+
+/// Reason and hint of a stuck task.
+fn stuck(session: &mut Session, task: Uuid) -> Option<(String, String)> {
+    session
+        .query(
+            "SELECT reason, hint FROM tasker.stuck_tasks WHERE task_uuid = $1",
+            &[&task],
+        )
+        .first()
+        .map(|row| (row.get(0), row.get(1)))
+}
+
+fn summary(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT concat_ws(' ', reason, full_name, error_class, tasks) FROM tasker.stuck_summary ORDER BY 1",
+        &[],
+    )
+}
+
+#[test]
+fn an_open_task_of_which_nothing_runs_or_will_is_stuck_and_its_hint_brings_it_on() {
+    let (_database, mut session, first) = started(&shapes::chain("two", 2));
+    assert_eq!(session.claim_all("w").len(), 1);
+    session.query("SELECT tasker.release_steps('w')", &[]);
+    assert_eq!(stuck(&mut session, first), None);
+    // Held.
+    inside::hold_back(&mut session, first);
+    let (reason, hint) = stuck(&mut session, first).expect("stuck");
+    assert_eq!(reason, "nothing_can_run");
+    session.query(&hint, &[]);
+    assert_eq!(stuck(&mut session, first), None);
+    // Running under no claim.
+    let claim = session.claim_one("w");
+    inside::lose_claims(&mut session);
+    let (reason, hint) = stuck(&mut session, first).expect("stuck");
+    assert_eq!(reason, "nothing_can_run");
+    session.query(&hint, &[]);
+    assert_eq!(stuck(&mut session, first), None);
+    assert_eq!(session.claim_one("w").step, claim.step);
+}
+
+#[test]
+fn what_only_executors_run_is_not_said_to_need_a_worker_and_its_hint_runs_it() {
+    let (_database, mut session, _task) = started(&shapes::chain("other", 1));
+    session.execute(
+        "CREATE FUNCTION public.work(step jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$;
+         SELECT tasker.register_template('{\"name\": \"inside\", \"steps\": [{\"name\": \"a\", \"handler\": \"sql:public.work\"}]}')",
+    );
+    let task = session.create("inside");
+    let (reason, hint) = stuck(&mut session, task).expect("no executor is at work");
+    assert_eq!(reason, "no_worker");
+    session.query(&hint, &[]);
+    assert_eq!(session.task_state(task), "complete");
+}
+
+#[test]
+fn the_summary_has_one_row_per_cause() {
+    let (_database, mut session, _task) = started(&shapes::chain("two", 2));
+    session.work(|_| Act::FailForGood);
+    session.create("two");
+    session.work(|_| Act::FailForGood);
+    let cancelled = session.create("two");
+    let step = session.step(cancelled, "step_1");
+    session.query("SELECT tasker.cancel_step($1)", &[&step]);
+    assert_eq!(
+        summary(&mut session),
+        [
+            "failed default.two@0.1.0 1",
+            "failed default.two@0.1.0 Broken 2"
+        ]
+    );
+    let (_, hint) = stuck(&mut session, cancelled).expect("in error");
+    assert_eq!(hint, "tasker.resolve_task_manually ends the task.");
+    session
+        .fails("SELECT tasker.retry_task($1)", &[&cancelled])
+        .is("55000")
+        .hint_says(&["resolve_task_manually"]);
+    session.query("SELECT tasker.resolve_task_manually($1)", &[&cancelled]);
+    assert_eq!(summary(&mut session), ["failed default.two@0.1.0 Broken 2"]);
+}
+
+#[test]
+fn the_hints_of_refused_changes_of_a_step_lead_on() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    let claim = session.claim_one("worker");
+    session
+        .fails("SELECT tasker.resolve_step_manually($1)", &[&claim.step])
+        .is("55000")
+        .hint_says(&[
+            "transition_step(step_uuid, 'pending')",
+            "resolve_step_manually",
+        ]);
+    session.query(
+        "SELECT tasker.transition_step($1, 'pending')",
+        &[&claim.step],
+    );
+    session.query("SELECT tasker.resolve_step_manually($1)", &[&claim.step]);
+    let claim = session.claim_one("worker");
+    session.fail_and_wait(&claim);
+    session
+        .fails("SELECT tasker.cancel_step($1)", &[&claim.step])
+        .is("55000")
+        .hint_says(&["cancel_task"]);
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+
+    let task = session.create("two");
+    session.work(|_| Act::FailForGood);
+    let step = session.step(task, "step_1");
+    session
+        .fails("SELECT tasker.cancel_step($1)", &[&step])
+        .is("55000")
+        .hint_says(&["resolve_task_manually"]);
+    session
+        .fails("SELECT tasker.cancel_task($1)", &[&task])
+        .is("55000")
+        .hint_says(&["resolve_task_manually"]);
+    session.query("SELECT tasker.resolve_task_manually($1)", &[&task]);
+}
+
+#[test]
+fn a_failed_task_set_to_pending_by_hand_has_something_to_run() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    session.work(|_| Act::FailForGood);
+    session.query("SELECT tasker.transition_task($1, 'pending')", &[&task]);
+    assert_eq!(ready(&mut session), ["step_1"]);
+    goes_on_to_its_end(&mut session, task);
+}

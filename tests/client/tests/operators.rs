@@ -120,7 +120,7 @@ fn cancelling_from_error_is_refused_for_tasks_and_steps() {
         .fails("SELECT tasker.cancel_task($1)", &[&task])
         .is("55000")
         .message_says(&["error", "cancelled"])
-        .hint_says(&["retry_task"]);
+        .hint_says(&["resolve_task_manually"]);
     session
         .fails("SELECT tasker.cancel_step($1)", &[&step])
         .is("55000")

@@ -58,7 +58,7 @@ BEGIN
                 WHEN object_not_in_prerequisite_state THEN NULL;
             END;
             IF (SELECT state FROM tasker.tasks t WHERE t.task_uuid = task) NOT IN ('error', 'cancelled') THEN
-                PERFORM tasker.cancel_task(task);
+                PERFORM tasker.cancel_task(task, cancel_completed => true);
             END IF;
         END LOOP;
         RETURN NEXT;
