@@ -13,9 +13,10 @@ pub mod queue_entries {
     pub const QUEUE_ID: usize = 2;
     pub const PRIORITY: usize = 3;
     pub const STEP_NO: usize = 4;
+    pub const HANDLER_KEY: usize = 5;
 }
 
-pub static QUEUE_ENTRIES: Table<5> = Table::new(
+pub static QUEUE_ENTRIES: Table<6> = Table::new(
     c"queue_entries",
     [
         (c"available_at", pg_sys::TIMESTAMPTZOID),
@@ -23,6 +24,7 @@ pub static QUEUE_ENTRIES: Table<5> = Table::new(
         (c"queue_id", pg_sys::INT4OID),
         (c"priority", pg_sys::INT2OID),
         (c"step_no", pg_sys::INT2OID),
+        (c"handler_key", pg_sys::INT8OID),
     ],
     Some(Index {
         name: c"queue_entries_order",
@@ -30,6 +32,7 @@ pub static QUEUE_ENTRIES: Table<5> = Table::new(
             queue_entries::QUEUE_ID,
             queue_entries::PRIORITY,
             queue_entries::AVAILABLE_AT,
+            queue_entries::HANDLER_KEY,
         ],
     }),
     Insert::Arrays(&INSERT_QUEUE_ENTRIES),
@@ -37,14 +40,15 @@ pub static QUEUE_ENTRIES: Table<5> = Table::new(
 );
 
 static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
-    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
-     SELECT u.* FROM unnest($1, $2, $3, $4, $5) AS u",
+    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no, handler_key)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6) AS u",
     &[
         pg_sys::TIMESTAMPTZARRAYOID,
         pg_sys::UUIDARRAYOID,
         pg_sys::INT4ARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 

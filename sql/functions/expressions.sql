@@ -89,3 +89,10 @@ RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN whole = 0 THEN 0.00
                 ELSE round(part::numeric * 100 / whole::numeric, 2) END;
 COMMENT ON FUNCTION tasker_engine.percentage(bigint, bigint) IS 'part as a percentage of whole, 0.00 to 100.00; 0.00 if whole is 0.';
+
+-- The rule itself is tasker_rules::engine::handler_key.
+CREATE OR REPLACE FUNCTION tasker_engine.handler_key(handler text)
+RETURNS bigint AS 'MODULE_PATHNAME', 'handler_key' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.handler_key(text) IS 'The number under which a queue finds the steps of a handler: negative for handlers inside the database (sql:), positive for others, never 0.
+handler: name of the handler.';

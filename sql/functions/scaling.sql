@@ -15,12 +15,13 @@ BEGIN ATOMIC
             SELECT FROM tasker_engine.queue_entries r
             WHERE r.queue_id = q.queue_id AND r.priority = l.priority
               AND r.available_at <= tasker_engine.engine_clock()
+              AND (r.handler_key < 0 OR r.handler_key IS NULL)
             LIMIT 1000) e
         WHERE q.name = ANY ($1) AND NOT q.paused
           AND ($2 IS NULL OR n.name = ANY ($2))
         LIMIT 1000) d;
 END;
-COMMENT ON FUNCTION tasker_engine.pool_depth(text[], text[]) IS 'How many steps are due in these queues of these namespaces (NULL: all), counted up to 1000.';
+COMMENT ON FUNCTION tasker_engine.pool_depth(text[], text[]) IS 'How many steps with a handler inside the database are due in these queues of these namespaces (NULL: all), counted up to 1000.';
 
 -- Scaling reads the load here and nowhere else: a test puts a function of its own in its place.
 CREATE OR REPLACE FUNCTION tasker_engine.pool_load(pool text)

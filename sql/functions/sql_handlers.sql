@@ -114,10 +114,11 @@ BEGIN ATOMIC
     CROSS JOIN unnest('{1,2,3,4}'::smallint[]) AS p (priority)
     CROSS JOIN LATERAL (
         SELECT r.available_at FROM tasker_engine.queue_entries r
-        WHERE r.queue_id = q.queue_id AND r.priority = p.priority
+        WHERE r.queue_id = q.queue_id AND r.priority = p.priority AND (r.handler_key < 0 OR r.handler_key IS NULL)
+          AND r.available_at > tasker_engine.engine_clock() - interval '5 seconds'
         ORDER BY r.available_at LIMIT 1) a;
 END;
-COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the first step of these queues is or becomes due; NULL if they have none.';
+COMMENT ON FUNCTION tasker_engine.next_available(integer[]) IS 'When the next step of these queues with a handler inside the database becomes due, or became due in the last seconds; NULL if there is none.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_orphans() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -47,13 +47,15 @@ CREATE TABLE tasker_engine.workers (
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     idle_until timestamptz,
-    claimant_no smallint
+    claimant_no smallint,
+    handler_keys bigint[]
 ) WITH (fillfactor = 50);
 -- Workers that wait for work: tells a release whether a NOTIFY is worth its price.
 CREATE INDEX workers_idle ON tasker_engine.workers (idle_until) WHERE idle_until IS NOT NULL;
 COMMENT ON TABLE tasker_engine.workers IS 'Worker processes and the numbers that stand for them.';
 COMMENT ON COLUMN tasker_engine.workers.claimant_no IS
 'The role that claims under this id; 0 for the engine itself, NULL for a worker that has only announced handlers.';
+COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
 
 CREATE TABLE tasker_engine.worker_handlers (
     worker_no integer NOT NULL REFERENCES tasker_engine.workers ON DELETE CASCADE,

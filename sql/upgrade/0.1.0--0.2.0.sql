@@ -15,6 +15,14 @@ COMMENT ON TABLE tasker_engine.clock_readings IS 'How far the wall clock was bef
 COMMENT ON COLUMN tasker_engine.clock_readings.machine_start IS 'Names the start of the machine; a reading of another one means nothing.';
 COMMENT ON COLUMN tasker_engine.clock_readings.offset_us IS 'Wall-clock time minus the time since the start, in microseconds.';
 
+-- Claims for some handlers. The keys of old entries are set by the first such claim.
+ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint;
+COMMENT ON COLUMN tasker_engine.queue_entries.handler_key IS 'tasker_engine.handler_key of the step''s handler: last in the index, so that a claim for some handlers passes over the entries of others without reading them. NULL: written by an earlier version; a claim for some handlers sets it.';
+DROP INDEX tasker_engine.queue_entries_order;
+CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at, handler_key);
+ALTER TABLE tasker_engine.workers ADD COLUMN handler_keys bigint[];
+COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
+
 -- Tasks in a rare state have a row of their own.
 CREATE TABLE tasker_engine.rare_tasks (
     task_uuid uuid PRIMARY KEY,

@@ -132,7 +132,7 @@ fn set_paused(call: &Call, paused: bool) -> Result<Output> {
         }
         if !paused {
             for row in queues.iter() {
-                engine.queue_entries.released(row.get(1)?);
+                engine.queue_entries.released(row.get(1)?, None);
             }
         }
         Ok(if paused { "paused" } else { "active" })

@@ -10,6 +10,7 @@ use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::Returned;
+use crate::orchestration::queue_entries::Wanted;
 use crate::orchestration::{Engine, StepKey, leases, operational, report, resumption, workers};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
@@ -74,6 +75,20 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
     Ok(Some(names))
 }
 
+fn handlers(call: &Call, index: usize) -> Result<Wanted> {
+    let Some(given) = call.opt_array::<String>(index) else {
+        return Ok(Wanted::Any);
+    };
+    let names = given
+        .iter()
+        .map(|name| {
+            name.as_deref()
+                .ok_or_else(|| Error::null("an element of handlers"))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Wanted::these(names))
+}
+
 /// The steps that the worker says it has begun.
 fn begun(call: &Call, index: usize) -> Result<Vec<StepKey>> {
     let uuids = call.opt_uuids(index, "begun")?.unwrap_or_default();
@@ -90,7 +105,7 @@ fn claim_inside(call: &mut Call) -> Result<Output> {
         worker_id: worker(call)?,
         namespaces: vec![],
         queues: names(call, 2, "queues")?,
-        handlers: None,
+        handlers: Wanted::Inside,
         max_steps: call.get::<i32>(3, "max_steps")?.clamp(1, MOST_STEPS) as usize,
         lease_us: lease(call, 4)?,
         dependencies: Dependencies::Ancestors,
@@ -149,7 +164,7 @@ fn request(call: &Call, first: usize) -> Result<ClaimRequest> {
         }
     };
     let queues = names(call, first + 4, "queues")?;
-    let handlers = names(call, first + 5, "handlers")?;
+    let handlers = handlers(call, first + 5)?;
     let pairs = namespaces.len() * queues.as_ref().map_or(1, Vec::len);
     if pairs > MOST_PAIRS {
         return Err(
@@ -249,8 +264,7 @@ fn hand_out(
     }
     workers::seen(
         engine.session,
-        &request.worker_id,
-        &request.namespaces,
+        request,
         claimed.steps.is_empty(),
         engine.now,
     )

@@ -216,7 +216,7 @@ fn record(
         // A worker that was woken before the system closed has found nothing to claim.
         workers::forget_notified();
         for row in engine.session.run(&QUEUES, &[])?.iter() {
-            engine.queue_entries.released(row.get(1)?);
+            engine.queue_entries.released(row.get(1)?, None);
         }
     }
     Ok(())

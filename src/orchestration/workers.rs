@@ -7,6 +7,7 @@ use pgrx::{PgSqlErrorCode as Code, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
+use crate::orchestration::claim::ClaimRequest;
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::operational;
 use crate::pg::call::{self, shortened};
@@ -31,26 +32,42 @@ static REGISTER: Statement = Statement::new(
 );
 
 static SEEN: Statement = Statement::new(
-    "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4 WHERE worker_no = $1",
+    "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4, handler_keys = $5 WHERE worker_no = $1",
     &[
         pg_sys::INT4OID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TEXTARRAYOID,
         pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 
-// The namespaces of these queues in which a worker waits.
+// The namespaces of these queues in which a worker waits for one of these handlers; key 0 stands for any. Where others wait in vain, the payload
+// names those that do not, as far as it has room; otherwise it is empty.
 static WAITING: Statement = Statement::new(
-    "SELECT n.name, max(w.last_seen_at)
-     FROM tasker_engine.workers w, tasker_engine.queues q, tasker.task_namespaces n
-     WHERE w.idle_until > $1 AND q.queue_id = ANY ($2)
-       AND n.task_namespace_id = q.task_namespace_id AND n.name = ANY (w.namespaces)
-     GROUP BY n.name",
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT4ARRAYOID],
+    "SELECT n.name, max(w.last_seen_at) FILTER (WHERE c.can),
+            CASE WHEN bool_and(c.can) OR pg_column_size(jsonb_agg(w.worker_id) FILTER (WHERE c.can)) > 4000 THEN ''
+                 ELSE (jsonb_agg(w.worker_id ORDER BY w.worker_no) FILTER (WHERE c.can))::text END
+     FROM tasker_engine.workers w
+     JOIN tasker.task_namespaces n ON n.name = ANY (w.namespaces)
+     CROSS JOIN LATERAL (
+         SELECT bool_or(w.handler_keys IS NULL OR u.handler_key = 0 OR u.handler_key = ANY (w.handler_keys)) AS can
+         FROM unnest($2, $3) AS u (queue_id, handler_key)
+         JOIN tasker_engine.queues q ON q.queue_id = u.queue_id AND q.task_namespace_id = n.task_namespace_id) c
+     WHERE w.idle_until > $1 AND c.can IS NOT NULL
+     GROUP BY n.name
+     HAVING bool_or(c.can)",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
 );
 
-static NOTIFY: Statement = Statement::new("SELECT pg_notify($1, '')", &[pg_sys::TEXTOID]);
+static NOTIFY: Statement = Statement::new(
+    "SELECT pg_notify($1, $2)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
 
 /// An idle worker is expected to come back within this time; its registration is renewed at half of it.
 const IDLE_US: i64 = 60_000_000;
@@ -76,12 +93,16 @@ struct Known {
     worker: Worker,
     /// Ticks.
     idle_until: Option<i64>,
+    /// The handlers that it waits for: Wanted::number.
+    handlers: u64,
     seen_at: Option<i64>,
 }
 
 static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
-/// The last NOTIFY of a namespace: its tick, and the time of the call.
-static NOTIFIED: Kept<HashMap<String, (i64, Timestamp)>> = Kept::new();
+/// The last NOTIFY of a namespace with a payload: its tick, and the time of the call.
+static NOTIFIED: Kept<HashMap<(String, String), (i64, Timestamp)>> = Kept::new();
+/// More than these are forgotten together.
+const MOST_NOTIFIED: usize = 1000;
 std::thread_local! {
     /// Whether the transaction has changed what this backend knows about workers.
     static LEARNED: Cell<bool> = const { Cell::new(false) };
@@ -191,6 +212,7 @@ fn remember(worker_id: &str, worker: Worker) {
         known.entry(worker_id.to_owned()).or_insert(Known {
             worker,
             idle_until: None,
+            handlers: 0,
             seen_at: None,
         });
     });
@@ -205,17 +227,17 @@ fn foreign(worker_id: &str) -> Error {
 }
 
 /// Remembers for NOTIFY whether the worker got no step. Writes only when that changes, or rarely.
-pub fn seen(
-    session: &Session,
-    worker_id: &str,
-    namespaces: &[String],
-    idle: bool,
-    now: Timestamp,
-) -> Result<()> {
+pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestamp) -> Result<()> {
+    let worker_id = request.worker_id.as_str();
+    let handlers = request.handlers.number();
     let Some((worker, idle_until, seen_at)) = KNOWN.with(|known| {
-        known
-            .get(worker_id)
-            .map(|known| (known.worker, known.idle_until, known.seen_at))
+        known.get(worker_id).map(|known| {
+            // Who waits for other handlers now does not wait yet.
+            let idle_until = known
+                .idle_until
+                .filter(|_| !idle || known.handlers == handlers);
+            (known.worker, idle_until, known.seen_at)
+        })
     }) else {
         return Ok(());
     };
@@ -233,8 +255,9 @@ pub fn seen(
         &[
             datum::int4(worker.no),
             datum::timestamp(now),
-            datum::texts(namespaces.iter().map(|name| Some(name.as_str()))),
+            datum::texts(request.namespaces.iter().map(|name| Some(name.as_str()))),
             datum::opt(idle.then_some(now + IDLE_US), datum::timestamp),
+            request.handlers.args()[0],
         ],
     )?;
     forget_on_abort();
@@ -244,6 +267,7 @@ pub fn seen(
             Known {
                 worker,
                 idle_until: idle.then_some(tick + IDLE_US),
+                handlers,
                 seen_at: Some(tick),
             },
         );
@@ -298,28 +322,43 @@ fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
     Ok(idle)
 }
 
-/// Notifies the namespaces of these queues in which an idle worker waits.
-pub fn wake(session: &Session, queues: &BTreeSet<i32>, now: Timestamp) -> Result<()> {
+/// Notifies the namespaces of these queues in which an idle worker waits for one of these handlers.
+pub fn wake(
+    session: &Session,
+    queues: &BTreeSet<(i32, Option<i64>)>,
+    now: Timestamp,
+) -> Result<()> {
     // Workers are not woken while the system hands out no work; the call that opens it again wakes all.
     if !any_idle(session, now)? || operational::current()?.closed().is_some() {
         return Ok(());
     }
     let waiting = session.run(
         &WAITING,
-        &[datum::timestamp(now), datum::int4s(queues.iter().copied())],
+        &[
+            datum::timestamp(now),
+            datum::int4s(queues.iter().map(|(queue, _)| *queue)),
+            datum::int8s(queues.iter().map(|(_, key)| key.unwrap_or(0))),
+        ],
     )?;
     let tick = call::tick();
     for row in waiting.iter() {
         let namespace: String = row.get(1)?;
         let idle_since: Timestamp = row.get(2)?;
+        let payload: String = row.get(3)?;
+        // Those whom another payload has woken are others.
+        let place = (namespace, payload);
         let due = NOTIFIED.with(|last| {
-            last.get(&namespace)
+            if last.len() >= MOST_NOTIFIED {
+                last.clear();
+            }
+            last.get(&place)
                 .is_none_or(|(at, last)| tick - at >= NOTIFY_EVERY_US || idle_since >= *last)
         });
         if due {
-            session.run(&NOTIFY, &[datum::text(&channel(&namespace))])?;
+            let (channel, payload) = (channel(&place.0), place.1.as_str());
+            session.run(&NOTIFY, &[datum::text(&channel), datum::text(payload)])?;
             metrics::count(Metric::Notifies, 1);
-            NOTIFIED.with(|last| last.insert(namespace, (tick, now)));
+            NOTIFIED.with(|last| last.insert(place, (tick, now)));
         }
     }
     Ok(())

@@ -138,6 +138,72 @@ impl<const N: usize> Walk<N> {
         self.each_towards(pg_sys::ScanDirection::ForwardScanDirection, keys, visit)
     }
 
+    /// Calls `visit` as [`Self::each`] does, but only for rows whose value in a column of the index matches; the others are passed over in the
+    /// index, at a tenth of the cost of reading the row.
+    pub fn each_where<const KEYS: usize>(
+        &self,
+        keys: [Key; KEYS],
+        column: usize,
+        mut matches: impl FnMut(Option<i64>) -> bool,
+        mut visit: impl FnMut(&Found<N>) -> Result<bool>,
+    ) -> Result<()> {
+        let of = self.of.columns[column].1;
+        assert!(i64::TYPES.contains(&of), "a column is read as another type");
+        let mut row = self.row.borrow_mut();
+        let (values, nulls) = &mut *row;
+        let mut in_index = [Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
+        let mut null_in_index = [true; pg_sys::INDEX_MAX_KEYS as usize];
+        // SAFETY: table, index and snapshot are open. The keys name columns of the table; a scan of the index names those of the index.
+        unsafe {
+            let form = &*(*self.index.0).rd_index;
+            let columns = form.indkey.values.as_slice(form.indnkeyatts as usize);
+            let place_of = |attribute: i16| columns.iter().position(|column| *column == attribute);
+            let mut keys = keys.map(|key| {
+                let mut key = key.0;
+                key.sk_attno = place_of(key.sk_attno).map_or(0, |place| place as i16 + 1);
+                key
+            });
+            let wanted = place_of(self.table.facts().attributes[column] as i16 + 1)
+                .ok_or_else(|| crate::error::Error::corrupt("a column is not in the index"))?;
+            let scan = PlainScan::begin(self, &mut keys);
+            loop {
+                pgrx::check_for_interrupts!();
+                let forward = pg_sys::ScanDirection::ForwardScanDirection;
+                if pg_sys::index_getnext_tid(scan.scan, forward).is_null() {
+                    return Ok(());
+                }
+                pg_sys::index_deform_tuple(
+                    (*scan.scan).xs_itup,
+                    (*scan.scan).xs_itupdesc,
+                    in_index.as_mut_ptr(),
+                    null_in_index.as_mut_ptr(),
+                );
+                let value = (!null_in_index[wanted]).then(|| i64::from_column(in_index[wanted]));
+                if !matches(value) || !pg_sys::index_fetch_heap(scan.scan, scan.slot) {
+                    continue;
+                }
+                let mut free = false;
+                let row = pg_sys::ExecFetchSlotHeapTuple(scan.slot, false, &mut free);
+                pg_sys::heap_deform_tuple(
+                    row,
+                    (*self.table.relation()).rd_att,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+                let found = Found {
+                    walk: self,
+                    row,
+                    slot: scan.slot,
+                    values,
+                    nulls,
+                };
+                if !visit(&found)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// The same from the end.
     pub fn each_from_end(&self, visit: impl FnMut(&Found<N>) -> Result<bool>) -> Result<()> {
         self.each_towards(pg_sys::ScanDirection::BackwardScanDirection, [], visit)
@@ -200,6 +266,50 @@ impl Drop for Scan {
         if !std::thread::panicking() {
             // SAFETY: begun by each_towards.
             unsafe { pg_sys::systable_endscan_ordered(self.0) };
+        }
+    }
+}
+
+/// A scan that returns the tuples of the index.
+struct PlainScan {
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl PlainScan {
+    /// # Safety
+    /// The keys name columns of the walk's index.
+    unsafe fn begin<const N: usize>(walk: &Walk<N>, keys: &mut [pg_sys::ScanKeyData]) -> Self {
+        let (table, count) = (walk.table.relation(), keys.len() as i32);
+        // SAFETY: table, index and snapshot are open for as long as the walk.
+        unsafe {
+            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+            #[cfg(not(feature = "pg18"))]
+            let scan = pg_sys::index_beginscan(table, walk.index.0, walk.snapshot.0, count, 0);
+            #[cfg(feature = "pg18")]
+            let scan = pg_sys::index_beginscan(
+                table,
+                walk.index.0,
+                walk.snapshot.0,
+                std::ptr::null_mut(),
+                count,
+                0,
+            );
+            (*scan).xs_want_itup = true;
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
+            Self { scan, slot }
+        }
+    }
+}
+
+impl Drop for PlainScan {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: begun by begin.
+            unsafe {
+                pg_sys::index_endscan(self.scan);
+                pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use tasker_rules::engine::backoff;
+use tasker_rules::engine::handler_key::handler_key;
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::{self, json};
 use tasker_rules::{Problem, Spent};
@@ -74,6 +75,7 @@ pub struct TemplateStep {
     pub no: i16,
     pub name: String,
     pub handler: String,
+    pub handler_key: i64,
     pub handler_config: OwnedJsonb,
     pub queue_id: i32,
     pub queue: String,
@@ -204,6 +206,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
         steps.push(TemplateStep {
             no,
             name: step.get(2)?,
+            handler_key: handler_key(&step.get::<String>(3)?),
             handler: step.get(3)?,
             handler_config: OwnedJsonb::copy(step.jsonb(4)?),
             queue_id: step.get(5)?,

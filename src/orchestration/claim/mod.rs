@@ -11,7 +11,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::error::Result;
-use crate::orchestration::queue_entries::{self, Found};
+use crate::orchestration::queue_entries::{self, Found, Search, Wanted};
 use crate::orchestration::workers::Worker;
 use crate::orchestration::{Engine, StepKey, clock, leases, operational};
 use crate::pg::budget;
@@ -37,8 +37,7 @@ pub struct ClaimRequest {
     pub worker_id: String,
     pub namespaces: Vec<String>,
     pub queues: Option<Vec<String>>,
-    /// `None`: any.
-    pub handlers: Option<Vec<String>>,
+    pub handlers: Wanted,
     pub max_steps: usize,
     pub lease_us: i64,
     pub dependencies: Dependencies,
@@ -142,7 +141,7 @@ fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> 
                 return Ok(());
             }
             if let Some(queue_id) = queue_id(engine, namespace, queue)? {
-                gather_from(engine, queue_id, claim)?;
+                gather_from(engine, queue_id, &request.handlers, claim)?;
             }
         }
     }
@@ -167,18 +166,27 @@ fn queue_id(engine: &Engine, namespace: &str, queue: &str) -> Result<Option<i32>
     Ok(id)
 }
 
-fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Result<()> {
+fn gather_from(
+    engine: &mut Engine,
+    queue_id: i32,
+    wanted: &Wanted,
+    claim: &mut NewClaim,
+) -> Result<()> {
     if !queue_entries::is_open(engine.session, queue_id)? {
-        engine.queue_entries.emptied(queue_id);
+        engine.queue_entries.emptied(queue_id, &Wanted::Any);
         return Ok(());
     }
     queue_entries::age(engine.session, queue_id, engine.now)?;
     let mut held: HashSet<StepKey> = HashSet::new();
-    let mut skip = queue_entries::held_at_head(queue_id);
+    let search = Search {
+        queue_id,
+        wanted,
+        now: engine.now,
+    };
+    let mut skip = queue_entries::held_at_head(search);
     for _ in 0..MOST_ROUNDS {
         let limit = claim.max - claim.steps.len() + skip;
-        let (found, taken) =
-            queue_entries::find(engine.session, queue_id, engine.now, limit, skip == 0)?;
+        let (found, taken) = queue_entries::find(engine.session, search, limit, skip == 0)?;
         let exhausted = found.len() < limit;
         let mut rest: &[Found] = &found;
         let mut refused = 0;
@@ -188,10 +196,10 @@ fn gather_from(engine: &mut Engine, queue_id: i32, claim: &mut NewClaim) -> Resu
             rest = later;
         }
         if !held.is_empty() {
-            queue_entries::remember_held(queue_id, held.len());
+            queue_entries::remember_held(search, held.len());
         }
         if exhausted {
-            engine.queue_entries.emptied(queue_id);
+            engine.queue_entries.emptied(queue_id, wanted);
         }
         if exhausted || claim.steps.len() >= claim.max {
             break;

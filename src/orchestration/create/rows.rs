@@ -65,16 +65,17 @@ static INSERT_STEPS: Statement = Statement::new(
 );
 
 static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
-    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
-     SELECT $5, t.task_uuid, s.queue_id, s.priority, s.step_no
+    "INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no, handler_key)
+     SELECT $5, t.task_uuid, s.queue_id, s.priority, s.step_no, s.handler_key
      FROM unnest($1) AS t (task_uuid),
-          unnest($2, $3, $4) AS s (queue_id, priority, step_no)",
+          unnest($2, $3, $4, $6) AS s (queue_id, priority, step_no, handler_key)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::INT4ARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 
@@ -212,12 +213,15 @@ impl Rows<'_, '_> {
                 datum::int2s(roots.iter().map(|step| step.priority.unwrap_or(priority))),
                 datum::int2s(roots.iter().map(|step| step.no)),
                 datum::timestamp(self.available_at),
+                datum::int8s(roots.iter().map(|step| step.handler_key)),
             ],
         )?;
         if self.available_at <= engine.now {
-            roots
-                .iter()
-                .for_each(|step| engine.queue_entries.released(step.queue_id));
+            roots.iter().for_each(|step| {
+                engine
+                    .queue_entries
+                    .released(step.queue_id, Some(step.handler_key))
+            });
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
-use super::due::MARKS;
+use super::due::forget_marks_of;
 use crate::error::Result;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
@@ -61,7 +61,7 @@ pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {
         ],
     )?;
     if !aged.is_empty() {
-        MARKS.with(|marks| marks.remove(&queue_id));
+        forget_marks_of(queue_id);
     }
     Ok(())
 }

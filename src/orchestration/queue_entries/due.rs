@@ -6,13 +6,13 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys::{self, ItemPointerData};
 
-use super::Entry;
+use super::{Entry, Wanted, keys};
 use crate::error::Result;
 use crate::orchestration::StepKey;
 use crate::pg::call;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
-use crate::pg::scan::{Compare, Walk};
+use crate::pg::scan::{self, Compare, Walk};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::tables::Operation;
 use crate::storage;
@@ -26,7 +26,7 @@ pub struct Found {
 // One index range per level, tried lazily in order: an IN over priorities would need a sort, and one range over
 // all levels would walk over the future entries of the higher ones.
 
-const LOCK_DUE_TYPES: [pg_sys::Oid; 7] = [
+const LOCK_DUE_TYPES: [pg_sys::Oid; 9] = [
     pg_sys::INT4OID,
     pg_sys::TIMESTAMPTZOID,
     pg_sys::INT8OID,
@@ -34,33 +34,39 @@ const LOCK_DUE_TYPES: [pg_sys::Oid; 7] = [
     pg_sys::TIMESTAMPTZOID,
     pg_sys::TIMESTAMPTZOID,
     pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::BOOLOID,
 ];
 
 static LOCK_DUE: Statement = Statement::new(
-        "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no
+        "SELECT e.tid, e.priority, e.available_at, e.task_uuid, e.step_no, e.handler_key
      FROM (
          SELECT * FROM (
-             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no, r.handler_key
              FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 4::int2 AND r.available_at >= $4 AND r.available_at <= $2
+               AND ($8 IS NULL OR r.handler_key = ANY ($8) OR r.handler_key IS NULL) AND (NOT $9 OR r.handler_key < 0 OR r.handler_key IS NULL)
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) urgent
          UNION ALL
          SELECT * FROM (
-             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no, r.handler_key
              FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 3::int2 AND r.available_at >= $5 AND r.available_at <= $2
+               AND ($8 IS NULL OR r.handler_key = ANY ($8) OR r.handler_key IS NULL) AND (NOT $9 OR r.handler_key < 0 OR r.handler_key IS NULL)
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) high
          UNION ALL
          SELECT * FROM (
-             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no, r.handler_key
              FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 2::int2 AND r.available_at >= $6 AND r.available_at <= $2
+               AND ($8 IS NULL OR r.handler_key = ANY ($8) OR r.handler_key IS NULL) AND (NOT $9 OR r.handler_key < 0 OR r.handler_key IS NULL)
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) normal
          UNION ALL
          SELECT * FROM (
-             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no
+             SELECT r.ctid AS tid, r.priority, r.available_at, r.task_uuid, r.step_no, r.handler_key
              FROM tasker_engine.queue_entries r
              WHERE r.queue_id = $1 AND r.priority = 1::int2 AND r.available_at >= $7 AND r.available_at <= $2
+               AND ($8 IS NULL OR r.handler_key = ANY ($8) OR r.handler_key IS NULL) AND (NOT $9 OR r.handler_key < 0 OR r.handler_key IS NULL)
              ORDER BY r.available_at LIMIT $3 FOR UPDATE SKIP LOCKED) low
      ) e
      WHERE (SELECT NOT q.paused FROM tasker_engine.queues q WHERE q.queue_id = $1)
@@ -94,17 +100,23 @@ pub(super) struct Marks {
 }
 
 /// With the tick until which it counts.
-static HELD_AT_HEAD: Kept<HashMap<i32, (usize, i64)>> = Kept::new();
+static HELD_AT_HEAD: Kept<HashMap<(i32, u64), (usize, i64)>> = Kept::new();
 
-pub(super) static MARKS: Kept<HashMap<i32, Marks>> = Kept::new();
+/// By queue, and by the number of the handlers that a claim is for.
+pub(super) static MARKS: Kept<HashMap<i32, HashMap<u64, Marks>>> = Kept::new();
+
+/// More sets of handlers than this in one queue are forgotten together.
+const MOST_SETS: usize = 64;
 
 pub(super) fn lower_mark(entry: &Entry) {
     MARKS.with(|marks| {
-        if let (Some(marks), Some(level)) = (
+        if let (Some(all), Some(level)) = (
             marks.get_mut(&entry.queue_id),
             LEVELS.iter().position(|level| *level == entry.priority),
         ) {
-            marks.since[level] = marks.since[level].min(entry.available_at);
+            for marks in all.values_mut() {
+                marks.since[level] = marks.since[level].min(entry.available_at);
+            }
         }
     });
 }
@@ -112,38 +124,95 @@ pub(super) fn lower_mark(entry: &Entry) {
 /// How long a backend checks entries before it removes them, after it met a step that another session holds.
 const CAREFUL_US: i64 = 1_000_000;
 
+/// What a claim looks for in a queue.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    pub queue_id: i32,
+    pub wanted: &'a Wanted,
+    pub now: Timestamp,
+}
+
 /// Finds up to `limit` due entries of a queue, best first; never waits. With `take` they are removed at once if that can
 /// be done below SQL, otherwise only locked; the second value says which.
 pub fn find(
     session: &Session,
-    queue_id: i32,
-    now: Timestamp,
+    search: Search,
     limit: usize,
     take: bool,
 ) -> Result<(Vec<Found>, bool)> {
+    let (found, taken, old) = find_once(session, search, limit, take)?;
+    if !old {
+        return Ok((found, taken));
+    }
+    // Entries of an earlier version do not say whose they are. With their keys the next claim finds them.
+    keys::set(session, search.queue_id)?;
+    forget_marks_of(search.queue_id);
+    if !found.is_empty() {
+        return Ok((found, taken));
+    }
+    let (found, taken, _) = find_once(session, search, limit, take)?;
+    Ok((found, taken))
+}
+
+/// The next walk begins at the beginning.
+pub(super) fn forget_marks_of(queue_id: i32) {
+    MARKS.with(|marks| marks.remove(&queue_id));
+}
+
+/// The third value: entries without a handler's key were passed over.
+fn find_once(
+    session: &Session,
+    search: Search,
+    limit: usize,
+    take: bool,
+) -> Result<(Vec<Found>, bool, bool)> {
+    let Search {
+        queue_id,
+        wanted,
+        now,
+    } = search;
+    let set = wanted.number();
     let started = call::tick();
-    let (since, from_beginning) = MARKS.with(|marks| match marks.get(&queue_id) {
-        Some(marks)
-            if started - marks.walked_at
-                < FULL_WALK_EVERY_US.max(marks.walk_us * FULL_WALK_SHARE) =>
-        {
-            (marks.since, false)
-        }
-        _ => ([BEGINNING; 4], true),
-    });
+    let (since, from_beginning) =
+        MARKS.with(
+            |marks| match marks.get(&queue_id).and_then(|all| all.get(&set)) {
+                Some(marks)
+                    if started - marks.walked_at
+                        < FULL_WALK_EVERY_US.max(marks.walk_us * FULL_WALK_SHARE) =>
+                {
+                    (marks.since, false)
+                }
+                _ => ([BEGINNING; 4], true),
+            },
+        );
     let taken = if take {
-        remove_due(queue_id, now, limit, &since)?
+        remove_due(search, limit, &since)?
     } else {
         None
     };
     let is_taken = taken.is_some();
-    let found = match taken {
-        Some(taken) => taken,
-        None => lock_due(session, queue_id, now, limit, &since)?,
+    let (found, exhausted, old) = match taken {
+        Some((taken, old)) => {
+            let exhausted = taken.len() < limit;
+            (taken, exhausted, old)
+        }
+        None => {
+            let mut found = lock_due(session, search, limit, &since)?;
+            let exhausted = found.len() < limit;
+            let met = found.len();
+            if !wanted.is_any() {
+                found.retain(|found| found.entry.handler_key.is_some());
+            }
+            let old = found.len() < met;
+            (found, exhausted, old)
+        }
     };
-    let exhausted = found.len() < limit;
-    MARKS.with(|all| {
-        let marks = all.entry(queue_id).or_insert(Marks {
+    MARKS.with(|marks| {
+        let all = marks.entry(queue_id).or_default();
+        if all.len() >= MOST_SETS && !all.contains_key(&set) {
+            all.clear();
+        }
+        let marks = all.entry(set).or_insert(Marks {
             since: [BEGINNING; 4],
             walked_at: started,
             walk_us: 0,
@@ -154,22 +223,30 @@ pub fn find(
         }
         advance(&mut marks.since, &found, exhausted, now, from_beginning);
     });
-    Ok((found, is_taken))
+    Ok((found, is_taken, old))
 }
 
-/// Removes due entries that no session holds, level by level, oldest first within. None: an SQL statement must do it.
+/// Removes due entries that no session holds, level by level, oldest first within, and tells whether it passed over entries without a
+/// handler's key. None: an SQL statement must do it.
 fn remove_due(
-    queue_id: i32,
-    now: Timestamp,
+    search: Search,
     limit: usize,
     since: &[Timestamp; 4],
-) -> Result<Option<Vec<Found>>> {
-    use storage::queue_entries::{AVAILABLE_AT, PRIORITY, QUEUE_ID, STEP_NO, TASK_UUID};
+) -> Result<Option<(Vec<Found>, bool)>> {
+    use storage::queue_entries::{
+        AVAILABLE_AT, HANDLER_KEY, PRIORITY, QUEUE_ID, STEP_NO, TASK_UUID,
+    };
+    let Search {
+        queue_id,
+        wanted,
+        now,
+    } = search;
     let table = &storage::QUEUE_ENTRIES;
     let Some(walk) = Walk::to_change(table, Operation::Delete)? else {
         return Ok(None);
     };
     let mut taken: Vec<Found> = Vec::new();
+    let mut old = false;
     for (priority, since) in LEVELS.into_iter().zip(since) {
         if taken.len() >= limit {
             break;
@@ -180,7 +257,7 @@ fn remove_due(
             walk.key(AVAILABLE_AT, Compare::AtLeast, datum::timestamp(*since))?,
             walk.key(AVAILABLE_AT, Compare::AtMost, datum::timestamp(now))?,
         ];
-        walk.each(keys, |row| {
+        let visit = |row: &scan::Found<6>| {
             let found = Found {
                 tid: row.place(),
                 entry: Entry {
@@ -191,35 +268,47 @@ fn remove_due(
                         task: row.get(TASK_UUID)?,
                         no: row.get(STEP_NO)?,
                     },
+                    handler_key: row.opt(HANDLER_KEY),
                 },
             };
             if row.delete_unless_held() {
                 taken.push(found);
             }
             Ok(taken.len() < limit)
-        })?;
+        };
+        if wanted.is_any() {
+            walk.each(keys, visit)?;
+        } else {
+            let matches = |key: Option<i64>| {
+                old |= key.is_none();
+                key.is_some_and(|key| wanted.has(key))
+            };
+            walk.each_where(keys, HANDLER_KEY, matches, visit)?;
+        }
     }
-    Ok(Some(taken))
+    Ok(Some((taken, old)))
 }
 
 /// Locks due entries, level by level.
 fn lock_due(
     session: &Session,
-    queue_id: i32,
-    now: Timestamp,
+    search: Search,
     limit: usize,
     since: &[Timestamp; 4],
 ) -> Result<Vec<Found>> {
+    let [these, inside] = search.wanted.args();
     let rows = session.run(
         &LOCK_DUE,
         &[
-            datum::int4(queue_id),
-            datum::timestamp(now),
+            datum::int4(search.queue_id),
+            datum::timestamp(search.now),
             datum::int8(limit as i64),
             datum::timestamp(since[0]),
             datum::timestamp(since[1]),
             datum::timestamp(since[2]),
             datum::timestamp(since[3]),
+            these,
+            inside,
         ],
     )?;
     rows.iter()
@@ -227,13 +316,14 @@ fn lock_due(
             Ok(Found {
                 tid: row.get(1)?,
                 entry: Entry {
-                    queue_id,
+                    queue_id: search.queue_id,
                     priority: row.get(2)?,
                     available_at: row.get(3)?,
                     key: StepKey {
                         task: row.get(4)?,
                         no: row.get(5)?,
                     },
+                    handler_key: row.opt(6),
                 },
             })
         })
@@ -270,17 +360,24 @@ fn advance(
 /// How many entries at the head of the queue had steps that another session held, when this backend last met one. Above
 /// zero, entries are read before they are removed: giving the same ones back on every claim would only bloat
 /// the queue.
-pub fn held_at_head(queue_id: i32) -> usize {
-    HELD_AT_HEAD.with(|held| match held.get(&queue_id) {
+pub fn held_at_head(search: Search) -> usize {
+    let place = (search.queue_id, search.wanted.number());
+    HELD_AT_HEAD.with(|held| match held.get(&place) {
         Some((count, until)) if call::tick() < *until => *count,
         _ => 0,
     })
 }
 
 /// Remembers for a while that this many entries at the head of the queue are held.
-pub fn remember_held(queue_id: i32, count: usize) {
-    let until = call::tick() + CAREFUL_US;
-    HELD_AT_HEAD.with(|held| held.insert(queue_id, (count, until)));
+pub fn remember_held(search: Search, count: usize) {
+    let place = (search.queue_id, search.wanted.number());
+    let tick = call::tick();
+    HELD_AT_HEAD.with(|held| {
+        if held.len() >= MOST_SETS {
+            held.retain(|_, (_, until)| tick < *until);
+        }
+        held.insert(place, (count, tick + CAREFUL_US))
+    });
 }
 
 /// Forgets where the live entries begin: the clock was set, and entries were moved with it.

@@ -4,6 +4,8 @@
 
 mod aging;
 mod due;
+mod keys;
+mod wanted;
 
 use std::collections::BTreeSet;
 
@@ -20,7 +22,10 @@ use crate::storage;
 use due::lower_mark;
 
 pub use aging::age;
-pub use due::{Found, find, forget_marks, held_at_head, remember_held, remove};
+pub use due::{
+    Found, Search, find, forget_marks, held_at_head, remember_held, remove,
+};
+pub use wanted::Wanted;
 
 /// When a held step is available: never, until its task is taken up again. On a running step it says that the step is held when its
 /// run ends.
@@ -33,6 +38,8 @@ pub struct Entry {
     pub priority: i16,
     pub available_at: Timestamp,
     pub key: StepKey,
+    /// `None`: written by an earlier version.
+    pub handler_key: Option<i64>,
 }
 
 impl Entry {
@@ -49,6 +56,7 @@ impl Entry {
             priority: step.priority.unwrap_or(task_priority),
             available_at,
             key,
+            handler_key: Some(step.handler_key),
         })
     }
 }
@@ -57,8 +65,8 @@ impl Entry {
 #[derive(Default)]
 pub struct Releases {
     entries: Vec<Entry>,
-    /// Queues that got due entries and were not emptied by this call's own claim.
-    wake: BTreeSet<i32>,
+    /// Queues that got due entries, with the handler's key, and were not emptied by this call's own claim.
+    wake: BTreeSet<(i32, Option<i64>)>,
 }
 
 impl Releases {
@@ -77,21 +85,22 @@ impl Releases {
         self.entries.truncate(length);
     }
 
-    /// Due entries were written to this queue by other means.
-    pub fn released(&mut self, queue_id: i32) {
-        self.wake.insert(queue_id);
+    /// Due entries were written to this queue by other means; `None`: for any handler.
+    pub fn released(&mut self, queue_id: i32, handler_key: Option<i64>) {
+        self.wake.insert((queue_id, handler_key));
     }
 
     /// Writes the entries, so that the claim of the same call sees them.
     pub fn flush(&mut self, now: Timestamp) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
-        fn row(entry: &Entry) -> [datum::Arg<'_>; 5] {
+        fn row(entry: &Entry) -> [datum::Arg<'_>; 6] {
             [
                 datum::timestamp(entry.available_at),
                 datum::uuid(&entry.key.task),
                 datum::int4(entry.queue_id),
                 datum::int2(entry.priority),
                 datum::int2(entry.key.no),
+                datum::opt(entry.handler_key, datum::int8),
             ]
         }
         // `entries` lives until the rows are written: they point into it.
@@ -101,16 +110,18 @@ impl Releases {
         )?;
         for entry in &entries {
             if entry.available_at <= now {
-                self.wake.insert(entry.queue_id);
+                self.wake.insert((entry.queue_id, entry.handler_key));
             }
             lower_mark(entry);
         }
         Ok(())
     }
 
-    /// The call's own claim returned fewer steps than it asked for, so no ready step is left in this queue.
-    pub fn emptied(&mut self, queue_id: i32) {
-        self.wake.remove(&queue_id);
+    /// The call's own claim returned fewer steps than it asked for, so no ready step of these handlers is left in this queue.
+    pub fn emptied(&mut self, queue_id: i32, wanted: &Wanted) {
+        let gone = |key: &Option<i64>| wanted.is_any() || key.is_some_and(|key| wanted.has(key));
+        self.wake
+            .retain(|(queue, key)| *queue != queue_id || !gone(key));
     }
 
     /// Wakes idle workers of the namespaces that still have ready steps.
@@ -119,7 +130,9 @@ impl Releases {
         if queues.is_empty() {
             Ok(())
         } else {
-            crate::processes::wake_executors(&queues);
+            let inside = |key: &Option<i64>| key.is_none_or(|key| Wanted::Inside.has(key));
+            let executors = queues.iter().filter(|(_, key)| inside(key));
+            crate::processes::wake_executors(executors.map(|(queue, _)| queue));
             super::workers::wake(session, &queues, now)
         }
     }
