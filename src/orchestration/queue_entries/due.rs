@@ -150,7 +150,8 @@ pub fn find(
     if !found.is_empty() {
         return Ok((found, taken));
     }
-    let (found, taken, _) = find_once(session, search, limit, take)?;
+    // By a statement: a row that this transaction has locked and changed looks held below SQL.
+    let (found, taken, _) = find_once(session, search, limit, false)?;
     Ok((found, taken))
 }
 
@@ -271,7 +272,9 @@ fn remove_due(
                     handler_key: row.opt(HANDLER_KEY),
                 },
             };
-            if row.delete_unless_held() {
+            if found.entry.handler_key.is_none() && !wanted.is_any() {
+                old = true;
+            } else if row.delete_unless_held() {
                 taken.push(found);
             }
             Ok(taken.len() < limit)
@@ -279,10 +282,8 @@ fn remove_due(
         if wanted.is_any() {
             walk.each(keys, visit)?;
         } else {
-            let matches = |key: Option<i64>| {
-                old |= key.is_none();
-                key.is_some_and(|key| wanted.has(key))
-            };
+            // A NULL in the index may belong to a dead row: the row says.
+            let matches = |key: Option<i64>| key.is_none_or(|key| wanted.has(key));
             walk.each_where(keys, HANDLER_KEY, matches, visit)?;
         }
     }

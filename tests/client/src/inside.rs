@@ -471,6 +471,12 @@ pub fn double_queue(session: &mut Session) {
     );
 }
 
+/// Entries as an earlier version wrote them.
+#[track_caller]
+pub fn forget_handler_keys(session: &mut Session) {
+    session.execute("UPDATE tasker_engine.queue_entries SET handler_key = NULL");
+}
+
 /// No entry agrees with its row in the time any more.
 #[track_caller]
 pub fn shift_queue(session: &mut Session) {
