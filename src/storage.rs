@@ -32,7 +32,6 @@ pub static QUEUE_ENTRIES: Table<6> = Table::new(
             queue_entries::QUEUE_ID,
             queue_entries::PRIORITY,
             queue_entries::AVAILABLE_AT,
-            queue_entries::HANDLER_KEY,
         ],
     }),
     Insert::Arrays(&INSERT_QUEUE_ENTRIES),

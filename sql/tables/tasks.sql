@@ -66,13 +66,13 @@ CREATE TABLE tasker_engine.queue_entries (
     step_no smallint NOT NULL,
     handler_key bigint
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1);
-CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at, handler_key);
+CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at) INCLUDE (handler_key);
 -- A table without a key: with a publication of all tables its rows could not be deleted. Costs WAL only with wal_level = logical.
 ALTER TABLE tasker_engine.queue_entries REPLICA IDENTITY FULL;
 COMMENT ON TABLE tasker_engine.queue_entries IS
 'The ready queue: narrow entries that claims take in index order. A hint; the row of the step decides.';
 COMMENT ON COLUMN tasker_engine.queue_entries.available_at IS 'The time from which a claim may take the entry; the order of the queue.';
-COMMENT ON COLUMN tasker_engine.queue_entries.handler_key IS 'tasker_engine.handler_key of the step''s handler: last in the index, so that a claim for some handlers passes over the entries of others without reading them. NULL: written by an earlier version; a claim for some handlers sets it.';
+COMMENT ON COLUMN tasker_engine.queue_entries.handler_key IS 'tasker_engine.handler_key of the step''s handler: beside the keys of the index, so that a claim for some handlers passes over the entries of others without reading them. NULL: written by an earlier version; a claim for some handlers sets it.';
 
 -- Audit log of tasks (step_no 0) and steps; insert-only. Also the event stream of later consumers:
 -- (id, xid) lets them find what committed out of order.

@@ -17,9 +17,9 @@ COMMENT ON COLUMN tasker_engine.clock_readings.offset_us IS 'Wall-clock time min
 
 -- Claims for some handlers. The keys of old entries are set by the first such claim.
 ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint;
-COMMENT ON COLUMN tasker_engine.queue_entries.handler_key IS 'tasker_engine.handler_key of the step''s handler: last in the index, so that a claim for some handlers passes over the entries of others without reading them. NULL: written by an earlier version; a claim for some handlers sets it.';
+COMMENT ON COLUMN tasker_engine.queue_entries.handler_key IS 'tasker_engine.handler_key of the step''s handler: beside the keys of the index, so that a claim for some handlers passes over the entries of others without reading them. NULL: written by an earlier version; a claim for some handlers sets it.';
 DROP INDEX tasker_engine.queue_entries_order;
-CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at, handler_key);
+CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at) INCLUDE (handler_key);
 ALTER TABLE tasker_engine.workers ADD COLUMN handler_keys bigint[];
 COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
 

@@ -42,7 +42,7 @@ static SEEN: Statement = Statement::new(
     ],
 );
 
-// The namespaces of these queues in which a worker waits for one of these handlers; key 0 stands for any. Where others wait in vain, the payload
+// The namespaces of these queues in which a worker waits for one of these handlers; key 0 stands for any. Where others cannot run them, the payload
 // names those that do not, as far as it has room; otherwise it is empty.
 static WAITING: Statement = Statement::new(
     "SELECT n.name, max(w.last_seen_at) FILTER (WHERE c.can),

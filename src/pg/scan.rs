@@ -149,22 +149,33 @@ impl<const N: usize> Walk<N> {
     ) -> Result<()> {
         let of = self.of.columns[column].1;
         assert!(i64::TYPES.contains(&of), "a column is read as another type");
+        // SAFETY: an open index has its form.
+        let columns = unsafe {
+            let form = &*(*self.index.0).rd_index;
+            form.indkey.values.as_slice(form.indnatts as usize)
+        };
+        let place_of = |attribute: i16| columns.iter().position(|column| *column == attribute);
+        let Some(wanted) = place_of(self.table.facts().attributes[column] as i16 + 1) else {
+            // Somebody made the index again without it.
+            return self.each(keys, |row| {
+                if matches(row.opt(column)) {
+                    visit(row)
+                } else {
+                    Ok(true)
+                }
+            });
+        };
         let mut row = self.row.borrow_mut();
         let (values, nulls) = &mut *row;
         let mut in_index = [Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
         let mut null_in_index = [true; pg_sys::INDEX_MAX_KEYS as usize];
         // SAFETY: table, index and snapshot are open. The keys name columns of the table; a scan of the index names those of the index.
         unsafe {
-            let form = &*(*self.index.0).rd_index;
-            let columns = form.indkey.values.as_slice(form.indnkeyatts as usize);
-            let place_of = |attribute: i16| columns.iter().position(|column| *column == attribute);
             let mut keys = keys.map(|key| {
                 let mut key = key.0;
                 key.sk_attno = place_of(key.sk_attno).map_or(0, |place| place as i16 + 1);
                 key
             });
-            let wanted = place_of(self.table.facts().attributes[column] as i16 + 1)
-                .ok_or_else(|| crate::error::Error::corrupt("a column is not in the index"))?;
             let scan = PlainScan::begin(self, &mut keys);
             loop {
                 pgrx::check_for_interrupts!();

@@ -410,8 +410,15 @@ fn operators_set_pools_and_readers_look_at_them() {
 fn without_background_processes_nothing_is_decided() {
     let database = Database::new();
     let mut session = database.connect();
+    session.execute(
+        "CREATE FUNCTION public.only(step jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT step $$",
+    );
     Template::new("work")
-        .step("only", &[])
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:public.only", "queue": "default"}),
+        )
         .register(&mut session);
     session.execute("SELECT tasker.configure_executor_pool('default', queues => '{default}')");
     session.execute("SELECT tasker.create_tasks('work', array_fill('{}'::jsonb, array[300]))");
@@ -894,8 +901,15 @@ fn the_forecast_decides_ahead_of_the_load() {
 fn the_depth_counts_the_due_steps_of_the_pools_queues_up_to_a_thousand() {
     let database = Database::new();
     let mut session = database.connect();
+    session.execute(
+        "CREATE FUNCTION public.only(step jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT step $$",
+    );
     Template::new("work")
-        .step("only", &[])
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:public.only", "queue": "default"}),
+        )
         .register(&mut session);
     let depth = |session: &mut Session, queues: &str, namespaces: Option<&str>| -> i32 {
         session.one(
@@ -907,6 +921,11 @@ fn the_depth_counts_the_due_steps_of_the_pools_queues_up_to_a_thousand() {
         "SELECT tasker.create_task('work'), tasker.create_task('work', priority => 4);
          SELECT tasker.create_task('work', run_at => clock_timestamp() + interval '1 hour')",
     );
+    // No executor takes the steps of worker processes.
+    Template::new("outside")
+        .step("only", &[])
+        .register(&mut session);
+    session.create_many("outside", 20);
     assert_eq!(depth(&mut session, "{default}", None), 2);
     assert_eq!(depth(&mut session, "{default}", Some("{default}")), 2);
     assert_eq!(depth(&mut session, "{default}", Some("{elsewhere}")), 0);

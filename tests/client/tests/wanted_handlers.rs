@@ -1,4 +1,4 @@
-//! Claims for some handlers: what others run stays where it is, the order is that of all, and nobody is woken in vain.
+//! Claims for some handlers: what others run stays where it is, the order is that of all, and a release wakes only workers that have its handler.
 
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ fn a_release_wakes_only_workers_that_have_its_handler() {
         assert!(claim(&mut listener, worker, 1, Some(&[mine])).is_empty());
     }
     session.create("one_2");
-    assert!(payloads(&mut listener).is_empty(), "nobody has work.h2");
+    assert!(payloads(&mut listener).is_empty(), "no worker has work.h2");
     session.create("one_1");
     assert_eq!(payloads(&mut listener), ["[\"one\"]"]);
     // Within the time in which a namespace is not notified again: another worker is.
