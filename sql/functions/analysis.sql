@@ -111,7 +111,7 @@ severity: Of the score: Critical from 100, High from 50, Medium from 20, else Lo
 score: (5 * downstream_steps + 15 * blocked_steps) * factor + 3 * attempts + 10 if no run is left + 20 if it failed permanently; the factor is 2.0 in error, 2.5 failed permanently or cancelled, 1.2 waiting for a parent, else 1.0 (rule: docs/analysis.md).
 downstream_steps: How many steps need it, directly or not.
 blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
-blocked_step_names: Their names, in topological order.';
+blocked_step_names: The names of the first of them, in topological order: all of them in a task of up to 316 steps; in a larger one 100,000 divided by its steps, but at least 3.';
 GRANT EXECUTE ON FUNCTION tasker.task_bottlenecks(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_error_chains(task_uuid uuid)
@@ -130,7 +130,7 @@ impact_score: 15 * blocked_steps + 5 * downstream_steps + 3 * attempts + 20 if p
 severity: Of the impact_score: Critical from 100, High from 50, Medium from 20, else Low.
 downstream_steps: How many steps need it, directly or not.
 blocked_steps: How many of them are blocked: pending or in error, with no finished step in between.
-blocked_step_names: Their names, in topological order.';
+blocked_step_names: The names of the first of them, in topological order: all of them in a task of up to 316 steps; in a larger one 100,000 divided by its steps, but at least 3.';
 GRANT EXECUTE ON FUNCTION tasker.task_error_chains(uuid) TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.task_parallelism(task_uuid uuid)
@@ -157,7 +157,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'task_blockers' LANGUAGE c STABLE SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.task_blockers(uuid) IS
-'What is blocked by what: one row for each step that waits for a parent and each unfinished ancestor that it waits for, by step_no. An ancestor behind a step that is done does not count. No row for an unknown task.
+'What is blocked by what: one row for each step that waits for a parent and each unfinished ancestor that it waits for, by step_no. An ancestor behind a step that is done does not count. In a task of more than 316 steps, each step has a row for each unfinished parent, and for the first other ancestors, root causes first: 100,000 divided by the number of steps, but at least 3. No row for an unknown task.
 blocker_step_uuid: The ancestor that it waits for.
 blocker_step_no: Its number in the task.
 blocker_step_name: Its name.

@@ -300,8 +300,8 @@ fn task_bottlenecks(call: &mut Call) -> Result<Output> {
             datum::text(one.severity),
             datum::int4(one.score as i32),
             datum::int4(one.downstream as i32),
-            datum::int4(one.blocked.len() as i32),
-            found.names(&one.blocked),
+            datum::int4(one.blocked as i32),
+            found.names(&one.listed),
             datum::int4(step.step.attempts.into()),
             datum::int4(step.step.retry_limit.into()),
         ])?;
@@ -332,8 +332,8 @@ fn task_error_chains(call: &mut Call) -> Result<Output> {
             datum::int4(chain.impact as i32),
             datum::text(chain.severity),
             datum::int4(chain.downstream as i32),
-            datum::int4(chain.blocked.len() as i32),
-            found.names(&chain.blocked),
+            datum::int4(chain.blocked as i32),
+            found.names(&chain.listed),
         ])?;
     }
     Ok(Output::Rows)

@@ -241,7 +241,7 @@ impl Dag {
     }
 
     /// The step numbers, 1 to [`Dag::len`].
-    pub fn step_nos(&self) -> impl Iterator<Item = i16> + use<> {
+    pub fn step_nos(&self) -> impl DoubleEndedIterator<Item = i16> + use<> {
         1..=self.names.len() as i16
     }
 

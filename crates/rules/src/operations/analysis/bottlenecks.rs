@@ -1,5 +1,6 @@
 //! The steps that hold a task up, scored.
 
+use super::reach::{Downstream, downstream};
 use super::{Standing, StepFacts, Task, weights};
 use crate::engine::state::StepState;
 
@@ -16,8 +17,10 @@ pub struct Bottleneck {
     pub score: i64,
     /// Steps that need it, directly or not.
     pub downstream: usize,
-    /// Those of them that are held up, ascending.
-    pub blocked: Vec<i16>,
+    /// How many of them are held up.
+    pub blocked: usize,
+    /// The first of those, ascending.
+    pub listed: Vec<i16>,
 }
 
 /// Failed steps, and cancelled ones that others wait for; if there are none, every unfinished step that waits for a parent, ran
@@ -25,14 +28,15 @@ pub struct Bottleneck {
 pub fn bottlenecks(task: &Task) -> Vec<Bottleneck> {
     let all: Vec<Bottleneck> = task
         .steps()
-        .filter(|(_, step)| step.standing != Standing::Done)
-        .map(|(no, step)| bottleneck(task, no, step))
+        .zip(downstream(task))
+        .filter(|((_, step), _)| step.standing != Standing::Done)
+        .map(|((no, step), below)| bottleneck(no, step, below))
         .collect();
     let stops = |found: &Bottleneck| {
         task.step(found.no)
             .is_some_and(|step| match step.step.state {
                 StepState::Error => true,
-                StepState::Cancelled => !found.blocked.is_empty(),
+                StepState::Cancelled => found.blocked > 0,
                 _ => false,
             })
     };
@@ -42,7 +46,7 @@ pub fn bottlenecks(task: &Task) -> Vec<Bottleneck> {
                 && (step.waits
                     || step.step.attempts >= 2
                     || !step.step.retry_eligible()
-                    || !found.blocked.is_empty())
+                    || found.blocked > 0)
         })
     };
     let mut found: Vec<Bottleneck> = if all.iter().any(stops) {
@@ -54,8 +58,12 @@ pub fn bottlenecks(task: &Task) -> Vec<Bottleneck> {
     found
 }
 
-fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
-    let (downstream, blocked) = task.downstream(no);
+fn bottleneck(no: i16, step: &StepFacts, below: Downstream) -> Bottleneck {
+    let Downstream {
+        steps: downstream,
+        blocked,
+        listed,
+    } = below;
     let failed_permanently = step.step.failed_permanently();
     let factor = match step.step.state {
         StepState::Error if failed_permanently => weights::ERROR_FACTOR + weights::EXHAUSTED_BONUS,
@@ -65,8 +73,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
         StepState::Pending if step.waits => weights::DEPENDENCY_FACTOR,
         _ => 1.0,
     };
-    let mut score = (downstream as f64 * weights::DOWNSTREAM
-        + blocked.len() as f64 * weights::BLOCKED)
+    let mut score = (downstream as f64 * weights::DOWNSTREAM + blocked as f64 * weights::BLOCKED)
         * factor
         + f64::from(step.step.attempts) * weights::ATTEMPT;
     if !step.step.retry_eligible() {
@@ -83,6 +90,7 @@ fn bottleneck(task: &Task, no: i16, step: &StepFacts) -> Bottleneck {
         score,
         downstream,
         blocked,
+        listed,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Each failed step with what it blocks.
 
+use super::reach::{Downstream, downstream};
 use super::{Failure, Task, weights};
 use crate::engine::state::StepState;
 
@@ -18,19 +19,26 @@ pub struct ErrorChain {
     pub severity: &'static str,
     /// Steps that need it, directly or not.
     pub downstream: usize,
-    /// Those of them that are held up, ascending.
-    pub blocked: Vec<i16>,
+    /// How many of them are held up.
+    pub blocked: usize,
+    /// The first of those, ascending.
+    pub listed: Vec<i16>,
 }
 
 /// Every step in error, the most severe first.
 pub fn error_chains(task: &Task) -> Vec<ErrorChain> {
     let mut chains: Vec<ErrorChain> = task
         .steps()
-        .filter(|(_, step)| step.step.state == StepState::Error)
-        .map(|(no, step)| {
-            let (downstream, blocked) = task.downstream(no);
+        .zip(downstream(task))
+        .filter(|((_, step), _)| step.step.state == StepState::Error)
+        .map(|((no, step), below)| {
+            let Downstream {
+                steps: downstream,
+                blocked,
+                listed,
+            } = below;
             let permanent = step.step.failed_permanently();
-            let mut impact = blocked.len() as f64 * weights::BLOCKED
+            let mut impact = blocked as f64 * weights::BLOCKED
                 + downstream as f64 * weights::DOWNSTREAM
                 + f64::from(step.step.attempts) * weights::ATTEMPT;
             if permanent {
@@ -45,6 +53,7 @@ pub fn error_chains(task: &Task) -> Vec<ErrorChain> {
                 severity: weights::severity(impact),
                 downstream,
                 blocked,
+                listed,
             }
         })
         .collect();

@@ -1,13 +1,14 @@
 //! What a graph and its measured times say about a template and about a running task.
 //!
 //! Steps are numbered in topological order, so every longest path is one pass over the numbers. Nothing enumerates paths:
-//! their number is exponential in the worst case.
+//! their number is exponential in the worst case. Nothing lists all pairs of steps either: there are half a billion.
 
 mod blockers;
 mod bottlenecks;
 mod errors;
 mod parallelism;
 mod paths;
+mod reach;
 mod report;
 mod schedule;
 mod template;
@@ -190,40 +191,6 @@ impl Task {
     /// A step by number.
     pub fn step(&self, no: i16) -> Option<&StepFacts> {
         self.steps.get(usize::try_from(no).ok()?.checked_sub(1)?)
-    }
-
-    /// How many steps need this one, directly or not, and which of these it holds up: pending and failed ones that it is
-    /// joined to by steps that are not done. A step that is done holds up none.
-    fn downstream(&self, no: i16) -> (usize, Vec<i16>) {
-        let mut held = self.unfinished(no, |no| self.dag.children(no));
-        held.retain(|no| {
-            self.step(*no).is_some_and(|step| {
-                matches!(step.step.state, StepState::Pending | StepState::Error)
-            })
-        });
-        (self.dag.descendants(no).len(), held)
-    }
-
-    /// The steps that are not done and joined to this one by such steps, ascending; none if this one is done.
-    fn unfinished<'a>(&'a self, start: i16, along: impl Fn(i16) -> &'a [i16]) -> Vec<i16> {
-        let open = |no: i16| {
-            self.step(no)
-                .is_some_and(|step| step.standing != Standing::Done)
-        };
-        let mut seen = vec![false; self.dag.len() + 1];
-        let mut next = vec![start];
-        next.retain(|no| open(*no));
-        while let Some(no) = next.pop() {
-            for other in along(no) {
-                if open(*other) && !std::mem::replace(&mut seen[*other as usize], true) {
-                    next.push(*other);
-                }
-            }
-        }
-        self.dag
-            .step_nos()
-            .filter(|no| seen[*no as usize])
-            .collect()
     }
 }
 

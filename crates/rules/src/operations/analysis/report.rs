@@ -216,7 +216,7 @@ impl Report<'_> {
                     "impact": chain.impact,
                     "severity": chain.severity,
                     "downstream_steps": chain.downstream,
-                    "blocked_steps": self.names(&chain.blocked),
+                    "blocked_steps": self.names(&chain.listed),
                 })
             })
             .collect();
@@ -236,7 +236,7 @@ impl Report<'_> {
                     "severity": one.severity,
                     "score": one.score,
                     "downstream_steps": one.downstream,
-                    "blocked_steps": one.blocked.len(),
+                    "blocked_steps": one.blocked,
                 })
             })
             .collect();

@@ -5,7 +5,7 @@
 //! their neighbours (barycenter), the order with the fewest crossings wins, and the places are moved sideways towards their
 //! neighbours as far as the least distances allow. Everything is iterative and bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::Dag;
 
@@ -22,8 +22,9 @@ const LEAST_ACROSS: usize = 6;
 const SWEEPS: usize = 24;
 const SWEEPS_OF_HUGE: usize = 6;
 const HUGE: usize = 3_000;
-/// With more slots than this the other long edges run straight.
+/// With more slots than this, or more points on long edges, the other long edges run straight.
 const MOST_SLOTS: usize = 20_000;
+const MOST_POINTS: usize = 200_000;
 
 /// A finished layout.
 pub(super) struct Layout {
@@ -181,11 +182,14 @@ fn places(
     }
     let mut slots: HashMap<(bool, usize, usize), usize> = HashMap::new();
     let mut chains = Vec::with_capacity(edges.len());
+    let mut joined: HashSet<(usize, usize)> = HashSet::with_capacity(edges.len());
+    let mut points = 0;
     for (parent, child) in edges {
         let from_parent = busy[*parent].0 >= busy[*child].1;
         let end = if from_parent { *parent } else { *child };
         let mut chain = vec![*parent];
-        if slots.len() < MOST_SLOTS {
+        points += row_of[*child].saturating_sub(row_of[*parent] + 1);
+        if slots.len() < MOST_SLOTS && points < MOST_POINTS {
             for row in row_of[*parent] + 1..row_of[*child] {
                 chain.push(*slots.entry((from_parent, end, row)).or_insert_with(|| {
                     places.push(place(row, SLOT_WIDTH));
@@ -195,7 +199,7 @@ fn places(
         }
         chain.push(*child);
         for pair in chain.windows(2) {
-            if !places[pair[0]].below.contains(&pair[1]) {
+            if joined.insert((pair[0], pair[1])) {
                 places[pair[0]].below.push(pair[1]);
                 places[pair[1]].above.push(pair[0]);
             }
