@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
+use serde::Serialize;
 use tasker_rules::engine::ids;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::graph::Dag;
@@ -10,6 +11,7 @@ use tasker_rules::operations::analysis::{self, Duration, Failure, Task};
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create, locked_task};
+use crate::pg::budget;
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -163,7 +165,7 @@ fn analysed(session: &Session, reading: TaskReading, now: Timestamp) -> Result<A
         .collect();
     Ok(Analysed {
         uuid,
-        task: Task::new(dag, steps, now),
+        task: Task::new(dag, steps, now).for_host(budget::HOST),
         failed_at,
     })
 }
@@ -199,8 +201,10 @@ fn graph(template: &registry::Template) -> Result<Dag> {
 
 // ---- documents -----------------------------------------------------------------------------------------------------
 
-fn document(value: &serde_json::Value) -> Result<Output> {
-    datum::jsonb_from_text(&value.to_string())
+fn document(analysis: &impl Serialize) -> Result<Output> {
+    let text = serde_json::to_string(analysis)
+        .map_err(|error| Error::corrupt(format!("an analysis is no JSON: {error}")))?;
+    datum::jsonb_from_text(&text)
         .map(|jsonb| Output::Jsonb(datum::OwnedJsonb::copy(jsonb)))
         .ok_or_else(|| Error::corrupt("an analysis is no JSON"))
 }

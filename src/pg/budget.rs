@@ -7,7 +7,8 @@ use tasker_rules::{Budget, Host};
 
 use super::memory;
 
-const HOST: Host = Host {
+/// For rules that need no limit of their own.
+pub const HOST: Host = Host {
     check,
     memory: memory::allocated,
 };

@@ -4,7 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::worker::done;
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, shapes, started};
+use tasker_client_tests::{
+    Act, Database, Session, Template, Uuid, Value, json, patience, shapes, started,
+};
 
 /// The columns of every row of a function of the task, joined by blanks.
 fn rows(session: &mut Session, function: &str, task: Uuid, columns: &str) -> Vec<String> {
@@ -469,6 +471,52 @@ fn a_task_of_200_steps_is_analysed_in_milliseconds() {
         // A dev build on a busy machine; a release build takes a fraction.
         assert!(best < Duration::from_millis(500), "{best:?}");
     }
+}
+
+/// What the backend of the session has used at most, in kB.
+fn peak_memory(session: &mut Session) -> u64 {
+    let pid: i32 = session.one("SELECT pg_backend_pid()", &[]);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux says it");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number")
+}
+
+#[test]
+fn a_task_of_32_767_steps_is_analysed_in_bounded_time_and_memory_and_a_timeout_ends_it() {
+    let (database, mut session, task) = started(&shapes::chain("largest", 32_767));
+    for function in [
+        "task_bottlenecks",
+        "task_blockers",
+        "task_schedule",
+        "task_critical_path",
+        "task_error_chains",
+        "task_parallelism",
+        "analyze_task",
+    ] {
+        let mut session = database.connect();
+        let query = format!("SELECT count(*) FROM tasker.{function}($1)");
+        let before = peak_memory(&mut database.connect());
+        let began = Instant::now();
+        session.query(&query, &[&task]);
+        let took = began.elapsed();
+        let used = peak_memory(&mut session).saturating_sub(before) / 1024;
+        println!("{function}: {took:?}, {used} MB");
+        // A release build takes a second; a dev build on a busy machine many.
+        assert!(took < patience(30), "{function}: {took:?}");
+        assert!(used < 300, "{function}: {used} MB");
+    }
+    session.execute("SET statement_timeout = '100ms'");
+    let began = Instant::now();
+    session
+        .fails("SELECT tasker.analyze_task($1)", &[&task])
+        .is("57014");
+    assert!(began.elapsed() < patience(2), "{:?}", began.elapsed());
 }
 
 // ---- diagrams as rows -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ pub use report::report;
 pub use schedule::{Schedule, Slot, schedule};
 pub use template::{analyze, redundant_edges};
 
+use crate::budget::Host;
 use crate::engine::readiness::{NEVER, Step};
 use crate::engine::state::StepState;
 use crate::graph::Dag;
@@ -151,6 +152,7 @@ pub struct StepFacts {
 pub struct Task {
     dag: Dag,
     steps: Vec<StepFacts>,
+    host: Host,
 }
 
 impl Task {
@@ -175,7 +177,20 @@ impl Task {
                 }
             })
             .collect();
-        Self { dag, steps: facts }
+        Self {
+            dag,
+            steps: facts,
+            host: Host::NONE,
+        }
+    }
+
+    /// The same task; long loops over it ask this host whether to go on.
+    pub fn for_host(self, host: Host) -> Self {
+        Self { host, ..self }
+    }
+
+    fn check(&self) {
+        (self.host.check)();
     }
 
     /// The graph.

@@ -94,6 +94,7 @@ where
         }
         // A child has a greater number: what is behind the block reaches nothing in it.
         for no in (1..=last).rev() {
+            task.check();
             let mut row = [0u64; WORDS];
             for child in dag.children(no as i16) {
                 let child = *child as usize;
@@ -126,6 +127,7 @@ where
     let dag = task.dag();
     let mut lists: Vec<Vec<i16>> = vec![Vec::new(); dag.len()];
     for no in dag.step_nos().rev().filter(|no| (filter.open)(*no)) {
+        task.check();
         let mut mine = Vec::new();
         for child in dag.children(no).iter().filter(|no| (filter.open)(**no)) {
             if (filter.counts)(*child) {
@@ -148,6 +150,7 @@ pub(super) fn first_above(
     let dag = task.dag();
     let mut lists: Vec<Vec<i32>> = vec![Vec::new(); dag.len()];
     for no in dag.step_nos().filter(|no| open(*no)) {
+        task.check();
         let mut mine = Vec::new();
         for parent in dag.parents(no).iter().filter(|no| open(**no)) {
             mine = merged(&mine, &[key(*parent)], most);

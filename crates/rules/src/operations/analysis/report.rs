@@ -1,5 +1,7 @@
-//! The whole runtime analysis as one JSON document.
+//! The whole runtime analysis as one JSON document. What has an entry per step is written entry by entry: as a tree of
+//! values the document of the largest task took ten times its size.
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Number, Value, json};
 
 use super::{Level, Path, Schedule, Task};
@@ -14,24 +16,189 @@ use crate::engine::state::TaskState;
 /// The number of paths that are listed.
 const PATHS: usize = 5;
 
-/// The analysis of a task in this state; the shape is documented with the function `analyze_task`.
-pub fn report(uuid: &[u8; 16], state: TaskState, task: &Task) -> Value {
-    let counts = counts(task);
-    let health = counts.health(state);
-    let healthy = health == "healthy";
-    let report = Report { uuid, task };
-    json!({
-        "task_uuid": shown(uuid),
-        "execution_status": counts.execution(state).as_str(),
-        "health_status": health,
-        "dependency_graph": report.graph(),
-        "critical_path": report.critical_path(&schedule(task)),
-        "critical_paths": report.paths(&best_paths(task, healthy, PATHS)),
-        "parallelism_opportunities": report.parallelism(&levels(task), &counts),
-        "error_chains": report.errors(),
-        "bottlenecks": report.bottlenecks(),
-        "blockers": report.blockers(),
-    })
+/// The analysis of a task in this state, to be serialized; the shape is documented with the function `analyze_task`.
+pub fn report<'a>(uuid: &'a [u8; 16], state: TaskState, task: &'a Task) -> impl Serialize + 'a {
+    Report { uuid, state, task }
+}
+
+impl Serialize for Report<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counts = counts(self.task);
+        let health = counts.health(self.state);
+        let mut all = serializer.serialize_map(None)?;
+        all.serialize_entry("task_uuid", &shown(self.uuid))?;
+        all.serialize_entry("execution_status", counts.execution(self.state).as_str())?;
+        all.serialize_entry("health_status", health)?;
+        all.serialize_entry("dependency_graph", &Graph(self))?;
+        all.serialize_entry("critical_path", &CriticalPath(self, schedule(self.task)))?;
+        let best = best_paths(self.task, health == "healthy", PATHS);
+        all.serialize_entry("critical_paths", &self.paths(&best))?;
+        let levels = self.parallelism(&levels(self.task), &counts);
+        all.serialize_entry("parallelism_opportunities", &levels)?;
+        all.serialize_entry("error_chains", &Errors(self))?;
+        all.serialize_entry("bottlenecks", &Bottlenecks(self))?;
+        all.serialize_entry("blockers", &self.blockers())?;
+        all.end()
+    }
+}
+
+/// A list or an object whose entries are made when they are written.
+struct Entries<'a, F>(&'a Report<'a>, F);
+
+impl<F, I> Serialize for Entries<'_, F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = Value>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.1)().inspect(|_| self.0.task.check()))
+    }
+}
+
+struct ByStep<'a, F>(&'a Report<'a>, F);
+
+impl<F: Fn(i16) -> Value> Serialize for ByStep<'_, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let steps = self.0.task.dag().step_nos();
+        serializer.collect_map(steps.map(|no| {
+            self.0.task.check();
+            (self.0.id(no), (self.1)(no))
+        }))
+    }
+}
+
+struct Graph<'a>(&'a Report<'a>);
+
+impl Serialize for Graph<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let report = self.0;
+        let dag = report.task.dag();
+        let nodes = || {
+            report.task.steps().map(|(no, step)| {
+                json!({
+                    "id": report.id(no),
+                    "name": report.name(no),
+                    "level": dag.level(no),
+                    "state": step.step.state.as_str(),
+                    "standing": step.standing.as_str(),
+                    "duration_seconds": seconds(step.duration.us),
+                    "duration_basis": step.duration.basis.as_str(),
+                })
+            })
+        };
+        let edges = || {
+            dag.edges().map(|(from, to)| {
+                json!({
+                    "from": report.id(from), "to": report.id(to),
+                    "from_name": report.name(from), "to_name": report.name(to),
+                })
+            })
+        };
+        let ids = |steps: &[i16]| steps.iter().map(|no| report.id(*no)).collect::<Value>();
+        let mut graph = serializer.serialize_map(None)?;
+        graph.serialize_entry("nodes", &Entries(report, nodes))?;
+        graph.serialize_entry("edges", &Entries(report, edges))?;
+        let children = ByStep(report, |no| ids(dag.children(no)));
+        graph.serialize_entry("adjacency_list", &children)?;
+        let parents = ByStep(report, |no| ids(dag.parents(no)));
+        graph.serialize_entry("reverse_adjacency_list", &parents)?;
+        let levels = ByStep(report, |no| json!(dag.level(no)));
+        graph.serialize_entry("dependency_levels", &levels)?;
+        graph.end()
+    }
+}
+
+struct CriticalPath<'a>(&'a Report<'a>, Schedule);
+
+impl Serialize for CriticalPath<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let CriticalPath(report, schedule) = self;
+        let steps = || {
+            let path = schedule.critical_path.iter().filter_map(|no| {
+                let slot = schedule.slots.get(*no as usize - 1)?;
+                Some((*no, report.task.step(*no)?, slot))
+            });
+            path.map(|(no, step, slot)| {
+                json!({
+                    "step_uuid": report.id(no),
+                    "name": report.name(no),
+                    "state": step.step.state.as_str(),
+                    "duration_seconds": seconds(step.duration.us),
+                    "duration_basis": step.duration.basis.as_str(),
+                    "starts_after_seconds": seconds(slot.starts_us),
+                    "drag_seconds": seconds(slot.drag_us),
+                })
+            })
+        };
+        let mut path = serializer.serialize_map(None)?;
+        path.serialize_entry("duration_seconds", &seconds(schedule.total_us))?;
+        path.serialize_entry("length", &schedule.critical_path.len())?;
+        path.serialize_entry("steps", &Entries(report, steps))?;
+        path.end()
+    }
+}
+
+struct Errors<'a>(&'a Report<'a>);
+
+impl Serialize for Errors<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let report = self.0;
+        let chains = error_chains(report.task);
+        let permanent = chains.iter().filter(|chain| chain.permanent).count();
+        let shown = || {
+            chains.iter().map(|chain| {
+                json!({
+                    "step_uuid": report.id(chain.no),
+                    "name": report.name(chain.no),
+                    "error_class": chain.failure.class,
+                    "error_message": chain.failure.message,
+                    "permanent": chain.permanent,
+                    "impact": chain.impact,
+                    "severity": chain.severity,
+                    "downstream_steps": chain.downstream,
+                    "blocked_steps": report.names(&chain.listed),
+                })
+            })
+        };
+        let mut errors = serializer.serialize_map(None)?;
+        errors.serialize_entry("total_errors", &chains.len())?;
+        errors.serialize_entry("permanent_errors", &permanent)?;
+        errors.serialize_entry("chains", &Entries(report, shown))?;
+        errors.end()
+    }
+}
+
+struct Bottlenecks<'a>(&'a Report<'a>);
+
+impl Serialize for Bottlenecks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let report = self.0;
+        let found = bottlenecks(report.task);
+        let critical = found
+            .iter()
+            .filter(|one| one.severity == "Critical")
+            .count();
+        let shown = || {
+            found.iter().map(|one| {
+                json!({
+                    "step_uuid": report.id(one.no),
+                    "name": report.name(one.no),
+                    "state": report.state(one.no),
+                    "type": one.kind,
+                    "severity": one.severity,
+                    "score": one.score,
+                    "downstream_steps": one.downstream,
+                    "blocked_steps": one.blocked,
+                })
+            })
+        };
+        let mut bottlenecks = serializer.serialize_map(None)?;
+        bottlenecks.serialize_entry("total_bottlenecks", &found.len())?;
+        bottlenecks.serialize_entry("critical_bottlenecks", &critical)?;
+        bottlenecks.serialize_entry("overall_impact", overall(report.task, &found))?;
+        bottlenecks.serialize_entry("bottlenecks", &Entries(report, shown))?;
+        bottlenecks.end()
+    }
 }
 
 fn counts(task: &Task) -> Counts {
@@ -55,6 +222,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 
 struct Report<'a> {
     uuid: &'a [u8; 16],
+    state: TaskState,
     task: &'a Task,
 }
 
@@ -75,71 +243,6 @@ impl Report<'_> {
         self.task
             .step(no)
             .map_or("", |step| step.step.state.as_str())
-    }
-
-    fn graph(&self) -> Value {
-        let dag = self.task.dag();
-        let nodes: Vec<Value> = self
-            .task
-            .steps()
-            .map(|(no, step)| {
-                json!({
-                    "id": self.id(no),
-                    "name": self.name(no),
-                    "level": dag.level(no),
-                    "state": step.step.state.as_str(),
-                    "standing": step.standing.as_str(),
-                    "duration_seconds": seconds(step.duration.us),
-                    "duration_basis": step.duration.basis.as_str(),
-                })
-            })
-            .collect();
-        let edges: Vec<Value> = dag
-            .edges()
-            .map(|(from, to)| {
-                json!({
-                    "from": self.id(from), "to": self.id(to),
-                    "from_name": self.name(from), "to_name": self.name(to),
-                })
-            })
-            .collect();
-        let ids = |steps: &[i16]| steps.iter().map(|no| self.id(*no)).collect::<Vec<_>>();
-        let map = |value: &dyn Fn(i16) -> Value| -> Map<String, Value> {
-            dag.step_nos().map(|no| (self.id(no), value(no))).collect()
-        };
-        json!({
-            "nodes": nodes,
-            "edges": edges,
-            "adjacency_list": map(&|no| json!(ids(dag.children(no)))),
-            "reverse_adjacency_list": map(&|no| json!(ids(dag.parents(no)))),
-            "dependency_levels": map(&|no| json!(dag.level(no))),
-        })
-    }
-
-    fn critical_path(&self, schedule: &Schedule) -> Value {
-        let steps: Vec<Value> = schedule
-            .critical_path
-            .iter()
-            .filter_map(|no| {
-                Some((
-                    *no,
-                    self.task.step(*no)?,
-                    schedule.slots.get(*no as usize - 1)?,
-                ))
-            })
-            .map(|(no, step, slot)| {
-                json!({
-                    "step_uuid": self.id(no),
-                    "name": self.name(no),
-                    "state": step.step.state.as_str(),
-                    "duration_seconds": seconds(step.duration.us),
-                    "duration_basis": step.duration.basis.as_str(),
-                    "starts_after_seconds": seconds(slot.starts_us),
-                    "drag_seconds": seconds(slot.drag_us),
-                })
-            })
-            .collect();
-        json!({ "duration_seconds": seconds(schedule.total_us), "length": steps.len(), "steps": steps })
     }
 
     fn paths(&self, best: &[Path]) -> Value {
@@ -198,53 +301,6 @@ impl Report<'_> {
             "overall_completion": counts.completion_hundredths() as f64 / 100.0,
             "levels": shown,
             "parallelism_efficiency": percent(several, levels.len()),
-        })
-    }
-
-    fn errors(&self) -> Value {
-        let chains = error_chains(self.task);
-        let permanent = chains.iter().filter(|chain| chain.permanent).count();
-        let shown: Vec<Value> = chains
-            .iter()
-            .map(|chain| {
-                json!({
-                    "step_uuid": self.id(chain.no),
-                    "name": self.name(chain.no),
-                    "error_class": chain.failure.class,
-                    "error_message": chain.failure.message,
-                    "permanent": chain.permanent,
-                    "impact": chain.impact,
-                    "severity": chain.severity,
-                    "downstream_steps": chain.downstream,
-                    "blocked_steps": self.names(&chain.listed),
-                })
-            })
-            .collect();
-        json!({ "total_errors": chains.len(), "permanent_errors": permanent, "chains": shown })
-    }
-
-    fn bottlenecks(&self) -> Value {
-        let found = bottlenecks(self.task);
-        let shown: Vec<Value> = found
-            .iter()
-            .map(|one| {
-                json!({
-                    "step_uuid": self.id(one.no),
-                    "name": self.name(one.no),
-                    "state": self.state(one.no),
-                    "type": one.kind,
-                    "severity": one.severity,
-                    "score": one.score,
-                    "downstream_steps": one.downstream,
-                    "blocked_steps": one.blocked,
-                })
-            })
-            .collect();
-        json!({
-            "total_bottlenecks": found.len(),
-            "critical_bottlenecks": found.iter().filter(|one| one.severity == "Critical").count(),
-            "overall_impact": overall(self.task, &found),
-            "bottlenecks": shown,
         })
     }
 
