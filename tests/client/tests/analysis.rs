@@ -508,7 +508,7 @@ fn a_task_of_32_767_steps_is_analysed_in_bounded_time_and_memory_and_a_timeout_e
         let used = peak_memory(&mut session).saturating_sub(before) / 1024;
         println!("{function}: {took:?}, {used} MB");
         // A release build takes a second; a dev build on a busy machine many.
-        assert!(took < patience(30), "{function}: {took:?}");
+        assert!(took < patience(60), "{function}: {took:?}");
         assert!(used < 300, "{function}: {used} MB");
     }
     session.execute("SET statement_timeout = '100ms'");

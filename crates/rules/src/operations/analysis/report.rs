@@ -16,6 +16,13 @@ use crate::engine::state::TaskState;
 /// The number of paths that are listed.
 const PATHS: usize = 5;
 
+/// With more steps than this the document is without the graph: PostgreSQL takes many times its size to read it. Functions
+/// and views have the same as rows.
+const MOST_IN_GRAPH: usize = 5_000;
+
+/// The greatest number of entries in each other list.
+const MOST_ENTRIES: usize = 1_000;
+
 /// The analysis of a task in this state, to be serialized; the shape is documented with the function `analyze_task`.
 pub fn report<'a>(uuid: &'a [u8; 16], state: TaskState, task: &'a Task) -> impl Serialize + 'a {
     Report { uuid, state, task }
@@ -29,7 +36,8 @@ impl Serialize for Report<'_> {
         all.serialize_entry("task_uuid", &shown(self.uuid))?;
         all.serialize_entry("execution_status", counts.execution(self.state).as_str())?;
         all.serialize_entry("health_status", health)?;
-        all.serialize_entry("dependency_graph", &Graph(self))?;
+        let is_small = self.task.dag().len() <= MOST_IN_GRAPH;
+        all.serialize_entry("dependency_graph", &is_small.then_some(Graph(self)))?;
         all.serialize_entry("critical_path", &CriticalPath(self, schedule(self.task)))?;
         let best = best_paths(self.task, health == "healthy", PATHS);
         all.serialize_entry("critical_paths", &self.paths(&best))?;
@@ -42,8 +50,8 @@ impl Serialize for Report<'_> {
     }
 }
 
-/// A list or an object whose entries are made when they are written.
-struct Entries<'a, F>(&'a Report<'a>, F);
+/// A list of at most so many entries, each made when it is written.
+struct Entries<'a, F>(&'a Report<'a>, F, usize);
 
 impl<F, I> Serialize for Entries<'_, F>
 where
@@ -51,7 +59,7 @@ where
     I: Iterator<Item = Value>,
 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((self.1)().inspect(|_| self.0.task.check()))
+        serializer.collect_seq((self.1)().take(self.2).inspect(|_| self.0.task.check()))
     }
 }
 
@@ -96,8 +104,8 @@ impl Serialize for Graph<'_> {
         };
         let ids = |steps: &[i16]| steps.iter().map(|no| report.id(*no)).collect::<Value>();
         let mut graph = serializer.serialize_map(None)?;
-        graph.serialize_entry("nodes", &Entries(report, nodes))?;
-        graph.serialize_entry("edges", &Entries(report, edges))?;
+        graph.serialize_entry("nodes", &Entries(report, nodes, usize::MAX))?;
+        graph.serialize_entry("edges", &Entries(report, edges, usize::MAX))?;
         let children = ByStep(report, |no| ids(dag.children(no)));
         graph.serialize_entry("adjacency_list", &children)?;
         let parents = ByStep(report, |no| ids(dag.parents(no)));
@@ -133,7 +141,7 @@ impl Serialize for CriticalPath<'_> {
         let mut path = serializer.serialize_map(None)?;
         path.serialize_entry("duration_seconds", &seconds(schedule.total_us))?;
         path.serialize_entry("length", &schedule.critical_path.len())?;
-        path.serialize_entry("steps", &Entries(report, steps))?;
+        path.serialize_entry("steps", &Entries(report, steps, MOST_ENTRIES))?;
         path.end()
     }
 }
@@ -163,7 +171,7 @@ impl Serialize for Errors<'_> {
         let mut errors = serializer.serialize_map(None)?;
         errors.serialize_entry("total_errors", &chains.len())?;
         errors.serialize_entry("permanent_errors", &permanent)?;
-        errors.serialize_entry("chains", &Entries(report, shown))?;
+        errors.serialize_entry("chains", &Entries(report, shown, MOST_ENTRIES))?;
         errors.end()
     }
 }
@@ -196,7 +204,7 @@ impl Serialize for Bottlenecks<'_> {
         bottlenecks.serialize_entry("total_bottlenecks", &found.len())?;
         bottlenecks.serialize_entry("critical_bottlenecks", &critical)?;
         bottlenecks.serialize_entry("overall_impact", overall(report.task, &found))?;
-        bottlenecks.serialize_entry("bottlenecks", &Entries(report, shown))?;
+        bottlenecks.serialize_entry("bottlenecks", &Entries(report, shown, MOST_ENTRIES))?;
         bottlenecks.end()
     }
 }
@@ -239,6 +247,10 @@ impl Report<'_> {
         steps.iter().map(|no| self.name(*no)).collect()
     }
 
+    fn first_names(&self, steps: &[i16]) -> Vec<&str> {
+        self.names(&steps[..steps.len().min(MOST_ENTRIES)])
+    }
+
     fn state(&self, no: i16) -> &'static str {
         self.task
             .step(no)
@@ -251,7 +263,7 @@ impl Report<'_> {
             .iter()
             .map(|path| {
                 json!({
-                    "steps": self.names(&path.steps),
+                    "steps": self.first_names(&path.steps),
                     "length": path.steps.len(),
                     "duration_seconds": seconds(path.duration_us),
                     "completed_steps": path.completed,
@@ -267,8 +279,8 @@ impl Report<'_> {
             "total_paths": Number::from_u128(count_paths(self.task)),
             "longest_path_length": dag.level_widths().len(),
             "paths": paths,
-            "root_nodes": self.names(&dag.roots()),
-            "leaf_nodes": self.names(&dag.leaves()),
+            "root_nodes": self.first_names(&dag.roots()),
+            "leaf_nodes": self.first_names(&dag.leaves()),
         })
     }
 
@@ -277,11 +289,12 @@ impl Report<'_> {
         let several = levels.iter().filter(|level| level.ready > 1).count();
         let shown: Vec<Value> = levels
             .iter()
+            .take(MOST_ENTRIES)
             .enumerate()
             .map(|(number, level)| {
                 json!({
                     "level": number,
-                    "steps": self.names(&level.steps),
+                    "steps": self.first_names(&level.steps),
                     "total_steps": level.steps.len(),
                     "ready_steps": level.ready,
                     "running_steps": level.running,
@@ -308,6 +321,9 @@ impl Report<'_> {
     fn blockers(&self) -> Value {
         let mut all: Map<String, Value> = Map::new();
         for blocker in blockers(self.task).iter().filter(|one| one.root_cause) {
+            if all.len() == MOST_ENTRIES && !all.contains_key(self.name(blocker.step)) {
+                break;
+            }
             let list = all
                 .entry(self.name(blocker.step))
                 .or_insert_with(|| Value::Array(Vec::new()));
