@@ -1,8 +1,8 @@
 //! The machine's clock is set back. Memory counts in ticks and does not notice; what is stored counts in wall-clock time: what was
 //! due would be due again only when the clock has caught up, and a lease would last longer by the jump.
 //!
-//! So a row says how far the clock was before the ticks of this start of the machine. Whoever finds the clock further back moves what
-//! is stored by the difference, and writes the row anew. A jump forward only changes the row: everything is due earlier.
+//! So a row says how far the clock was before the ticks of this start of the machine. A session that finds the clock further back
+//! moves what is stored by the difference, and updates the row. A jump forward only changes the row: everything is due earlier.
 
 use pgrx::pg_sys;
 
@@ -16,7 +16,7 @@ use crate::pg::spi::{Session, Statement};
 
 /// Less than this is no jump: the clock is being brought to the right time slowly.
 const JUMP_US: i64 = 100_000;
-/// The part of the extension that who writes the row holds; duties have the parts up to 16.
+/// The part of the extension that a session locks while it writes the row; duties have the parts up to 16.
 const LOCK: u16 = 32;
 
 static READ: Statement = Statement::new(

@@ -232,7 +232,7 @@ pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestam
     let handlers = request.handlers.number();
     let Some((worker, idle_until, seen_at)) = KNOWN.with(|known| {
         known.get(worker_id).map(|known| {
-            // Who waits for other handlers now does not wait yet.
+            // A worker that now waits for other handlers does not wait yet.
             let idle_until = known
                 .idle_until
                 .filter(|_| !idle || known.handlers == handlers);
@@ -345,7 +345,7 @@ pub fn wake(
         let namespace: String = row.get(1)?;
         let idle_since: Timestamp = row.get(2)?;
         let payload: String = row.get(3)?;
-        // Those whom another payload has woken are others.
+        // Another payload has woken other workers.
         let place = (namespace, payload);
         let due = NOTIFIED.with(|last| {
             if last.len() >= MOST_NOTIFIED {

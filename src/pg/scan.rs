@@ -156,7 +156,7 @@ impl<const N: usize> Walk<N> {
         };
         let place_of = |attribute: i16| columns.iter().position(|column| *column == attribute);
         let Some(wanted) = place_of(self.table.facts().attributes[column] as i16 + 1) else {
-            // Somebody made the index again without it.
+            // The index was made again without it.
             return self.each(keys, |row| {
                 if matches(row.opt(column)) {
                     visit(row)

@@ -144,7 +144,7 @@ pub fn find(
     if !old {
         return Ok((found, taken));
     }
-    // Entries of an earlier version do not say whose they are. With their keys the next claim finds them.
+    // Entries of an earlier version do not name their handlers. With their keys the next claim finds them.
     keys::set(session, search.queue_id)?;
     forget_marks_of(search.queue_id);
     if !found.is_empty() {

@@ -588,9 +588,9 @@ fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
             to.folder(),
             "postgres",
             &[
-                "--no-psqlrc",
-                "--quiet",
-                "--set=ON_ERROR_STOP=1",
+                "-Xq",
+                "-v",
+                "ON_ERROR_STOP=1",
                 "--dbname",
                 database,
                 "--file",

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_for_ever() {
+    fn a_key_never_changes() {
         assert_eq!(handler_key("pay.charge"), 6_199_563_164_353_297_482);
     }
 }

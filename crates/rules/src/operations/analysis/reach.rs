@@ -17,7 +17,7 @@ const LISTED: usize = 100_000;
 /// How many each list names at least.
 const LISTED_AT_LEAST: usize = 3;
 
-/// How many steps each list of an answer about so many steps names at most.
+/// How many steps each list names at most, in an answer about `steps` steps.
 pub(super) fn most_listed(steps: usize) -> usize {
     (LISTED / steps.max(1)).max(LISTED_AT_LEAST)
 }

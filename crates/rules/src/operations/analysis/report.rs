@@ -50,7 +50,7 @@ impl Serialize for Report<'_> {
     }
 }
 
-/// A list of at most so many entries, each made when it is written.
+/// A list with its greatest number of entries; each entry is made when it is written.
 struct Entries<'a, F>(&'a Report<'a>, F, usize);
 
 impl<F, I> Serialize for Entries<'_, F>
