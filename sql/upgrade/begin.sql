@@ -60,7 +60,7 @@ UPDATE pg_namespace n SET nspacl = m.initial FROM tasker_engine.script_members m
     WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid AND n.nspacl IS DISTINCT FROM m.initial;
 
 -- Privileges on columns of the views that are dropped. All of them are users': the extension grants none.
-CREATE TABLE tasker_engine.script_columns (
+CREATE UNLOGGED TABLE tasker_engine.script_columns (
     view text NOT NULL,
     name name NOT NULL,
     acl aclitem[] NOT NULL

@@ -76,17 +76,10 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
 }
 
 fn handlers(call: &Call, index: usize) -> Result<Wanted> {
-    let Some(given) = call.opt_array::<String>(index) else {
-        return Ok(Wanted::Any);
-    };
-    let names = given
-        .iter()
-        .map(|name| {
-            name.as_deref()
-                .ok_or_else(|| Error::null("an element of handlers"))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Wanted::these(names))
+    let names = names(call, index, "handlers")?;
+    Ok(names.map_or(Wanted::Any, |names| {
+        Wanted::these(names.iter().map(String::as_str))
+    }))
 }
 
 /// The steps that the worker says it has begun.

@@ -328,6 +328,14 @@ fn every_function_of_this_version_refuses_a_newer_library() {
     every_function_refuses(&mut database.connect(), "0.0.1");
 }
 
+/// A task by a library that only says that it is the old one: it writes a column that the old extension does not have.
+fn create_by_old_library(session: &mut Session) -> Uuid {
+    session.execute("ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint");
+    let task = session.create("small_diamond");
+    session.execute("ALTER TABLE tasker_engine.queue_entries DROP COLUMN handler_key");
+    task
+}
+
 #[test]
 fn an_update_is_refused_before_the_restart_and_an_old_library_refuses_the_new_schema() {
     let own = own_version();
@@ -344,7 +352,7 @@ fn an_update_is_refused_before_the_restart_and_an_old_library_refuses_the_new_sc
          CREATE FUNCTION tasker_engine.installation_state() RETURNS text LANGUAGE sql AS $$ SELECT 'same' $$",
     );
     shapes::small_diamond().register(&mut session);
-    let task = session.create("small_diamond");
+    let task = create_by_old_library(&mut session);
     session.execute(
         "DROP TABLE tasker_engine.installation; DROP FUNCTION tasker_engine.installation_state()",
     );
@@ -353,7 +361,7 @@ fn an_update_is_refused_before_the_restart_and_an_old_library_refuses_the_new_sc
     let before = catalog(&server, "app");
     refuses(session.fails(UPDATE, &[]), &old, &own, "Restart the server");
     assert_same(&catalog(&server, "app"), &before);
-    session.create("small_diamond");
+    create_by_old_library(&mut session);
     drop(session);
 
     let restart = |server: &Server| {
@@ -407,12 +415,20 @@ fn without_preload_a_session_with_the_old_library_refuses_the_new_schema() {
     let server = tree.start(&[]);
     let mut session = server.connect("postgres");
     install(&mut session, &old);
+    // As above: what the old extension does not have.
+    session.execute(
+        "CREATE TABLE tasker_engine.installation (one boolean); GRANT SELECT ON tasker_engine.installation TO tasker_owner;
+         CREATE FUNCTION tasker_engine.installation_state() RETURNS text LANGUAGE sql AS $$ SELECT 'same' $$",
+    );
     shapes::small_diamond().register(&mut session);
-    session.create("small_diamond");
+    create_by_old_library(&mut session);
+    session.execute(
+        "DROP TABLE tasker_engine.installation; DROP FUNCTION tasker_engine.installation_state()",
+    );
     tree.install_library();
     // The update waits for a transaction of the old session; a call that has begun then waits for the update, and is undone.
     session.execute("BEGIN");
-    session.create("small_diamond");
+    create_by_old_library(&mut session);
     let (mut update, calling) = (server.connect("postgres"), session.pid());
     let updating = update.pid();
     update.execute("BEGIN");
