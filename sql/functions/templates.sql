@@ -6,9 +6,9 @@ CREATE OR REPLACE FUNCTION tasker.register_template(template text, replace boole
 RETURNS bigint AS 'MODULE_PATHNAME', 'register_template' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off;
 COMMENT ON FUNCTION tasker.register_template(text, boolean) IS
-'Stores a template and returns its named_task_id. The namespace is created with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; 23505 if the version exists and replace is not given; 55000 if it exists with another content and a task uses it. Rule: docs/concepts.md#templates.
+'Stores a template and returns its named_task_id. The namespace is created with its first template. A version that a task uses is immutable. 42601 if it cannot be read, with line and column; 42P17 with every problem in the DETAIL if it breaks the rules; what validate_template warns of is a WARNING. A version that exists with the same content changes nothing and returns its id; 23505 if it exists with another one and replace is not given; 55000 if a task uses it. Rule: docs/concepts.md#templates.
 template: YAML 1.2, or JSON if it begins with a brace.
-replace: Whether a version that exists may be given: the same content changes nothing and returns its id, another one replaces it if no task uses it yet.';
+replace: Whether a version that exists with another content is replaced, which is possible while no task uses it.';
 GRANT EXECUTE ON FUNCTION tasker.register_template(text, boolean) TO tasker_admin;
 
 CREATE OR REPLACE FUNCTION tasker.validate_template(template text)

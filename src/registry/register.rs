@@ -1,6 +1,6 @@
 //! Stores a template: creates its namespace, systems, queues and steps if they are missing, and its version once.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, panic::ErrorReport};
 use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
 
@@ -136,6 +136,9 @@ static STEPS: Statement = Statement::new(
     ],
 );
 
+/// Warnings that one registration raises at most: 32,767 steps can have one each.
+const MOST_WARNINGS: usize = 20;
+
 /// Reads a template text, or lists all its mistakes.
 pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
     let value = template::parse(text).map_err(|error| {
@@ -184,6 +187,7 @@ pub fn register(
 ) -> Result<i32> {
     let (template, problems) = read(text)?;
     let template = template.ok_or_else(|| refused(&problems))?;
+    warn(&problems);
     let environment = settings::environment().unwrap_or_default();
     let configuration = datum::jsonb_from_text(&template.export().to_string())
         .ok_or_else(|| Error::corrupt("a template that was read is JSON"))?;
@@ -194,30 +198,58 @@ pub fn register(
         .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
         .map(|step| (step.step_no, step.handler.as_str()))
         .collect();
-    if let Some(same) = make_room(
-        session,
-        namespace_id,
-        &template,
-        configuration,
-        &environment,
-        replace,
-    )? {
-        handlers::remember(session, same, &inside, registrar)?;
-        return Ok(same);
+    // The second time another session registered the version at this moment: it is visible now.
+    for _ in 0..2 {
+        if let Some(same) = make_room(
+            session,
+            namespace_id,
+            &template,
+            configuration,
+            &environment,
+            replace,
+        )? {
+            handlers::remember(session, same, &inside, registrar)?;
+            return Ok(same);
+        }
+        make_parts(session, namespace_id, &template)?;
+        if let Some(id) = named_task(
+            session,
+            namespace_id,
+            &template,
+            configuration,
+            &environment,
+        )? {
+            steps(session, id, namespace_id, &template)?;
+            handlers::remember(session, id, &inside, registrar)?;
+            // The queues may be new: executors that sleep do not wait for them yet.
+            processes::wake_all_executors();
+            return Ok(id);
+        }
     }
-    make_parts(session, namespace_id, &template)?;
-    let id = named_task(
-        session,
-        namespace_id,
-        &template,
-        configuration,
-        &environment,
-    )?;
-    steps(session, id, namespace_id, &template)?;
-    handlers::remember(session, id, &inside, registrar)?;
-    // The queues may be new: executors that sleep do not wait for them yet.
-    processes::wake_all_executors();
-    Ok(id)
+    Err(registered_already(&template))
+}
+
+/// Raises the warnings of validate_template: a template that is taken can still mean something else than its author did.
+fn warn(problems: &[Problem]) {
+    let warnings = problems.iter().filter(|problem| !problem.is_error());
+    let left = warnings.clone().count().saturating_sub(MOST_WARNINGS);
+    let mut texts: Vec<String> = warnings
+        .take(MOST_WARNINGS)
+        .map(ToString::to_string)
+        .collect();
+    if left > 0 {
+        texts.push(format!(
+            "{left} more warnings: SELECT * FROM tasker.validate_template(...) lists them"
+        ));
+    }
+    for text in texts {
+        ErrorReport::new(
+            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
+            text,
+            "register_template",
+        )
+        .report(pgrx::PgLogLevel::WARNING);
+    }
 }
 
 fn namespace(session: &Session, name: &str) -> Result<i32> {
@@ -232,8 +264,8 @@ fn namespace(session: &Session, name: &str) -> Result<i32> {
     )))
 }
 
-/// Refuses a second registration, or removes a version that no task uses yet. Returns the id of a version that is
-/// the same already.
+/// Returns the id of a version that is the same already. Of a different one: refuses it, or removes what is there if no
+/// task uses it yet.
 fn make_room(
     session: &Session,
     namespace_id: i32,
@@ -256,11 +288,11 @@ fn make_room(
         return Ok(None);
     };
     let (id, same) = (row.get::<i32>(1)?, row.get::<bool>(2)?);
-    if !replace {
-        return Err(registered_already(template));
-    }
     if same {
         return Ok(Some(id));
+    }
+    if !replace {
+        return Err(registered_already(template));
     }
     if !session.run(&USED, &[datum::int4(id)])?.is_empty() {
         return Err(Error::state(format!("{} is used by tasks and cannot be changed", template.full_name()))
@@ -276,7 +308,7 @@ fn registered_already(template: &Template) -> Error {
         pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
         format!("{} is registered already", template.full_name()),
     )
-    .detail("A version is registered once.")
+    .detail("It has another content, or was registered under another tasker.environment.")
     .hint("Give the change a higher version, or use replace => true while no task uses this one.")
 }
 
@@ -306,7 +338,7 @@ fn named_task(
     template: &Template,
     configuration: Jsonb,
     environment: &str,
-) -> Result<i32> {
+) -> Result<Option<i32>> {
     let rows = session.run(
         &NAMED_TASK,
         &[
@@ -319,9 +351,7 @@ fn named_task(
         ],
     )?;
     // Nothing returned: another session registered it at this moment.
-    rows.first()
-        .ok_or_else(|| registered_already(template))?
-        .get(1)
+    rows.first().map(|row| row.get(1)).transpose()
 }
 
 fn steps(session: &Session, id: i32, namespace_id: i32, template: &Template) -> Result<()> {

@@ -203,6 +203,15 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, word)| word)
 }
 
+/// The known word of which `given` is so little different that it can only be a mistake in writing it. Stricter than
+/// [`nearest`], because a short word is soon another word: `note` is no mistake for `name`.
+pub fn misspelled<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let word = nearest(&given, known)?;
+    let shorter = word.chars().count().min(given.chars().count());
+    (strsim::damerau_levenshtein(&given, word) <= (shorter / 4).max(1)).then_some(word)
+}
+
 /// `; did you mean "..."?` with the step that was probably meant, or nothing. Among very many names it is not looked for: every
 /// mistake would cost a comparison with each of them.
 pub(crate) fn did_you_mean<'a>(

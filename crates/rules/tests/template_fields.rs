@@ -178,7 +178,35 @@ const WRONG_FIELDS: &[(&str, &str)] = &[
     ),
     (
         "timeout_second: 5",
-        "warning steps[0].timeout_second: unknown key \"timeout_second\" is ignored; did you mean timeout_seconds?",
+        "error steps[0].timeout_second: unknown key \"timeout_second\"; write timeout_seconds",
+    ),
+    (
+        "depend_on_steps: [b]",
+        "error steps[0].depend_on_steps: unknown key \"depend_on_steps\"; write depends_on_steps",
+    ),
+    (
+        "dependsOnSteps: [b]",
+        "error steps[0].dependsOnSteps: unknown key \"dependsOnSteps\"; write depends_on_steps",
+    ),
+    (
+        "retry: {max_attemps: 5}",
+        "error steps[0].retry.max_attemps: unknown key \"max_attemps\"; write max_attempts",
+    ),
+    (
+        "type: decision",
+        "error steps[0].type: unknown type of step \"decision\"; every step is of the type standard",
+    ),
+    (
+        "default_retry_limit: 3, retry: {max_attempts: 5}",
+        "error steps[0].retry.max_attempts: contradicts the step's own default_retry_limit",
+    ),
+    (
+        "retry: {limit: 3, max_attempts: 5}",
+        "error steps[0].retry.max_attempts: conflicts with its synonym limit; give one of them",
+    ),
+    (
+        "note: by hand",
+        "warning steps[0].note: unknown key \"note\" is ignored; did you mean name?",
     ),
     (
         "retry: {colour: 5}",
@@ -254,7 +282,7 @@ fn each_wrong_value_at_the_top_is_refused_at_its_path() {
         ),
         (
             "name: t\nnamepace: x",
-            "warning namepace: unknown key \"namepace\" is ignored; did you mean namespace?",
+            "error namepace: unknown key \"namepace\"; write namespace",
         ),
         (
             "name: t\ntask_handler: [x]",

@@ -264,3 +264,13 @@ environments:
         (Some(90), Some(90))
     );
 }
+
+#[test]
+fn no_key_of_the_formats_of_the_originals_is_a_mistake() {
+    for text in [common::EVERY_RAILS_KEY, common::EVERY_CORE_KEY] {
+        assert_eq!(problems(text), Vec::<String>::new());
+    }
+    let template = template(common::EVERY_CORE_KEY);
+    let limits: Vec<_> = template.steps.iter().map(|step| step.retry_limit).collect();
+    assert_eq!(limits, [5, 2]);
+}

@@ -410,13 +410,13 @@ fn every_problem_of_a_template_is_told_at_once() {
 }
 
 #[test]
-fn a_version_registered_twice_or_changed_while_in_use_is_refused() {
+fn a_version_registered_with_another_content_or_changed_while_in_use_is_refused() {
     let mut bad = Bad::new();
     bad.refuses(
         "23505",
         &["default.linear@0.1.0", "registered already"],
         "SELECT tasker.register_template($1)",
-        &[&shapes::linear().text()],
+        &[&shapes::linear().step("more", &[]).text()],
     );
     bad.session.create("linear");
     let changed = shapes::linear().step("more", &[]).text();

@@ -203,6 +203,7 @@ fn without_a_version_the_highest_version_by_number_is_used() {
     // The full name is how messages speak of it.
     let text = shapes::chain("one", 1)
         .with("version", json!("1.0.0"))
+        .with("description", json!("another content"))
         .text();
     session
         .fails("SELECT tasker.register_template($1)", &[&text])

@@ -1108,27 +1108,43 @@ fn two_registrations_of_one_version_at_once_store_it_once() {
     let register = |session: &mut Session, text: &String| {
         session.attempt::<i64>("SELECT tasker.register_template($1)", &[text])
     };
+    // A new namespace, system, queue and step every time.
+    let template = |round: usize| {
+        Template::new("one")
+            .with("namespace_name", json!(format!("space {round}")))
+            .step_with(
+                &format!("step {round}"),
+                &[],
+                json!({"queue": format!("q{round}"), "dependent_system": format!("s{round}")}),
+            )
+    };
     let rounds = race(
         rounds(),
-        // A new namespace, system, queue and step every time.
+        // In odd rounds the two differ.
         |round| {
-            Template::new("one")
-                .with("namespace_name", json!(format!("space {round}")))
-                .step_with(
-                    &format!("step {round}"),
-                    &[],
-                    json!({"queue": format!("q{round}"), "dependent_system": format!("s{round}")}),
-                )
-                .text()
+            let other = template(round).with("description", json!(format!("{}", round % 2)));
+            let one = template(round).with("description", json!("0"));
+            (one.text(), other.text())
         },
-        |text| register(&mut first, text),
-        |text| register(&mut second, text),
+        |(text, _)| register(&mut first, text),
+        |(_, text)| register(&mut second, text),
     );
-    for Round { left, right, .. } in rounds.met() {
+    for Round {
+        prepared,
+        left,
+        right,
+    } in rounds.met()
+    {
         let (made, refused): (Vec<_>, Vec<_>) = [left, right].into_iter().partition(Result::is_ok);
-        assert_eq!(made.len(), 1);
-        for failure in refused.into_iter().filter_map(Result::err) {
-            failure.is("23505").says(&["registered already"]);
+        let made: Vec<i64> = made.into_iter().flatten().collect();
+        if prepared.0 == prepared.1 {
+            assert_eq!(made.len(), 2, "{refused:?}");
+            assert_eq!(made[0], made[1]);
+        } else {
+            assert_eq!(made.len(), 1);
+            for failure in refused.into_iter().filter_map(Result::err) {
+                failure.is("23505").says(&["registered already"]);
+            }
         }
     }
     no_deadlock(&mut session);

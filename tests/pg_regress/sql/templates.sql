@@ -26,11 +26,12 @@ SELECT s.name, d.name AS system FROM tasker.named_steps s JOIN tasker.dependent_
 WHERE s.name IN ('compute', 'send', 'book') ORDER BY 1;
 SELECT jsonb_pretty(tasker.export_template('invoice', 'billing'));
 
--- A version is registered once, unless it is told to replace; then the same content changes nothing.
+-- The same content again changes nothing and returns the id; another one is refused, unless it is told to replace.
 \set other '{"name": "invoice", "namespace_name": "billing", "version": "1.0.0", "steps": [{"name": "compute", "handler": "billing.compute"}]}'
 SELECT named_task_id AS invoice FROM tasker.named_tasks WHERE name = 'invoice' \gset
-SELECT tasker.register_template(tasker.export_template('invoice', 'billing')::text); \echo :SQLSTATE
+SELECT tasker.register_template(tasker.export_template('invoice', 'billing')::text) = :invoice AS same;
 SELECT tasker.register_template(tasker.export_template('invoice', 'billing')::text, replace => true) = :invoice AS same;
+SELECT tasker.register_template(:'other'); \echo :SQLSTATE
 SELECT tasker.register_template(:'other', replace => true) <> :invoice AS replaced;
 SELECT tasker.create_task('invoice', namespace => 'billing') IS NOT NULL AS created;
 SELECT play.refusal('SELECT tasker.register_template(''{"name": "invoice", "namespace_name": "billing", "version": "1.0.0", "steps": [{"name": "other", "handler": "x"}]}'', true)');
@@ -52,3 +53,17 @@ SELECT tasker.register_template('{"name": '); \echo :SQLSTATE
 SELECT tasker.register_template('{"name": "none", "steps": []}'); \echo :SQLSTATE
 SELECT tasker.export_template('nothing'); \echo :SQLSTATE
 SELECT tasker.export_template('invoice', 'billing', '9.9.9'); \echo :SQLSTATE
+
+-- A key that is spelled almost like a known one is an error, any other unknown one a WARNING; so is a kind of step that does not exist.
+SELECT tasker.register_template('{"name": "mistyped", "steps": [{"name": "b", "handler": "h"},
+  {"name": "a", "handler": "h", "depend_on_steps": ["b"], "retry": {"max_attempts": 1}, "colour": "red"}]}'); \echo :SQLSTATE
+SELECT tasker.register_template('{"name": "mistyped", "steps": [{"name": "b", "handler": "h"}, {"name": "a", "handler": "h", "type": "decision"}]}'); \echo :SQLSTATE
+SELECT tasker.register_template('{"name": "mistyped", "steps": [{"name": "b", "handler": "h", "retry": {"max_attempts": 5}, "default_retry_limit": 3}]}'); \echo :SQLSTATE
+SELECT tasker.register_template('{"name": "mistyped", "steps": [{"name": "b", "handler": "h"},
+  {"name": "a", "handler": "h", "depends_on_steps": ["b"], "retry": {"max_attempts": 1}, "colour": "red"}]}') > 0 AS registered;
+SELECT s.name, s.parents, s.default_retry_limit FROM tasker.named_tasks_named_steps s JOIN tasker.named_tasks t USING (named_task_id)
+WHERE t.name = 'mistyped' ORDER BY s.step_no;
+
+-- At most twenty warnings, then their number.
+SELECT tasker.register_template(jsonb_build_object('name', 'coloured', 'steps', (
+    SELECT jsonb_agg(jsonb_build_object('name', 's' || n, 'handler', 'h', 'colour', 'red') ORDER BY n) FROM generate_series(1, 25) n))::text) > 0 AS registered;

@@ -12,25 +12,27 @@ use super::reader::{Findings, Object, below, described, kind_of, text_value};
 use super::step_fields::{step, timeout_seconds};
 use crate::names;
 
-const NAME: &[&str] = &["name"];
-const NAMESPACE: &[&str] = &["namespace_name", "namespace"];
-const VERSION: &[&str] = &["version"];
-const DESCRIPTION: &[&str] = &["description"];
-const TASK_HANDLER: &[&str] = &["task_handler", "task_handler_class"];
-const MODULE: &[&str] = &["module_namespace"];
-const INPUT_SCHEMA: &[&str] = &["input_schema", "schema"];
-const IDENTITY: &[&str] = &["identity_strategy"];
-const DEPENDENT_SYSTEM: &[&str] = &["default_dependent_system"];
-const QUEUE: &[&str] = &["queue"];
-const TIMEOUT: &[&str] = &["timeout_seconds"];
-const NAMED_STEPS: &[&str] = &["named_steps"];
-const CONCURRENT: &[&str] = &["concurrent"];
-const STEPS: &[&str] = &["steps", "step_templates"];
-const ENVIRONMENTS: &[&str] = &["environments"];
+pub(super) const NAME: &[&str] = &["name"];
+pub(super) const NAMESPACE: &[&str] = &["namespace_name", "namespace"];
+pub(super) const VERSION: &[&str] = &["version"];
+pub(super) const DESCRIPTION: &[&str] = &["description"];
+pub(super) const TASK_HANDLER: &[&str] = &["task_handler", "task_handler_class"];
+pub(super) const MODULE: &[&str] = &["module_namespace"];
+pub(super) const INPUT_SCHEMA: &[&str] = &["input_schema", "schema"];
+pub(super) const IDENTITY: &[&str] = &["identity_strategy"];
+pub(super) const DEPENDENT_SYSTEM: &[&str] = &["default_dependent_system"];
+pub(super) const QUEUE: &[&str] = &["queue"];
+pub(super) const TIMEOUT: &[&str] = &["timeout_seconds"];
+pub(super) const NAMED_STEPS: &[&str] = &["named_steps"];
+pub(super) const CONCURRENT: &[&str] = &["concurrent"];
+pub(super) const STEPS: &[&str] = &["steps", "step_templates"];
+pub(super) const ENVIRONMENTS: &[&str] = &["environments"];
+/// Keys of a handler that is an object.
+pub(super) const HANDLER_KEYS: &[&str] = &["callable", "initialization"];
 /// Known keys that the engine keeps without reading them.
-const CARRIED: &[&str] = &["metadata", "system_dependencies", "domain_events"];
+pub(super) const CARRIED: &[&str] = &["metadata", "system_dependencies", "domain_events"];
 
-fn known_keys() -> Vec<&'static str> {
+pub(super) fn known_keys() -> Vec<&'static str> {
     [
         NAME,
         NAMESPACE,
@@ -55,7 +57,7 @@ fn known_keys() -> Vec<&'static str> {
 /// Reads the whole template; `None` only if it is not an object.
 pub(super) fn template(value: &Value, findings: &mut Findings) -> Option<RawTemplate> {
     let mut object = Object::open(value, "", findings)?;
-    object.warn_unknown(&known_keys());
+    object.tell_unknown(&known_keys());
     let name = object.text(NAME, names::check_task);
     if name.is_none() && object.get(NAME).is_none() {
         object.findings().error("name", "the template needs a name");
@@ -137,7 +139,7 @@ fn task_handler(
         let Some(mut inner) = Object::open(value, &path, object.findings()) else {
             return (None, None);
         };
-        inner.warn_unknown(&["callable", "initialization"]);
+        inner.tell_unknown(HANDLER_KEYS);
         (
             inner.text(&["callable"], names::check_handler),
             inner.map(&["initialization"]),
@@ -206,7 +208,7 @@ fn environments(object: &mut Object<'_, '_>, module: Option<&str>) -> Vec<RawEnv
         let Some(mut inner) = Object::open(value, &path, findings) else {
             continue;
         };
-        inner.warn_unknown(&known_keys());
+        inner.tell_unknown(&known_keys());
         for fixed in [NAME, NAMESPACE, VERSION, ENVIRONMENTS] {
             if let Some((_, at)) = inner.get(fixed) {
                 inner

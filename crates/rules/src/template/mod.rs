@@ -13,6 +13,7 @@ mod model;
 mod parse;
 mod raw;
 mod reader;
+mod schema;
 mod step_fields;
 mod unique_keys;
 
@@ -25,6 +26,7 @@ pub use model::{
     SQL_PREFIX, SQL_QUEUE, Step, Template,
 };
 pub use parse::{SyntaxError, parse};
+pub use schema::json_schema;
 
 use crate::budget::{Budget, Spent};
 use crate::graph::Dag;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::names::{nearest, shown};
+use crate::names::{misspelled, nearest, shown};
 use crate::number::Decimal;
 use crate::problem::Problem;
 
@@ -96,17 +96,24 @@ impl<'v, 'f> Object<'v, 'f> {
         self.findings
     }
 
-    /// Warns about every key that is not in `known`. Keys that begin with `x-` or a dot are the author's own, for example
-    /// for anchors.
-    pub(super) fn warn_unknown(&mut self, known: &[&str]) {
+    /// Tells about every key that is not in `known`: one that is spelled almost as a known one is an error, because what was
+    /// meant would silently not happen; any other is ignored with a warning. Keys that begin with `x-` or a dot are the
+    /// author's own, for example for anchors.
+    pub(super) fn tell_unknown(&mut self, known: &[&str]) {
         for key in self.map.keys() {
             if known.contains(&key.as_str()) || key.starts_with("x-") || key.starts_with('.') {
+                continue;
+            }
+            let path = below(&self.path, key);
+            if let Some(word) = misspelled(key, known.iter().copied()) {
+                let message = format!("unknown key {}; write {word}", shown(key));
+                self.findings.error(path, message);
                 continue;
             }
             let advice = nearest(key, known.iter().copied())
                 .map_or_else(String::new, |word| format!("; did you mean {word}?"));
             let message = format!("unknown key {} is ignored{advice}", shown(key));
-            self.findings.warning(below(&self.path, key), message);
+            self.findings.warning(path, message);
         }
     }
 

@@ -2,42 +2,79 @@
 
 use serde_json::{Map, Value};
 
+use super::fields::HANDLER_KEYS;
 use super::model::{CustomEvent, Priority};
 use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
 use crate::engine::backoff::{self, Kind};
 use crate::names;
 
-const NAME: &[&str] = &["name"];
-const DESCRIPTION: &[&str] = &["description"];
-const HANDLER: &[&str] = &["handler", "handler_class"];
-const HANDLER_CONFIG: &[&str] = &["handler_config"];
+pub(super) const NAME: &[&str] = &["name"];
+pub(super) const DESCRIPTION: &[&str] = &["description"];
+pub(super) const HANDLER: &[&str] = &["handler", "handler_class"];
+pub(super) const HANDLER_CONFIG: &[&str] = &["handler_config"];
 /// Lists of dependencies.
-const DEPENDS_LIST: &[&str] = &["depends_on_steps", "dependencies", "depends_on"];
+pub(super) const DEPENDS_LIST: &[&str] = &["depends_on_steps", "dependencies", "depends_on"];
 /// A single dependency.
-const DEPENDS_ONE: &[&str] = &["depends_on_step"];
-const DEPENDENT_SYSTEM: &[&str] = &["dependent_system", "system_dependency"];
-const QUEUE: &[&str] = &["queue"];
-const RETRYABLE: &[&str] = &["default_retryable", "retryable"];
-const RETRY_LIMIT: &[&str] = &["default_retry_limit", "retry_limit"];
-const RETRY: &[&str] = &["retry"];
-const TIMEOUT: &[&str] = &["timeout_seconds"];
-const PRIORITY: &[&str] = &["priority"];
-const SKIPPABLE: &[&str] = &["skippable"];
-const RESULTS_SCHEMA: &[&str] = &["results_schema"];
-const EVENTS: &[&str] = &["custom_events", "publishes_events"];
+pub(super) const DEPENDS_ONE: &[&str] = &["depends_on_step"];
+pub(super) const DEPENDENT_SYSTEM: &[&str] = &["dependent_system", "system_dependency"];
+pub(super) const QUEUE: &[&str] = &["queue"];
+pub(super) const RETRYABLE: &[&str] = &["default_retryable", "retryable"];
+pub(super) const RETRY_LIMIT: &[&str] = &["default_retry_limit", "retry_limit"];
+pub(super) const RETRY: &[&str] = &["retry"];
+pub(super) const TIMEOUT: &[&str] = &["timeout_seconds"];
+pub(super) const PRIORITY: &[&str] = &["priority"];
+pub(super) const SKIPPABLE: &[&str] = &["skippable"];
+pub(super) const RESULTS_SCHEMA: &[&str] = &["results_schema"];
+pub(super) const EVENTS: &[&str] = &["custom_events", "publishes_events"];
 
-const RETRY_KEYS: &[&str] = &[
-    "backoff",
-    "backoff_base_ms",
-    "base_ms",
-    "max_backoff_ms",
-    "max_ms",
-    "jitter",
-    "retryable",
-    "limit",
-    "retry_limit",
-];
+pub(super) const BACKOFF: &[&str] = &["backoff"];
+pub(super) const BACKOFF_BASE: &[&str] = &["backoff_base_ms", "base_ms"];
+pub(super) const BACKOFF_MAX: &[&str] = &["max_backoff_ms", "max_ms"];
+pub(super) const JITTER: &[&str] = &["jitter"];
+pub(super) const RETRY_RETRYABLE: &[&str] = &["retryable"];
+pub(super) const RETRY_ATTEMPTS: &[&str] = &["limit", "retry_limit", "max_attempts"];
+/// Kinds of steps: there is only one. Another would run at another time than its author meant.
+pub(super) const TYPE: &[&str] = &["type"];
+pub(super) const ONLY_TYPE: &str = "standard";
+
+/// Keys of an event that is an object.
+pub(super) const EVENT_KEYS: &[&str] = &["name", "description", "schema"];
+
+pub(super) fn known_keys() -> Vec<&'static str> {
+    [
+        NAME,
+        DESCRIPTION,
+        HANDLER,
+        HANDLER_CONFIG,
+        DEPENDS_LIST,
+        DEPENDS_ONE,
+        DEPENDENT_SYSTEM,
+        QUEUE,
+        RETRYABLE,
+        RETRY_LIMIT,
+        RETRY,
+        TIMEOUT,
+        PRIORITY,
+        SKIPPABLE,
+        RESULTS_SCHEMA,
+        EVENTS,
+        TYPE,
+    ]
+    .concat()
+}
+
+pub(super) fn known_retry_keys() -> Vec<&'static str> {
+    [
+        BACKOFF,
+        BACKOFF_BASE,
+        BACKOFF_MAX,
+        JITTER,
+        RETRY_RETRYABLE,
+        RETRY_ATTEMPTS,
+    ]
+    .concat()
+}
 
 /// Reads one entry of a list of steps; `None` only if it is no object. In an environment only the name is needed.
 pub(super) fn step(
@@ -47,27 +84,7 @@ pub(super) fn step(
     findings: &mut Findings,
 ) -> Option<RawStep> {
     let mut object = Object::open(value, path, findings)?;
-    object.warn_unknown(
-        &[
-            NAME,
-            DESCRIPTION,
-            HANDLER,
-            HANDLER_CONFIG,
-            DEPENDS_LIST,
-            DEPENDS_ONE,
-            DEPENDENT_SYSTEM,
-            QUEUE,
-            RETRYABLE,
-            RETRY_LIMIT,
-            RETRY,
-            TIMEOUT,
-            PRIORITY,
-            SKIPPABLE,
-            RESULTS_SCHEMA,
-            EVENTS,
-        ]
-        .concat(),
-    );
+    object.tell_unknown(&known_keys());
     let name = object.text(NAME, names::check_step);
     if name.is_none() && object.get(NAME).is_none() {
         object
@@ -86,6 +103,13 @@ pub(super) fn step(
             "the step needs a handler",
         );
     }
+    object.word(TYPE, |text| match text {
+        ONLY_TYPE => Ok(()),
+        other => Err(format!(
+            "unknown type of step {}; every step is of the type {ONLY_TYPE}",
+            names::shown(other)
+        )),
+    });
     let retry = retry(&mut object);
     Some(RawStep {
         path: path.to_owned(),
@@ -131,7 +155,7 @@ fn handler(object: &mut Object<'_, '_>) -> (Option<String>, Option<Map<String, V
     let Some(mut inner) = Object::open(value, &path, object.findings()) else {
         return (None, outer);
     };
-    inner.warn_unknown(&["callable", "initialization"]);
+    inner.tell_unknown(HANDLER_KEYS);
     let callable = inner.text(&["callable"], names::check_handler);
     let initialization = inner.map(&["initialization"]);
     if let (Some(inside), Some(outside)) = (&initialization, &outer)
@@ -213,20 +237,20 @@ fn retry(object: &mut Object<'_, '_>) -> Retry {
     let Some(mut inner) = Object::open(value, &path, object.findings()) else {
         return found;
     };
-    inner.warn_unknown(RETRY_KEYS);
+    inner.tell_unknown(&known_retry_keys());
     let milliseconds = |inner: &mut Object<'_, '_>, spellings: &[&str]| {
         inner.integer(spellings, 1, i64::from(i32::MAX))
     };
     found.backoff = backoff::Policy {
-        kind: inner.word(&["backoff"], |text| {
+        kind: inner.word(BACKOFF, |text| {
             text.parse::<Kind>().map_err(|error| error.to_string())
         }),
-        base_ms: milliseconds(&mut inner, &["backoff_base_ms", "base_ms"]),
-        max_ms: milliseconds(&mut inner, &["max_backoff_ms", "max_ms"]),
+        base_ms: milliseconds(&mut inner, BACKOFF_BASE),
+        max_ms: milliseconds(&mut inner, BACKOFF_MAX),
         jitter: jitter(&mut inner),
     };
-    let retryable = inner.boolean(&["retryable"]);
-    let limit = limits(&mut inner, &["limit", "retry_limit"]);
+    let retryable = inner.boolean(RETRY_RETRYABLE);
+    let limit = limits(&mut inner, RETRY_ATTEMPTS);
     if found.retryable.is_some() && retryable.is_some() && found.retryable != retryable {
         inner.findings().error(
             format!("{path}.retryable"),
@@ -234,10 +258,10 @@ fn retry(object: &mut Object<'_, '_>) -> Retry {
         );
     }
     if found.limit.is_some() && limit.is_some() && found.limit != limit {
-        inner.findings().error(
-            format!("{path}.limit"),
-            "contradicts the step's own default_retry_limit",
-        );
+        let at = inner.get(RETRY_ATTEMPTS).map_or(path, |(_, at)| at);
+        inner
+            .findings()
+            .error(at, "contradicts the step's own default_retry_limit");
     }
     found.retryable = found.retryable.or(retryable);
     found.limit = found.limit.or(limit);
@@ -246,7 +270,7 @@ fn retry(object: &mut Object<'_, '_>) -> Retry {
 
 /// A share from 0 to 1, or true for a tenth and false for none.
 fn jitter(object: &mut Object<'_, '_>) -> Option<f64> {
-    let (value, path) = object.get(&["jitter"])?;
+    let (value, path) = object.get(JITTER)?;
     let share = match value {
         Value::Bool(true) => Some(0.1),
         Value::Bool(false) => Some(0.0),
@@ -303,7 +327,7 @@ fn custom_event(item: &Value, path: &str, findings: &mut Findings) -> Option<Cus
         return None;
     }
     let mut object = Object::open(item, path, findings)?;
-    object.warn_unknown(&["name", "description", "schema"]);
+    object.tell_unknown(EVENT_KEYS);
     let Some((name, at)) = object.get(&["name"]) else {
         object
             .findings()
@@ -324,7 +348,7 @@ pub(super) fn timeout_seconds(object: &mut Object<'_, '_>, spellings: &[&str]) -
 
 /// Reads a priority: a number from 1 to 4 or its word.
 pub(super) fn priority(object: &mut Object<'_, '_>) -> Option<Priority> {
-    let (value, path) = object.get(&["priority"])?;
+    let (value, path) = object.get(PRIORITY)?;
     let read = match value {
         Value::Number(number) => number
             .as_i64()

@@ -56,3 +56,89 @@ pub fn steps(lines: &str) -> String {
 fn unlimited() -> Budget {
     Budget::unlimited(Host::NONE)
 }
+
+/// Every key of the format of Rails applications.
+pub const EVERY_RAILS_KEY: &str = "
+name: billing/monthly_close
+description: Closes a month
+module_namespace: Billing
+task_handler_class: MonthlyClose
+namespace_name: finance
+version: 2.1.0
+concurrent: true
+default_dependent_system: ledger
+named_steps: [collect, sum_up, notify]
+schema:
+  type: object
+  required: [month]
+  properties: {month: {type: string}}
+step_templates:
+  - name: collect
+    description: Collects bookings
+    dependent_system: bookings
+    handler_class: Billing::Collect
+    handler_config:
+      type: api
+      url: http://localhost:1/bookings
+      params: {page: 1}
+      ssl: {verify: false}
+      headers: {Accept: application/json}
+      enable_exponential_backoff: true
+      retry_delay: 2
+    default_retryable: true
+    default_retry_limit: 4
+    skippable: false
+    custom_events:
+      - {name: bookings.collected, description: All are there}
+  - name: sum_up
+    depends_on_step: collect
+    handler_class: Billing::SumUp
+  - name: notify
+    depends_on_steps: [collect, sum_up]
+    handler_class: Billing::Notify
+environments:
+  development:
+    default_dependent_system: none
+    step_templates:
+      - name: collect
+        handler_config: {url: http://localhost:2/bookings}
+  test:
+    schema: {required: []}
+";
+
+/// Every key of the later format, with `task_handler`, `dependencies` and `retry`.
+pub const EVERY_CORE_KEY: &str = "
+name: open_account
+namespace_name: bank
+version: 1.4.0
+description: Opens an account
+metadata: {author: team-b, tags: [accounts], created_at: '2025-01-01T00:00:00Z'}
+task_handler:
+  callable: Bank::OpenAccount
+  initialization: {currency: EUR}
+system_dependencies: {primary: default, secondary: [registry]}
+domain_events:
+  - {name: account.opened, description: There is one more, schema: {type: object}}
+input_schema: {type: object, required: [customer]}
+steps:
+  - name: check_customer
+    type: standard
+    description: Asks the registry
+    handler: {callable: Bank::CheckCustomer, initialization: {level: 2}}
+    system_dependency: registry
+    dependencies: []
+    retry: {retryable: true, limit: 5, backoff: linear, backoff_base_ms: 500, max_backoff_ms: 8000}
+    timeout_seconds: 20
+    publishes_events: []
+  - name: open
+    handler: {callable: Bank::Open}
+    dependencies: [check_customer]
+    retry: {retryable: true, max_attempts: 2, backoff: exponential}
+    publishes_events: [account.opened]
+environments:
+  production:
+    task_handler: {initialization: {currency: USD}}
+    steps:
+      - {name: ALL, timeout_seconds: 60}
+      - {name: open, retry: {limit: 6}}
+";
