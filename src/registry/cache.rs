@@ -6,6 +6,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tasker_rules::engine::backoff;
 use tasker_rules::engine::handler_key::handler_key;
+use tasker_rules::engine::identity::Window;
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::{self, json};
 use tasker_rules::{Problem, Spent};
@@ -24,7 +25,8 @@ pub struct Template {
     pub name: String,
     pub version: String,
     pub input_schema: Option<StoredSchema>,
-    pub hashed_identity: bool,
+    /// How long an equal request is refused; None: the identity strategy is not hash.
+    pub hashed_identity: Option<Window>,
     /// The longest time of a task from its start, in microseconds.
     pub timeout_us: Option<i64>,
     /// Why the stored template cannot be read; its steps then have their defaults. They must not run.
@@ -239,7 +241,8 @@ fn load(session: &Session, id: i32) -> Result<Template> {
         version: row.get(3)?,
         input_schema: StoredSchema::of(rules.and_then(|rules| rules.input_schema.as_ref())),
         hashed_identity: rules
-            .is_some_and(|rules| rules.identity_strategy == template::IdentityStrategy::Hash),
+            .filter(|rules| rules.identity_strategy == template::IdentityStrategy::Hash)
+            .map(|rules| rules.identity_window),
         timeout_us: microseconds(rules.and_then(|rules| rules.timeout_seconds)),
         unreadable,
         steps,

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{problem, problems, template};
+use tasker_rules::engine::identity::Window;
 use tasker_rules::template::{IdentityStrategy, Priority};
 
 /// One step `a` with more fields, as YAML flow text.
@@ -426,4 +427,42 @@ steps:
 fn identity_default_means_unique() {
     let text = format!("identity_strategy: default\n{}", step(""));
     assert_eq!(template(&text).identity_strategy, IdentityStrategy::Unique);
+}
+
+#[test]
+fn an_identity_window_is_off_or_a_duration_and_needs_the_strategy_hash() {
+    let with = |window: &str, strategy: &str| {
+        format!(
+            "name: t\nidentity_strategy: {strategy}\nidentity_window: {window}\nsteps: [{{name: a, handler: H}}]\n"
+        )
+    };
+    for (text, window) in [
+        ("off", Window::Off),
+        ("90", Window::Seconds(90)),
+        ("10 minutes", Window::Seconds(600)),
+        ("", Window::Seconds(60)),
+    ] {
+        let read = template(&with(text, "hash"));
+        assert_eq!(read.identity_window, window, "{text}");
+        let again = template(&read.export().to_string());
+        assert_eq!(again.identity_window, window, "{text}");
+    }
+    for (text, found) in [
+        ("0", "the number 0"),
+        ("1.5", "the number 1.5"),
+        ("true", "true or false"),
+        ("[1]", "a list"),
+        ("1 week", "\"1 week\""),
+    ] {
+        assert_eq!(
+            problem(&with(text, "hash")),
+            format!(
+                "error identity_window: expected off, a number of seconds or a text such as 10 minutes or 1 day, found {found}"
+            )
+        );
+    }
+    assert_eq!(
+        problem(&with("60", "unique")),
+        "warning identity_window: has no effect without identity_strategy: hash"
+    );
 }

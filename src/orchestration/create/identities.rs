@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use pgrx::pg_sys;
-use tasker_rules::engine::identity;
+use tasker_rules::engine::identity::{self, Window};
 
 use super::check::read_json;
 use super::{Created, TaskRequest};
 use crate::error::{Error, Result};
 use crate::orchestration::bypass::Bypass;
 use crate::orchestration::{Engine, format_uuid};
-use crate::pg::datum::{self, Uuid};
+use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::Statement;
 use crate::registry::Template;
 
@@ -24,10 +24,27 @@ static CLAIM_IDENTITIES: Statement = Statement::new(
 );
 
 static FIND_IDENTITIES: Statement = Statement::new(
-    "SELECT i.identity_hash, i.task_uuid
+    "SELECT i.identity_hash, i.task_uuid,
+            (SELECT k.requested_at FROM tasker_engine.tasks k WHERE k.task_uuid = i.task_uuid),
+            (SELECT k.state = 'x' FROM tasker_engine.tasks k WHERE k.task_uuid = i.task_uuid)
      FROM tasker_engine.task_identities i
      WHERE i.identity_hash = ANY ($1)",
     &[pg_sys::TEXTARRAYOID],
+);
+
+// In the order in which they are claimed. One that another session was faster to take names its task by now, and stays.
+static LOCK_OVER: Statement = Statement::new(
+    "SELECT FROM tasker_engine.task_identities i
+     WHERE i.identity_hash = ANY ($1) AND i.task_uuid = ANY ($2)
+     ORDER BY i.identity_hash
+     FOR UPDATE",
+    &[pg_sys::TEXTARRAYOID, pg_sys::UUIDARRAYOID],
+);
+
+static REMOVE_OVER: Statement = Statement::new(
+    "DELETE FROM tasker_engine.task_identities i
+     WHERE i.identity_hash = ANY ($1) AND i.task_uuid = ANY ($2)",
+    &[pg_sys::TEXTARRAYOID, pg_sys::UUIDARRAYOID],
 );
 
 /// A unique index decides which request was first, not a lookup before.
@@ -47,7 +64,7 @@ pub(super) fn settle_identities(
                 &template.name,
                 key,
             )),
-            None if template.hashed_identity => {
+            None if template.hashed_identity.is_some() => {
                 Some(hash_of_request(request, template, bypass, index)?)
             }
             None => None,
@@ -64,7 +81,7 @@ pub(super) fn settle_identities(
         .collect();
     firsts.sort();
     let mut known: HashMap<String, Uuid> = HashMap::new();
-    // A second round happens only if the existing task was purged between the two statements.
+    // A second round happens only if the window of a known request is over, or its task was purged between two statements.
     while !firsts.is_empty() {
         let keys = |firsts: &[(&String, usize)]| {
             datum::texts(firsts.iter().map(|(identity, _)| Some(identity.as_str())))
@@ -81,13 +98,28 @@ pub(super) fn settle_identities(
         }
         let won: HashSet<String> = won.iter().map(|row| row.get(1)).collect::<Result<_>>()?;
         firsts.retain(|(identity, _)| !won.contains(*identity));
+        let mut over: Vec<(String, Uuid)> = Vec::new();
         for row in engine
             .session
             .run(&FIND_IDENTITIES, &[keys(&firsts)])?
             .iter()
         {
-            known.insert(row.get(1)?, row.get(2)?);
+            let (identity, owner): (String, Uuid) = (row.get(1)?, row.get(2)?);
+            let window = template
+                .hashed_identity
+                .filter(|_| request.key(first_of[&identity]).is_none());
+            let requested: Option<Timestamp> = row.opt(3);
+            let cancelled = row.opt(4).unwrap_or(false);
+            let passes = |window: Window| {
+                requested.is_none_or(|at| window.is_over(engine.now.saturating_sub(at), cancelled))
+            };
+            if window.is_some_and(passes) {
+                over.push((identity, owner));
+            } else {
+                known.insert(identity, owner);
+            }
         }
+        forget(engine, &over)?;
         firsts.retain(|(identity, _)| !known.contains_key(*identity));
     }
     for index in 0..created.len() {
@@ -104,15 +136,45 @@ pub(super) fn settle_identities(
         if request.key(index).is_none() {
             return Err(Error::new(
                 pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-                format!("an identical request of {} exists already", template.full_name()),
+                format!(
+                    "an identical request of {} exists already",
+                    template.full_name()
+                ),
             )
             .detail(format!("Existing task: {}.", format_uuid(&owner)))
-            .hint("Identity strategy hash refuses equal requests; change the context, reason or initiator, or use the existing task."));
+            .hint(hint(template.hashed_identity.unwrap_or_default())));
         }
         created[index] = Created {
             task_uuid: owner,
             existing: true,
         };
+    }
+    Ok(())
+}
+
+fn hint(window: Window) -> String {
+    let passes = match window {
+        Window::Off => "when that task is cancelled (identity_window is off)".to_owned(),
+        window => format!(
+            "{window} after that task was requested (identity_window), or when it is cancelled"
+        ),
+    };
+    format!(
+        "Use the existing task, or change the context, reason or initiator. An equal request passes {passes}."
+    )
+}
+
+/// Removes identities whose window is over, so that the next round claims them.
+fn forget(engine: &Engine, over: &[(String, Uuid)]) -> Result<()> {
+    if over.is_empty() {
+        return Ok(());
+    }
+    for statement in [&LOCK_OVER, &REMOVE_OVER] {
+        let identities = over.iter().map(|(identity, _)| Some(identity.as_str()));
+        let owners = over.iter().map(|(_, owner)| owner);
+        engine
+            .session
+            .run(statement, &[datum::texts(identities), datum::uuids(owners)])?;
     }
     Ok(())
 }

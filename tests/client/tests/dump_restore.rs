@@ -25,6 +25,7 @@ fn live(session: &mut Session) -> Live {
     shapes::small_diamond().register(session);
     shapes::chain("hashed", 1)
         .with("identity_strategy", json!("hash"))
+        .with("identity_window", json!("off"))
         .register(session);
     shapes::chain("quiet", 1)
         .with("namespace_name", json!("paused"))

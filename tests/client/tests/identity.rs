@@ -281,3 +281,113 @@ fn the_version_is_part_of_the_identity_and_tags_priority_and_time_are_not() {
     };
     assert_eq!(keyed("0.1.0"), keyed("0.2.0"));
 }
+
+#[test]
+fn an_equal_request_passes_when_the_first_was_cancelled_also_for_another_day() {
+    for window in [json!(null), json!("off")] {
+        let database = Database::new();
+        let mut session = database.connect();
+        shapes::chain("daily", 1)
+            .with("identity_strategy", json!("hash"))
+            .with("identity_window", window)
+            .register(&mut session);
+        let first = session.create_with("daily", &json!({"report": 7}));
+        let again = "SELECT tasker.create_task('daily', '{\"report\": 7}', run_at => now() + interval '1 day')";
+        session.fails(again, &[]).is("23505");
+        session.query("SELECT tasker.cancel_task($1)", &[&first]);
+        let second: Uuid = session.one(again, &[]);
+        session
+            .fails(again, &[])
+            .is("23505")
+            .detail_says(&[&second.to_string()]);
+        let known: Vec<Option<bool>> = session.all(
+            "SELECT identity_hash IS NOT NULL FROM tasker.tasks ORDER BY task_uuid = $1 DESC",
+            &[&first],
+        );
+        assert_eq!(known, [Some(false), Some(true)]);
+    }
+}
+
+/// The time at which a task was requested, as if it had been this long ago.
+fn requested_before(session: &mut Session, task: Uuid, ago: &str) {
+    session.query(
+        &format!("UPDATE tasker_engine.tasks SET requested_at = now() - interval '{ago}' WHERE task_uuid = $1"),
+        &[&task],
+    );
+}
+
+#[test]
+fn an_equal_request_passes_after_the_window_which_is_a_minute_unless_another_is_given() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for (number, (window, within, after)) in [
+        (json!(null), "20 seconds", Some("60 seconds")),
+        (json!(300), "4 minutes", Some("5 minutes")),
+        (json!("1 day"), "23 hours", Some("25 hours")),
+        (json!("off"), "100 years", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("window {number}");
+        shapes::chain(&name, 1)
+            .with("identity_strategy", json!("hash"))
+            .with("identity_window", window)
+            .register(&mut session);
+        let create = format!("SELECT tasker.create_task('{name}', '{{\"a\": 1}}')");
+        let first: Uuid = session.one(&create, &[]);
+        requested_before(&mut session, first, within);
+        session
+            .fails(&create, &[])
+            .is("23505")
+            .detail_says(&[&first.to_string()])
+            .says(&["identity_window"]);
+        if let Some(after) = after {
+            requested_before(&mut session, first, after);
+            let second: Uuid = session.one(&create, &[]);
+            assert_ne!(second, first);
+            session
+                .fails(&create, &[])
+                .is("23505")
+                .detail_says(&[&second.to_string()]);
+        }
+    }
+}
+
+#[test]
+fn of_many_equal_requests_after_the_window_one_passes_each_time() {
+    let (database, mut session) = registered("hash");
+    let contexts: Vec<Value> = (0..20).map(|number| json!({"order": number})).collect();
+    let create = "SELECT tasker.create_tasks('one', $1)";
+    session.query(create, &[&contexts]);
+    session.query(
+        "UPDATE tasker_engine.tasks SET requested_at = now() - interval '2 minutes'",
+        &[],
+    );
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (database, made) = (&database, &made);
+            let mut contexts = contexts.clone();
+            if number % 2 == 1 {
+                contexts.reverse();
+            }
+            scope.spawn(
+                move || match database.connect().attempt::<Uuid>(create, &[&contexts]) {
+                    Ok(_) => {
+                        made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                    Err(failure) => {
+                        failure.is("23505");
+                    }
+                },
+            );
+        }
+    });
+    assert_eq!(made.into_inner(), 1);
+    let counts: Vec<i64> = ["tasks", "task_identities"]
+        .iter()
+        .map(|table| session.one(&format!("SELECT count(*) FROM tasker_engine.{table}"), &[]))
+        .collect();
+    assert_eq!(counts, [40, 20]);
+}

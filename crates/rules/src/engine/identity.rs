@@ -5,6 +5,9 @@
 //! never through floating point: 1, 1.0 and 1e0 are the same number, and numbers of any length stay apart. It begins with
 //! the name of the form, so that a later form cannot be mistaken for this one.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -29,6 +32,90 @@ pub struct IdentityOptions<'a> {
     pub reason: &'a str,
     /// Names of the steps to bypass; order and repetition do not matter.
     pub bypass_steps: &'a [String],
+}
+
+/// How long the strategy `hash` refuses an equal request after the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// As long as the first task is there.
+    Off,
+    /// This many seconds, at least one.
+    Seconds(i32),
+}
+
+impl Default for Window {
+    /// A minute: what a hash protects from is one request sent twice, by a second click or by a client that lost the answer. The
+    /// Rails engine has the minute of the request in its hash; counted from the first request, two at a turn of a minute are
+    /// refused too.
+    fn default() -> Self {
+        Self::Seconds(60)
+    }
+}
+
+impl Window {
+    /// Units of the text form; the plural is understood too.
+    const UNITS: &[(&str, i32)] = &[
+        ("second", 1),
+        ("minute", 60),
+        ("hour", 3600),
+        ("day", 86_400),
+    ];
+
+    /// Whether an equal request is a task of its own by now. A task that was cancelled will not do the work, so it stands in
+    /// nobody's way. `since_us`: microseconds since the first request; below zero where the clock was set back, which must not
+    /// make the window longer.
+    pub fn is_over(self, since_us: i64, cancelled: bool) -> bool {
+        let passed = match self {
+            Self::Off => false,
+            Self::Seconds(seconds) => {
+                since_us.unsigned_abs() >= u64::from(seconds.unsigned_abs()) * 1_000_000
+            }
+        };
+        cancelled || passed
+    }
+
+    /// The window of this many seconds; `None` below one.
+    pub fn from_seconds(seconds: i64) -> Option<Self> {
+        i32::try_from(seconds)
+            .ok()
+            .filter(|seconds| *seconds > 0)
+            .map(Self::Seconds)
+    }
+}
+
+impl FromStr for Window {
+    type Err = String;
+
+    /// Errors: the sentence to show.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let (number, unit) = text.split_once(' ').unwrap_or((text, "second"));
+        let unit = Self::UNITS
+            .iter()
+            .find(|(name, _)| *name == unit || unit.strip_suffix('s') == Some(*name));
+        let seconds = match (number.parse::<i64>(), unit) {
+            (Ok(number), Some((_, size))) => number.checked_mul(i64::from(*size)),
+            _ => None,
+        };
+        seconds.and_then(Self::from_seconds).ok_or_else(|| {
+            format!(
+                "expected off, a number of seconds or a text such as 10 minutes or 1 day, found {}",
+                crate::names::shown(text)
+            )
+        })
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Seconds(1) => f.write_str("1 second"),
+            Self::Seconds(seconds) => write!(f, "{seconds} seconds"),
+        }
+    }
 }
 
 /// The identity of a request under the strategy `hash`: 64 lowercase hexadecimal digits.
@@ -259,6 +346,59 @@ mod tests {
         assert_ne!(hash_of_key("a", "bc", "d"), hash_of_key("ab", "c", "d"));
         assert_ne!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "d"));
         assert_eq!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "c"));
+    }
+
+    #[test]
+    fn an_equal_request_passes_after_the_window_and_after_the_first_was_cancelled() {
+        let minute = Window::default();
+        let second = 1_000_000;
+        for (window, since, cancelled, over) in [
+            (minute, 0, false, false),
+            (minute, 59 * second, false, false),
+            (minute, 60 * second, false, true),
+            (minute, 0, true, true),
+            (Window::Off, i64::MAX, false, false),
+            (Window::Off, 0, true, true),
+            // The clock was set back: a little by accident, or by more than the window.
+            (minute, -second, false, false),
+            (minute, -60 * second, false, true),
+            (minute, i64::MIN, false, true),
+            (Window::Seconds(i32::MAX), 60 * second, false, false),
+        ] {
+            assert_eq!(
+                window.is_over(since, cancelled),
+                over,
+                "{window} {since} {cancelled}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_window_is_off_or_a_duration_with_its_unit() {
+        for (text, window) in [
+            ("off", Window::Off),
+            ("30", Window::Seconds(30)),
+            ("1 second", Window::Seconds(1)),
+            ("10 minutes", Window::Seconds(600)),
+            ("2 hours", Window::Seconds(7200)),
+            ("1 day", Window::Seconds(86_400)),
+        ] {
+            assert_eq!(text.parse(), Ok(window), "{text}");
+            assert_eq!(window.to_string().parse(), Ok(window));
+        }
+        for text in [
+            "",
+            "on",
+            "0",
+            "-1 day",
+            "1 week",
+            "day",
+            "1.5 days",
+            "99999999999 days",
+            "1  day",
+        ] {
+            assert!(text.parse::<Window>().is_err(), "{text}");
+        }
     }
 
     #[test]

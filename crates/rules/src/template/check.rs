@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::model::IdentityStrategy;
 use super::raw::{Located, RawBody, RawStep};
 use super::reader::Findings;
 use crate::budget::{Budget, Spent};
@@ -12,6 +13,12 @@ use crate::template::input_schema::Schema;
 
 /// Checks the steps together. Returns the graph if there is one without cycles.
 pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
+    if body.identity_window.is_some() && body.identity_strategy != Some(IdentityStrategy::Hash) {
+        findings.warning(
+            "identity_window",
+            "has no effect without identity_strategy: hash",
+        );
+    }
     for step in &body.steps {
         if let (Some(base_ms), Some(max_ms)) = (step.backoff.base_ms, step.backoff.max_ms)
             && max_ms < base_ms

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::model::{CustomEvent, DEFAULT_NAME, DEFAULT_VERSION};
 use super::raw::{RawBody, RawStep, RawTemplate};
 use crate::engine::backoff::Policy;
+use crate::engine::identity::Window;
 
 /// The whole template with its environments.
 pub(super) fn export(template: &RawTemplate) -> Value {
@@ -50,6 +51,14 @@ fn put_body(out: &mut Map<String, Value>, body: &RawBody) {
         out,
         "identity_strategy",
         body.identity_strategy.map(|strategy| strategy.as_str()),
+    );
+    put(
+        out,
+        "identity_window",
+        body.identity_window.map(|window| match window {
+            Window::Off => Value::from("off"),
+            Window::Seconds(seconds) => Value::from(seconds),
+        }),
     );
     put(
         out,

@@ -10,6 +10,7 @@ use super::model::IdentityStrategy;
 use super::raw::{Located, RawBody, RawEnvironment, RawStep, RawTemplate};
 use super::reader::{Findings, Object, below, described, kind_of, text_value};
 use super::step_fields::{step, timeout_seconds};
+use crate::engine::identity::Window;
 use crate::names;
 
 pub(super) const NAME: &[&str] = &["name"];
@@ -20,6 +21,7 @@ pub(super) const TASK_HANDLER: &[&str] = &["task_handler", "task_handler_class"]
 pub(super) const MODULE: &[&str] = &["module_namespace"];
 pub(super) const INPUT_SCHEMA: &[&str] = &["input_schema", "schema"];
 pub(super) const IDENTITY: &[&str] = &["identity_strategy"];
+pub(super) const IDENTITY_WINDOW: &[&str] = &["identity_window"];
 pub(super) const DEPENDENT_SYSTEM: &[&str] = &["default_dependent_system"];
 pub(super) const QUEUE: &[&str] = &["queue"];
 pub(super) const TIMEOUT: &[&str] = &["timeout_seconds"];
@@ -42,6 +44,7 @@ pub(super) fn known_keys() -> Vec<&'static str> {
         MODULE,
         INPUT_SCHEMA,
         IDENTITY,
+        IDENTITY_WINDOW,
         DEPENDENT_SYSTEM,
         QUEUE,
         TIMEOUT,
@@ -118,6 +121,7 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
             "default" => Ok(IdentityStrategy::Unique),
             other => other.parse(),
         }),
+        identity_window: identity_window(object),
         default_dependent_system: object.text(DEPENDENT_SYSTEM, names::check_dependent_system),
         queue: object.text(QUEUE, names::check_queue),
         timeout_seconds: timeout_seconds(object, TIMEOUT),
@@ -125,6 +129,30 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
         steps,
         carried,
     }
+}
+
+/// `off`, or a duration: a number of seconds, or a text with a unit.
+fn identity_window(object: &mut Object<'_, '_>) -> Option<Window> {
+    let (value, path) = object.get(IDENTITY_WINDOW)?;
+    let read = match value {
+        Value::Number(number) => number.as_i64().and_then(Window::from_seconds),
+        Value::String(text) => match text.parse() {
+            Ok(window) => Some(window),
+            Err(message) => {
+                object.findings().error(path, message);
+                return None;
+            }
+        },
+        _ => None,
+    };
+    if read.is_none() {
+        let message = format!(
+            "expected off, a number of seconds or a text such as 10 minutes or 1 day, found {}",
+            described(value)
+        );
+        object.findings().error(path, message);
+    }
+    read
 }
 
 /// `task_handler` is an object or a text; `task_handler_class` a text below `module_namespace`.

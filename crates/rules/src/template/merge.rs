@@ -29,6 +29,7 @@ pub(super) fn overlay(
     merge_maps(&mut body.task_handler_config, &over.task_handler_config);
     merge_schemas(&mut body.input_schema, &over.input_schema);
     replace(&mut body.identity_strategy, &over.identity_strategy);
+    replace(&mut body.identity_window, &over.identity_window);
     replace(
         &mut body.default_dependent_system,
         &over.default_dependent_system,

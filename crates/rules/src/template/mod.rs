@@ -117,6 +117,7 @@ fn build(raw: RawTemplate, dag: Dag, source: Value) -> Option<Template> {
         task_handler_config: body.task_handler_config.unwrap_or_default(),
         input_schema: body.input_schema.map(|schema| schema.value),
         identity_strategy: body.identity_strategy.unwrap_or(IdentityStrategy::Unique),
+        identity_window: body.identity_window.unwrap_or_default(),
         timeout_seconds: body.timeout_seconds,
         steps,
         dag,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::engine::backoff;
+use crate::engine::identity::Window;
 use crate::graph::Dag;
 
 /// Retry limit of a step that names none: attempts in total.
@@ -38,6 +39,8 @@ pub struct Template {
     pub input_schema: Option<Value>,
     /// When two requests count as the same one.
     pub identity_strategy: IdentityStrategy,
+    /// How long the strategy `hash` refuses an equal request.
+    pub identity_window: Window,
     /// How long a task may take from its start, in seconds.
     pub timeout_seconds: Option<i32>,
     /// The steps; the one at position i has `step_no` i + 1.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::model::{CustomEvent, IdentityStrategy, Priority};
 use crate::engine::backoff;
+use crate::engine::identity::Window;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,7 @@ pub(super) struct RawBody {
     pub(super) task_handler_config: Option<Map<String, Value>>,
     pub(super) input_schema: Option<Located<Value>>,
     pub(super) identity_strategy: Option<IdentityStrategy>,
+    pub(super) identity_window: Option<Window>,
     pub(super) default_dependent_system: Option<String>,
     pub(super) queue: Option<String>,
     pub(super) timeout_seconds: Option<i32>,

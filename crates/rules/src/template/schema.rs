@@ -9,6 +9,7 @@ use super::fields as top;
 use super::model::{IdentityStrategy, Priority};
 use super::step_fields as step;
 use crate::engine::backoff::Kind;
+use crate::engine::identity::Window;
 use crate::names;
 
 /// The JSON Schema (draft 2020-12) of a template.
@@ -75,6 +76,13 @@ fn whole(in_environment: bool) -> Vec<Field> {
             top::IDENTITY,
             json!({"enum": IdentityStrategy::ALL.iter().map(|one| one.as_str()).chain(["default"]).collect::<Vec<_>>(),
                 "description": "unique: every request is a task of its own. hash: an equal request is refused."}),
+        ),
+        (
+            top::IDENTITY_WINDOW,
+            json!({"anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": i32::MAX},
+                {"type": "string", "pattern": "^(off|\\d+( (second|minute|hour|day)s?)?)$"}],
+                "description": format!("How long an equal request is refused: off (as long as the first task is there) or a duration; {} if left out.", Window::default())}),
         ),
         (
             top::DEPENDENT_SYSTEM,

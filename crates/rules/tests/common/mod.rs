@@ -53,7 +53,7 @@ pub fn steps(lines: &str) -> String {
     text
 }
 
-fn unlimited() -> Budget {
+pub fn unlimited() -> Budget {
     Budget::unlimited(Host::NONE)
 }
 
