@@ -20,7 +20,7 @@ reason: Why; up to 128 characters, for people to read.
 tags: A JSON array of the caller''s words.
 bypass_steps: A JSON array of names of skippable steps that never run: resolved_manually from the beginning, complete for their children.
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
-run_at: No step starts before this time; NULL: at once.
+run_at: No step starts before this time; NULL: at once. Without an offset PostgreSQL reads it in the TimeZone of the session.
 idempotency_key: The caller''s own name for the request: met again, it returns the existing task and creates nothing.
 correlation_id: The caller''s own id, handed to the workers as it is.
 traceparent: W3C trace context of the caller, handed to the workers as it is.';

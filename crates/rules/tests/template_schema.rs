@@ -37,7 +37,7 @@ fn the_schema_in_docs_is_current() {
 }
 
 #[test]
-fn it_accepts_the_examples_and_the_formats_of_the_originals() {
+fn it_accepts_the_examples_and_the_older_formats() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/templates");
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("a file").path();

@@ -266,7 +266,7 @@ environments:
 }
 
 #[test]
-fn no_key_of_the_formats_of_the_originals_is_a_mistake() {
+fn no_key_of_the_older_formats_is_a_mistake() {
     for text in [common::EVERY_RAILS_KEY, common::EVERY_CORE_KEY] {
         assert_eq!(problems(text), Vec::<String>::new());
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::bypass::Bypass;
 use crate::orchestration::{Engine, format_uuid};
 use crate::pg::datum::{self, Timestamp, Uuid};
-use crate::pg::spi::Statement;
+use crate::pg::spi::{Row, Statement};
 use crate::registry::Template;
 
 static CLAIM_IDENTITIES: Statement = Statement::new(
@@ -74,6 +74,45 @@ pub(super) fn settle_identities(
         }
         identities.push(identity);
     }
+    let known = claim(engine, request, template, &first_of, created)?;
+    for index in 0..created.len() {
+        let Some(identity) = &identities[index] else {
+            continue;
+        };
+        let owner = known
+            .get(identity)
+            .copied()
+            .unwrap_or(created[first_of[identity]].task_uuid);
+        if owner == created[index].task_uuid {
+            continue;
+        }
+        if request.key(index).is_none() {
+            return Err(Error::new(
+                pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+                format!(
+                    "an identical request of {} exists already",
+                    template.full_name()
+                ),
+            )
+            .detail(format!("Existing task: {}.", format_uuid(&owner)))
+            .hint(hint(template.hashed_identity.unwrap_or_default())));
+        }
+        created[index] = Created {
+            task_uuid: owner,
+            existing: true,
+        };
+    }
+    Ok(())
+}
+
+/// Claims identities for the tasks that name them first. Returns the tasks of those that are taken.
+fn claim(
+    engine: &Engine,
+    request: &TaskRequest,
+    template: &Template,
+    first_of: &HashMap<String, usize>,
+    created: &[Created],
+) -> Result<HashMap<String, Uuid>> {
     // Ascending, so that two callers with the same keys cannot wait for each other in a circle.
     let mut firsts: Vec<(&String, usize)> = first_of
         .iter()
@@ -108,12 +147,7 @@ pub(super) fn settle_identities(
             let window = template
                 .hashed_identity
                 .filter(|_| request.key(first_of[&identity]).is_none());
-            let requested: Option<Timestamp> = row.opt(3);
-            let cancelled = row.opt(4).unwrap_or(false);
-            let passes = |window: Window| {
-                requested.is_none_or(|at| window.is_over(engine.now.saturating_sub(at), cancelled))
-            };
-            if window.is_some_and(passes) {
+            if window.is_some_and(|window| is_over(&row, window, engine.now)) {
                 over.push((identity, owner));
             } else {
                 known.insert(identity, owner);
@@ -122,34 +156,14 @@ pub(super) fn settle_identities(
         forget(engine, &over)?;
         firsts.retain(|(identity, _)| !known.contains_key(*identity));
     }
-    for index in 0..created.len() {
-        let Some(identity) = &identities[index] else {
-            continue;
-        };
-        let owner = known
-            .get(identity)
-            .copied()
-            .unwrap_or(created[first_of[identity]].task_uuid);
-        if owner == created[index].task_uuid {
-            continue;
-        }
-        if request.key(index).is_none() {
-            return Err(Error::new(
-                pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-                format!(
-                    "an identical request of {} exists already",
-                    template.full_name()
-                ),
-            )
-            .detail(format!("Existing task: {}.", format_uuid(&owner)))
-            .hint(hint(template.hashed_identity.unwrap_or_default())));
-        }
-        created[index] = Created {
-            task_uuid: owner,
-            existing: true,
-        };
-    }
-    Ok(())
+    Ok(known)
+}
+
+/// Whether a row of FIND_IDENTITIES no longer keeps an equal request out.
+fn is_over(row: &Row, window: Window, now: Timestamp) -> bool {
+    let requested: Option<Timestamp> = row.opt(3);
+    let cancelled = row.opt(4).unwrap_or(false);
+    requested.is_none_or(|at| window.is_over(now.saturating_sub(at), cancelled))
 }
 
 fn hint(window: Window) -> String {

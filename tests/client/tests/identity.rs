@@ -373,7 +373,7 @@ fn of_many_equal_requests_after_the_window_one_passes_each_time() {
                 contexts.reverse();
             }
             scope.spawn(
-                move || match database.connect().attempt::<Uuid>(create, &[&contexts]) {
+                move || match database.connect().attempt_with(create, &[&contexts]) {
                     Ok(_) => {
                         made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }

@@ -92,6 +92,41 @@ fn a_premade_owner_role_that_can_do_more_than_own_is_refused_until_the_hint_has_
 }
 
 #[test]
+fn uninstalling_leaves_the_schema_and_the_roles_which_two_statements_remove() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    root.execute("CREATE ROLE app LOGIN");
+    let mut sessions: Vec<Session> = ["one", "two"]
+        .into_iter()
+        .map(|name| {
+            root.execute(&format!("CREATE DATABASE {name} OWNER app"));
+            let mut session = connect(&server, name, "app");
+            session.execute(INSTALL);
+            shapes::small_diamond().register(&mut session);
+            session.create("small_diamond");
+            session
+        })
+        .collect();
+    root.execute("GRANT tasker_worker TO app");
+    let roles =
+        "DROP ROLE tasker_admin, tasker_operator, tasker_worker, tasker_reader, tasker_owner";
+    root.fails(roles, &[]).is("2BP01");
+    for session in &mut sessions {
+        session.execute("DROP EXTENSION tasker_ext");
+        let left: Vec<String> = session.all(
+            "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'tasker%'",
+            &[],
+        );
+        assert_eq!(left, ["tasker"]);
+        session.execute("DROP SCHEMA tasker");
+    }
+    let known = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tasker%'";
+    assert_eq!(root.one::<i64>(known, &[]), 5);
+    root.execute(roles);
+    assert_eq!(root.one::<i64>(known, &[]), 0);
+}
+
+#[test]
 fn databases_of_one_cluster_share_the_owner_role_and_nothing_else() {
     let server = Server::start(&[]);
     let mut root = server.connect("postgres");

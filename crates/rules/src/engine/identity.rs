@@ -44,9 +44,8 @@ pub enum Window {
 }
 
 impl Default for Window {
-    /// A minute: what a hash protects from is one request sent twice, by a second click or by a client that lost the answer. The
-    /// Rails engine has the minute of the request in its hash; counted from the first request, two at a turn of a minute are
-    /// refused too.
+    /// A minute: what a hash protects from is one request sent twice, by a second click or by a client that lost the answer.
+    /// Counted from the first request, and not by the clock, so that two requests at a turn of a minute are refused too.
     fn default() -> Self {
         Self::Seconds(60)
     }
@@ -61,8 +60,8 @@ impl Window {
         ("day", 86_400),
     ];
 
-    /// Whether an equal request is a task of its own by now. A task that was cancelled will not do the work, so it stands in
-    /// nobody's way. `since_us`: microseconds since the first request; below zero where the clock was set back, which must not
+    /// Whether an equal request is a task of its own by now. A task that was cancelled will not do the work, so it
+    /// refuses no other. `since_us`: microseconds since the first request; below zero where the clock was set back, which must not
     /// make the window longer.
     pub fn is_over(self, since_us: i64, cancelled: bool) -> bool {
         let passed = match self {

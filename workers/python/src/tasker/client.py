@@ -94,7 +94,8 @@ class Client:
 
         ``None`` leaves an argument to the engine's default (namespace ``default``, the highest
         version, priority 2, at once). ``context`` may hold ``Decimal`` and integers of any size.
-        With an ``idempotency_key`` met before, the existing task's uuid is returned.
+        With an ``idempotency_key`` met before, the existing task's uuid is returned. Give ``run_at``
+        with a time zone: PostgreSQL reads a naive one in the ``TimeZone`` of the session.
         """
         row = self._call(
             "create_task",
