@@ -70,6 +70,24 @@ fn mermaid_names_cannot_end_their_label() {
 }
 
 #[test]
+fn a_mermaid_title_cannot_end_its_line_or_begin_a_directive() {
+    let mut model = model();
+    model.title = "t\n%%{init: {\"theme\": \"dark\"}}%% #1; <b>".to_owned();
+    let text = mermaid(&model);
+    assert_eq!(
+        text.lines().nth(1),
+        Some(
+            "    accTitle: t #37;#37;#123;init: #123;#34;theme#34;: #34;dark#34;#125;#125;#37;#37; #35;1#59; #60;b#62;"
+        )
+    );
+    assert!(
+        text.lines()
+            .nth(2)
+            .is_some_and(|line| line.starts_with("    s1["))
+    );
+}
+
+#[test]
 fn dot_shows_the_same() {
     let text = dot(&model());
     assert!(text.starts_with("digraph \"default.t@1.0.0\" {\n"));

@@ -11,7 +11,7 @@ pub fn mermaid(model: &DiagramModel) -> String {
     let mut out = "graph TD\n".to_owned();
     // Writing to a String cannot fail, hence the ignored results.
     if !model.title.trim().is_empty() {
-        let _ = writeln!(out, "    accTitle: {}", one_line(model.title.trim()));
+        let _ = writeln!(out, "    accTitle: {}", escaped(model.title.trim()));
     }
     for node in &model.nodes {
         let class = node
