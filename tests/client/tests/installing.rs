@@ -239,7 +239,7 @@ fn while_the_owner_role_has_a_member_background_processes_do_nothing_and_say_so_
     let said = |server: &Server| {
         server
             .log()
-            .matches("background processes do nothing")
+            .matches("background processes do nothing: role tasker_owner")
             .count()
     };
     assert_eq!(said(&server), 1);
