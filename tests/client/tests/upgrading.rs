@@ -711,6 +711,7 @@ fn the_dump_of_a_release_restores_into_the_newest_version() {
                     ),
                     own
                 );
+                tasker_client_tests::database::resume(&mut session);
                 go_on(&mut session);
             }
         }
