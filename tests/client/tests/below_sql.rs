@@ -96,7 +96,9 @@ fn columns_that_come_and_go_change_nothing() {
     let mut old = database.connect();
     register(&mut old);
     life(&mut old);
-    let tables = tables(&mut old);
+    let mut tables = tables(&mut old);
+    // Its row names the transaction that wrote it, and a stored generated column writes every row again.
+    tables.retain(|table| table != "tasker_engine.installation");
     assert!(tables.len() > 15);
     let columns = [
         "note text",
