@@ -72,7 +72,7 @@ BEGIN
         ('held_steps', 'Claimed and not yet reported.'),
         ('hint', 'What to do about it.'),
         ('id', 'Number of the row.'),
-        ('identity_hash', 'What the request was recognized by; NULL without a key or strategy hash, and after an equal request took its place (identity_window).'),
+        ('identity_hash', 'What the request was recognized by; NULL without a key or strategy hash.'),
         ('idle_until', 'Until when the worker is thought to wait for work; NULL when it is busy.'),
         ('in_process', 'Whether the step is in state in_progress.'),
         ('in_progress_steps', 'Steps in state in_progress.'),
