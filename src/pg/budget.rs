@@ -11,6 +11,7 @@ use super::memory;
 pub const HOST: Host = Host {
     check,
     memory: memory::allocated,
+    room: memory::require,
 };
 
 const MEBIBYTE: usize = 1 << 20;

@@ -5,6 +5,9 @@ use std::cell::Cell;
 /// After this much work the host is asked: often enough for a cancel, too rare to cost.
 const BETWEEN_CHECKS: u64 = 256;
 
+/// A collection of fewer items is small.
+const MANY_ITEMS: usize = 1024;
+
 /// What a rule asks of the program around it.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
@@ -12,6 +15,8 @@ pub struct Host {
     pub check: fn() -> bool,
     /// Bytes that are allocated now.
     pub memory: fn() -> usize,
+    /// Asked before that many bytes are allocated at once. Unwinds if they cannot be had: the program would end.
+    pub room: fn(usize),
 }
 
 impl Host {
@@ -19,6 +24,7 @@ impl Host {
     pub const NONE: Self = Self {
         check: || true,
         memory: || 0,
+        room: |_| {},
     };
 }
 
@@ -69,6 +75,14 @@ impl Budget {
             _ => self.check(work)?,
         }
         Ok(())
+    }
+
+    /// Before a collection of `length` items, each of `size` bytes, gets one more: it may grow by doubling.
+    #[inline]
+    pub fn grow(&self, length: usize, size: usize) {
+        if length >= MANY_ITEMS && length.is_power_of_two() {
+            (self.host.room)(length.saturating_mul(2).saturating_mul(size));
+        }
     }
 
     /// The work that is left.
@@ -160,6 +174,7 @@ mod tests {
                 true
             },
             memory: || USED.load(Ordering::Relaxed),
+            ..Host::NONE
         };
         let (done, spent) = rounds(&Budget::new(u64::MAX, 1_000, host), 1);
         assert_eq!(spent, Spent::Memory);

@@ -80,20 +80,8 @@ pub const DUPLICATE: &str = "duplicate";
 /// A report for a step that the caller must not report is stale.
 pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
-    let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();
-    let mut repeated = Vec::new();
-    for (index, report) in reports.iter().enumerate() {
-        match firsts.get(&report.key) {
-            None => {
-                firsts.insert(report.key, index);
-            }
-            Some(first) => repeated.push((index, *first)),
-        }
-    }
-    let order: Vec<usize> = firsts
-        .into_values()
-        .filter(|index| fits(&reports[*index], &mut outcomes[*index]))
-        .collect();
+    let (mut order, repeated) = in_order_of_locks(reports);
+    order.retain(|index| fits(&reports[*index], &mut outcomes[*index]));
     let mut propagation = Propagation::default();
     let mut claims: BTreeMap<i64, i32> = BTreeMap::new();
     let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
@@ -179,6 +167,21 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         outcomes[index] = outcomes[first].repeated();
     }
     Ok(outcomes)
+}
+
+/// The first report of each step, ascending by step, and the later ones with the place of the first.
+fn in_order_of_locks(reports: &[Report]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut firsts: BTreeMap<StepKey, usize> = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (index, report) in reports.iter().enumerate() {
+        match firsts.get(&report.key) {
+            None => {
+                firsts.insert(report.key, index);
+            }
+            Some(first) => repeated.push((index, *first)),
+        }
+    }
+    (firsts.into_values().collect(), repeated)
 }
 
 /// Whether the results of a success can be stored. A failure is always taken: it is stored without what does not fit.

@@ -433,7 +433,7 @@ fn without_memory_a_call_fails_and_the_backend_lives() {
             json!({"properties": {"l": {"items": {"type": "integer"}}}}),
         )
         .register(&mut session);
-    let text = "repeat('x', 24000000)";
+    let text = "repeat('x', 60000000)";
     let list = "(SELECT jsonb_agg(n) FROM generate_series(1, 800000) n)";
     let pid = session.pid();
     let status =
@@ -443,10 +443,10 @@ fn without_memory_a_call_fails_and_the_backend_lives() {
         .next()
         .and_then(|pages| pages.parse().ok())
         .expect("pages");
-    let limit = pages * 4096 + (110 << 20);
+    let limit = pages * 4096 + (220 << 20);
     // The shell's parent is the backend, and has its user.
     session.execute(&format!(
-        "COPY (SELECT) TO PROGRAM 'prlimit --pid $PPID --as={limit}:{limit}'"
+        "COPY (SELECT) TO PROGRAM 'cat > /dev/null; prlimit --pid $PPID --as={limit}:{limit}'"
     ));
     let mut refused: Vec<String> = vec![];
     let step = "'00000000-0000-0000-0000-000000000000'";

@@ -59,6 +59,9 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
+/// Bytes of a member with its place in the index.
+const MEMBER: usize = size_of::<Value>() + size_of::<String>() + 32;
+
 /// The key under which serde_json hands over a number with all its digits.
 const NUMBER: &str = "$serde_json::private::Number";
 
@@ -96,6 +99,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = items.next_element_seed(self)? {
+            // A vector asks for one more than its capacity, a power of two.
+            self.budget.grow(values.len(), size_of::<Value>());
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -111,7 +116,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
                     .map(Value::Number)
                     .map_err(de::Error::custom);
             }
-            map.insert(key, members.next_value_seed(self)?);
+            let value = members.next_value_seed(self)?;
+            // A map grows between the powers of two: it is asked for at the one before.
+            self.budget.grow(map.len(), 2 * MEMBER);
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

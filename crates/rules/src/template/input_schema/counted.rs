@@ -79,6 +79,15 @@ pub(super) fn look(looks: usize) {
     }
 }
 
+/// Before a collection of `length` items, each of `size` bytes, gets one more.
+pub(super) fn grow(length: usize, size: usize) {
+    METER.with_borrow(|meter| {
+        if let Some(meter) = meter {
+            meter.budget.grow(length, size);
+        }
+    });
+}
+
 fn look_at_text(text: &str) {
     look(1 + text.len() / BYTES_PER_LOOK);
 }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use jsonschema::json::cmp;
 use serde_json::Value;
 
-use super::counted::look;
+use super::counted::{grow, look};
 
 // Recursion is bounded by the depth of the documents, as everywhere in the parser and the validator.
 pub(super) fn equal(one: &Value, other: &Value) -> bool {
@@ -38,6 +38,12 @@ pub(super) fn equal(one: &Value, other: &Value) -> bool {
 pub(super) fn is_unique(items: &[Value]) -> bool {
     let seed = RandomState::new();
     let mut seen: HashMap<u64, Vec<&Value>> = HashMap::new();
+    // The table is made at once, so that it never grows.
+    grow(
+        items.len().next_power_of_two(),
+        2 * size_of::<(u64, Vec<&Value>)>(),
+    );
+    seen.reserve(items.len());
     items.iter().all(|item| {
         let same = seen.entry(hash(item, &seed)).or_default();
         let new = !same.iter().any(|before| equal(before, item));

@@ -426,6 +426,7 @@ mod tests {
         let host = Host {
             check: || true,
             memory: || USED.fetch_add(1 << 20, Ordering::Relaxed),
+            ..Host::NONE
         };
         let patterns: Vec<Value> = (0..1_000)
             .map(|n| json!({"pattern": format!("^[a-z]{{1,{}}}$", n + 1)}))
