@@ -17,7 +17,7 @@ use crate::orchestration::{Engine, StepKey, audit};
 use crate::pg::datum::{self, Jsonb};
 use crate::settings;
 use failure::decide;
-use hold::hold;
+use hold::{Held, hold};
 use refusal::explain_refusals;
 
 pub use refusal::refusal;
@@ -135,18 +135,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
             }
         }
     }
-    let given_back: Vec<GivenBack> = held
-        .iter()
-        .filter_map(|(index, held)| {
-            Some(GivenBack {
-                key: reports[*index].key,
-                template: &held.template,
-                priority: held.priority,
-                returned: reports[*index].returned.as_ref()?,
-            })
-        })
-        .collect();
-    put_back(engine, &given_back)?;
+    put_back_returned(engine, reports, &held)?;
     propagation.settle(engine)?;
     let run_of_claim = lower_claims(engine, &claims)?;
     engine.log.credit(|key| {
@@ -167,6 +156,26 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         outcomes[index] = outcomes[first].repeated();
     }
     Ok(outcomes)
+}
+
+/// Puts back into the queue what workers returned.
+fn put_back_returned(
+    engine: &mut Engine,
+    reports: &[Report],
+    held: &BTreeMap<usize, Held>,
+) -> Result<()> {
+    let given_back: Vec<GivenBack> = held
+        .iter()
+        .filter_map(|(index, held)| {
+            Some(GivenBack {
+                key: reports[*index].key,
+                template: &held.template,
+                priority: held.priority,
+                returned: reports[*index].returned.as_ref()?,
+            })
+        })
+        .collect();
+    put_back(engine, &given_back)
 }
 
 /// The first report of each step, ascending by step, and the later ones with the place of the first.
