@@ -57,7 +57,7 @@ pub fn unlimited() -> Budget {
     Budget::unlimited(Host::NONE)
 }
 
-/// Every key of the format of Rails applications.
+/// Every key of the older format of templates.
 pub const EVERY_RAILS_KEY: &str = "
 name: billing/monthly_close
 description: Closes a month
