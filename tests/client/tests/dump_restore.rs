@@ -548,6 +548,21 @@ fn server_with_first_role(role: &str) -> (Server, u32) {
     (server, oid)
 }
 
+fn load_by_psql(server: &Server, database: &str, dump: &std::path::Path) {
+    let file = dump.to_string_lossy();
+    let options = [
+        "-X",
+        "-q",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        database,
+        "-f",
+        &file,
+    ];
+    run("psql", server.folder(), "postgres", &options);
+}
+
 #[test]
 fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
     let (from, oid) = server_with_first_role("CREATE ROLE author LOGIN");
@@ -584,20 +599,7 @@ fn in_a_cluster_with_other_oids_roles_are_found_by_their_names() {
         if !options.is_empty() {
             root.execute(&format!("ALTER DATABASE {database} SET {options}"));
         }
-        run(
-            "psql",
-            to.folder(),
-            "postgres",
-            &[
-                "-Xq",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "--dbname",
-                database,
-                "--file",
-                &dump.to_string_lossy(),
-            ],
-        );
+        load_by_psql(&to, database, &dump);
         root.execute("GRANT tasker_admin TO author");
         root.execute(&format!("ALTER DATABASE {database} RESET ALL"));
         let mut session = to.connect(database);
