@@ -588,10 +588,9 @@ fn a_filter_by_task_or_step_reaches_an_index_in_every_view() {
         } else {
             claim.step
         };
-        let touched = buffers(
-            &mut session,
-            &format!("SELECT * FROM tasker.{view} WHERE {column} = '{uuid}'"),
-        );
+        let query = format!("SELECT * FROM tasker.{view} WHERE {column} = '{uuid}'");
+        // The first reading fills the session's caches from the catalogs.
+        let touched = buffers(&mut session, &query).min(buffers(&mut session, &query));
         if touched > 500 {
             slow.push(format!("{view}.{column}: {touched} buffers"));
         }
