@@ -34,7 +34,7 @@ fn all_recorded_once(session: &mut Session, tasks: &[Uuid]) {
         "SELECT count(*) FROM tasker.workflow_steps s WHERE task_uuid = ANY ($1) AND NOT (
              state = 'complete'
              AND (SELECT count(*) FROM tasker.workflow_step_transitions t WHERE t.step_uuid = s.step_uuid AND to_state = 'complete') = 1
-             AND (SELECT count(*) FROM tasker.workflow_step_transitions t WHERE t.step_uuid = s.step_uuid AND to_state = 'in_progress') = attempts)",
+             AND (SELECT count(*) FROM tasker.workflow_step_transitions t WHERE t.step_uuid = s.step_uuid AND to_state = 'in_progress') = claim_number)",
         &[&tasks],
     );
     assert_eq!(wrong, 0, "steps whose effects were not recorded once");
@@ -136,7 +136,7 @@ fn kill_9_of_workers_again_and_again_loses_no_step_and_records_each_once() {
     drop(workers);
     assert!(kills >= 5, "only {kills} kills: the work ended too early");
     let again = session.count(
-        "SELECT count(*) FROM tasker.workflow_steps WHERE attempts > 1",
+        "SELECT count(*) FROM tasker.workflow_steps WHERE claim_number > 1",
         &[],
     );
     assert!(again > 0, "no worker was killed while it held a step");

@@ -49,11 +49,15 @@ fn stop(session: &mut Session, task: Uuid, way: Stopped) {
 
 /// The names of all steps that can be claimed now; they are given back.
 fn ready(session: &mut Session) -> Vec<String> {
-    let mut names: Vec<String> = session
-        .claim_all("looking")
-        .into_iter()
-        .map(|claim| claim.name)
-        .collect();
+    let mut names: Vec<String> = vec![];
+    // A step that was taken from a worker comes alone.
+    loop {
+        let claims = session.claim_all("looking");
+        if claims.is_empty() {
+            break;
+        }
+        names.extend(claims.into_iter().map(|claim| claim.name));
+    }
     names.sort();
     session.query("SELECT tasker.release_steps('looking')", &[]);
     names

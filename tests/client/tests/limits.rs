@@ -75,14 +75,11 @@ fn a_cancel_and_a_timeout_end_a_validation() {
     let mut session = database.connect();
     slow().register(&mut session);
     let call = format!("SELECT tasker.create_task('slow', {LONG_DOCUMENT})");
-    session.execute("SET statement_timeout = '1s'");
+    // Shorter than the work that one call may make, on any machine.
+    session.execute("SET statement_timeout = '50ms'");
     let began = Instant::now();
     session.fails(&call, &[]).is("57014");
-    assert!(
-        began.elapsed() < Duration::from_secs(1) + patience(3),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < patience(4), "{:?}", began.elapsed());
     session.execute("SET statement_timeout = 0");
     session.fails(&call, &[]).is("54001").says(&["work"]);
     session.create_with("slow", &json!({"a": [1, 2, 3]}));

@@ -247,6 +247,18 @@ fn prepare_switch(session: &mut Session) {
     );
 }
 
+/// The first worker has a step in its hands at the switch.
+fn hold_a_step(publisher: &Server, worked: &mut Worked) {
+    let worker = worker(0);
+    let ask = Ask {
+        lease: "1 hour",
+        ..Ask::by(&worker, 1)
+    };
+    let claim = connect_worker(publisher).claim_soon(&ask, 1).remove(0);
+    worked.given.push((claim.step, claim.number));
+    worked.held.push(claim);
+}
+
 /// How long a commit on one side takes to be seen on the other, in milliseconds, sorted.
 fn lags(publisher: &Server, subscriber: &Server, probes: usize) -> Vec<f64> {
     let (mut here, mut there) = (connect(publisher), connect(subscriber));
@@ -333,7 +345,7 @@ fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped
     let subscriber = Server::start(&[]);
     prepare_subscriber(&subscriber);
 
-    let (lags, before) = copied_under_load(&publisher, &subscriber, &mut session);
+    let (lags, mut before) = copied_under_load(&publisher, &subscriber, &mut session);
     let steps: i64 = before.iter().map(|worked| worked.given.len() as i64).sum();
     eprintln!(
         "lag under load, {steps} steps claimed: median {:.0} ms, 95 % {:.0} ms, longest {:.0} ms",
@@ -344,6 +356,7 @@ fn a_subscriber_under_load_has_the_facts_and_goes_on_where_the_publisher_stopped
 
     // The switch. Some steps are in the hands of workers, and some retries wait.
     prepare_switch(&mut session);
+    hold_a_step(&publisher, &mut before[0]);
     psql(&publisher, &documented("fence"));
     wait_for_rest(&publisher);
     let mut session = connect(&publisher);
