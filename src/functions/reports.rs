@@ -21,7 +21,19 @@ crate::pg::call::sql_function! {
 }
 
 /// As many as a claim hands out at most.
-const MOST_REPORTS: usize = 10_000;
+const MOST_STEPS: usize = 10_000;
+
+/// Refuses (54000) a call about more steps than one claim hands out.
+pub fn check_count(count: usize, what: &str) -> Result<()> {
+    if count <= MOST_STEPS {
+        return Ok(());
+    }
+    Err(
+        Error::too_large(format!("{count} {what} are too many for one call"))
+            .detail(format!("At most {MOST_STEPS} are possible."))
+            .hint("Make several calls; a claim hands out no more steps."),
+    )
+}
 
 /// The longest wait a worker may ask for; the configured cap applies to it anyway.
 const LONGEST_RETRY_AFTER_MS: f64 = 1e15;
@@ -171,13 +183,7 @@ impl<'a> ParsedReports<'a> {
                 .hint("[{\"step_uuid\": ..., \"claim_number\": ..., \"status\": \"complete\", \"results\": {...}}]"));
         }
         let count = datum::element_count(reports) as usize;
-        if count > MOST_REPORTS {
-            return Err(
-                Error::too_large(format!("{count} reports are too many for one call"))
-                    .detail(format!("At most {MOST_REPORTS} are possible."))
-                    .hint("Report in several calls; a claim hands out no more steps."),
-            );
-        }
+        check_count(count, "reports")?;
         let mut parsed = Self {
             elements: Vec::with_capacity(count),
             reports: Vec::with_capacity(count),
@@ -321,6 +327,7 @@ pub fn held_steps(steps: Jsonb) -> Result<HashMap<StepKey, i32>> {
             "The document given is an object or a single value.".into(),
         ));
     }
+    check_count(datum::element_count(steps) as usize, "steps")?;
     let (step_uuid, claim_number) = (datum::text("step_uuid"), datum::text("claim_number"));
     (0..datum::element_count(steps) as usize)
         .map(|index| {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pgrx::pg_sys;
 
-use super::reports::{ParsedReports, held_steps};
+use super::reports::{ParsedReports, check_count, held_steps};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
@@ -85,6 +85,7 @@ fn handlers(call: &Call, index: usize) -> Result<Wanted> {
 /// The steps that the worker says it has begun.
 fn begun(call: &Call, index: usize) -> Result<Vec<StepKey>> {
     let uuids = call.opt_uuids(index, "begun")?.unwrap_or_default();
+    check_count(uuids.len(), "steps that have begun")?;
     Ok(uuids.iter().map(StepKey::from_uuid).collect())
 }
 

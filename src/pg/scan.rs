@@ -195,20 +195,7 @@ impl<const N: usize> Walk<N> {
                 }
                 let mut free = false;
                 let row = pg_sys::ExecFetchSlotHeapTuple(scan.slot, false, &mut free);
-                pg_sys::heap_deform_tuple(
-                    row,
-                    (*self.table.relation()).rd_att,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                );
-                let found = Found {
-                    walk: self,
-                    row,
-                    slot: scan.slot,
-                    values,
-                    nulls,
-                };
-                if !visit(&found)? {
+                if !visit(&self.found(row, scan.slot, values, nulls))? {
                     return Ok(());
                 }
             }
@@ -244,23 +231,39 @@ impl<const N: usize> Walk<N> {
                 if row.is_null() {
                     return Ok(());
                 }
-                pg_sys::heap_deform_tuple(
-                    row,
-                    (*self.table.relation()).rd_att,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                );
-                let found = Found {
-                    walk: self,
-                    row,
-                    slot: (*scan.0).slot,
-                    values,
-                    nulls,
-                };
-                if !visit(&found)? {
+                if !visit(&self.found(row, (*scan.0).slot, values, nulls))? {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// The row with its values taken apart.
+    ///
+    /// # Safety
+    /// The row is one of the walk's table, and the arrays have room for every column of it.
+    unsafe fn found<'w>(
+        &'w self,
+        row: pg_sys::HeapTuple,
+        slot: *mut pg_sys::TupleTableSlot,
+        values: &'w mut [Datum],
+        nulls: &'w mut [bool],
+    ) -> Found<'w, N> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            pg_sys::heap_deform_tuple(
+                row,
+                (*self.table.relation()).rd_att,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+        }
+        Found {
+            walk: self,
+            row,
+            slot,
+            values,
+            nulls,
         }
     }
 

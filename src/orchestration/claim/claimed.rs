@@ -247,8 +247,11 @@ impl<'s> ClaimedSteps<'s> {
     /// Fails the steps that no worker could get, permanently: left in the queue, they would stop every claim. The others go out.
     pub(super) fn drop_unfit(&mut self, engine: &mut Engine<'s>) -> Result<()> {
         let other_encoding = datum::client_has_other_encoding();
+        let known: HashSet<StepKey> = self.unfit.iter().map(|(key, _)| *key).collect();
         for claimed in &self.steps {
-            let known = self.unfit.iter().any(|(key, _)| *key == claimed.key);
+            if known.contains(&claimed.key) {
+                continue;
+            }
             let documents: Vec<Jsonb> = self
                 .tasks
                 .get(&claimed.key.task)
@@ -256,9 +259,7 @@ impl<'s> ClaimedSteps<'s> {
                 .into_iter()
                 .chain(self.results.get(&claimed.key).copied())
                 .collect();
-            let why = if known {
-                None
-            } else if let Some(why) = &claimed.template.unreadable {
+            let why = if let Some(why) = &claimed.template.unreadable {
                 Some(Unfit::Template(why.clone()))
             } else if datum::texts_are_too_long(&documents) {
                 Some(Unfit::Text)

@@ -36,8 +36,9 @@ fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
     ]
 }
 
-/// Starts the steps of the found entries. A step that was taken from its last worker comes alone: the claim ends with it. An entry that the step's row contradicts is dropped; one whose step
-/// another session holds stays for the next claim and is added to `held`. Returns how many did not start.
+/// Starts the steps of the found entries. A step that was taken from its last worker comes alone: the claim ends with it. An
+/// entry that the step's row contradicts is dropped; one whose step another session holds stays for the next claim and is
+/// added to `held`. Returns how many did not start.
 pub(super) fn start(
     engine: &mut Engine,
     found: &[Found],

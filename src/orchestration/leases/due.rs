@@ -127,21 +127,20 @@ pub(super) fn lock_due(engine: &Engine, idle: bool) -> Result<Vec<Expired>> {
 }
 
 fn lock(engine: &Engine, found: &[i64]) -> Result<Vec<Expired>> {
-    let held_back = HELD_BACK.with(|all| {
-        all.retain(|_, until| engine.tick < *until);
-        all.clone()
-    });
-    let wanted = || found.iter().filter(|id| !held_back.contains_key(id));
-    if wanted().next().is_none() {
+    if found.is_empty() {
         return Ok(vec![]);
     }
-    let rows = engine.session.run(
-        &LOCK,
-        &[
-            datum::int8s(wanted().copied()),
-            datum::timestamp(engine.now),
-        ],
-    )?;
+    let wanted: Vec<i64> = HELD_BACK.with(|all| {
+        all.retain(|_, until| engine.tick < *until);
+        let free = found.iter().filter(|id| !all.contains_key(id));
+        free.copied().collect()
+    });
+    if wanted.is_empty() {
+        return Ok(vec![]);
+    }
+    let rows = engine
+        .session
+        .run(&LOCK, &[datum::int8s(wanted), datum::timestamp(engine.now)])?;
     let mut locked = Vec::new();
     for row in rows.iter() {
         match Expired::ended(&row) {

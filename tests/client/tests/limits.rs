@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Database, Session, Template, json, patience, scaled, shapes};
+use tasker_client_tests::{Database, Session, Template, Uuid, json, patience, scaled, shapes};
 
 /// Allocated at most, in KB: the backend's peak since it began.
 fn peak_kb(session: &mut Session) -> u64 {
@@ -402,7 +402,7 @@ fn a_check_that_cannot_be_made_fails() {
 }
 
 #[test]
-fn one_call_takes_a_limited_number_of_reports_and_names() {
+fn one_call_takes_a_limited_number_of_reports_steps_and_names() {
     let database = Database::new();
     let mut session = database.connect();
     shapes::linear().register(&mut session);
@@ -412,6 +412,17 @@ fn one_call_takes_a_limited_number_of_reports_and_names() {
         .fails("SELECT tasker.report_steps('w', $1)", &[&reports])
         .is("54000")
         .says(&["10000"]);
+    session
+        .fails("SELECT tasker.release_steps('w', $1)", &[&reports])
+        .is("54000");
+    let begun = vec![Uuid::nil(); 10_001];
+    for call in [
+        "heartbeat('w', begun => $1)",
+        "report_and_claim('w', begun => $1)",
+    ] {
+        let call = format!("SELECT count(*) FROM tasker.{call}");
+        session.fails(&call, &[&begun]).is("54000");
+    }
     let names = "(SELECT array_agg('n' || (n % $1)) FROM generate_series(1, 1000) n)";
     let claim = format!("SELECT count(*) FROM tasker.claim_steps('w', {names}, queues => {names})");
     session.query(&claim, &[&1_i32]);

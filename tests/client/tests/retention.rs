@@ -275,20 +275,6 @@ fn an_operator_at_the_same_instant_and_a_purge_never_wait_for_each_other_in_a_ci
 }
 
 #[test]
-fn the_entry_in_the_queue_of_a_purged_task_goes_with_it() {
-    let (_database, mut session) = prepared();
-    let task: Uuid = session.one(
-        "SELECT tasker.create_task('two', run_at => clock_timestamp() + interval '1 hour')",
-        &[],
-    );
-    session.query("SELECT tasker.cancel_task($1)", &[&task]);
-    assert!(purge(&mut session, "'0'").starts_with("1 "));
-    assert_eq!(inside::traces(&mut session, task), [""; 0]);
-    session.create("two");
-    assert_eq!(session.work(|_| done()), ["step_1", "step_2"]);
-}
-
-#[test]
 fn a_task_ended_by_hand_whose_step_still_runs_stays_until_the_step_has_ended() {
     let (_database, mut session) = prepared();
     let task = session.create("two");
