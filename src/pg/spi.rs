@@ -109,23 +109,11 @@ impl Session {
         args: &[Arg],
         read_only: bool,
     ) -> Result<Rows<'s>> {
-        // At every statement: a handler that the call ran before it could have renamed the schema.
-        super::installation::require_own_schema()?;
-        if args.len() != statement.types.len() {
-            return Err(Error::corrupt(format!(
-                "{} values for: {}",
-                args.len(),
-                statement.sql
-            )));
-        }
-        let mut values = Vec::with_capacity(args.len());
-        let mut nulls: Vec<std::ffi::c_char> = Vec::with_capacity(args.len());
-        for (arg, of) in args.iter().zip(statement.types) {
-            let datum = arg.of(*of)?;
-            values.push(datum.unwrap_or(Datum::null()));
-            nulls.push(if datum.is_some() { b' ' } else { b'n' } as _);
-        }
-        let plan = statement.plan()?;
+        let Bound {
+            plan,
+            mut values,
+            nulls,
+        } = bind(statement, args)?;
         // SAFETY: the arrays have one entry per declared parameter, of its type; SPI keeps nothing of them. Its memory
         // stays current after a call, so ours is made current again.
         unsafe {
@@ -142,6 +130,105 @@ impl Session {
                 pg_sys::SPI_tuptable,
                 pg_sys::SPI_processed as usize,
             ))
+        }
+    }
+}
+
+/// A plan with its parameters.
+struct Bound {
+    plan: pg_sys::SPIPlanPtr,
+    values: Vec<Datum>,
+    nulls: Vec<std::ffi::c_char>,
+}
+
+fn bind(statement: &Statement, args: &[Arg]) -> Result<Bound> {
+    // At every statement: a handler that the call ran before it could have renamed the schema.
+    super::installation::require_own_schema()?;
+    if args.len() != statement.types.len() {
+        return Err(Error::corrupt(format!(
+            "{} values for: {}",
+            args.len(),
+            statement.sql
+        )));
+    }
+    let mut values = Vec::with_capacity(args.len());
+    let mut nulls: Vec<std::ffi::c_char> = Vec::with_capacity(args.len());
+    for (arg, of) in args.iter().zip(statement.types) {
+        let datum = arg.of(*of)?;
+        values.push(datum.unwrap_or(Datum::null()));
+        nulls.push(if datum.is_some() { b' ' } else { b'n' } as _);
+    }
+    Ok(Bound {
+        plan: statement.plan()?,
+        values,
+        nulls,
+    })
+}
+
+/// The rows of a query, a part at a time.
+pub struct Cursor<'s> {
+    portal: pg_sys::Portal,
+    session: &'s Session,
+}
+
+impl Session {
+    /// Opens a query whose rows are read a part at a time, with the snapshot of the calling query.
+    pub fn cursor<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Cursor<'s>> {
+        let Bound {
+            plan,
+            mut values,
+            nulls,
+        } = bind(statement, args)?;
+        // SAFETY: as in execute; the portal has copies of the parameters, and lives until the guard below closes it.
+        let portal = unsafe {
+            let portal = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                true,
+            );
+            pg_sys::CurrentMemoryContext = self.memory;
+            portal
+        };
+        Ok(Cursor {
+            portal,
+            session: self,
+        })
+    }
+}
+
+impl Cursor<'_> {
+    /// Reads up to this many rows; their values are gone afterwards. Returns how many there were, 0 at the end.
+    pub fn fetch(
+        &mut self,
+        most: i64,
+        mut each: impl FnMut(Row<'_, '_>) -> Result<()>,
+    ) -> Result<usize> {
+        // SAFETY: the portal is open; the table lives until it is freed below, after the last look at its rows.
+        let (table, rows) = unsafe {
+            pg_sys::SPI_cursor_fetch(self.portal, true, most as _);
+            pg_sys::CurrentMemoryContext = self.session.memory;
+            let table = pg_sys::SPI_tuptable;
+            (table, Rows::of(table, pg_sys::SPI_processed as usize))
+        };
+        for row in rows.iter() {
+            each(row)?;
+        }
+        let count = rows.len();
+        drop(rows);
+        // SAFETY: as above.
+        unsafe { pg_sys::SPI_freetuptable(table) };
+        Ok(count)
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        // After an error the abort of the transaction closes it.
+        if !std::thread::panicking() {
+            // SAFETY: closes what cursor opened.
+            unsafe { pg_sys::SPI_cursor_close(self.portal) };
         }
     }
 }
