@@ -105,7 +105,6 @@ in_order! {
     "views_retention"                    "../sql/views/retention.sql"
     "views_metrics"                      "../sql/views/metrics.sql"
     "views_finalization"                 "../sql/views/finalization.sql"
-    "views_integrity"                    "../sql/views/integrity.sql"
     "views_glossary"                     "../sql/views/glossary.sql"
     "install_ownership"                  "../sql/install/ownership.sql"
     "install_dumped_tables"              "../sql/install/dumped_tables.sql"

@@ -252,6 +252,13 @@ BEGIN
     hint := 'SELECT duty, problem FROM tasker.maintenance_duties WHERE problem IS NOT NULL;';
     RETURN NEXT;
 
+    measure := 'integrity';
+    SELECT greatest(c.found, c.found_before), coalesce(c.example, c.example_before) INTO part, message FROM tasker_engine.integrity_checks c;
+    part := coalesce(part, 0); whole := 0;
+    message := format('%s disagreements between rows found%s', part, ': ' || message);
+    hint := 'SELECT * FROM tasker.check_integrity(); then tasker.repair_integrity(dry_run => false).';
+    RETURN NEXT;
+
     measure := 'stale_claims';
     SELECT count(*) FILTER (WHERE a.overdue AND a.lease_expires_at < now - interval '2 minutes'), count(*) INTO part, whole
     FROM tasker_engine.claim_ages a;
@@ -292,7 +299,7 @@ CREATE OR REPLACE FUNCTION tasker.health_status(period interval DEFAULT '5 minut
 RETURNS TABLE (
     measure text, level text, alert boolean, measured numeric, degraded_beyond numeric, unhealthy_beyond numeric, alert_beyond numeric,
     multiplier numeric, message text, hint text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 11 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 12 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     start CONSTANT timestamptz := tasker_engine.check_period($1);

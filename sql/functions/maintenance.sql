@@ -20,6 +20,7 @@ BEGIN ATOMIC
         ('retention', interval '60 seconds', 'Deletes ended tasks that are older than their namespace keeps them.', 7),
         ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
         ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
+        ('integrity', interval '1 minute', 'Checks whether rows agree with each other, some thousand tasks at a time.', 11),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
     ) AS d (duty, every, purpose, duty_no);

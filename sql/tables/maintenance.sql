@@ -29,3 +29,20 @@ CREATE TABLE tasker_engine.clock_readings (
 COMMENT ON TABLE tasker_engine.clock_readings IS 'How far the wall clock was before the clock that counts since the machine started: when it is less, the clock was set back, and what is stored moves with it. One row.';
 COMMENT ON COLUMN tasker_engine.clock_readings.machine_start IS 'Names the start of the machine; a reading of another one means nothing.';
 COMMENT ON COLUMN tasker_engine.clock_readings.offset_us IS 'Wall-clock time minus the time since the start, in microseconds.';
+
+-- Written while a walk over many tasks goes on, and when it finds something; a repair empties it.
+CREATE TABLE tasker_engine.integrity_checks (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    checked_to uuid,
+    found bigint NOT NULL,
+    example text,
+    found_before bigint NOT NULL,
+    example_before text
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.integrity_checks IS 'How far maintenance has checked the rows of tasks, and what it has found; at most one row.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.one IS 'Keeps it at one row.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.checked_to IS 'The last task of this round that was checked; NULL: the next round begins.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.found IS 'Number of disagreements that this round has found so far.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.example IS 'The first of them.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.found_before IS 'Number of disagreements that the last whole round found.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.example_before IS 'The first of them.';

@@ -56,6 +56,9 @@ FROM tasker_engine.rare_tasks r
 WHERE s.task_uuid = r.task_uuid AND r.state IN ('e', 'r')
   AND (s.state = 'i' OR tasker_engine.can_still_run(s.state, s.available_at, s.unreachable))
   AND s.available_at IS DISTINCT FROM 'infinity';
+CREATE FUNCTION tasker_engine.handler_key(handler text)
+RETURNS bigint AS 'MODULE_PATHNAME', 'handler_key' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
 -- It also left steps held when an operator repaired another step of their task: those of open tasks go on.
 WITH freed AS (
     UPDATE tasker_engine.steps s
@@ -63,8 +66,8 @@ WITH freed AS (
     FROM tasker_engine.tasks t
     WHERE t.state IN ('p', 'i') AND s.task_uuid = t.task_uuid AND s.state IN ('p', 'e') AND s.available_at = 'infinity'
     RETURNING s.task_uuid, s.step_no, s.named_task_id, s.priority, s.available_at, s.unreachable)
-INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no)
-SELECT f.available_at, f.task_uuid, n.queue_id, coalesce(n.priority, f.priority), f.step_no
+INSERT INTO tasker_engine.queue_entries (available_at, task_uuid, queue_id, priority, step_no, handler_key)
+SELECT f.available_at, f.task_uuid, n.queue_id, coalesce(n.priority, f.priority), f.step_no, tasker_engine.handler_key(n.handler)
 FROM freed f
 JOIN tasker.named_tasks_named_steps n ON n.named_task_id = f.named_task_id AND n.step_no = f.step_no
 WHERE NOT f.unreachable
@@ -130,3 +133,22 @@ SET xid = ((pg_current_xact_id()::text::bigint >> 32 << 32) | i.xmin::text::bigi
 -- What a worker says that it has begun.
 ALTER TABLE tasker_engine.claims ADD COLUMN begun uuid[];
 COMMENT ON COLUMN tasker_engine.claims.begun IS 'The steps of which the worker has said that it has begun them; NULL: it has said nothing. The only step of a claim counts as begun.';
+
+-- Written while a walk over many tasks goes on, and when it finds something; a repair empties it.
+CREATE TABLE tasker_engine.integrity_checks (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    checked_to uuid,
+    found bigint NOT NULL,
+    example text,
+    found_before bigint NOT NULL,
+    example_before text
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.integrity_checks IS 'How far maintenance has checked the rows of tasks, and what it has found; at most one row.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.one IS 'Keeps it at one row.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.checked_to IS 'The last task of this round that was checked; NULL: the next round begins.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.found IS 'Number of disagreements that this round has found so far.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.example IS 'The first of them.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.found_before IS 'Number of disagreements that the last whole round found.';
+COMMENT ON COLUMN tasker_engine.integrity_checks.example_before IS 'The first of them.';
+-- repair_integrity finds more than missing entries, and reads no view.
+DROP VIEW tasker_engine.missing_entries;

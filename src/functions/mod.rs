@@ -15,6 +15,7 @@ mod graph;
 mod health;
 mod ids;
 mod installation;
+mod integrity;
 mod maintenance;
 mod metrics;
 mod operational_state;

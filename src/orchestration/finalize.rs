@@ -212,23 +212,46 @@ pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
 /// more (`locked_task` holds them).
 pub fn end(engine: &mut Engine, ended: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
     set_states(engine, ended)?;
-    let aside = || ended.iter().filter(|(_, _, to)| *to != TaskState::Complete);
-    if aside().next().is_some() {
-        engine.session.run(
-            &SET_ASIDE,
-            &[
-                datum::uuids(aside().map(|(task, _, _)| task)),
-                datum::states(aside().map(|(_, _, to)| *to)),
-                datum::timestamp(engine.now),
-            ],
-        )?;
+    let aside = ended.iter().filter(|(_, _, to)| *to != TaskState::Complete);
+    write_rare(
+        engine,
+        &aside.map(|(task, _, to)| (*task, *to)).collect::<Vec<_>>(),
+    )
+}
+
+fn write_rare(engine: &Engine, rare: &[(Uuid, TaskState)]) -> Result<()> {
+    if rare.is_empty() {
+        return Ok(());
     }
+    engine.session.run(
+        &SET_ASIDE,
+        &[
+            datum::uuids(rare.iter().map(|(task, _)| task)),
+            datum::states(rare.iter().map(|(_, state)| *state)),
+            datum::timestamp(engine.now),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Corrects the row of a locked task in this state among the rare states.
+pub fn set_aside(engine: &Engine, task: Uuid, state: TaskState) -> Result<()> {
+    if state.is_open() || state == TaskState::Complete {
+        forget(engine, task)
+    } else {
+        write_rare(engine, &[(task, state)])
+    }
+}
+
+/// Removes the row of a task from the rare states.
+pub fn forget(engine: &Engine, task: Uuid) -> Result<()> {
+    engine.session.run(&TAKE_BACK, &[datum::uuid(&task)])?;
     Ok(())
 }
 
 /// A locked task in error goes on; `locked_task` has taken up its steps.
 pub fn reopen(engine: &mut Engine, task: Uuid) -> Result<()> {
-    engine.session.run(&TAKE_BACK, &[datum::uuid(&task)])?;
+    forget(engine, task)?;
     set_states(engine, &[(task, TaskState::Error, TaskState::Pending)])
 }
 

@@ -313,7 +313,7 @@ impl<'w> LockedTask<'w> {
     }
 
     /// Nothing of the task starts any more: neither what waits, nor a retry, nor what runs now and is given back or fails.
-    fn hold(&mut self) {
+    pub fn hold(&mut self) {
         for step in &mut self.steps {
             let waits = readiness::may_still_start(step.state, step.available_at, step.unreachable);
             if waits || step.state == StepState::InProgress {
@@ -322,6 +322,20 @@ impl<'w> LockedTask<'w> {
             }
         }
         self.watched = true;
+    }
+
+    /// Reports of its steps look at all of it.
+    pub fn watch(&mut self) {
+        for step in &mut self.steps {
+            step.watched |= step.state.is_open() || step.state == StepState::Error;
+        }
+        self.watched = true;
+    }
+
+    /// The row of the task was in a wrong state, and has this one now.
+    pub fn corrected(&mut self, state: TaskState) {
+        self.state = state;
+        self.state_before = state;
     }
 
     /// Held steps wait no longer: each runs as soon as its parents and the task's run_at allow it.
@@ -369,10 +383,10 @@ impl<'w> LockedTask<'w> {
             if several {
                 step.open_parents = open_parents;
             }
-            // Reports of steps that run now or later must check whether the task has ended.
-            step.watched |= changed && (step.state.is_open() || step.state == StepState::Error);
         }
-        self.watched |= changed;
+        if changed {
+            self.watch();
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub mod claimants;
 pub mod clock;
 pub mod create;
 pub mod finalize;
+pub mod integrity;
 pub mod leases;
 pub mod locked_task;
 pub mod operate;

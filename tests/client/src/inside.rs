@@ -463,6 +463,18 @@ pub fn lose_queue(session: &mut Session) {
     session.execute("DELETE FROM tasker_engine.queue_entries");
 }
 
+/// Writes to the tables past the engine: names without a schema are theirs, and the task is the only parameter.
+#[track_caller]
+pub fn spoil(session: &mut Session, task: Uuid, statement: &str) {
+    session.execute("SET search_path = tasker_engine, pg_catalog");
+    let changed = session.attempt_with(&format!("{statement} RETURNING 1"), &[&task]);
+    session.execute("RESET search_path");
+    assert!(
+        matches!(changed, Ok(rows) if rows > 0),
+        "{statement} changed nothing: {changed:?}"
+    );
+}
+
 /// Every entry is there twice.
 #[track_caller]
 pub fn double_queue(session: &mut Session) {
@@ -475,6 +487,15 @@ pub fn double_queue(session: &mut Session) {
 #[track_caller]
 pub fn forget_handler_keys(session: &mut Session) {
     session.execute("UPDATE tasker_engine.queue_entries SET handler_key = NULL");
+}
+
+/// The handlers' keys of all entries.
+#[track_caller]
+pub fn handler_keys(session: &mut Session) -> Vec<Option<i64>> {
+    session.all(
+        "SELECT handler_key FROM tasker_engine.queue_entries ORDER BY 1",
+        &[],
+    )
 }
 
 /// No entry agrees with its row in the time any more.

@@ -70,6 +70,7 @@ fn a_new_system_is_healthy_in_every_measure() {
         "executor_pools",
         "coordinator",
         "duties",
+        "integrity",
         "stale_claims",
         "workers",
     ];

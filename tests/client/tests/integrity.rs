@@ -1,4 +1,4 @@
-//! repair_integrity: what is found, what is repaired, and that nothing beside it notices.
+//! check_integrity and repair_integrity: the queue is derived from the rows, nothing beside them notices, and they cost little.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,8 @@ use tasker_client_tests::race::together;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Database, Session, Uuid, inside, json, patience, scaled, shapes};
 
+const CHECK: &str =
+    "SELECT concat_ws(' ', problem, task_uuid, step_uuid) FROM tasker.check_integrity()";
 const REPAIR: &str =
     "SELECT problem || ': ' || action FROM tasker.repair_integrity(dry_run => false)";
 
@@ -147,8 +149,51 @@ fn unreachable_held_cancelled_bypassed_later_and_paused_steps_are_told_apart() {
     assert_eq!(session.work(|_| done()), ["b"]);
 }
 
+/// What operators do to any task, refused or not.
+const BY_HAND: [&str; 6] = [
+    "SELECT tasker.cancel_task(task_uuid) FROM tasker.tasks WHERE state = 'in_progress' ORDER BY random() LIMIT 1",
+    "SELECT tasker.transition_task(task_uuid, 'error') FROM tasker.tasks WHERE state = 'in_progress' ORDER BY random() LIMIT 1",
+    "SELECT tasker.retry_task(task_uuid) FROM tasker.tasks WHERE state = 'error' ORDER BY random() LIMIT 1",
+    "SELECT tasker.resolve_step_manually(step_uuid) FROM tasker.workflow_steps WHERE state = 'pending' ORDER BY random() LIMIT 1",
+    "SELECT tasker.cancel_step(step_uuid) FROM tasker.workflow_steps WHERE state = 'pending' ORDER BY random() LIMIT 1",
+    "SELECT tasker.resolve_task_manually(task_uuid) FROM tasker.tasks WHERE state = 'error' ORDER BY random() LIMIT 1",
+];
+
+/// Works until nothing is open: most steps succeed, some fail, are given back or run out of time.
+fn work_until_done(session: &mut Session, worker: &str) {
+    let open = "SELECT count(*) FROM tasker.tasks WHERE state IN ('pending', 'in_progress')";
+    let mut reports = vec![];
+    let mut turns = 0;
+    while session.count(open, &[]) > 0 {
+        turns += 1;
+        let lease = if turns % 7 == 0 {
+            "1 millisecond"
+        } else {
+            "30 seconds"
+        };
+        let ask = Ask {
+            lease,
+            ..Ask::by(worker, 3)
+        };
+        // Refused: what an operator or another worker has taken meanwhile.
+        let (_, claims) = session.report_and_claim(&ask, &reports);
+        reports = claims
+            .iter()
+            .map(|claim| match fastrand::u8(..20) {
+                0 | 1 => claim.failed(true),
+                2 => claim.failed(false),
+                _ => claim.done(json!({})),
+            })
+            .collect();
+        if turns % 9 == 0 {
+            session.query("SELECT tasker.release_steps($1)", &[&worker]);
+            reports.clear();
+        }
+    }
+}
+
 #[test]
-fn beside_claims_and_reports_it_finds_nothing_and_blocks_no_session() {
+fn under_load_no_moment_shows_a_disagreement_and_a_repair_has_nothing_to_do() {
     let database = Database::new();
     let mut session = database.connect();
     for template in [
@@ -160,42 +205,170 @@ fn beside_claims_and_reports_it_finds_nothing_and_blocks_no_session() {
         session.create_many(template.name(), scaled(60, 1000));
     }
     let working = AtomicBool::new(true);
-    let open = "SELECT count(*) FROM tasker.tasks WHERE state IN ('pending', 'in_progress')";
-    let rounds = together(5, |number| {
+    let busy = || working.load(Ordering::Relaxed);
+    let rounds = together(7, |number| {
         let mut session = database.connect();
         let mut rounds = 0;
-        if number == 0 {
-            while working.load(Ordering::Relaxed) {
-                assert_eq!(session.all::<String>(REPAIR, &[]), Vec::<String>::new());
-                rounds += 1;
+        match number {
+            0 | 1 => {
+                let query = [CHECK, REPAIR][number];
+                while busy() {
+                    assert_eq!(session.all::<String>(query, &[]), Vec::<String>::new());
+                    rounds += 1;
+                }
             }
-            return rounds;
+            2 => {
+                while busy() {
+                    let _ = session.attempt_with(BY_HAND[fastrand::usize(..6)], &[]);
+                    rounds += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            _ => {
+                work_until_done(&mut session, &format!("worker-{number}"));
+                working.store(false, Ordering::Relaxed);
+            }
         }
-        let worker = format!("worker-{number}");
-        let ask = Ask::by(&worker, 3);
-        let mut reports = vec![];
-        while session.count(open, &[]) > 0 {
-            let (refused, claims) = session.report_and_claim(&ask, &reports);
-            assert!(refused.is_empty());
-            reports = claims
-                .iter()
-                .map(|claim| {
-                    if claim.attempt == 1 && fastrand::u8(..10) == 0 {
-                        claim.failed(true)
-                    } else {
-                        claim.done(json!({}))
-                    }
-                })
-                .collect();
-        }
-        working.store(false, Ordering::Relaxed);
         rounds
     });
-    assert!(rounds[0] > 5, "{rounds:?}");
-    assert_eq!(
-        session.all::<String>("SELECT DISTINCT state FROM tasker.tasks", &[]),
-        ["complete"]
+    assert!(rounds[..3].iter().all(|count| *count > 5), "{rounds:?}");
+    assert_eq!(session.all::<String>(CHECK, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_check_and_a_repair_wait_for_no_claim_and_no_claim_waits_for_them() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::small_diamond().register(&mut session);
+    let spoiled = session.create("small_diamond");
+    session.create_many("small_diamond", 3);
+    let mut claiming = database.connect();
+    claiming.execute("BEGIN");
+    let mut held = claiming.claim_all("in flight");
+    assert_eq!(held.len(), 4);
+    claiming.execute("ROLLBACK; BEGIN");
+    held = claiming.claim(&Ask::by("in flight", 1));
+    assert_eq!(held[0].task, spoiled);
+    let free = session.create("small_diamond");
+    inside::spoil(
+        &mut session,
+        free,
+        "UPDATE tasks SET open_leaves = 7 WHERE task_uuid = $1",
     );
+    session.execute(&format!("SET lock_timeout = '{}s'", patience(5).as_secs()));
+    assert_eq!(session.all::<String>(CHECK, &[]).len(), 1);
+    session.execute("BEGIN");
+    assert_eq!(
+        session.all::<String>(REPAIR, &[]),
+        ["wrong_open_leaves: open leaves counted"]
+    );
+    // The repair is not committed yet: claims pass by the task that it holds.
+    let mut other = database.connect();
+    other.execute(&format!("SET lock_timeout = '{}s'", patience(5).as_secs()));
+    let claims = other.claim_all("beside");
+    assert_eq!(claims.len(), 3);
+    assert!(
+        claims
+            .iter()
+            .all(|claim| claim.task != free && claim.task != spoiled)
+    );
+    claiming.execute("COMMIT");
+    claiming.complete(&held[0], &json!({}));
+    session.execute("COMMIT");
+    assert_eq!(session.all::<String>(CHECK, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_repair_waits_for_the_report_in_flight_about_its_task_and_sees_what_it_did() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("chain", 1).register(&mut session);
+    let task = session.create("chain");
+    let claim = session.claim_one("worker");
+    inside::spoil(
+        &mut session,
+        task,
+        "UPDATE tasks SET open_leaves = 2 WHERE task_uuid = $1",
+    );
+    let mut reporting = database.connect();
+    reporting.execute("BEGIN");
+    reporting.complete(&claim, &json!({}));
+    let mut repairing = database.connect();
+    let pid = repairing.pid();
+    let repaired = std::thread::scope(|scope| {
+        let repair = scope.spawn(move || repairing.all::<String>(REPAIR, &[]));
+        session.wait_until_blocked(pid);
+        reporting.execute("COMMIT");
+        repair.join().expect("it ends")
+    });
+    assert_eq!(repaired[0], "task_not_ended: task ended");
+    assert_eq!(session.task_state(task), "complete");
+    assert_eq!(session.all::<String>(CHECK, &[]), Vec::<String>::new());
+}
+
+/// The anonymous memory of the backend of a session, in MB: what it has allocated, shared buffers left out.
+fn own_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.expect("Linux says it").trim().trim_end_matches(" kB");
+    number.parse::<u64>().expect("a number") / 1024
+}
+
+#[test]
+fn a_million_steps_are_checked_in_seconds_and_in_constant_memory_and_a_cancel_ends_it_at_once() {
+    let database = Database::new();
+    let mut session = database.connect();
+    session.execute("SET statement_timeout = 0");
+    shapes::chain("chain", 5).register(&mut session);
+    let tasks = scaled(10_000, 200_000);
+    for _ in 0..tasks / 10_000 {
+        session.create_many("chain", 10_000);
+    }
+    // An entry, a log row and five steps for each: what is lost is found in the same time.
+    let mut checking = database.connect();
+    checking.execute("SET statement_timeout = 0; SET work_mem = '1GB'");
+    let pid = checking.pid();
+    checking.query("SELECT FROM tasker.tasks LIMIT 1", &[]);
+    let before = own_memory(pid);
+    let done = AtomicBool::new(false);
+    let (took, most) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(Ordering::Relaxed) {
+                most = most.max(own_memory(pid));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            most
+        });
+        let begin = Instant::now();
+        let found = checking.all::<String>(CHECK, &[]);
+        let took = begin.elapsed();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(found, Vec::<String>::new());
+        (took, watch.join().expect("it ends").saturating_sub(before))
+    });
+    println!("{} steps: {took:?}, {most} MB", 5 * tasks);
+    assert!(took < patience(30), "{took:?}");
+    assert!(most < 200, "{most} MB");
+
+    // Whenever the time is up, the call ends within the next tenth of a second; a busy machine can be late now and then.
+    let mut late: Vec<Duration> = (1..=9)
+        .map(|tenth| {
+            let limit = took.min(Duration::from_secs(2)) * tenth / 12;
+            checking.execute(&format!(
+                "SET statement_timeout = {}",
+                limit.as_millis().max(1)
+            ));
+            let begin = Instant::now();
+            checking.fails(CHECK, &[]).is("57014");
+            begin.elapsed().saturating_sub(limit)
+        })
+        .collect();
+    late.sort_unstable();
+    println!("late by {late:?}");
+    assert!(late[4] < patience(1) / 10, "{late:?}");
 }
 
 #[test]
@@ -258,7 +431,7 @@ fn an_entry_that_contradicts_the_row_of_its_step_counts_as_missing() {
 }
 
 #[test]
-fn only_an_administrator_repairs() {
+fn only_an_administrator_repairs_and_only_an_operator_checks() {
     let database = Database::new();
     let mut session = database.connect();
     session
@@ -270,6 +443,16 @@ fn only_an_administrator_repairs() {
         session
             .fails("SELECT * FROM tasker.repair_integrity()", &[])
             .is("42501");
+        session.execute("RESET ROLE");
+    }
+    for (role, allowed) in [
+        ("tasker_reader", false),
+        ("tasker_worker", false),
+        ("tasker_operator", true),
+    ] {
+        session.execute(&format!("SET ROLE {role}"));
+        let refused = session.attempt_with("SELECT * FROM tasker.check_integrity()", &[]);
+        assert_eq!(refused.is_ok(), allowed, "{role}: {refused:?}");
         session.execute("RESET ROLE");
     }
     session.execute("SET ROLE tasker_admin");

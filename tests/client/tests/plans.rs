@@ -523,10 +523,6 @@ fn the_planner_puts_rules_written_as_sql_functions_in_place() {
         &mut session,
         "SELECT * FROM tasker.claim_steps('claiming')",
     ));
-    seen.extend(plans(
-        &mut session,
-        "SELECT * FROM tasker_engine.missing_entries",
-    ));
     let shows = |plan: &Value| {
         ["entry_agrees", "can_still_run"].map(|rule| plan.to_string().contains(rule))
     };
@@ -654,12 +650,14 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker_engine.duty_leases",
     "tasker_engine.duty_startup",
     "tasker_engine.duty_task_timeouts",
+    "tasker_engine.find_and_repair",
     "tasker_engine.take_over_claims",
 ];
 
 const READING_FUNCTIONS: &[&str] = &[
     "tasker.analyze_task",
     "tasker.calculate_dependency_levels",
+    "tasker.check_integrity",
     "tasker.get_dependency_results",
     "tasker.get_step_readiness_status",
     "tasker.get_step_readiness_status_batch",
@@ -672,6 +670,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.task_error_chains",
     "tasker.task_parallelism",
     "tasker.task_schedule",
+    "tasker_engine.check_page",
     "tasker_engine.pool_depth",
 ];
 
@@ -810,7 +809,6 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
     let otherwise = [
         "tasker.metrics_prometheus: jit=off",
         "tasker.register_template: enable_seqscan=off",
-        "tasker.repair_integrity: enable_bitmapscan=off enable_mergejoin=off enable_nestloop=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
     ];
     let lists = [CHANGING, READING, COUNTING];

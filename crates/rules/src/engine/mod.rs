@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod handler_key;
 pub mod identity;
 pub mod ids;
+pub mod integrity;
 pub mod readiness;
 pub mod retry;
 pub mod state;
