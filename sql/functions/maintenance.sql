@@ -21,6 +21,7 @@ BEGIN ATOMIC
         ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
         ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
         ('integrity', interval '1 minute', 'Checks whether rows agree with each other, some thousand tasks at a time.', 11),
+        ('workers', interval '1 minute', 'Removes workers that have ended or are long silent.', 13),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
     ) AS d (duty, every, purpose, duty_no);
@@ -105,6 +106,43 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
 COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules and claimants; returns the number of names changed.';
+
+-- A session trusts the number of a worker for half a minute (src/orchestration/workers.rs), so an ended one stays a minute.
+CREATE OR REPLACE FUNCTION tasker_engine.duty_workers() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_sort = off AS $$
+#variable_conflict use_column
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+    oldest CONSTANT uuid := (SELECT t.task_uuid FROM tasker_engine.tasks t ORDER BY t.task_uuid LIMIT 1);
+    gone bigint;
+    amount bigint;
+BEGIN
+    WITH gone AS (
+        DELETE FROM tasker_engine.workers w
+        WHERE w.worker_no = ANY (ARRAY(
+            SELECT o.worker_no FROM tasker_engine.workers o
+            WHERE (o.ended_at < now - interval '1 minute' OR o.last_seen_at < now - interval '1 day')
+              AND (o.idle_until IS NULL OR o.idle_until < now)
+              AND o.worker_no NOT IN (SELECT c.worker_no FROM tasker_engine.claims c WHERE c.claim_id >= 0)
+            ORDER BY o.worker_no LIMIT 1000
+            FOR UPDATE SKIP LOCKED))
+        RETURNING w.worker_no, w.worker_id)
+    INSERT INTO tasker_engine.worker_names AS n (worker_no, worker_id, left_at)
+    SELECT g.worker_no, g.worker_id, now FROM gone g
+    ON CONFLICT (worker_no) DO UPDATE SET left_at = excluded.left_at;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    -- No task is older than the log's entries of it, and no worker acts on a task that is younger than its end.
+    DELETE FROM tasker_engine.worker_names n
+    WHERE n.worker_no = ANY (ARRAY(
+        SELECT o.worker_no
+        FROM (SELECT a.worker_no, a.left_at FROM tasker_engine.worker_names a ORDER BY a.left_at LIMIT 1000) o
+        WHERE oldest IS NULL OR tasker_engine.uuids_since(o.left_at + interval '2 minutes') < oldest));
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    RETURN gone + amount;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_workers() IS 'Moves up to 1,000 workers that have ended, or were not seen for a day, and hold nothing to worker_names, and deletes up to 1,000 names that the log cannot mention any more; returns the number of both.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.run_duty(duty text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -50,7 +50,7 @@ BEGIN
     PERFORM tasker_engine.check_announcement($1, $2, $3, $4, $5, $6);
     -- Also the lock under which one worker's announcements follow each other.
     INSERT INTO tasker_engine.workers AS w (worker_id) VALUES ($1)
-    ON CONFLICT (worker_id) DO UPDATE SET last_seen_at = clock_timestamp()
+    ON CONFLICT (worker_id) DO UPDATE SET last_seen_at = clock_timestamp(), ended_at = NULL
     RETURNING w.worker_no INTO worker;
 
     SELECT coalesce(h.plugin_version, 'no version') INTO other

@@ -85,6 +85,13 @@ delay: How long no claim takes the steps; NULL for no time, capped as a retry is
 reason: Why the worker cannot run them; kept in the log and shown by tasker.stuck_tasks.';
 GRANT EXECUTE ON FUNCTION tasker.release_steps(text, jsonb, interval, text) TO tasker_worker, tasker_operator;
 
+CREATE OR REPLACE FUNCTION tasker.end_worker(worker_id text)
+RETURNS integer AS 'MODULE_PATHNAME', 'end_worker' LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker.end_worker(text) IS
+'The last call of a worker process: gives back all that it holds, as release_steps does, and marks it as ended; returns how many steps it gave back. tasker.workers no longer shows it two minutes later. A worker that claims again goes on. 0 for an unknown worker, 42501 for a worker of another role. Rule: docs/writing-a-worker.md.';
+GRANT EXECUTE ON FUNCTION tasker.end_worker(text) TO tasker_worker, tasker_operator;
+
 CREATE OR REPLACE FUNCTION tasker.get_dependency_results(step_uuid uuid)
 RETURNS jsonb AS 'MODULE_PATHNAME', 'get_dependency_results' LANGUAGE c STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;

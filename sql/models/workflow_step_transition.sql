@@ -18,11 +18,12 @@ SELECT l.id,
        l.created_at AS updated_at,
        s.step_no::integer AS step_no,
        l.attempt::integer AS attempt,
-       w.worker_id
+       COALESCE(w.worker_id, n.worker_id) AS worker_id
 FROM tasker_engine.steps s
 JOIN tasker_engine.transitions l
     ON l.task_uuid = s.task_uuid AND l.step_no = s.step_no
 LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
+LEFT JOIN tasker_engine.worker_names n ON n.worker_no = l.worker_no
 WHERE l.step_no > 0;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
 'The changes of state of each step, one row per change; a step that never changed has none. id orders them.';

@@ -48,7 +48,8 @@ CREATE TABLE tasker_engine.workers (
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     idle_until timestamptz,
     claimant_no smallint,
-    handler_keys bigint[]
+    handler_keys bigint[],
+    ended_at timestamptz
 ) WITH (fillfactor = 50);
 -- Workers that wait for work: tells a release whether a NOTIFY is worth its price.
 CREATE INDEX workers_idle ON tasker_engine.workers (idle_until) WHERE idle_until IS NOT NULL;
@@ -56,6 +57,18 @@ COMMENT ON TABLE tasker_engine.workers IS 'Worker processes and the numbers that
 COMMENT ON COLUMN tasker_engine.workers.claimant_no IS
 'The role that claims under this id; 0 for the engine itself, NULL for a worker that has only announced handlers.';
 COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
+COMMENT ON COLUMN tasker_engine.workers.ended_at IS 'When the worker said that it ends; NULL if it has not, or has called since.';
+
+-- The log names workers by number, so the names of workers whose rows are gone stay here as long as it may.
+CREATE TABLE tasker_engine.worker_names (
+    worker_no integer PRIMARY KEY,
+    worker_id text NOT NULL,
+    left_at timestamptz NOT NULL
+);
+CREATE INDEX worker_names_left_at ON tasker_engine.worker_names (left_at);
+COMMENT ON TABLE tasker_engine.worker_names IS 'The names of workers that are gone, for the log. A row goes when every task is younger than left_at.';
+COMMENT ON COLUMN tasker_engine.worker_names.worker_id IS 'The name under which it claimed.';
+COMMENT ON COLUMN tasker_engine.worker_names.left_at IS 'When its row in workers was deleted; no claim named it then.';
 
 CREATE TABLE tasker_engine.worker_handlers (
     worker_no integer NOT NULL REFERENCES tasker_engine.workers ON DELETE CASCADE,

@@ -22,6 +22,19 @@ DROP INDEX tasker_engine.queue_entries_order;
 CREATE INDEX queue_entries_order ON tasker_engine.queue_entries (queue_id, priority, available_at) INCLUDE (handler_key);
 ALTER TABLE tasker_engine.workers ADD COLUMN handler_keys bigint[];
 COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
+ALTER TABLE tasker_engine.workers ADD COLUMN ended_at timestamptz;
+COMMENT ON COLUMN tasker_engine.workers.ended_at IS 'When the worker said that it ends; NULL if it has not, or has called since.';
+
+-- The log names workers by number, so the names of workers whose rows are gone stay here as long as it may.
+CREATE TABLE tasker_engine.worker_names (
+    worker_no integer PRIMARY KEY,
+    worker_id text NOT NULL,
+    left_at timestamptz NOT NULL
+);
+CREATE INDEX worker_names_left_at ON tasker_engine.worker_names (left_at);
+COMMENT ON TABLE tasker_engine.worker_names IS 'The names of workers that are gone, for the log. A row goes when every task is younger than left_at.';
+COMMENT ON COLUMN tasker_engine.worker_names.worker_id IS 'The name under which it claimed.';
+COMMENT ON COLUMN tasker_engine.worker_names.left_at IS 'When its row in workers was deleted; no claim named it then.';
 
 -- Tasks in a rare state have a row of their own.
 CREATE TABLE tasker_engine.rare_tasks (

@@ -1,4 +1,4 @@
--- Every worker that ever called. A worker that has not called for 2 minutes is not live, unless it waits idle or holds a lease.
+-- The workers that have rows: one that ended leaves a minute later, one that is silent after a day (duty_workers). A worker that has not called for 2 minutes is not live, unless it waits idle or holds a lease.
 
 CREATE OR REPLACE FUNCTION tasker_engine.is_seen(last_seen_at timestamptz, idle_until timestamptz)
 RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
@@ -11,20 +11,22 @@ GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tas
 -- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
 CREATE OR REPLACE VIEW tasker_engine.known_workers AS
 SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
-       tasker_engine.is_seen(w.last_seen_at, w.idle_until)
+       w.ended_at IS NULL AND tasker_engine.is_seen(w.last_seen_at, w.idle_until)
            OR w.worker_no = ANY (ARRAY(
                   SELECT l.worker_no FROM tasker_engine.claims l
-                  WHERE l.lease_expires_at > tasker_engine.engine_clock())) AS live
+                  WHERE l.remaining > 0 AND l.lease_expires_at > tasker_engine.engine_clock())) AS live
 FROM tasker_engine.workers w;
-COMMENT ON VIEW tasker_engine.known_workers IS 'Every worker that ever called, and whether it is live.';
+COMMENT ON VIEW tasker_engine.known_workers IS 'The workers that have called in the last day and not ended, and whether each is live.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
 
 CREATE OR REPLACE VIEW tasker.workers AS
 SELECT w.worker_id,
        w.namespaces,
-       CASE WHEN c.next_lease_expires_at <= tasker_engine.engine_clock() THEN 'overdue'
+       CASE WHEN c.next_lease_expires_at <= tasker_engine.engine_clock() THEN 'lost'
             WHEN c.held_steps > 0 THEN 'busy'
+            WHEN w.ended_at IS NOT NULL THEN 'ended'
             WHEN w.idle_until IS NOT NULL AND w.idle_until > tasker_engine.engine_clock() THEN 'idle'
+            WHEN c.worker_no IS NOT NULL THEN 'lost' -- All was taken over, and it has not called to hear that.
             WHEN tasker_engine.is_seen(w.last_seen_at, w.idle_until) THEN 'active'
             ELSE 'silent'
        END AS state,
@@ -40,12 +42,12 @@ LEFT JOIN pg_roles r ON r.oid = o.role_oid
 LEFT JOIN (
     SELECT l.worker_no,
            sum(l.remaining)::bigint AS held_steps,
-           min(l.lease_expires_at) AS next_lease_expires_at
+           min(l.lease_expires_at) FILTER (WHERE l.remaining > 0) AS next_lease_expires_at
     FROM tasker_engine.claims l
     GROUP BY l.worker_no
 ) c ON c.worker_no = w.worker_no;
-COMMENT ON VIEW tasker.workers IS 'For the operator: every worker that ever called.';
+COMMENT ON VIEW tasker.workers IS 'For the operator: the workers that have called in the last day. One that has ended leaves within two minutes; tasker.workflow_step_transitions names it on.';
 COMMENT ON COLUMN tasker.workers.role_name IS 'The role that claims under this id; NULL for the engine itself, a role that is gone, and a worker that has not claimed.';
 COMMENT ON COLUMN tasker.workers.state IS
-'overdue (a lease has ended), busy, idle (waits for work), active (seen in the last 2 minutes) or silent.';
+'lost (a lease has ended, or all that it held was taken over), busy, ended (it called end_worker), idle (waits for work), active (seen in the last 2 minutes) or silent.';
 GRANT SELECT ON tasker.workers TO tasker_reader;

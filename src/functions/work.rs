@@ -1,4 +1,4 @@
-//! `claim_steps`, `report_and_claim`, `heartbeat`, `release_steps`, `get_dependency_results`.
+//! `claim_steps`, `report_and_claim`, `heartbeat`, `release_steps`, `end_worker`, `get_dependency_results`.
 
 use std::collections::HashSet;
 
@@ -23,6 +23,7 @@ crate::pg::call::sql_function! {
     report_and_claim;
     heartbeat;
     release_steps;
+    end_worker;
     get_dependency_results;
     notify_channel;
 }
@@ -304,6 +305,25 @@ fn release_steps(call: &mut Call) -> Result<Output> {
         let only = steps.map(held_steps).transpose()?;
         let released =
             leases::release(&mut engine, &claimant, &worker_id, only.as_ref(), &returned)?;
+        engine.close()?;
+        Ok(Output::from(released))
+    })
+}
+
+fn end_worker(call: &mut Call) -> Result<Output> {
+    let worker_id = worker(call)?;
+    rights::as_owner(|caller| {
+        let session = Session::open()?;
+        let mut engine = Engine::open(&session)?;
+        let claimant = Claimant::of(engine.session, caller)?;
+        let released = leases::release(
+            &mut engine,
+            &claimant,
+            &worker_id,
+            None,
+            &Returned::default(),
+        )?;
+        workers::end(engine.session, &worker_id, engine.now)?;
         engine.close()?;
         Ok(Output::from(released))
     })

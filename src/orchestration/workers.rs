@@ -26,13 +26,15 @@ static FIND: Statement = Statement::new(
 static REGISTER: Statement = Statement::new(
     "INSERT INTO tasker_engine.workers AS w (worker_id, claimant_no) VALUES ($1, $2)
      ON CONFLICT (worker_id) DO UPDATE
-     SET last_seen_at = clock_timestamp(), claimant_no = coalesce(w.claimant_no, excluded.claimant_no)
+     SET last_seen_at = clock_timestamp(), ended_at = NULL, claimant_no = coalesce(w.claimant_no, excluded.claimant_no)
      RETURNING w.worker_no, w.claimant_no",
     &[pg_sys::TEXTOID, pg_sys::INT2OID],
 );
 
 static SEEN: Statement = Statement::new(
-    "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4, handler_keys = $5 WHERE worker_no = $1",
+    "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4, handler_keys = $5, ended_at = NULL
+     WHERE worker_no = $1
+     RETURNING worker_no",
     &[
         pg_sys::INT4OID,
         pg_sys::TIMESTAMPTZOID,
@@ -40,6 +42,18 @@ static SEEN: Statement = Statement::new(
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INT8ARRAYOID,
     ],
+);
+
+// For a number whose row is gone: duty_workers removed it, or its transaction was rolled back after PREPARE. Where another session
+// has registered the id again, the claim is repeated with that number.
+static RESTORE: Statement = Statement::new(
+    "INSERT INTO tasker_engine.workers (worker_no, worker_id, claimant_no) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT2OID],
+);
+
+static END: Statement = Statement::new(
+    "UPDATE tasker_engine.workers SET ended_at = $2, idle_until = NULL WHERE worker_id = $1",
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
 // The namespaces of these queues in which a worker waits for one of these handlers; key 0 stands for any. Where others cannot run them, the payload
@@ -73,6 +87,10 @@ static NOTIFY: Statement = Statement::new(
 const IDLE_US: i64 = 60_000_000;
 /// How often a busy worker's last_seen_at is brought up to date.
 const SEEN_EVERY_US: i64 = 10_000_000;
+/// A number is looked up again after this time: duty_workers removes no row of a worker that has ended less than a minute ago.
+const TRUSTED_US: i64 = 30_000_000;
+/// More than these are forgotten together.
+const MOST_KNOWN: usize = 1000;
 /// At most one NOTIFY per namespace in this time, unless a worker became idle since the last one: each NOTIFY
 /// serialises commits of the whole cluster.
 const NOTIFY_EVERY_US: i64 = 50_000;
@@ -91,6 +109,8 @@ const OWN_PREFIXES: [&str; 2] = ["tasker-executor/", "run_steps/"];
 
 struct Known {
     worker: Worker,
+    /// The tick at which its row was last seen.
+    found_at: i64,
     /// Ticks.
     idle_until: Option<i64>,
     /// The handlers that it waits for: Wanted::number.
@@ -147,11 +167,29 @@ pub fn check_id(worker_id: &str) -> Result<()> {
 
 /// A worker that has claimed before.
 fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
-    if let Some(worker) = KNOWN.with(|known| known.get(worker_id).map(|known| known.worker)) {
-        return Ok(Some(worker));
+    let known = KNOWN.with(|known| {
+        let known = known.get(worker_id)?;
+        (call::tick() - known.found_at < TRUSTED_US).then_some(known.worker)
+    });
+    if known.is_some() {
+        return Ok(known);
     }
     let rows = session.run(&FIND, &[datum::text(worker_id)])?;
-    rows.first().map_or(Ok(None), |row| worker(&row))
+    let found = rows.first().map_or(Ok(None), |row| worker(&row))?;
+    KNOWN.with(|known| match (known.get_mut(worker_id), found) {
+        (Some(known), Some(found)) if known.worker.no == found.no => known.found_at = call::tick(),
+        _ => {
+            known.remove(worker_id);
+        }
+    });
+    Ok(found)
+}
+
+/// The worker has said that it ends. Its next claim looks for its row.
+pub fn end(session: &Session, worker_id: &str, now: Timestamp) -> Result<()> {
+    KNOWN.with(|known| known.remove(worker_id));
+    session.run(&END, &[datum::text(worker_id), datum::timestamp(now)])?;
+    Ok(())
 }
 
 /// A worker that has only announced handlers belongs to no role yet.
@@ -209,8 +247,12 @@ pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Resu
 
 fn remember(worker_id: &str, worker: Worker) {
     KNOWN.with(|known| {
+        if known.len() >= MOST_KNOWN && !known.contains_key(worker_id) {
+            known.clear();
+        }
         known.entry(worker_id.to_owned()).or_insert(Known {
             worker,
+            found_at: call::tick(),
             idle_until: None,
             handlers: 0,
             seen_at: None,
@@ -250,22 +292,44 @@ pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestam
     if fresh {
         return Ok(());
     }
-    session.run(
-        &SEEN,
-        &[
-            datum::int4(worker.no),
-            datum::timestamp(now),
-            datum::texts(request.namespaces.iter().map(|name| Some(name.as_str()))),
-            datum::opt(idle.then_some(now + IDLE_US), datum::timestamp),
-            request.handlers.args()[0],
-        ],
-    )?;
+    let args = [
+        datum::int4(worker.no),
+        datum::timestamp(now),
+        datum::texts(request.namespaces.iter().map(|name| Some(name.as_str()))),
+        datum::opt(idle.then_some(now + IDLE_US), datum::timestamp),
+        request.handlers.args()[0],
+    ];
     forget_on_abort();
+    if session.run(&SEEN, &args)?.first().is_none() {
+        session.run(
+            &RESTORE,
+            &[
+                datum::int4(worker.no),
+                datum::text(worker_id),
+                datum::int2(worker.claimant),
+            ],
+        )?;
+        if session.run(&SEEN, &args)?.first().is_none() {
+            KNOWN.with(|known| known.remove(worker_id));
+            return Err(Error::new(
+                Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                format!(
+                    "worker {} was registered again meanwhile",
+                    shortened(worker_id)
+                ),
+            )
+            .detail(
+                "Its row was removed, and another session registered the id under another number.",
+            )
+            .hint("Claim again."));
+        }
+    }
     KNOWN.with(|known| {
         known.insert(
             worker_id.to_owned(),
             Known {
                 worker,
+                found_at: tick,
                 idle_until: idle.then_some(tick + IDLE_US),
                 handlers,
                 seen_at: Some(tick),

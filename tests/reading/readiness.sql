@@ -435,7 +435,7 @@ BEGIN
     UPDATE tasker_engine.claims SET lease_expires_at = clock_timestamp() - interval '1 second';
     PERFORM reading_test.same('overdue', (SELECT overdue::text FROM tasker.running_steps WHERE task_uuid = t), 'true');
     PERFORM reading_test.same('stuck', (SELECT reason FROM tasker.stuck_tasks WHERE task_uuid = t), 'lease_expired');
-    PERFORM reading_test.same('worker', (SELECT state FROM tasker.workers WHERE worker_id = 'reader'), 'overdue');
+    PERFORM reading_test.same('worker', (SELECT state FROM tasker.workers WHERE worker_id = 'reader'), 'lost');
 END $$;
 
 \echo annotations and object maps are plain tables

@@ -72,7 +72,7 @@ static TRY_LOCK_TASK: Statement = Statement::new(
 
 /// For a lease that lost all its steps: it stays for a while, so that the heartbeat of a slow worker learns of it.
 static KEEP_TO_TELL: Statement = Statement::new(
-    "UPDATE tasker_engine.claims c SET lease_expires_at = $2, timeout_at = NULL WHERE c.claim_id = $1",
+    "UPDATE tasker_engine.claims c SET lease_expires_at = $2, timeout_at = NULL, remaining = 0 WHERE c.claim_id = $1",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
 );
 

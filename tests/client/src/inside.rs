@@ -212,6 +212,61 @@ pub fn silence(session: &mut Session, worker: &str, seconds: i32) {
     );
 }
 
+/// The worker ended that many seconds ago.
+#[track_caller]
+pub fn ended(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.workers SET ended_at = clock_timestamp() - make_interval(secs => $2::int) WHERE worker_id = $1",
+        &[&worker, &seconds],
+    );
+}
+
+/// One batch of the duty that removes workers, without its lock.
+#[track_caller]
+pub fn remove_workers(session: &mut Session) -> i64 {
+    session.one("SELECT tasker_engine.duty_workers()", &[])
+}
+
+/// How many workers have a row, how many only a name, and how many claims point to neither a row nor anything else.
+#[track_caller]
+pub fn worker_rows(session: &mut Session) -> [i64; 3] {
+    [
+        "SELECT count(*) FROM tasker_engine.workers",
+        "SELECT count(*) FROM tasker_engine.worker_names",
+        "SELECT count(*) FROM tasker_engine.claims c WHERE NOT EXISTS (SELECT FROM tasker_engine.workers w WHERE w.worker_no = c.worker_no)",
+    ]
+    .map(|sql| session.count(sql, &[]))
+}
+
+/// The row of the worker is gone, as after ROLLBACK PREPARED of the transaction that wrote it.
+#[track_caller]
+pub fn lose_worker(session: &mut Session, worker: &str) {
+    session.query(
+        "DELETE FROM tasker_engine.workers WHERE worker_id = $1",
+        &[&worker],
+    );
+}
+
+/// The rows of these workers went that many seconds earlier.
+#[track_caller]
+pub fn age_names(session: &mut Session, seconds: i32) {
+    session.query(
+        "UPDATE tasker_engine.worker_names SET left_at = left_at - make_interval(secs => $1::int)",
+        &[&seconds],
+    );
+}
+
+/// As many workers have ended an hour ago.
+#[track_caller]
+pub fn many_ended(session: &mut Session, count: i32) {
+    session.query(
+        "INSERT INTO tasker_engine.workers (worker_id, namespaces, last_seen_at, ended_at, claimant_no)
+         SELECT 'old ' || n, '{default}', clock_timestamp() - interval '1 hour', clock_timestamp() - interval '1 hour', 0
+         FROM generate_series(1, $1) n",
+        &[&count],
+    );
+}
+
 /// How many announcements are stored, of whichever worker.
 #[track_caller]
 pub fn announcements(session: &mut Session) -> i64 {

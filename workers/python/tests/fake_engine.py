@@ -245,8 +245,8 @@ class FakeSession:
 
         return self._call("heartbeat", worker_id, effect)
 
-    def release_steps(self, worker_id: str) -> int:
-        return self._call("release_steps", worker_id, lambda: self.engine.release(worker_id))
+    def end_worker(self, worker_id: str) -> int:
+        return self._call("end_worker", worker_id, lambda: self.engine.release(worker_id))
 
     def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
         def announce() -> None:

@@ -161,7 +161,7 @@ def test_results_that_break_their_schema_fail_the_step_once_and_tell_the_reason(
     assert (bad.results["error_class"], bad.retryable) == ("ResultNotStorable", False)
     assert "at /n" in bad.results["error_message"]
     assert sorted(ran) == ["bad", "good"] and runner.worker_id == first
-    assert engine.calls["release_steps"] == 0
+    assert engine.calls["end_worker"] == 0
 
 
 def test_a_long_report_goes_alone(
@@ -237,7 +237,7 @@ def test_an_error_of_the_worker_after_a_claim_gives_back_what_it_never_saw(
     engine.after = after
     start()
     engine.wait_for(lambda: engine.states() == {"s": "complete"})
-    assert ("release_steps", broken[0]) in engine.log
+    assert ("end_worker", broken[0]) in engine.log
     assert engine.step("s").attempts == 1
 
 
@@ -305,7 +305,7 @@ def test_stop_twice_gives_back_what_is_held_at_once(
     assert started.wait(10)
     runner.stop()
     time.sleep(0.1)
-    assert engine.calls["release_steps"] == 0, "the first stop waits for what runs"
+    assert engine.calls["end_worker"] == 0, "the first stop waits for what runs"
     runner.stop()
     engine.wait_for(lambda: engine.states() == {"running": "pending", "waiting": "pending"})
     assert [step.attempts for step in engine.steps.values()] == [0, 0]

@@ -206,7 +206,7 @@ def test_steps_of_a_claim_whose_answer_was_lost_are_given_back_not_kept_alive(
     engine.after = after
     start()
     engine.wait_for(lambda: engine.states()["s"] == "complete", 3)
-    assert ("release_steps", first[0]) in engine.log
+    assert ("end_worker", first[0]) in engine.log
     step = engine.step("s")
     assert (step.attempts, step.claim_number) == (1, 2)
 
@@ -421,7 +421,7 @@ def test_stop_lets_running_steps_finish_and_gives_back_the_waiting_ones(
     time.sleep(0.1)
     engine.create_task({"late": {"handler": "quick"}})
     gate.open.set()
-    engine.wait_for(lambda: engine.calls["release_steps"] == 1)
+    engine.wait_for(lambda: engine.calls["end_worker"] == 1)
     assert engine.states() == {"s0": "complete", "s1": "pending", "s2": "pending", "late": "pending"}
     assert engine.step("s1").attempts == 0, "a step given back has not used an attempt"
 
@@ -434,7 +434,7 @@ def test_stop_releases_what_does_not_finish_within_the_grace_time(
     gate.wait_started()
     began = time.monotonic()
     runner.stop()
-    engine.wait_for(lambda: engine.calls["release_steps"] == 1)
+    engine.wait_for(lambda: engine.calls["end_worker"] == 1)
     assert 0.1 <= time.monotonic() - began < 2
     assert engine.states()["s"] == "pending"
     gate.open.set()

@@ -92,8 +92,8 @@ class Session(Protocol):
         ``begun`` as in :meth:`report_and_claim`.
         """
 
-    def release_steps(self, worker_id: str) -> int:
-        """Give back what is not finished; returns how many steps."""
+    def end_worker(self, worker_id: str) -> int:
+        """The id is used no more: give back what is not finished; returns how many steps."""
 
     def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:
         """Announce what this worker can run, in the namespaces that it claims from."""
@@ -191,9 +191,9 @@ class PostgresSession:
         # A row without a step tells of the whole engine, as every claim does.
         return [(row["step_uuid"], row["status"]) for row in rows if row["step_uuid"] is not None]
 
-    def release_steps(self, worker_id: str) -> int:
+    def end_worker(self, worker_id: str) -> int:
         """See :class:`Session`."""
-        rows = self._rows("SELECT tasker.release_steps(worker_id => %s) AS released", worker_id)
+        rows = self._rows("SELECT tasker.end_worker(worker_id => %s) AS released", worker_id)
         return int(rows[0]["released"])
 
     def register_handlers(self, worker_id: str, handlers: list[str], plugin: Plugin) -> None:

@@ -281,7 +281,7 @@ class Runner:
         assert self._pool is not None
 
         def job() -> None:
-            report = None  # claimed, never begun: release_steps gives it back
+            report = None  # claimed, never begun: end_worker gives it back
             try:
                 if not self._inbox.stopping:
                     report = self._executor.run(claim)
@@ -420,7 +420,7 @@ class Runner:
 
     def _give_back_retired(self, session: Session) -> None:
         for worker_id in self._identity.releasable(self._holdings.worker_ids()):
-            released = session.release_steps(worker_id)
+            released = session.end_worker(worker_id)
             self._withdraw(session, worker_id)
             self._identity.forget(worker_id)
             if released:
@@ -480,7 +480,7 @@ class Runner:
             session = self._session or self._reconnect()
             if session is None:
                 raise psycopg.OperationalError("the server is away")
-            released = sum(session.release_steps(worker_id) for worker_id in self._identity.all())
+            released = sum(session.end_worker(worker_id) for worker_id in self._identity.all())
         except psycopg.Error as error:
             log.warning("Held steps will be taken over when their lease ends: %s",
                         one_line(error))

@@ -1,0 +1,182 @@
+//! Workers come and go: one that ends says so, one whose lease has ended is lost, and their rows do not stay.
+
+use tasker_client_tests::worker::Ask;
+use tasker_client_tests::{Database, Session, Value, inside, json, shapes};
+
+fn with_tasks(count: usize) -> (Database, Session) {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("one", 1).register(&mut session);
+    session.create_many("one", count);
+    (database, session)
+}
+
+fn state(session: &mut Session, worker: &str) -> Option<String> {
+    session
+        .all(
+            "SELECT state FROM tasker.workers WHERE worker_id = $1",
+            &[&worker],
+        )
+        .pop()
+}
+
+fn end(session: &mut Session, worker: &str) -> i32 {
+    session.one("SELECT tasker.end_worker($1)", &[&worker])
+}
+
+fn is_live(session: &mut Session, worker: &str) -> bool {
+    session.one(
+        "SELECT live FROM tasker.worker_metrics WHERE worker_id = $1",
+        &[&worker],
+    )
+}
+
+#[test]
+fn a_worker_that_ends_gives_back_what_it_holds_and_is_shown_as_ended() {
+    let (_database, mut session) = with_tasks(3);
+    let claims = session.claim(&Ask::by("worker", 2));
+    assert_eq!(state(&mut session, "worker").as_deref(), Some("busy"));
+    assert_eq!(end(&mut session, "worker"), 2);
+    assert_eq!(state(&mut session, "worker").as_deref(), Some("ended"));
+    assert!(!is_live(&mut session, "worker"));
+    assert_eq!(
+        session.try_complete(&claims[0]).unwrap_err().code,
+        "55006",
+        "stale"
+    );
+    assert_eq!(session.claim(&Ask::by("other", 3)).len(), 3);
+    // It waits for nothing any more, and one that claims again goes on.
+    assert!(session.claim(&Ask::by("worker", 1)).is_empty());
+    assert_eq!(state(&mut session, "worker").as_deref(), Some("idle"));
+    assert_eq!(end(&mut session, "worker"), 0);
+    assert_eq!(state(&mut session, "worker").as_deref(), Some("ended"));
+    assert_eq!(end(&mut session, "nobody"), 0);
+}
+
+#[test]
+fn a_worker_whose_lease_has_ended_is_lost_before_and_after_its_steps_are_taken_over() {
+    let (_database, mut session) = with_tasks(1);
+    session.claim(&Ask::by("killed", 1));
+    inside::lease_ended(&mut session, "killed", 1);
+    assert_eq!(state(&mut session, "killed").as_deref(), Some("lost"));
+    assert_eq!(session.claim_soon(&Ask::by("other", 1), 1).len(), 1);
+    assert_eq!(state(&mut session, "killed").as_deref(), Some("lost"));
+    let held: (i64, bool) = {
+        let row = &session.query(
+            "SELECT held_steps, next_lease_expires_at IS NULL FROM tasker.workers WHERE worker_id = 'killed'",
+            &[],
+        )[0];
+        (row.get(0), row.get(1))
+    };
+    assert_eq!(held, (0, true));
+    // A slow one hears of it from its heartbeat.
+    let told: Vec<String> = session.all(
+        "SELECT status FROM tasker.heartbeat('killed', '1 min')",
+        &[],
+    );
+    assert_eq!(told, ["lost"]);
+    assert_eq!(state(&mut session, "killed").as_deref(), Some("active"));
+}
+
+#[test]
+fn the_row_of_a_worker_goes_when_it_holds_nothing_and_the_log_keeps_its_name() {
+    let (_database, mut session) = with_tasks(3);
+    let claim = session.claim_one("ended");
+    session.complete(&claim, &json!({}));
+    let silent = session.claim_one("silent");
+    session.complete(&silent, &json!({}));
+    session.claim_one("holds");
+    session.claim(&Ask::by("lives", 1));
+    for worker in ["ended", "holds"] {
+        inside::ended(&mut session, worker, 61);
+    }
+    inside::silence(&mut session, "silent", 86_500);
+    assert_eq!(inside::remove_workers(&mut session), 2);
+    assert_eq!(inside::remove_workers(&mut session), 0);
+    assert_eq!(inside::worker_rows(&mut session), [2, 2, 0]);
+    let logged: Vec<String> = session.all(
+        "SELECT DISTINCT worker_id FROM tasker.workflow_step_transitions ORDER BY 1",
+        &[],
+    );
+    assert_eq!(logged, ["ended", "holds", "silent"]);
+    // The oldest task decides whether the log may name it.
+    session.query("SELECT * FROM tasker.purge_tasks('0')", &[]);
+    assert_eq!(inside::remove_workers(&mut session), 0);
+    inside::age_names(&mut session, 3600);
+    assert_eq!(inside::remove_workers(&mut session), 2);
+    assert_eq!(inside::worker_rows(&mut session), [2, 0, 0]);
+}
+
+#[test]
+fn a_session_that_knows_a_number_without_a_row_writes_the_row_again() {
+    let (database, mut session) = with_tasks(2);
+    let mut other = database.connect();
+    assert_eq!(session.claim(&Ask::by("worker", 1)).len(), 1);
+    inside::lose_worker(&mut other, "worker");
+    // Its last claim got a step, this one does not: it says that it waits.
+    session.claim(&Ask::by("other", 1));
+    assert!(session.claim(&Ask::by("worker", 1)).is_empty());
+    assert_eq!(inside::worker_rows(&mut other), [2, 0, 0]);
+    assert_eq!(state(&mut other, "worker").as_deref(), Some("busy"));
+}
+
+#[test]
+fn a_claim_under_a_number_that_another_session_replaced_is_repeated() {
+    let (database, mut session) = with_tasks(1);
+    let mut other = database.connect();
+    assert_eq!(session.claim(&Ask::by("worker", 1)).len(), 1);
+    assert!(session.claim(&Ask::by("worker", 1)).is_empty());
+    inside::lose_worker(&mut other, "worker");
+    assert!(other.claim(&Ask::by("worker", 1)).is_empty());
+    session.create("one");
+    let refused = session.try_claim(&Ask::by("worker", 1)).unwrap_err();
+    assert_eq!(refused.code, "40001");
+    assert_eq!(session.claim(&Ask::by("worker", 1)).len(), 1);
+    // Only the claim from before stays without a row: it was made under the number that is gone.
+    assert_eq!(inside::worker_rows(&mut other), [1, 0, 1]);
+}
+
+/// Buffers touched by one statement, whatever it calls inside.
+fn buffers(session: &mut Session, sql: &str) -> i64 {
+    let plan: Value = session.one(
+        &format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}"),
+        &[],
+    );
+    ["Shared Hit Blocks", "Shared Read Blocks"]
+        .iter()
+        .filter_map(|name| plan[0]["Plan"][name].as_i64())
+        .sum()
+}
+
+#[test]
+fn claims_and_health_cost_the_same_with_many_ended_workers_on_record() {
+    let (_database, mut session) = with_tasks(100);
+    let claim = "SELECT * FROM tasker.claim_steps('worker', max_steps => 1)";
+    let health = "SELECT * FROM tasker.health_status()";
+    let measure = |session: &mut Session| {
+        [claim, health].map(|sql| {
+            let mut all: Vec<i64> = (0..7).map(|_| buffers(session, sql)).collect();
+            all.sort_unstable();
+            all[3]
+        })
+    };
+    measure(&mut session);
+    let before = measure(&mut session);
+    inside::many_ended(&mut session, 20_000);
+    let [claims, _] = measure(&mut session);
+    while inside::remove_workers(&mut session) > 0 {}
+    session.execute("VACUUM ANALYZE tasker_engine.workers");
+    assert_eq!(inside::worker_rows(&mut session)[1], 20_000);
+    measure(&mut session);
+    let after = measure(&mut session);
+    println!(
+        "buffers of a claim and a health check: {before:?}, 20,000 rows: {claims}, names: {after:?}"
+    );
+    assert!(claims <= before[0] + 3, "{claims} instead of {}", before[0]);
+    for (after, before) in after.iter().zip(before) {
+        assert!(
+            *after <= before + before / 20 + 10,
+            "{after} instead of {before}"
+        );
+    }
+}
