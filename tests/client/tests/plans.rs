@@ -629,6 +629,7 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker.complete_step",
     "tasker.create_task",
     "tasker.create_tasks",
+    "tasker.end_worker",
     "tasker.fail_step",
     "tasker.finalize_task",
     "tasker.heartbeat",
@@ -809,6 +810,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
     let otherwise = [
         "tasker.metrics_prometheus: jit=off",
         "tasker.register_template: enable_seqscan=off",
+        "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
     ];
     let lists = [CHANGING, READING, COUNTING];
