@@ -229,38 +229,56 @@ GRANT EXECUTE ON FUNCTION tasker.set_retention(text, interval, interval) TO task
 -- Ended tasks have no index of their own: the walk goes over all tasks in the order of creation and remembers how far it has
 -- come. What it left behind, because it was open then, it finds in the next walk from the beginning.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_retention() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    batch CONSTANT integer := 1000;
+    most_tasks CONSTANT integer := 1000;
+    most_namespaces CONSTANT integer := 200;
     nothing CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     at_time CONSTANT timestamptz := clock_timestamp();
     kept record;
     found record;
-    from_the_start boolean;
+    served integer := 0;
     total bigint := 0;
 BEGIN
     PERFORM tasker_engine.require_version();
+    -- The namespace that has waited longest comes first. One that has nothing behind its position costs a look at an index.
     FOR kept IN
-        SELECT n.task_namespace_id, v.completed, v.failed, r.swept_to, r.sweep_started_at
-        FROM tasker.retention v
-        JOIN tasker.task_namespaces n ON n.name = v.namespace_name
-        LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id
-        WHERE v.completed IS NOT NULL OR v.failed IS NOT NULL
+        SELECT o.*
+        FROM (SELECT n.task_namespace_id, v.completed, v.failed, r.swept_to, r.sweep_started_at, r.last_purged_at,
+                     -- Least often once an hour, most often once a minute.
+                     r.swept_to IS NULL OR r.sweep_started_at < at_time - greatest(interval '1 minute',
+                         least(interval '1 hour', v.completed / 10, v.failed / 10)) AS from_the_start
+              FROM tasker.retention v
+              JOIN tasker.task_namespaces n ON n.name = v.namespace_name
+              LEFT JOIN tasker_engine.retention r ON r.task_namespace_id = n.task_namespace_id
+              WHERE v.completed IS NOT NULL OR v.failed IS NOT NULL) o
+        WHERE o.from_the_start OR EXISTS (
+            SELECT FROM tasker.named_tasks n
+            CROSS JOIN LATERAL (
+                SELECT FROM tasker_engine.tasks t
+                WHERE t.named_task_id = n.named_task_id AND t.task_uuid > o.swept_to
+                  AND t.task_uuid < tasker_engine.uuids_since(at_time - least(o.completed, o.failed) + interval '2 minutes')
+                  AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, at_time - o.completed, at_time - o.failed)
+                LIMIT 1) t
+            WHERE n.task_namespace_id = o.task_namespace_id)
+        ORDER BY o.last_purged_at NULLS FIRST
     LOOP
-        -- Least often once an hour, most often once a minute.
-        from_the_start := kept.swept_to IS NULL
-            OR kept.sweep_started_at < at_time - greatest(interval '1 minute', least(interval '1 hour', kept.completed / 10, kept.failed / 10));
+        IF total >= most_tasks OR served >= most_namespaces THEN
+            RETURN greatest(total, 1);
+        END IF;
         SELECT * INTO found FROM tasker_engine.purge_batch(
             at_time - kept.completed, at_time - kept.failed, kept.task_namespace_id,
-            CASE WHEN from_the_start THEN nothing ELSE kept.swept_to END, batch, false);
+            CASE WHEN kept.from_the_start THEN nothing ELSE kept.swept_to END, (most_tasks - total)::integer, false);
         total := total + found.tasks;
-        IF from_the_start OR found.tasks > 0 THEN
+        IF kept.from_the_start OR found.tasks > 0 THEN
+            served := served + 1;
             INSERT INTO tasker_engine.retention AS r (task_namespace_id, swept_to, sweep_started_at, purged_tasks, last_purged_at)
             VALUES (kept.task_namespace_id,
                     CASE WHEN found.finished
                          THEN tasker_engine.uuids_since(at_time - least(kept.completed, kept.failed)) ELSE found.last_uuid END,
-                    CASE WHEN from_the_start THEN at_time ELSE kept.sweep_started_at END,
+                    CASE WHEN kept.from_the_start THEN at_time ELSE kept.sweep_started_at END,
                     found.tasks, CASE WHEN found.tasks > 0 THEN at_time END)
             ON CONFLICT (task_namespace_id) DO UPDATE
             SET swept_to = excluded.swept_to, sweep_started_at = excluded.sweep_started_at,
@@ -271,4 +289,4 @@ BEGIN
     RETURN total;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks of each namespace that are older than its retention; returns the number of tasks deleted.';
+COMMENT ON FUNCTION tasker_engine.duty_retention() IS 'Deletes up to 1,000 tasks that are older than the retention of their namespaces, of up to 200 namespaces; returns the number of tasks deleted, at least 1 if more is to be looked at.';

@@ -129,12 +129,15 @@ fn run(database: u32) {
                 process::log_error("the coordinator cannot look for the extension", &error)
             }
         }
+        let mut more = false;
         if !coordinator.refuses {
-            coordinator.duties.run();
+            more = coordinator.duties.run();
             coordinator.pools.keep();
             coordinator.renew_leases_and_interrupt();
         }
-        process::wait(until_next_second());
+        if !more {
+            process::wait(until_next_second());
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::pg::spi::{Session, Statement};
 
 /// A duty whose time comes within this is due.
 const SLACK_US: i64 = 100_000;
-/// A duty that has more to do runs again at once, at most this many times before the other duties run.
-const ROUNDS: usize = 50;
+/// How long duties that have more to do go on before the coordinator looks after its executors.
+const LONGEST_US: i64 = 500_000;
 
 static DUTIES: Statement = Statement::new(
     "SELECT d.duty, (date_part('epoch', d.every) * 1000000)::bigint FROM tasker_engine.duties() d",
@@ -49,44 +49,52 @@ impl Duties {
             .map(Self)
     }
 
-    /// Runs the duties that are due.
-    pub fn run(&mut self) {
-        let tick = call::tick();
-        for duty in &mut self.0 {
-            if duty.due_at > tick + SLACK_US {
-                continue;
-            }
-            for _ in 0..ROUNDS {
-                process::check_for_interrupts();
-                let done = transaction(|session| {
-                    let rows = session.run(&RUN_DUTY, &[datum::text(&duty.name)])?;
-                    Ok(rows.first().and_then(|row| row.opt::<i64>(1)).unwrap_or(0))
-                });
-                match done {
-                    Ok(done) if done > 0 => duty.failed = 0,
-                    Ok(0) => {
-                        duty.failed = 0;
-                        break;
-                    }
-                    // Recorded by run_duty.
-                    Ok(_) => {
-                        duty.failed = duty.failed.saturating_add(1);
-                        break;
-                    }
-                    Err(error) => {
-                        duty.failed = duty.failed.saturating_add(1);
-                        process::log_error(&format!("duty {} failed", duty.name), &error);
-                        break;
-                    }
+    /// Runs the duties that are due, one small batch of each in turn: none waits for all that another has to do. Says whether a duty has more.
+    pub fn run(&mut self) -> bool {
+        let begun = call::tick();
+        loop {
+            let mut more = false;
+            for duty in &mut self.0 {
+                let tick = call::tick();
+                if duty.due_at <= tick + SLACK_US {
+                    process::check_for_interrupts();
+                    more |= duty.run(tick);
                 }
             }
-            // A duty that keeps failing runs less and less often, down to once a minute.
-            let wait = duty.every_us.max(if duty.failed == 0 {
-                0
-            } else {
-                (SECOND_US << duty.failed.min(6)).min(SLOWEST_RESTART_US)
-            });
-            duty.due_at = tick + wait;
+            if !more || call::tick() - begun > LONGEST_US {
+                return more;
+            }
         }
+    }
+}
+
+impl Duty {
+    /// Runs one batch. Says whether there is more: then the duty stays due.
+    fn run(&mut self, tick: i64) -> bool {
+        let done = transaction(|session| {
+            let rows = session.run(&RUN_DUTY, &[datum::text(&self.name)])?;
+            Ok(rows.first().and_then(|row| row.opt::<i64>(1)).unwrap_or(0))
+        });
+        match done {
+            Ok(done) if done > 0 => {
+                self.failed = 0;
+                return true;
+            }
+            Ok(0) => self.failed = 0,
+            // Recorded by run_duty.
+            Ok(_) => self.failed = self.failed.saturating_add(1),
+            Err(error) => {
+                self.failed = self.failed.saturating_add(1);
+                process::log_error(&format!("duty {} failed", self.name), &error);
+            }
+        }
+        // A duty that keeps failing runs less and less often, down to once a minute.
+        let wait = self.every_us.max(if self.failed == 0 {
+            0
+        } else {
+            (SECOND_US << self.failed.min(6)).min(SLOWEST_RESTART_US)
+        });
+        self.due_at = tick + wait;
+        false
     }
 }

@@ -358,6 +358,15 @@ pub fn run_due_schedules(session: &mut Session) -> i64 {
     session.one("SELECT tasker_engine.duty_schedules()", &[])
 }
 
+/// Every batch of tasks that is deleted takes this long.
+#[track_caller]
+pub fn slow_purges(session: &mut Session, seconds: f64) {
+    session.execute(&format!(
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END';
+         CREATE TRIGGER slow AFTER DELETE ON tasker_engine.tasks FOR EACH STATEMENT EXECUTE FUNCTION public.slow()"
+    ));
+}
+
 /// One batch of retention, without that lock.
 #[track_caller]
 pub fn run_retention(session: &mut Session) -> i64 {

@@ -201,3 +201,57 @@ fn without_preload_the_last_run_is_written_once_a_minute_and_missed_when_it_stay
     assert_eq!(problems(&mut session), [""; 0]);
     assert_eq!(health(&mut session), "healthy 0");
 }
+
+fn purged(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT coalesce(sum(purged_tasks), 0)::bigint FROM tasker.retention",
+        &[],
+    )
+}
+
+fn leases_ran(session: &mut Session) -> Option<String> {
+    session.one(
+        "SELECT last_run_at::text FROM tasker.maintenance_duties WHERE duty = 'leases'",
+        &[],
+    )
+}
+
+#[test]
+fn a_long_purge_delays_other_duties_by_no_more_than_a_batch() {
+    let (_server, mut session) = preloaded(&[]);
+    tasker_client_tests::shapes::chain("two", 2).register(&mut session);
+    let batches = 20_u32;
+    for _ in 0..batches {
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks('two', array_fill('{}'::jsonb, ARRAY[1000]))",
+            &[],
+        );
+    }
+    inside::end_all(&mut session);
+    inside::slow_purges(&mut session, 0.3);
+    session.query("SELECT tasker.set_retention('default', '1 ms')", &[]);
+    // A new coordinator runs every duty at once.
+    session.query(
+        "SELECT pg_terminate_backend(pid) FROM tasker.background_workers WHERE kind = 'coordinator'",
+        &[],
+    );
+    soon("the purge begins", 60, || purged(&mut session) > 0);
+    let began = Instant::now();
+    let mut runs = std::collections::BTreeSet::new();
+    loop {
+        let left = i64::from(batches) * 1000 - purged(&mut session);
+        if left == 0 {
+            break;
+        }
+        assert!(began.elapsed() < patience(120), "{left} tasks are left");
+        runs.insert(leases_ran(&mut session));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{batches} batches in {seconds:.2} s, leases ran {} times",
+        runs.len()
+    );
+    let enough = (seconds.min(f64::from(batches)) / 2.0) as usize;
+    assert!(runs.len() >= enough, "{} times in {seconds} s", runs.len());
+}

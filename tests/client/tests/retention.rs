@@ -537,6 +537,35 @@ fn maintenance_keeps_to_the_retention_of_each_namespace() {
 }
 
 #[test]
+fn a_batch_is_bounded_over_all_namespaces_and_each_has_its_turn() {
+    let (_database, mut session) = prepared();
+    for number in 1..=3 {
+        let (name, namespace) = (format!("t{number}"), format!("n{number}"));
+        shapes::chain(&name, 1)
+            .with("namespace_name", json!(namespace))
+            .register(&mut session);
+        session.query(
+            "SELECT count(*) FROM tasker.create_tasks($1, array_fill('{}'::jsonb, ARRAY[700]), namespace => $2)",
+            &[&name, &namespace],
+        );
+        session.query("SELECT tasker.set_retention($1, '1 ms')", &[&namespace]);
+    }
+    inside::end_all(&mut session);
+    std::thread::sleep(Duration::from_millis(5));
+    let mut served = vec![];
+    for _ in 0..4 {
+        let done = inside::run_retention(&mut session);
+        let left: i64 = session.count(
+            "SELECT count(DISTINCT namespace_name) FROM tasker.tasks",
+            &[],
+        );
+        served.push((done, left));
+    }
+    // 700 + 300, 700 + 300 of those left, 100 of the last one, nothing.
+    assert_eq!(served, [(1000, 2), (1000, 1), (100, 0), (0, 0)]);
+}
+
+#[test]
 fn the_walk_continues_where_it_stopped_and_starts_again_for_what_it_left_behind() {
     let (_database, mut session) = prepared();
     session.query("SELECT tasker.set_retention('default', '1 ms')", &[]);
