@@ -78,7 +78,7 @@ SELECT count(*) FROM tasker.force_release_stale_claims('expired', false);
 SELECT count(*) FROM tasker.claim_steps('lost', lease => '1 millisecond');
 SELECT pg_sleep(0.1);
 SELECT count(*) FROM tasker.claim_steps('w', max_steps => 10);
-SELECT tasker.release_steps('w');
+SELECT tasker.end_worker('w');
 SELECT count(*) FROM tasker.repair_integrity(false);
 SELECT count(*) FROM tasker.resume_after_restore();
 
