@@ -7,6 +7,13 @@ DECLARE
     relocate CONSTANT text := 'Rename the schema (ALTER SCHEMA %1$I RENAME TO %1$s_old), or drop it with all that is in it (DROP SCHEMA %1$I CASCADE), or install the extension in another database.';
     found text;
 BEGIN
+    -- Other encodings lack characters of JSON, and the engine's texts are UTF-8: they would be stored broken.
+    IF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'tasker_ext needs a database with encoding UTF8'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = format('The encoding of this database is %s, which would store some texts broken.', getdatabaseencoding()),
+                  HINT = 'CREATE DATABASE name ENCODING ''UTF8'' TEMPLATE template0 makes one; install the extension there.';
+    END IF;
     IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'tasker_engine') THEN
         RAISE EXCEPTION 'schema "tasker_engine" exists already'
             USING ERRCODE = 'duplicate_schema', DETAIL = 'The extension makes it, for its tables.',

@@ -47,6 +47,29 @@ fn soon(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+#[test]
+fn a_database_that_is_not_utf8_is_refused_and_keeps_nothing() {
+    let server = Server::start(&[]);
+    let mut root = server.connect("postgres");
+    for (name, encoding) in [("latin", "LATIN1"), ("bytes", "SQL_ASCII")] {
+        root.execute(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        ));
+        let mut session = connect(&server, name, "postgres");
+        session
+            .fails(INSTALL, &[])
+            .is("0A000")
+            .says(&[encoding])
+            .hint_says(&["ENCODING 'UTF8'"]);
+        let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tasker%'";
+        assert_eq!(session.count(left, &[]), 0);
+    }
+    root.execute(
+        "CREATE DATABASE unicode ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    );
+    connect(&server, "unicode", "postgres").execute(INSTALL);
+}
+
 // --- the role that owns the engine -------------------------------------------------------------------------------------
 
 #[test]
