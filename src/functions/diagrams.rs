@@ -37,7 +37,8 @@ static TASK_OF_DIAGRAM: Statement = Statement::new(
 static STEPS_OF_DIAGRAM: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
             (date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,
-            CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END
+            CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END,
+            s.state = 'e' AND NOT tasker_engine.waits_for_operator(s.state, s.available_at), s.unreachable
      FROM tasker_engine.steps s
      LEFT JOIN LATERAL (
          SELECT b.created_at AS began_at,
@@ -72,6 +73,8 @@ fn task_diagram(call: &mut Call) -> Result<Output> {
         .ok_or_else(|| locked_task::unknown_task(&task))?;
     let template = registry::get(&session, row.get(1)?)?;
     let state: String = row.get(2)?;
+    // Of an ended task nothing waits.
+    let open = matches!(state.as_str(), "pending" | "in_progress");
     let mut nodes = Vec::new();
     for row in session
         .read(&STEPS_OF_DIAGRAM, &[datum::uuid(&task)])?
@@ -82,6 +85,8 @@ fn task_diagram(call: &mut Call) -> Result<Output> {
             step_no,
             name: template.step(step_no)?.name.clone(),
             state: Some(row.get(2)?),
+            waits_for_retry: open && row.get(7)?,
+            unreachable: row.get(8)?,
             attempts: Some(row.get(3)?),
             retry_limit: row.get(4)?,
             duration_ms: row.opt(5),
@@ -112,6 +117,8 @@ fn template_diagram(call: &mut Call) -> Result<Output> {
         step_no: step.no,
         name: step.name.clone(),
         state: None,
+        waits_for_retry: false,
+        unreachable: false,
         attempts: None,
         retry_limit: step.retry_limit.into(),
         duration_ms: None,

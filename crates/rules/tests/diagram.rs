@@ -12,6 +12,8 @@ fn node(step_no: i16, name: &str, state: StepState) -> Node {
         step_no,
         name: name.to_owned(),
         state: Some(state),
+        waits_for_retry: false,
+        unreachable: false,
         attempts: Some(2),
         retry_limit: 3,
         duration_ms: Some(1_250),
@@ -49,6 +51,33 @@ fn mermaid_shows_steps_edges_states_attempts_and_duration() {
     classDef complete fill:#dcfce7,stroke:#16a34a,color:#111827
 ";
     assert_eq!(mermaid(&model()), expected);
+}
+
+#[test]
+fn a_step_that_waits_for_its_retry_and_one_that_cannot_run_say_so_in_every_form() {
+    let mut model = model();
+    let failed = [&mermaid(&model), &dot(&model), &svg(&model)].map(String::clone);
+    model.nodes[1].waits_for_retry = true;
+    model.nodes[2].unreachable = true;
+    let waiting = [mermaid(&model), dot(&model), svg(&model)];
+    for (before, after) in failed.iter().zip(&waiting) {
+        assert!(
+            before.contains("#fee2e2") && !after.contains("#fee2e2"),
+            "{after}"
+        );
+        assert!(after.contains("waiting for retry") && after.contains("unreachable"));
+        assert!(!before.contains("waiting for retry") && !before.contains("unreachable"));
+    }
+    assert!(
+        waiting[0].contains(":::waiting_for_retry") && waiting[0].contains("classDef unreachable ")
+    );
+    assert!(
+        waiting[2].contains("<g class=\"unreachable\">") && waiting[2].contains("stroke-dasharray")
+    );
+    // Only what the state leaves open is said.
+    model.nodes[0].waits_for_retry = true;
+    model.nodes[0].unreachable = true;
+    assert!(mermaid(&model).contains("fetch<br/>complete"));
 }
 
 #[test]

@@ -574,3 +574,32 @@ fn the_nodes_and_edges_of_a_diagram_are_rows() {
         );
     }
 }
+
+#[test]
+fn a_picture_tells_a_retry_from_a_permanent_failure_and_what_cannot_run_any_more() {
+    let template = Template::new("again")
+        .step("fetch", &[])
+        .step("other", &[])
+        .step("store", &["fetch"]);
+    let (_database, mut session, task) = started(&template);
+    let picture = |session: &mut Session, form: &str| -> String {
+        session.one("SELECT tasker.task_diagram($1, $2)", &[&task, &form])
+    };
+    for claim in session.claim_all("worker") {
+        if claim.name == "fetch" {
+            session.fail_and_wait(&claim);
+        }
+    }
+    for form in ["mermaid", "dot", "svg"] {
+        let drawn = picture(&mut session, form);
+        assert!(drawn.contains("waiting for retry"), "{drawn}");
+        assert!(!drawn.contains("unreachable"), "{drawn}");
+    }
+    let failed = session.step(task, "fetch");
+    session.query("SELECT tasker.set_retry_limit($1, 1)", &[&failed]);
+    for form in ["mermaid", "dot", "svg"] {
+        let drawn = picture(&mut session, form);
+        assert!(!drawn.contains("waiting for retry"), "{drawn}");
+        assert!(drawn.contains("unreachable"), "{drawn}");
+    }
+}

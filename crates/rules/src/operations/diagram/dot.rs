@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::DiagramModel;
-use super::style::style;
+use super::style::{Look, style};
 
 /// The model as a Graphviz digraph.
 pub fn dot(model: &DiagramModel) -> String {
@@ -20,7 +20,7 @@ pub fn dot(model: &DiagramModel) -> String {
     );
     out.push_str("    edge [color=\"#6b7280\"];\n");
     for node in &model.nodes {
-        let style = style(node.state);
+        let style = style(Look::of(node));
         let status = node.status_line();
         let lines = [
             node.name.as_str(),

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use super::style::style;
+use super::style::{Look, style};
 use super::{DiagramModel, Node, one_line};
-use crate::engine::state::StepState;
 
 /// The model as a Mermaid flowchart.
 pub fn mermaid(model: &DiagramModel) -> String {
@@ -14,17 +13,15 @@ pub fn mermaid(model: &DiagramModel) -> String {
         let _ = writeln!(out, "    accTitle: {}", escaped(model.title.trim()));
     }
     for node in &model.nodes {
-        let class = node
-            .state
-            .map_or_else(String::new, |state| format!(":::{}", state.as_str()));
+        let class = Look::of(node).map_or_else(String::new, |look| format!(":::{}", look.class()));
         let _ = writeln!(out, "    s{}[\"{}\"]{class}", node.step_no, label(node));
     }
     for (parent, child) in model.drawable_edges() {
         let _ = writeln!(out, "    s{parent} --> s{child}");
     }
-    for state in StepState::ALL {
-        if model.nodes.iter().any(|node| node.state == Some(state)) {
-            let style = style(Some(state));
+    for look in Look::ALL {
+        if model.nodes.iter().any(|node| Look::of(node) == Some(look)) {
+            let style = style(Some(look));
             let dashes = if style.dashed {
                 ",stroke-dasharray:4 3"
             } else {
@@ -33,7 +30,7 @@ pub fn mermaid(model: &DiagramModel) -> String {
             let _ = writeln!(
                 out,
                 "    classDef {} fill:{},stroke:{},color:{}{dashes}",
-                state.as_str(),
+                look.class(),
                 style.fill,
                 style.stroke,
                 style.text

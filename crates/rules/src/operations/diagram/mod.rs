@@ -17,6 +17,7 @@ pub use svg::svg;
 
 use crate::engine::state::StepState;
 use crate::template::Template;
+use style::Look;
 
 /// What is drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub struct Node {
     pub name: String,
     /// Its state; None in the picture of a template.
     pub state: Option<StepState>,
+    /// Of a failed step: it runs again by itself.
+    pub waits_for_retry: bool,
+    /// Of a pending step: a step before it will never be done.
+    pub unreachable: bool,
     /// Runs so far; None in the picture of a template.
     pub attempts: Option<i32>,
     /// Attempts in total.
@@ -92,6 +97,8 @@ impl DiagramModel {
             step_no: step.step_no,
             name: step.name.clone(),
             state: None,
+            waits_for_retry: false,
+            unreachable: false,
             attempts: None,
             retry_limit: i32::from(step.retry_limit),
             duration_ms: None,
@@ -116,7 +123,7 @@ impl Node {
     /// State, attempts and duration in one line; empty if there is nothing to say.
     fn status_line(&self) -> String {
         let mut parts = Vec::new();
-        parts.extend(self.state.map(|state| state.as_str().replace('_', " ")));
+        parts.extend(Look::of(self).map(Look::words));
         let ran = self.attempts.filter(|attempts| *attempts > 0);
         parts.extend(
             ran.map(|attempts| format!("attempt {attempts} of {}", self.retry_limit.max(attempts))),

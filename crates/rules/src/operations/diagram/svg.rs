@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::layout::{Layout, layout};
-use super::style::style;
+use super::style::{Look, style};
 use super::text::{Font, escaped, shortened, two_lines, width};
 use super::{DiagramModel, Duration, Node, one_line};
-use crate::engine::state::StepState;
 
 const MARGIN: f64 = 24.0;
 const TITLE: Font = font(17.0, true);
@@ -61,10 +60,9 @@ impl Card {
             let parts: Vec<String> = ran.into_iter().chain(took.clone()).collect();
             parts.join(" · ")
         };
-        let state = node.state.map_or("", |state| state.as_str());
         Self {
             name: one_line(&node.name),
-            state: state.replace('_', " "),
+            state: Look::of(node).map_or_else(String::new, Look::words),
             run: run("attempt "),
             short_run: run(""),
             note: one_line(node.note.as_deref().unwrap_or_default())
@@ -183,18 +181,15 @@ fn counted(model: &DiagramModel, edges: usize) -> String {
     )
 }
 
-/// How many steps are in each state that occurs.
-fn by_state(model: &DiagramModel) -> Vec<(StepState, usize)> {
-    StepState::ALL
+/// How many steps have each look that occurs.
+fn by_look(model: &DiagramModel) -> Vec<(Look, usize)> {
+    Look::ALL
         .into_iter()
-        .map(|state| {
+        .map(|look| {
+            let nodes = model.nodes.iter();
             (
-                state,
-                model
-                    .nodes
-                    .iter()
-                    .filter(|node| node.state == Some(state))
-                    .count(),
+                look,
+                nodes.filter(|node| Look::of(node) == Some(look)).count(),
             )
         })
         .filter(|(_, count)| *count > 0)
@@ -202,9 +197,9 @@ fn by_state(model: &DiagramModel) -> Vec<(StepState, usize)> {
 }
 
 fn described(model: &DiagramModel, counted: &str) -> String {
-    let states: Vec<String> = by_state(model)
+    let states: Vec<String> = by_look(model)
         .into_iter()
-        .map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")))
+        .map(|(look, count)| format!("{count} {}", look.words()))
         .collect();
     if states.is_empty() {
         format!("Workflow of {counted}.")
@@ -221,13 +216,13 @@ fn legend(model: &DiagramModel, counted: &str, room: f64) -> (String, f64) {
     let first = y;
     text(&mut out, (x, y), counted, SMALL, GREY, "");
     x += width(counted, SMALL) + 22.0;
-    for (state, count) in by_state(model) {
-        let label = format!("{} {count}", state.as_str().replace('_', " "));
+    for (look, count) in by_look(model) {
+        let label = format!("{} {count}", look.words());
         let needed = SWATCH + 6.0 + width(&label, SMALL);
         if x + needed > MARGIN + room {
             (x, y) = (MARGIN, y + 19.0);
         }
-        let style = style(Some(state));
+        let style = style(Some(look));
         let dashes = if style.dashed {
             " stroke-dasharray=\"3 2\""
         } else {
@@ -297,8 +292,8 @@ fn draw_edges(out: &mut String, layout: &Layout, at: (f64, f64), id: &str) {
 }
 
 fn draw_card(out: &mut String, node: &Node, card: &Card, at: (f64, f64), size: (f64, f64)) {
-    let style = style(node.state);
-    let class = node.state.map_or("template", |state| state.as_str());
+    let style = style(Look::of(node));
+    let class = Look::of(node).map_or("template", Look::class);
     let dashes = if style.dashed {
         " stroke-dasharray=\"5 4\""
     } else {
