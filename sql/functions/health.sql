@@ -2,9 +2,8 @@
 -- and how long a lease may be over before that counts (30 seconds, 2 minutes) is in health_measures.
 
 CREATE OR REPLACE FUNCTION tasker_engine.active_connections() RETURNS bigint
-LANGUAGE sql STABLE
-    RETURN (SELECT sum(pg_stat_get_db_numbackends(d.oid))::bigint FROM pg_database d);
-COMMENT ON FUNCTION tasker_engine.active_connections() IS 'Connections to all databases of the server.';
+AS 'MODULE_PATHNAME', 'active_connections' LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.active_connections() IS 'Clients that are connected to any database of the server: what max_connections limits. Background processes, autovacuum and replication have slots of their own.';
 
 CREATE OR REPLACE FUNCTION tasker.get_system_health_counts()
 RETURNS TABLE (
@@ -41,7 +40,7 @@ error_steps: Steps in state error: retryable, exhausted and permanent ones.
 retryable_error_steps: Steps in error that will run again by themselves.
 exhausted_retry_steps: Steps permanently in error, without an attempt left.
 in_backoff_steps: Those of retryable_error_steps whose time has not come.
-active_connections: Server processes that are connected to any database of the cluster.
+active_connections: Clients that are connected to any database of the cluster; background processes do not count.
 max_connections: Number of connections that the server allows (max_connections).
 resolved_manually_tasks: Tasks in state resolved_manually.
 resolved_manually_steps: Steps in state resolved_manually.

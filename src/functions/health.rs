@@ -9,6 +9,7 @@ use crate::pg::{backend, datum, installation};
 crate::pg::call::sql_function! {
     judge_health;
     library;
+    active_connections;
 }
 
 fn judge_health(call: &mut Call) -> Result<Output> {
@@ -29,6 +30,10 @@ fn judge_health(call: &mut Call) -> Result<Output> {
         datum::float8(limits.alert),
     ])?;
     Ok(Output::Rows)
+}
+
+fn active_connections(_: &mut Call) -> Result<Output> {
+    Ok(Output::from(backend::clients()))
 }
 
 /// The version that was compiled, and whether the server loaded the library when it started.

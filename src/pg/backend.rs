@@ -44,6 +44,22 @@ pub fn setting(name: &CStr) -> Option<String> {
     }
 }
 
+/// How many clients are connected to the server: what max_connections counts, without background and replication processes.
+pub fn clients() -> i64 {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    use pg_sys::pgstat_fetch_stat_local_beentry as entry;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    use pg_sys::pgstat_get_local_beentry_by_index as entry;
+    // SAFETY: the numbers from 1 to the count are those of entries, which the transaction's snapshot of activity keeps.
+    let is_client = |number: &i32| unsafe {
+        let entry = entry(*number);
+        !entry.is_null() && (*entry).backendStatus.st_backendType == pg_sys::BackendType::B_BACKEND
+    };
+    // SAFETY: reads shared memory into memory of the transaction.
+    let count = unsafe { pg_sys::pgstat_fetch_stat_numbackends() };
+    (1..=count).filter(is_client).count() as i64
+}
+
 /// Whether there is a database with this oid. Needs a transaction.
 pub fn database_exists(oid: u32) -> bool {
     // SAFETY: a lookup in the system cache.

@@ -67,6 +67,19 @@ fn at_work(session: &mut Session) -> bool {
     !processes(session, "coordinator").is_empty()
 }
 
+#[test]
+fn background_processes_are_no_connections() {
+    let (_server, mut session) = server(&[]);
+    soon("a coordinator", 30, || at_work(&mut session));
+    // Within one statement both see the same moment.
+    let counted: Vec<i64> = session.all(
+        "SELECT c.active_connections FROM tasker.get_system_health_counts() c
+         UNION ALL SELECT count(*) FROM pg_stat_activity a WHERE a.backend_type = 'client backend'",
+        &[],
+    );
+    assert_eq!(counted[0], counted[1]);
+}
+
 fn effect(name: &str) -> Template {
     Template::new(name)
         .step_with("first", &[], json!({"handler": "sql:app.effect"}))
