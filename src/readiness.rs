@@ -3,10 +3,10 @@
 //! Each call makes two walks over an index, for any number of steps. One statement that joined all tables cost four times as
 //! much, most of it before its first row.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
 use tasker_rules::engine::readiness::{Counts, Step};
 use tasker_rules::engine::state::StepState;
 
@@ -213,7 +213,7 @@ static NAMED_STEPS: Statement = Statement::new(
 /// When this many templates are known, all are forgotten together.
 const MOST_KEPT: usize = 512;
 
-static KEPT: Kept<HashMap<i32, Rc<Facts>>> = Kept::new();
+static KEPT: Kept<FxHashMap<i32, Rc<Facts>>> = Kept::new();
 
 /// The facts of a template, if this backend has them already.
 pub fn kept_facts(template_id: i32) -> Option<Rc<Facts>> {

@@ -1,9 +1,10 @@
 //! Compiled templates by named_task_id. An id never changes its meaning, so the cache needs no invalidation.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
 use tasker_rules::engine::backoff;
 use tasker_rules::engine::handler_key::handler_key;
 use tasker_rules::engine::identity::Window;
@@ -163,7 +164,7 @@ static LOAD_STEPS: Statement = Statement::new(
 /// More versions than this in one backend are forgotten together; they load again in a millisecond each.
 const MOST_KEPT: usize = 512;
 
-static KEPT: Kept<HashMap<i32, Rc<Template>>> = Kept::new();
+static KEPT: Kept<FxHashMap<i32, Rc<Template>>> = Kept::new();
 
 /// The compiled template with this id.
 pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {

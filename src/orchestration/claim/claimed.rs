@@ -1,8 +1,9 @@
 //! The steps of a claim with the data that workers need.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tasker_rules::engine::state::TaskState;
 
 use super::unfit::{self, Unfit};
@@ -20,8 +21,8 @@ pub struct ClaimedSteps<'s> {
     pub closed: Option<operational::Current>,
     claimed_at: Timestamp,
     lease_expires_at: Timestamp,
-    tasks: HashMap<Uuid, TaskData<'s>>,
-    results: HashMap<StepKey, Jsonb<'s>>,
+    tasks: FxHashMap<Uuid, TaskData<'s>>,
+    results: FxHashMap<StepKey, Jsonb<'s>>,
     /// The steps that cannot be handed out.
     unfit: Vec<(StepKey, Unfit)>,
 }
@@ -90,8 +91,8 @@ impl<'s> ClaimedSteps<'s> {
             closed,
             claimed_at,
             lease_expires_at,
-            tasks: HashMap::new(),
-            results: HashMap::new(),
+            tasks: FxHashMap::default(),
+            results: FxHashMap::default(),
             unfit: Vec::new(),
         }
     }
@@ -135,7 +136,7 @@ impl<'s> ClaimedSteps<'s> {
     }
 
     /// The clocks of those of the started tasks whose templates have a timeout.
-    fn start_clocks(&self, engine: &Engine, started: &HashSet<Uuid>) -> Result<()> {
+    fn start_clocks(&self, engine: &Engine, started: &FxHashSet<Uuid>) -> Result<()> {
         let clocks: BTreeMap<Uuid, i64> = self
             .steps
             .iter()
@@ -247,7 +248,7 @@ impl<'s> ClaimedSteps<'s> {
     /// Fails the steps that no worker could get, permanently: left in the queue, they would stop every claim. The others go out.
     pub(super) fn drop_unfit(&mut self, engine: &mut Engine<'s>) -> Result<()> {
         let other_encoding = datum::client_has_other_encoding();
-        let known: HashSet<StepKey> = self.unfit.iter().map(|(key, _)| *key).collect();
+        let known: FxHashSet<StepKey> = self.unfit.iter().map(|(key, _)| *key).collect();
         for claimed in &self.steps {
             if known.contains(&claimed.key) {
                 continue;
@@ -274,7 +275,7 @@ impl<'s> ClaimedSteps<'s> {
             return Ok(());
         }
         unfit::fail(engine, &self.steps, &self.unfit)?;
-        let unfit: HashSet<StepKey> = self.unfit.drain(..).map(|(key, _)| key).collect();
+        let unfit: FxHashSet<StepKey> = self.unfit.drain(..).map(|(key, _)| key).collect();
         self.steps.retain(|step| !unfit.contains(&step.key));
         Ok(())
     }

@@ -1,8 +1,7 @@
 //! Starting the steps of queue entries.
 
-use std::collections::HashSet;
-
 use pgrx::pg_sys;
+use rustc_hash::FxHashSet;
 use tasker_rules::engine::state::StepState;
 
 use super::start::start_steps;
@@ -44,7 +43,7 @@ pub(super) fn start(
     found: &[Found],
     taken: bool,
     claim: &mut NewClaim,
-    held: &mut HashSet<StepKey>,
+    held: &mut FxHashSet<StepKey>,
 ) -> Result<usize> {
     let entries: Vec<&Found> = found
         .iter()

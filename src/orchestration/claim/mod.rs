@@ -5,10 +5,11 @@ mod entries;
 mod start;
 mod unfit;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashSet;
 
 use crate::error::Result;
 use crate::orchestration::queue_entries::{self, Found, Search, Wanted};
@@ -177,7 +178,7 @@ fn gather_from(
         return Ok(());
     }
     queue_entries::age(engine.session, queue_id, engine.now)?;
-    let mut held: HashSet<StepKey> = HashSet::new();
+    let mut held: FxHashSet<StepKey> = FxHashSet::default();
     let search = Search {
         queue_id,
         wanted,

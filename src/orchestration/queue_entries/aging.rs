@@ -1,8 +1,7 @@
 //! Entries that have waited too long move up a level.
 
-use std::collections::HashMap;
-
 use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
 
 use super::due::forget_marks_of;
 use crate::error::Result;
@@ -38,7 +37,7 @@ static AGE: Statement = Statement::new(
 const AGE_EVERY_US: i64 = 1_000_000;
 
 /// The tick of the last search, by queue.
-static AGED: Kept<HashMap<i32, i64>> = Kept::new();
+static AGED: Kept<FxHashMap<i32, i64>> = Kept::new();
 
 /// Moves entries that have waited too long up a level, so that no step starves. Runs rarely, not in each claim.
 pub fn age(session: &Session, queue_id: i32, now: Timestamp) -> Result<()> {

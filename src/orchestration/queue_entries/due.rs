@@ -2,9 +2,8 @@
 //! vacuum cannot remove yet (a transaction left open elsewhere) would make every walk longer, so each backend remembers per
 //! level where the live entries begin.
 
-use std::collections::HashMap;
-
 use pgrx::pg_sys::{self, ItemPointerData};
+use rustc_hash::FxHashMap;
 
 use super::{Entry, Wanted, keys};
 use crate::error::Result;
@@ -100,10 +99,10 @@ pub(super) struct Marks {
 }
 
 /// With the tick until which it counts.
-static HELD_AT_HEAD: Kept<HashMap<(i32, u64), (usize, i64)>> = Kept::new();
+static HELD_AT_HEAD: Kept<FxHashMap<(i32, u64), (usize, i64)>> = Kept::new();
 
 /// By queue, and by the number of the handlers that a claim is for.
-pub(super) static MARKS: Kept<HashMap<i32, HashMap<u64, Marks>>> = Kept::new();
+pub(super) static MARKS: Kept<FxHashMap<i32, FxHashMap<u64, Marks>>> = Kept::new();
 
 /// More sets of handlers than this in one queue are forgotten together.
 const MOST_SETS: usize = 64;
