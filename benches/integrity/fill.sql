@@ -2,9 +2,9 @@
 \set QUIET on
 CREATE EXTENSION tasker_ext;
 SELECT tasker.register_template(jsonb_build_object('name', 'chain', 'steps', jsonb_agg(jsonb_build_object(
-    'name', 's' || n, 'handler', 'h', 'depends_on_steps', CASE WHEN n = 1 THEN '[]' ELSE jsonb_build_array('s' || n - 1) END))))
+    'name', 's' || n, 'handler', 'h', 'depends_on_steps', CASE WHEN n = 1 THEN '[]' ELSE jsonb_build_array('s' || n - 1) END)))::text)
 FROM generate_series(1, 5) n \g /dev/null
-SELECT count(*) FROM generate_series(1, :tasks / 10000), LATERAL tasker.create_tasks('chain', array_fill('{}'::jsonb, ARRAY[10000])) \g /dev/null
+SELECT 'SELECT count(*) FROM tasker.create_tasks(''chain'', array_fill(''{}''::jsonb, ARRAY[10000]))' FROM generate_series(1, :tasks / 10000) \gexec
 BEGIN;
 CREATE TEMP TABLE done AS
 SELECT o.task_uuid FROM (SELECT t.task_uuid, row_number() OVER (ORDER BY t.task_uuid) AS n FROM tasker_engine.tasks t) o WHERE o.n <= :tasks / 2;

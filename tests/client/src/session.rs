@@ -173,6 +173,15 @@ impl Session {
 
     // --- The public contract, in the words of the tests.
 
+    /// What contradicts itself in the stored rows.
+    #[track_caller]
+    pub fn disagreements(&mut self) -> Vec<String> {
+        self.all(
+            "SELECT concat_ws(' ', problem, task_uuid, step_uuid) FROM tasker.check_integrity()",
+            &[],
+        )
+    }
+
     /// Creates a task of the default namespace.
     #[track_caller]
     pub fn create(&mut self, name: &str) -> Uuid {

@@ -44,6 +44,7 @@ fn all_recorded_once(session: &mut Session, tasks: &[Uuid]) {
         &[&tasks],
     );
     assert_eq!(twice, 0, "tasks that completed more than once");
+    assert_eq!(session.disagreements(), [""; 0]);
 }
 
 fn patient(template: Template) -> Template {
@@ -352,6 +353,7 @@ fn strike_everywhere(
         &[],
     );
     assert_eq!(open_tasks, 0, "tasks that do not end");
+    assert_eq!(session.disagreements(), [""; 0]);
 }
 
 #[test]

@@ -456,6 +456,10 @@ impl Case<'_> {
     }
 
     fn compare(&mut self) {
+        let wrong = self.session.disagreements();
+        if !wrong.is_empty() {
+            self.say(format!("rows disagree:\n  {}", wrong.join("\n  ")));
+        }
         for task in 0..self.tasks.len() {
             let uuid = self.tasks[task].uuid;
             let rows = self.session.query(

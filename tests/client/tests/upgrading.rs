@@ -676,7 +676,9 @@ fn the_data_of_a_release_live_on_through_the_update() {
                 .fails("SELECT * FROM tasker.heartbeat('holder')", &[])
                 .is("55000");
             session.execute(UPDATE);
+            assert_eq!(session.disagreements(), [""; 0]);
             go_on(&mut session);
+            assert_eq!(session.disagreements(), [""; 0]);
         }
     }
 }
