@@ -115,6 +115,11 @@ SET enable_sort = off AS $$
 DECLARE
     now CONSTANT timestamptz := clock_timestamp();
     oldest CONSTANT uuid := (SELECT t.task_uuid FROM tasker_engine.tasks t ORDER BY t.task_uuid LIMIT 1);
+    -- Their claims do not write last_seen_at.
+    inside CONSTANT text[] := ARRAY(
+        SELECT a.worker_id FROM tasker_engine.background_activity() a WHERE a.worker_id IS NOT NULL
+        UNION ALL SELECT 'run_steps/' || p.pid FROM pg_stat_get_activity(NULL) p
+        UNION ALL SELECT 'manual'::text);
     gone bigint;
     amount bigint;
 BEGIN
@@ -122,7 +127,7 @@ BEGIN
         DELETE FROM tasker_engine.workers w
         WHERE w.worker_no = ANY (ARRAY(
             SELECT o.worker_no FROM tasker_engine.workers o
-            WHERE (o.ended_at < now - interval '1 minute' OR o.last_seen_at < now - interval '1 day')
+            WHERE (o.ended_at < now - interval '1 minute' OR o.last_seen_at < now - interval '1 day' AND o.worker_id <> ALL (inside))
               AND (o.idle_until IS NULL OR o.idle_until < now)
               AND o.worker_no NOT IN (SELECT c.worker_no FROM tasker_engine.claims c WHERE c.claim_id >= 0)
             ORDER BY o.worker_no LIMIT 1000

@@ -46,7 +46,7 @@ fn find_and_repair(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-// The last task of a page of so many tasks or 50,000 steps; NULL if no task is behind it.
+// The last task of a page of the given number of tasks or of 50,000 steps; NULL if no task is behind it.
 static PAGE: Statement = Statement::new(
     "SELECT CASE WHEN EXISTS (SELECT FROM tasker_engine.tasks t WHERE t.task_uuid > o.task_uuid) THEN o.task_uuid END
      FROM (SELECT t.task_uuid, n.steps, sum(n.steps) OVER (ORDER BY t.task_uuid) AS so_far

@@ -14,10 +14,10 @@ use crate::orchestration::{Engine, audit, finalize};
 use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
 
-/// A correction can show another fault, but not for ever.
+/// A correction can show another fault, but not without limit.
 const MOST_ROUNDS: usize = 3;
 
-/// Mends what disagrees in the rows of a task, the queue left out, and returns it.
+/// Repairs what disagrees in the rows of a task, the queue left out, and returns it.
 pub(super) fn repair(uuid: Uuid) -> Result<Vec<Found>> {
     let mut all: Vec<Found> = vec![];
     for _ in 0..MOST_ROUNDS {

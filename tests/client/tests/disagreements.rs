@@ -85,7 +85,7 @@ fn cancelled(session: &mut Session) -> Uuid {
     task
 }
 
-/// Lets the engine run what is there, whoever held it.
+/// Lets the engine run what is there, also what another worker held.
 fn go_on(session: &mut Session) {
     session.query("SELECT tasker.release_steps('holds')", &[]);
     session.work(|_| tasker_client_tests::worker::done());

@@ -399,7 +399,7 @@ impl<G: Graph> Known<'_, G> {
         self.graph.parents(no).iter().filter(open).count() as i16
     }
 
-    /// Cancelled, resolved or failed for good: the count of leaves does not show the end any more.
+    /// Cancelled, resolved or failed permanently: the count of leaves does not show the end any more.
     fn is_trouble(&self, index: usize) -> bool {
         matches!(
             self.states[index],
@@ -521,7 +521,7 @@ impl<G: Graph> Known<'_, G> {
 
     fn check_entries(&self, found: &mut Vec<Found>) {
         orphans(self.rows, found);
-        // What could start although its task has ended is held anew, whatever the queue has.
+        // What could start although its task has ended is held again, whatever the queue has.
         let goes_on = self.state.is_open() || self.state == TaskState::Complete;
         let Some(entries) = self.rows.entries.filter(|_| goes_on) else {
             return;
@@ -728,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_for_good_makes_its_descendants_unreachable_and_the_task_watched() {
+    fn a_permanent_failure_makes_its_descendants_unreachable_and_the_task_watched() {
         let mut failed = steps([Complete, StepState::Error, InProgress, Pending], 2);
         assert_eq!(
             found(TASK, &failed, &[]),
