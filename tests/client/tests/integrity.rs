@@ -354,9 +354,14 @@ fn a_million_steps_are_checked_in_seconds_and_in_constant_memory_and_a_cancel_en
     assert!(most < 200, "{most} MB");
 
     // Whenever the time is up, the call ends within the next tenth of a second; a busy machine can be late now and then.
+    let fastest = (0..3).fold(took, |fastest, _| {
+        let begin = Instant::now();
+        checking.all::<String>(CHECK, &[]);
+        fastest.min(begin.elapsed())
+    });
     let mut late: Vec<Duration> = (1..=9)
         .map(|tenth| {
-            let limit = took.min(Duration::from_secs(2)) * tenth / 12;
+            let limit = fastest.min(Duration::from_secs(2)) * tenth / 24;
             checking.execute(&format!(
                 "SET statement_timeout = {}",
                 limit.as_millis().max(1)
