@@ -1,6 +1,8 @@
 //! Repairing one task: locked as operators lock it, looked at again, corrected where only the row can be right, and settled,
 //! which computes the rest from the states.
 
+use std::collections::BTreeSet;
+
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 use tasker_rules::engine::integrity::{self, Fault, Found};
 use tasker_rules::engine::readiness::unless_held;
@@ -34,6 +36,13 @@ pub(super) fn repair(uuid: Uuid) -> Result<Vec<Found>> {
     Ok(all)
 }
 
+fn steps_with(found: &[Found], fault: Fault) -> impl Iterator<Item = i16> {
+    found
+        .iter()
+        .filter(move |found| found.fault == fault)
+        .filter_map(|found| found.step)
+}
+
 fn repair_once(engine: &mut Engine, uuid: Uuid) -> Result<Vec<Found>> {
     let mut locked = match LockedTask::lock(engine, uuid) {
         // Purged meanwhile.
@@ -57,11 +66,8 @@ fn repair_once(engine: &mut Engine, uuid: Uuid) -> Result<Vec<Found>> {
     if has(Fault::NotWatched) {
         locked.watch();
     }
-    for lost in found
-        .iter()
-        .filter(|found| found.fault == Fault::StepWithoutClaim)
-    {
-        lose(engine, &mut locked, lost.step)?;
+    for no in steps_with(&found, Fault::StepWithoutClaim) {
+        lose(engine, &mut locked, no)?;
     }
     if has(Fault::UnheldStep) {
         locked.hold();
@@ -95,10 +101,11 @@ fn count_leaves(engine: &Engine, locked: &LockedTask) -> Result<()> {
 }
 
 /// The run of a step that no claim holds ends as if its lease had ended: it counts, since it may have begun.
-fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: Option<i16>) -> Result<()> {
-    let Some(step) = locked.steps.iter_mut().find(|step| Some(step.no) == no) else {
+fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Result<()> {
+    let Ok(place) = locked.steps.binary_search_by_key(&no, |step| step.no) else {
         return Ok(());
     };
+    let step = &mut locked.steps[place];
     let (_, again) = retry::after_lost_lease(step.attempts(), true, engine.now);
     let why = audit::texts(&[
         (
@@ -111,7 +118,7 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: Option<i16
     step.claim_id = None;
     step.state = StepState::Error;
     step.results = why;
-    let (no, attempts) = (step.no, step.attempts);
+    let attempts = step.attempts;
     engine.log.step_with(
         locked.key(no),
         audit::NO_WORKER,
@@ -144,19 +151,18 @@ static CORRECT_LOG: Statement = Statement::new(
 fn correct_log(engine: &Engine, rows: &TaskRows, state: TaskState, found: &[Found]) -> Result<()> {
     let letter = |code: u8| char::from(code).to_string();
     let last = |no: i16| {
-        let logged = rows.log.iter().find(|logged| logged.no == no);
-        logged.and_then(|logged| logged.state).map(StepState::code)
+        let place = rows
+            .log
+            .binary_search_by_key(&no, |logged| logged.no)
+            .ok()?;
+        rows.log[place].state.map(StepState::code)
     };
     let mut changes: Vec<(i16, Option<String>, String)> = vec![];
     if last(0) != Some(state.code()) {
         changes.push((0, last(0).map(letter), letter(state.code())));
     }
-    let wrong = |no| {
-        found
-            .iter()
-            .any(|found| found.fault == Fault::WrongLog && found.step == Some(no))
-    };
-    for step in rows.steps.iter().filter(|step| wrong(step.no)) {
+    let wrong: BTreeSet<i16> = steps_with(found, Fault::WrongLog).collect();
+    for step in rows.steps.iter().filter(|step| wrong.contains(&step.no)) {
         if let Some(now) = step.state {
             let from = last(step.no).unwrap_or(StepState::Pending.code());
             changes.push((step.no, Some(letter(from)), letter(now.code())));

@@ -221,6 +221,24 @@ pub fn ended(session: &mut Session, worker: &str, seconds: i32) {
     );
 }
 
+/// The row versions of what maintenance has found: another one after each write, also of the same values.
+#[track_caller]
+pub fn version_of_integrity_checks(session: &mut Session) -> String {
+    session.one(
+        "SELECT string_agg(concat(c.ctid, ' ', c.xmin), ',') FROM tasker_engine.integrity_checks c",
+        &[],
+    )
+}
+
+/// A row of a worker that was last seen that many seconds ago.
+#[track_caller]
+pub fn seen_before(session: &mut Session, worker: &str, seconds: i32) {
+    session.query(
+        "INSERT INTO tasker_engine.workers (worker_id, last_seen_at) VALUES ($1, clock_timestamp() - make_interval(secs => $2::int))",
+        &[&worker, &seconds],
+    );
+}
+
 /// One batch of the duty that removes workers, without its lock.
 #[track_caller]
 pub fn remove_workers(session: &mut Session) -> i64 {

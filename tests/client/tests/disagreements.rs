@@ -568,10 +568,10 @@ fn what_maintenance_found_and_others_repaired_is_forgotten_with_the_next_round()
         health(&mut session),
         "healthy 0 0 disagreements between rows found"
     );
-    let before = inside::fingerprint(&mut session);
+    let before = inside::version_of_integrity_checks(&mut session);
     session.query("SELECT tasker_engine.duty_integrity()", &[]);
     assert_eq!(
-        inside::fingerprint(&mut session),
+        inside::version_of_integrity_checks(&mut session),
         before,
         "nothing new, nothing written"
     );

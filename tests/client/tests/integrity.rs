@@ -351,7 +351,8 @@ fn a_million_steps_are_checked_in_seconds_and_in_constant_memory_and_a_cancel_en
     });
     println!("{} steps: {took:?}, {most} MB", 5 * tasks);
     assert!(took < patience(30), "{took:?}");
-    assert!(most < 200, "{most} MB");
+    // More steps take more temporary files; the short form would notice rows that are all fetched at once.
+    assert!(most < scaled(12, 200) as u64, "{most} MB");
 
     // Whenever the time is up, the call ends within the next tenth of a second; a busy machine can be late now and then.
     let fastest = (0..3).fold(took, |fastest, _| {

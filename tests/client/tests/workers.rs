@@ -108,6 +108,29 @@ fn the_row_of_a_worker_goes_when_it_holds_nothing_and_the_log_keeps_its_name() {
 }
 
 #[test]
+fn engine_workers_that_are_alive_keep_their_rows_although_their_claims_do_not_say_that_they_were_seen()
+ {
+    let (_database, mut session) = with_tasks(0);
+    let living = format!("run_steps/{}", session.pid());
+    for worker in [
+        &living,
+        "manual",
+        "run_steps/999999999",
+        "tasker-executor/gone",
+    ] {
+        inside::seen_before(&mut session, worker, 2 * 86_400);
+    }
+    assert_eq!(
+        inside::remove_workers(&mut session),
+        2 + 2,
+        "rows, then their names"
+    );
+    let mut left: Vec<String> = session.all("SELECT worker_id FROM tasker.workers", &[]);
+    left.sort();
+    assert_eq!(left, ["manual".to_owned(), living]);
+}
+
+#[test]
 fn a_session_that_knows_a_number_without_a_row_writes_the_row_again() {
     let (database, mut session) = with_tasks(2);
     let mut other = database.connect();
