@@ -67,7 +67,7 @@ static FAIL: Statement = Statement::new(
     ],
 );
 
-static RELEASE: Statement = Statement::new("SELECT tasker.release_steps($1)", &[pg_sys::TEXTOID]);
+static END: Statement = Statement::new("SELECT tasker.end_worker($1)", &[pg_sys::TEXTOID]);
 
 struct Work {
     queues: Vec<String>,
@@ -157,7 +157,7 @@ fn finish(worker_id: &str, epoch: u32) -> ! {
     processes::set_state(State::Draining);
     let released = transaction(|session| {
         if process::extension(session)?.is_some_and(|(oid, _)| oid == epoch) {
-            session.run(&RELEASE, &[datum::text(worker_id)])?;
+            session.run(&END, &[datum::text(worker_id)])?;
         }
         Ok(())
     });

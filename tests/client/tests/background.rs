@@ -484,6 +484,8 @@ fn an_executor_that_is_to_end_finishes_its_step_and_gives_back_the_others() {
         session.count("SELECT count(*) FROM tasker.running_steps", &[]),
         0
     );
+    let states: Vec<String> = session.all("SELECT state FROM tasker.workers", &[]);
+    assert_eq!(states, ["ended"], "it says that it ends");
     session.execute("SELECT tasker.configure_executor_pool('default', enabled => true)");
     soon("the rest is run", 20, || {
         session.count(
