@@ -135,9 +135,12 @@ fn run(database: u32) {
             coordinator.pools.keep();
             coordinator.renew_leases_and_interrupt();
         }
-        if !more {
-            process::wait(until_next_second());
-        }
+        // Even with more to do: the wait notices the end of the postmaster.
+        process::wait(if more {
+            Duration::ZERO
+        } else {
+            until_next_second()
+        });
     }
 }
 
