@@ -8,7 +8,7 @@ use super::start::start_steps;
 use super::{Claimed, NewClaim};
 use crate::error::Result;
 use crate::metrics::{self, Metric};
-use crate::orchestration::queue_entries::{self, Found};
+use crate::orchestration::queue_entries::{self, Found, Search};
 use crate::orchestration::{Engine, StepKey, leases};
 use crate::pg::datum::{self, Arg};
 use crate::pg::spi::Statement;
@@ -16,7 +16,7 @@ use crate::registry;
 
 // The entries that still agree with their step's row, among those whose steps did not start.
 static STILL_VALID: Statement = Statement::new(
-    "SELECT u.ord
+    "SELECT u.ord, p.state = 'e' AND p.claim_id IS NULL
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
      JOIN tasker_engine.steps p ON p.task_uuid = u.task_uuid AND p.step_no = u.step_no
      WHERE tasker_engine.entry_agrees(p.state, p.available_at, u.available_at)",
@@ -37,9 +37,11 @@ fn entry_args(found: &[&Found]) -> Vec<Arg<'static>> {
 
 /// Starts the steps of the found entries. A step that was taken from its last worker comes alone: the claim ends with it. An
 /// entry that the step's row contradicts is dropped; one whose step another session holds stays for the next claim and is
-/// added to `held`. Returns how many did not start.
+/// added to `held`. So is a step that comes alone where the claim has others; the next claim begins with it. Returns how many did
+/// not start.
 pub(super) fn start(
     engine: &mut Engine,
+    search: Search,
     found: &[Found],
     taken: bool,
     claim: &mut NewClaim,
@@ -97,11 +99,17 @@ pub(super) fn start(
         .map(|(found, _)| *found)
         .collect();
     let valid = still_valid(engine, &refused)?;
-    held.extend(valid.iter().map(|found| found.entry.key));
+    if claim.max > 1 && !claim.steps.is_empty() {
+        let mut passed = valid.iter().filter(|(_, alone)| *alone);
+        if let Some((found, _)) = passed.next() {
+            queue_entries::remember_passed(search, &found.entry);
+        }
+    }
+    held.extend(valid.iter().map(|(found, _)| found.entry.key));
     if taken {
         valid
             .iter()
-            .for_each(|found| engine.queue_entries.push(found.entry.clone()));
+            .for_each(|(found, _)| engine.queue_entries.push(found.entry.clone()));
     } else {
         let gone = entries
             .iter()
@@ -111,13 +119,14 @@ pub(super) fn start(
     Ok(refused.len())
 }
 
-/// The entries that agree with their step's row: their steps did not start because another session holds them.
-fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<&'a Found>> {
+/// The entries that agree with their step's row, and whether the step comes alone: it did not start because another session holds
+/// it, or because the claim has others.
+fn still_valid<'a>(engine: &Engine, refused: &[&'a Found]) -> Result<Vec<(&'a Found, bool)>> {
     if refused.is_empty() {
         return Ok(vec![]);
     }
     let rows = engine.session.run(&STILL_VALID, &entry_args(refused))?;
     rows.iter()
-        .map(|row| Ok(refused[row.get::<i64>(1)? as usize - 1]))
+        .map(|row| Ok((refused[row.get::<i64>(1)? as usize - 1], row.get(2)?)))
         .collect()
 }

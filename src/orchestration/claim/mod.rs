@@ -133,6 +133,9 @@ fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> 
     engine.queue_entries.flush(engine.now)?;
     let default = [DEFAULT_QUEUE.to_owned()];
     let names = request.queues.as_deref().unwrap_or(&default);
+    if claim.steps.is_empty() && queue_entries::has_passed() {
+        gather_passed(engine, request, names, claim)?;
+    }
     let first = ROTATION.replace(ROTATION.get().wrapping_add(1));
     for turn in 0..request.namespaces.len() {
         let namespace = &request.namespaces[(first + turn) % request.namespaces.len()];
@@ -143,6 +146,44 @@ fn gather(engine: &mut Engine, request: &ClaimRequest, claim: &mut NewClaim) -> 
             }
             if let Some(queue_id) = queue_id(engine, namespace, queue)? {
                 gather_from(engine, queue_id, &request.handlers, claim)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Begins with a step that an earlier claim passed by. A step that is handed out alone would wait for a claim that finds nothing
+/// before it.
+fn gather_passed(
+    engine: &mut Engine,
+    request: &ClaimRequest,
+    names: &[String],
+    claim: &mut NewClaim,
+) -> Result<()> {
+    for namespace in &request.namespaces {
+        for queue in names {
+            budget::check_for_cancel();
+            if claim.steps.len() >= claim.max || !queue_entries::has_passed() {
+                return Ok(());
+            }
+            let Some(queue_id) = queue_id(engine, namespace, queue)? else {
+                continue;
+            };
+            if queue_entries::is_open(engine.session, queue_id)? {
+                let search = Search {
+                    queue_id,
+                    wanted: &request.handlers,
+                    now: engine.now,
+                };
+                let (found, taken) = queue_entries::find_passed(engine.session, search)?;
+                start(
+                    engine,
+                    search,
+                    &found,
+                    taken,
+                    claim,
+                    &mut FxHashSet::default(),
+                )?;
             }
         }
     }
@@ -193,7 +234,7 @@ fn gather_from(
         let mut refused = 0;
         while claim.steps.len() < claim.max && !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(claim.max - claim.steps.len()));
-            refused += start(engine, now, taken, claim, &mut held)?;
+            refused += start(engine, search, now, taken, claim, &mut held)?;
             rest = later;
         }
         if !held.is_empty() {

@@ -104,6 +104,9 @@ static HELD_AT_HEAD: Kept<FxHashMap<(i32, u64), (usize, i64)>> = Kept::new();
 /// By queue, and by the number of the handlers that a claim is for.
 pub(super) static MARKS: Kept<FxHashMap<i32, FxHashMap<u64, Marks>>> = Kept::new();
 
+/// Where claims passed by a step that is handed out alone: the level and the time of its entry.
+static PASSED: Kept<FxHashMap<(i32, u64), (i16, Timestamp)>> = Kept::new();
+
 /// More sets of handlers than this in one queue are forgotten together.
 const MOST_SETS: usize = 64;
 
@@ -378,6 +381,47 @@ pub fn remember_held(search: Search, count: usize) {
         }
         held.insert(place, (count, tick + CAREFUL_US))
     });
+}
+
+/// The claim passed by this entry, because its step is handed out alone; the next claim of this backend begins with it.
+pub fn remember_passed(search: Search, entry: &Entry) {
+    let place = (search.queue_id, search.wanted.number());
+    PASSED.with(|passed| {
+        if passed.len() >= MOST_SETS {
+            passed.clear();
+        }
+        passed
+            .entry(place)
+            .or_insert((entry.priority, entry.available_at));
+    });
+}
+
+/// Whether a claim passed by an entry.
+pub fn has_passed() -> bool {
+    PASSED.with(|passed| !passed.is_empty())
+}
+
+/// The entry that a claim of the same handlers passed by in this queue, if it is there. It counts once. The second value as of [`find`].
+pub fn find_passed(session: &Session, search: Search) -> Result<(Vec<Found>, bool)> {
+    let place = (search.queue_id, search.wanted.number());
+    let Some((priority, available_at)) = PASSED.with(|passed| passed.remove(&place)) else {
+        return Ok((vec![], false));
+    };
+    let since = LEVELS.map(|level| {
+        if level == priority {
+            available_at
+        } else {
+            Timestamp::MAX
+        }
+    });
+    let search = Search {
+        now: available_at,
+        ..search
+    };
+    match remove_due(search, 1, &since)? {
+        Some((taken, _)) => Ok((taken, true)),
+        None => Ok((lock_due(session, search, 1, &since)?, false)),
+    }
 }
 
 /// Forgets where the live entries begin: the clock was set, and entries were moved with it.

@@ -22,7 +22,10 @@ use crate::storage;
 use due::lower_mark;
 
 pub use aging::age;
-pub use due::{Found, Search, find, forget_marks, held_at_head, remember_held, remove};
+pub use due::{
+    Found, Search, find, find_passed, forget_marks, has_passed, held_at_head, remember_held,
+    remember_passed, remove,
+};
 pub use wanted::Wanted;
 
 /// When a held step is available: never, until its task is taken up again. On a running step it says that the step is held when its

@@ -303,6 +303,68 @@ fn a_lost_step_comes_back_alone_where_claims_are_sql_statements() {
     assert_eq!(back, names.map(|name| alone(name, 1)));
 }
 
+/// A lost step, and another queue of its namespace, or level of its queue, from which each claim gets steps before it.
+fn lost_behind_a_flow(sql: bool, template: &Template, priority: i32) {
+    let (database, mut session) = open();
+    template.register(&mut session);
+    let flow = |session: &mut Session| {
+        for _ in 0..3 {
+            session.query(
+                "SELECT tasker.create_task('one', priority => $1)",
+                &[&priority],
+            );
+        }
+    };
+    let lost = session.create("behind");
+    let ask = |worker| Ask {
+        queues: Some(vec!["default", "b"]),
+        ..Ask::by(worker, 10)
+    };
+    assert_eq!(session.claim(&ask("lost")).len(), 1);
+    inside::lease_ended(&mut session, "lost", 1);
+    flow(&mut session);
+    let mut worker = database.connect();
+    if sql {
+        worker.execute("SET tasker.direct_table_access = off");
+    }
+    // What takes the step over may come before the flow or after it.
+    let mut sizes = vec![];
+    for round in 0.. {
+        let claims = worker.claim(&ask("next"));
+        sizes.push(claims.len());
+        let found = claims.iter().any(|claim| claim.task == lost);
+        if found {
+            assert_eq!(claims.len(), 1, "sql: {sql}");
+            break;
+        }
+        assert!(
+            round < 10,
+            "sql: {sql}, it is passed by again and again: {sizes:?}"
+        );
+        flow(&mut session);
+    }
+    // The claims after it bring what they brought before.
+    assert_eq!(worker.claim(&ask("next")).len(), 3);
+}
+
+#[test]
+fn a_lost_step_is_handed_out_whatever_the_queues_before_it_bring() {
+    for sql in [false, true] {
+        let template = Template::new("behind")
+            .step("only", &[])
+            .every_step(json!({"queue": "b"}));
+        lost_behind_a_flow(sql, &template, 2);
+    }
+}
+
+#[test]
+fn a_lost_step_is_handed_out_whatever_more_urgent_steps_come_before_it() {
+    for sql in [false, true] {
+        let template = Template::new("behind").step("only", &[]);
+        lost_behind_a_flow(sql, &template, 4);
+    }
+}
+
 #[test]
 fn a_batch_taken_by_force_counts_what_had_begun_and_says_so_before() {
     let (_database, mut session) = open();
