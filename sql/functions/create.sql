@@ -37,7 +37,7 @@ RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'create_tasks' LANGUAGE c VOLATILE SECU
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text) IS
 'Creates one task per context, all or none, in one set of statements, and returns their uuids in the same order. Everything else as create_task; each value holds for all of them.
-contexts: One JSON object per task. No element may be NULL.
+contexts: One JSON object per task, at most 10,000 (54000 beyond). No element may be NULL.
 idempotency_keys: NULL, or one key per context, NULL where it has none; 22023 for another length.';
 GRANT EXECUTE ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text)
 TO tasker_worker, tasker_operator;

@@ -1,5 +1,6 @@
 //! `create_task` and `create_tasks`.
 
+use super::reports::check_count;
 use crate::error::{Error, Result};
 use crate::orchestration::Engine;
 use crate::orchestration::create::{self, TaskRequest};
@@ -53,9 +54,9 @@ fn create_task(call: &mut Call) -> Result<Output> {
 }
 
 fn create_tasks(call: &mut Call) -> Result<Output> {
-    let contexts = call
-        .opt_jsonbs(1)
-        .ok_or_else(|| Error::null("contexts"))?
+    let contexts = call.opt_jsonbs(1).ok_or_else(|| Error::null("contexts"))?;
+    check_count(contexts.len(), "contexts")?;
+    let contexts = contexts
         .into_iter()
         .map(|context| context.ok_or_else(|| Error::null("an element of contexts")))
         .collect::<Result<Vec<_>>>()?;

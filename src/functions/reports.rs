@@ -20,18 +20,18 @@ crate::pg::call::sql_function! {
     report_steps;
 }
 
-/// As many as a claim hands out at most.
-const MOST_STEPS: usize = 10_000;
+/// As many steps as a claim hands out at most, and as many tasks as one call creates.
+const MOST: usize = 10_000;
 
-/// Refuses (54000) a call about more steps than one claim hands out.
+/// Refuses (54000) a call about more steps or tasks than one call takes.
 pub fn check_count(count: usize, what: &str) -> Result<()> {
-    if count <= MOST_STEPS {
+    if count <= MOST {
         return Ok(());
     }
     Err(
         Error::too_large(format!("{count} {what} are too many for one call"))
-            .detail(format!("At most {MOST_STEPS} are possible."))
-            .hint("Make several calls; a claim hands out no more steps."),
+            .detail(format!("At most {MOST} are possible."))
+            .hint("Make several calls with fewer each."),
     )
 }
 

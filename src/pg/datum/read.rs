@@ -111,7 +111,9 @@ elements! {
 pub(in crate::pg) unsafe fn elements<T: Element>(datum: Datum) -> Vec<Option<T>> {
     // SAFETY: as the caller says; each element is of the type.
     unsafe {
-        deconstruct(datum, T::TYPE, T::LENGTH, T::BY_VALUE, T::ALIGN)
+        let elements = deconstruct(datum, T::TYPE, T::LENGTH, T::BY_VALUE, T::ALIGN);
+        memory::require(elements.len() * size_of::<Option<T>>());
+        elements
             .into_iter()
             .map(|element| element.map(|datum| T::from_column(datum)))
             .collect()
@@ -152,6 +154,7 @@ unsafe fn deconstruct(
             &mut nulls,
             &mut count,
         );
+        memory::require(count as usize * size_of::<Option<Datum>>());
         (0..count as usize)
             .map(|index| (!*nulls.add(index)).then(|| *values.add(index)))
             .collect()

@@ -198,7 +198,11 @@ impl Session {
         let contexts: Vec<Value> = (0..count)
             .map(|number| serde_json::json!({ "number": number }))
             .collect();
-        self.all("SELECT tasker.create_tasks($1, $2)", &[&name, &contexts])
+        let create = "SELECT tasker.create_tasks($1, $2)";
+        let calls = contexts.chunks(10_000);
+        calls
+            .flat_map(|contexts| self.all(create, &[&name, &contexts]))
+            .collect()
     }
 
     /// The state of a task.

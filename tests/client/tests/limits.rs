@@ -415,6 +415,13 @@ fn one_call_takes_a_limited_number_of_reports_steps_and_names() {
     session
         .fails("SELECT tasker.release_steps('w', $1)", &[&reports])
         .is("54000");
+    let create = "SELECT tasker.create_tasks('linear', $1)";
+    let contexts = vec![json!({}); 10_001];
+    session
+        .fails(create, &[&contexts])
+        .is("54000")
+        .says(&["10000"]);
+    assert_eq!(session.query(create, &[&&contexts[1..]]).len(), 10_000);
     let begun = vec![Uuid::nil(); 10_001];
     for call in [
         "heartbeat('w', begun => $1)",

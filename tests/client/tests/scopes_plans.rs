@@ -28,10 +28,7 @@ fn filled() -> &'static Database {
         two("rare").with("namespace_name", json!("rare")).with("version", json!("9.9.9")).register(&mut session);
         let each = scaled(100_000, 1_000_000) / TEMPLATES;
         for number in 1..=TEMPLATES {
-            session.query(
-                "SELECT count(*) FROM tasker.create_tasks($1, array_fill('{}'::jsonb, ARRAY[$2::int]))",
-                &[&format!("common_{number}"), &(each as i32)],
-            );
+            session.create_many(&format!("common_{number}"), each);
         }
         session.execute(
             "INSERT INTO tasker.annotation_types (name) VALUES ('note');
