@@ -51,20 +51,20 @@ COMMENT ON COLUMN tasker.task_diagram_nodes.retry_limit IS 'Attempts in total.';
 COMMENT ON COLUMN tasker.task_diagram_nodes.level IS 'Row of the node in the picture: length of the longest path from a root, roots 0.';
 GRANT SELECT ON tasker.task_diagram_nodes TO tasker_reader;
 
+-- The name is asked for by edge: a join would let the planner read all steps of the template for each step.
 CREATE OR REPLACE VIEW tasker.task_diagram_edges AS
 SELECT s.task_uuid,
        tasker.step_uuid(s.task_uuid, s.step_no) AS from_step_uuid,
        tasker.step_uuid(s.task_uuid, u.step_no) AS to_step_uuid,
        n.name AS from_name,
-       c.name AS to_name,
+       (SELECT c.name FROM tasker.named_tasks_named_steps c
+        WHERE c.named_task_id = s.named_task_id AND c.step_no = u.step_no) AS to_name,
        'provides'::text AS name,
        tasker_engine.is_done(s.state) AS satisfied
 FROM tasker_engine.steps s
 JOIN tasker.named_tasks_named_steps n
     ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
-CROSS JOIN LATERAL unnest(n.children) AS u (step_no)
-JOIN tasker.named_tasks_named_steps c
-    ON c.named_task_id = s.named_task_id AND c.step_no = u.step_no;
+CROSS JOIN LATERAL unnest(n.children) AS u (step_no);
 COMMENT ON VIEW tasker.task_diagram_edges IS
 'The edges of each task''s picture, one row per dependency: what task_diagrams.edges holds as one document. Filter by task_uuid.';
 COMMENT ON COLUMN tasker.task_diagram_edges.task_uuid IS 'The task.';

@@ -10,6 +10,9 @@ use super::spi::Session;
 use super::tables::{self, Insert, Open, Operation, Table};
 use crate::error::{Error, Result};
 
+/// Rows that are placed by one call. The server looks for the entry of each open slot among those of all others.
+const ROWS_AT_ONCE: usize = 256;
+
 /// Appends rows, each with a value per column of the table's list.
 pub fn append<const N: usize>(table: &'static Table<N>, rows: &[[Arg; N]]) -> Result<()> {
     if rows.is_empty() {
@@ -33,20 +36,22 @@ fn insert_below<const N: usize>(open: &Open<N>, rows: &[[Arg; N]]) {
     // SAFETY: the protocol of an insert: relation and indexes are open with the lock of a writer, slots are made for the
     // relation's own description and dropped. An error in between aborts the transaction, which releases all of them.
     unsafe {
-        let mut slots: Vec<*mut pg_sys::TupleTableSlot> =
-            rows.iter().map(|row| filled_slot(open, row)).collect();
-        pg_sys::heap_multi_insert(
-            open.relation(),
-            slots.as_mut_ptr(),
-            slots.len() as i32,
-            pg_sys::GetCurrentCommandId(true),
-            0,
-            std::ptr::null_mut(),
-        );
         let mut indexes = IndexWriter::new(open.relation());
-        for slot in slots {
-            indexes.insert(slot, false, false);
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            let mut slots: Vec<*mut pg_sys::TupleTableSlot> =
+                rows.iter().map(|row| filled_slot(open, row)).collect();
+            pg_sys::heap_multi_insert(
+                open.relation(),
+                slots.as_mut_ptr(),
+                slots.len() as i32,
+                pg_sys::GetCurrentCommandId(true),
+                0,
+                std::ptr::null_mut(),
+            );
+            for slot in slots {
+                indexes.insert(slot, false, false);
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
         }
     }
 }

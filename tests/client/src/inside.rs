@@ -607,6 +607,7 @@ pub fn without_statistics(session: &mut Session) {
     session.execute(
         "ALTER TABLE tasker_engine.steps SET (autovacuum_enabled = off);
          ALTER TABLE tasker_engine.queue_entries SET (autovacuum_enabled = off);
+         ALTER TABLE tasker.named_tasks_named_steps SET (autovacuum_enabled = off);
          ANALYZE tasker_engine.steps, tasker_engine.queue_entries",
     );
 }

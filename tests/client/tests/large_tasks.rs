@@ -1,0 +1,145 @@
+//! Tasks of thousands of steps, and calls about as many: the work grows with the number of steps and edges, not with its square.
+
+use std::time::Duration;
+
+use tasker_client_tests::worker::Ask;
+use tasker_client_tests::{
+    Claim, Database, Session, Template, Uuid, Value, inside, json, patience, scaled, shapes,
+};
+
+/// How long the session's backend has run: other processes of a busy machine do not count.
+fn cpu_time(session: &mut Session) -> Duration {
+    let pid = session.pid();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it lives here");
+    let nanoseconds = stat.split(' ').next().and_then(|time| time.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
+}
+
+/// The shortest of three runs.
+fn takes(session: &mut Session, sql: &str) -> Duration {
+    let run = |session: &mut Session| {
+        let before = cpu_time(session);
+        session.query(sql, &[]);
+        cpu_time(session) - before
+    };
+    (0..3).map(|_| run(session)).min().unwrap_or_default()
+}
+
+/// A step, `count` steps that wait for it, and one that waits for all of these.
+fn fan_in(name: &str, count: usize) -> Template {
+    let names: Vec<String> = (1..=count).map(|number| format!("step_{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let root = Template::new(name).step("root", &[]);
+    names
+        .iter()
+        .fold(root, |template, name| template.step(name, &["root"]))
+        .step("join", &names)
+}
+
+#[test]
+fn the_edges_and_graphs_of_8_002_steps_with_a_fan_in_take_less_than_a_second() {
+    let database = Database::new();
+    let mut session = database.connect();
+    inside::without_statistics(&mut session);
+    fan_in("fan_in", 8_000).register(&mut session);
+    let task = session.create("fan_in");
+    graphs_take_less_than_a_second(&mut session, task);
+    session.execute("ANALYZE");
+    graphs_take_less_than_a_second(&mut session, task);
+}
+
+fn graphs_take_less_than_a_second(session: &mut Session, task: Uuid) {
+    let [root, one, join] = ["root", "step_7", "join"].map(|name| session.step(task, name));
+    let of_task = format!("WHERE task_uuid = '{task}'");
+    for (source, rows) in [
+        (format!("workflow_step_edges {of_task}"), 16_000),
+        (format!("workflow_step_edges_children_of('{root}')"), 8_000),
+        (format!("workflow_step_edges_parents_of('{join}')"), 8_000),
+        (format!("workflow_step_edges_siblings_of('{one}')"), 7_999),
+        (
+            format!("workflow_step_edges_provides_to_children('{one}')"),
+            8_000,
+        ),
+        (format!("step_dag_relationships {of_task}"), 8_002),
+        (format!("step_dag_relationships_for_task('{task}')"), 8_002),
+        (
+            format!("step_dag_relationships_siblings_of('{one}')"),
+            7_999,
+        ),
+        (format!("calculate_dependency_levels('{task}')"), 8_002),
+        (format!("dependency_levels_hash('{task}')"), 1),
+        ("template_graph('fan_in')".to_owned(), 8_002),
+        (format!("task_diagram_nodes {of_task}"), 8_002),
+        (format!("task_diagram_edges {of_task}"), 16_000),
+        (format!("task_diagram('{task}')"), 1),
+        (format!("task_diagram('{task}', 'dot')"), 1),
+        ("template_diagram('fan_in')".to_owned(), 1),
+        (format!("task_blockers('{task}')"), 16_001),
+        (format!("task_parallelism('{task}')"), 3),
+    ] {
+        // Every column is computed: `count(*)` alone would leave them out.
+        let sql = format!("SELECT count(r::text) FROM (SELECT * FROM tasker.{source}) r");
+        assert_eq!(session.count(&sql, &[]), rows, "{source}");
+        let took = takes(session, &sql);
+        println!("{source}: {took:?}");
+        assert!(took < patience(1), "{source}: {took:?}");
+    }
+}
+
+/// What one report of all these claims costs each of them.
+fn reported(session: &mut Session, claims: &[Claim]) -> Duration {
+    let reports: Vec<Value> = claims.iter().map(|claim| claim.done(json!({}))).collect();
+    let report =
+        "SELECT count(*) FROM tasker.report_steps('worker', $1) WHERE outcome = 'complete'";
+    let before = cpu_time(session);
+    let accepted = session.count(report, &[&Value::Array(reports)]);
+    let took = cpu_time(session) - before;
+    assert_eq!(accepted, claims.len() as i64);
+    took / claims.len() as u32
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// As many ready steps as `count`, each of a task of its own or all of one.
+fn create(session: &mut Session, shape: &str, count: usize) {
+    if shape == "tasks" {
+        session.create_many("one", count);
+    } else {
+        session.create(&format!("wide_{count}"));
+        let root = session.claim_one("worker");
+        session.complete(&root, &json!({}));
+    }
+}
+
+#[test]
+fn a_report_about_10_000_steps_costs_each_no_more_than_one_about_1_000() {
+    let database = Database::new();
+    let mut session = database.connect();
+    session.execute("SET statement_timeout = 0");
+    shapes::chain("one", 1).register(&mut session);
+    for count in [1_000, 10_000] {
+        fan_in(&format!("wide_{count}"), count).register(&mut session);
+    }
+    for shape in ["tasks", "steps of a task"] {
+        let mut times = [vec![], vec![]];
+        for round in 0..=scaled(3, 9) {
+            for (times, count) in times.iter_mut().zip([1_000, 10_000]) {
+                create(&mut session, shape, count);
+                let claims = session.claim(&Ask::by("worker", 10_000));
+                assert_eq!(claims.len(), count);
+                let time = reported(&mut session, &claims);
+                // The first round fills the caches.
+                times.extend((round > 0).then_some(time));
+                for join in session.claim_all("worker") {
+                    session.complete(&join, &json!({}));
+                }
+            }
+        }
+        let [few, many] = times.map(median);
+        println!("{shape}: {few:?} each of 1,000, {many:?} each of 10,000");
+        assert!(many < few.mul_f64(1.5), "{shape}: {few:?} and {many:?}");
+    }
+}
