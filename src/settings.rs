@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use tasker_rules::engine::backoff::Config;
+use tasker_rules::operations::diagram::{Places, is_link_template, link};
 use tasker_rules::operations::operational::Multipliers;
 
 use crate::pg::guc::{self, Check};
@@ -28,6 +29,10 @@ static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
+static DIAGRAM_STEP_URL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c""));
+static DIAGRAM_TASK_URL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c""));
 static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// What the parts of one jsonb may have together: PostgreSQL keeps 28 bits for it.
@@ -51,13 +56,16 @@ enum Value {
     Text(&'static GucSetting<Option<CString>>),
     /// Comma-separated seconds.
     Seconds(&'static GucSetting<Option<CString>>),
+    /// Templates of links.
+    StepUrl(&'static GucSetting<Option<CString>>),
+    TaskUrl(&'static GucSetting<Option<CString>>),
 }
 
-use Value::{Bool, Float, Int, Seconds, Text};
+use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 19] = [
+const SETTINGS: [Setting; 21] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -78,6 +86,20 @@ const SETTINGS: [Setting; 19] = [
         long: c"Seconds, or with a unit such as 90d; 0: forever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
         value: Int(&DEFAULT_RETENTION, 0, i32::MAX, GucFlags::UNIT_S),
         context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.diagram_step_url",
+        short: c"Where a click on a step in a picture of a task leads.",
+        long: c"An address of http or https, or a relative one, in which {task_uuid}, {step_uuid} and {name} stand for the step's; empty: no links. Rule: docs/analysis.md#links.",
+        value: StepUrl(&DIAGRAM_STEP_URL),
+        context: GucContext::Userset,
+    },
+    Setting {
+        name: c"tasker.diagram_task_url",
+        short: c"Where a click on the heading of a picture of a task leads.",
+        long: c"An address of http or https, or a relative one, in which {task_uuid} and {name} stand for the task's; empty: no link. Rule: docs/analysis.md#links.",
+        value: TaskUrl(&DIAGRAM_TASK_URL),
+        context: GucContext::Userset,
     },
     Setting {
         name: c"tasker.direct_table_access",
@@ -220,6 +242,12 @@ pub fn define() {
             Seconds(value) => {
                 guc::define_checked_string::<BackoffList>(name, short, long, value, context);
             }
+            StepUrl(value) => {
+                guc::define_checked_string::<StepLink>(name, short, long, value, context);
+            }
+            TaskUrl(value) => {
+                guc::define_checked_string::<TaskLink>(name, short, long, value, context);
+            }
         }
     }
 }
@@ -295,9 +323,41 @@ fn parse_list(text: &str) -> Option<Vec<f64>> {
 struct BackoffList;
 
 impl Check for BackoffList {
+    const HINT: &'static CStr = c"Use numbers of seconds with commas between them, such as 1,2,4.";
+
     fn accepts(text: &str) -> bool {
         parse_list(text).is_some()
     }
+}
+
+struct StepLink;
+
+impl Check for StepLink {
+    const HINT: &'static CStr = c"Use an address of http or https, or a relative one, with no other places than {task_uuid}, {step_uuid} and {name}, such as /tasks/{task_uuid}/steps/{step_uuid}.";
+
+    fn accepts(text: &str) -> bool {
+        is_link_template(text, &["task_uuid", "step_uuid", "name"])
+    }
+}
+
+struct TaskLink;
+
+impl Check for TaskLink {
+    const HINT: &'static CStr = c"Use an address of http or https, or a relative one, with no other places than {task_uuid} and {name}, such as /tasks/{task_uuid}.";
+
+    fn accepts(text: &str) -> bool {
+        is_link_template(text, &["task_uuid", "name"])
+    }
+}
+
+/// Where a click on a step leads, if anywhere.
+pub fn diagram_step_url(places: &Places<'_>) -> Option<String> {
+    link(DIAGRAM_STEP_URL.get()?.to_str().ok()?, places)
+}
+
+/// Where a click on the heading of a task leads, if anywhere.
+pub fn diagram_task_url(places: &Places<'_>) -> Option<String> {
+    link(DIAGRAM_TASK_URL.get()?.to_str().ok()?, places)
 }
 
 /// The backoff configuration in force.

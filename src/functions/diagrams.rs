@@ -9,6 +9,7 @@ use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 use crate::registry::{self, Template};
+use crate::settings;
 
 crate::pg::call::sql_function! {
     task_diagram;
@@ -23,19 +24,19 @@ fn format(call: &Call, index: usize) -> Result<Format> {
                 "unknown diagram format {:?}",
                 shortened(&call.opt_text(index).unwrap_or_default())
             ))
-            .detail("Diagrams are drawn in three formats.")
-            .hint("Use one of mermaid, dot, svg.")
+            .detail("Diagrams are drawn in five formats.")
+            .hint("Use one of mermaid, dot, svg, html, json.")
         })
 }
 
 static TASK_OF_DIAGRAM: Statement = Statement::new(
-    "SELECT t.named_task_id, tasker_engine.state_name(t.state) FROM tasker_engine.tasks t WHERE t.task_uuid = $1",
+    "SELECT t.named_task_id, tasker_engine.state_name(t.state), t.task_uuid::text FROM tasker_engine.tasks t WHERE t.task_uuid = $1",
     &[pg_sys::UUIDOID],
 );
 
 // The duration of a step is that of its last run, up to now if it still runs.
 static STEPS_OF_DIAGRAM: Statement = Statement::new(
-    "SELECT s.step_no, s.state, s.attempts::integer, s.retry_limit::integer,
+    "SELECT s.step_no, tasker.step_uuid(s.task_uuid, s.step_no)::text, s.state, s.attempts::integer, s.retry_limit::integer,
             (date_part('epoch', coalesce(run.ended_at, tasker_engine.engine_clock()) - run.began_at) * 1000)::bigint,
             CASE s.state WHEN 'e' THEN s.results ->> 'error_message' WHEN 'i' THEN w.worker_id END,
             s.state = 'e' AND NOT tasker_engine.waits_for_operator(s.state, s.available_at), s.unreachable
@@ -75,28 +76,39 @@ fn task_diagram(call: &mut Call) -> Result<Output> {
     let state: String = row.get(2)?;
     // Of an ended task nothing waits.
     let open = matches!(state.as_str(), "pending" | "in_progress");
+    let task_uuid: String = row.get(3)?;
     let mut nodes = Vec::new();
     for row in session
         .read(&STEPS_OF_DIAGRAM, &[datum::uuid(&task)])?
         .iter()
     {
         let step_no: i16 = row.get(1)?;
+        let step_uuid: String = row.get(2)?;
+        let name = template.step(step_no)?.name.clone();
         nodes.push(Node {
             step_no,
-            name: template.step(step_no)?.name.clone(),
-            state: Some(row.get(2)?),
-            waits_for_retry: open && row.get(7)?,
-            unreachable: row.get(8)?,
-            attempts: Some(row.get(3)?),
-            retry_limit: row.get(4)?,
-            duration_ms: row.opt(5),
-            note: row.opt(6),
+            url: settings::diagram_step_url(&[
+                ("task_uuid", &task_uuid),
+                ("step_uuid", &step_uuid),
+                ("name", &name),
+            ]),
+            id: Some(step_uuid),
+            name,
+            state: Some(row.get(3)?),
+            waits_for_retry: open && row.get(8)?,
+            unreachable: row.get(9)?,
+            attempts: Some(row.get(4)?),
+            retry_limit: row.get(5)?,
+            duration_ms: row.opt(6),
+            note: row.opt(7),
         });
     }
     let title = format!("{}: {}", template.full_name(), state.replace('_', " "));
+    let url = settings::diagram_task_url(&[("task_uuid", &task_uuid), ("name", &template.name)]);
     Ok(Output::Text(draw(
         &DiagramModel {
             title,
+            url,
             nodes,
             edges: edges(&template),
         },
@@ -115,6 +127,8 @@ fn template_diagram(call: &mut Call) -> Result<Output> {
     let template = registry::get(engine.session, id)?;
     let nodes = template.steps().iter().map(|step| Node {
         step_no: step.no,
+        id: None,
+        url: None,
         name: step.name.clone(),
         state: None,
         waits_for_retry: false,
@@ -126,6 +140,7 @@ fn template_diagram(call: &mut Call) -> Result<Output> {
     });
     let model = DiagramModel {
         title: template.full_name(),
+        url: None,
         nodes: nodes.collect(),
         edges: edges(&template),
     };

@@ -2,10 +2,13 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 
 /// Decides which texts a setting accepts. It can run without a transaction, so it uses no SQL and raises no error.
 pub trait Check {
+    /// What the error says to do.
+    const HINT: &'static CStr;
+
     fn accepts(text: &str) -> bool;
 }
 
@@ -40,6 +43,11 @@ unsafe extern "C-unwind" fn check<C: Check>(
     // SAFETY: PostgreSQL passes a pointer to a NUL-terminated string, or to NULL.
     unsafe {
         let text = *value;
-        !text.is_null() && CStr::from_ptr(text).to_str().is_ok_and(C::accepts)
+        let accepted = !text.is_null() && CStr::from_ptr(text).to_str().is_ok_and(C::accepts);
+        if !accepted {
+            // PostgreSQL only reads it.
+            pg_sys::GUC_check_errhint_string = C::HINT.as_ptr().cast_mut();
+        }
+        accepted
     }
 }

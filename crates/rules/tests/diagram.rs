@@ -5,11 +5,15 @@ mod common;
 use common::{steps, template};
 use proptest::prelude::*;
 use tasker_rules::engine::state::StepState;
-use tasker_rules::operations::diagram::{DiagramModel, Format, Node, dot, draw, mermaid, svg};
+use tasker_rules::operations::diagram::{
+    DiagramModel, Format, Node, dot, draw, html, is_link_template, json, link, mermaid, svg,
+};
 
 fn node(step_no: i16, name: &str, state: StepState) -> Node {
     Node {
         step_no,
+        id: None,
+        url: None,
         name: name.to_owned(),
         state: Some(state),
         waits_for_retry: false,
@@ -24,6 +28,7 @@ fn node(step_no: i16, name: &str, state: StepState) -> Node {
 fn model() -> DiagramModel {
     DiagramModel {
         title: "default.t@1.0.0".to_owned(),
+        url: None,
         nodes: vec![
             node(1, "fetch", StepState::Complete),
             node(2, "store", StepState::Error),
@@ -192,20 +197,32 @@ fn durations_are_written_in_readable_units() {
 }
 
 #[test]
-fn a_format_is_one_of_three_words() {
-    for (word, beginning) in [("mermaid", "graph TD"), ("dot", "digraph"), ("svg", "<svg")] {
+fn a_format_is_one_of_five_words() {
+    for (word, beginning) in [
+        ("mermaid", "graph TD"),
+        ("dot", "digraph"),
+        ("svg", "<svg"),
+        ("html", "<!DOCTYPE html>"),
+        ("json", "{"),
+    ] {
         let format: Format = word.parse().expect("known");
         assert!(draw(&model(), format).starts_with(beginning));
     }
     assert_eq!(
         "png".parse::<Format>(),
-        Err("unknown diagram format \"png\"; use mermaid, dot or svg".to_owned())
+        Err("unknown diagram format \"png\"; use mermaid, dot, svg, html or json".to_owned())
     );
 }
 
 #[test]
 fn empty_and_cyclic_graphs_are_drawn_too() {
-    for format in [Format::Mermaid, Format::Dot, Format::Svg] {
+    for format in [
+        Format::Mermaid,
+        Format::Dot,
+        Format::Svg,
+        Format::Html,
+        Format::Json,
+    ] {
         assert!(!draw(&DiagramModel::default(), format).is_empty());
         let mut cyclic = model();
         cyclic.edges = vec![(1, 2), (2, 1), (3, 3), (1, 2)];
@@ -224,6 +241,7 @@ fn a_picture_of_thousands_of_steps_takes_little_time() {
     let began = std::time::Instant::now();
     let text = svg(&DiagramModel {
         title: "t".into(),
+        url: None,
         nodes,
         edges,
     });
@@ -270,6 +288,10 @@ proptest! {
         model.nodes[0].note = Some(note);
         let picture = svg(&model);
         prop_assert!(is_well_formed_xml(&picture), "{picture}");
+        let page = html(&model);
+        let page = page.strip_prefix("<!DOCTYPE html>").expect("its first line");
+        prop_assert!(is_well_formed_xml(page), "{page}");
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&json(&model)).is_ok());
         prop_assert!(!picture.chars().any(|c| c.is_control() && c != '\n'));
         let text = mermaid(&model);
         let expected = 1 + usize::from(!model.title.trim().is_empty()) + 3 + 2 + 3;
@@ -279,6 +301,138 @@ proptest! {
         let drawn = dot(&model);
         prop_assert_eq!(drawn.lines().count(), 1 + 3 + 3 + 2 + 1, "{}", drawn);
     }
+}
+
+// ---- links ------------------------------------------------------------------------------------------------------------
+
+const KNOWN: [&str; 3] = ["task_uuid", "step_uuid", "name"];
+
+#[test]
+fn a_link_is_of_http_or_https_or_relative() {
+    for template in [
+        "",
+        "https://ops.example/tasks/{task_uuid}/steps/{step_uuid}?name={name}#top",
+        "HTTP://10.0.0.1:8080/{step_uuid}",
+        "https://[::1]/a",
+        "/tasks/{task_uuid}",
+        "steps/{step_uuid}?at=12:30",
+        "?step={step_uuid}",
+        "{step_uuid}",
+        "//ops.example/{name}",
+    ] {
+        assert!(is_link_template(template, &KNOWN), "{template}");
+    }
+    for template in [
+        "javascript:alert(1)",
+        "JavaScript:alert('{name}')",
+        "java\tscript:alert(1)",
+        " javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "{name}:x",
+        "https://{name}/",
+        "https:///x",
+        "https:x",
+        "/a/{other}",
+        "/a/{name",
+        "/a/name}",
+        "/a/{{name}}",
+        "/a b",
+        "/a\"onclick=x",
+        "/a'",
+        "/<b>",
+        "/a\\b",
+        "/\u{e4}",
+        "/a\n",
+    ] {
+        assert!(!is_link_template(template, &KNOWN), "{template}");
+        assert_eq!(
+            link(
+                template,
+                &[("name", "x"), ("task_uuid", ""), ("step_uuid", "")]
+            ),
+            None
+        );
+    }
+}
+
+#[test]
+fn values_in_a_link_are_percent_encoded() {
+    let places = [("name", "a b/\u{e4}\"<'&?#%:{name}"), ("task_uuid", "0-1")];
+    assert_eq!(
+        link("/t/{task_uuid}?n={name}&again={name}", &places).as_deref(),
+        Some(
+            "/t/0-1?n=a%20b%2F%C3%A4%22%3C%27%26%3F%23%25%3A%7Bname%7D\
+             &again=a%20b%2F%C3%A4%22%3C%27%26%3F%23%25%3A%7Bname%7D"
+        )
+    );
+    assert_eq!(link("", &places), None);
+}
+
+#[test]
+fn every_form_leads_where_its_model_says() {
+    let mut model = model();
+    model.url = Some("https://ops.example/tasks/7?a=1&b=2".to_owned());
+    model.nodes[1].url = Some("/steps/2?a=1&b=2;c".to_owned());
+    model.nodes[1].id = Some("0190-2".to_owned());
+    assert!(mermaid(&model).contains("\n    click s2 href \"/steps/2?a=1&b=2%3Bc\"\n"));
+    let drawn = dot(&model);
+    assert!(drawn.contains(", URL=\"https://ops.example/tasks/7?a=1&amp;b=2\"];"));
+    assert!(drawn.contains(", URL=\"/steps/2?a=1&amp;b=2;c\"];"));
+    for drawn in [svg(&model), html(&model)] {
+        assert!(drawn.contains("<a href=\"https://ops.example/tasks/7?a=1&amp;b=2\"><text "));
+        assert!(drawn.contains("<a href=\"/steps/2?a=1&amp;b=2;c\"><g class=\"error\">"));
+        assert!(is_well_formed_xml(
+            drawn.trim_start_matches("<!DOCTYPE html>")
+        ));
+    }
+    assert!(html(&model).contains("<td><a href=\"/steps/2?a=1&amp;b=2;c\">store</a></td>"));
+    assert_eq!(mermaid(&model).matches("click").count(), 1);
+}
+
+// ---- HTML and JSON ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_page_holds_the_picture_and_whole_texts_and_loads_nothing() {
+    let mut model = model();
+    let long = format!("</td><script>alert(1)</script>{}", "x".repeat(300));
+    model.nodes[1].note = Some(long);
+    let page = html(&model);
+    assert!(page.contains(&svg(&model)));
+    assert!(page.contains(&format!(
+        "<tr><td>store</td><td>error</td><td class=\"number\">2/3</td><td class=\"number\">1.2 s</td>\
+         <td>&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;{}</td></tr>",
+        "x".repeat(300)
+    )));
+    assert!(page.contains("content=\"default-src 'none'; style-src 'unsafe-inline'\""));
+    for loads in ["<script", "<link", "<img", "src=", "@import", "url(http"] {
+        assert!(!page.contains(loads), "{loads}");
+    }
+}
+
+#[test]
+fn json_has_nodes_edges_and_states() {
+    let mut model = model();
+    model.nodes[0].id = Some("0190-1".to_owned());
+    model.nodes[1].waits_for_retry = true;
+    let found: serde_json::Value = serde_json::from_str(&json(&model)).expect("JSON");
+    let expected = serde_json::json!({
+        "title": "default.t@1.0.0",
+        "url": null,
+        "nodes": [
+            {"id": "0190-1", "name": "fetch", "level": 0, "state": "complete", "waits_for_retry": false,
+             "unreachable": false, "attempts": 2, "retry_limit": 3, "duration_ms": 1250, "note": null, "url": null},
+            {"id": "s2", "name": "store", "level": 1, "state": "error", "waits_for_retry": true,
+             "unreachable": false, "attempts": 2, "retry_limit": 3, "duration_ms": 1250, "note": null, "url": null},
+            {"id": "s3", "name": "notify", "level": 2, "state": "pending", "waits_for_retry": false,
+             "unreachable": false, "attempts": 0, "retry_limit": 3, "duration_ms": null, "note": null, "url": null},
+        ],
+        "edges": [
+            {"from": "0190-1", "to": "s2", "name": "provides", "satisfied": true},
+            {"from": "s2", "to": "s3", "name": "provides", "satisfied": false},
+        ],
+    });
+    assert_eq!(found, expected);
 }
 
 // ---- the whole SVG, read back ---------------------------------------------------------------------------------------
@@ -368,7 +522,7 @@ proptest! {
             })
             .collect();
         let edges = pairs.into_iter().filter(|(from, to)| from < to && *to <= count).collect();
-        let picture = svg(&DiagramModel { title: "default.t@1.0.0".into(), nodes, edges });
+        let picture = svg(&DiagramModel { title: "default.t@1.0.0".into(), url: None, nodes, edges });
         let (width, height) = (number(&picture, "width"), number(&picture, "height"));
         let found = cards(&picture);
         prop_assert_eq!(found.len(), names.len());
@@ -387,6 +541,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn edges_into_one_step_end_apart() {
+    let parents = 12;
+    let nodes = (1..=parents + 1).map(|no| node(no, "n", StepState::Pending));
+    let picture = svg(&DiagramModel {
+        nodes: nodes.collect(),
+        edges: (1..=parents).map(|no| (no, parents + 1)).collect(),
+        ..DiagramModel::default()
+    });
+    let mut ends: Vec<f64> = picture
+        .split("<path d=\"")
+        .skip(2)
+        .map(|path| {
+            let path = path.split('"').next().unwrap_or_default();
+            let x = path.rsplit(['M', ' ']).nth(1).unwrap_or_default();
+            x.parse().unwrap_or_else(|_| panic!("{path}"))
+        })
+        .collect();
+    ends.sort_by(f64::total_cmp);
+    assert_eq!(ends.len(), 12);
+    assert!(
+        ends.windows(2).all(|pair| pair[1] - pair[0] > 12.0),
+        "{ends:?}"
+    );
 }
 
 #[test]

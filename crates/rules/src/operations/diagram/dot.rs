@@ -12,8 +12,9 @@ pub fn dot(model: &DiagramModel) -> String {
     let _ = writeln!(out, "digraph {} {{", quoted(&[&model.title]));
     let _ = writeln!(
         out,
-        "    graph [label={}, labelloc=t, rankdir=TB, fontname=\"Helvetica\"];",
-        quoted(&[&model.title])
+        "    graph [label={}, labelloc=t, rankdir=TB, fontname=\"Helvetica\"{}];",
+        quoted(&[&model.title]),
+        url(model.url.as_deref())
     );
     out.push_str(
         "    node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11];\n",
@@ -35,12 +36,13 @@ pub fn dot(model: &DiagramModel) -> String {
         };
         let _ = writeln!(
             out,
-            "    s{} [label={}, fillcolor=\"{}\", color=\"{}\", fontcolor=\"{}\"{dashes}];",
+            "    s{} [label={}, fillcolor=\"{}\", color=\"{}\", fontcolor=\"{}\"{dashes}{}];",
             node.step_no,
             quoted(&lines),
             style.fill,
             style.stroke,
-            style.text
+            style.text,
+            url(node.url.as_deref())
         );
     }
     for (parent, child) in model.drawable_edges() {
@@ -48,6 +50,10 @@ pub fn dot(model: &DiagramModel) -> String {
     }
     out.push_str("}\n");
     out
+}
+
+fn url(url: Option<&str>) -> String {
+    url.map_or_else(String::new, |url| format!(", URL={}", quoted(&[url])))
 }
 
 /// The lines as one quoted string. Graphviz reads backslashes and HTML entities in it, so both are taken from the text.

@@ -16,6 +16,9 @@ const GAP_SLOT: f64 = 14.0;
 const GAP_DOWN: (f64, f64) = (44.0, 100.0);
 const GAP_PER_SPAN: f64 = 0.09;
 const SLOT_WIDTH: f64 = 2.0;
+/// Between two edges at a box, and between an edge and its corner.
+pub(super) const PORT_GAP: f64 = 16.0;
+pub(super) const PORT_INSET: f64 = 18.0;
 /// Boxes of one row: this many, or more in proportion to the height of a picture of that many steps.
 const LEAST_ACROSS: usize = 6;
 /// Rounds of ordering and of moving; fewer in pictures that are too large to read.
@@ -88,17 +91,24 @@ pub(super) fn layout(count: usize, edges: &[(usize, usize)], size: (f64, f64)) -
         (left, right)
     };
     let tops = tops(&places, rows.len(), size.1);
+    let ports = ports(&places, &chains, size.0);
     let boxes = places[..count]
         .iter()
         .map(|place| (place.x - left, tops[place.row] + size.1 / 2.0))
         .collect();
     let edges = chains
         .iter()
-        .map(|chain| {
+        .zip(ports)
+        .map(|(chain, (leaves, arrives))| {
             let last = chain.len() - 1;
             let mut points = Vec::with_capacity(chain.len() * 2);
             for (index, place) in chain.iter().enumerate() {
-                let (x, top) = (places[*place].x - left, tops[places[*place].row]);
+                let top = tops[places[*place].row];
+                let x = match index {
+                    0 => leaves,
+                    index if index == last => arrives,
+                    _ => places[*place].x,
+                } - left;
                 if index > 0 {
                     points.push((x, top));
                 }
@@ -117,7 +127,8 @@ pub(super) fn layout(count: usize, edges: &[(usize, usize)], size: (f64, f64)) -
     }
 }
 
-fn levels(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
+/// The level of each box: the length of the longest path to it.
+pub(super) fn levels(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut levels = vec![0; count];
     let mut edges = edges.to_vec();
     edges.sort_unstable();
@@ -397,6 +408,44 @@ fn centred(widths: impl Iterator<Item = f64>) -> std::vec::IntoIter<f64> {
     places.into_iter()
 }
 
+/// Where each edge leaves its parent and arrives at its child: side by side, in the order of where it comes from or goes to,
+/// so that edges at one box neither lie on each other nor cross there. Edges that leave through one slot leave as one line.
+fn ports(places: &[Place], chains: &[Vec<usize>], box_width: f64) -> Vec<(f64, f64)> {
+    let x = |place: usize| places[place].x;
+    let mut ports = vec![(0.0, 0.0); chains.len()];
+    // Each edge at the box where it leaves, or arrives: the box, the next place of the edge, its other box, the edge.
+    for arrives in [false, true] {
+        let ends = chains.iter().enumerate().map(|(edge, chain)| {
+            let last = chain.len() - 1;
+            if arrives {
+                (chain[last], chain[last - 1], chain[0], edge)
+            } else {
+                (chain[0], chain[1], chain[last], edge)
+            }
+        });
+        let mut ends: Vec<_> = ends.collect();
+        ends.sort_by(|one, other| {
+            let by_place = one.0.cmp(&other.0).then(x(one.1).total_cmp(&x(other.1)));
+            by_place.then(x(one.2).total_cmp(&x(other.2)))
+        });
+        for at_box in ends.chunk_by(|one, other| one.0 == other.0) {
+            let apart = |pair: &[(usize, usize, usize, usize)]| arrives || pair[0].1 != pair[1].1;
+            let count = at_box.windows(2).filter(|pair| apart(pair)).count();
+            let room = box_width - 2.0 * PORT_INSET;
+            let step = PORT_GAP.min(room / count.max(1) as f64);
+            let mut at = x(at_box[0].0) - step * count as f64 / 2.0;
+            for (index, (.., edge)) in at_box.iter().enumerate() {
+                if index > 0 && apart(&at_box[index - 1..=index]) {
+                    at += step;
+                }
+                let port = &mut ports[*edge];
+                *(if arrives { &mut port.1 } else { &mut port.0 }) = at;
+            }
+        }
+    }
+    ports
+}
+
 /// The top of each row.
 fn tops(places: &[Place], rows: usize, box_height: f64) -> Vec<f64> {
     let mut spans = vec![0.0f64; rows];
@@ -484,6 +533,36 @@ mod tests {
         assert_clear(&layout, &edges);
     }
 
+    #[test]
+    fn edges_into_one_box_end_side_by_side_and_do_not_cross() {
+        // Three near parents, and three whose edges share a slot.
+        let edges = [
+            (0, 1),
+            (1, 7),
+            (2, 7),
+            (3, 7),
+            (0, 2),
+            (0, 3),
+            (0, 7),
+            (4, 7),
+            (5, 7),
+        ];
+        let layout = layout(8, &edges);
+        let mut ends: Vec<((f64, f64), f64)> = layout
+            .edges
+            .iter()
+            .zip(edges)
+            .filter(|(_, edge)| edge.1 == 7)
+            .map(|(points, _)| (points[points.len() - 2], points[points.len() - 1].0))
+            .collect();
+        ends.sort_by(|one, other| one.1.total_cmp(&other.1));
+        assert_eq!(ends.len(), 6);
+        for pair in ends.windows(2) {
+            assert!(pair[1].1 - pair[0].1 >= 10.0, "{ends:?}");
+            assert!(pair[0].0.0 <= pair[1].0.0, "{ends:?}");
+        }
+    }
+
     /// No two boxes overlap, everything lies inside, and no edge touches a box but its own two.
     fn assert_clear(layout: &Layout, edges: &[(usize, usize)]) {
         for (index, one) in layout.boxes.iter().enumerate() {
@@ -499,8 +578,9 @@ mod tests {
         }
         for (points, (parent, child)) in layout.edges.iter().zip(edges) {
             assert!(points.windows(2).all(|pair| pair[0].1 <= pair[1].1));
-            assert_eq!(points[0].0, layout.boxes[*parent].0);
-            assert_eq!(points[points.len() - 1].0, layout.boxes[*child].0);
+            for (end, at) in [(points[0], parent), (points[points.len() - 1], child)] {
+                assert!((end.0 - layout.boxes[*at].0).abs() < BOX_WIDTH / 2.0 - PORT_INSET + 0.01);
+            }
             for pair in points.windows(2) {
                 for at in 0..=40 {
                     let (x, y) = on_curve(pair[0], pair[1], f64::from(at) / 40.0);

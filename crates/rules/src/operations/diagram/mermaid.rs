@@ -19,6 +19,17 @@ pub fn mermaid(model: &DiagramModel) -> String {
     for (parent, child) in model.drawable_edges() {
         let _ = writeln!(out, "    s{parent} --> s{child}");
     }
+    for node in &model.nodes {
+        if let Some(url) = &node.url {
+            // A semicolon could end one of Mermaid's `#code;`, and the URL means the same without.
+            let _ = writeln!(
+                out,
+                "    click s{} href \"{}\"",
+                node.step_no,
+                url.replace(';', "%3B")
+            );
+        }
+    }
     for look in Look::ALL {
         if model.nodes.iter().any(|node| Look::of(node) == Some(look)) {
             let style = style(Some(look));

@@ -1,17 +1,23 @@
-//! Pictures of a template or a task: Mermaid, Graphviz and SVG from one model.
+//! Pictures of a template or a task: Mermaid, Graphviz, SVG, HTML and JSON from one model.
 
 mod dot;
+mod html;
+mod json;
 mod layout;
+mod link;
 mod mermaid;
 mod style;
 mod svg;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 pub use dot::dot;
+pub use html::html;
+pub use json::json;
+pub use link::{Places, is_link_template, link};
 pub use mermaid::mermaid;
 pub use svg::svg;
 
@@ -24,6 +30,8 @@ use style::Look;
 pub struct DiagramModel {
     /// Heading of the picture.
     pub title: String,
+    /// Where a click on the heading leads.
+    pub url: Option<String>,
     /// The steps, in the order of their numbers.
     pub nodes: Vec<Node>,
     /// Edges as (parent, child) step numbers. One that names no node is not drawn.
@@ -35,6 +43,10 @@ pub struct DiagramModel {
 pub struct Node {
     /// Number of the step, unique in the picture.
     pub step_no: i16,
+    /// Its id in JSON; one made of its number for None.
+    pub id: Option<String>,
+    /// Where a click on it leads: an address that [`link`] made.
+    pub url: Option<String>,
     /// Its name; any text is drawn as it is.
     pub name: String,
     /// Its state; None in the picture of a template.
@@ -62,6 +74,10 @@ pub enum Format {
     Dot,
     /// A self-contained SVG image.
     Svg,
+    /// A self-contained page with the SVG and a table.
+    Html,
+    /// Nodes and edges.
+    Json,
 }
 
 impl FromStr for Format {
@@ -73,8 +89,10 @@ impl FromStr for Format {
             "mermaid" => Ok(Self::Mermaid),
             "dot" => Ok(Self::Dot),
             "svg" => Ok(Self::Svg),
+            "html" => Ok(Self::Html),
+            "json" => Ok(Self::Json),
             other => Err(format!(
-                "unknown diagram format {}; use mermaid, dot or svg",
+                "unknown diagram format {}; use mermaid, dot, svg, html or json",
                 crate::names::shown(other)
             )),
         }
@@ -87,6 +105,8 @@ pub fn draw(model: &DiagramModel, format: Format) -> String {
         Format::Mermaid => mermaid(model),
         Format::Dot => dot(model),
         Format::Svg => svg(model),
+        Format::Html => html(model),
+        Format::Json => json(model),
     }
 }
 
@@ -95,6 +115,8 @@ impl DiagramModel {
     pub fn of_template(template: &Template) -> Self {
         let nodes = template.steps.iter().map(|step| Node {
             step_no: step.step_no,
+            id: None,
+            url: None,
             name: step.name.clone(),
             state: None,
             waits_for_retry: false,
@@ -106,6 +128,7 @@ impl DiagramModel {
         });
         Self {
             title: template.full_name(),
+            url: None,
             nodes: nodes.collect(),
             edges: template.dag.edges().collect(),
         }
@@ -113,9 +136,25 @@ impl DiagramModel {
 
     /// The edges whose two ends are both there.
     fn drawable_edges(&self) -> impl Iterator<Item = (i16, i16)> + '_ {
-        let known: HashSet<i16> = self.nodes.iter().map(|node| node.step_no).collect();
-        let both = move |edge: &(i16, i16)| known.contains(&edge.0) && known.contains(&edge.1);
+        let known = self.position_of();
+        let both =
+            move |edge: &(i16, i16)| known.contains_key(&edge.0) && known.contains_key(&edge.1);
         self.edges.iter().copied().filter(both)
+    }
+
+    /// The same as positions of nodes.
+    fn positions(&self) -> Vec<(usize, usize)> {
+        let known = self.position_of();
+        let position = |(parent, child)| Some((*known.get(parent)?, *known.get(child)?));
+        self.edges
+            .iter()
+            .filter_map(|(parent, child)| position((parent, child)))
+            .collect()
+    }
+
+    fn position_of(&self) -> HashMap<i16, usize> {
+        let numbers = self.nodes.iter().map(|node| node.step_no);
+        numbers.zip(0..).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::layout::{Layout, layout};
+use super::layout::{Layout, PORT_GAP, PORT_INSET, layout};
 use super::style::{Look, style};
 use super::text::{Font, escaped, shortened, two_lines, width};
 use super::{DiagramModel, Duration, Node, one_line};
@@ -88,18 +88,12 @@ impl Card {
 
 /// The model as an SVG image. Texts that do not fit are shortened; the whole text shows when the pointer rests on the card.
 pub fn svg(model: &DiagramModel) -> String {
-    let position: HashMap<i16, usize> = model
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| (node.step_no, at))
-        .collect();
-    let edges: Vec<(usize, usize)> = model
-        .drawable_edges()
-        .filter_map(|(parent, child)| Some((*position.get(&parent)?, *position.get(&child)?)))
-        .collect();
+    let edges = model.positions();
     let cards: Vec<Card> = model.nodes.iter().map(Card::of).collect();
-    let wanted = cards.iter().map(Card::width).fold(0.0, f64::max);
+    let wanted = cards
+        .iter()
+        .map(Card::width)
+        .fold(width_of_ports(&edges), f64::max);
     let card_width = wanted.clamp(CARD_WIDTH.0, CARD_WIDTH.1);
     let lines = cards.iter().map(|card| card.lines(card_width));
     let size = (
@@ -142,20 +136,42 @@ pub fn svg(model: &DiagramModel) -> String {
         "<rect width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>"
     );
     let heading = shortened(&title, TITLE, inner);
-    text(&mut out, (MARGIN, MARGIN + 15.0), &heading, TITLE, INK, "");
+    let mut head = String::new();
+    text(&mut head, (MARGIN, MARGIN + 15.0), &heading, TITLE, INK, "");
+    out.push_str(&linked(model.url.as_deref(), &head));
     out.push_str(&legend);
     draw_edges(&mut out, &layout, (left, top), &id);
     for ((node, card), (x, y)) in model.nodes.iter().zip(&cards).zip(&layout.boxes) {
+        let mut drawn = String::new();
         draw_card(
-            &mut out,
+            &mut drawn,
             node,
             card,
             (left + x - size.0 / 2.0, top + y - size.1 / 2.0),
             size,
         );
+        out.push_str(&linked(node.url.as_deref(), &drawn));
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// The element, in a link if there is one.
+pub(super) fn linked(url: Option<&str>, element: &str) -> String {
+    url.map_or_else(
+        || element.to_owned(),
+        |url| format!("<a href=\"{}\">{element}</a>", escaped(url)),
+    )
+}
+
+/// Cards as wide as the edges of the busiest one need to end side by side.
+fn width_of_ports(edges: &[(usize, usize)]) -> f64 {
+    let mut arrive: HashMap<usize, usize> = HashMap::new();
+    for (_, child) in edges {
+        *arrive.entry(*child).or_default() += 1;
+    }
+    let most = arrive.into_values().max().unwrap_or(1);
+    2.0 * PORT_INSET + (most - 1) as f64 * PORT_GAP
 }
 
 /// Several pictures can be in one page, so each has its own names: a hash of what it shows.
