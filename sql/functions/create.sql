@@ -41,3 +41,12 @@ contexts: One JSON object per task, at most 10,000 (54000 beyond). No element ma
 idempotency_keys: NULL, or one key per context, NULL where it has none; 22023 for another length.';
 GRANT EXECUTE ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text)
 TO tasker_worker, tasker_operator;
+
+CREATE OR REPLACE FUNCTION tasker.rerun_task(task_uuid uuid, from_step text DEFAULT NULL, context jsonb DEFAULT NULL)
+RETURNS uuid AS 'MODULE_PATHNAME', 'rerun_task' LANGUAGE c VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker.rerun_task(uuid, text, jsonb) IS
+'Creates a task as an ended one was requested, of the same version of the template, and returns its uuid; the old task stays as it is. With from_step, that step and all that need it run again, and so does what was not done; every other step is resolved_manually from the beginning, with the results that it has in the old task. What the request bypasses stays bypassed. The new task has no idempotency key, no traceparent and no run_at, and no identity keeps it out. The metadata of its first row in tasker.task_transitions has rerun_of and from_step; an annotation of the kind rerun on the old task has rerun_as and from_step. 55000 for a task that is open, P0002 for an unknown task, 22023 for an unknown step, 23514 for a context that is not an object or breaks the input_schema. Any isolation level. Rule: docs/concepts.md#running-a-task-again.
+from_step: Name of the first step that runs again; NULL: all of them run.
+context: What the new task works on, checked as in create_task; NULL: the context of the old task.';
+GRANT EXECUTE ON FUNCTION tasker.rerun_task(uuid, text, jsonb) TO tasker_operator;

@@ -16,8 +16,8 @@ BEGIN
             -- second look.
             ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off '
              'SET enable_material = off SET enable_memoize = off SET enable_hashagg = off SET jit = off', ARRAY[
-                'tasker.create_task', 'tasker.create_tasks', 'tasker.claim_steps', 'tasker.complete_step', 'tasker.fail_step',
-                'tasker.report_steps', 'tasker.report_and_claim', 'tasker.heartbeat', 'tasker.release_steps', 'tasker.end_worker',
+                'tasker.create_task', 'tasker.create_tasks', 'tasker.rerun_task', 'tasker.claim_steps', 'tasker.complete_step',
+                'tasker.fail_step', 'tasker.report_steps', 'tasker.report_and_claim', 'tasker.heartbeat', 'tasker.release_steps', 'tasker.end_worker',
                 'tasker.cancel_task', 'tasker.retry_task', 'tasker.resolve_task_manually', 'tasker.resolve_step_manually',
                 'tasker.retry_step', 'tasker.cancel_step', 'tasker.set_retry_limit', 'tasker.transition_task',
                 'tasker.transition_step', 'tasker.try_transition_task', 'tasker.try_transition_step', 'tasker.finalize_task',

@@ -1,4 +1,4 @@
-//! `create_task` and `create_tasks`.
+//! `create_task`, `create_tasks` and `rerun_task`.
 
 use super::reports::check_count;
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::pg::spi::Session;
 crate::pg::call::sql_function! {
     create_task;
     create_tasks;
+    rerun_task;
 }
 
 fn request<'c>(
@@ -69,4 +70,14 @@ fn create_tasks(call: &mut Call) -> Result<Output> {
     }
     engine.close()?;
     Ok(Output::Rows)
+}
+
+fn rerun_task(call: &mut Call) -> Result<Output> {
+    let (task, from_step) = (call.uuid(0, "task_uuid")?, call.opt_text(1));
+    let context = call.opt_jsonb(2);
+    let session = Session::open()?;
+    let mut engine = Engine::open_to_create(&session)?;
+    let new = create::rerun(&mut engine, task, from_step.as_deref(), context)?;
+    engine.close()?;
+    Ok(Output::Uuid(new))
 }

@@ -1,20 +1,31 @@
-//! Steps that a request bypasses: skippable ones that never run. Each counts as complete for its children from the
-//! creation of the task on, regardless of its own parents.
+//! Steps that are done when their task is created: skippable ones that its request bypasses, and those that keep the results of the
+//! task that it runs again. Each counts as complete for its children, regardless of its own parents, and never runs.
 
 use std::collections::{BTreeSet, HashMap};
 
 use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Jsonb};
+use crate::orchestration::{StepKey, audit, format_uuid};
+use crate::pg::datum::{self, Jsonb, Uuid};
 use crate::registry::{Template, TemplateStep};
 
-/// The steps of its template that a request bypasses.
+/// The task that another one runs again.
+pub struct Rerun {
+    pub of: Uuid,
+    pub from_step: Option<String>,
+    /// The steps that keep its results.
+    pub kept: BTreeSet<i16>,
+}
+
+/// The steps of its template that a new task does not run.
 #[derive(Default)]
 pub struct Bypass {
-    /// As the request names them; repetition does not matter.
+    /// The bypassed ones, as the request names them; repetition does not matter.
     pub names: Vec<String>,
+    /// All of them.
     numbers: BTreeSet<i16>,
+    pub rerun: Option<Rerun>,
 }
 
 impl Bypass {
@@ -53,6 +64,44 @@ impl Bypass {
         Ok(bypass)
     }
 
+    /// The same, and with the steps that keep results. What the request bypasses has none.
+    pub fn with(mut self, mut rerun: Rerun) -> Self {
+        rerun.kept.retain(|no| !self.numbers.contains(no));
+        self.numbers.extend(&rerun.kept);
+        self.rerun = Some(rerun);
+        self
+    }
+
+    /// The task whose results the step keeps.
+    pub fn source(&self, no: i16) -> Option<Uuid> {
+        let rerun = self.rerun.as_ref().filter(|rerun| rerun.kept.contains(&no));
+        rerun.map(|rerun| rerun.of)
+    }
+
+    /// What the log says of the creation of the task.
+    pub fn origin(&self) -> Option<Jsonb<'static>> {
+        let rerun = self.rerun.as_ref()?;
+        audit::texts(&[
+            ("rerun_of", Some(&format_uuid(&rerun.of))),
+            ("from_step", rerun.from_step.as_deref()),
+        ])
+    }
+
+    /// What the log says of a step that is done when the task is created.
+    pub fn reason(&self, no: i16) -> Option<Jsonb<'static>> {
+        let Some(task) = self.source(no) else {
+            return audit::texts(&[("reason", Some("bypassed"))]);
+        };
+        audit::texts(&[
+            ("reason", Some("kept")),
+            ("rerun_of", Some(&format_uuid(&task))),
+            (
+                "step_uuid",
+                Some(&format_uuid(&StepKey { task, no }.uuid())),
+            ),
+        ])
+    }
+
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
@@ -61,7 +110,7 @@ impl Bypass {
         self.numbers.contains(&step.no)
     }
 
-    /// The bypassed steps, ascending.
+    /// All of these steps, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = i16> + '_ {
         self.numbers.iter().copied()
     }

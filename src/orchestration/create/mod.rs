@@ -2,6 +2,7 @@
 
 mod check;
 mod identities;
+mod rerun;
 mod rows;
 mod template;
 
@@ -14,6 +15,7 @@ use identities::settle_identities;
 use rows::insert;
 use template::keep_template;
 
+pub use rerun::rerun;
 pub use template::find_template;
 
 /// A request: one task per context.

@@ -8,9 +8,10 @@ use tasker_rules::engine::state::StepState;
 use super::{Created, TaskRequest};
 use crate::error::Result;
 use crate::metrics::{self, Metric};
-use crate::orchestration::audit::{self, NO_WORKER};
+use crate::orchestration::audit::NO_WORKER;
 use crate::orchestration::bypass::Bypass;
 use crate::orchestration::{Engine, StepKey, finalize};
+use crate::pg::budget;
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::Statement;
 use crate::registry::Template;
@@ -80,9 +81,32 @@ static INSERT_QUEUE_ENTRIES: Statement = Statement::new(
 );
 
 static INSERT_LOG: Statement = Statement::new(
-    "INSERT INTO tasker_engine.transitions (task_uuid, created_at, worker_no, step_no, attempt, to_state)
-     SELECT t.task_uuid, $2, $3, 0, 0, 'p' FROM unnest($1) AS t (task_uuid)",
-    &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
+    "INSERT INTO tasker_engine.transitions (task_uuid, created_at, worker_no, step_no, attempt, to_state, metadata)
+     SELECT t.task_uuid, $2, $3, 0, 0, 'p', coalesce($4, '{}') FROM unnest($1) AS t (task_uuid)",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+        pg_sys::JSONBOID,
+    ],
+);
+
+// The steps that keep the results of another task of the same template. Its rows have the rest, but the retry_limit that an
+// operator may have changed.
+static INSERT_KEPT_STEPS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.steps
+         (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, state, watched, results)
+     SELECT t.task_uuid, o.step_no, o.named_task_id, ($4)[o.step_no], ($5)[o.step_no], o.retryable, o.priority, o.checked, 'r', true,
+            o.results
+     FROM unnest($1) AS t (task_uuid), tasker_engine.steps o
+     WHERE o.task_uuid = $2 AND o.step_no = ANY ($3)",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::UUIDOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+    ],
 );
 
 /// The values that all rows of a call share; each of `tasks` is new.
@@ -121,11 +145,13 @@ pub(super) fn insert(
     }
     rows.insert_tasks(engine)?;
     rows.insert_steps(engine)?;
+    rows.insert_kept_steps(engine)?;
     rows.insert_queue_entries(engine)?;
     let log = [
         rows.uuids(),
         datum::timestamp(engine.now),
         datum::int4(NO_WORKER),
+        datum::opt_jsonb(bypass.origin()),
     ];
     engine.session.run(&INSERT_LOG, &log)?;
     metrics::record(|recorder| {
@@ -181,7 +207,11 @@ impl Rows<'_, '_> {
     }
 
     fn insert_steps(&self, engine: &Engine) -> Result<()> {
-        let (bypass, steps) = (self.bypass, self.template.steps());
+        let bypass = self.bypass;
+        let all = self.template.steps().iter();
+        let steps: Vec<_> = all
+            .filter(|step| bypass.source(step.no).is_none())
+            .collect();
         engine.session.run(
             &INSERT_STEPS,
             &[
@@ -196,6 +226,24 @@ impl Rows<'_, '_> {
                 datum::states(steps.iter().map(|step| bypass.first_state(step))),
                 datum::timestamp(self.available_at),
                 datum::boolean(!bypass.is_empty()),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn insert_kept_steps(&self, engine: &Engine) -> Result<()> {
+        let (bypass, steps) = (self.bypass, self.template.steps());
+        let Some(rerun) = bypass.rerun.as_ref().filter(|rerun| !rerun.kept.is_empty()) else {
+            return Ok(());
+        };
+        engine.session.run(
+            &INSERT_KEPT_STEPS,
+            &[
+                self.uuids(),
+                datum::uuid(&rerun.of),
+                datum::int2s(rerun.kept.iter().copied()),
+                datum::int2s(steps.iter().map(|step| bypass.open_parents(step))),
+                datum::int2s(steps.iter().map(|step| step.retry_limit)),
             ],
         )?;
         Ok(())
@@ -226,12 +274,13 @@ impl Rows<'_, '_> {
         Ok(())
     }
 
-    /// The transitions of the bypassed steps; a task whose steps are all bypassed ends at once.
+    /// The transitions of the steps that do not run; a task without others ends at once.
     fn resolve_bypassed(&self, engine: &mut Engine) -> Result<()> {
         let tasks: BTreeSet<Uuid> = self.tasks.iter().map(|(_, task)| *task).collect();
-        let why = audit::texts(&[("reason", Some("bypassed"))]);
-        for task in &tasks {
-            for no in self.bypass.numbers() {
+        for no in self.bypass.numbers() {
+            budget::check_for_cancel();
+            let why = self.bypass.reason(no);
+            for task in &tasks {
                 let key = StepKey { task: *task, no };
                 engine.log.step_with(
                     key,

@@ -88,16 +88,19 @@ pub(super) fn keep_template(engine: &Engine, request: &TaskRequest) -> Result<Rc
         )?;
         let kept = engine.session.run(&KEEP_TEMPLATE, &[datum::int4(id)])?;
         if !kept.is_empty() {
-            let template = registry::get(engine.session, id)?;
-            return match &template.unreadable {
-                None => Ok(template),
-                Some(why) => Err(Error::corrupt(format!(
-                    "the stored template {} cannot be read",
-                    template.full_name()
-                ))
-                .detail(why.clone())
-                .hint("Register it again under a higher version.")),
-            };
+            return readable(registry::get(engine.session, id)?);
         }
+    }
+}
+
+pub(super) fn readable(template: Rc<Template>) -> Result<Rc<Template>> {
+    match &template.unreadable {
+        None => Ok(template),
+        Some(why) => Err(Error::corrupt(format!(
+            "the stored template {} cannot be read",
+            template.full_name()
+        ))
+        .detail(why.clone())
+        .hint("Register it again under a higher version.")),
     }
 }

@@ -101,7 +101,7 @@ families! {
     StepsCreated "tasker_steps_created_total" "" "Steps of created tasks.";
     StepsRetried "tasker_steps_retried_total" "" "Failed steps that began another attempt.";
     StepsCancelled "tasker_steps_cancelled_total" "" "Steps that became cancelled.";
-    StepsResolved "tasker_steps_resolved_total" "" "Steps that were resolved by hand or bypassed.";
+    StepsResolved "tasker_steps_resolved_total" "" "Steps that were resolved by hand, bypassed, or created with the results of a task that runs again.";
     StepWait "tasker_step_wait_seconds" "seconds" "Time from when a step was due to when it was claimed." in STEP_SECONDS;
     StepRun "tasker_step_run_seconds" "seconds" "Time from the claim of a step to its report." in STEP_SECONDS;
     ReportsRefused "tasker_reports_refused_total" "" "Reports that changed nothing, by outcome."
