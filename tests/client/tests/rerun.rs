@@ -145,6 +145,11 @@ fn both_tasks_say_where_they_come_from() {
     );
     let new_text = new.to_string();
     assert_eq!(note, json!({ "rerun_as": new_text, "from_step": "step_2" }));
+    let found: Vec<Uuid> = session.all(
+        "SELECT task_uuid FROM tasker.tasks_by_annotation('rerun', 'rerun_as', $1)",
+        &[&new_text],
+    );
+    assert_eq!(found, [old]);
     // And each kept step names the step that it comes from.
     let source = session.step(old, "step_1").to_string();
     let kept = session.step(new, "step_1");
@@ -342,9 +347,9 @@ fn what_is_wrong_with_a_call_is_said_and_nothing_is_created() {
         .fails("SELECT tasker.rerun_task(NULL)", &[])
         .is("22004")
         .says(&["task_uuid"]);
-    let nobody = Uuid::from_u128(7);
+    let unknown = Uuid::from_u128(7);
     session
-        .fails("SELECT tasker.rerun_task($1)", &[&nobody])
+        .fails("SELECT tasker.rerun_task($1)", &[&unknown])
         .is("P0002");
     assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 1);
     assert_eq!(
@@ -407,7 +412,7 @@ fn a_purge_passes_by_a_task_that_runs_again_and_a_purged_one_is_unknown() {
 }
 
 #[test]
-fn an_operator_may_call_it_and_a_worker_may_not() {
+fn an_operator_can_call_it_and_a_worker_cannot() {
     let (database, mut session, old) = started(&shapes::chain("chain", 2));
     run(&mut session, 1);
     for (role, code) in [("tasker_worker", Some("42501")), ("tasker_operator", None)] {
