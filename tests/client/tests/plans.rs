@@ -636,6 +636,7 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker.release_steps",
     "tasker.report_and_claim",
     "tasker.report_steps",
+    "tasker.rerun_task",
     "tasker.resolve_step_manually",
     "tasker.resolve_task_manually",
     "tasker.retry_step",
