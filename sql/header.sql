@@ -5,3 +5,5 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 -- Some statements compare names as PostgreSQL writes them.
 SET LOCAL quote_all_identifiers = off;
+-- Nothing that a script sorts needs a temporary file, which temp_file_limit could refuse.
+SET LOCAL work_mem = '16MB';

@@ -19,7 +19,9 @@ COMMENT ON FUNCTION tasker_engine.count_occurrences(text, text, timestamptz, tim
 'Number of times of a cron expression that fall in [since, until); stops counting at `most`.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_time_zone(time_zone text)
-RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET work_mem = '4MB' -- the zones are no temporary file, which temp_file_limit could refuse
+AS $$
 BEGIN
     PERFORM tasker_engine.required($1, 'time_zone');
     -- What SET timezone takes besides, such as a POSIX rule, means the opposite of what most people expect.

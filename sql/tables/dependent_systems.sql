@@ -6,9 +6,9 @@ CREATE TABLE tasker.dependent_system_object_maps (
     dependent_system_one_id integer NOT NULL REFERENCES tasker.dependent_systems,
     dependent_system_two_id integer NOT NULL REFERENCES tasker.dependent_systems,
     remote_id_one text NOT NULL
-        CHECK (length(remote_id_one) <= 128 AND remote_id_one ~ '\S'),
+        CHECK (length(remote_id_one) <= 128 AND remote_id_one ~ E'\\S'),
     remote_id_two text NOT NULL
-        CHECK (length(remote_id_two) <= 128 AND remote_id_two ~ '\S'),
+        CHECK (length(remote_id_two) <= 128 AND remote_id_two ~ E'\\S'),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

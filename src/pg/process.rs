@@ -59,8 +59,8 @@ pub fn begin(database: u32, leave: fn(), enter: impl FnOnce() -> std::result::Re
 }
 
 /// What defaults of the database must not change in a background process: whether it can work, and for how long. Statements of
-/// handlers see these values too.
-const PINNED: [(&CStr, &CStr); 10] = [
+/// handlers see these values too. Its own statements are short: to compile them would take longer than to run them.
+const PINNED: [(&CStr, &CStr); 11] = [
     (c"default_transaction_isolation", c"read committed"),
     (c"default_transaction_read_only", c"off"),
     (c"default_transaction_deferrable", c"off"),
@@ -71,6 +71,7 @@ const PINNED: [(&CStr, &CStr); 10] = [
     (c"session_replication_role", c"origin"),
     (c"row_security", c"on"),
     (c"temp_file_limit", c"-1"),
+    (c"jit", c"off"),
 ];
 
 fn pin_settings() {

@@ -245,9 +245,10 @@ impl<'s> ClaimedSteps<'s> {
         Ok(())
     }
 
-    /// Fails the steps that no worker could get, permanently: left in the queue, they would stop every claim. The others go out.
-    pub(super) fn drop_unfit(&mut self, engine: &mut Engine<'s>) -> Result<()> {
-        let other_encoding = datum::client_has_other_encoding();
+    /// Fails the steps that no worker could get, permanently: left in the queue, they would stop every claim. The others go out,
+    /// to a client unless they stay in the database.
+    pub(super) fn drop_unfit(&mut self, engine: &mut Engine<'s>, to_client: bool) -> Result<()> {
+        let other_encoding = to_client && datum::client_has_other_encoding();
         let known: FxHashSet<StepKey> = self.unfit.iter().map(|(key, _)| *key).collect();
         for claimed in &self.steps {
             if known.contains(&claimed.key) {

@@ -122,7 +122,7 @@ pub fn claim<'s>(
         if request.dependencies != Dependencies::None {
             claimed.read_results(engine, request.dependencies)?;
         }
-        claimed.drop_unfit(engine)?;
+        claimed.drop_unfit(engine, request.handlers != Wanted::Inside)?;
     }
     Ok(claimed)
 }

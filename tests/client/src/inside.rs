@@ -629,3 +629,9 @@ pub fn finalizers(session: &mut Session, task: Uuid) -> Vec<String> {
         &[&task],
     )
 }
+
+/// When a coordinator ends, the next one begins at once.
+#[track_caller]
+pub fn wake_launcher(session: &mut Session) {
+    assert!(session.one::<bool>("SELECT tasker_engine.wake_launcher()", &[]));
+}
