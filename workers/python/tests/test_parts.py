@@ -15,7 +15,10 @@ from tasker import ConfigurationError, WorkerSettings
 from tasker.cli import build_parser, main
 from tasker.connection import Backoff, Trouble, channel_name, classify
 from tasker.engine import PostgresSession
+from tasker.heartbeat import Heartbeat
+from tasker.holdings import Holdings
 from tasker.identity import Identity
+from tasker.listener import concerns
 from tasker.pacer import SECOND_LOOK, Pacer
 from tasker.settings import new_worker_id
 
@@ -204,3 +207,28 @@ def test_the_module_runs_as_a_program_without_a_traceback() -> None:
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("payload", "concerned"),
+    [("", True), ('["me", "other"]', True), ('["other"]', False), ("[]", False), ("later", True), ("{}", True)],
+)
+def test_a_notification_wakes_the_workers_that_it_names_or_all(
+    payload: str, concerned: bool
+) -> None:
+    assert concerns(payload, "me") is concerned
+
+
+def test_what_a_locked_lease_could_not_take_is_said_again() -> None:
+    claim = MagicMock(worker_id="me", key=("step", 1))
+    claim.step.uuid = "step"
+    claim.step.cancelled.is_set.return_value = False
+    holdings = Holdings()
+    holdings.add([claim])
+    session = MagicMock()
+    heartbeat = Heartbeat(lambda: session, holdings, 30.0)
+    for answer, said in [("locked", ["step"]), ("extended", ["step"]), ("extended", [])]:
+        session.heartbeat.return_value = [("step", answer)]
+        heartbeat.beat()
+        session.heartbeat.assert_called_with("me", said)
+        claim.step.cancelled.set.assert_not_called()

@@ -87,8 +87,9 @@ class Session(Protocol):
         """Report a success that was refused as invalid alone; the reason, or ``None`` if it counts."""
 
     def heartbeat(self, worker_id: str, begun: list[UUID]) -> list[tuple[UUID, str]]:
-        """Extend all leases; (step_uuid, extended | cancelled | lost) for each.
+        """Extend all leases; (step_uuid, extended | locked | cancelled | lost) for each.
 
+        ``locked``: another transaction holds the lease, which is not extended this time.
         ``begun`` as in :meth:`report_and_claim`.
         """
 

@@ -50,7 +50,9 @@ class Heartbeat:
                 self._session = self._connect()
             begun = self._holdings.unsaid(worker_id)
             answers = self._session.heartbeat(worker_id, [claim.step.uuid for claim in begun])
-            self._holdings.said(begun)
+            # What another transaction holds is not written; it is said again next time.
+            locked = {uuid for uuid, status in answers if status == "locked"}
+            self._holdings.said(claim for claim in begun if claim.step.uuid not in locked)
             gone = {uuid: status for uuid, status in answers if status in ("cancelled", "lost")}
             for claim in held:
                 status = gone.get(claim.step.uuid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,21 @@ log = logging.getLogger("tasker.listener")
 _LOOK_EVERY = 0.5
 
 
+def concerns(payload: str, worker_id: str) -> bool:
+    """Whether a notification is for this worker.
+
+    An empty payload is for every worker; otherwise it is a JSON array of those that can run one of
+    the released steps.
+    """
+    if not payload:
+        return True
+    try:
+        named = json.loads(payload)
+    except ValueError:
+        return True  # the form of a later version: a claim too many does no harm
+    return not isinstance(named, list) or worker_id in named
+
+
 class Listener:
     """A thread that LISTENs on the channels of the namespaces, on a connection of its own.
 
@@ -23,8 +39,15 @@ class Listener:
     every (re)connect it wakes the loop once, since announcements may have been missed.
     """
 
-    def __init__(self, dsn: str, namespaces: Sequence[str], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        namespaces: Sequence[str],
+        worker_id: Callable[[], str],
+        wake: Callable[[], None],
+    ) -> None:
         self._dsn = dsn
+        self._worker_id = worker_id
         self._channels = sorted({channel_name(namespace) for namespace in namespaces})
         self._wake = wake
         self._stop = threading.Event()
@@ -59,7 +82,8 @@ class Listener:
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stop.is_set():
-            for _ in connection.notifies(timeout=_LOOK_EVERY):
-                self._wake()
+            for notification in connection.notifies(timeout=_LOOK_EVERY):
+                if concerns(notification.payload, self._worker_id()):
+                    self._wake()
                 if self._stop.is_set():
                     return

@@ -122,7 +122,9 @@ class Runner:
         heartbeat.start()
         listener = None
         if settings.listen and not (settings.once or settings.until_idle):
-            listener = Listener(settings.dsn, settings.namespaces, self._inbox.wake)
+            listener = Listener(
+                settings.dsn, settings.namespaces, lambda: self._identity.current, self._inbox.wake,
+            )
             listener.start()
         log.info(
             "Worker %s serves %s with %d threads",
