@@ -17,15 +17,13 @@ pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::CurrentMemoryContext = memory;
         (memory, owner)
     };
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(body))
-        .catch_others(|cause| match describe(&cause) {
-            error if is_intervention(&error) => cause.rethrow(),
-            error => Err(error),
-        })
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
+        .catch_others(|cause| Err(Box::new(cause)))
         .execute();
-    // SAFETY: ends the subtransaction that was begun above, which is the innermost one again.
+    // SAFETY: ends the subtransaction that was begun above, which is the innermost one again. Whatever has happened: a session in which
+    // one is left refuses every later statement.
     unsafe {
-        if outcome.is_ok() {
+        if matches!(outcome, Ok(Ok(_))) {
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
@@ -33,7 +31,13 @@ pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::CurrentMemoryContext = memory;
         pg_sys::CurrentResourceOwner = owner;
     }
-    outcome
+    match outcome {
+        Ok(result) => result,
+        Err(cause) => match describe(&cause) {
+            error if is_intervention(&error) => cause.rethrow(),
+            error => Err(error),
+        },
+    }
 }
 
 /// Class 57: canceled, or the session or the server is to end.

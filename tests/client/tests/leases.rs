@@ -172,6 +172,34 @@ fn a_lost_step_that_cannot_be_written_is_held_back_and_the_claim_goes_on() {
     assert_eq!(again[0].task, stuck);
 }
 
+#[test]
+fn a_claim_cancelled_while_it_takes_over_leaves_its_session_usable() {
+    let (database, mut session) = open();
+    let task = lost_behind(&mut session);
+    session.execute(
+        "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END';
+         CREATE TRIGGER wait BEFORE UPDATE ON tasker_engine.steps FOR EACH ROW EXECUTE FUNCTION public.wait();
+         SELECT pg_advisory_lock(77)",
+    );
+    let mut claimer = database.connect();
+    let pid = claimer.pid();
+    std::thread::scope(|scope| {
+        let cancelled = scope.spawn(|| claimer.try_claim(&Ask::by("next", 1)));
+        session.wait_until_blocked(pid);
+        session.query("SELECT pg_cancel_backend($1)", &[&pid]);
+        let failure = cancelled.join().expect("no panic").expect_err("cancelled");
+        failure.is("57014");
+    });
+    claimer.query("SELECT 1", &[]);
+    session.execute("SELECT pg_advisory_unlock(77); DROP TRIGGER wait ON tasker_engine.steps");
+    let claims = claimer.claim_soon(&Ask::by("next", 1), 1);
+    assert_eq!(
+        claims.iter().map(|claim| claim.task).collect::<Vec<_>>(),
+        [task]
+    );
+}
+
 /// As `claim_steps` with a batch, whose lease ends at once.
 fn lost_batch(session: &mut Session, most: i32) -> Vec<Claim> {
     let claims = session.claim(&Ask::by("lost", most));
