@@ -109,6 +109,14 @@ CREATE FUNCTION harness.age(task uuid, by interval) RETURNS void LANGUAGE sql AS
     SET requested_at = requested_at - by, started_at = started_at - by, completed_at = completed_at - by WHERE task_uuid = task;
     UPDATE tasker_engine.transitions SET created_at = created_at - by, started_at = started_at - by WHERE task_uuid = task;
 $$;
+
+-- That much time has passed for a task: its log and its clocks lie further in the past.
+CREATE FUNCTION harness.pass(task uuid, by interval) RETURNS void LANGUAGE sql AS $$
+    UPDATE tasker_engine.tasks SET run_at = run_at - by WHERE task_uuid = task;
+    UPDATE tasker_engine.transitions SET created_at = created_at - by, started_at = started_at - by WHERE task_uuid = task;
+    UPDATE tasker_engine.steps SET available_at = available_at - by WHERE task_uuid = task AND available_at < 'infinity';
+    UPDATE tasker_engine.queue_entries SET available_at = available_at - by WHERE task_uuid = task;
+$$;
 ";
 
 /// Everything stored, as one comparable text.
@@ -162,6 +170,15 @@ pub fn age(session: &mut Session, task: Uuid, minutes: i32) {
     session.query(
         "SELECT harness.age($1, make_interval(mins => $2))",
         &[&task, &minutes],
+    );
+}
+
+/// Lets time pass for one task.
+#[track_caller]
+pub fn let_time_pass(session: &mut Session, task: Uuid, seconds: i32) {
+    session.query(
+        "SELECT harness.pass($1, make_interval(secs => $2::int))",
+        &[&task, &seconds],
     );
 }
 
@@ -634,4 +651,16 @@ pub fn finalizers(session: &mut Session, task: Uuid) -> Vec<String> {
 #[track_caller]
 pub fn wake_launcher(session: &mut Session) {
     assert!(session.one::<bool>("SELECT tasker_engine.wake_launcher()", &[]));
+}
+
+/// Rows with a counter below zero, which no call leaves.
+#[track_caller]
+pub fn negative_counters(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT concat('steps ', task_uuid, ' ', step_no) FROM tasker_engine.steps
+         WHERE attempts < 0 OR open_parents < 0 OR claim_number < 0 OR retry_limit < 0
+         UNION ALL SELECT concat('tasks ', task_uuid) FROM tasker_engine.tasks WHERE open_leaves < 0
+         UNION ALL SELECT concat('claims ', claim_id) FROM tasker_engine.claims WHERE remaining < 0",
+        &[],
+    )
 }

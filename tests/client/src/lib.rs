@@ -8,7 +8,9 @@ use std::time::Duration;
 
 pub mod database;
 pub mod failure;
+pub mod graphs;
 pub mod inside;
+pub mod kills;
 pub mod postgres_tree;
 pub mod race;
 pub mod server;

@@ -44,6 +44,11 @@ impl Template {
         self
     }
 
+    /// Steps that may fail or be lost almost without limit, and wait for nothing then.
+    pub fn patient(self) -> Self {
+        self.every_step(json!({"default_retry_limit": 1000, "retry": {"backoff": "none"}}))
+    }
+
     /// Adds fields to one step.
     pub fn change(mut self, name: &str, fields: Value) -> Self {
         let steps = self.0["steps"].as_array_mut().into_iter().flatten();

@@ -30,7 +30,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn of(row: &Row) -> Self {
+    /// The claim in a row of `claim_steps` or `report_and_claim`.
+    pub fn of(row: &Row) -> Self {
         Self {
             step: row.get("step_uuid"),
             task: row.get("task_uuid"),

@@ -5,23 +5,16 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tasker_client_tests::database::{PATTERN, prepare};
+use tasker_client_tests::database::PATTERN;
+use tasker_client_tests::kills::{Client, End, own_server, under_kills};
 use tasker_client_tests::server::{Server, config_in};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Claim, Database, Failure, Session, Template, Uuid, Value, inside, json, patience, scaled,
-    shapes,
+    Claim, Database, Failure, Session, Uuid, Value, inside, json, patience, scaled, shapes,
 };
-
-/// A server of the test's own, with the extension in one database.
-fn own_server() -> Server {
-    let server = Server::start(&["restart_after_crash=on"]);
-    prepare(&server);
-    server
-}
 
 /// Every step of these tasks is complete, by one report, and their tasks completed once.
 #[track_caller]
@@ -45,10 +38,6 @@ fn all_recorded_once(session: &mut Session, tasks: &[Uuid]) {
     );
     assert_eq!(twice, 0, "tasks that completed more than once");
     assert_eq!(session.disagreements(), [""; 0]);
-}
-
-fn patient(template: Template) -> Template {
-    template.every_step(json!({"default_retry_limit": 1000, "retry": {"backoff": "none"}}))
 }
 
 // --- Workers.
@@ -119,7 +108,7 @@ impl Drop for Worker {
 fn kill_9_of_workers_again_and_again_loses_no_step_and_records_each_once() {
     let database = Database::new();
     let mut session = database.connect();
-    patient(shapes::small_diamond()).register(&mut session);
+    shapes::small_diamond().patient().register(&mut session);
     let tasks = session.create_many("small_diamond", scaled(150, 3000));
     let mut workers: Vec<Worker> = (0..3).map(|_| Worker::start(&database)).collect();
     let (start, mut kills) = (Instant::now(), 0);
@@ -315,7 +304,7 @@ fn strike_everywhere(
     modes: &[&str],
 ) {
     let mut session = open();
-    patient(shapes::small_diamond()).register(&mut session);
+    shapes::small_diamond().patient().register(&mut session);
     let calls = calls(&mut session);
     let tables = inside::tables(&mut session);
     drop(session);
@@ -384,7 +373,7 @@ fn a_backend_terminated_between_row_changes_leaves_nothing() {
 
 #[test]
 fn kill_9_of_a_backend_between_the_row_changes_of_claim_and_report_leaves_nothing() {
-    let server = own_server();
+    let server = own_server(&[]);
     let modes: &[&str] = if tasker_client_tests::long() {
         &["SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]
     } else {
@@ -417,64 +406,25 @@ fn a_claim_whose_backend_dies_before_its_commit_is_free_at_once() {
 
 // --- The whole server.
 
-/// Four clients create and work while the server is killed again and again.
-fn under_kills(
-    server: &Server,
-    created: &Mutex<Vec<(String, Option<Uuid>)>>,
-    acknowledged: &Mutex<HashSet<Uuid>>,
-) {
-    let (stop, up) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let kills = scaled(5, 40);
-    std::thread::scope(|scope| {
-        let _stop_in_any_case = Stop(&stop);
-        for number in 0..4 {
-            let (stop, up) = (&stop, &up);
-            scope.spawn(move || {
-                let mut round = 0;
-                while !stop.load(Ordering::Acquire) {
-                    let Ok(session) = Session::try_open(server.config(PATTERN, "postgres")) else {
-                        std::thread::sleep(Duration::from_millis(10));
-                        continue;
-                    };
-                    up.fetch_add(1, Ordering::Release);
-                    if number == 0 {
-                        create_until_it_breaks(session, &mut round, created, stop);
-                    } else {
-                        work_until_it_breaks(
-                            session,
-                            &format!("worker {number}"),
-                            acknowledged,
-                            stop,
-                        );
-                    }
-                }
-            });
-        }
-        for kill in 1..=kills {
-            let deadline = Instant::now() + patience(30);
-            while up.load(Ordering::Acquire) < 4 * kill {
-                assert!(
-                    Instant::now() < deadline,
-                    "the clients do not come back:\n{}",
-                    server.log()
-                );
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            std::thread::sleep(Duration::from_millis(100 + fastrand::u64(..300)));
-            server.kill();
-            server.start_again();
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    });
-}
-
 #[test]
 fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
-    let server = own_server();
-    patient(shapes::small_diamond()).register(&mut server.connect(PATTERN));
+    let server = own_server(&[]);
+    shapes::small_diamond()
+        .patient()
+        .register(&mut server.connect(PATTERN));
     let created: Mutex<Vec<(String, Option<Uuid>)>> = Mutex::new(vec![]);
     let acknowledged: Mutex<HashSet<Uuid>> = Mutex::new(HashSet::new());
-    under_kills(&server, &created, &acknowledged);
+    let round = AtomicUsize::new(0);
+    let creator = |session, end: &End| create_until_it_breaks(session, &round, &created, end);
+    let workers = ["worker 1", "worker 2", "worker 3"].map(|worker| {
+        let acknowledged = &acknowledged;
+        move |session, end: &End| work_until_it_breaks(session, worker, acknowledged, end)
+    });
+    let clients: Vec<Client> = std::iter::once(&creator as Client)
+        .chain(workers.iter().map(|worker| worker as Client))
+        .collect();
+    let pause = || Duration::from_millis(100 + fastrand::u64(..300));
+    under_kills(&server, scaled(5, 40), pause, &clients);
     let mut session = server.connect(PATTERN);
     let created = created.into_inner().expect("no panic");
     // What was not answered is asked again under its key, and gives one task in any case.
@@ -527,24 +477,14 @@ fn kill_9_of_the_server_under_load_loses_nothing_that_was_acknowledged() {
     all_recorded_once(&mut session, &tasks);
 }
 
-/// Ends the clients also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 fn create_until_it_breaks(
     mut session: Session,
-    round: &mut usize,
+    round: &AtomicUsize,
     created: &Mutex<Vec<(String, Option<Uuid>)>>,
-    stop: &AtomicBool,
+    end: &End,
 ) {
-    while !stop.load(Ordering::Acquire) {
-        *round += 1;
-        let key = format!("task {round}");
+    while !end.has_come() {
+        let key = format!("task {}", round.fetch_add(1, Ordering::Relaxed));
         let answer = session.try_query(
             "SELECT tasker.create_task('small_diamond', idempotency_key => $1)",
             &[&key],
@@ -562,14 +502,14 @@ fn work_until_it_breaks(
     mut session: Session,
     worker: &str,
     acknowledged: &Mutex<HashSet<Uuid>>,
-    stop: &AtomicBool,
+    end: &End,
 ) {
     let ask = Ask {
         lease: "500 milliseconds",
         ..Ask::by(worker, 4)
     };
     let mut held: Vec<Claim> = vec![];
-    while !stop.load(Ordering::Acquire) {
+    while !end.has_come() {
         let reports: Vec<Value> = held
             .iter()
             .map(|claim| claim.done(json!({"claim": claim.number})))
@@ -592,7 +532,7 @@ fn work_until_it_breaks(
 
 #[test]
 fn a_server_stopped_at_once_comes_back_with_leases_backoffs_and_pauses_as_they_were() {
-    let server = own_server();
+    let server = own_server(&[]);
     let mut session = server.connect(PATTERN);
     shapes::wide("wide", 3)
         .every_step(json!({"retry": {"backoff": "linear", "backoff_base_ms": 60000}}))
