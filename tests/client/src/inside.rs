@@ -629,6 +629,28 @@ pub fn without_statistics(session: &mut Session) {
     );
 }
 
+/// The same of every table.
+#[track_caller]
+pub fn without_any_statistics(session: &mut Session) {
+    session.execute(
+        "DO $$
+         DECLARE
+             relation regclass;
+         BEGIN
+             FOR relation IN
+                 SELECT c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind = 'r'
+             LOOP
+                 EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', relation);
+             END LOOP;
+         END $$",
+    );
+}
+
+/// The statement that runs a duty of maintenance once.
+pub fn duty(name: &str) -> String {
+    format!("SELECT tasker_engine.run_duty('{name}')")
+}
+
 /// The log's ids given out more than once.
 #[track_caller]
 pub fn repeated_ids(session: &mut Session) -> i64 {
