@@ -56,10 +56,8 @@ fn reports(session: &mut Session, status: &str, count: i32) -> String {
 fn calls(session: &mut Session) -> Vec<String> {
     let mut found = vec![];
     let mut tries = |session: &mut Session, call: &str| found.extend(excess(session, call));
-    tries(
-        session,
-        "SELECT tasker.create_task('chain', idempotency_key => gen_random_uuid()::text)",
-    );
+    let by_key = "SELECT tasker.create_task('chain', idempotency_key => gen_random_uuid()::text)";
+    tries(session, by_key);
     tries(
         session,
         "SELECT tasker.create_tasks('chain', '{\"{}\",\"{}\"}', idempotency_keys => ARRAY[NULL, gen_random_uuid()::text])",
