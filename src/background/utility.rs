@@ -16,6 +16,7 @@ const FIRM: Duration = Duration::from_secs(3);
 
 pub fn install() {
     utility::before_a_database_is_wanted_alone(send_away);
+    utility::after_commit_prepared(processes::wake_after_prepared);
 }
 
 /// Keeps background processes out of the database until the transaction ends, and waits until the running ones have ended.

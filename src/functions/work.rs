@@ -11,7 +11,9 @@ use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::Returned;
 use crate::orchestration::queue_entries::Wanted;
-use crate::orchestration::{Engine, StepKey, leases, operational, report, resumption, workers};
+use crate::orchestration::{
+    Engine, StepKey, leases, operational, report, resumption, waking, workers,
+};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
 use crate::pg::rights;
@@ -368,5 +370,5 @@ fn get_dependency_results(call: &mut Call) -> Result<Output> {
 
 fn notify_channel(call: &mut Call) -> Result<Output> {
     let namespace: String = call.get(0, "namespace")?;
-    Ok(Output::Text(workers::channel(&namespace)))
+    Ok(Output::Text(waking::channel(&namespace)))
 }

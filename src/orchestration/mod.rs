@@ -20,6 +20,7 @@ pub mod queue_entries;
 pub mod report;
 pub mod resumption;
 pub mod timeouts;
+pub mod waking;
 pub mod workers;
 
 use tasker_rules::engine::backoff::{self, Policy};

@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use tasker_rules::operations::operational::{Change, OperationalState};
 
-use super::{Engine, workers};
+use super::{Engine, waking};
 use crate::error::{Error, Result};
 use crate::pg::datum;
 use crate::pg::installation::Kept;
@@ -214,7 +214,7 @@ fn record(
         .run(&FORGET_OLD, &[datum::int8(change_no - KEPT)])?;
     if to.hands_out_work() && !from.hands_out_work() {
         // A worker that was woken before the system closed has found nothing to claim.
-        workers::forget_notified();
+        waking::forget_notified();
         for row in engine.session.run(&QUEUES, &[])?.iter() {
             engine.queue_entries.released(row.get(1)?, None);
         }

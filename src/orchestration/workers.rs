@@ -1,22 +1,18 @@
-//! Worker processes: their short number, whether they wait idle, and waking them.
+//! Worker processes: their short number, and whether they wait idle.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::metrics::{self, Metric};
 use crate::orchestration::claim::ClaimRequest;
 use crate::orchestration::claimants::Claimant;
-use crate::orchestration::operational;
 use crate::pg::call::{self, shortened};
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
-use crate::pg::scan::{Compare, Walk};
 use crate::pg::spi::{Row, Session, Statement};
 use crate::pg::xact::{self, End, SavepointEnd};
-use crate::storage;
 
 static FIND: Statement = Statement::new(
     "SELECT w.worker_no, w.claimant_no FROM tasker_engine.workers w WHERE w.worker_id = $1",
@@ -45,42 +41,18 @@ static SEEN: Statement = Statement::new(
 );
 
 // For a number whose row is gone: duty_workers removed it, or its transaction was rolled back after PREPARE. Where another session
-// has registered the id again, the claim is repeated with that number.
+// has registered the id again, the claim is repeated with that number; where the role has lost its number too, both get new ones.
 static RESTORE: Statement = Statement::new(
-    "INSERT INTO tasker_engine.workers (worker_no, worker_id, claimant_no) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    "INSERT INTO tasker_engine.workers (worker_no, worker_id, claimant_no)
+     SELECT $1, $2, $3
+     WHERE $3 = 0 OR EXISTS (SELECT FROM tasker_engine.claimants c WHERE c.claimant_no = $3)
+     ON CONFLICT DO NOTHING",
     &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT2OID],
 );
 
 static END: Statement = Statement::new(
     "UPDATE tasker_engine.workers SET ended_at = $2, idle_until = NULL WHERE worker_id = $1",
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
-);
-
-// The namespaces of these queues in which a worker waits for one of these handlers; key 0 stands for any. Where others cannot run them, the payload
-// names those that do not, as far as it has room; otherwise it is empty.
-static WAITING: Statement = Statement::new(
-    "SELECT n.name, max(w.last_seen_at) FILTER (WHERE c.can),
-            CASE WHEN bool_and(c.can) OR pg_column_size(jsonb_agg(w.worker_id) FILTER (WHERE c.can)) > 4000 THEN ''
-                 ELSE (jsonb_agg(w.worker_id ORDER BY w.worker_no) FILTER (WHERE c.can))::text END
-     FROM tasker_engine.workers w
-     JOIN tasker.task_namespaces n ON n.name = ANY (w.namespaces)
-     CROSS JOIN LATERAL (
-         SELECT bool_or(w.handler_keys IS NULL OR u.handler_key = 0 OR u.handler_key = ANY (w.handler_keys)) AS can
-         FROM unnest($2, $3) AS u (queue_id, handler_key)
-         JOIN tasker_engine.queues q ON q.queue_id = u.queue_id AND q.task_namespace_id = n.task_namespace_id) c
-     WHERE w.idle_until > $1 AND c.can IS NOT NULL
-     GROUP BY n.name
-     HAVING bool_or(c.can)",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::INT8ARRAYOID,
-    ],
-);
-
-static NOTIFY: Statement = Statement::new(
-    "SELECT pg_notify($1, $2)",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
 /// An idle worker is expected to come back within this time; its registration is renewed at half of it.
@@ -91,10 +63,6 @@ const SEEN_EVERY_US: i64 = 10_000_000;
 const TRUSTED_US: i64 = 30_000_000;
 /// More than these are forgotten together.
 const MOST_KNOWN: usize = 1000;
-/// At most one NOTIFY per namespace in this time, unless a worker became idle since the last one: each NOTIFY
-/// serialises commits of the whole cluster.
-const NOTIFY_EVERY_US: i64 = 50_000;
-
 /// A worker, and the number of the role that claims under its id.
 #[derive(Clone, Copy)]
 pub struct Worker {
@@ -116,37 +84,16 @@ struct Known {
     /// The handlers that it waits for: Wanted::number.
     handlers: u64,
     seen_at: Option<i64>,
+    /// The transaction that wrote its row and was prepared. Until that ends the row is locked or cannot be seen, and afterwards it is
+    /// there or not.
+    prepared: Option<u32>,
 }
 
 static KNOWN: Kept<HashMap<String, Known>> = Kept::new();
-/// The last NOTIFY of a namespace with a payload: its tick, and the time of the call.
-static NOTIFIED: Kept<HashMap<(String, String), (i64, Timestamp)>> = Kept::new();
-/// More than these are forgotten together.
-const MOST_NOTIFIED: usize = 1000;
+/// The workers about which this transaction has changed what the backend knows.
+static LEARNED: Kept<Vec<String>> = Kept::new();
 std::thread_local! {
-    /// Whether the transaction has changed what this backend knows about workers.
-    static LEARNED: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Forgets every worker: their rows may have been rolled back.
-fn forget() {
-    KNOWN.clear();
-    NOTIFIED.clear();
-}
-
-/// The next wake of each namespace is sent however short a time ago the last one was.
-pub fn forget_notified() {
-    NOTIFIED.clear();
-}
-
-/// The channel on which workers of a namespace are woken; at most 63 bytes, PostgreSQL's limit.
-pub fn channel(namespace: &str) -> String {
-    let mut name = format!("tasker_{namespace}");
-    while name.len() > 63 {
-        name.pop();
-    }
-    name
 }
 
 pub fn check_id(worker_id: &str) -> Result<()> {
@@ -169,10 +116,18 @@ pub fn check_id(worker_id: &str) -> Result<()> {
 fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
     let known = KNOWN.with(|known| {
         let known = known.get(worker_id)?;
-        (call::tick() - known.found_at < TRUSTED_US).then_some(known.worker)
+        Some((known.worker, known.prepared, known.found_at))
     });
-    if known.is_some() {
-        return Ok(known);
+    match known {
+        Some((worker, Some(xid), _)) if xact::is_in_progress(xid) => return Ok(Some(worker)),
+        Some((worker, Some(_), _)) => {
+            KNOWN.with(|known| known.remove(worker_id));
+            restore(session, worker_id, worker)?;
+        }
+        Some((worker, None, found_at)) if call::tick() - found_at < TRUSTED_US => {
+            return Ok(Some(worker));
+        }
+        _ => {}
     }
     let rows = session.run(&FIND, &[datum::text(worker_id)])?;
     let found = rows.first().map_or(Ok(None), |row| worker(&row))?;
@@ -183,6 +138,29 @@ fn find(session: &Session, worker_id: &str) -> Result<Option<Worker>> {
         }
     });
     Ok(found)
+}
+
+/// Whether a prepared transaction of this session wrote the row of the worker.
+fn is_prepared(worker_id: &str) -> bool {
+    KNOWN.with(|known| {
+        known
+            .get(worker_id)
+            .is_some_and(|known| known.prepared.is_some())
+    })
+}
+
+/// Writes the row of a known number again if it is gone.
+fn restore(session: &Session, worker_id: &str, worker: Worker) -> Result<()> {
+    learn(worker_id);
+    session.run(
+        &RESTORE,
+        &[
+            datum::int4(worker.no),
+            datum::text(worker_id),
+            datum::int2(worker.claimant),
+        ],
+    )?;
+    Ok(())
 }
 
 /// The worker has said that it ends. Its next claim looks for its row.
@@ -212,6 +190,13 @@ pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Resu
     let mine = |worker: Worker| {
         if claimant.owns(session, worker.claimant)? {
             Ok(worker)
+        } else if is_prepared(worker_id) {
+            Err(Error::state(format!(
+                "worker {} was registered in a transaction that is prepared",
+                shortened(worker_id)
+            ))
+            .detail("So was its role, which had not claimed before.")
+            .hint("COMMIT PREPARED or ROLLBACK PREPARED first; pg_prepared_xacts lists it."))
         } else {
             Err(foreign(worker_id)
                 .hint("Use another worker_id: one for each start of a worker process, such as host-pid-random."))
@@ -232,7 +217,7 @@ pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Resu
             .hint("Use another worker_id, such as host-pid-random."));
     }
     let number = claimant.number(session)?;
-    forget_on_abort();
+    learn(worker_id);
     let rows = session.run(&REGISTER, &[datum::text(worker_id), datum::int2(number)])?;
     let worker = rows
         .first()
@@ -256,6 +241,7 @@ fn remember(worker_id: &str, worker: Worker) {
             idle_until: None,
             handlers: 0,
             seen_at: None,
+            prepared: None,
         });
     });
 }
@@ -272,15 +258,18 @@ fn foreign(worker_id: &str) -> Error {
 pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestamp) -> Result<()> {
     let worker_id = request.worker_id.as_str();
     let handlers = request.handlers.number();
-    let Some((worker, idle_until, seen_at)) = KNOWN.with(|known| {
-        known.get(worker_id).map(|known| {
-            // A worker that now waits for other handlers does not wait yet.
-            let idle_until = known
-                .idle_until
-                .filter(|_| !idle || known.handlers == handlers);
-            (known.worker, idle_until, known.seen_at)
-        })
-    }) else {
+    let known = KNOWN.with(|known| {
+        // A prepared transaction may hold the row for long, and a claim waits for no other transaction.
+        let known = known
+            .get(worker_id)
+            .filter(|known| known.prepared.is_none())?;
+        // A worker that now waits for other handlers does not wait yet.
+        let idle_until = known
+            .idle_until
+            .filter(|_| !idle || known.handlers == handlers);
+        Some((known.worker, idle_until, known.seen_at))
+    });
+    let Some((worker, idle_until, seen_at)) = known else {
         return Ok(());
     };
     let tick = call::tick();
@@ -299,16 +288,9 @@ pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestam
         datum::opt(idle.then_some(now + IDLE_US), datum::timestamp),
         request.handlers.args()[0],
     ];
-    forget_on_abort();
+    learn(worker_id);
     if session.run(&SEEN, &args)?.first().is_none() {
-        session.run(
-            &RESTORE,
-            &[
-                datum::int4(worker.no),
-                datum::text(worker_id),
-                datum::int2(worker.claimant),
-            ],
-        )?;
+        restore(session, worker_id, worker)?;
         if session.run(&SEEN, &args)?.first().is_none() {
             KNOWN.with(|known| known.remove(worker_id));
             return Err(Error::new(
@@ -333,97 +315,44 @@ pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestam
                 idle_until: idle.then_some(tick + IDLE_US),
                 handlers,
                 seen_at: Some(tick),
+                prepared: None,
             },
         );
     });
     Ok(())
 }
 
-/// What this backend knows about workers may come from the transaction or savepoint that is being rolled back.
-fn forget_on_abort() {
+/// This transaction changes what the backend knows about a worker; that is forgotten if it is rolled back.
+fn learn(worker_id: &str) {
     if !REGISTERED.replace(true) {
         xact::at_each_savepoint(|end, _| {
-            if end == SavepointEnd::Rollback && LEARNED.get() {
-                forget();
+            if end == SavepointEnd::Rollback && LEARNED.with(|learned| !learned.is_empty()) {
+                KNOWN.clear();
             }
         });
-        xact::at_each_end(|end| match end {
-            // What was prepared may still be rolled back; usually the session's next transaction ends it.
-            End::Prepare => {}
-            End::Commit => LEARNED.set(false),
-            End::Abort => {
-                if LEARNED.replace(false) {
-                    forget();
-                }
+        xact::at_each_end(|end| {
+            let learned = LEARNED.with(std::mem::take);
+            match end {
+                End::Abort if !learned.is_empty() => KNOWN.clear(),
+                End::Abort | End::Commit => {}
+                End::Prepare => doubt(&learned),
             }
         });
     }
-    LEARNED.set(true);
-}
-
-static ANY_IDLE: Statement = Statement::new(
-    "SELECT EXISTS (SELECT FROM tasker_engine.workers w WHERE w.idle_until > $1)",
-    &[pg_sys::TIMESTAMPTZOID],
-);
-
-/// Whether any worker waits for work; every call that leaves ready steps checks this.
-fn any_idle(session: &Session, now: Timestamp) -> Result<bool> {
-    let table = &storage::WORKERS;
-    let Some(walk) = Walk::to_read(table)? else {
-        let rows = session.run(&ANY_IDLE, &[datum::timestamp(now)])?;
-        return Ok(rows.first().and_then(|row| row.opt(1)) == Some(true));
-    };
-    let mut idle = false;
-    let later = walk.key(
-        storage::workers::IDLE_UNTIL,
-        Compare::Above,
-        datum::timestamp(now),
-    )?;
-    walk.each([later], |_| {
-        idle = true;
-        Ok(false)
-    })?;
-    Ok(idle)
-}
-
-/// Notifies the namespaces of these queues in which an idle worker waits for one of these handlers.
-pub fn wake(
-    session: &Session,
-    queues: &BTreeSet<(i32, Option<i64>)>,
-    now: Timestamp,
-) -> Result<()> {
-    // Workers are not woken while the system hands out no work; the call that opens it again wakes all.
-    if !any_idle(session, now)? || operational::current()?.closed().is_some() {
-        return Ok(());
-    }
-    let waiting = session.run(
-        &WAITING,
-        &[
-            datum::timestamp(now),
-            datum::int4s(queues.iter().map(|(queue, _)| *queue)),
-            datum::int8s(queues.iter().map(|(_, key)| key.unwrap_or(0))),
-        ],
-    )?;
-    let tick = call::tick();
-    for row in waiting.iter() {
-        let namespace: String = row.get(1)?;
-        let idle_since: Timestamp = row.get(2)?;
-        let payload: String = row.get(3)?;
-        // Another payload has woken other workers.
-        let place = (namespace, payload);
-        let due = NOTIFIED.with(|last| {
-            if last.len() >= MOST_NOTIFIED {
-                last.clear();
-            }
-            last.get(&place)
-                .is_none_or(|(at, last)| tick - at >= NOTIFY_EVERY_US || idle_since >= *last)
-        });
-        if due {
-            let (channel, payload) = (channel(&place.0), place.1.as_str());
-            session.run(&NOTIFY, &[datum::text(&channel), datum::text(payload)])?;
-            metrics::count(Metric::Notifies, 1);
-            NOTIFIED.with(|last| last.insert(place, (tick, now)));
+    LEARNED.with(|learned| {
+        if !learned.iter().any(|known| known == worker_id) {
+            learned.push(worker_id.to_owned());
         }
-    }
-    Ok(())
+    });
+}
+
+fn doubt(workers: &[String]) {
+    let xid = xact::top_xid();
+    KNOWN.with(|known| {
+        for worker_id in workers {
+            if let Some(known) = known.get_mut(worker_id) {
+                known.prepared = Some(xid);
+            }
+        }
+    });
 }

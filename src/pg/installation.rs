@@ -156,6 +156,11 @@ impl Installed {
     }
 }
 
+/// Whether this database has the extension.
+pub fn exists() -> bool {
+    installed().is_some()
+}
+
 /// The extension in this database; None while there is none.
 fn installed() -> Option<Installed> {
     // SAFETY: a scan of one catalog by its index on the name, ended before the relation is closed; the text is copied.

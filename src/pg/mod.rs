@@ -12,6 +12,7 @@ pub mod guc;
 pub mod installation;
 pub mod lock;
 pub mod memory;
+pub mod notify;
 pub mod process;
 pub mod restricted;
 pub mod rights;

@@ -1,4 +1,5 @@
-//! Finds commands that need a database, or the extension, for themselves, by PostgreSQL's hook for utility statements.
+//! Finds commands that need a database, or the extension, for themselves, and COMMIT PREPARED, by PostgreSQL's hook for utility
+//! statements.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -8,6 +9,12 @@ use pgrx::pg_sys;
 std::thread_local! {
     static NEXT: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
     static MAKE_WAY: Cell<Option<fn(u32)>> = const { Cell::new(None) };
+    static AFTER_COMMIT_PREPARED: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// Sets the function that is called after COMMIT PREPARED, in the transaction of that command.
+pub fn after_commit_prepared(after: fn()) {
+    AFTER_COMMIT_PREPARED.set(Some(after));
 }
 
 /// Sets the function that is called with a database before a command that needs it without our processes, if the user may run
@@ -41,6 +48,7 @@ unsafe extern "C-unwind" fn process_utility(
         {
             make_way(database);
         }
+        let commits_prepared = commits_prepared((*statement).utilityStmt);
         match NEXT.get() {
             // An error of the other library must not pass over frames of ours, so the boundary stops it.
             #[expect(ffi_unwind_calls)]
@@ -67,6 +75,18 @@ unsafe extern "C-unwind" fn process_utility(
                 completion,
             ),
         }
+        if let (true, Some(after)) = (commits_prepared, AFTER_COMMIT_PREPARED.get()) {
+            after();
+        }
+    }
+}
+
+unsafe fn commits_prepared(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: a node's tag says what it is.
+    unsafe {
+        (*node).type_ == pg_sys::NodeTag::T_TransactionStmt
+            && (*(node as *mut pg_sys::TransactionStmt)).kind
+                == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED
     }
 }
 

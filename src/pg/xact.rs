@@ -1,4 +1,4 @@
-//! The state of the transaction, and callbacks for its end and the end of savepoints.
+//! The state of the transaction, and callbacks for its commit, its end and the end of savepoints.
 
 use std::ffi::c_void;
 
@@ -27,6 +27,13 @@ pub fn at_each_end(body: fn(End)) {
     unsafe { pg_sys::RegisterXactCallback(Some(transaction_ends), body as *mut c_void) };
 }
 
+/// Registers a body that runs just before each commit of this backend, but not before PREPARE. An error undoes the transaction; the
+/// body must run no SQL.
+pub fn before_each_commit(body: fn()) {
+    // SAFETY: as above.
+    unsafe { pg_sys::RegisterXactCallback(Some(commit_begins), body as *mut c_void) };
+}
+
 /// Registers a body for the end of each savepoint. It gets the level, which is still the current one.
 pub fn at_each_savepoint(body: fn(SavepointEnd, i32)) {
     // SAFETY: as above.
@@ -44,6 +51,15 @@ unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, bod
     // SAFETY: at_each_end gave a function of this type.
     let body = unsafe { std::mem::transmute::<*mut c_void, fn(End)>(body) };
     body(end);
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn commit_begins(event: pg_sys::XactEvent::Type, body: *mut c_void) {
+    if event == pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT {
+        // SAFETY: before_each_commit gave a function of this type.
+        let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(body) };
+        body();
+    }
 }
 
 #[pgrx::pg_guard]
@@ -79,4 +95,16 @@ pub fn id() -> u64 {
 pub fn is_own(xid: u32) -> bool {
     // SAFETY: plain call; any id may be asked for.
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid.into()) }
+}
+
+/// The short id of the transaction; 0 if it has none.
+pub fn top_xid() -> u32 {
+    // SAFETY: plain call.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() }.into()
+}
+
+/// Whether a transaction has not ended; one that is prepared has not.
+pub fn is_in_progress(xid: u32) -> bool {
+    // SAFETY: plain call; any id may be asked for.
+    unsafe { pg_sys::TransactionIdIsInProgress(xid.into()) }
 }

@@ -79,6 +79,13 @@ pub fn judge_absent(oid: u32) {
     }
 }
 
+/// Whether a coordinator found no extension there.
+pub(super) fn is_absent(oid: u32) -> bool {
+    let shared = SHARED.share();
+    let mut entries = shared.databases.iter();
+    entries.any(|entry| entry.oid == oid && entry.verdict == Verdict::Absent)
+}
+
 pub(super) fn ask(oid: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {

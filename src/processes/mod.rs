@@ -21,7 +21,10 @@ pub use slots::{
     Kind, Name, Slot, State, WAITS, all, count_step, enter, leave, queue_bit, request_stop,
     set_busy, set_state, stop_requested, wait_for,
 };
-pub use wake::{hold_database, note_duty, wake_all_executors, wake_executors, wake_launcher};
+pub use wake::{
+    hold_database, note_duty, wake_after_prepared, wake_all_executors, wake_executors,
+    wake_launcher,
+};
 
 const SLOTS: usize = 256;
 const DATABASES: usize = 256;

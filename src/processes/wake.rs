@@ -8,6 +8,7 @@ use super::slots::{self, Kind, queue_bit};
 use super::{DUTIES, WAITED_FOR, databases, is_preloaded};
 use crate::pg::backend;
 use crate::pg::datum::Timestamp;
+use crate::pg::installation;
 use crate::pg::xact::{self, End};
 
 std::thread_local! {
@@ -52,6 +53,15 @@ fn wake_waiting(bits: impl FnOnce() -> u64) {
     }
 }
 
+/// COMMIT PREPARED ran: when it commits, the processes that may wait for what was prepared are woken.
+pub fn wake_after_prepared() {
+    wake_all_executors();
+    let database = backend::database();
+    if databases::is_absent(database) && installation::exists() {
+        wake_launcher();
+    }
+}
+
 /// When this transaction commits, the launcher checks this database again.
 pub fn wake_launcher() {
     if is_preloaded() {
@@ -89,10 +99,10 @@ fn at_end() {
 }
 
 fn transaction_ends(end: End) {
-    // What was prepared is not visible yet; usually the session's next transaction commits it.
-    if end == End::Prepare || !PENDING.replace(false) {
+    if !PENDING.replace(false) {
         return;
     }
+    // Another session may end what was prepared; COMMIT PREPARED wakes the processes that wait for it.
     let committed = end == End::Commit;
     let (bits, ran) = (WAKE.take(), RAN.replace([0; DUTIES]));
     let (launch, held) = (LAUNCH.take() && committed, HELD.take());

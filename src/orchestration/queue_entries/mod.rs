@@ -134,7 +134,7 @@ impl Releases {
             let inside = |key: &Option<i64>| key.is_none_or(|key| Wanted::Inside.has(key));
             let executors = queues.iter().filter(|(_, key)| inside(key));
             crate::processes::wake_executors(executors.map(|(queue, _)| queue));
-            super::workers::wake(session, &queues, now)
+            super::waking::wake(session, &queues, now)
         }
     }
 }

@@ -19,10 +19,11 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 static SHARED: OnceLock<Server> = OnceLock::new();
 
 /// Settings of every test server: waiting times can be compared.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "max_connections=200",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
+    "max_prepared_transactions=20",
     "tasker.jitter_enabled=off",
 ];
 

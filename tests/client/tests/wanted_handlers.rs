@@ -240,6 +240,49 @@ fn a_release_wakes_only_workers_that_have_its_handler() {
 }
 
 #[test]
+fn worker_ids_that_are_long_as_json_stop_no_release() {
+    let database = Database::new();
+    let mut session = database.connect();
+    singles(&mut session, 2);
+    let mut listener = database.connect();
+    listener.execute("LISTEN tasker_default");
+    assert!(claim(&mut listener, "other", 1, Some(&["work.h0"])).is_empty());
+    // Each character takes six bytes as JSON: together 9,000, more than a notification can have.
+    for number in 0..6 {
+        let worker = format!("{}{number}", "\u{1}".repeat(250));
+        assert!(claim(&mut listener, &worker, 1, Some(&["work.h1"])).is_empty());
+    }
+    session.create("one_1");
+    // The list does not fit: all are woken.
+    assert_eq!(payloads(&mut listener), [""]);
+}
+
+#[test]
+fn a_release_that_is_rolled_back_wakes_no_worker_and_silences_no_later_one() {
+    let database = Database::new();
+    let mut session = database.connect();
+    singles(&mut session, 1);
+    let mut listener = database.connect();
+    listener.execute("LISTEN tasker_default");
+    assert!(claim(&mut listener, "idle", 1, None).is_empty());
+    session.execute("BEGIN");
+    session.create("one_0");
+    session.execute("ROLLBACK; BEGIN; SAVEPOINT a");
+    session.create("one_0");
+    session.execute("ROLLBACK TO a; COMMIT");
+    session.create("one_0");
+    assert_eq!(payloads(&mut listener), [""]);
+    std::thread::sleep(Duration::from_millis(100));
+    // What a released savepoint and the transaction around it did is one wake.
+    session.execute("BEGIN; SAVEPOINT a");
+    session.create("one_0");
+    session.execute("RELEASE a; SAVEPOINT b");
+    session.create("one_0");
+    session.execute("ROLLBACK TO b; COMMIT");
+    assert_eq!(payloads(&mut listener), [""]);
+}
+
+#[test]
 fn run_steps_leaves_the_steps_of_external_workers_alone() {
     let database = Database::new();
     let mut session = database.connect();
