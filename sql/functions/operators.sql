@@ -91,7 +91,7 @@ CREATE OR REPLACE FUNCTION tasker.transition_step(step_uuid uuid, to_state text,
 RETURNS text AS 'MODULE_PATHNAME', 'transition_step' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_step(uuid, text, jsonb) IS
-'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown step. Rule: docs/concepts.md#states.
+'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown step, 54000 for in_progress after 2,147,483,647 claims. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
 metadata: What to keep in the log, a JSON object.';
 GRANT EXECUTE ON FUNCTION tasker.transition_step(uuid, text, jsonb) TO tasker_operator;

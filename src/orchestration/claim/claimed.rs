@@ -263,6 +263,8 @@ impl<'s> ClaimedSteps<'s> {
                 .collect();
             let why = if let Some(why) = &claimed.template.unreadable {
                 Some(Unfit::Template(why.clone()))
+            } else if claimed.claim_number == unfit::MOST_CLAIMS {
+                Some(Unfit::Claims)
             } else if datum::texts_are_too_long(&documents) {
                 Some(Unfit::Text)
             } else if other_encoding && !unfit::can_read(claimed, &documents)? {

@@ -13,7 +13,8 @@ use crate::pg::spi::Statement;
 use crate::pg::tables::Operation;
 use crate::storage::{self, steps};
 
-/// A step that was started, with the state it had and the numbers it has now. `index` is the place of its entry.
+/// A step that was started, with the state it had and the numbers it has now, which stop at the end of their types. `index` is the
+/// place of its entry.
 pub struct Started {
     pub index: usize,
     pub was: StepState,
@@ -95,8 +96,8 @@ fn startable(
         index,
         was,
         named_task_id: row.get(steps::NAMED_TASK_ID)?,
-        claim_number: row.get::<i32>(steps::CLAIM_NUMBER)? + 1,
-        attempt: row.get::<i16>(steps::ATTEMPTS)? + 1,
+        claim_number: row.get::<i32>(steps::CLAIM_NUMBER)?.saturating_add(1),
+        attempt: row.get::<i16>(steps::ATTEMPTS)?.saturating_add(1),
         retry_limit: row.get(steps::RETRY_LIMIT)?,
         // A reported step keeps its claim; taking it away clears the claim.
         alone: was == StepState::Error && row.opt::<i64>(steps::CLAIM_ID).is_none(),
@@ -112,7 +113,7 @@ static START: Statement = Statement::new(
          FOR NO KEY UPDATE OF s SKIP LOCKED),
      first AS (SELECT h.ord, h.alone FROM held h ORDER BY h.ord LIMIT 1)
      UPDATE tasker_engine.steps s
-     SET state = 'i', claim_id = $4, claim_number = s.claim_number + 1, attempts = s.attempts + 1::int2
+     SET state = 'i', claim_id = $4, claim_number = least(s.claim_number, 2147483646) + 1, attempts = least(s.attempts, 32766) + 1
      FROM held h
      WHERE s.task_uuid = h.task_uuid AND s.step_no = h.step_no
        AND CASE WHEN $5 AND (SELECT f.alone FROM first f) THEN h.ord = (SELECT f.ord FROM first f) ELSE NOT h.alone END

@@ -9,6 +9,9 @@ use crate::orchestration::report::{self, Failure, Report};
 use crate::orchestration::{Engine, StepKey};
 use crate::pg::datum::{self, Jsonb};
 
+/// The number of the last claim. No worker gets it: a step that has it stays there.
+pub(super) const MOST_CLAIMS: i32 = i32::MAX;
+
 /// Why a step cannot be handed out.
 pub(super) enum Unfit {
     /// The results of the steps that it needs are too large together.
@@ -19,6 +22,8 @@ pub(super) enum Unfit {
     Encoding,
     /// Its stored template cannot be read.
     Template(String),
+    /// No number is left that tells its claims apart.
+    Claims,
 }
 
 impl Unfit {
@@ -39,6 +44,10 @@ impl Unfit {
             Self::Template(why) => (
                 "TemplateUnreadable",
                 format!("the stored template cannot be read: {why}"),
+            ),
+            Self::Claims => (
+                "TooManyClaims",
+                format!("the step was claimed {MOST_CLAIMS} times, and no other number is left for a claim"),
             ),
         };
         Failure {

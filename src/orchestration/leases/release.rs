@@ -33,7 +33,7 @@ static LOCK_TO_RELEASE: Statement = Statement::new(
 // A held step (its task has ended in error meanwhile) stays held; no claim agrees with its entry.
 static RELEASE: Statement = Statement::new(
     "UPDATE tasker_engine.steps s
-     SET state = 'p', claim_id = NULL, attempts = s.attempts - 1,
+     SET state = 'p', claim_id = NULL, attempts = greatest(s.attempts - 1, 0),
          available_at = CASE WHEN s.available_at = 'infinity' THEN 'infinity' ELSE u.available_at END
      FROM unnest($1, $2, $3) AS u (task_uuid, step_no, available_at)
      WHERE s.task_uuid = u.task_uuid AND s.step_no = u.step_no",

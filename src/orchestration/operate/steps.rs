@@ -166,7 +166,8 @@ fn step_to<'e>(
         StepState::Error => fail_by_hand(engine, &mut locked, index, note)?,
         StepState::Pending => {
             if from == StepState::InProgress {
-                locked.steps[index].attempts -= 1;
+                let step = &mut locked.steps[index];
+                step.attempts = step.attempts().without_this_run().made;
             }
             locked.run_now(engine, index);
         }
@@ -194,6 +195,18 @@ fn start_by_hand<'e>(
             "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows what it waits for.",
         ));
     }
+    let claim_number = locked.steps[index].claim_number.checked_add(1);
+    let claim_number = claim_number.ok_or_else(|| {
+        Error::too_large(format!(
+            "step {} cannot be claimed again",
+            describe(&locked.key(no))
+        ))
+        .detail(format!(
+            "It was claimed {} times, and each claim needs a number of its own.",
+            i32::MAX
+        ))
+        .hint("Call tasker.resolve_step_manually or tasker.cancel_task, and create another task.")
+    })?;
     let worker = workers::claiming(engine.session, &Claimant::engine(), MANUAL_WORKER)?;
     let claim_id = leases::next_claim_id(&worker)?;
     let timeout = locked.template.step(no)?.timeout_us;
@@ -206,8 +219,8 @@ fn start_by_hand<'e>(
     leases::open_claim(engine, &lease, &[locked.key(no)])?;
     let step = &mut locked.steps[index];
     step.claim_id = Some(claim_id);
-    step.claim_number += 1;
-    step.attempts += 1;
+    step.claim_number = claim_number;
+    step.attempts = step.attempts.saturating_add(1);
     if locked.state == TaskState::Pending {
         locked.state = TaskState::InProgress;
     }

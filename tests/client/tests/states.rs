@@ -489,3 +489,83 @@ fn sql_says_of_every_state_as_the_rules_do_whether_it_is_done_or_open() {
         assert_eq!(open, state.is_open(), "{state}");
     }
 }
+
+/// Sets counters of the first step past the engine.
+fn set_first(session: &mut Session, task: Uuid, what: &str) {
+    inside::spoil(
+        session,
+        task,
+        &format!("UPDATE steps SET {what} WHERE task_uuid = $1 AND step_no = 1"),
+    );
+}
+
+#[test]
+fn attempts_stop_at_the_largest_number_in_every_way_to_start_a_step() {
+    for path in ["on", "off"] {
+        let (_database, mut session, task) = started(&shapes::chain("one", 1));
+        session.execute(&format!("SET tasker.direct_table_access = {path}"));
+        set_first(&mut session, task, "attempts = 32766, retry_limit = 32767");
+        let claim = session.claim_one("worker");
+        assert_eq!(claim.attempt, 32_767);
+        session.fail_and_wait(&claim);
+        assert_eq!(session.steps(task), ["step_1 error/32767"]);
+        let step = session.step(task, "step_1");
+        session.query(
+            "SELECT tasker.retry_step($1, reset_attempts => false)",
+            &[&step],
+        );
+        assert_eq!(session.claim_one("worker").attempt, 32_767);
+        session.query("SELECT tasker.release_steps('worker')", &[]);
+        assert_eq!(session.steps(task), ["step_1 pending/32766"]);
+        for state in [
+            "in_progress",
+            "pending",
+            "in_progress",
+            "pending",
+            "in_progress",
+        ] {
+            session.query("SELECT tasker.transition_step($1, $2)", &[&step, &state]);
+        }
+        assert_eq!(session.steps(task), ["step_1 in_progress/32767"]);
+        assert_eq!(session.disagreements(), [""; 0]);
+    }
+}
+
+#[test]
+fn attempts_that_are_given_back_do_not_fall_below_zero() {
+    let (_database, mut session, task) = started(&shapes::chain("one", 1));
+    let step = session.step(task, "step_1");
+    session.claim_one("worker");
+    set_first(&mut session, task, "attempts = 0");
+    session.query("SELECT tasker.release_steps('worker')", &[]);
+    assert_eq!(session.steps(task), ["step_1 pending/0"]);
+    session.claim_one("worker");
+    set_first(&mut session, task, "attempts = 0");
+    session.query("SELECT tasker.transition_step($1, 'pending')", &[&step]);
+    assert_eq!(session.steps(task), ["step_1 pending/0"]);
+}
+
+#[test]
+fn a_step_without_a_number_for_another_claim_fails_and_stops_no_other() {
+    for path in ["on", "off"] {
+        let (_database, mut session, task) = started(&shapes::chain("one", 1));
+        session.execute(&format!("SET tasker.direct_table_access = {path}"));
+        set_first(&mut session, task, "claim_number = 2147483645");
+        let claim = session.claim_one("worker");
+        assert_eq!(claim.number, 2_147_483_646);
+        session.query("SELECT tasker.release_steps('worker')", &[]);
+        let other = session.create("one");
+        let claimed = session.claim(&Ask::by("worker", 10));
+        assert_eq!(claimed.len(), 1);
+        assert_eq!(claimed[0].task, other);
+        let results = session.results(task, "step_1");
+        assert_eq!(results["error_class"], "TooManyClaims", "{results}");
+        assert_eq!(session.task_state(task), "error");
+        let step = session.step(task, "step_1");
+        session.query("SELECT tasker.transition_step($1, 'pending')", &[&step]);
+        session
+            .fails("SELECT tasker.transition_step($1, 'in_progress')", &[&step])
+            .is("54000")
+            .says(&["cannot be claimed again"]);
+    }
+}
