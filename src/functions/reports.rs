@@ -1,6 +1,11 @@
 //! `complete_step`, `fail_step`, `report_steps`: apply reports and return outcomes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+use tasker_rules::{names, number};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
@@ -9,8 +14,8 @@ use crate::orchestration::leases::Returned;
 use crate::orchestration::report::{self, DUPLICATE, Failure, Outcome, Report};
 use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::budget;
-use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Arg, Jsonb, Uuid};
+use crate::pg::call::{Call, Output, shortened};
+use crate::pg::datum::{self, Field, Jsonb, Object, Uuid};
 use crate::pg::rights;
 use crate::pg::spi::Session;
 
@@ -159,19 +164,76 @@ pub struct ParsedReports<'a> {
     reports: Vec<Report<'a>>,
 }
 
-/// The keys of an element, made once per call. Fields leave the document as text; results and backtrace pass
-/// through unread.
-struct Keys {
-    step_uuid: Arg<'static>,
-    claim_number: Arg<'static>,
-    status: Arg<'static>,
-    results: Arg<'static>,
-    error_message: Arg<'static>,
-    error_class: Arg<'static>,
-    retryable: Arg<'static>,
-    retry_after_seconds: Arg<'static>,
-    backtrace: Arg<'static>,
-    reason: Arg<'static>,
+/// The keys of an element.
+const KEYS: [&str; 10] = [
+    "step_uuid",
+    "claim_number",
+    "status",
+    "results",
+    "error_message",
+    "error_class",
+    "retryable",
+    "retry_after_seconds",
+    "backtrace",
+    "reason",
+];
+
+/// An element that is read. A field has one type: what has another cannot be read.
+struct Fields<'a> {
+    object: Object<'a>,
+    /// How many of its keys were read.
+    read: Cell<usize>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(element: Jsonb<'a>) -> Option<Self> {
+        Some(Self {
+            object: Object::of(element)?,
+            read: Cell::new(0),
+        })
+    }
+
+    /// `None`: missing or null. Each key is asked for once.
+    fn get(&self, key: &str) -> Option<Field<'a>> {
+        let field = self.object.get(key)?;
+        self.read.set(self.read.get() + 1);
+        (!field.is_null()).then_some(field)
+    }
+
+    /// A field that may be missing. The outer `None`: it cannot be read.
+    fn opt<T>(&self, key: &str, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<Option<T>> {
+        match self.get(key) {
+            None => Some(None),
+            Some(field) => read(field).map(Some),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.get(key).map(Field::to_text)
+    }
+
+    fn uuid(&self, key: &str) -> Option<Uuid> {
+        let text = self.get(key)?.as_str()?;
+        let uuid = uuid::Uuid::try_parse(text.trim()).ok()?;
+        Some(uuid.into_bytes())
+    }
+
+    fn claim_number(&self) -> Option<i32> {
+        let number = self.get("claim_number")?.as_number()?;
+        i32::try_from(number::whole(&number)?).ok()
+    }
+
+    /// A key that can only be a mistake in writing a known one, and the known one. An element whose keys were all read has none.
+    fn misspelled(&self) -> Option<(&'a str, &'static str)> {
+        const MOST: usize = 100;
+        if self.read.get() == self.object.len() {
+            return None;
+        }
+        let unknown = self.object.keys().filter(|key| !KEYS.contains(key));
+        unknown
+            .take(MOST)
+            .find_map(|key| Some((key, names::misspelled(key, KEYS)?)))
+    }
 }
 
 impl<'a> ParsedReports<'a> {
@@ -191,28 +253,21 @@ impl<'a> ParsedReports<'a> {
         if count == 0 {
             return Ok(parsed);
         }
-        let keys = Keys {
-            step_uuid: datum::text("step_uuid"),
-            claim_number: datum::text("claim_number"),
-            status: datum::text("status"),
-            results: datum::text("results"),
-            error_message: datum::text("error_message"),
-            error_class: datum::text("error_class"),
-            retryable: datum::text("retryable"),
-            retry_after_seconds: datum::text("retry_after_seconds"),
-            backtrace: datum::text("backtrace"),
-            reason: datum::text("reason"),
-        };
+        let mut told = false;
         for index in 0..count {
             budget::check_for_cancel();
-            let object = datum::array_element(reports, index);
-            let step_uuid = object
-                .and_then(|object| datum::field_text(object, keys.step_uuid))
-                .and_then(|text| parse_uuid(&text));
-            let report = match (object, step_uuid) {
-                (Some(object), Some(uuid)) => element(&uuid, object, &keys),
+            let fields = datum::array_element(reports, index).and_then(Fields::of);
+            let step_uuid = fields.as_ref().and_then(|fields| fields.uuid("step_uuid"));
+            let mut report = match (&fields, step_uuid) {
+                (Some(fields), Some(uuid)) => element(&uuid, fields),
                 _ => None,
             };
+            if let Some((key, known)) = fields.as_ref().and_then(Fields::misspelled) {
+                report = None;
+                if !std::mem::replace(&mut told, true) {
+                    warn_of_key(index, key, known);
+                }
+            }
             parsed
                 .elements
                 .push((step_uuid, report.as_ref().map(|_| parsed.reports.len())));
@@ -245,23 +300,31 @@ impl<'a> ParsedReports<'a> {
     }
 }
 
-fn parse_uuid(text: &str) -> Option<Uuid> {
-    uuid::Uuid::try_parse(text.trim())
-        .ok()
-        .map(uuid::Uuid::into_bytes)
+fn warn_of_key(index: usize, key: &str, known: &str) {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_WARNING,
+        format!(
+            "element {} of reports is invalid: it has the unknown key {}",
+            index + 1,
+            shortened(key)
+        ),
+        "report_steps",
+    )
+    .set_hint(format!("Did you mean {known}?"))
+    .report(PgLogLevel::WARNING);
 }
 
 /// A readable element; anything that does not fit makes it invalid as a whole.
-fn element<'a>(step_uuid: &Uuid, object: Jsonb<'a>, keys: &Keys) -> Option<Report<'a>> {
-    let claim_number = datum::field_text(object, keys.claim_number)?.parse().ok()?;
-    let results = datum::field(object, keys.results);
+fn element<'a>(step_uuid: &Uuid, fields: &Fields<'a>) -> Option<Report<'a>> {
+    let claim_number = fields.claim_number()?;
+    let results = fields.get("results").map(Field::to_jsonb);
     if results.is_some_and(|results| !datum::is_object(results)) {
         return None;
     }
-    let (failure, returned) = match datum::field_text(object, keys.status)?.as_str() {
+    let (failure, returned) = match fields.get("status")?.as_str()? {
         "complete" => (None, None),
-        "error" => (Some(failure(object, keys)?), None),
-        "released" => (None, Some(returned(object, keys)?)),
+        "error" => (Some(failure(fields)?), None),
+        "released" => (None, Some(returned(fields)?)),
         _ => return None,
     };
     let results = if failure.is_none() && returned.is_none() {
@@ -278,40 +341,33 @@ fn element<'a>(step_uuid: &Uuid, object: Jsonb<'a>, keys: &Keys) -> Option<Repor
     })
 }
 
-fn failure<'a>(object: Jsonb<'a>, keys: &Keys) -> Option<Failure<'a>> {
-    let retryable = match datum::field_text(object, keys.retryable).as_deref() {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(_) => return None,
-    };
-    let retry_after_ms = retry_after_ms(object, keys)?;
+fn failure<'a>(fields: &Fields<'a>) -> Option<Failure<'a>> {
     Some(Failure {
-        message: datum::field_text(object, keys.error_message)
+        message: fields
+            .text("error_message")
             .unwrap_or_else(|| "no error_message was reported".to_owned()),
-        class: datum::field_text(object, keys.error_class),
-        retryable,
-        retry_after_ms,
-        backtrace: datum::field(object, keys.backtrace),
+        class: fields.text("error_class"),
+        retryable: fields
+            .opt("retryable", |field| field.as_bool())?
+            .unwrap_or(true),
+        retry_after_ms: retry_after_ms(fields)?,
+        backtrace: fields.get("backtrace").map(Field::to_jsonb),
     })
 }
 
 /// The outer `None`: it cannot be read.
-fn retry_after_ms(object: Jsonb, keys: &Keys) -> Option<Option<i64>> {
-    let Some(seconds) = datum::field_text(object, keys.retry_after_seconds) else {
-        return Some(None);
-    };
-    let milliseconds = seconds
-        .parse::<f64>()
-        .ok()
-        .filter(|seconds| seconds.is_finite())?
-        * 1000.0;
-    Some(Some(milliseconds.clamp(0.0, LONGEST_RETRY_AFTER_MS) as i64))
+fn retry_after_ms(fields: &Fields) -> Option<Option<i64>> {
+    fields.opt("retry_after_seconds", |field| {
+        let seconds: f64 = field.as_number()?.parse().ok()?;
+        let milliseconds = (seconds * 1000.0).clamp(0.0, LONGEST_RETRY_AFTER_MS);
+        seconds.is_finite().then_some(milliseconds as i64)
+    })
 }
 
-fn returned(object: Jsonb, keys: &Keys) -> Option<Returned> {
+fn returned(fields: &Fields) -> Option<Returned> {
     Some(Returned {
-        wait_ms: retry_after_ms(object, keys)?.unwrap_or(0),
-        reason: datum::field_text(object, keys.reason),
+        wait_ms: retry_after_ms(fields)?.unwrap_or(0),
+        reason: fields.text("reason"),
     })
 }
 
@@ -328,14 +384,13 @@ pub fn held_steps(steps: Jsonb) -> Result<HashMap<StepKey, i32>> {
         ));
     }
     check_count(datum::element_count(steps) as usize, "steps")?;
-    let (step_uuid, claim_number) = (datum::text("step_uuid"), datum::text("claim_number"));
     (0..datum::element_count(steps) as usize)
         .map(|index| {
             datum::array_element(steps, index)
-                .and_then(|object| {
-                    let uuid = parse_uuid(&datum::field_text(object, step_uuid)?)?;
-                    let number = datum::field_text(object, claim_number)?.parse().ok()?;
-                    Some((StepKey::from_uuid(&uuid), number))
+                .and_then(Fields::of)
+                .and_then(|fields| {
+                    let key = StepKey::from_uuid(&fields.uuid("step_uuid")?);
+                    Some((key, fields.claim_number()?))
                 })
                 .ok_or_else(|| unreadable(format!("Element {} cannot be read.", index + 1)))
         })

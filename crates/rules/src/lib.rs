@@ -18,7 +18,7 @@ mod budget;
 pub mod engine;
 pub mod graph;
 pub mod names;
-mod number;
+pub mod number;
 pub mod operations;
 mod problem;
 pub mod sqlstate;

@@ -65,6 +65,29 @@ impl Decimal {
     }
 }
 
+/// The whole number that a JSON number is, written in any way: 1, 1.0 and 1e0 are the same. `None` for a fraction, for a number
+/// beyond 64 bits, and for a text that is no JSON number.
+pub fn whole(text: &str) -> Option<i64> {
+    // Most numbers are written plainly.
+    match text.parse() {
+        Ok(value) if !text.starts_with('+') => Some(value),
+        _ => whole_number(&serde_json::from_str(text).ok()?),
+    }
+}
+
+/// The same of a number that was read.
+pub(crate) fn whole_number(number: &Number) -> Option<i64> {
+    number.as_i64().or_else(|| {
+        let decimal = Decimal::of(number)?;
+        if decimal.digits.is_empty() {
+            return Some(0);
+        }
+        let zeros = 10_i128.checked_pow(u32::try_from(decimal.exponent).ok()?)?;
+        let value = decimal.digits.parse::<i128>().ok()?.checked_mul(zeros)?;
+        i64::try_from(if decimal.negative { -value } else { value }).ok()
+    })
+}
+
 fn small(text: &str) -> Option<i64> {
     let value: i64 = text.parse().ok()?;
     (value.unsigned_abs() < 1_000_000_000_000_000_000).then_some(value)
@@ -89,6 +112,40 @@ mod tests {
         }
         assert_eq!(canonical("-1200").as_deref(), Some("-12e2"));
         assert_eq!(canonical("0.0012").as_deref(), Some("12e-4"));
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (text, value) in [
+            ("1", 1),
+            ("1.0", 1),
+            ("1e0", 1),
+            ("10e-1", 1),
+            ("0.1E+1", 1),
+            ("-0.0", 0),
+            ("-12.00", -12),
+            ("1e18", 1_000_000_000_000_000_000),
+            ("9223372036854775807.0", i64::MAX),
+            ("-9223372036854775808.0", i64::MIN),
+        ] {
+            assert_eq!(whole(text), Some(value), "{text}");
+        }
+        for text in [
+            "1.5",
+            "1e-1",
+            "1e19",
+            "-1e40",
+            "1e999999999",
+            "9223372036854775808",
+            "\"1\"",
+            "+1",
+            "",
+            "one",
+            "true",
+            "null",
+        ] {
+            assert_eq!(whole(text), None, "{text}");
+        }
     }
 
     #[test]

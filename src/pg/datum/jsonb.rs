@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum};
 
-use super::{Arg, FromColumn, opt};
+use super::{Arg, opt};
 use crate::pg::memory;
 
 /// A jsonb that is passed on and never parsed. It lives as long as the memory it came from.
@@ -140,45 +140,5 @@ pub fn array_element<'a>(array: Jsonb<'a>, index: usize) -> Option<Jsonb<'a>> {
             &[Some(array.datum), Some(Datum::from(index as i32))],
         )
         .map(|datum| Jsonb::new(datum))
-    }
-}
-
-/// The value under a key of an object as text; `None` for JSON null, a missing key, and anything but an object.
-pub fn field_text(object: Jsonb, key: Arg) -> Option<String> {
-    // SAFETY: the function takes a jsonb and a text, and returns a text.
-    unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(
-            pg_sys::jsonb_object_field_text,
-            &[Some(object.datum), key.datum],
-        )
-        .map(|datum| String::from_column(datum))
-    }
-}
-
-/// The value under a key of an object; `None` as in [`field_text`].
-pub fn field<'a>(object: Jsonb<'a>, key: Arg) -> Option<Jsonb<'a>> {
-    // SAFETY: the function takes a jsonb and a text, and returns a jsonb.
-    let value = unsafe {
-        pgrx::fcinfo::direct_function_call_as_datum(
-            pg_sys::jsonb_object_field,
-            &[Some(object.datum), key.datum],
-        )
-        .map(|datum| Jsonb::new(datum))
-    }?;
-    (!is_null(value)).then_some(value)
-}
-
-/// Whether the document is the JSON null.
-fn is_null(jsonb: Jsonb) -> bool {
-    // The only element of a scalar's pseudo-array says its type in its entry behind the header.
-    const ENTRY_TYPE: u32 = 0x7000_0000;
-    const ENTRY_NULL: u32 = 0x4000_0000;
-    if container_header(jsonb) & CONTAINER_SCALAR == 0 {
-        return false;
-    }
-    // SAFETY: a scalar document has one entry after its header.
-    unsafe {
-        let varlena = pg_sys::pg_detoast_datum(jsonb.datum.cast_mut_ptr());
-        *(pgrx::vardata_any(varlena) as *const u32).add(1) & ENTRY_TYPE == ENTRY_NULL
     }
 }

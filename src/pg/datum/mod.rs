@@ -1,6 +1,7 @@
 //! Values that go into SQL or come from it.
 
 mod arrays;
+mod fields;
 mod jsonb;
 mod read;
 mod sizes;
@@ -16,9 +17,10 @@ use crate::error::{Error, Result};
 pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
 };
+pub use fields::{Field, Object};
 pub use jsonb::{
-    Jsonb, OwnedJsonb, array_element, element_count, field, field_text, is_array, is_object,
-    jsonb_from_text, jsonb_text, opt_jsonb,
+    Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_from_text,
+    jsonb_text, opt_jsonb,
 };
 pub use read::{Element, FromColumn, Numeric};
 pub(super) use read::{attribute, elements, jsonb_elements};

@@ -1198,6 +1198,8 @@ fn unreadable(claim: &Claim) -> Vec<Value> {
         with("claim_number", json!(1e30)),
         with("claim_number", json!(null)),
         with("claim_number", json!([1])),
+        with("claim_number", json!("1")),
+        with("claim_number", json!(true)),
         with("status", json!("done")),
         with("status", json!(1)),
         with("status", json!(null)),
@@ -1205,6 +1207,9 @@ fn unreadable(claim: &Claim) -> Vec<Value> {
         with("results", json!("text")),
         with("results", json!(3)),
         failed("retryable", json!("perhaps")),
+        failed("retryable", json!("true")),
+        failed("retryable", json!(1)),
+        failed("retry_after_seconds", json!("5")),
         failed("retry_after_seconds", json!("soon")),
         failed("retry_after_seconds", json!("NaN")),
         failed("retry_after_seconds", json!({})),
@@ -1286,6 +1291,100 @@ fn a_bad_element_gets_an_outcome_of_its_own_and_spoils_no_other() {
         bad.session.complete(&claims[2], &json!({}));
         assert_eq!(bad.session.task_state(claims[0].task), "complete");
     }
+}
+
+#[test]
+fn a_whole_number_counts_however_it_is_written_and_no_other_type_does() {
+    let mut bad = Bad::new();
+    let claims = claimed(&mut bad);
+    let reports: Vec<String> = ["1", "1.0", "1e0", "10e-1"]
+        .iter()
+        .zip(&claims)
+        .map(|(number, claim)| {
+            format!(
+                r#"{{"step_uuid": "{}", "claim_number": {number}, "status": "error", "retry_after_seconds": 1e0, "retryable": true}}"#,
+                claim.step
+            )
+        })
+        .collect();
+    let outcomes: Vec<String> = bad.session.all(
+        "SELECT outcome FROM tasker.report_steps('worker', $1::text::jsonb)",
+        &[&format!("[{}]", reports.join(", "))],
+    );
+    assert_eq!(outcomes, ["error"; 4]);
+    let claims = claimed(&mut bad);
+    let steps = |index: usize, number: &str| {
+        format!(
+            r#"[{{"step_uuid": "{}", "claim_number": {number}}}]"#,
+            claims[index].step
+        )
+    };
+    for wrong in ["\"1\"", "1.5", "true", "null", "[1]", "1e30"] {
+        bad.refuses(
+            "22023",
+            &["steps", "Element 1"],
+            "SELECT tasker.release_steps('worker', $1::text::jsonb)",
+            &[&steps(0, wrong)],
+        );
+    }
+    for (index, number) in ["1", "1.0", "1e0", "10e-1"].iter().enumerate() {
+        let released: i32 = bad.session.one(
+            "SELECT tasker.release_steps('worker', $1::text::jsonb)",
+            &[&steps(index, number)],
+        );
+        assert_eq!(released, 1, "{number}");
+    }
+}
+
+#[test]
+fn a_misspelled_key_makes_an_element_invalid_and_is_named() {
+    let mut bad = Bad::new();
+    let claims = claimed(&mut bad);
+    for (key, known) in [
+        ("clam_number", "claim_number"),
+        ("result", "results"),
+        ("Results", "results"),
+        ("error_mesage", "error_message"),
+        ("retry_after_second", "retry_after_seconds"),
+        ("retriable", "retryable"),
+        ("step_uid", "step_uuid"),
+    ] {
+        let mut element = claims[0].failed(false);
+        element["results"] = json!({"a": 1});
+        let value = element.as_object_mut().and_then(|all| all.remove(known));
+        element[key] = value.unwrap_or(json!(5));
+        bad.session.take_notices();
+        let outcomes: Vec<String> = bad.session.all(
+            "SELECT outcome FROM tasker.report_steps('worker', $1)",
+            &[&json!([{"more": 1}, element, claims[1].done(json!({}))])],
+        );
+        assert_eq!(outcomes[..2], ["invalid"; 2], "{key}");
+        let told = bad.session.take_notices();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("element 2") && told[0].ends_with(key),
+            "{told:?}"
+        );
+    }
+    // Other keys are the caller's own.
+    let mut element = claims[0].done(json!({}));
+    for key in [
+        "note",
+        "message",
+        "worker",
+        "a",
+        "",
+        "step_name",
+        "x\u{1F980}",
+    ] {
+        element[key] = json!({"results": 1});
+    }
+    let outcomes: Vec<String> = bad.session.all(
+        "SELECT outcome FROM tasker.report_steps('worker', $1)",
+        &[&json!([element])],
+    );
+    assert_eq!(outcomes, ["complete"]);
+    assert_eq!(bad.session.take_notices(), [""; 0]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::reader::{Findings, Object, below, described, kind_of, text_value};
 use super::step_fields::{step, timeout_seconds};
 use crate::engine::identity::Window;
 use crate::names;
+use crate::number::whole_number;
 
 pub(super) const NAME: &[&str] = &["name"];
 pub(super) const NAMESPACE: &[&str] = &["namespace_name", "namespace"];
@@ -135,7 +136,7 @@ fn body(object: &mut Object<'_, '_>, module: Option<&str>, in_environment: bool)
 fn identity_window(object: &mut Object<'_, '_>) -> Option<Window> {
     let (value, path) = object.get(IDENTITY_WINDOW)?;
     let read = match value {
-        Value::Number(number) => number.as_i64().and_then(Window::from_seconds),
+        Value::Number(number) => whole_number(number).and_then(Window::from_seconds),
         Value::String(text) => match text.parse() {
             Ok(window) => Some(window),
             Err(message) => {

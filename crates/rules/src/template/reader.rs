@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::names::{misspelled, nearest, shown};
-use crate::number::Decimal;
+use crate::number::{Decimal, whole_number};
 use crate::problem::Problem;
 
 /// Everything found so far.
@@ -278,7 +278,7 @@ pub(super) fn integer_value(
         );
         return None;
     };
-    match number.as_i64() {
+    match whole_number(number) {
         Some(value) if (least..=most).contains(&value) => Some(value),
         _ => {
             let message = format!(
@@ -287,8 +287,7 @@ pub(super) fn integer_value(
             );
             findings.error(path, message);
             // Within the bounds of the type that the caller reads.
-            number
-                .as_i64()
+            whole_number(number)
                 .filter(|_| findings.stored)
                 .map(|value| value.clamp(least, most))
         }

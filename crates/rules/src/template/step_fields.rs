@@ -8,6 +8,7 @@ use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
 use crate::engine::backoff::{self, Kind};
 use crate::names;
+use crate::number::whole_number;
 
 pub(super) const NAME: &[&str] = &["name"];
 pub(super) const DESCRIPTION: &[&str] = &["description"];
@@ -350,8 +351,7 @@ pub(super) fn timeout_seconds(object: &mut Object<'_, '_>, spellings: &[&str]) -
 pub(super) fn priority(object: &mut Object<'_, '_>) -> Option<Priority> {
     let (value, path) = object.get(PRIORITY)?;
     let read = match value {
-        Value::Number(number) => number
-            .as_i64()
+        Value::Number(number) => whole_number(number)
             .and_then(Priority::from_level)
             .ok_or_else(|| {
                 format!(
