@@ -1,6 +1,6 @@
 //! Every public function with hostile values of its parameters' types, by several sessions and roles at once.
 //!
-//! `TASKER_SEED` gives other calls, `FUZZ_CALLS` more of them. The seed decides the calls; their order between sessions is the
+//! `TASKER_SEED` gives other calls, `FUZZ_CALLS` more of them. Equal seeds make equal calls; their order between sessions is the
 //! server's. No function is left out: none stops the server, and what stops work (a state of the system, a paused
 //! namespace) is taken back every now and then.
 
@@ -28,7 +28,7 @@ const OF_THE_SERVER: [&str; 6] = ["42501", "40P01", "53200", "54000", "54001", "
 struct Function {
     name: String,
     parameters: Vec<(String, String)>,
-    /// So many of the last parameters may be left out.
+    /// The number of last parameters that may be left out.
     defaults: usize,
 }
 
