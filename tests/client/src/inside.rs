@@ -173,6 +173,16 @@ pub fn age(session: &mut Session, task: Uuid, minutes: i32) {
     );
 }
 
+/// As many runs of a step have failed that has not run yet, and two more are allowed.
+#[track_caller]
+pub fn set_attempts(session: &mut Session, step: Uuid, attempts: i32) {
+    session.query(
+        "UPDATE tasker_engine.steps SET attempts = $2::integer, retry_limit = $2::integer + 2
+         WHERE tasker.step_uuid(task_uuid, step_no) = $1 AND state = 'p'",
+        &[&step, &attempts],
+    );
+}
+
 /// Lets time pass for one task.
 #[track_caller]
 pub fn let_time_pass(session: &mut Session, task: Uuid, seconds: i32) {
