@@ -30,6 +30,17 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.executor_restarts() IS 'Pools of the cluster whose executors ended unexpectedly since the server started.';
 GRANT EXECUTE ON FUNCTION tasker_engine.executor_restarts() TO tasker_reader;
 
+CREATE OR REPLACE FUNCTION tasker_engine.waiting_database_oids() RETURNS TABLE (database_oid oid)
+AS 'MODULE_PATHNAME', 'waiting_database_oids' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.waiting_database_oids() IS 'Databases for whose coordinator the launcher finds no slot of max_worker_processes.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.waiting_databases() RETURNS text[]
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    RETURN ARRAY(SELECT d.datname::text FROM tasker_engine.waiting_database_oids() w
+                 JOIN pg_database d ON d.oid = w.database_oid ORDER BY d.datname);
+COMMENT ON FUNCTION tasker_engine.waiting_databases() IS 'Names of the databases that wait for a coordinator because no slot of max_worker_processes is left.';
+GRANT EXECUTE ON FUNCTION tasker_engine.waiting_databases() TO tasker_reader; -- health_status calls it
+
 CREATE OR REPLACE FUNCTION tasker_engine.wake_launcher() RETURNS boolean
 AS 'MODULE_PATHNAME', 'wake_launcher' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.wake_launcher() IS 'When this transaction commits, the launcher starts a coordinator in this database; false without shared_preload_libraries.';

@@ -237,11 +237,14 @@ BEGIN
     part := (fault.detail IS NOT NULL OR paused.detail IS NOT NULL OR preloaded AND NOT pg_is_in_recovery() AND NOT tasker_engine.has_coordinator())::integer; whole := 1;
     message := CASE WHEN fault.detail IS NOT NULL THEN format('nothing is done while role tasker_owner is not fit to own the engine: %s', fault.detail)
                     WHEN paused.detail IS NOT NULL THEN format('nothing is done before work is resumed: %s', paused.detail)
-                    WHEN part > 0 THEN 'no coordinator is at work' WHEN preloaded THEN 'at work'
+                    WHEN part > 0 THEN 'no coordinator is at work'
+                    WHEN preloaded THEN 'at work' || coalesce('; no slot is left for the coordinators of ' || nullif(array_to_string(tasker_engine.waiting_databases(), ', '), ''), '')
                     ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END;
     hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
                  WHEN paused.detail IS NOT NULL THEN paused.hint
-                 WHEN part > 0 THEN 'The server''s log says why; max_worker_processes may be exhausted.' END;
+                 WHEN current_database() = ANY (tasker_engine.waiting_databases())
+                     THEN 'No slot of max_worker_processes is left for it: SELECT message, hint FROM tasker.validate_resources() says what to set.'
+                 WHEN part > 0 THEN 'The server''s log says why.' END;
     RETURN NEXT;
 
     measure := 'duties';

@@ -60,7 +60,10 @@ BEGIN ATOMIC
         'own_processes', count(*) FILTER (WHERE a.kind <> 'executor'),
         'executors_elsewhere', count(*) FILTER (
             WHERE a.kind = 'executor'
-              AND a.database_oid <> tasker_engine.this_database()))
+              AND a.database_oid <> tasker_engine.this_database()),
+        -- The launcher of logical replication holds one all the time.
+        'held_by_server', (current_setting('max_logical_replication_workers')::integer > 0)::integer,
+        'waiting', tasker_engine.waiting_databases())
     FROM tasker_engine.background_activity() a;
 END;
 COMMENT ON FUNCTION tasker_engine.server_resources() IS 'What limits the number of executors: settings of the server, and the other processes of the extension.';

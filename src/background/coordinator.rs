@@ -149,6 +149,7 @@ fn begin(database: u32) -> (u32, String) {
     let mut refuses = false;
     loop {
         match process::find_extension() {
+            Ok(Some(_)) if !processes::may_stay(database) => process::end(0),
             Ok(Some((epoch, version, Ok(())))) => return (epoch, version),
             Ok(Some((_, _, Err(error)))) => {
                 if !refuses {

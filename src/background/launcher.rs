@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker};
+use pgrx::bgworkers::{
+    BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime, DynamicBackgroundWorker,
+};
 use pgrx::pg_sys;
 
 use super::process::{self, SLOWEST_RESTART_US};
@@ -46,13 +48,31 @@ fn run(_argument: u32) {
     processes::set_state(State::Idle);
     let mut histories: HashMap<u32, StartHistory> = HashMap::new();
     let mut complained_at: Option<i64> = None;
+    let mut started: Vec<DynamicBackgroundWorker> = vec![];
+    let mut waited: Vec<String> = vec![];
     loop {
         let databases = backend::open_databases();
-        processes::keep_databases(&databases);
-        histories.retain(|oid, _| databases.contains(oid));
+        let oids: Vec<u32> = databases.iter().map(|database| database.0).collect();
+        processes::keep_databases(&oids);
+        let waiting = processes::waiting_databases();
+        histories.retain(|oid, _| oids.contains(oid));
+        let names: Vec<String> = databases
+            .iter()
+            .filter(|database| waiting.contains(&database.0))
+            .map(|database| database.1.clone())
+            .collect();
+        if names != waited && !names.is_empty() {
+            pgrx::warning!(
+                "tasker_ext: no slot is left for the coordinators of {}: max_worker_processes {} carries {} processes of tasker_ext; tasker.validate_resources() says what to set",
+                names.join(", "),
+                backend::worker_slots(),
+                processes::capacity()
+            );
+        }
+        waited = names;
         let now = call::tick();
         let mut soon = false;
-        for oid in databases {
+        for (oid, name) in databases {
             let processes = processes::all();
             let coordinators = processes
                 .iter()
@@ -60,7 +80,9 @@ fn run(_argument: u32) {
             if coordinators.clone().any(|slot| slot.database == oid) {
                 continue;
             }
-            let Some(asked) = processes::wants_coordinator(oid) else {
+            started.retain(|handle| is_coming(handle, &processes));
+            let room = processes::has_room(started.len() + 1);
+            let Some(asked) = processes::wants_coordinator(oid, room) else {
                 continue;
             };
             if asked {
@@ -68,14 +90,17 @@ fn run(_argument: u32) {
             }
             let starting = coordinators
                 .filter(|slot| slot.state == State::Starting)
-                .count();
+                .count()
+                + started.len();
             let history = histories.entry(oid).or_default();
             let pause = pause_us(history.failed);
             if history.started_at.is_some_and(|at| now - at < pause) {
                 soon |= pause <= 1_000_000;
                 continue;
             }
-            if starting >= PROBES {
+            // Without room one may look whether the database has the extension; it does not stay.
+            if starting >= PROBES || !room && (starting > 0 || !processes::has_room(started.len()))
+            {
                 soon = true;
                 continue;
             }
@@ -90,12 +115,17 @@ fn run(_argument: u32) {
             };
             history.started_at = Some(now);
             soon = true;
-            let started = start("tasker_ext coordinator", "tasker_coordinator_main", oid, "");
-            if started.is_none() && complained_at.is_none_or(|at| now - at > 60_000_000) {
-                complained_at = Some(now);
-                pgrx::warning!(
-                    "tasker_ext: no background worker is free for a coordinator; raise max_worker_processes (tasker.validate_resources() says to what)"
-                );
+            match start("tasker_ext coordinator", "tasker_coordinator_main", oid, "") {
+                Some(handle) => started.push(handle),
+                None if room && complained_at.is_none_or(|at| now - at > 60_000_000) => {
+                    complained_at = Some(now);
+                    pgrx::warning!(
+                        "tasker_ext: database {name} has no coordinator: other users hold the {} slots of max_worker_processes beside {} of tasker_ext",
+                        backend::worker_slots(),
+                        processes.len()
+                    );
+                }
+                None => {}
             }
         }
         let time = if soon {
@@ -104,6 +134,14 @@ fn run(_argument: u32) {
             SCAN_EVERY
         };
         process::wait(time);
+    }
+}
+
+/// Whether the process was started and is not in the list yet.
+fn is_coming(handle: &DynamicBackgroundWorker, processes: &[processes::Slot]) -> bool {
+    match handle.pid() {
+        Ok(pid) => !processes.iter().any(|slot| slot.pid == pid),
+        Err(status) => matches!(status, BackgroundWorkerStatus::NotYetStarted),
     }
 }
 

@@ -108,12 +108,18 @@ impl Pools {
             .cloned()
             .chain(executors.iter().map(|slot| slot.pool.as_str().to_owned()))
             .collect();
+        // What comes first is a coordinator in each database: idle executors make way.
+        let make_way = !processes::waiting_databases().is_empty() && !processes::has_room(1);
         for pool in pools {
-            let wanted = desired.get(&pool).map_or(0, |(wanted, _)| *wanted).max(0) as usize;
+            let mut wanted = desired.get(&pool).map_or(0, |(wanted, _)| *wanted).max(0) as usize;
             let mut running: Vec<&Slot> = executors
                 .iter()
                 .filter(|slot| slot.pool.as_str() == pool && !slot.stop)
                 .collect();
+            if make_way {
+                let busy = running.iter().filter(|slot| slot.state == State::Busy);
+                wanted = wanted.min(busy.count());
+            }
             let coming = self
                 .started
                 .iter()
@@ -142,7 +148,18 @@ impl Pools {
         if self.pools.entry(pool.to_owned()).or_default().start_after > now {
             return;
         }
-        for _ in 0..missing {
+        let coming = self
+            .started
+            .iter()
+            .filter(|started| started.pid.is_none())
+            .count();
+        let may_start =
+            |more| processes::waiting_databases().is_empty() && processes::has_room(coming + more);
+        for more in 1..=missing {
+            if !may_start(more) {
+                self.complain(pool, now);
+                return;
+            }
             match launcher::start(
                 "tasker_ext executor",
                 "tasker_executor_main",
@@ -156,18 +173,20 @@ impl Pools {
                     pid: None,
                 }),
                 None => {
-                    if self
-                        .complained_at
-                        .is_none_or(|at| now - at > 60 * SECOND_US)
-                    {
-                        self.complained_at = Some(now);
-                        pgrx::warning!(
-                            "tasker_ext: no background worker is free for an executor of pool {pool}; raise max_worker_processes or lower the pool's maximum"
-                        );
-                    }
+                    self.complain(pool, now);
                     return;
                 }
             }
+        }
+    }
+
+    fn complain(&mut self, pool: &str, now: i64) {
+        let long_ago = |at| now - at > 60 * SECOND_US;
+        if self.complained_at.is_none_or(long_ago) {
+            self.complained_at = Some(now);
+            pgrx::warning!(
+                "tasker_ext: no slot of max_worker_processes is left for an executor of pool {pool}; tasker.validate_resources() says what to set"
+            );
         }
     }
 

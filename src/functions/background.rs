@@ -8,6 +8,7 @@ use crate::processes::{self, Kind};
 crate::pg::call::sql_function! {
     background_activity;
     executor_restarts;
+    waiting_database_oids;
     wake_launcher;
 }
 
@@ -51,6 +52,13 @@ fn background_activity(call: &mut Call) -> Result<Output> {
                 datum::timestamp,
             ),
         ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn waiting_database_oids(call: &mut Call) -> Result<Output> {
+    for oid in processes::waiting_databases() {
+        call.row(&[datum::oid(oid.into())])?;
     }
     Ok(Output::Rows)
 }

@@ -144,6 +144,10 @@ struct Slots {
     max_parallel_per_gather: u32,
     own_processes: u32,
     executors_elsewhere: u32,
+    #[serde(default)]
+    held_by_server: u32,
+    #[serde(default)]
+    waiting: Vec<String>,
 }
 
 /// Reads a jsonb that this file has written.
@@ -180,6 +184,8 @@ fn server(session: &Session) -> Result<Server> {
         max_parallel_per_gather: slots.max_parallel_per_gather,
         own_processes: slots.own_processes,
         executors_elsewhere: slots.executors_elsewhere,
+        held_by_server: slots.held_by_server,
+        waiting: slots.waiting,
         memory_budget_mb: settings::memory_budget_mb(),
         executor_memory_mb: settings::executor_memory_mb(),
     })

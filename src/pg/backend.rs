@@ -44,6 +44,12 @@ pub fn setting(name: &CStr) -> Option<String> {
     }
 }
 
+/// max_worker_processes.
+pub fn worker_slots() -> u32 {
+    // SAFETY: a plain read of PostgreSQL's own variable, which changes only at its start.
+    unsafe { pg_sys::max_worker_processes }.unsigned_abs()
+}
+
 /// How many clients are connected to the server: what max_connections counts, without background and replication processes.
 pub fn clients() -> i64 {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
@@ -68,7 +74,7 @@ pub fn database_exists(oid: u32) -> bool {
 
 /// The databases that take connections and are no templates, in a transaction of its own. A scan of the shared catalog:
 /// without a database there is no SQL.
-pub fn open_databases() -> Vec<u32> {
+pub fn open_databases() -> Vec<(u32, String)> {
     let mut found = Vec::new();
     // SAFETY: as PostgreSQL's own launchers read pg_database; the columns have fixed places.
     unsafe {
@@ -91,7 +97,8 @@ pub fn open_databases() -> Vec<u32> {
             let template = bool::from_column(read(pg_sys::Anum_pg_database_datistemplate));
             let open = bool::from_column(read(pg_sys::Anum_pg_database_datallowconn));
             if open && !template {
-                found.push(oid);
+                let name = CStr::from_ptr(read(pg_sys::Anum_pg_database_datname).cast_mut_ptr());
+                found.push((oid, name.to_string_lossy().into_owned()));
             }
         }
         pg_sys::heap_endscan(scan);

@@ -1,6 +1,6 @@
 //! Facts about each database: whether a coordinator may be started there, and when its duties last ran.
 
-use super::{DUTIES, SHARED, Shared, is_preloaded};
+use super::{DUTIES, SHARED, Shared, is_preloaded, slots};
 use crate::pg::call;
 use crate::pg::datum::Timestamp;
 
@@ -11,6 +11,8 @@ pub(super) enum Verdict {
     Unknown,
     /// The extension does not exist.
     Absent,
+    /// The extension exists, and no slot is left for its coordinator.
+    Waiting,
 }
 
 #[derive(Clone, Copy)]
@@ -64,11 +66,41 @@ pub(super) fn entry(shared: &mut Shared, oid: u32) -> Option<&mut DatabaseEntry>
     Some(entry)
 }
 
-/// Whether the launcher may start a coordinator there now, and if so, whether one was asked for since the last time.
-pub fn wants_coordinator(oid: u32) -> Option<bool> {
+/// Whether the launcher may start a coordinator there now, and if so, whether one was asked for since the last time. With
+/// `room` a database stops waiting.
+pub fn wants_coordinator(oid: u32, room: bool) -> Option<bool> {
     let mut shared = SHARED.exclusive();
     let entry = entry(&mut shared, oid)?;
+    if room && entry.verdict == Verdict::Waiting {
+        entry.verdict = Verdict::Unknown;
+    }
     (entry.verdict == Verdict::Unknown && !entry.held).then(|| std::mem::take(&mut entry.asked))
+}
+
+/// Whether the coordinator that has found the extension may stay. Without room the database waits.
+pub fn may_stay(oid: u32) -> bool {
+    let most = slots::capacity();
+    let mut shared = SHARED.exclusive();
+    let stays = shared.slots.iter().flatten().count() <= most;
+    if let Some(entry) = entry(&mut shared, oid)
+        && !stays
+    {
+        entry.verdict = Verdict::Waiting;
+    }
+    stays
+}
+
+/// The databases for whose coordinator no slot is left.
+pub fn waiting_databases() -> Vec<u32> {
+    if !is_preloaded() {
+        return vec![];
+    }
+    let shared = SHARED.share();
+    let entries = shared.databases.iter();
+    entries
+        .filter(|entry| entry.oid != 0 && entry.verdict == Verdict::Waiting)
+        .map(|entry| entry.oid)
+        .collect()
 }
 
 /// The extension does not exist.
@@ -123,6 +155,9 @@ pub(super) fn let_go(oids: &[u32]) {
         if let Some(entry) = entry(&mut shared, *oid) {
             entry.held = false;
             entry.asked = true;
+            if entry.verdict == Verdict::Waiting {
+                entry.verdict = Verdict::Unknown;
+            }
         }
     }
 }

@@ -15,11 +15,13 @@ use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use crate::pg::shmem::Piece;
 use databases::DatabaseEntry;
 
-pub use databases::{duty_runs, judge_absent, keep_databases, wants_coordinator};
+pub use databases::{
+    duty_runs, judge_absent, keep_databases, may_stay, waiting_databases, wants_coordinator,
+};
 pub use restarts::{Restarts, record_ended, record_healthy, restarts};
 pub use slots::{
-    Kind, Name, Slot, State, WAITS, all, count_step, enter, leave, queue_bit, request_stop,
-    set_busy, set_state, stop_requested, wait_for,
+    Kind, Name, Slot, State, WAITS, all, capacity, count_step, enter, has_room, leave, queue_bit,
+    request_stop, set_busy, set_state, stop_requested, wait_for,
 };
 pub use wake::{
     hold_database, note_duty, wake_after_prepared, wake_all_executors, wake_executors,

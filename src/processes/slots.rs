@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
+use tasker_rules::operations::scaling::resources;
+
 use super::{SHARED, Shared, WAITED_FOR, databases, is_preloaded};
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::shmem::Latch;
@@ -117,10 +119,25 @@ crate::pg::shmem::shareable! {
     }
 }
 
+/// Whether so many more processes may start and the reserved slots of max_worker_processes stay free.
+pub fn has_room(more: usize) -> bool {
+    let most = capacity();
+    is_preloaded() && SHARED.share().slots.iter().flatten().count() + more <= most
+}
+
+/// How many processes of ours the server carries.
+pub fn capacity() -> usize {
+    // The launcher of logical replication holds a slot all the time.
+    let workers = backend::setting(c"max_logical_replication_workers");
+    let held = u32::from(workers.is_some_and(|workers| workers != "0"));
+    resources::capacity(backend::worker_slots(), held) as usize
+}
+
 /// Takes a slot for this process; none if such a process exists, there is no room, or the database is held.
 pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
     let now = call::clock();
     let pid = backend::pid();
+    let most = capacity();
     let mut shared = SHARED.exclusive();
     if databases::entry(&mut shared, database).is_none_or(|entry| entry.held) {
         return false;
@@ -133,6 +150,17 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
             .flatten()
             .any(|slot| slot.kind == kind && slot.database == database && slot.pid != pid)
     {
+        return false;
+    }
+    // Several processes that start others may have found the same room.
+    let running = shared.slots.iter().flatten().count();
+    let full = match kind {
+        Kind::Launcher => false,
+        // One more may look whether the database has the extension at all.
+        Kind::Coordinator => running > most,
+        Kind::Executor => running >= most,
+    };
+    if full {
         return false;
     }
     let Some(index) = shared.slots.iter().position(Option::is_none) else {

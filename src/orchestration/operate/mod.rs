@@ -20,14 +20,19 @@ pub use timeouts::end_late_tasks;
 fn refused(entity: &str, uuid: &Uuid, from: &str, to: &str, allowed: &[String]) -> Error {
     let uuid = super::format_uuid(uuid);
     let error = Error::state(format!("{entity} {uuid} cannot go from {from} to {to}"));
-    let error = error.hint("Retry, resolve or cancel what can still change.");
     if allowed.is_empty() {
-        error.detail(format!("From {from} this operation is not allowed."))
+        error
+            .detail(format!("From {from} this operation is not allowed."))
+            .hint(format!(
+                "A {entity} that is {from} is final. Create a new task."
+            ))
     } else {
-        error.detail(format!(
-            "From {from} it can go to {}.",
-            allowed.join(" or ")
-        ))
+        error
+            .detail(format!(
+                "From {from} it can go to {}.",
+                allowed.join(" or ")
+            ))
+            .hint("Retry, resolve or cancel what can still change.")
     }
 }
 

@@ -80,6 +80,102 @@ fn background_processes_are_no_connections() {
     assert_eq!(counted[0], counted[1]);
 }
 
+fn coordinated(session: &mut Session) -> i64 {
+    session.count(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tasker_ext coordinator'",
+        &[],
+    )
+}
+
+#[test]
+fn with_nine_databases_the_reserved_slots_stay_free_and_what_waits_is_named() {
+    let server = Server::start(&[
+        "shared_preload_libraries=tasker_ext",
+        "max_worker_processes=8",
+    ]);
+    let mut session = server.connect("postgres");
+    session.execute("CREATE EXTENSION tasker_ext");
+    tasker_client_tests::database::resume(&mut session);
+    for no in 1..=8 {
+        session.execute(&format!("CREATE DATABASE d{no}"));
+        let mut other = server.connect(&format!("d{no}"));
+        other.execute("CREATE EXTENSION tasker_ext");
+        tasker_client_tests::database::resume(&mut other);
+    }
+    let found = |session: &mut Session| -> Vec<(String, String)> {
+        let rows = session.query(
+            "SELECT message, hint FROM tasker.validate_resources() WHERE message LIKE 'no slot is left for the coordinators%'",
+            &[],
+        );
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let waiting = |session: &mut Session| -> Vec<String> {
+        let found = found(session);
+        let names = found
+            .first()
+            .and_then(|(message, _)| message.split(" of ").nth(1));
+        let names = names.and_then(|names| names.split(':').next());
+        names.map_or_else(Vec::new, |names| {
+            names.split(", ").map(str::to_owned).collect()
+        })
+    };
+    soon("all others wait", 60, || waiting(&mut session).len() == 5);
+    // The launcher of logical replication and ours take one each, so that two of eight stay free for any use.
+    session.execute(
+        "CREATE TABLE rows AS SELECT generate_series(1, 200000) AS n; ANALYZE rows; SET parallel_setup_cost = 0;
+         SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2",
+    );
+    for _ in 0..10 {
+        assert!(coordinated(&mut session) <= 4);
+        let plan: Vec<String> = session.all(
+            "EXPLAIN (ANALYZE, COSTS off) SELECT count(*) FROM rows",
+            &[],
+        );
+        assert!(plan.join("\n").contains("Workers Launched: 2"), "{plan:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // A database without the extension does not wait: a process looks there all the same, and ends.
+    session.execute("CREATE DATABASE without");
+    std::thread::sleep(Duration::from_secs(8));
+    // The same from inside: a database that waits says so, and what to set.
+    let waits = waiting(&mut session);
+    assert!(!waits.contains(&"without".to_owned()), "{waits:?}");
+    let mut other = server.connect(waits.last().expect("one"));
+    let health: String = other.one(
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'coordinator'",
+        &[],
+    );
+    let statement = health
+        .split("SELECT")
+        .nth(1)
+        .and_then(|rest| rest.split("()").next());
+    let rows = other.query(&format!("SELECT{}()", statement.expect(&health)), &[]);
+    assert!(!rows.is_empty());
+    let (_, hint) = found(&mut other).remove(0);
+    let slots: u32 = hint
+        .split(|c: char| !c.is_ascii_digit())
+        .find_map(|word| word.parse().ok())
+        .expect("a number");
+    let logged = std::fs::read_to_string(server.folder().join("log")).expect("the log");
+    assert!(
+        logged.contains(&format!(
+            "no slot is left for the coordinators of {}",
+            waits.join(", ")
+        )),
+        "{logged}"
+    );
+    assert!(!logged.contains("other users hold"), "{logged}");
+    // With what it says every database has one.
+    session.execute(&format!("ALTER SYSTEM SET max_worker_processes = {slots}"));
+    drop((session, other));
+    server.stop();
+    server.start_again();
+    let mut session = server.connect("postgres");
+    soon("every database has a coordinator", 60, || {
+        coordinated(&mut session) == 9 && waiting(&mut session).is_empty()
+    });
+}
+
 fn effect(name: &str) -> Template {
     Template::new(name)
         .step_with("first", &[], json!({"handler": "sql:app.effect"}))

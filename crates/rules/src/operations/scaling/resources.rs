@@ -5,7 +5,7 @@
 use super::Bound;
 use crate::problem::Severity;
 
-/// Slots that are counted without a running launcher, for the launcher and one coordinator.
+/// Slots that the launcher and one coordinator take, running or not.
 const OWN: u32 = 2;
 
 /// The settings of the server, and the users of worker slots beside the executors of this database.
@@ -25,6 +25,10 @@ pub struct Server {
     pub own_processes: u32,
     /// Executors of other databases that run.
     pub executors_elsewhere: u32,
+    /// Slots that PostgreSQL's own background workers hold all the time.
+    pub held_by_server: u32,
+    /// Databases that wait for a coordinator because no slot is left.
+    pub waiting: Vec<String>,
 }
 
 /// A pool's limits.
@@ -63,13 +67,31 @@ pub fn reserved(slots: u32) -> u32 {
     }
 }
 
+/// How many processes of ours the server carries so that the reserved slots stay free; the launcher and one coordinator in
+/// any case.
+pub fn capacity(slots: u32, held_by_server: u32) -> u32 {
+    slots
+        .saturating_sub(reserved(slots))
+        .saturating_sub(held_by_server)
+        .max(OWN)
+}
+
+/// The smallest max_worker_processes that carries so many processes of ours.
+fn slots_for(processes: u32, held_by_server: u32) -> u32 {
+    let from = processes.saturating_add(held_by_server);
+    (from..=from.saturating_mul(2).saturating_add(10))
+        .find(|slots| capacity(*slots, held_by_server) >= processes && *slots > from)
+        .unwrap_or(from)
+}
+
 /// How many executors this database can have in all, and which setting limits it.
 pub fn allowance(server: &Server) -> Bound {
     let slots = server.max_worker_processes;
-    let (kept, own) = (reserved(slots), server.own_processes.max(OWN));
+    let (kept, own) = (reserved(slots), server.coordination());
     let free = slots
         .saturating_sub(kept)
         .saturating_sub(own)
+        .saturating_sub(server.held_by_server)
         .saturating_sub(server.executors_elsewhere);
     let elsewhere = if server.executors_elsewhere > 0 {
         format!(
@@ -78,6 +100,14 @@ pub fn allowance(server: &Server) -> Bound {
         )
     } else {
         String::new()
+    };
+    let elsewhere = if server.held_by_server > 0 {
+        format!(
+            "{elsewhere}, {} of the server itself",
+            server.held_by_server
+        )
+    } else {
+        elsewhere
     };
     let by_slots = Bound {
         executors: free,
@@ -107,7 +137,28 @@ fn affordable(server: &Server) -> Option<u32> {
         .then(|| server.memory_budget_mb / server.executor_memory_mb.max(1))
 }
 
-const RAISE_SLOTS: &str = "Raise max_worker_processes (needs a restart), or lower max_executors with tasker.configure_executor_pool.";
+impl Server {
+    /// The launcher and the coordinators, those included that wait.
+    fn coordination(&self) -> u32 {
+        self.own_processes
+            .saturating_add(self.waiting.len() as u32)
+            .max(OWN)
+    }
+
+    /// What to do if the slots carry fewer than this many executors of the database.
+    fn raise(&self, executors: u32, or: &str) -> String {
+        let processes = self
+            .coordination()
+            .saturating_add(self.executors_elsewhere)
+            .saturating_add(executors);
+        format!(
+            "Raise max_worker_processes to {} (needs a restart){or}",
+            slots_for(processes, self.held_by_server)
+        )
+    }
+}
+
+const OR_LOWER: &str = ", or lower max_executors with tasker.configure_executor_pool.";
 
 /// Everything that does not fit, errors first; nothing if everything fits.
 pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
@@ -124,6 +175,7 @@ pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = pools.iter().flat_map(limits).collect();
     findings.extend(
         [
+            waiting(server),
             all.least_by_slots(),
             all.most_by_slots(),
             all.by_memory(),
@@ -136,6 +188,26 @@ pub fn validate(server: &Server, pools: &[PoolLimits]) -> Vec<Finding> {
     );
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// Databases without a coordinator, as the launcher finds no slot for one.
+fn waiting(server: &Server) -> Option<Finding> {
+    (!server.waiting.is_empty()).then(|| {
+        let slots = server.max_worker_processes;
+        let message = format!(
+            "no slot is left for the coordinators of {}: max_worker_processes {slots} carries {} processes of tasker_ext ({} reserved for others)",
+            server.waiting.join(", "),
+            capacity(slots, server.held_by_server),
+            reserved(slots)
+        );
+        // Each database with one executor as well.
+        let processes = server.coordination().saturating_mul(2) - 1;
+        let hint = format!(
+            "Raise max_worker_processes to {} (needs a restart), or drop the extension in databases that do not use it.",
+            slots_for(processes, server.held_by_server)
+        );
+        finding(Severity::Error, message, &hint)
+    })
 }
 
 /// What is wrong with the limits of one pool.
@@ -193,19 +265,23 @@ impl All<'_> {
         (self.least > self.by_slots.executors).then(|| {
             self.want_at_least(
                 &self.by_slots.because,
-                "Raise max_worker_processes (needs a restart), or lower min_executors with tasker.configure_executor_pool.",
+                &self.server.raise(
+                    self.least,
+                    ", or lower min_executors with tasker.configure_executor_pool.",
+                ),
             )
         })
     }
 
     fn most_by_slots(&self) -> Option<Finding> {
         let slots = self.server.max_worker_processes;
+        let raise = self.server.raise(self.most, OR_LOWER);
         if self.most > slots {
             let but = format!("but max_worker_processes is {slots}");
-            Some(self.may_grow(Severity::Error, &but, RAISE_SLOTS))
+            Some(self.may_grow(Severity::Error, &but, &raise))
         } else if self.most > self.by_slots.executors {
             let but = format!("but {}", self.by_slots.because);
-            Some(self.may_grow(Severity::Warning, &but, RAISE_SLOTS))
+            Some(self.may_grow(Severity::Warning, &but, &raise))
         } else {
             None
         }
@@ -244,15 +320,17 @@ impl All<'_> {
         let (slots, parallel) = (server.max_worker_processes, server.max_parallel_per_gather);
         let wanted = self
             .most
-            .saturating_add(server.own_processes.max(OWN))
+            .saturating_add(server.coordination())
             .saturating_add(server.executors_elsewhere)
+            .saturating_add(server.held_by_server)
             .saturating_add(parallel);
         (self.most <= self.by_slots.executors && wanted > slots).then(|| {
             let message = format!(
                 "when the pools have all of their {} executors, max_worker_processes {slots} has no room for the {parallel} workers of a parallel query",
                 self.most
             );
-            finding(Severity::Warning, message, RAISE_SLOTS)
+            let hint = format!("Raise max_worker_processes to {wanted} (needs a restart){OR_LOWER}");
+            finding(Severity::Warning, message, &hint)
         })
     }
 

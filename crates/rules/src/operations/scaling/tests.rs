@@ -653,7 +653,7 @@ proptest! {
 
 // ---- resources ------------------------------------------------------------------------------------------------------
 
-use super::resources::{PoolLimits, Server, allowance, reserved, validate};
+use super::resources::{PoolLimits, Server, allowance, capacity, reserved, validate};
 use crate::problem::Severity;
 
 const SERVER: Server = Server {
@@ -664,6 +664,8 @@ const SERVER: Server = Server {
     executor_memory_mb: 50,
     own_processes: 2,
     executors_elsewhere: 0,
+    held_by_server: 0,
+    waiting: vec![],
 };
 
 fn pool(min: u32, max: u32) -> PoolLimits {
@@ -785,4 +787,42 @@ proptest! {
         prop_assert!(findings.iter().all(|f| !f.message.is_empty() && f.hint.ends_with('.')));
         prop_assert!(findings.windows(2).all(|w| w[0].severity <= w[1].severity), "errors first");
     }
+}
+
+#[test]
+fn the_reserved_slots_stay_free_whatever_waits() {
+    // 2 reserved, 1 of the server itself: the launcher and 4 others.
+    assert_eq!(capacity(8, 1), 5);
+    assert_eq!(capacity(8, 0), 6);
+    assert_eq!(
+        capacity(1, 1),
+        2,
+        "launcher and one coordinator in any case"
+    );
+    for slots in 5..200 {
+        assert!(capacity(slots, 1) + reserved(slots) < slots);
+    }
+    let crowded = Server {
+        own_processes: 5,
+        held_by_server: 1,
+        waiting: (5..=9).map(|no| format!("d{no}")).collect(),
+        ..SERVER
+    };
+    assert_eq!(allowance(&crowded).executors, 0);
+    let found = validate(&crowded, &[]);
+    assert_eq!(found[0].severity, Severity::Error);
+    assert_eq!(
+        found[0].message,
+        "no slot is left for the coordinators of d5, d6, d7, d8, d9: max_worker_processes 8 carries 5 processes of \
+         tasker_ext (2 reserved for others)"
+    );
+    // The launcher, nine coordinators and an executor for each fit with what the hint says, and not with one less.
+    assert!(
+        found[0]
+            .hint
+            .starts_with("Raise max_worker_processes to 25 "),
+        "{}",
+        found[0].hint
+    );
+    assert!(capacity(25, 1) >= 19 && capacity(24, 1) < 19);
 }
