@@ -119,7 +119,7 @@ crate::pg::shmem::shareable! {
     }
 }
 
-/// Whether so many more processes may start and the reserved slots of max_worker_processes stay free.
+/// Whether `more` further processes may start and the reserved slots of max_worker_processes stay free.
 pub fn has_room(more: usize) -> bool {
     let most = capacity();
     is_preloaded() && SHARED.share().slots.iter().flatten().count() + more <= most

@@ -116,15 +116,15 @@ fn each_call_in_the_hint_of_a_failed_task_brings_it_on() {
 #[test]
 fn statements_in_the_hints_of_refused_operations_run() {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
-    let nobody = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000);
+    let unknown = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000);
     let hint = session
-        .fails("SELECT tasker.cancel_task($1)", &[&nobody])
+        .fails("SELECT tasker.cancel_task($1)", &[&unknown])
         .hint;
     let found: Vec<Uuid> = session.all(&statement(&hint, "lists"), &[]);
     assert_eq!(found, [task]);
 
     let hint = session
-        .fails("SELECT tasker.retry_step($1)", &[&nobody])
+        .fails("SELECT tasker.retry_step($1)", &[&unknown])
         .hint;
     let listed = statement(&hint, "lists").replace("...", &format!("'{task}'"));
     assert_eq!(session.query(&listed, &[]).len(), 2);

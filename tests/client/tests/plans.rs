@@ -754,6 +754,7 @@ const UNLISTED: &[(&str, &str)] = &[
     ("tasker_engine.shared_recent", "reads shared memory"),
     ("tasker_engine.shared_since", "reads shared memory"),
     ("tasker_engine.try_duty_lock", "takes a lock"),
+    ("tasker_engine.waiting_database_oids", "reads shared memory"),
     ("tasker_engine.wake_launcher", "signals a process"),
 ];
 

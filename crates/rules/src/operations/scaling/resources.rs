@@ -76,7 +76,7 @@ pub fn capacity(slots: u32, held_by_server: u32) -> u32 {
         .max(OWN)
 }
 
-/// The smallest max_worker_processes that carries so many processes of ours.
+/// The smallest max_worker_processes that carries this number of processes of ours.
 fn slots_for(processes: u32, held_by_server: u32) -> u32 {
     let from = processes.saturating_add(held_by_server);
     (from..=from.saturating_mul(2).saturating_add(10))
