@@ -56,20 +56,7 @@ fn run(_argument: u32) {
         processes::keep_databases(&oids);
         let waiting = processes::waiting_databases();
         histories.retain(|oid, _| oids.contains(oid));
-        let names: Vec<String> = databases
-            .iter()
-            .filter(|database| waiting.contains(&database.0))
-            .map(|database| database.1.clone())
-            .collect();
-        if names != waited && !names.is_empty() {
-            pgrx::warning!(
-                "tasker_ext: no slot is left for the coordinators of {}: max_worker_processes {} carries {} processes of tasker_ext; tasker.validate_resources() says what to set",
-                names.join(", "),
-                backend::worker_slots(),
-                processes::capacity()
-            );
-        }
-        waited = names;
+        name_waiting(&databases, &waiting, &mut waited);
         let now = call::tick();
         let mut soon = false;
         for (oid, name) in databases {
@@ -135,6 +122,24 @@ fn run(_argument: u32) {
         };
         process::wait(time);
     }
+}
+
+/// Logs which databases wait for a slot, when others than before do.
+fn name_waiting(databases: &[(u32, String)], waiting: &[u32], waited: &mut Vec<String>) {
+    let names: Vec<String> = databases
+        .iter()
+        .filter(|database| waiting.contains(&database.0))
+        .map(|database| database.1.clone())
+        .collect();
+    if names != *waited && !names.is_empty() {
+        pgrx::warning!(
+            "tasker_ext: no slot is left for the coordinators of {}: max_worker_processes {} carries {} processes of tasker_ext; tasker.validate_resources() says what to set",
+            names.join(", "),
+            backend::worker_slots(),
+            processes::capacity()
+        );
+    }
+    *waited = names;
 }
 
 /// Whether the process was started and is not in the list yet.
