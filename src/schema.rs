@@ -52,6 +52,8 @@ in_order! {
     "functions_work"                     "../sql/functions/work.sql"
     "functions_reports"                  "../sql/functions/reports.sql"
     "functions_operators"                "../sql/functions/operators.sql"
+    "functions_task_lists"               "../sql/functions/task_lists.sql"
+    "functions_bulk_operations"          "../sql/functions/bulk_operations.sql"
     "functions_readiness"                "../sql/functions/readiness.sql"
     "functions_diagrams"                 "../sql/functions/diagrams.sql"
     "functions_finalization"             "../sql/functions/finalization.sql"

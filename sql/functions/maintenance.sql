@@ -21,6 +21,7 @@ BEGIN ATOMIC
         ('metrics', interval '1 minute', 'Folds old rows of counters together.', 8),
         ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
         ('integrity', interval '1 minute', 'Checks whether rows agree with each other, some thousand tasks at a time.', 11),
+        ('stuck', interval '1 minute', 'Looks for open tasks of which nothing can run, 50,000 tasks at a time.', 12),
         ('workers', interval '1 minute', 'Removes workers that have ended or are long silent.', 13),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
@@ -106,6 +107,46 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
 COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules and claimants; returns the number of names changed.';
+
+-- The tasks that it finds have rows among the rare states, where tasker.stuck_tasks looks and asks again.
+CREATE OR REPLACE FUNCTION tasker_engine.duty_stuck() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    most CONSTANT integer := 50000;
+    lowest CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    -- No place is stored while all tasks fit into one round.
+    place CONSTANT uuid := (SELECT c.checked_to FROM tasker_engine.stuck_checks c);
+    page record;
+    ends boolean;
+    found tasker_engine.stuck_tasks_found[];
+    changed bigint;
+    amount bigint;
+BEGIN
+    SELECT count(*) AS tasks, (array_agg(o.task_uuid ORDER BY o.task_uuid DESC))[1] AS upto INTO STRICT page
+    FROM (SELECT t.task_uuid FROM tasker_engine.tasks t WHERE t.task_uuid > coalesce(place, lowest)
+          ORDER BY t.task_uuid LIMIT most) o;
+    ends := page.tasks < most;
+    found := ARRAY(SELECT f FROM tasker_engine.stuck_tasks_found f
+                   WHERE f.task_uuid > coalesce(place, lowest) AND f.task_uuid <= page.upto);
+    DELETE FROM tasker_engine.rare_tasks r
+    WHERE r.task_uuid = ANY (ARRAY(
+        SELECT o.task_uuid FROM tasker_engine.rare_tasks o
+        WHERE o.state = 's' AND o.task_uuid > coalesce(place, lowest) AND (ends OR o.task_uuid <= page.upto)
+          AND NOT EXISTS (SELECT FROM unnest(found) f WHERE f.task_uuid = o.task_uuid)
+        FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    INSERT INTO tasker_engine.rare_tasks (task_uuid, since, named_task_id, step_no, state)
+    SELECT f.task_uuid, clock_timestamp(), f.named_task_id, f.step_no, 's' FROM unnest(found) f
+    ON CONFLICT ON CONSTRAINT rare_tasks_pkey DO NOTHING;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    INSERT INTO tasker_engine.stuck_checks AS c (checked_to)
+    SELECT CASE WHEN NOT ends THEN page.upto END WHERE place IS NOT NULL OR NOT ends
+    ON CONFLICT ON CONSTRAINT stuck_checks_pkey DO UPDATE SET checked_to = EXCLUDED.checked_to;
+    RETURN changed + amount;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_stuck() IS 'Looks among the next 50,000 tasks for open ones of which nothing runs, is ready or is scheduled, or whose step workers have only given back for an hour: writes down those that it finds, removes those that go on, and returns the number of both.';
 
 -- A session trusts the number of a worker for half a minute (src/orchestration/workers.rs), so an ended one stays a minute.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_workers() RETURNS bigint

@@ -23,7 +23,7 @@ BEGIN
                 'tasker.transition_step', 'tasker.try_transition_task', 'tasker.try_transition_step', 'tasker.finalize_task',
                 'tasker_engine.claim_inside', 'tasker.set_operational_state', 'tasker_engine.begin_startup',
                 'tasker_engine.duty_startup', 'tasker_engine.take_over_claims', 'tasker_engine.duty_task_timeouts',
-                'tasker_engine.duty_leases', 'tasker_engine.find_and_repair']),
+                'tasker_engine.duty_leases', 'tasker_engine.find_and_repair', 'tasker_engine.change_tasks']),
             -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
             ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off',
              ARRAY[
@@ -31,13 +31,15 @@ BEGIN
                 'tasker.calculate_dependency_levels', 'tasker.get_task_execution_context',
                 'tasker.get_task_execution_contexts_batch', 'tasker.task_diagram', 'tasker.analyze_task', 'tasker.task_schedule',
                 'tasker.task_critical_path', 'tasker.task_bottlenecks', 'tasker.task_error_chains', 'tasker.task_parallelism',
-                'tasker.task_blockers', 'tasker_engine.pool_depth', 'tasker.check_integrity', 'tasker_engine.check_page']),
+                'tasker.task_blockers', 'tasker_engine.pool_depth', 'tasker.check_integrity', 'tasker_engine.check_page', 'tasker_engine.task_candidates',
+                'tasker_engine.select_tasks', 'tasker.list_tasks']),
             -- Functions that count over a period or over everything: the best plan depends on the period and the filters of the
             -- call. jit takes a plan with a look-up per row for far more expensive than it is.
             ('SET plan_cache_mode = force_custom_plan SET jit = off', ARRAY[
                 'tasker_engine.period_metrics', 'tasker.get_slowest_steps', 'tasker.get_slowest_tasks',
                 'tasker.get_error_patterns', 'tasker.get_dependency_bottlenecks', 'tasker.get_duration_percentiles',
-                'tasker.get_system_health_counts', 'tasker_engine.health_measures', 'tasker.get_processor_claim_stats'])
+                'tasker.get_system_health_counts', 'tasker_engine.health_measures', 'tasker.get_processor_claim_stats',
+                'tasker_engine.stuck_causes'])
         ) AS l (settings, functions)
         CROSS JOIN unnest(l.functions) AS f (name)
         LEFT JOIN (pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')

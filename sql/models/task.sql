@@ -27,7 +27,8 @@ SELECT t.task_uuid,
        t.started_at,
        t.completed_at,
        t.correlation_id,
-       t.traceparent
+       t.traceparent,
+       i.idempotency_key
 FROM tasker_engine.tasks t
 LEFT JOIN tasker.named_tasks nt ON nt.named_task_id = t.named_task_id
 LEFT JOIN tasker.task_namespaces ns ON ns.task_namespace_id = nt.task_namespace_id

@@ -46,3 +46,12 @@ COMMENT ON COLUMN tasker_engine.integrity_checks.found IS 'Number of disagreemen
 COMMENT ON COLUMN tasker_engine.integrity_checks.example IS 'The first of them.';
 COMMENT ON COLUMN tasker_engine.integrity_checks.found_before IS 'Number of disagreements that the last whole round found.';
 COMMENT ON COLUMN tasker_engine.integrity_checks.example_before IS 'The first of them.';
+
+-- Written while a walk over many tasks goes on.
+CREATE TABLE tasker_engine.stuck_checks (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    checked_to uuid
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.stuck_checks IS 'How far maintenance has looked for stuck tasks; at most one row.';
+COMMENT ON COLUMN tasker_engine.stuck_checks.one IS 'Keeps it at one row.';
+COMMENT ON COLUMN tasker_engine.stuck_checks.checked_to IS 'The last task of this round; NULL: the next round begins.';

@@ -26,6 +26,9 @@ CREATE TABLE tasker_engine.tasks (
 CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
 -- For scopes by tag. Most tasks have none and pay nothing.
 CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags <> '[]';
+-- For lists, newest first. None of these columns changes, so that updates stay on their page.
+CREATE INDEX tasks_requested_at ON tasker_engine.tasks (requested_at);
+CREATE INDEX tasks_correlation_id ON tasker_engine.tasks (left(correlation_id, 255), task_uuid) WHERE correlation_id IS NOT NULL;
 COMMENT ON TABLE tasker_engine.tasks IS 'Storage of tasks; tasker.tasks shows it.';
 COMMENT ON COLUMN tasker_engine.tasks.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
@@ -102,11 +105,22 @@ COMMENT ON COLUMN tasker_engine.transitions.step_no IS 'Number of the step; 0 fo
 -- Identity of tasks that have one: strategy hash, or the caller's own key. The primary key decides between racers.
 CREATE TABLE tasker_engine.task_identities (
     identity_hash text PRIMARY KEY,
-    task_uuid uuid NOT NULL
+    task_uuid uuid NOT NULL,
+    idempotency_key text
 );
 CREATE UNIQUE INDEX task_identities_task_uuid ON tasker_engine.task_identities (task_uuid);
 COMMENT ON TABLE tasker_engine.task_identities IS
 'The request that created each task with an identity; the primary key decides which of two concurrent requests wins.';
+COMMENT ON COLUMN tasker_engine.task_identities.idempotency_key IS 'The caller''s own key; NULL: the hash is that of the request, or version 0.1.0 wrote the row.';
+
+-- The tags of tasks that have some, in the order of the tasks: the index on tags finds all tasks with a tag, but not the newest.
+CREATE TABLE tasker_engine.task_tags (
+    tag text,
+    task_uuid uuid,
+    PRIMARY KEY (tag, task_uuid)
+);
+COMMENT ON TABLE tasker_engine.task_tags IS 'One row per task and tag, for lists of tasks by a tag, newest first.';
+COMMENT ON COLUMN tasker_engine.task_tags.tag IS 'The tag, its first 255 characters.';
 
 -- Tasks in a rare state: in error, cancelled, resolved by hand, or open and stuck. No index of tasks may mention its state, because updates
 -- must stay on their page; so what an operator looks for has a row here. A task that succeeds never has one. Written by the functions
@@ -120,6 +134,7 @@ CREATE TABLE tasker_engine.rare_tasks (
     error_class text
 );
 CREATE INDEX rare_tasks_state ON tasker_engine.rare_tasks (state, task_uuid);
+CREATE INDEX rare_tasks_error_class ON tasker_engine.rare_tasks (error_class, task_uuid) WHERE error_class IS NOT NULL;
 COMMENT ON TABLE tasker_engine.rare_tasks IS
 'One row per task in a rare state, so that these tasks are found without reading all: in error, cancelled, resolved_manually, or open with nothing that runs or will.';
 COMMENT ON COLUMN tasker_engine.rare_tasks.since IS 'When the task entered the state, or was found stuck.';

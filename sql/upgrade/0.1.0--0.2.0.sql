@@ -36,6 +36,23 @@ COMMENT ON TABLE tasker_engine.worker_names IS 'The names of workers that are go
 COMMENT ON COLUMN tasker_engine.worker_names.worker_id IS 'The name under which it claimed.';
 COMMENT ON COLUMN tasker_engine.worker_names.left_at IS 'When its row in workers was deleted; no claim named it then.';
 
+-- Lists of tasks, newest first.
+CREATE INDEX tasks_requested_at ON tasker_engine.tasks (requested_at);
+CREATE INDEX tasks_correlation_id ON tasker_engine.tasks (left(correlation_id, 255), task_uuid) WHERE correlation_id IS NOT NULL;
+ALTER TABLE tasker_engine.task_identities ADD COLUMN idempotency_key text;
+COMMENT ON COLUMN tasker_engine.task_identities.idempotency_key IS 'The caller''s own key; NULL: the hash is that of the request, or version 0.1.0 wrote the row.';
+CREATE TABLE tasker_engine.task_tags (
+    tag text,
+    task_uuid uuid,
+    PRIMARY KEY (tag, task_uuid)
+);
+COMMENT ON TABLE tasker_engine.task_tags IS 'One row per task and tag, for lists of tasks by a tag, newest first.';
+COMMENT ON COLUMN tasker_engine.task_tags.tag IS 'The tag, its first 255 characters.';
+INSERT INTO tasker_engine.task_tags (tag, task_uuid)
+SELECT DISTINCT left(g.tag, 255), t.task_uuid
+FROM tasker_engine.tasks t CROSS JOIN LATERAL jsonb_array_elements_text(t.tags) AS g (tag)
+WHERE t.tags <> '[]' AND g.tag IS NOT NULL;
+
 -- Tasks in a rare state have a row of their own.
 CREATE TABLE tasker_engine.rare_tasks (
     task_uuid uuid PRIMARY KEY,
@@ -46,6 +63,7 @@ CREATE TABLE tasker_engine.rare_tasks (
     error_class text
 );
 CREATE INDEX rare_tasks_state ON tasker_engine.rare_tasks (state, task_uuid);
+CREATE INDEX rare_tasks_error_class ON tasker_engine.rare_tasks (error_class, task_uuid) WHERE error_class IS NOT NULL;
 COMMENT ON TABLE tasker_engine.rare_tasks IS
 'One row per task in a rare state, so that these tasks are found without reading all: in error, cancelled, resolved_manually, or open with nothing that runs or will.';
 COMMENT ON COLUMN tasker_engine.rare_tasks.since IS 'When the task entered the state, or was found stuck.';
@@ -163,5 +181,13 @@ COMMENT ON COLUMN tasker_engine.integrity_checks.found IS 'Number of disagreemen
 COMMENT ON COLUMN tasker_engine.integrity_checks.example IS 'The first of them.';
 COMMENT ON COLUMN tasker_engine.integrity_checks.found_before IS 'Number of disagreements that the last whole round found.';
 COMMENT ON COLUMN tasker_engine.integrity_checks.example_before IS 'The first of them.';
+-- Written while a walk over many tasks goes on.
+CREATE TABLE tasker_engine.stuck_checks (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    checked_to uuid
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.stuck_checks IS 'How far maintenance has looked for stuck tasks; at most one row.';
+COMMENT ON COLUMN tasker_engine.stuck_checks.one IS 'Keeps it at one row.';
+COMMENT ON COLUMN tasker_engine.stuck_checks.checked_to IS 'The last task of this round; NULL: the next round begins.';
 -- repair_integrity finds more than missing entries, and reads no view.
 DROP VIEW tasker_engine.missing_entries;

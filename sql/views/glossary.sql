@@ -51,6 +51,7 @@ BEGIN
         ('description', 'Free text, up to 255 characters.'),
         ('detail', 'What exactly is wrong.'),
         ('diagram', 'The task as Mermaid text.'),
+        ('idempotency_key', 'The caller''s key of the request; NULL if it had none, or version 0.1.0 created the task.'),
         ('unreachable', 'Whether a step that this one needs can never be done.'),
         ('duration', 'Time from the first claim to completion, or to now.'),
         ('edges', 'JSON array of {from, to, name}.'),

@@ -14,7 +14,8 @@ SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        w.ended_at IS NULL AND tasker_engine.is_seen(w.last_seen_at, w.idle_until)
            OR w.worker_no = ANY (ARRAY(
                   SELECT l.worker_no FROM tasker_engine.claims l
-                  WHERE l.remaining > 0 AND l.lease_expires_at > tasker_engine.engine_clock())) AS live
+                  WHERE l.remaining > 0 AND l.lease_expires_at > tasker_engine.engine_clock())) AS live,
+       w.handler_keys
 FROM tasker_engine.workers w;
 COMMENT ON VIEW tasker_engine.known_workers IS 'The workers that have called in the last day and not ended, and whether each is live.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';

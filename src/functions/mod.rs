@@ -7,6 +7,7 @@
 mod analysis;
 mod arguments;
 mod background;
+mod bulk_operations;
 mod create;
 mod diagrams;
 mod expressions;
@@ -30,5 +31,6 @@ mod sql_handlers;
 mod stale_claims;
 mod stored_roles;
 mod table_access;
+mod task_lists;
 mod templates;
 mod work;

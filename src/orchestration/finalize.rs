@@ -1,6 +1,6 @@
 //! Ends tasks and reopens them. A task without trouble counts its open leaves and ends in the statement that counts them; for any
 //! other task all steps are checked. Every other end goes through [`end`], every return from error through [`reopen`]: they
-//! alone write `rare_tasks`.
+//! alone write `rare_tasks`, but for the rows of open tasks, which `duty_stuck` writes.
 //!
 //! The check is a statement of its own after the task's row is locked, with a fresh snapshot: if two last reports
 //! arrive at the same instant, the second waits for the lock and sees the changes of the first.

@@ -115,6 +115,20 @@ static TRY_LOCK_TASK: Statement = Statement::new(
     &[pg_sys::UUIDOID],
 );
 
+static READ_STEPS: Statement = Statement::new(
+    "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
+     FROM tasker_engine.steps s
+     WHERE s.task_uuid = $1
+     ORDER BY s.task_uuid, s.step_no",
+    &[pg_sys::UUIDOID],
+);
+
+static READ_TASK: Statement = Statement::new(
+    "SELECT t.named_task_id, t.state, t.watched, t.run_at FROM tasker_engine.tasks t WHERE t.task_uuid = $1",
+    &[pg_sys::UUIDOID],
+);
+
 // Each row is looked up by its whole key. With the task as a constant, a planner that takes the table for small reads all
 // steps of the task and searches the arrays for each; with a plain equality it does so by a walk over the whole index.
 static SAVE_STEPS: Statement = Statement::new(
@@ -172,6 +186,11 @@ impl<'w> LockedTask<'w> {
     pub fn try_lock(engine: &Engine, uuid: Uuid) -> Result<Option<Self>> {
         let locked = Self::lock_by(engine, uuid, &TRY_LOCK_STEPS, &TRY_LOCK_TASK)?;
         Ok(locked.filter(|locked| locked.steps.len() == locked.template.steps().len()))
+    }
+
+    /// The same without a lock, to ask what an operator could do; `None` where there is no such task.
+    pub fn look(engine: &Engine, uuid: Uuid) -> Result<Option<Self>> {
+        Self::lock_by(engine, uuid, &READ_STEPS, &READ_TASK)
     }
 
     fn lock_by(
@@ -295,8 +314,18 @@ impl<'w> LockedTask<'w> {
         any && (self.all_good() || self.could_run())
     }
 
-    /// Whether a step runs or could, if nothing were held. Step numbers are topological: parents come first.
+    /// Whether a step runs or could, if nothing were held.
     pub fn could_run(&self) -> bool {
+        self.could_run_with(|_| false)
+    }
+
+    /// The same if failed steps started over.
+    pub fn could_run_if_retried(&self) -> bool {
+        self.could_run_with(|step| step.state == StepState::Error)
+    }
+
+    /// Step numbers are topological: parents come first.
+    fn could_run_with(&self, starts_over: impl Fn(&Step) -> bool) -> bool {
         let mut lost = vec![false; self.steps.len()];
         for (index, step) in self.steps.iter().enumerate() {
             let parents = self.template.step(step.no).map(|step| &step.parents);
@@ -304,7 +333,9 @@ impl<'w> LockedTask<'w> {
                 let of = |parent: &i16| lost.get(*parent as usize - 1).copied().unwrap_or(false);
                 parents.iter().any(of)
             });
-            if readiness::can_still_run(step.state, step.available_at, unreachable) {
+            if readiness::can_still_run(step.state, step.available_at, unreachable)
+                || starts_over(step) && !unreachable
+            {
                 return true;
             }
             lost[index] = !step.state.is_finished_good();

@@ -15,12 +15,16 @@ use crate::pg::spi::{Row, Statement};
 use crate::registry::Template;
 
 static CLAIM_IDENTITIES: Statement = Statement::new(
-    "INSERT INTO tasker_engine.task_identities (identity_hash, task_uuid)
-     SELECT u.identity_hash, u.task_uuid
-     FROM unnest($1, $2) AS u (identity_hash, task_uuid)
+    "INSERT INTO tasker_engine.task_identities (identity_hash, task_uuid, idempotency_key)
+     SELECT u.identity_hash, u.task_uuid, u.idempotency_key
+     FROM unnest($1, $2, $3) AS u (identity_hash, task_uuid, idempotency_key)
      ON CONFLICT (identity_hash) DO NOTHING
      RETURNING identity_hash",
-    &[pg_sys::TEXTARRAYOID, pg_sys::UUIDARRAYOID],
+    &[
+        pg_sys::TEXTARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
 );
 
 static FIND_IDENTITIES: Statement = Statement::new(
@@ -130,6 +134,7 @@ fn claim(
             &[
                 keys(&firsts),
                 datum::uuids(firsts.iter().map(|(_, index)| &created[*index].task_uuid)),
+                datum::texts(firsts.iter().map(|(_, index)| request.key(*index))),
             ],
         )?;
         if won.len() == firsts.len() {

@@ -41,6 +41,14 @@ static INSERT_TASKS: Statement = Statement::new(
     ],
 );
 
+static INSERT_TAGS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.task_tags (tag, task_uuid)
+     SELECT g.tag, t.task_uuid
+     FROM (SELECT DISTINCT left(e.tag, 255) AS tag FROM jsonb_array_elements_text($2) AS e (tag) WHERE e.tag IS NOT NULL) g
+     CROSS JOIN unnest($1) AS t (task_uuid)",
+    &[pg_sys::UUIDARRAYOID, pg_sys::JSONBOID],
+);
+
 static INSERT_STEPS: Statement = Statement::new(
     "INSERT INTO tasker_engine.steps
          (task_uuid, step_no, named_task_id, open_parents, retry_limit, retryable, priority, checked, state,
@@ -203,6 +211,10 @@ impl Rows<'_, '_> {
                 datum::boolean(!self.bypass.is_empty()),
             ],
         )?;
+        if datum::element_count(request.tags) > 0 {
+            let tags = [self.uuids(), request.tags.arg()];
+            engine.session.run(&INSERT_TAGS, &tags)?;
+        }
         Ok(())
     }
 

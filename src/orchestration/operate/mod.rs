@@ -1,5 +1,6 @@
 //! Operations on tasks and steps by hand. Each one locks the whole task, decides, and settles it.
 
+mod many;
 mod steps;
 mod tasks;
 mod timeouts;
@@ -13,6 +14,7 @@ use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, audit};
 use crate::pg::datum::{Jsonb, Uuid};
 
+pub use many::{Many, Operation};
 pub use steps::{cancel_step, resolve_step, retry_step, set_retry_limit, transition_step};
 pub use tasks::{cancel_task, resolve_task, retry_task, transition_task};
 pub use timeouts::end_late_tasks;

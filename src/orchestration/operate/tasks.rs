@@ -43,19 +43,24 @@ pub fn cancel_task(
     completed_too: bool,
 ) -> Result<TaskState> {
     let locked = LockedTask::lock(engine, task)?;
-    allow_task(&locked, TaskState::Cancelled)?;
+    may_cancel(&locked, completed_too)?;
+    cancel_locked(engine, locked, audit::texts(&[("reason", reason)]))
+}
+
+pub(super) fn may_cancel(locked: &LockedTask, completed_too: bool) -> Result<()> {
+    allow_task(locked, TaskState::Cancelled)?;
     if locked.state == TaskState::Complete && !completed_too {
-        let uuid = format_uuid(&task);
+        let uuid = format_uuid(&locked.uuid);
         return Err(Error::state(format!("task {uuid} is complete"))
             .detail("Its work is done, and cancelling takes nothing back.")
             .hint(format!(
                 "SELECT tasker.cancel_task('{uuid}', cancel_completed => true) cancels it all the same."
             )));
     }
-    cancel_locked(engine, locked, audit::texts(&[("reason", reason)]))
+    Ok(())
 }
 
-fn cancel_locked<'e>(
+pub(super) fn cancel_locked<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
     note: Option<Jsonb<'e>>,
@@ -115,7 +120,7 @@ pub fn time_out<'e>(
 }
 
 /// Sets the task's state with its metadata, and goes on to what follows from its steps.
-fn set_task<'e>(
+pub(super) fn set_task<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
     to: TaskState,
@@ -131,18 +136,35 @@ fn set_task<'e>(
 /// Takes a task in error up again: its failed steps start over, completed ones are kept.
 pub fn retry_task(engine: &mut Engine, task: Uuid, reason: Option<&str>) -> Result<TaskState> {
     let locked = LockedTask::lock(engine, task)?;
-    allow_task(&locked, TaskState::Pending)?;
-    if locked.state != TaskState::Error {
-        return Err(
-            refused("task", &task, locked.state.as_str(), "pending", &[])
-                .hint("Only a task in error is retried."),
-        );
-    }
+    may_retry(&locked)?;
     take_up(engine, locked, audit::texts(&[("reason", reason)]))
 }
 
+pub(super) fn may_retry(locked: &LockedTask) -> Result<()> {
+    allow_task(locked, TaskState::Pending)?;
+    if locked.state != TaskState::Error {
+        return Err(
+            refused("task", &locked.uuid, locked.state.as_str(), "pending", &[])
+                .hint("Only a task in error is retried."),
+        );
+    }
+    may_take_up(locked)
+}
+
+fn may_take_up(locked: &LockedTask) -> Result<()> {
+    if locked.all_good() || locked.could_run_if_retried() {
+        return Ok(());
+    }
+    Err(Error::state(format!(
+        "task {} has no failed step to retry",
+        format_uuid(&locked.uuid)
+    ))
+    .detail("Only cancelled steps keep it from completing.")
+    .hint("Call resolve_task_manually, which ends it; a cancelled step is final."))
+}
+
 /// error -> pending: failed steps start over, held ones wait no longer. A task whose steps are all done goes on to complete.
-fn take_up<'e>(
+pub(super) fn take_up<'e>(
     engine: &mut Engine<'e>,
     mut locked: LockedTask<'e>,
     note: Option<Jsonb<'e>>,
@@ -152,15 +174,11 @@ fn take_up<'e>(
             start_over(engine, &mut locked, index, true, note)?;
         }
     }
-    if !locked.all_good() && !locked.could_run() {
-        return Err(Error::state(format!(
-            "task {} has no failed step to retry",
-            format_uuid(&locked.uuid)
-        ))
-        .detail("Only cancelled steps keep it from completing.")
-        .hint("Call resolve_task_manually, which ends it; a cancelled step is final."));
-    }
     set_task(engine, locked, TaskState::Pending, note)
+}
+
+pub(super) fn may_resolve(locked: &LockedTask) -> Result<()> {
+    allow_task(locked, TaskState::ResolvedManually)
 }
 
 /// Declares a task in error done.
@@ -171,7 +189,7 @@ pub fn resolve_task(
     reason: Option<&str>,
 ) -> Result<TaskState> {
     let locked = LockedTask::lock(engine, task)?;
-    allow_task(&locked, TaskState::ResolvedManually)?;
+    may_resolve(&locked)?;
     set_task(
         engine,
         locked,
@@ -193,7 +211,10 @@ pub fn transition_task<'e>(
     match to {
         TaskState::Cancelled => cancel_locked(engine, locked, note),
         TaskState::Complete if !locked.all_good() => Err(unfinished(&locked)),
-        TaskState::Pending if locked.state == TaskState::Error => take_up(engine, locked, note),
+        TaskState::Pending if locked.state == TaskState::Error => {
+            may_take_up(&locked)?;
+            take_up(engine, locked, note)
+        }
         _ => set_task(engine, locked, to, note),
     }
 }
