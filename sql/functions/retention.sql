@@ -21,17 +21,6 @@ END;
 COMMENT ON FUNCTION tasker_engine.is_purgeable(uuid, "char", timestamptz, timestamptz, timestamptz) IS
 'Whether a task is complete, cancelled or resolved since before one time, or in error since before the other, and nothing of it runs.';
 
-CREATE OR REPLACE FUNCTION tasker_engine.tags_of_tasks(tasks uuid[]) RETURNS TABLE (tag text, task_uuid uuid)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT DISTINCT left(e.tag, 255), t.task_uuid
-    FROM tasker_engine.tasks t CROSS JOIN LATERAL jsonb_array_elements_text(t.tags) AS e (tag)
-    WHERE t.task_uuid = ANY ($1) AND t.tags <> '[]' AND e.tag IS NOT NULL;
-END;
-COMMENT ON FUNCTION tasker_engine.tags_of_tasks(uuid[]) IS 'The keys of the rows in task_tags that belong to the tasks.
-tag: a tag, its first 255 characters.
-task_uuid: the task that has it.';
-
 -- One batch of ended tasks, oldest first. It waits for no session: an operator's call locks the first step of its task first,
 -- and workers touch steps in progress only. It has planner settings of its own, not a list of plans.sql: it also reads without a
 -- sort, so that it stops after the tasks of the batch, and may aggregate by hash.

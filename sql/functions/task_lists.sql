@@ -5,6 +5,31 @@ RETURNS text AS 'MODULE_PATHNAME', 'key_identity' LANGUAGE c IMMUTABLE PARALLEL 
 COMMENT ON FUNCTION tasker_engine.key_identity(text, text, text) IS
 'The identity_hash of a task with this idempotency key: a key belongs to the templates of a name in a namespace, whatever their version.';
 
+CREATE OR REPLACE FUNCTION tasker_engine.tags_of_tasks(tasks uuid[]) RETURNS TABLE (tag text, task_uuid uuid)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT DISTINCT left(e.tag, 255), t.task_uuid
+    FROM tasker_engine.tasks t CROSS JOIN LATERAL jsonb_array_elements_text(t.tags) AS e (tag)
+    WHERE t.task_uuid = ANY ($1) AND t.tags <> '[]' AND e.tag IS NOT NULL;
+END;
+COMMENT ON FUNCTION tasker_engine.tags_of_tasks(uuid[]) IS 'The keys of the rows in task_tags that belong to the tasks.
+tag: a tag, its first 255 characters.
+task_uuid: the task that has it.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.keep_tags(task_uuid uuid, before jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM tasker_engine.task_tags g
+    USING (SELECT left(e.tag, 255) AS tag FROM jsonb_array_elements_text($2) AS e (tag)
+           EXCEPT SELECT n.tag FROM tasker_engine.tags_of_tasks(ARRAY[$1]) n) gone
+    WHERE g.tag = gone.tag AND g.task_uuid = $1;
+    INSERT INTO tasker_engine.task_tags (tag, task_uuid) SELECT n.tag, n.task_uuid FROM tasker_engine.tags_of_tasks(ARRAY[$1]) n
+    ON CONFLICT ON CONSTRAINT task_tags_pkey DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.keep_tags(uuid, jsonb) IS 'Writes the rows of task_tags for a locked task whose tags have changed.
+before: its tags before.';
+
 -- The filter that few tasks pass says where to look; select_tasks checks the others.
 CREATE OR REPLACE FUNCTION tasker_engine.task_candidates(
     state "char", templates integer[], tag text, correlation_id text, identities text[], error_class text, below uuid, above uuid,
@@ -102,7 +127,7 @@ BEGIN
         wanted, templates, $7, $8, identities, $10,
         least($12, tasker_engine.uuids_since($6 + interval '2 minutes'), 'ffffffff-ffff-ffff-ffff-ffffffffffff'),
         coalesce(tasker_engine.uuids_since($5), '00000000-0000-0000-0000-000000000000'),
-        -- A document is dearer to look into than a column.
+        -- A document costs more to look into than a column.
         greatest(CASE WHEN $11 IS NULL THEN 3000 ELSE 1000 END, $13 + 1)) c;
     RETURN QUERY
     SELECT t.task_uuid, NULL::uuid
@@ -189,7 +214,7 @@ task_error_class: Its error class.
 next_after: NULL for a task. In the last row of a page that is not full though older tasks were not read: what to give as after.';
 GRANT EXECUTE ON FUNCTION tasker.list_tasks(text, text, text, text, timestamptz, timestamptz, text, text, text, text, jsonb, uuid, integer) TO tasker_reader;
 
--- Of tasks in error only their rows among the rare states are read. A function, because jit takes the look-ups for far dearer than they are.
+-- Of tasks in error only their rows among the rare states are read. A function, because jit starts for look-ups that cost far less than it.
 CREATE OR REPLACE FUNCTION tasker_engine.stuck_causes()
 RETURNS TABLE (reason text, named_task_id integer, error_class text, tasks bigint, oldest_task_uuid uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$

@@ -66,6 +66,7 @@ BEGIN
           WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(present) p (tag) WHERE p.tag = e.tag)
           GROUP BY e.tag) u;
     UPDATE tasker_engine.tasks t SET tags = wanted WHERE t.task_uuid = $1 AND wanted <> present;
+    PERFORM tasker_engine.keep_tags($1, present) WHERE wanted <> present;
     RETURN wanted;
 END
 $$;
@@ -89,6 +90,7 @@ BEGIN
     FROM jsonb_array_elements(present) WITH ORDINALITY AS p (tag, no)
     WHERE NOT EXISTS (SELECT FROM jsonb_array_elements($2) e (tag) WHERE e.tag = p.tag);
     UPDATE tasker_engine.tasks t SET tags = wanted WHERE t.task_uuid = $1 AND wanted <> present;
+    PERFORM tasker_engine.keep_tags($1, present) WHERE wanted <> present;
     RETURN wanted;
 END
 $$;

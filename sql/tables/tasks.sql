@@ -26,7 +26,7 @@ CREATE TABLE tasker_engine.tasks (
 CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
 -- For scopes by tag. Most tasks have none and pay nothing.
 CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags <> '[]';
--- For lists, newest first. None of these columns changes, so that updates stay on their page.
+-- For lists, newest first. Neither column changes, so that updates stay on their page.
 CREATE INDEX tasks_requested_at ON tasker_engine.tasks (requested_at);
 CREATE INDEX tasks_correlation_id ON tasker_engine.tasks (left(correlation_id, 255), task_uuid) WHERE correlation_id IS NOT NULL;
 COMMENT ON TABLE tasker_engine.tasks IS 'Storage of tasks; tasker.tasks shows it.';

@@ -10,7 +10,8 @@ crate::pg::call::sql_function! {
 }
 
 fn key_identity(call: &mut Call) -> Result<Output> {
-    let (namespace, name): (String, String) = (call.get(0, "namespace_name")?, call.get(1, "name")?);
+    let (namespace, name): (String, String) =
+        (call.get(0, "namespace_name")?, call.get(1, "name")?);
     let key: String = call.get(2, "idempotency_key")?;
     Ok(Output::Text(identity::hash_of_key(&namespace, &name, &key)))
 }

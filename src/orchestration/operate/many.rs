@@ -52,7 +52,7 @@ impl Operation {
     }
 }
 
-/// What became of one task, and the new state or the reason.
+/// The result of one task, and the new state or the reason.
 pub struct Outcome {
     pub word: &'static str,
     pub detail: Option<String>,

@@ -203,6 +203,21 @@ pub fn rare_state(session: &mut Session, task: Uuid) -> Option<String> {
         .pop()
 }
 
+/// Locks the row of a task alone, as long as the transaction lasts.
+#[track_caller]
+pub fn hold_task(session: &mut Session, task: Uuid) {
+    session.query(
+        "SELECT FROM tasker_engine.tasks WHERE task_uuid = $1 FOR UPDATE",
+        &[&task],
+    );
+}
+
+/// How many rows the tags of all tasks have.
+#[track_caller]
+pub fn tag_rows(session: &mut Session) -> i64 {
+    session.count("SELECT count(*) FROM tasker_engine.task_tags", &[])
+}
+
 /// The steps of a task wait as version 0.1.0 could leave them: held although the task is open.
 #[track_caller]
 pub fn hold_back(session: &mut Session, task: Uuid) {
