@@ -96,3 +96,4 @@ RETURNS bigint AS 'MODULE_PATHNAME', 'handler_key' LANGUAGE c IMMUTABLE STRICT P
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.handler_key(text) IS 'The number under which a queue finds the steps of a handler: negative for handlers inside the database (sql:), positive for others, never 0.
 handler: name of the handler.';
+GRANT EXECUTE ON FUNCTION tasker_engine.handler_key(text) TO tasker_reader;

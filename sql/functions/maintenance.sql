@@ -110,8 +110,7 @@ COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renam
 
 -- The tasks that it finds have rows among the rare states, where tasker.stuck_tasks looks and asks again.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_stuck() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most CONSTANT integer := 50000;
     lowest CONSTANT uuid := '00000000-0000-0000-0000-000000000000';

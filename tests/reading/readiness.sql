@@ -399,6 +399,7 @@ BEGIN
     -- A task that was left open although all is done, which the engine never does by itself.
     t := tasker.create_task('single', namespace => 'reading');
     UPDATE tasker_engine.steps SET state = 'c' WHERE task_uuid = t;
+    PERFORM tasker_engine.duty_stuck();
     PERFORM reading_test.same('stuck', (SELECT reason FROM tasker.stuck_tasks WHERE task_uuid = t), 'nothing_can_run');
     PERFORM reading_test.same('finalized', (SELECT concat_ws(':', action, completion_percentage, reason)
         FROM tasker.finalize_task(t)), 'completed:100.00:all_complete');

@@ -212,6 +212,15 @@ pub fn hold_task(session: &mut Session, task: Uuid) {
     );
 }
 
+/// The size of the queue in pages.
+#[track_caller]
+pub fn pages_of_queue(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT pg_relation_size('tasker_engine.queue_entries') / 8192",
+        &[],
+    )
+}
+
 /// How many rows the tags of all tasks have.
 #[track_caller]
 pub fn tag_rows(session: &mut Session) -> i64 {

@@ -42,12 +42,7 @@ fn failed() -> (Database, Session, Vec<Uuid>) {
     assert_eq!(session.task_state(first), "complete");
     let tasks = session.create_many("pay", 10);
     session.work(|_| Act::FailForGood);
-    assert!(
-        session
-            .task_states(&tasks)
-            .iter()
-            .all(|state| state == "error")
-    );
+    assert_eq!(session.task_states(&tasks), [format!("error: {}", tasks.len())]);
     (database, session, tasks)
 }
 
@@ -103,12 +98,7 @@ fn all_failed_tasks_are_retried_and_go_on_to_their_end() {
         10
     );
     session.work(|_| done());
-    assert!(
-        session
-            .task_states(&tasks)
-            .iter()
-            .all(|state| state == "complete")
-    );
+    assert_eq!(session.task_states(&tasks), [format!("complete: {}", tasks.len())]);
     assert!(outcomes(&mut session, "retry_tasks(dry_run => false)").is_empty());
     assert!(session.disagreements().is_empty());
 }
@@ -176,12 +166,7 @@ fn open_tasks_are_cancelled_and_complete_ones_if_the_caller_says_so() {
         counted(&mut session, "cancel_tasks(dry_run => false)"),
         one("cancelled", 4)
     );
-    assert!(
-        session
-            .task_states(&open)
-            .iter()
-            .all(|state| state == "cancelled")
-    );
+    assert_eq!(session.task_states(&open), [format!("cancelled: {}", open.len())]);
     assert_eq!(
         counted(
             &mut session,
@@ -209,12 +194,7 @@ fn resolved_tasks_say_who_resolved_them_and_why() {
         ),
         one("resolved", 10)
     );
-    assert!(
-        session
-            .task_states(&tasks)
-            .iter()
-            .all(|state| state == "resolved_manually")
-    );
+    assert_eq!(session.task_states(&tasks), [format!("resolved_manually: {}", tasks.len())]);
     assert_eq!(
         session.count(
             "SELECT count(*) FROM tasker.task_transitions

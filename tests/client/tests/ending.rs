@@ -313,8 +313,9 @@ fn a_task_has_a_row_among_the_rare_states_while_it_is_in_one() {
     assert_eq!(inside::rare_state(&mut session, task).as_deref(), Some("e"));
 }
 
-/// Reason and hint of a stuck task.
+/// Reason and hint of a stuck task, when maintenance has looked.
 fn stuck(session: &mut Session, task: Uuid) -> Option<(String, String)> {
+    session.query("SELECT tasker.run_maintenance()", &[]);
     session
         .query(
             "SELECT reason, hint FROM tasker.stuck_tasks WHERE task_uuid = $1",

@@ -576,9 +576,12 @@ fn a_filter_by_task_or_step_reaches_an_index_in_every_view() {
         &[],
     );
     assert!(views.len() >= 8, "only {} columns", views.len());
+    // No index leads from a task into the queue, because each step would pay for it.
+    let queue = inside::pages_of_queue(&mut session);
     let mut slow = vec![];
     for row in &views {
         let (view, column): (String, String) = (row.get(0), row.get(1));
+        let most = if view == "stuck_tasks" { 500 + queue } else { 500 };
         let uuid = if column == "task_uuid" {
             claim.task
         } else {
@@ -587,7 +590,7 @@ fn a_filter_by_task_or_step_reaches_an_index_in_every_view() {
         let query = format!("SELECT * FROM tasker.{view} WHERE {column} = '{uuid}'");
         // The first reading fills the session's caches from the catalogs.
         let touched = buffers(&mut session, &query).min(buffers(&mut session, &query));
-        if touched > 500 {
+        if touched > most {
             slow.push(format!("{view}.{column}: {touched} buffers"));
         }
     }
@@ -648,6 +651,7 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker.try_transition_step",
     "tasker.try_transition_task",
     "tasker_engine.begin_startup",
+    "tasker_engine.change_tasks",
     "tasker_engine.claim_inside",
     "tasker_engine.duty_leases",
     "tasker_engine.duty_startup",
@@ -665,6 +669,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.get_step_readiness_status_batch",
     "tasker.get_task_execution_context",
     "tasker.get_task_execution_contexts_batch",
+    "tasker.list_tasks",
     "tasker.task_blockers",
     "tasker.task_bottlenecks",
     "tasker.task_critical_path",
@@ -673,7 +678,10 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.task_parallelism",
     "tasker.task_schedule",
     "tasker_engine.check_page",
+    "tasker_engine.duty_stuck",
     "tasker_engine.pool_depth",
+    "tasker_engine.select_tasks",
+    "tasker_engine.task_candidates",
 ];
 
 const COUNTING_FUNCTIONS: &[&str] = &[
@@ -686,6 +694,7 @@ const COUNTING_FUNCTIONS: &[&str] = &[
     "tasker.get_system_health_counts",
     "tasker_engine.health_measures",
     "tasker_engine.period_metrics",
+    "tasker_engine.stuck_causes",
 ];
 
 /// The functions of the engine in C that change rows, or may, and have no list of settings, with the reason.
