@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.get_system_health_counts() IS
-'One row: how many tasks and steps are in each state now; each is counted in exactly one, so the states add up to the total. Reads every row of tasks, and the steps of tasks that are not plainly complete.
+'One row: how many tasks and steps are in each state now; each is counted in exactly one, so the states add up to the total. Reads the tasks of the last hour, those that have not completed, and totals of the others (duty totals); their steps as well, if they are not plainly complete.
 total_tasks: All tasks.
 pending_tasks: Tasks in state pending.
 in_progress_tasks: Tasks in state in_progress.

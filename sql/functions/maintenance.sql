@@ -22,6 +22,7 @@ BEGIN ATOMIC
         ('roles', interval '5 seconds', 'Writes down the new names of renamed roles, for the next dump.', 10),
         ('integrity', interval '1 minute', 'Checks whether rows agree with each other, some thousand tasks at a time.', 11),
         ('stuck', interval '1 minute', 'Looks for open tasks of which nothing can run, 50,000 tasks at a time.', 12),
+        ('totals', interval '1 minute', 'Adds up tasks that have ended, so that counts do not read them again.', 14),
         ('workers', interval '1 minute', 'Removes workers that have ended or are long silent.', 13),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
@@ -87,6 +88,10 @@ BEGIN
     UPDATE tasker_engine.workers w SET last_seen_at = least(w.last_seen_at, $1), idle_until = w.idle_until - $2
     WHERE w.ctid = ANY (ARRAY(
         SELECT o.ctid FROM tasker_engine.workers o WHERE o.last_seen_at > $1 OR o.idle_until > $1 FOR UPDATE SKIP LOCKED));
+    -- Tasks can be created among those that are added up.
+    INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
+    VALUES (tasker_engine.uuids_since($1), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    DELETE FROM tasker_engine.settling;
     -- A time that comes again is not run again: its task exists, and schedule_runs says so.
     FOR s IN SELECT o.* FROM tasker_engine.schedules o WHERE o.next_run_at > $1 FOR UPDATE SKIP LOCKED LOOP
         BEGIN
@@ -146,6 +151,70 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_stuck() IS 'Looks among the next 50,000 tasks for open ones of which nothing runs, is ready or is scheduled, or whose step workers have only given back for an hour: writes down those that it finds, removes those that go on, and returns the number of both.';
+
+-- A call that lets an ended task go on says so in unsettled_tasks before it commits. The lock makes sure that no call has done the one
+-- and not yet the other while a range is added up.
+CREATE OR REPLACE FUNCTION tasker_engine.duty_totals() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most CONSTANT integer := 10000;
+    lowest CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    place tasker_engine.settling;
+    gap record;
+    last uuid;
+    upto uuid;
+    changed bigint;
+BEGIN
+    DELETE FROM tasker_engine.settled_tasks s
+    WHERE EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= s.last_uuid AND u.last_uuid > s.after_uuid);
+    DELETE FROM tasker_engine.unsettled_tasks;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    SELECT s.* INTO place FROM tasker_engine.settling s;
+    -- The first range that is not added up, behind the place.
+    SELECT greatest(g.after_uuid, place.checked_to) AS after_uuid, g.upto INTO gap
+    FROM tasker_engine.unsettled_ranges g
+    WHERE g.upto > coalesce(place.checked_to, lowest) ORDER BY g.upto LIMIT 1;
+    IF place.xid <= pg_snapshot_xmin(pg_current_snapshot()) THEN
+        upto := least(gap.upto, place.upto);
+        last := (SELECT t.task_uuid FROM tasker_engine.tasks t
+                 WHERE t.task_uuid > gap.after_uuid AND t.task_uuid <= upto
+                 ORDER BY t.task_uuid OFFSET most - 1 LIMIT 1);
+        IF last IS NULL AND gap.upto < place.upto THEN
+            last := gap.upto; -- A gap between two ranges, however small.
+        END IF;
+    END IF;
+    IF last IS NULL THEN
+        -- The round ends. A range is worth its row when it is full, so nothing is written before there is one.
+        last := (SELECT t.task_uuid FROM tasker_engine.tasks t
+                 WHERE t.task_uuid > gap.after_uuid AND t.task_uuid < tasker_engine.uuids_since(clock_timestamp() - interval '1 hour')
+                 ORDER BY t.task_uuid OFFSET most - 1 LIMIT 1);
+        INSERT INTO tasker_engine.settling AS s (checked_to, upto, xid)
+        SELECT lowest, tasker_engine.uuids_since(clock_timestamp() - interval '1 hour'), pg_snapshot_xmax(pg_current_snapshot())
+        WHERE last IS NOT NULL OR place.checked_to > lowest
+        ON CONFLICT ON CONSTRAINT settling_pkey DO UPDATE SET checked_to = EXCLUDED.checked_to, upto = EXCLUDED.upto, xid = EXCLUDED.xid;
+        RETURN changed;
+    END IF;
+    BEGIN
+        LOCK TABLE tasker_engine.unsettled_tasks IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN changed; -- A call that lets a task go on is not over. The next round comes in a minute.
+    END;
+    IF NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= last AND u.last_uuid > gap.after_uuid)
+       AND NOT EXISTS (SELECT FROM tasker_engine.tasks t
+                   WHERE t.task_uuid > gap.after_uuid AND t.task_uuid <= last AND tasker_engine.is_open(t.state)) THEN
+        INSERT INTO tasker_engine.settled_tasks (last_uuid, after_uuid, complete_tasks, complete_steps, resolved_steps)
+        SELECT last, gap.after_uuid, count(*), coalesce(sum(n.complete), 0), coalesce(sum(n.resolved), 0)
+        FROM tasker_engine.tasks t
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE s.state = 'c') AS complete, count(*) FILTER (WHERE s.state = 'r') AS resolved
+            FROM tasker_engine.steps s WHERE s.task_uuid = t.task_uuid) n
+        WHERE t.task_uuid > gap.after_uuid AND t.task_uuid <= last AND t.state = 'c';
+    END IF;
+    UPDATE tasker_engine.settling SET checked_to = last;
+    RETURN changed + 1;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_totals() IS 'Adds up the next 10,000 tasks if all of them have ended and are older than an hour, and forgets the totals of ranges in which a task went on or was deleted; returns how many changes it has seen.';
 
 -- A session trusts the number of a worker for half a minute (src/orchestration/workers.rs), so an ended one stays a minute.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_workers() RETURNS bigint

@@ -130,6 +130,9 @@ BEGIN
     other_rows := other_rows + gone;
     DELETE FROM tasker_engine.tasks t WHERE t.task_uuid = ANY (held);
     GET DIAGNOSTICS tasks = ROW_COUNT;
+    INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
+    SELECT o.first, o.last
+    FROM (SELECT min(u::text)::uuid AS first, max(u::text)::uuid AS last FROM unnest(held) u) o;
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS

@@ -55,3 +55,41 @@ CREATE TABLE tasker_engine.stuck_checks (
 COMMENT ON TABLE tasker_engine.stuck_checks IS 'How far maintenance has looked for stuck tasks; at most one row.';
 COMMENT ON COLUMN tasker_engine.stuck_checks.one IS 'Keeps it at one row.';
 COMMENT ON COLUMN tasker_engine.stuck_checks.checked_to IS 'The last task of this round; NULL: the next round begins.';
+
+-- Totals of ranges of old tasks, so that counts do not read them again: the complete ones; the others have rows in rare_tasks. A range
+-- is written once no open task is in it and no transaction can add one (duty_totals).
+CREATE TABLE tasker_engine.settled_tasks (
+    last_uuid uuid PRIMARY KEY,
+    after_uuid uuid NOT NULL,
+    complete_tasks bigint NOT NULL,
+    complete_steps bigint NOT NULL,
+    resolved_steps bigint NOT NULL
+);
+COMMENT ON TABLE tasker_engine.settled_tasks IS 'One row per range of tasks that have ended, with the totals of those that are complete.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.last_uuid IS 'The last task of the range.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.after_uuid IS 'The range begins behind this uuid.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.complete_tasks IS 'Number of its complete tasks.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.complete_steps IS 'Number of their steps in state complete.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.resolved_steps IS 'Number of their steps in state resolved_manually.';
+
+-- What changed since: only inserted, so that no session waits for another; the next round of the duty removes both.
+CREATE TABLE tasker_engine.unsettled_tasks (
+    first_uuid uuid NOT NULL,
+    last_uuid uuid NOT NULL
+);
+ALTER TABLE tasker_engine.unsettled_tasks REPLICA IDENTITY FULL;
+COMMENT ON TABLE tasker_engine.unsettled_tasks IS 'Ended tasks that went on, were cancelled or deleted: a range of settled_tasks in which they lie does not count.';
+COMMENT ON COLUMN tasker_engine.unsettled_tasks.first_uuid IS 'The first task.';
+COMMENT ON COLUMN tasker_engine.unsettled_tasks.last_uuid IS 'The last task.';
+
+CREATE TABLE tasker_engine.settling (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    checked_to uuid NOT NULL,
+    upto uuid NOT NULL,
+    xid xid8 NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.settling IS 'How far maintenance is with settled_tasks; at most one row.';
+COMMENT ON COLUMN tasker_engine.settling.one IS 'Keeps it at one row.';
+COMMENT ON COLUMN tasker_engine.settling.checked_to IS 'The last task that this round has looked at.';
+COMMENT ON COLUMN tasker_engine.settling.upto IS 'No transaction from xid on creates a task below this uuid.';
+COMMENT ON COLUMN tasker_engine.settling.xid IS 'The next transaction when upto was written.';

@@ -1,16 +1,47 @@
 -- What the analytics functions and health count: states of tasks, steps of unfinished tasks, runs from the log.
 
+CREATE OR REPLACE VIEW tasker_engine.settled_ranges AS
+SELECT s.after_uuid, s.last_uuid, s.complete_tasks, s.complete_steps, s.resolved_steps
+FROM tasker_engine.settled_tasks s
+WHERE NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= s.last_uuid AND u.last_uuid > s.after_uuid);
+COMMENT ON VIEW tasker_engine.settled_ranges IS 'Ranges of tasks whose totals hold.';
+
+CREATE OR REPLACE VIEW tasker_engine.unsettled_ranges AS
+SELECT o.after_uuid, o.upto
+FROM (SELECT lag(s.last_uuid, 1, '00000000-0000-0000-0000-000000000000') OVER (ORDER BY s.last_uuid) AS after_uuid, s.after_uuid AS upto
+      FROM (SELECT r.after_uuid, r.last_uuid FROM tasker_engine.settled_ranges r
+            UNION ALL
+            VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)) s) o
+WHERE o.after_uuid < o.upto;
+COMMENT ON VIEW tasker_engine.unsettled_ranges IS 'What lies between them: the tasks that a count has to read.';
+COMMENT ON COLUMN tasker_engine.unsettled_ranges.after_uuid IS 'The range begins behind this uuid.';
+COMMENT ON COLUMN tasker_engine.unsettled_ranges.upto IS 'It ends with this uuid.';
+
+CREATE OR REPLACE VIEW tasker_engine.unsettled_counts AS
+WITH gaps AS MATERIALIZED (SELECT g.after_uuid, g.upto FROM tasker_engine.unsettled_ranges g)
+SELECT t.task_uuid, t.named_task_id, t.state, t.watched
+FROM gaps g
+JOIN tasker_engine.tasks t ON t.task_uuid > g.after_uuid AND t.task_uuid <= g.upto
+UNION ALL
+SELECT r.task_uuid, t.named_task_id, t.state, t.watched
+FROM tasker_engine.rare_tasks r
+JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
+WHERE r.state IN ('e', 'x', 'r') AND t.state IN ('e', 'x', 'r')
+  AND NOT EXISTS (SELECT FROM gaps g WHERE r.task_uuid > g.after_uuid AND r.task_uuid <= g.upto);
+COMMENT ON VIEW tasker_engine.unsettled_counts IS 'The tasks that are not in the totals of settled_ranges.';
+
 -- A task that is complete and was never watched has only completed steps: their number is that of its template. So only
 -- the steps of the other tasks are read, by key.
 CREATE OR REPLACE VIEW tasker_engine.system_counts AS
-SELECT t.total AS total_tasks, t.pending AS pending_tasks, t.in_progress AS in_progress_tasks,
-       t.complete AS complete_tasks, t.error AS error_tasks, t.cancelled AS cancelled_tasks,
-       (t.plain_steps + s.total) AS total_steps,
+SELECT (t.total + o.complete_tasks) AS total_tasks, t.pending AS pending_tasks, t.in_progress AS in_progress_tasks,
+       (t.complete + o.complete_tasks) AS complete_tasks, t.error AS error_tasks, t.cancelled AS cancelled_tasks,
+       (t.plain_steps + s.total + o.complete_steps + o.resolved_steps) AS total_steps,
        s.pending AS pending_steps, s.in_progress AS in_progress_steps,
-       (t.plain_steps + s.complete) AS complete_steps,
+       (t.plain_steps + s.complete + o.complete_steps) AS complete_steps,
        s.error AS error_steps,
        s.retryable AS retryable_error_steps, s.exhausted AS exhausted_retry_steps, s.in_backoff AS in_backoff_steps,
-       t.resolved AS resolved_manually_tasks, s.cancelled AS cancelled_steps, s.resolved AS resolved_manually_steps,
+       t.resolved AS resolved_manually_tasks, s.cancelled AS cancelled_steps,
+       (s.resolved + o.resolved_steps) AS resolved_manually_steps,
        s.permanent AS permanent_error_steps
 FROM (
     SELECT COALESCE(sum(g.tasks), 0)::bigint AS total,
@@ -24,7 +55,7 @@ FROM (
                         FILTER (WHERE g.state = 'c' AND NOT g.watched), 0)::bigint AS plain_steps
     FROM (
         SELECT t.named_task_id, t.state, t.watched, count(*) AS tasks
-        FROM tasker_engine.tasks t
+        FROM tasker_engine.unsettled_counts t
         GROUP BY t.named_task_id, t.state, t.watched
     ) g
     JOIN (
@@ -49,10 +80,15 @@ CROSS JOIN (
                                   AND tasker_engine.attempts_left(s.attempts, s.retry_limit)) AS permanent,
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at < 'infinity'
                                   AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
-    FROM tasker_engine.tasks t
+    FROM tasker_engine.unsettled_counts t
     JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid
     WHERE t.state <> 'c' OR t.watched
-) s;
+) s
+CROSS JOIN (
+    SELECT COALESCE(sum(r.complete_tasks), 0)::bigint AS complete_tasks, COALESCE(sum(r.complete_steps), 0)::bigint AS complete_steps,
+           COALESCE(sum(r.resolved_steps), 0)::bigint AS resolved_steps
+    FROM tasker_engine.settled_ranges r
+) o;
 COMMENT ON VIEW tasker_engine.system_counts IS 'What get_system_health_counts counts; one row.';
 COMMENT ON COLUMN tasker_engine.system_counts.total_tasks IS 'All tasks.';
 COMMENT ON COLUMN tasker_engine.system_counts.pending_tasks IS 'Tasks in state pending.';

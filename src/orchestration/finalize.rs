@@ -264,11 +264,32 @@ pub fn move_task(engine: &mut Engine, task: Uuid, from: TaskState, to: TaskState
     }
 }
 
+// Without a look at what is added up: the duty may be about to commit that.
+static UNSETTLE: Statement = Statement::new(
+    "INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
+     SELECT u.task_uuid, u.task_uuid FROM unnest($1) AS u (task_uuid)",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+/// The totals of old tasks count complete ones and leave out open ones: whatever changes this says so.
+fn unsettle(engine: &Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
+    let mut gone_on = changes
+        .iter()
+        .filter(|(_, from, to)| *from == TaskState::Complete || !from.is_open() && to.is_open())
+        .map(|(task, _, _)| task)
+        .peekable();
+    if gone_on.peek().is_some() {
+        engine.session.run(&UNSETTLE, &[datum::uuids(gone_on)])?;
+    }
+    Ok(())
+}
+
 /// Writes new states of locked tasks and logs them; a pending task passes in_progress on its way to complete.
 fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
+    unsettle(engine, changes)?;
     engine.session.run(
         &SET_STATE,
         &[

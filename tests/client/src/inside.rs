@@ -720,3 +720,63 @@ pub fn negative_counters(session: &mut Session) -> Vec<String> {
         &[],
     )
 }
+
+/// Every open task is complete, as if workers had run it.
+#[track_caller]
+pub fn end_open(session: &mut Session) {
+    session.execute(
+        "UPDATE tasker_engine.steps SET state = 'c'
+         WHERE task_uuid IN (SELECT task_uuid FROM tasker_engine.tasks WHERE state IN ('p', 'i'));
+         UPDATE tasker_engine.tasks SET state = 'c', completed_at = clock_timestamp() WHERE state IN ('p', 'i');
+         DELETE FROM tasker_engine.queue_entries",
+    );
+}
+
+/// The totals of `get_system_health_counts`, from a look at every task and step.
+#[track_caller]
+pub fn counts_by_reading_all(session: &mut Session) -> String {
+    session.one(
+        "SELECT concat_ws(' ', t.total, t.p, t.i, t.c, t.e, t.x, t.r, s.total, s.p, s.i, s.c, s.e, s.x, s.r)
+         FROM (SELECT count(*) AS total, count(*) FILTER (WHERE state = 'p') AS p, count(*) FILTER (WHERE state = 'i') AS i,
+                      count(*) FILTER (WHERE state = 'c') AS c, count(*) FILTER (WHERE state = 'e') AS e,
+                      count(*) FILTER (WHERE state = 'x') AS x, count(*) FILTER (WHERE state = 'r') AS r
+               FROM tasker_engine.tasks) t,
+              (SELECT count(*) AS total, count(*) FILTER (WHERE state = 'p') AS p, count(*) FILTER (WHERE state = 'i') AS i,
+                      count(*) FILTER (WHERE state = 'c') AS c, count(*) FILTER (WHERE state = 'e') AS e,
+                      count(*) FILTER (WHERE state = 'x') AS x, count(*) FILTER (WHERE state = 'r') AS r
+               FROM tasker_engine.steps) s",
+        &[],
+    )
+}
+
+/// The size of the tasks in pages.
+#[track_caller]
+pub fn pages_of_tasks(session: &mut Session) -> i64 {
+    session.one("SELECT pg_relation_size('tasker_engine.tasks') / 8192", &[])
+}
+
+/// All tasks that exist are old enough to be added up.
+#[track_caller]
+pub fn let_all_settle(session: &mut Session) {
+    session.query(
+        "INSERT INTO tasker_engine.settling (checked_to, upto, xid)
+         VALUES ('00000000-0000-0000-0000-000000000000', 'fffffffe-0000-0000-0000-000000000000', '3')
+         ON CONFLICT (one) DO UPDATE SET checked_to = excluded.checked_to, upto = excluded.upto, xid = excluded.xid",
+        &[],
+    );
+}
+
+/// One batch of the duty that adds up tasks; how much it did.
+#[track_caller]
+pub fn add_up(session: &mut Session) -> i64 {
+    session.one("SELECT tasker_engine.duty_totals()", &[])
+}
+
+/// How many tasks are in totals that hold.
+#[track_caller]
+pub fn settled(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT coalesce(sum(complete_tasks), 0)::bigint FROM tasker_engine.settled_ranges",
+        &[],
+    )
+}

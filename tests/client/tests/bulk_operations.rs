@@ -42,7 +42,10 @@ fn failed() -> (Database, Session, Vec<Uuid>) {
     assert_eq!(session.task_state(first), "complete");
     let tasks = session.create_many("pay", 10);
     session.work(|_| Act::FailForGood);
-    assert_eq!(session.task_states(&tasks), [format!("error: {}", tasks.len())]);
+    assert_eq!(
+        session.task_states(&tasks),
+        [format!("error: {}", tasks.len())]
+    );
     (database, session, tasks)
 }
 
@@ -98,13 +101,16 @@ fn all_failed_tasks_are_retried_and_go_on_to_their_end() {
         10
     );
     session.work(|_| done());
-    assert_eq!(session.task_states(&tasks), [format!("complete: {}", tasks.len())]);
+    assert_eq!(
+        session.task_states(&tasks),
+        [format!("complete: {}", tasks.len())]
+    );
     assert!(outcomes(&mut session, "retry_tasks(dry_run => false)").is_empty());
     assert!(session.disagreements().is_empty());
 }
 
 #[test]
-fn a_task_that_somebody_holds_is_told_and_the_others_go_on() {
+fn a_task_that_another_session_holds_is_locked_and_the_others_go_on() {
     for by_an_operator in [true, false] {
         let (database, mut session, tasks) = failed();
         let mut holder = database.connect();
@@ -166,7 +172,10 @@ fn open_tasks_are_cancelled_and_complete_ones_if_the_caller_says_so() {
         counted(&mut session, "cancel_tasks(dry_run => false)"),
         one("cancelled", 4)
     );
-    assert_eq!(session.task_states(&open), [format!("cancelled: {}", open.len())]);
+    assert_eq!(
+        session.task_states(&open),
+        [format!("cancelled: {}", open.len())]
+    );
     assert_eq!(
         counted(
             &mut session,
@@ -185,7 +194,7 @@ fn open_tasks_are_cancelled_and_complete_ones_if_the_caller_says_so() {
 }
 
 #[test]
-fn resolved_tasks_say_who_resolved_them_and_why() {
+fn resolved_tasks_log_the_name_and_the_reason() {
     let (_database, mut session, tasks) = failed();
     assert_eq!(
         counted(
@@ -194,7 +203,10 @@ fn resolved_tasks_say_who_resolved_them_and_why() {
         ),
         one("resolved", 10)
     );
-    assert_eq!(session.task_states(&tasks), [format!("resolved_manually: {}", tasks.len())]);
+    assert_eq!(
+        session.task_states(&tasks),
+        [format!("resolved_manually: {}", tasks.len())]
+    );
     assert_eq!(
         session.count(
             "SELECT count(*) FROM tasker.task_transitions

@@ -581,7 +581,11 @@ fn a_filter_by_task_or_step_reaches_an_index_in_every_view() {
     let mut slow = vec![];
     for row in &views {
         let (view, column): (String, String) = (row.get(0), row.get(1));
-        let most = if view == "stuck_tasks" { 500 + queue } else { 500 };
+        let most = if view == "stuck_tasks" {
+            500 + queue
+        } else {
+            500
+        };
         let uuid = if column == "task_uuid" {
             claim.task
         } else {
@@ -679,6 +683,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.task_schedule",
     "tasker_engine.check_page",
     "tasker_engine.duty_stuck",
+    "tasker_engine.duty_totals",
     "tasker_engine.pool_depth",
     "tasker_engine.select_tasks",
     "tasker_engine.task_candidates",
