@@ -122,6 +122,9 @@ DECLARE
     candidates record;
     amount integer;
 BEGIN
+    IF templates = '{}' THEN
+        RETURN;
+    END IF;
     SELECT c.tasks, c.read_to INTO STRICT candidates
     FROM tasker_engine.task_candidates(
         wanted, templates, $7, $8, identities, $10,

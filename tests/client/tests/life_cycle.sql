@@ -102,6 +102,9 @@ SELECT length(tasker.metrics_prometheus(true, true));
 -- The end of everything.
 SELECT tasker.complete_step(c.step_uuid, c.claim_number) FROM tasker.claim_steps('w', max_steps => 100) c;
 SELECT tasker.complete_step(c.step_uuid, c.claim_number) FROM tasker.claim_steps('w', max_steps => 100) c;
+SELECT * FROM tasker.retry_tasks(dry_run => false, max_tasks => 1);
+SELECT * FROM tasker.resolve_tasks(dry_run => false, resolved_by => 'me');
+SELECT * FROM tasker.cancel_tasks(dry_run => false, max_tasks => 1);
 SELECT tasker.cancel_task(t.task_uuid) FROM tasker.tasks t WHERE t.state IN ('pending', 'in_progress');
 SELECT tasker.purge_tasks('0 seconds', include_failed => true);
 SELECT tasker.reset_metrics();

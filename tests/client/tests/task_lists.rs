@@ -238,6 +238,7 @@ fn a_page_that_stops_at_its_bound_says_where_to_go_on() {
         };
         assert_eq!((found, read), (vec![first], pages), "{filters}");
     }
+    assert_eq!(page(&mut session, "namespace => 'nowhere'"), (vec![], None));
     // What an index finds needs no second page.
     session.query("SELECT tasker.tag_task($1, '[\"rare\"]')", &[&first]);
     assert_eq!(page(&mut session, "tag => 'rare'"), (vec![first], None));
