@@ -749,12 +749,6 @@ pub fn counts_by_reading_all(session: &mut Session) -> String {
     )
 }
 
-/// The size of the tasks in pages.
-#[track_caller]
-pub fn pages_of_tasks(session: &mut Session) -> i64 {
-    session.one("SELECT pg_relation_size('tasker_engine.tasks') / 8192", &[])
-}
-
 /// All tasks that exist are old enough to be added up.
 #[track_caller]
 pub fn let_all_settle(session: &mut Session) {
@@ -770,6 +764,12 @@ pub fn let_all_settle(session: &mut Session) {
 #[track_caller]
 pub fn add_up(session: &mut Session) -> i64 {
     session.one("SELECT tasker_engine.duty_totals()", &[])
+}
+
+/// Nothing is added up.
+#[track_caller]
+pub fn forget_totals(session: &mut Session) {
+    session.query("DELETE FROM tasker_engine.settled_tasks", &[]);
 }
 
 /// How many tasks are in totals that hold.
