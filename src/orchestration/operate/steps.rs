@@ -1,6 +1,5 @@
 //! Operations on steps.
 
-use tasker_rules::engine::retry::{self, Wait};
 use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::{move_step, parse, refused, start_over};
@@ -127,8 +126,9 @@ pub fn set_retry_limit(engine: &mut Engine, key: StepKey, limit: i32) -> Result<
         let step = &mut locked.steps[index];
         // A retry that is scheduled already keeps its time; a held one runs if it is given more attempts.
         let keeps = step.available_at.filter(|_| !(step.held() && raised));
-        let wait = Wait::Until(keeps.unwrap_or(engine.now));
-        step.available_at = retry::next_run(step.attempts(), wait);
+        // A run that had not begun when its lease ended was none: the first one is always allowed.
+        let runs = step.attempts().may_run();
+        step.available_at = runs.then(|| keeps.unwrap_or(engine.now));
     }
     locked.settle(engine)?;
     Ok(state)

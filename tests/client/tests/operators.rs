@@ -1,5 +1,7 @@
 //! What operators do: cancellation, manual resolution, retries by hand, pauses.
 
+use std::time::Duration;
+
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, inside, json, shapes, started};
 
@@ -634,4 +636,26 @@ fn a_task_whose_failed_step_lost_its_retry_ends_with_the_last_report() {
     assert_eq!(session.task_state(task), "in_progress");
     session.complete(&claims[1], &json!({}));
     assert_eq!(session.task_state(task), "error");
+}
+
+#[test]
+fn a_step_that_has_not_run_may_run_whatever_its_limit() {
+    let (_database, mut session, task) = started(&Template::new("pair").step("a", &[]).step("b", &[]));
+    let ask = Ask {
+        lease: "1 ms",
+        ..Ask::by("lost", 2)
+    };
+    assert_eq!(session.claim(&ask).len(), 2);
+    std::thread::sleep(Duration::from_millis(50));
+    let taken = session.claim_soon(&Ask::by("next", 1), 1);
+    let other = if taken[0].name == "a" { "b" } else { "a" };
+    assert_eq!(session.step_state(task, other), "error");
+    let step = session.step(task, other);
+    for limit in [0, 5, 0] {
+        session.query("SELECT tasker.set_retry_limit($1, $2)", &[&step, &limit]);
+        assert!(session.ready(task).contains(&other.to_owned()), "limit {limit}");
+    }
+    session.complete(&taken[0], &json!({}));
+    session.work(|_| done());
+    assert_eq!(session.task_state(task), "complete");
 }
