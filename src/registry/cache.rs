@@ -70,7 +70,7 @@ impl StoredSchema {
 
 fn too_much(root: &str, spent: Spent) -> Error {
     Error::spent(&format!("checking {root} against its schema"), spent)
-        .hint("Simplify the schema: a $ref used twice at one level, or nested anyOf, doubles the work at every level of the document.")
+        .hint("Simplify the schema: a $ref used twice at one level, or nested anyOf, doubles the work at every level of the document; a pattern with lookarounds or backreferences is for texts of at most 5,000 bytes.")
 }
 
 /// A step of a template; `parents` and `children` are step numbers, ascending.

@@ -32,6 +32,43 @@ fn of_member(schema: Value) -> Value {
     json!({"properties": {"a": schema}})
 }
 
+/// Random letters a and b, and a last d.
+fn letters(count: usize) -> String {
+    format!(
+        "jsonb_build_object('a', (SELECT string_agg(chr(97 + (hashint4(n) & 1)), '') || 'd' FROM generate_series(1, {count}) n))"
+    )
+}
+
+fn patterns() -> Vec<(&'static str, Value, String)> {
+    vec![
+        (
+            "states without end",
+            of_member(json!({"pattern": "^[ab]*a[ab]{300}c"})),
+            letters(3_000_000),
+        ),
+        (
+            "negated",
+            of_member(json!({"not": {"pattern": "^(?=[ab]*a[ab]{300}c)"}})),
+            letters(3_000_000),
+        ),
+        (
+            "counted twice",
+            of_member(json!({"pattern": "^(?:[a-z0-9]{1,100}){90}$"})),
+            letters(4_000),
+        ),
+        (
+            "backtracking",
+            of_member(json!({"pattern": "^(a|b(?=.*x))*\\1c"})),
+            letters(100_000),
+        ),
+        (
+            "short backtracking",
+            of_member(json!({"pattern": "(?:(?=.*x)[ab])*c"})),
+            letters(4_000),
+        ),
+    ]
+}
+
 /// Name, schema, and the document as SQL.
 fn hostile() -> Vec<(&'static str, Value, String)> {
     let nested = |levels: usize| {
@@ -142,7 +179,7 @@ fn warm(session: &mut Session) {
 #[test]
 fn a_hostile_schema_ends_soon_in_little_memory_wherever_it_is_used() {
     let database = Database::new();
-    for (number, (what, schema, document)) in hostile().into_iter().enumerate() {
+    for (number, (what, schema, document)) in hostile().into_iter().chain(patterns()).enumerate() {
         let mut session = database.connect();
         warm(&mut session);
         let template = |name: String, place: &str| {

@@ -20,7 +20,16 @@ const BYTES_PER_LOOK: usize = 64;
 
 struct Meter {
     budget: Budget,
-    price: u64,
+    cost: Cost,
+}
+
+/// What a schema makes of each look.
+#[derive(Clone, Copy)]
+pub(super) struct Cost {
+    /// The work of one look at the document.
+    pub(super) price: u64,
+    /// The longest name that the library can match with `patternProperties` in one go.
+    pub(super) longest_name: usize,
 }
 
 thread_local! {
@@ -36,13 +45,13 @@ impl Drop for Running {
     }
 }
 
-/// Runs a validation in which each look costs `price`; it ends when the budget does. The budget comes back.
+/// Runs a validation; it ends when the budget does. The budget comes back.
 pub(super) fn run<T>(
     budget: Budget,
-    price: u64,
+    cost: Cost,
     validation: impl FnOnce() -> T,
 ) -> (Result<T, Spent>, Option<Budget>) {
-    METER.with_borrow_mut(|meter| *meter = Some(Meter { budget, price }));
+    METER.with_borrow_mut(|meter| *meter = Some(Meter { budget, cost }));
     let running = Running;
     let result = catch_unwind(AssertUnwindSafe(|| {
         look(1);
@@ -70,12 +79,25 @@ fn spent(panic: Box<dyn Any + Send>) -> Spent {
 pub(super) fn look(looks: usize) {
     let spent = METER.with_borrow(|meter| {
         meter.as_ref().and_then(|meter| {
-            let work = meter.price.saturating_mul(looks as u64);
+            let work = meter.cost.price.saturating_mul(looks as u64);
             meter.budget.spend(work).err()
         })
     });
     if let Some(spent) = spent {
         resume_unwind(Box::new(spent));
+    }
+}
+
+/// Ends the validation: what comes next would take too long.
+pub(super) fn end() -> ! {
+    resume_unwind(Box::new(Spent::Work))
+}
+
+fn look_at_name(name: &str) {
+    look_at_text(name);
+    let longest = METER.with_borrow(|meter| meter.as_ref().map(|meter| meter.cost.longest_name));
+    if longest.is_some_and(|longest| name.len() > longest) {
+        end();
     }
 }
 
@@ -209,7 +231,7 @@ impl<'a> Iterator for Members<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = self.0.next()?;
-        look_at_text(name);
+        look_at_name(name);
         Some((name.as_str(), Node(value)))
     }
 }

@@ -2,6 +2,7 @@
 
 mod counted;
 mod equal;
+mod pattern;
 mod patterns;
 mod weight;
 
@@ -9,17 +10,16 @@ use std::fmt;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
-use jsonschema::{PatternOptions, ValidationError, Validator};
+use jsonschema::{Keyword, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::budget::{Budget, Spent};
 use crate::problem::Problem;
-use counted::{Counted, Node};
+use counted::{Cost, Counted, Node};
+use pattern::Pattern;
 
 /// More findings than this are not reported.
 const MOST_PROBLEMS: usize = 100;
-/// A pattern that backtracks more often than this fails the value instead of holding the server.
-const BACKTRACK_LIMIT: usize = 100_000;
 /// Listing what is wrong may cost this much; the list of a document with more is left out.
 const LISTING: u64 = 2_000_000;
 /// The number of subschemas without a look that cost as much as one look.
@@ -33,8 +33,7 @@ const WEIGHT_PER_LOOK: u64 = 8;
 /// A document never costs more than the budget that comes with it, whatever the schema: every look at a value counts.
 pub struct Schema {
     validator: Validator<Counted>,
-    /// What one look at the document costs.
-    price: u64,
+    cost: Cost,
 }
 
 impl fmt::Debug for Schema {
@@ -52,11 +51,17 @@ impl Schema {
         let weight = weight::of(schema);
         jsonschema::options_for::<Counted>()
             .offline()
-            .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT))
+            .with_pattern_options(
+                PatternOptions::fancy_regex().backtrack_limit(pattern::BACKTRACK_LIMIT),
+            )
+            .with_keyword("pattern", |_, schema, _| keyword(schema))
             .build(schema)
             .map(|validator| Self {
                 validator,
-                price: 1 + weight / WEIGHT_PER_LOOK,
+                cost: Cost {
+                    price: 1 + weight / WEIGHT_PER_LOOK,
+                    longest_name: patterns::longest_name(schema),
+                },
             })
             .map_err(|error| {
                 let path = dotted("", error.instance_path());
@@ -96,7 +101,7 @@ impl Schema {
         instance: &Value,
         budget: Budget,
     ) -> Result<Vec<Problem>, Spent> {
-        let (valid, budget) = counted::run(budget, self.price, || {
+        let (valid, budget) = counted::run(budget, self.cost, || {
             self.validator.is_valid(Node(instance))
         });
         if valid? {
@@ -112,7 +117,7 @@ impl Schema {
 
     /// The findings, or none if there are too many to collect: the validator collects all of them before it returns one.
     fn list(&self, root: &str, instance: &Value, budget: &Budget) -> Vec<Problem> {
-        let (listing, _) = counted::run(budget.part(LISTING), self.price, || {
+        let (listing, _) = counted::run(budget.part(LISTING), self.cost, || {
             self.validator
                 .iter_errors(Node(instance))
                 .take(MOST_PROBLEMS)
@@ -121,6 +126,16 @@ impl Schema {
         });
         listing.unwrap_or_default()
     }
+}
+
+fn keyword<'a>(
+    schema: &'a Value,
+) -> Result<Box<dyn for<'i> Keyword<'i, Counted>>, ValidationError<'a>> {
+    let pattern = schema.as_str().and_then(Pattern::compile);
+    let message = || format!("the pattern {schema} is not a regular expression");
+    pattern
+        .map(|pattern| Box::new(pattern) as _)
+        .ok_or_else(|| ValidationError::custom(message()))
 }
 
 fn problem(root: &str, error: &ValidationError<'_>) -> Problem {
@@ -401,6 +416,47 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_match_asks_the_host_all_the_time_or_does_not_begin() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let host = Host {
+            check: || ASKED.fetch_add(1, Ordering::Relaxed) < 50,
+            ..Host::NONE
+        };
+        let mut random = 1_u32;
+        let mut letter = || {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            if random % 2 == 0 { 'a' } else { 'b' }
+        };
+        let text: String = (0..200_000).map(|_| letter()).collect();
+        // A state of its own for nearly every byte.
+        for pattern in [
+            "^[ab]*a[ab]{200}c",
+            "^(?=[ab]*a[ab]{200}c)",
+            "^(a|b(?=.*x))*\\1c",
+        ] {
+            ASKED.store(0, Ordering::Relaxed);
+            for schema in [
+                json!({"pattern": pattern}),
+                json!({"not": {"pattern": pattern}}),
+            ] {
+                let schema = Schema::compile(&schema).expect("a schema");
+                let budget = Budget::new(u64::MAX, usize::MAX, host);
+                let began = std::time::Instant::now();
+                let answer = schema.validate("context", &json!(text), budget);
+                assert_eq!(answer, Err(Spent::Work), "{pattern}");
+                assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+            }
+        }
+        let long = json!({"n".repeat(10_000): 1});
+        let names = Schema::compile(&json!({"patternProperties": {"^(n|nn)+\\1": {}}}));
+        let names = names.expect("a schema");
+        assert_eq!(names.validate("context", &long, budget()), Err(Spent::Work));
     }
 
     #[test]

@@ -4,11 +4,30 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::Schema;
+use super::{Schema, pattern};
 use crate::budget::{Budget, Spent};
 
 /// A pattern is worth at least this much work.
 const LEAST_WORK: u64 = 1_000;
+
+/// The longest name that every pattern of `patternProperties` can be matched with in one go.
+pub(super) fn longest_name(schema: &Value) -> usize {
+    let (mut longest, mut open) = (usize::MAX, vec![schema]);
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(map) => {
+                if let Some(Value::Object(named)) = map.get("patternProperties") {
+                    let longests = named.keys().map(|name| pattern::longest(name));
+                    longest = longests.fold(longest, usize::min);
+                }
+                open.extend(map.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    longest
+}
 
 /// Compiles each pattern by itself. A pattern that is wrong is left for the compilation of the whole, which names its place.
 pub(super) fn check(schema: &Value, budget: &Budget) -> Result<(), Spent> {
