@@ -633,10 +633,9 @@ impl Case<'_> {
 
     fn set_retry_limit(&mut self, step: Uuid) {
         let limit = self.rng.i32(0..=5);
-        // A failed step that has not begun a run is left out: the call ends it, although a first run is always allowed.
         let raises: Vec<bool> = self.session.all(
             "SELECT state = 'error' AND retryable AND attempts >= retry_limit AND attempts < $2
-             FROM tasker.workflow_steps WHERE step_uuid = $1 AND NOT (state = 'error' AND attempts = 0)",
+             FROM tasker.workflow_steps WHERE step_uuid = $1",
             &[&step, &limit],
         );
         let Some(&raises) = raises.first() else {

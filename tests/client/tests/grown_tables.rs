@@ -52,6 +52,14 @@ fn reports(session: &mut Session, status: &str, count: i32) -> String {
     Value::Array(reports.collect()).to_string()
 }
 
+/// All duties but those that look at everything, a part at a time or up to a limit.
+fn duties(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT duty FROM tasker.maintenance_duties WHERE duty NOT IN ('health', 'integrity', 'stuck', 'totals')",
+        &[],
+    )
+}
+
 /// What clients and workers call all the time, what works by itself, and what operators do with a task.
 fn calls(session: &mut Session) -> Vec<String> {
     let mut found = vec![];
@@ -125,11 +133,7 @@ fn calls(session: &mut Session) -> Vec<String> {
         session,
         "SELECT count(*) FROM tasker.claim_steps('lost', max_steps => 3, lease => '1 millisecond')",
     );
-    // These two look at everything, a part at a time or up to a limit.
-    let duties: Vec<String> = session.all(
-        "SELECT duty FROM tasker.maintenance_duties WHERE duty NOT IN ('health', 'integrity')",
-        &[],
-    );
+    let duties = duties(session);
     for duty in duties {
         tries(session, &inside::duty(&duty));
     }

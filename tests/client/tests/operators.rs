@@ -640,7 +640,8 @@ fn a_task_whose_failed_step_lost_its_retry_ends_with_the_last_report() {
 
 #[test]
 fn a_step_that_has_not_run_may_run_whatever_its_limit() {
-    let (_database, mut session, task) = started(&Template::new("pair").step("a", &[]).step("b", &[]));
+    let (_database, mut session, task) =
+        started(&Template::new("pair").step("a", &[]).step("b", &[]));
     let ask = Ask {
         lease: "1 ms",
         ..Ask::by("lost", 2)
@@ -653,7 +654,10 @@ fn a_step_that_has_not_run_may_run_whatever_its_limit() {
     let step = session.step(task, other);
     for limit in [0, 5, 0] {
         session.query("SELECT tasker.set_retry_limit($1, $2)", &[&step, &limit]);
-        assert!(session.ready(task).contains(&other.to_owned()), "limit {limit}");
+        assert!(
+            session.ready(task).contains(&other.to_owned()),
+            "limit {limit}"
+        );
     }
     session.complete(&taken[0], &json!({}));
     session.work(|_| done());
