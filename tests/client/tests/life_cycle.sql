@@ -102,6 +102,7 @@ SELECT length(tasker.metrics_prometheus(true, true));
 -- The end of everything.
 SELECT tasker.complete_step(c.step_uuid, c.claim_number) FROM tasker.claim_steps('w', max_steps => 100) c;
 SELECT tasker.complete_step(c.step_uuid, c.claim_number) FROM tasker.claim_steps('w', max_steps => 100) c;
+SELECT tasker.rerun_task(t.task_uuid) FROM tasker.tasks t WHERE t.state = 'complete' LIMIT 1;
 SELECT * FROM tasker.retry_tasks(dry_run => false, max_tasks => 1);
 SELECT * FROM tasker.resolve_tasks(dry_run => false, resolved_by => 'me');
 SELECT * FROM tasker.cancel_tasks(dry_run => false, max_tasks => 1);

@@ -167,7 +167,7 @@ impl Plain {
             let now = states.memory_usage();
             let found = now.checked_sub(memory).unwrap_or(now);
             memory = now;
-            look(1 + found / 2);
+            look(1 + found * 4);
         }
         let state = automaton.next_eoi_state(states, state).ok()?;
         Some(state.is_match())
