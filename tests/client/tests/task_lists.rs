@@ -107,15 +107,18 @@ fn varied() -> (Database, Session) {
     (database, session)
 }
 
+/// Tasks whose failed step has the class.
+fn class(class: &str) -> String {
+    format!(
+        "task_uuid IN (SELECT task_uuid FROM tasker.failed_steps WHERE error_class = '{class}')
+         AND state IN ('error', 'resolved_manually')"
+    )
+}
+
 #[test]
 fn each_filter_selects_what_the_public_view_says() {
     let (_database, mut session) = varied();
     let middle = "(SELECT requested_at FROM tasker.tasks ORDER BY task_uuid OFFSET 17 LIMIT 1)";
-    let class = |class: &str| {
-        format!(
-            "task_uuid IN (SELECT task_uuid FROM tasker.failed_steps WHERE error_class = '{class}') AND state IN ('error', 'resolved_manually')"
-        )
-    };
     let cases: Vec<(String, String)> = [
         ("state => NULL", "true"),
         ("state => 'pending'", "state = 'pending'"),
