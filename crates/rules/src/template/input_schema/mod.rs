@@ -431,7 +431,7 @@ mod tests {
             random ^= random << 13;
             random ^= random >> 17;
             random ^= random << 5;
-            if random % 2 == 0 { 'a' } else { 'b' }
+            if random.is_multiple_of(2) { 'a' } else { 'b' }
         };
         let text: String = (0..200_000).map(|_| letter()).collect();
         // A state of its own for nearly every byte.
