@@ -17,7 +17,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.find_tasks(
     idempotency_key text, error_class text, context_contains jsonb, after uuid, max_tasks integer)
 RETURNS uuid[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found uuid[] := '{}';
+    found uuid[] := '{}'::uuid[];
     place uuid := $12;
     page record;
 BEGIN

@@ -118,7 +118,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_stuck() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most CONSTANT integer := 50000;
-    lowest CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    lowest CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     -- No place is stored while all tasks fit into one round.
     place CONSTANT uuid := (SELECT c.checked_to FROM tasker_engine.stuck_checks c);
     page record;
@@ -158,7 +158,7 @@ CREATE OR REPLACE FUNCTION tasker_engine.duty_totals() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most CONSTANT integer := 10000;
-    lowest CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    lowest CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     place tasker_engine.settling;
     gap record;
     last uuid;

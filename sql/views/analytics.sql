@@ -5,6 +5,11 @@ SELECT s.after_uuid, s.last_uuid, s.complete_tasks, s.complete_steps, s.resolved
 FROM tasker_engine.settled_tasks s
 WHERE NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= s.last_uuid AND u.last_uuid > s.after_uuid);
 COMMENT ON VIEW tasker_engine.settled_ranges IS 'Ranges of tasks whose totals hold.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.after_uuid IS 'The range begins behind this uuid.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.last_uuid IS 'Its last task.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.complete_tasks IS 'Number of its complete tasks.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.complete_steps IS 'Number of their steps in state complete.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.resolved_steps IS 'Number of their steps in state resolved_manually.';
 
 CREATE OR REPLACE VIEW tasker_engine.unsettled_ranges AS
 SELECT o.after_uuid, o.upto

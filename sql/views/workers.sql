@@ -18,6 +18,7 @@ SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
        w.handler_keys
 FROM tasker_engine.workers w;
 COMMENT ON VIEW tasker_engine.known_workers IS 'The workers that have called in the last day and not ended, and whether each is live.';
+COMMENT ON COLUMN tasker_engine.known_workers.handler_keys IS 'The handlers that it waits for, as in queue_entries; NULL for any.';
 COMMENT ON COLUMN tasker_engine.known_workers.live IS 'Whether the worker was seen lately or holds a lease that has not ended.';
 
 CREATE OR REPLACE VIEW tasker.workers AS
