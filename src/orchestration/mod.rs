@@ -10,6 +10,7 @@ pub mod claimants;
 pub mod clock;
 pub mod create;
 pub mod finalize;
+mod growth;
 pub mod integrity;
 pub mod leases;
 pub mod locked_task;
@@ -80,7 +81,9 @@ impl<'e> Engine<'e> {
     /// For functions that only insert new tasks.
     pub fn open_to_create(session: &'e Session) -> Result<Self> {
         resumption::require(session)?;
-        Ok(Self::open_any_isolation(session))
+        let engine = Self::open_any_isolation(session);
+        growth::heed(&engine)?;
+        Ok(engine)
     }
 
     /// For functions that only read, or that ask for themselves.

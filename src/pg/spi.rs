@@ -19,10 +19,38 @@ pub struct Statement {
     sql: &'static str,
     types: &'static [Oid],
     plan: Cell<pg_sys::SPIPlanPtr>,
+    /// The value of `ROUND` when it was made.
+    round: Cell<u32>,
 }
 
 // SAFETY: a backend has one thread.
 unsafe impl Sync for Statement {}
+
+/// How often plans were made again.
+struct Round(Cell<u32>);
+
+// SAFETY: a backend has one thread.
+unsafe impl Sync for Round {}
+
+static ROUND: Round = Round(Cell::new(0));
+
+/// Each statement is planned again when it is used the next time.
+pub fn make_plans_again() {
+    ROUND.0.set(ROUND.0.get().wrapping_add(1));
+}
+
+/// As an ANALYZE of its tables does it. A run that still uses the plan keeps it.
+fn invalidate(plan: pg_sys::SPIPlanPtr) {
+    // SAFETY: a kept plan; PostgreSQL looks at the mark before it takes the generic plan again.
+    unsafe {
+        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+        for source in pgrx::PgList::<pg_sys::CachedPlanSource>::from_pg(sources).iter_ptr() {
+            if let Some(generic) = (*source).gplan.as_mut() {
+                generic.is_valid = false;
+            }
+        }
+    }
+}
 
 impl Statement {
     pub const fn new(sql: &'static str, types: &'static [Oid]) -> Self {
@@ -30,6 +58,7 @@ impl Statement {
             sql,
             types,
             plan: Cell::new(std::ptr::null_mut()),
+            round: Cell::new(0),
         }
     }
 
@@ -40,9 +69,14 @@ impl Statement {
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr> {
         let kept = self.plan.get();
+        let round = ROUND.0.get();
         if !kept.is_null() {
+            if self.round.replace(round) != round {
+                invalidate(kept);
+            }
             return Ok(kept);
         }
+        self.round.set(round);
         let sql = CString::new(self.sql)
             .map_err(|_| Error::corrupt("a statement contains a NUL byte"))?;
         let mut types = self.types.to_vec();
