@@ -44,7 +44,9 @@ fn invalidate(plan: pg_sys::SPIPlanPtr) {
     // SAFETY: a kept plan; PostgreSQL looks at the mark before it takes the generic plan again.
     unsafe {
         let sources = pg_sys::SPI_plan_get_plan_sources(plan);
-        for source in pgrx::PgList::<pg_sys::CachedPlanSource>::from_pg(sources).iter_ptr() {
+        for index in 0..(*sources).length as usize {
+            let source = (*(*sources).elements.add(index)).ptr_value;
+            let source = source.cast::<pg_sys::CachedPlanSource>();
             if let Some(generic) = (*source).gplan.as_mut() {
                 generic.is_valid = false;
             }
