@@ -545,6 +545,39 @@ fn a_cancelled_step_is_interrupted_and_its_executor_goes_on() {
 }
 
 #[test]
+fn executors_that_serve_a_queue_of_external_workers_leave_their_steps_alone() {
+    let (_server, mut session) = server(&[]);
+    Template::new("mixed")
+        .step_with(
+            "inside",
+            &[],
+            json!({"handler": "sql:app.effect", "queue": "default"}),
+        )
+        .step_with("outside", &[], json!({"handler": "mail.send"}))
+        .register(&mut session);
+    session.execute(
+        "SELECT tasker.configure_executor_pool('default', min_executors => 2, max_executors => 2, queues => '{default}')",
+    );
+    session.create_many("mixed", 120);
+    let states = |session: &mut Session| -> Vec<String> {
+        session.all(
+            "SELECT concat_ws(' ', name, state, attempts, count(*)) FROM tasker.workflow_steps GROUP BY name, state, attempts ORDER BY 1",
+            &[],
+        )
+    };
+    soon("the steps inside are done", 60, || {
+        states(&mut session)[0] == "inside complete 1 120"
+    });
+    // Long enough for many claims of idle executors.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        states(&mut session),
+        ["inside complete 1 120", "outside pending 0 120"]
+    );
+    assert_eq!(session.claim_all("worker").len(), 120);
+}
+
+#[test]
 fn an_executor_that_is_to_end_finishes_its_step_and_gives_back_the_others() {
     let (_server, mut session) = server(&[]);
     Template::new("slow")
