@@ -152,8 +152,8 @@ END
 $$;
 COMMENT ON FUNCTION tasker_engine.duty_stuck() IS 'Looks among the next 50,000 tasks for open ones of which nothing runs, is ready or is scheduled, or whose step workers have only given back for an hour: writes down those that it finds, removes those that go on, and returns the number of both.';
 
--- A call that lets an ended task go on says so in unsettled_tasks before it commits. The lock makes sure that no call has done the one
--- and not yet the other while a range is added up.
+-- A call that lets an ended task go on says so in unsettled_tasks in the same transaction. So a change that is not seen here, or that
+-- commits between two statements, leaves its row behind, and the range does not count. No lock is needed.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_totals() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -165,10 +165,13 @@ DECLARE
     upto uuid;
     changed bigint;
 BEGIN
-    DELETE FROM tasker_engine.settled_tasks s
-    WHERE EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= s.last_uuid AND u.last_uuid > s.after_uuid);
-    DELETE FROM tasker_engine.unsettled_tasks;
-    GET DIAGNOSTICS changed = ROW_COUNT;
+    -- One statement: only what goes here is forgotten, and what comes meanwhile stays.
+    WITH gone AS (
+        DELETE FROM tasker_engine.unsettled_tasks u RETURNING u.first_uuid, u.last_uuid),
+    forgotten AS (
+        DELETE FROM tasker_engine.settled_tasks s
+        WHERE EXISTS (SELECT FROM gone g WHERE g.first_uuid <= s.last_uuid AND g.last_uuid > s.after_uuid))
+    SELECT count(*) INTO changed FROM gone;
     SELECT s.* INTO place FROM tasker_engine.settling s;
     -- The first range that is not added up, behind the place.
     SELECT greatest(g.after_uuid, place.checked_to) AS after_uuid, g.upto INTO gap
@@ -194,11 +197,6 @@ BEGIN
         ON CONFLICT ON CONSTRAINT settling_pkey DO UPDATE SET checked_to = EXCLUDED.checked_to, upto = EXCLUDED.upto, xid = EXCLUDED.xid;
         RETURN changed;
     END IF;
-    BEGIN
-        LOCK TABLE tasker_engine.unsettled_tasks IN SHARE ROW EXCLUSIVE MODE NOWAIT;
-    EXCEPTION WHEN lock_not_available THEN
-        RETURN changed; -- A call that lets a task go on is not over. The next round comes in a minute.
-    END;
     IF NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= last AND u.last_uuid > gap.after_uuid)
        AND NOT EXISTS (SELECT FROM tasker_engine.tasks t
                    WHERE t.task_uuid > gap.after_uuid AND t.task_uuid <= last AND tasker_engine.is_open(t.state)) THEN

@@ -130,13 +130,10 @@ BEGIN
     other_rows := other_rows + gone;
     DELETE FROM tasker_engine.tasks t WHERE t.task_uuid = ANY (held);
     GET DIAGNOSTICS tasks = ROW_COUNT;
-    -- The lock comes first, so that the statement behind it sees what duty_totals has added up meanwhile.
-    LOCK TABLE tasker_engine.unsettled_tasks IN ROW EXCLUSIVE MODE;
+    -- Without a look at what is added up: duty_totals may be about to commit that.
     INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
     SELECT o.first, o.last
-    FROM (SELECT min(u::text)::uuid AS first, max(u::text)::uuid AS last FROM unnest(held) u) o
-    WHERE EXISTS (SELECT FROM tasker_engine.settled_tasks s WHERE s.last_uuid >= o.first)
-       OR current_setting('transaction_isolation') <> 'read committed';
+    FROM (SELECT min(u::text)::uuid AS first, max(u::text)::uuid AS last FROM unnest(held) u) o;
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS

@@ -772,6 +772,12 @@ pub fn forget_totals(session: &mut Session) {
     session.query("DELETE FROM tasker_engine.settled_tasks", &[]);
 }
 
+/// An open transaction holds the totals locked.
+#[track_caller]
+pub fn hold_totals(session: &mut Session) {
+    session.execute("BEGIN; SELECT FROM tasker_engine.settled_tasks FOR UPDATE");
+}
+
 /// How many tasks are in totals that hold.
 #[track_caller]
 pub fn settled(session: &mut Session) -> i64 {

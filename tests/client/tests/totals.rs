@@ -135,6 +135,58 @@ fn a_task_that_is_taken_up_while_totals_are_made_is_counted() {
 }
 
 #[test]
+fn nobody_waits_for_totals_that_an_open_transaction_has_made() {
+    let (database, mut session, failed) = settled();
+    inside::forget_totals(&mut session);
+    session.query("SELECT tasker.retry_task($1)", &[&failed[0]]);
+    session.work(|_| Act::Complete(json!({})));
+    let mut maintenance = database.connect();
+    inside::let_all_settle(&mut maintenance);
+    maintenance.execute("BEGIN");
+    while inside::add_up(&mut maintenance) > 0 {}
+    assert!(inside::settled(&mut maintenance) > 0);
+    session.execute("SET lock_timeout = '1s'");
+    session.query("SELECT tasker.retry_task($1)", &[&failed[1]]);
+    let complete: Uuid = session.one(
+        "SELECT task_uuid FROM tasker.tasks WHERE state = 'complete' ORDER BY 1 OFFSET 200 LIMIT 1",
+        &[],
+    );
+    session.query(
+        "SELECT tasker.cancel_task($1, cancel_completed => true)",
+        &[&complete],
+    );
+    session.query("SELECT * FROM tasker.purge_tasks(interval '0', 10)", &[]);
+    agree(&mut session);
+    maintenance.execute("COMMIT");
+    agree(&mut session);
+    add_up_all(&mut session);
+    agree(&mut session);
+}
+
+#[test]
+fn a_task_that_is_taken_up_while_totals_are_forgotten_stays_noted() {
+    let (database, mut session, failed) = settled();
+    session.query("SELECT tasker.retry_task($1)", &[&failed[0]]);
+    let mut reader = database.connect();
+    inside::hold_totals(&mut reader);
+    let mut maintenance = database.connect();
+    let pid = maintenance.pid();
+    let waits = std::thread::spawn(move || inside::add_up(&mut maintenance));
+    session.wait_until_blocked(pid);
+    let last: Uuid = session.one(
+        "SELECT task_uuid FROM tasker.tasks WHERE state = 'complete' ORDER BY 1 DESC LIMIT 1 OFFSET 600",
+        &[],
+    );
+    session.query(
+        "SELECT tasker.cancel_task($1, cancel_completed => true)",
+        &[&last],
+    );
+    reader.execute("ROLLBACK");
+    waits.join().expect("the duty ends");
+    agree(&mut session);
+}
+
+#[test]
 fn tasks_that_are_added_up_are_not_read_again() {
     let (_database, mut session, _) = settled();
     let touched = buffers(&mut session);
