@@ -20,6 +20,9 @@ pub mod graph;
 pub mod names;
 pub mod number;
 pub mod operations;
+#[cfg(test)]
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 mod problem;
 pub mod sqlstate;
 pub mod template;

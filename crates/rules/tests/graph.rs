@@ -1,5 +1,8 @@
 //! The graph against an independently written model, and at its largest.
 
+mod patience;
+
+use patience::patience;
 use proptest::prelude::*;
 use tasker_rules::engine::ids::MAX_STEPS;
 use tasker_rules::graph::{Dag, GraphError};
@@ -27,7 +30,7 @@ fn a_chain_of_32767_steps_needs_no_recursion_and_little_time() {
     assert_eq!(dag.name(1), "n32766");
     assert_eq!(dag.descendants(1).len(), MAX_STEPS - 1);
     assert_eq!(dag.ancestors(i16::MAX).len(), MAX_STEPS - 1);
-    assert!(began.elapsed().as_secs() < 5);
+    assert!(began.elapsed() < patience(5));
 }
 
 #[test]

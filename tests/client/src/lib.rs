@@ -3,14 +3,13 @@
 //! Tests use the public interface only. What must look below it is in [`inside`], so that a change of the
 //! storage needs a change in one place.
 
-use std::sync::LazyLock;
-use std::time::Duration;
-
 pub mod database;
 pub mod failure;
 pub mod graphs;
 pub mod inside;
 pub mod kills;
+#[path = "../../../crates/rules/tests/patience/mod.rs"]
+mod patience;
 pub mod postgres_tree;
 pub mod race;
 pub mod server;
@@ -20,6 +19,7 @@ pub mod worker;
 
 pub use database::{Database, started};
 pub use failure::Failure;
+pub use patience::patience;
 pub use postgres_tree::PostgresTree;
 pub use serde_json::{Value, json};
 pub use session::Session;
@@ -35,16 +35,4 @@ pub fn long() -> bool {
 /// One number for the everyday run, another for the long form.
 pub fn scaled(short: usize, long_form: usize) -> usize {
     if long() { long_form } else { short }
-}
-
-/// How long a test waits at most for what usually happens within this many seconds. `TASKER_SLOW=5`: the server under test
-/// is five times as slow.
-pub fn patience(seconds: u64) -> Duration {
-    static SLOW: LazyLock<f64> = LazyLock::new(|| {
-        let factor = std::env::var("TASKER_SLOW").ok();
-        factor.map_or(1.0, |factor| {
-            factor.parse().expect("TASKER_SLOW is a factor")
-        })
-    });
-    Duration::from_secs(seconds).mul_f64(*SLOW)
 }
