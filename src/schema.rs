@@ -76,6 +76,7 @@ in_order! {
     "functions_table_access"             "../sql/functions/table_access.sql"
     "functions_integrity"                "../sql/functions/integrity.sql"
     "functions_plans"                    "../sql/functions/plans.sql"
+    "views_step_changes"                 "../sql/views/step_changes.sql"
     "models_task_namespace"              "../sql/models/task_namespace.sql"
     "models_dependent_system"            "../sql/models/dependent_system.sql"
     "models_dependent_system_object_map" "../sql/models/dependent_system_object_map.sql"

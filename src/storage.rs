@@ -62,9 +62,10 @@ pub mod steps {
     pub const ATTEMPTS: usize = 6;
     pub const RETRY_LIMIT: usize = 7;
     pub const STATE: usize = 8;
+    pub const RUN_ID: usize = 9;
 }
 
-pub static STEPS: Table<9> = Table::new(
+pub static STEPS: Table<10> = Table::new(
     c"steps",
     [
         (c"task_uuid", pg_sys::UUIDOID),
@@ -76,6 +77,7 @@ pub static STEPS: Table<9> = Table::new(
         (c"attempts", pg_sys::INT2OID),
         (c"retry_limit", pg_sys::INT2OID),
         (c"state", pg_sys::CHAROID),
+        (c"run_id", pg_sys::INT8OID),
     ],
     Some(Index {
         name: c"steps_pkey",
@@ -85,7 +87,7 @@ pub static STEPS: Table<9> = Table::new(
     &[Update, Read],
 );
 
-pub static TRANSITIONS: Table<11> = Table::new(
+pub static TRANSITIONS: Table<12> = Table::new(
     c"transitions",
     [
         (c"id", pg_sys::INT8OID),
@@ -99,6 +101,7 @@ pub static TRANSITIONS: Table<11> = Table::new(
         (c"from_state", pg_sys::CHAROID),
         (c"to_state", pg_sys::CHAROID),
         (c"metadata", pg_sys::JSONBOID),
+        (c"run_id", pg_sys::INT8OID),
     ],
     None,
     Insert::Arrays(&INSERT_TRANSITIONS),
@@ -107,8 +110,8 @@ pub static TRANSITIONS: Table<11> = Table::new(
 
 static INSERT_TRANSITIONS: Statement = Statement::new(
     "INSERT INTO tasker_engine.transitions
-         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata)
-     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS u",
+         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata, run_id)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS u",
     &[
         pg_sys::INT8ARRAYOID,
         pg_sys::UUIDARRAYOID,
@@ -121,6 +124,7 @@ static INSERT_TRANSITIONS: Statement = Statement::new(
         pg_sys::CHARARRAYOID,
         pg_sys::CHARARRAYOID,
         pg_sys::JSONBARRAYOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 

@@ -26,7 +26,10 @@ SELECT tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.results,
        n.skippable,
        t.requested_at AS created_at,
-       COALESCE((SELECT max(l.created_at) FROM tasker_engine.transitions l
+       COALESCE(CASE WHEN s.state = 'i' THEN
+                    (SELECT c.claimed_at FROM tasker_engine.claims c
+                     WHERE c.claim_id = s.claim_id) END,
+                (SELECT max(l.created_at) FROM tasker_engine.transitions l
                  WHERE l.task_uuid = s.task_uuid
                    AND l.step_no = s.step_no), t.requested_at) AS updated_at,
        s.step_no::integer AS step_no,

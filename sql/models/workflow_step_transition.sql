@@ -4,14 +4,16 @@ SELECT l.id,
        tasker_engine.state_name(l.to_state) AS to_state,
        tasker_engine.state_name(l.from_state) AS from_state,
        l.metadata,
-       (SELECT count(*)::integer * 10
-        FROM tasker_engine.transitions o
-        WHERE o.task_uuid = l.task_uuid AND o.step_no = l.step_no
-          AND o.id <= l.id) AS sort_key,
+       -- The start of a run that goes on is in no row, and the last.
+       ((SELECT count(*) FILTER (WHERE o.id <= l.id) + count(*) FILTER (WHERE o.run_id <= l.id)
+         FROM tasker_engine.transitions o
+         WHERE o.task_uuid = l.task_uuid AND o.step_no = l.step_no)
+        + CASE WHEN s.state = 'i' AND s.run_id = l.id THEN 1 ELSE 0 END)::integer * 10 AS sort_key,
        NOT EXISTS (SELECT FROM tasker_engine.transitions o
                    WHERE o.task_uuid = l.task_uuid
                      AND o.step_no = l.step_no
-                     AND o.id > l.id) AS most_recent,
+                     AND o.id > l.id)
+       AND (s.state = 'i' AND s.run_id > l.id) IS NOT TRUE AS most_recent,
        tasker.step_uuid(s.task_uuid, s.step_no) AS step_uuid,
        s.task_uuid,
        l.created_at,
@@ -20,11 +22,10 @@ SELECT l.id,
        l.attempt::integer AS attempt,
        COALESCE(w.worker_id, n.worker_id) AS worker_id
 FROM tasker_engine.steps s
-JOIN tasker_engine.transitions l
+JOIN tasker_engine.step_changes l
     ON l.task_uuid = s.task_uuid AND l.step_no = s.step_no
 LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
-LEFT JOIN tasker_engine.worker_names n ON n.worker_no = l.worker_no
-WHERE l.step_no > 0;
+LEFT JOIN tasker_engine.worker_names n ON n.worker_no = l.worker_no;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
 'The changes of state of each step, one row per change; a step that never changed has none. id orders them.';
 GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
@@ -133,9 +134,10 @@ FROM (
     SELECT l.*,
            n.name AS step_name,
            l.created_at -
-               (SELECT max(o.created_at) FROM tasker_engine.transitions o
+               (SELECT max(CASE WHEN o.id < l.id THEN o.created_at ELSE o.started_at END)
+                FROM tasker_engine.transitions o
                 WHERE o.task_uuid = l.task_uuid AND o.step_no = l.step_no
-                  AND o.id < l.id) AS duration_since_previous,
+                  AND (o.id < l.id OR o.run_id < l.id)) AS duration_since_previous,
            l.to_state = 'error' AS is_error_transition,
            l.to_state = ANY (ARRAY['complete', 'resolved_manually']) AS is_completion_transition,
            l.to_state = 'cancelled' AS is_cancellation_transition,

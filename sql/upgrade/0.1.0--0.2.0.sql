@@ -168,6 +168,16 @@ SET xid = ((pg_current_xact_id()::text::bigint >> 32 << 32) | i.xmin::text::bigi
 ALTER TABLE tasker_engine.claims ADD COLUMN begun uuid[];
 COMMENT ON COLUMN tasker_engine.claims.begun IS 'The steps of which the worker has said that it has begun them; NULL: it has said nothing. The only step of a claim counts as begun.';
 
+-- The start of a run has no row in the log any more.
+ALTER TABLE tasker_engine.steps ADD COLUMN run_id bigint;
+COMMENT ON COLUMN tasker_engine.steps.run_id IS
+'The id in the log of the start of its last run, which has no row there; NULL: it has a row, or there was no run.';
+ALTER TABLE tasker_engine.transitions ADD COLUMN run_id bigint;
+COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began.';
+COMMENT ON COLUMN tasker_engine.transitions.run_id IS 'The id of the change to in_progress that began this run and has no row; NULL: no run ended, or the change has a row.';
+DROP INDEX tasker_engine.transitions_time;
+CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at, started_at) WITH (pages_per_range = 64);
+
 -- Written while a walk over many tasks goes on, and when it finds something; a repair empties it.
 CREATE TABLE tasker_engine.integrity_checks (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),

@@ -114,8 +114,8 @@ COMMENT ON COLUMN tasker_engine.system_counts.exhausted_retry_steps IS 'Steps pe
 COMMENT ON COLUMN tasker_engine.system_counts.permanent_error_steps IS 'Steps permanently in error, with attempts left.';
 COMMENT ON COLUMN tasker_engine.system_counts.in_backoff_steps IS 'Steps in error whose retry is not due yet.';
 
--- The log says when a run that a worker ended began. One that an operator ended began with the last change to
--- in_progress before; attempts would not tell, since retry_step counts from 0 again.
+-- The row that ends a run says when it began. Version 0.1.0 did not say so of a run that an operator ended: it began with the last
+-- change to in_progress before; attempts would not tell, since retry_step counts from 0 again.
 CREATE OR REPLACE VIEW tasker_engine.ended_runs AS
 SELECT l.task_uuid,
        l.step_no,
@@ -169,7 +169,7 @@ CREATE OR REPLACE VIEW tasker_engine.waited_for AS
 SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, n.name,
        cardinality(n.children) AS waiting_children,
        t.requested_at,
-       (SELECT max(l.created_at) FROM tasker_engine.transitions l
+       (SELECT max(l.created_at) FROM tasker_engine.step_changes l
         WHERE l.task_uuid = s.task_uuid AND l.step_no = s.step_no) AS since
 FROM tasker_engine.tasks t
 JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid

@@ -38,8 +38,8 @@ static LOG: Statement = Statement::new(
             max(r.created_at) FILTER (WHERE r.to_state = 'e')
      FROM (SELECT l.step_no, l.to_state, l.created_at,
                   lead(l.created_at) OVER (PARTITION BY l.step_no ORDER BY l.id) AS next_at
-           FROM tasker_engine.transitions l
-           WHERE l.task_uuid = $1 AND l.step_no > 0) r
+           FROM tasker_engine.step_changes l
+           WHERE l.task_uuid = $1) r
      GROUP BY r.step_no",
     &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID],
 );
@@ -59,7 +59,7 @@ static AVERAGES: Statement = Statement::new(
                               WHERE a.named_task_id = $1 AND a.task_uuid > $2
                               ORDER BY a.task_uuid LIMIT 100)) n
                        WHERE n.state = 'c' LIMIT $3) near
-                 JOIN tasker_engine.transitions l ON l.task_uuid = near.task_uuid AND l.step_no > 0) r
+                 JOIN tasker_engine.step_changes l ON l.task_uuid = near.task_uuid) r
            WHERE r.to_state = 'i'
            GROUP BY r.task_uuid, r.step_no) t
      GROUP BY t.step_no",

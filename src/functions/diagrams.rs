@@ -43,10 +43,10 @@ static STEPS_OF_DIAGRAM: Statement = Statement::new(
      FROM tasker_engine.steps s
      LEFT JOIN LATERAL (
          SELECT b.created_at AS began_at,
-                (SELECT e.created_at FROM tasker_engine.transitions e
+                (SELECT e.created_at FROM tasker_engine.step_changes e
                  WHERE e.task_uuid = b.task_uuid AND e.step_no = b.step_no AND e.id > b.id
                  ORDER BY e.id LIMIT 1) AS ended_at
-         FROM tasker_engine.transitions b
+         FROM tasker_engine.step_changes b
          WHERE b.task_uuid = s.task_uuid AND b.step_no = s.step_no AND b.to_state = 'i' AND s.claim_number > 0
          ORDER BY b.id DESC LIMIT 1) run ON true
      LEFT JOIN tasker_engine.claims c ON c.claim_id = s.claim_id AND s.state = 'i'

@@ -22,10 +22,13 @@ pub struct Run {
 }
 
 struct StepTransition<'e> {
+    id: Option<i64>,
     key: StepKey,
     worker_no: i32,
     /// When the run began that this change ends.
     started_at: Option<Timestamp>,
+    /// The run that this change ends.
+    run_id: Option<i64>,
     attempt: i16,
     from: StepState,
     to: StepState,
@@ -35,6 +38,7 @@ struct StepTransition<'e> {
 }
 
 struct TaskTransition<'e> {
+    id: Option<i64>,
     task: Uuid,
     from: TaskState,
     to: TaskState,
@@ -46,10 +50,36 @@ enum Transition<'e> {
     Task(TaskTransition<'e>),
 }
 
+impl Transition<'_> {
+    fn id(&mut self) -> &mut Option<i64> {
+        match self {
+            Self::Step(row) => &mut row.id,
+            Self::Task(row) => &mut row.id,
+        }
+    }
+}
+
+/// The ids of the log. The start of a run takes one and writes no row: the step keeps it, and the row that ends the run names it.
+pub struct Ids(Sequence);
+
+impl Ids {
+    pub fn open() -> Result<Self> {
+        // A transaction that begins later takes later ids: a reader of the log relies on it.
+        xact::id();
+        Ok(Self(Sequence::named(c"transitions_id_seq")?))
+    }
+
+    pub fn next(&self) -> Result<i64> {
+        self.0.next()
+    }
+}
+
 /// The transitions of one call, in their order.
 #[derive(Default)]
 pub struct Log<'e> {
     rows: Vec<Transition<'e>>,
+    /// How many of the rows have their ids.
+    numbered: usize,
     task_metadata: Option<Jsonb<'e>>,
 }
 
@@ -60,6 +90,19 @@ impl<'e> Log<'e> {
 
     pub fn truncate(&mut self, length: usize) {
         self.rows.truncate(length);
+        self.numbered = self.numbered.min(length);
+    }
+
+    /// Gives the rows their ids: what takes an id after this comes after them.
+    pub fn number(&mut self, ids: &Ids) -> Result<()> {
+        for row in &mut self.rows[self.numbered..] {
+            let id = row.id();
+            if id.is_none() {
+                *id = Some(ids.next()?);
+            }
+        }
+        self.numbered = self.rows.len();
+        Ok(())
     }
 
     pub fn step(
@@ -69,23 +112,14 @@ impl<'e> Log<'e> {
         attempt: i16,
         from: StepState,
         to: StepState,
-    ) {
-        self.step_with(key, worker_no, attempt, from, to, None);
-    }
-
-    pub fn step_with(
-        &mut self,
-        key: StepKey,
-        worker_no: i32,
-        attempt: i16,
-        from: StepState,
-        to: StepState,
         metadata: Option<Jsonb<'e>>,
     ) {
         self.push_step(StepTransition {
+            id: None,
             key,
             worker_no,
             started_at: None,
+            run_id: None,
             attempt,
             from,
             to,
@@ -94,12 +128,61 @@ impl<'e> Log<'e> {
         });
     }
 
-    /// A lease ended before the step was reported.
-    pub fn lost(&mut self, key: StepKey, run: Run, attempt: i16, why: Option<Jsonb<'e>>) {
+    /// A failed step is about to run again; the id was taken before that of its run.
+    pub fn tries_again(&mut self, id: i64, key: StepKey, worker_no: i32, attempt: i16) {
         self.push_step(StepTransition {
+            id: Some(id),
+            key,
+            worker_no,
+            started_at: None,
+            run_id: None,
+            attempt,
+            from: StepState::Error,
+            to: StepState::Pending,
+            metadata: None,
+            expired: false,
+        });
+    }
+
+    /// A run ends. Without a `run` that is known yet, [`Self::credit`] adds it.
+    pub fn ended(
+        &mut self,
+        key: StepKey,
+        run_id: Option<i64>,
+        run: Option<Run>,
+        attempt: i16,
+        to: StepState,
+        metadata: Option<Jsonb<'e>>,
+    ) {
+        self.push_step(StepTransition {
+            id: None,
+            key,
+            worker_no: run.map_or(NO_WORKER, |run| run.worker_no),
+            started_at: run.map(|run| run.started_at),
+            run_id,
+            attempt,
+            from: StepState::InProgress,
+            to,
+            metadata,
+            expired: false,
+        });
+    }
+
+    /// A lease ended before the step was reported.
+    pub fn lost(
+        &mut self,
+        key: StepKey,
+        run_id: Option<i64>,
+        run: Run,
+        attempt: i16,
+        why: Option<Jsonb<'e>>,
+    ) {
+        self.push_step(StepTransition {
+            id: None,
             key,
             worker_no: run.worker_no,
             started_at: Some(run.started_at),
+            run_id,
             attempt,
             from: StepState::InProgress,
             to: StepState::Error,
@@ -122,6 +205,7 @@ impl<'e> Log<'e> {
     pub fn task(&mut self, task: Uuid, from: TaskState, to: TaskState) {
         debug_assert!(from.allowed(to), "a task went from {from} to {to}");
         self.rows.push(Transition::Task(TaskTransition {
+            id: None,
             task,
             from,
             to,
@@ -148,7 +232,7 @@ impl<'e> Log<'e> {
     }
 
     /// Appends the rows and counts them. Returns whether there were any.
-    pub fn flush(self, now: Timestamp) -> Result<bool> {
+    pub fn flush(mut self, now: Timestamp) -> Result<bool> {
         if self.rows.is_empty() {
             return Ok(false);
         }
@@ -157,44 +241,43 @@ impl<'e> Log<'e> {
         });
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-        let xid = xact::id();
-        let ids = Sequence::named(c"transitions_id_seq")?;
-        let rows = self
+        let xid = datum::xid8(xact::id());
+        self.number(&Ids::open()?)?;
+        let now = datum::timestamp(now);
+        let rows: Vec<_> = self
             .rows
             .iter()
-            .map(|row| {
-                let id = datum::int8(ids.next()?);
-                let (now, xid) = (datum::timestamp(now), datum::xid8(xid));
-                Ok(match row {
-                    Transition::Step(row) => [
-                        id,
-                        datum::uuid(&row.key.task),
-                        now,
-                        datum::opt(row.started_at, datum::timestamp),
-                        xid,
-                        datum::int4(row.worker_no),
-                        datum::int2(row.key.no),
-                        datum::int2(row.attempt),
-                        datum::state(row.from),
-                        datum::state(row.to),
-                        row.metadata.unwrap_or(nothing).arg(),
-                    ],
-                    Transition::Task(row) => [
-                        id,
-                        datum::uuid(&row.task),
-                        now,
-                        Arg::NULL,
-                        xid,
-                        datum::int4(NO_WORKER),
-                        datum::int2(0),
-                        datum::int2(0),
-                        datum::state(row.from),
-                        datum::state(row.to),
-                        row.metadata.unwrap_or(nothing).arg(),
-                    ],
-                })
+            .map(|row| match row {
+                Transition::Step(row) => [
+                    datum::opt(row.id, datum::int8),
+                    datum::uuid(&row.key.task),
+                    now,
+                    datum::opt(row.started_at, datum::timestamp),
+                    xid,
+                    datum::int4(row.worker_no),
+                    datum::int2(row.key.no),
+                    datum::int2(row.attempt),
+                    datum::state(row.from),
+                    datum::state(row.to),
+                    row.metadata.unwrap_or(nothing).arg(),
+                    datum::opt(row.run_id, datum::int8),
+                ],
+                Transition::Task(row) => [
+                    datum::opt(row.id, datum::int8),
+                    datum::uuid(&row.task),
+                    now,
+                    Arg::NULL,
+                    xid,
+                    datum::int4(NO_WORKER),
+                    datum::int2(0),
+                    datum::int2(0),
+                    datum::state(row.from),
+                    datum::state(row.to),
+                    row.metadata.unwrap_or(nothing).arg(),
+                    Arg::NULL,
+                ],
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect();
         append(&storage::TRANSITIONS, &rows)?;
         Ok(true)
     }

@@ -10,7 +10,7 @@ use tasker_rules::engine::retry::Attempts;
 use tasker_rules::engine::state::{StepState, TaskState};
 
 use super::queue_entries::{Entry, HELD};
-use super::{Engine, StepKey, finalize, format_uuid, timeouts};
+use super::{Engine, StepKey, audit, finalize, format_uuid, leases, timeouts};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::Statement;
@@ -31,6 +31,8 @@ pub struct Step<'w> {
     open_parents: i16,
     unreachable: bool,
     watched: bool,
+    /// The run that goes on or was the last one; `None` if its start has a row in the log.
+    pub run_id: Option<i64>,
     /// New results, if they change.
     pub results: Option<Jsonb<'w>>,
 }
@@ -82,11 +84,13 @@ pub struct LockedTask<'w> {
     state_before: TaskState,
     watched: bool,
     run_at: Option<Timestamp>,
+    /// The runs of steps that were taken away, by claim.
+    runs: Option<BTreeMap<i64, audit::Run>>,
 }
 
 static LOCK_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
-            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched, s.run_id
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no
@@ -101,7 +105,7 @@ static LOCK_TASK: Statement = Statement::new(
 
 static TRY_LOCK_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
-            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched, s.run_id
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no
@@ -117,7 +121,7 @@ static TRY_LOCK_TASK: Statement = Statement::new(
 
 static READ_STEPS: Statement = Statement::new(
     "SELECT s.step_no, s.state, s.available_at, s.claim_id, s.claim_number, s.attempts, s.retry_limit,
-            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched
+            s.retryable, s.priority, s.open_parents, s.unreachable, s.watched, s.run_id
      FROM tasker_engine.steps s
      WHERE s.task_uuid = $1
      ORDER BY s.task_uuid, s.step_no",
@@ -136,10 +140,10 @@ static SAVE_STEPS: Statement = Statement::new(
      SET state = u.state, available_at = u.available_at, claim_id = nullif(u.claim_id, 0),
          claim_number = u.claim_number, attempts = u.attempts, retry_limit = u.retry_limit,
          retryable = u.retryable, open_parents = u.open_parents, unreachable = u.unreachable, watched = u.watched,
-         results = coalesce(u.results, s.results)
-     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         run_id = nullif(u.run_id, 0), results = coalesce(u.results, s.results)
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
           AS u (task_uuid, step_no, state, available_at, claim_id, claim_number, attempts, retry_limit, retryable,
-                open_parents, unreachable, watched, results)
+                open_parents, unreachable, watched, run_id, results)
      WHERE s.task_uuid = ANY (ARRAY[u.task_uuid]) AND s.step_no = u.step_no",
     &[
         pg_sys::UUIDARRAYOID,
@@ -154,6 +158,7 @@ static SAVE_STEPS: Statement = Statement::new(
         pg_sys::INT2ARRAYOID,
         pg_sys::BOOLARRAYOID,
         pg_sys::BOOLARRAYOID,
+        pg_sys::INT8ARRAYOID,
         pg_sys::JSONBARRAYOID,
     ],
 );
@@ -215,6 +220,7 @@ impl<'w> LockedTask<'w> {
                 open_parents: row.get(10)?,
                 unreachable: row.get(11)?,
                 watched: row.get(12)?,
+                run_id: row.opt(13),
                 results: None,
             });
         }
@@ -232,6 +238,7 @@ impl<'w> LockedTask<'w> {
             state_before: state,
             watched: row.get(3)?,
             run_at: row.opt(4),
+            runs: None,
         }))
     }
 
@@ -474,6 +481,7 @@ impl<'w> LockedTask<'w> {
                 datum::int2s(new().map(|step| step.open_parents)),
                 datum::booleans(new().map(|step| step.unreachable)),
                 datum::booleans(new().map(|step| step.watched)),
+                datum::int8s(new().map(|step| step.run_id.unwrap_or(0))),
                 datum::jsonbs(new().map(|step| step.results)),
             ],
         )?;
@@ -536,6 +544,29 @@ impl<'w> LockedTask<'w> {
     /// ends, so that the worker's heartbeat learns of it.
     pub fn take_away(&mut self, index: usize) {
         self.steps[index].claim_id = None;
+    }
+
+    /// The run of the step that goes on as the task was locked: its worker, and when it began.
+    pub fn run(&mut self, engine: &Engine, index: usize) -> Result<Option<audit::Run>> {
+        let running = |step: &&Step| step.state == StepState::InProgress;
+        let Some(claim) = Some(&self.before[index])
+            .filter(running)
+            .and_then(|step| step.claim_id)
+        else {
+            return Ok(None);
+        };
+        if self.runs.is_none() {
+            let claims = self.before.iter().filter(running);
+            self.runs = Some(leases::runs(
+                engine,
+                claims.filter_map(|step| step.claim_id),
+            )?);
+        }
+        Ok(self
+            .runs
+            .as_ref()
+            .and_then(|runs| runs.get(&claim))
+            .copied())
     }
 }
 

@@ -85,10 +85,10 @@ pub fn level() -> i32 {
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
-/// The id of the transaction; assigns one if it has none yet, as an insert does.
+/// The id of the transaction, not of a savepoint in it; assigns one if it has none yet, as an insert does.
 pub fn id() -> u64 {
     // SAFETY: plain call.
-    unsafe { pg_sys::GetCurrentFullTransactionId() }.value
+    unsafe { pg_sys::GetTopFullTransactionId() }.value
 }
 
 /// Whether the id is that of this transaction or of a savepoint in it.

@@ -23,8 +23,7 @@ moves AS MATERIALIZED (
     SELECT x.task_uuid, x.step_no,
            count(*) FILTER (WHERE x.to_state = 'i') AS started,
            count(*) FILTER (WHERE x.to_state = 'c') AS completed
-    FROM tasker_engine.transitions x JOIN mine USING (task_uuid)
-    WHERE x.step_no > 0
+    FROM tasker_engine.step_changes x JOIN mine USING (task_uuid)
     GROUP BY 1, 2),
 steps AS MATERIALIZED (
     SELECT s.task_uuid, s.step_no, s.named_task_id, s.state, m.state AS task_state,

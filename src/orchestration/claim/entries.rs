@@ -2,14 +2,13 @@
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
-use tasker_rules::engine::state::StepState;
 
 use super::start::start_steps;
 use super::{Claimed, NewClaim};
 use crate::error::Result;
 use crate::metrics::{self, Metric};
 use crate::orchestration::queue_entries::{self, Found, Search};
-use crate::orchestration::{Engine, StepKey, leases};
+use crate::orchestration::{Engine, StepKey, audit, leases};
 use crate::pg::datum::{self, Arg};
 use crate::pg::spi::Statement;
 use crate::registry;
@@ -57,21 +56,18 @@ pub(super) fn start(
     if claim.claim_id == 0 {
         claim.claim_id = leases::next_claim_id(claim.worker)?;
     }
-    use StepState::{Error, InProgress, Pending};
-    let rows = start_steps(engine, &entries, claim.claim_id, claim.steps.is_empty())?;
+    let ids = audit::Ids::open()?;
+    engine.log.number(&ids)?;
+    let first = claim.steps.is_empty();
+    let rows = start_steps(engine, &entries, claim.claim_id, first, &ids)?;
     let mut started = vec![false; entries.len()];
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
         let worker_no = claim.worker.no;
-        if row.was == Error {
-            engine
-                .log
-                .step(key, worker_no, row.attempt - 1, Error, Pending);
+        if let Some(id) = row.again_id {
+            engine.log.tries_again(id, key, worker_no, row.attempt - 1);
         }
-        engine
-            .log
-            .step(key, worker_no, row.attempt, Pending, InProgress);
         claim.steps.push(Claimed {
             key,
             template: registry::get(engine.session, row.named_task_id)?,
@@ -83,12 +79,14 @@ pub(super) fn start(
             claim.max = 1;
         }
     }
+    let worker_no = claim.worker.no;
     metrics::record(|recorder| {
         let started = entries
             .iter()
             .zip(&started)
             .filter(|(_, started)| **started);
         started.for_each(|(found, _)| {
+            recorder.count_for(worker_no, Metric::StepsClaimed);
             recorder.observe(Metric::StepWait, engine.now - found.entry.available_at);
         });
     });

@@ -5,23 +5,26 @@ use tasker_rules::engine::readiness;
 use tasker_rules::engine::state::StepState;
 
 use crate::error::Result;
-use crate::orchestration::Engine;
 use crate::orchestration::queue_entries::Found;
+use crate::orchestration::{Engine, audit};
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::scan::{self, Compare, Walk};
 use crate::pg::spi::Statement;
 use crate::pg::tables::Operation;
 use crate::storage::{self, steps};
 
-/// A step that was started, with the state it had and the numbers it has now, which stop at the end of their types. `index` is the
+/// A step that was started, with the numbers it has now, which stop at the end of their types. `index` is the
 /// place of its entry.
 pub struct Started {
     pub index: usize,
-    pub was: StepState,
     pub named_task_id: i32,
     pub claim_number: i32,
     pub attempt: i16,
     pub retry_limit: i16,
+    /// The id of the change from error to pending, if the step had failed.
+    pub again_id: Option<i64>,
+    /// The id of the change to in_progress, which no row of the log has.
+    pub run_id: i64,
     /// It was taken from its last worker, perhaps because it had killed it, so the claim is for this step only.
     pub alone: bool,
 }
@@ -33,18 +36,20 @@ pub fn start_steps(
     entries: &[&Found],
     claim_id: i64,
     first: bool,
+    ids: &audit::Ids,
 ) -> Result<Vec<Started>> {
     match Walk::to_change(&storage::STEPS, Operation::Update)? {
-        Some(walk) => start_below(&walk, entries, claim_id, first),
-        None => start_by_statement(engine, entries, claim_id, first),
+        Some(walk) => start_below(&walk, entries, claim_id, first, ids),
+        None => start_by_statement(engine, entries, claim_id, first, ids),
     }
 }
 
 fn start_below(
-    walk: &Walk<9>,
+    walk: &Walk<10>,
     entries: &[&Found],
     claim_id: i64,
     first: bool,
+    ids: &audit::Ids,
 ) -> Result<Vec<Started>> {
     let mut indexes = walk.index_writer();
     let mut started = Vec::new();
@@ -59,7 +64,7 @@ fn start_below(
             walk.key(steps::STEP_NO, Compare::Equal, datum::int2(entry.key.no))?,
         ];
         walk.each(keys, |row| {
-            if let Some(now) = startable(row, index, entry.available_at)?
+            if let Some(now) = startable(row, index, entry.available_at, ids)?
                 && (!now.alone || first && started.is_empty())
                 && row.update_unless_held(
                     &mut indexes,
@@ -68,6 +73,7 @@ fn start_below(
                         (steps::CLAIM_NUMBER, datum::int4(now.claim_number)),
                         (steps::ATTEMPTS, datum::int2(now.attempt)),
                         (steps::STATE, datum::state(StepState::InProgress)),
+                        (steps::RUN_ID, datum::int8(now.run_id)),
                     ],
                 )?
             {
@@ -84,9 +90,10 @@ fn start_below(
 
 /// What the step will be, if its row agrees with the entry.
 fn startable(
-    row: &scan::Found<9>,
+    row: &scan::Found<10>,
     index: usize,
     available_at: Timestamp,
+    ids: &audit::Ids,
 ) -> Result<Option<Started>> {
     let was: StepState = row.get(steps::STATE)?;
     if !readiness::entry_agrees(was, row.opt(steps::AVAILABLE_AT), available_at) {
@@ -94,11 +101,12 @@ fn startable(
     }
     Ok(Some(Started {
         index,
-        was,
         named_task_id: row.get(steps::NAMED_TASK_ID)?,
         claim_number: row.get::<i32>(steps::CLAIM_NUMBER)?.saturating_add(1),
         attempt: row.get::<i16>(steps::ATTEMPTS)?.saturating_add(1),
         retry_limit: row.get(steps::RETRY_LIMIT)?,
+        again_id: (was == StepState::Error).then(|| ids.next()).transpose()?,
+        run_id: ids.next()?,
         // A reported step keeps its claim; taking it away clears the claim.
         alone: was == StepState::Error && row.opt::<i64>(steps::CLAIM_ID).is_none(),
     }))
@@ -106,14 +114,15 @@ fn startable(
 
 static START: Statement = Statement::new(
     "WITH held AS MATERIALIZED (
-         SELECT u.ord, s.task_uuid, s.step_no, s.state, s.state = 'e' AND s.claim_id IS NULL AS alone
-         FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, available_at, ord)
+         SELECT u.ord, u.run_id, s.task_uuid, s.step_no, s.state, s.state = 'e' AND s.claim_id IS NULL AS alone
+         FROM unnest($1, $2, $3, $6) WITH ORDINALITY AS u (task_uuid, step_no, available_at, run_id, ord)
          JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
          WHERE tasker_engine.entry_agrees(s.state, s.available_at, u.available_at)
          FOR NO KEY UPDATE OF s SKIP LOCKED),
      first AS (SELECT h.ord, h.alone FROM held h ORDER BY h.ord LIMIT 1)
      UPDATE tasker_engine.steps s
-     SET state = 'i', claim_id = $4, claim_number = least(s.claim_number, 2147483646) + 1, attempts = least(s.attempts, 32766) + 1
+     SET state = 'i', claim_id = $4, claim_number = least(s.claim_number, 2147483646) + 1, attempts = least(s.attempts, 32766) + 1,
+         run_id = h.run_id
      FROM held h
      WHERE s.task_uuid = h.task_uuid AND s.step_no = h.step_no
        AND CASE WHEN $5 AND (SELECT f.alone FROM first f) THEN h.ord = (SELECT f.ord FROM first f) ELSE NOT h.alone END
@@ -124,6 +133,7 @@ static START: Statement = Statement::new(
         pg_sys::TIMESTAMPTZARRAYOID,
         pg_sys::INT8OID,
         pg_sys::BOOLOID,
+        pg_sys::INT8ARRAYOID,
     ],
 );
 
@@ -132,8 +142,14 @@ fn start_by_statement(
     entries: &[&Found],
     claim_id: i64,
     first: bool,
+    ids: &audit::Ids,
 ) -> Result<Vec<Started>> {
     let keys = || entries.iter().map(|found| &found.entry.key);
+    // Two for each, because it is not known yet which have failed before.
+    let new: Vec<(i64, i64)> = entries
+        .iter()
+        .map(|_| Ok((ids.next()?, ids.next()?)))
+        .collect::<Result<_>>()?;
     let rows = engine.session.run(
         &START,
         &[
@@ -142,14 +158,18 @@ fn start_by_statement(
             datum::timestamps(entries.iter().map(|found| Some(found.entry.available_at))),
             datum::int8(claim_id),
             datum::boolean(first),
+            datum::int8s(new.iter().map(|(_, run_id)| *run_id)),
         ],
     )?;
     let mut started = rows
         .iter()
         .map(|row| {
+            let index = row.get::<i64>(1)? as usize - 1;
+            let was: StepState = row.get(2)?;
             Ok(Started {
-                index: row.get::<i64>(1)? as usize - 1,
-                was: row.get(2)?,
+                index,
+                again_id: (was == StepState::Error).then_some(new[index].0),
+                run_id: new[index].1,
                 named_task_id: row.get(3)?,
                 claim_number: row.get(4)?,
                 attempt: row.get(5)?,

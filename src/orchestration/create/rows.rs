@@ -294,7 +294,7 @@ impl Rows<'_, '_> {
             let why = self.bypass.reason(no);
             for task in &tasks {
                 let key = StepKey { task: *task, no };
-                engine.log.step_with(
+                engine.log.step(
                     key,
                     NO_WORKER,
                     0,

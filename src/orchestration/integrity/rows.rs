@@ -70,12 +70,15 @@ static CLAIMS: Statement = Statement::new(
     RANGE,
 );
 
-// The last row of each step, and of the task.
+// The last row of each step, and of the task; the start of a run that goes on is in the row of the step.
 static LOG: Statement = Statement::new(
     "SELECT DISTINCT ON (l.task_uuid, l.step_no) l.task_uuid, l.step_no,
             CASE WHEN tasker_engine.state_name(l.to_state) IS NOT NULL THEN l.to_state END
-     FROM tasker_engine.transitions l
-     WHERE l.task_uuid > $1 AND l.task_uuid <= $2
+     FROM (SELECT o.id, o.task_uuid, o.step_no, o.to_state
+           FROM tasker_engine.transitions o WHERE o.task_uuid > $1 AND o.task_uuid <= $2
+           UNION ALL
+           SELECT s.run_id, s.task_uuid, s.step_no, s.state
+           FROM tasker_engine.steps s WHERE s.task_uuid > $1 AND s.task_uuid <= $2 AND s.state = 'i' AND s.run_id IS NOT NULL) l
      ORDER BY l.task_uuid, l.step_no, l.id DESC",
     RANGE,
 );

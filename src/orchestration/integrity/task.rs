@@ -118,15 +118,16 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
     step.claim_id = None;
     step.state = StepState::Error;
     step.results = why;
-    let attempts = step.attempts;
-    engine.log.step_with(
-        locked.key(no),
-        audit::NO_WORKER,
-        attempts,
-        StepState::InProgress,
-        StepState::Error,
-        why,
-    );
+    let (attempts, run_id) = (step.attempts, step.run_id);
+    // Only the claim knew when it began.
+    let run = audit::Run {
+        worker_no: audit::NO_WORKER,
+        started_at: engine.now,
+    };
+    let key = locked.key(no);
+    engine
+        .log
+        .ended(key, run_id, Some(run), attempts, StepState::Error, why);
     Ok(())
 }
 

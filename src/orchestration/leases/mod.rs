@@ -134,6 +134,22 @@ pub(super) fn lower_claims(
     Ok(runs)
 }
 
+static RUNS: Statement = Statement::new(
+    "SELECT c.claim_id, c.worker_no, c.claimed_at FROM tasker_engine.claims c WHERE c.claim_id = ANY ($1)",
+    &[pg_sys::INT8ARRAYOID],
+);
+
+/// The worker of each of these claims, and when it claimed.
+pub fn runs(
+    engine: &Engine,
+    claims: impl Iterator<Item = i64>,
+) -> Result<BTreeMap<i64, audit::Run>> {
+    let rows = engine.session.run(&RUNS, &[datum::int8s(claims)])?;
+    rows.iter()
+        .map(|row| Ok((row.get(1)?, run_of(&row)?)))
+        .collect()
+}
+
 fn run_of(claim: &Row) -> Result<audit::Run> {
     Ok(audit::Run {
         worker_no: claim.get(2)?,

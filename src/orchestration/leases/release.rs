@@ -17,7 +17,7 @@ use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
 static LOCK_TO_RELEASE: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id, s.run_id
      FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, claim_id, claim_number)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = u.claim_id AND s.claim_number = coalesce(u.claim_number, s.claim_number)
@@ -144,16 +144,17 @@ pub fn release(
     let why = returned.metadata();
     let mut released = Vec::new();
     let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
+    let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
     for row in rows.iter() {
         let key = StepKey {
             task: row.get(1)?,
             no: row.get(2)?,
         };
-        let (from, to) = (StepState::InProgress, StepState::Pending);
         engine
             .log
-            .step_with(key, worker_no, row.get(4)?, from, to, why);
+            .ended(key, row.opt(7), None, row.get(4)?, StepState::Pending, why);
         *lowered.entry(row.get(6)?).or_default() += 1;
+        claim_of.insert(key, row.get(6)?);
         released.push((
             key,
             registry::get(engine.session, row.get(3)?)?,
@@ -170,6 +171,9 @@ pub fn release(
         })
         .collect();
     put_back(engine, &steps)?;
-    lower_claims(engine, &lowered)?;
+    let runs = lower_claims(engine, &lowered)?;
+    engine
+        .log
+        .credit(|key| claim_of.get(key).and_then(|claim| runs.get(claim).copied()));
     Ok(released.len() as i32)
 }

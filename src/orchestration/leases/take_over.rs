@@ -26,7 +26,7 @@ static LOCK_CLAIMS: Statement = Statement::new(
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority,
-            s.available_at
+            s.available_at, s.run_id
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3
@@ -275,7 +275,7 @@ impl TakenOver {
         &mut self,
         engine: &mut Engine,
         expired: &Expired,
-        (key, attempt): (StepKey, i16),
+        (key, run_id, attempt): (StepKey, Option<i64>, i16),
         attempts: Attempts,
         retry_at: Option<Timestamp>,
         message: String,
@@ -289,7 +289,7 @@ impl TakenOver {
             worker_no: expired.worker_no,
             started_at: expired.claimed_at,
         };
-        engine.log.lost(key, run, attempt, metadata);
+        engine.log.lost(key, run_id, run, attempt, metadata);
         self.keys.push(key);
         self.retry_at.push(retry_at);
         self.messages.push(message);
@@ -394,7 +394,7 @@ fn take(
             if let Some(available_at) = retry_at {
                 let entry = Entry::of(template, key, row.get(7)?, available_at)?;
                 engine.queue_entries.push(entry);
-                let run = (key, attempts.made);
+                let run = (key, row.opt(9), attempts.made);
                 taken.add(engine, expired, run, left, retry_at, message, class);
                 return Ok(());
             }
@@ -414,7 +414,7 @@ fn take(
         .mark_without_waiting(engine, key.task, &descendants)?
     {
         tasks.trouble(key.task);
-        let run = (key, attempts.made);
+        let run = (key, row.opt(9), attempts.made);
         taken.add(engine, expired, run, counted, None, message, class);
     }
     Ok(())

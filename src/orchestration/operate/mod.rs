@@ -46,13 +46,20 @@ fn move_step<'e>(
     to: StepState,
     worker_no: i32,
     metadata: Option<Jsonb<'e>>,
-) {
+) -> Result<()> {
+    let run = locked.run(engine, index)?;
     let step = &mut locked.steps[index];
     let from = std::mem::replace(&mut step.state, to);
-    let (no, attempts) = (step.no, step.attempts);
-    engine
-        .log
-        .step_with(locked.key(no), worker_no, attempts, from, to, metadata);
+    let (no, attempts, run_id) = (step.no, step.attempts, step.run_id);
+    let key = locked.key(no);
+    if from == StepState::InProgress {
+        engine.log.ended(key, run_id, run, attempts, to, metadata);
+    } else {
+        engine
+            .log
+            .step(key, worker_no, attempts, from, to, metadata);
+    }
+    Ok(())
 }
 
 /// error -> pending, to run at once.
@@ -78,7 +85,7 @@ fn start_over<'e>(
         StepState::Pending,
         audit::NO_WORKER,
         note,
-    );
+    )?;
     Ok(())
 }
 

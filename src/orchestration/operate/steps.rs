@@ -173,7 +173,7 @@ fn step_to<'e>(
         }
         StepState::Cancelled | StepState::ResolvedManually => {}
     }
-    move_step(engine, &mut locked, index, to, worker_no, note);
+    move_step(engine, &mut locked, index, to, worker_no, note)?;
     locked.settle(engine)?;
     Ok(to)
 }
@@ -219,6 +219,8 @@ fn start_by_hand<'e>(
     leases::open_claim(engine, &lease, &[locked.key(no)])?;
     let step = &mut locked.steps[index];
     step.claim_id = Some(claim_id);
+    // Its start has a note, so it has a row.
+    step.run_id = None;
     step.claim_number = claim_number;
     step.attempts = step.attempts.saturating_add(1);
     if locked.state == TaskState::Pending {

@@ -77,7 +77,7 @@ pub(super) fn cancel_locked<'e>(
                         StepState::Cancelled,
                         audit::NO_WORKER,
                         note,
-                    );
+                    )?;
                 }
                 // The step stays in error, and its retry is cancelled.
                 StepState::Error => locked.steps[index].available_at = None,
@@ -113,7 +113,7 @@ pub fn time_out<'e>(
                 StepState::Error,
                 audit::NO_WORKER,
                 note,
-            );
+            )?;
         }
     }
     set_task(engine, locked, TaskState::Error, note)

@@ -25,6 +25,7 @@ pub(super) struct Held {
     pub(super) watched: bool,
     /// Says whether the step is held once its run has ended.
     pub(super) available_at: Option<Timestamp>,
+    pub(super) run_id: Option<i64>,
 }
 
 const KEYS_AND_CLAIMS: [pg_sys::Oid; 3] = [
@@ -42,7 +43,7 @@ static COMPLETE: Statement = Statement::new(
        AND s.claim_number = u.claim_number AND s.state = 'i' AND (u.checked OR NOT s.checked)
        AND ", claimed_by!("$6"), "
      RETURNING u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched,
-               s.available_at"
+               s.available_at, s.run_id"
     ),
     &[
         KEYS_AND_CLAIMS[0],
@@ -58,7 +59,7 @@ static COMPLETE: Statement = Statement::new(
 static HOLD: Statement = Statement::new(
     concat!(
         "SELECT u.ord, s.named_task_id, s.claim_id, s.attempts, s.retry_limit, s.retryable, s.priority, s.watched,
-             s.available_at
+             s.available_at, s.run_id
      FROM unnest($1, $2, $3) WITH ORDINALITY AS u (task_uuid, step_no, claim_number, ord)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.claim_number = u.claim_number AND s.state = 'i' AND ", claimed_by!("$4"), "
@@ -201,5 +202,6 @@ fn held(engine: &Engine, row: &Row) -> Result<Held> {
         priority: row.get(7)?,
         watched: row.get(8)?,
         available_at: row.opt(9),
+        run_id: row.opt(10),
     })
 }

@@ -100,14 +100,9 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
                 ("error_class", failure.class.as_deref()),
             ])
         });
-        engine.log.step_with(
-            report.key,
-            audit::NO_WORKER,
-            held.attempts,
-            StepState::InProgress,
-            state,
-            why,
-        );
+        engine
+            .log
+            .ended(report.key, held.run_id, None, held.attempts, state, why);
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);

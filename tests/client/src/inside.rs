@@ -786,3 +786,64 @@ pub fn settled(session: &mut Session) -> i64 {
         &[],
     )
 }
+
+/// Starts of runs that had no row in the log.
+#[derive(Debug)]
+pub struct Starts {
+    pub ended: i64,
+    pub going_on: i64,
+}
+
+/// Writes a row for each start of a run, as version 0.1.0 did.
+#[track_caller]
+pub fn store_starts(session: &mut Session) -> Starts {
+    let ended = session.one(
+        "WITH ended AS (
+             UPDATE tasker_engine.transitions l SET run_id = NULL
+             FROM (SELECT o.ctid AS place, o.run_id FROM tasker_engine.transitions o WHERE o.run_id IS NOT NULL) o
+             WHERE l.ctid = o.place
+             RETURNING o.run_id, l.task_uuid, l.started_at, l.worker_no, l.step_no, l.attempt),
+         stored AS (
+             INSERT INTO tasker_engine.transitions (id, task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state)
+             SELECT e.run_id, e.task_uuid, e.started_at, e.worker_no, e.step_no, e.attempt, 'p', 'i' FROM ended e)
+         SELECT count(*) FROM ended",
+        &[],
+    );
+    let going_on = session.one(
+        "WITH going_on AS (
+             UPDATE tasker_engine.steps s SET run_id = NULL
+             FROM (SELECT o.ctid AS place, o.run_id FROM tasker_engine.steps o WHERE o.state = 'i' AND o.run_id IS NOT NULL) o
+             WHERE s.ctid = o.place
+             RETURNING o.run_id, s.task_uuid, s.step_no, s.attempts, s.claim_id),
+         stored AS (
+             INSERT INTO tasker_engine.transitions (id, task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state)
+             SELECT g.run_id, g.task_uuid, c.claimed_at, c.worker_no, g.step_no, g.attempts, 'p', 'i'
+             FROM going_on g JOIN tasker_engine.claims c ON c.claim_id = g.claim_id)
+         SELECT count(*) FROM going_on",
+        &[],
+    );
+    Starts { ended, going_on }
+}
+
+/// Rows that end a run and do not say which, when it began or whose it was.
+#[track_caller]
+pub fn ends_that_lack_a_run(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT l::text FROM tasker_engine.transitions l
+         WHERE l.from_state = 'i' AND l.step_no > 0
+           AND (l.started_at IS NULL OR l.worker_no = 0
+                OR l.run_id IS NULL AND NOT EXISTS (
+                    SELECT FROM tasker_engine.transitions b
+                    WHERE b.task_uuid = l.task_uuid AND b.step_no = l.step_no AND b.to_state = 'i' AND b.id < l.id))",
+        &[],
+    )
+}
+
+/// Rows of the log, newer than the last task, that do not have the id of this transaction.
+#[track_caller]
+pub fn rows_of_other_transactions(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT count(*) FROM tasker_engine.transitions l WHERE l.xid <> pg_current_xact_id() AND l.from_state IS NOT NULL",
+        &[],
+    )
+}

@@ -333,7 +333,7 @@ fn triggers_see_every_row() {
             "queue_entries INSERT 1",
             "steps INSERT 1",
             "steps UPDATE 2",
-            "transitions INSERT 5",
+            "transitions INSERT 4",
         ]
     );
 }
