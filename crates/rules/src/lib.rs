@@ -16,6 +16,7 @@
 
 mod budget;
 pub mod engine;
+pub mod events;
 pub mod graph;
 pub mod names;
 pub mod number;

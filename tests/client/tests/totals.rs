@@ -135,7 +135,7 @@ fn a_task_that_is_taken_up_while_totals_are_made_is_counted() {
 }
 
 #[test]
-fn nobody_waits_for_totals_that_an_open_transaction_has_made() {
+fn no_session_waits_for_totals_that_an_open_transaction_has_made() {
     let (database, mut session, failed) = settled();
     inside::forget_totals(&mut session);
     session.query("SELECT tasker.retry_task($1)", &[&failed[0]]);
