@@ -214,7 +214,7 @@ impl<'a> Fields<'a> {
 
     fn uuid(&self, key: &str) -> Option<Uuid> {
         let text = self.get(key)?.as_str()?;
-        let uuid = uuid::Uuid::try_parse(text.trim()).ok()?;
+        let uuid = uuid::Uuid::try_parse(text).ok()?;
         Some(uuid.into_bytes())
     }
 

@@ -1190,6 +1190,8 @@ fn unreadable(claim: &Claim) -> Vec<Value> {
         without("claim_number"),
         without("status"),
         with("step_uuid", json!("not a uuid")),
+        with("step_uuid", json!(format!(" {}", claim.step))),
+        with("step_uuid", json!(format!("{}\n", claim.step))),
         with("step_uuid", json!(5)),
         with("step_uuid", json!({})),
         with("step_uuid", json!(null)),
