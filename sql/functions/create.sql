@@ -17,7 +17,7 @@ version: x.y.z; NULL is the highest by semantic version.
 initiator: The person or program that asks for the task; up to 128 characters, for people to read.
 source_system: The system that the request comes from; up to 128 characters, for people to read.
 reason: Why; up to 128 characters, for people to read.
-tags: A JSON array of the caller''s words.
+tags: A JSON array of the caller''s words, at most 100 (54000 beyond).
 bypass_steps: A JSON array of names of skippable steps that never run: resolved_manually from the beginning, complete for their children.
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
 run_at: No step starts before this time; NULL: at once. Without an offset PostgreSQL reads it in the TimeZone of the session.
@@ -50,3 +50,8 @@ COMMENT ON FUNCTION tasker.rerun_task(uuid, text, jsonb) IS
 from_step: Name of the first step that runs again; NULL: all of them run.
 context: What the new task works on, checked as in create_task; NULL: the context of the old task.';
 GRANT EXECUTE ON FUNCTION tasker.rerun_task(uuid, text, jsonb) TO tasker_operator;
+
+CREATE OR REPLACE FUNCTION tasker_engine.most_tags() RETURNS integer
+AS 'MODULE_PATHNAME', 'most_tags' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1;
+COMMENT ON FUNCTION tasker_engine.most_tags() IS 'How many tags a task has at most; tasks of version 0.1.0 can have more.';
+GRANT EXECUTE ON FUNCTION tasker_engine.most_tags() TO tasker_reader; -- scopes call it

@@ -107,12 +107,33 @@ COMMENT ON FUNCTION tasker.tasks_with_tag(text) IS
 tag: One tag, a text.';
 GRANT EXECUTE ON FUNCTION tasker.tasks_with_tag(text) TO tasker_reader;
 
+-- The operator compares each tag of one side with each of the other, also where it checks what the index has found. Tasks of before
+-- can have more tags than a task may have now.
+CREATE OR REPLACE FUNCTION tasker_engine.first_tags(tags jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN jsonb_typeof($1) <> 'array' THEN $1
+                WHEN jsonb_array_length($1) <= tasker_engine.most_tags() THEN $1
+                ELSE (SELECT jsonb_agg(e.tag) FROM jsonb_array_elements($1) WITH ORDINALITY AS e (tag, no)
+                      WHERE e.no <= tasker_engine.most_tags()) END;
+COMMENT ON FUNCTION tasker_engine.first_tags(jsonb) IS 'The tags that an index looks for: as many as a task may have.';
+GRANT EXECUTE ON FUNCTION tasker_engine.first_tags(jsonb) TO tasker_reader; -- a scope calls it
+
+CREATE OR REPLACE FUNCTION tasker_engine.has_tags(tags jsonb, wanted jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 10000
+    RETURN NOT EXISTS (
+        SELECT FROM jsonb_array_elements($2) AS w (tag)
+        WHERE w.tag NOT IN (SELECT p.tag FROM jsonb_array_elements($1) AS p (tag))
+          AND NOT (jsonb_typeof(w.tag) IN ('array', 'object') AND $1 @> jsonb_build_array(w.tag)));
+COMMENT ON FUNCTION tasker_engine.has_tags(jsonb, jsonb) IS 'What the operator @> says of two arrays, by a hash of the first.';
+GRANT EXECUTE ON FUNCTION tasker_engine.has_tags(jsonb, jsonb) TO tasker_reader; -- a scope calls it
+
 CREATE OR REPLACE FUNCTION tasker.tasks_with_tags(tags jsonb)
 RETURNS SETOF tasker.tasks LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.* FROM tasker.tasks t
     WHERE t.tags <> '[]'
-      AND t.tags @> tasker_engine.required($1, 'tags');
+      AND t.tags @> tasker_engine.first_tags(tasker_engine.required($1, 'tags'))
+      AND (tasker_engine.first_tags($1) = $1 OR tasker_engine.has_tags(t.tags, $1));
 END;
 COMMENT ON FUNCTION tasker.tasks_with_tags(jsonb) IS
 'Scope: tasks that carry every tag of a JSON array, such as ["billing", "eu"]; [] is every task that has tags. 22004

@@ -65,13 +65,19 @@ BEGIN
           FROM jsonb_array_elements($2) WITH ORDINALITY AS e (tag, no)
           WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(present) p (tag) WHERE p.tag = e.tag)
           GROUP BY e.tag) u;
+    IF wanted <> present AND jsonb_array_length(wanted) > tasker_engine.most_tags() THEN
+        RAISE program_limit_exceeded USING
+            MESSAGE = format('%s tags are too many for one task', jsonb_array_length(wanted)),
+            DETAIL = format('At most %s are possible; it has %s.', tasker_engine.most_tags(), jsonb_array_length(present)),
+            HINT = 'Take some away first: tasker.untag_task.';
+    END IF;
     UPDATE tasker_engine.tasks t SET tags = wanted WHERE t.task_uuid = $1 AND wanted <> present;
     PERFORM tasker_engine.keep_tags($1, present) WHERE wanted <> present;
     RETURN wanted;
 END
 $$;
 COMMENT ON FUNCTION tasker.tag_task(uuid, jsonb) IS
-'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for a document that is not an array.
+'Adds tags, a JSON array, to a task of any state and returns all it has; those it has already stay where they are. P0002 for an unknown task, 22023 for a document that is not an array, 54000 if the task would have more than 100 tags.
 tags: A JSON array of tags, any JSON, words as a rule.';
 GRANT EXECUTE ON FUNCTION tasker.tag_task(uuid, jsonb) TO tasker_operator;
 

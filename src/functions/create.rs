@@ -12,6 +12,7 @@ crate::pg::call::sql_function! {
     create_task;
     create_tasks;
     rerun_task;
+    most_tags;
 }
 
 fn request<'c>(
@@ -80,4 +81,8 @@ fn rerun_task(call: &mut Call) -> Result<Output> {
     let new = create::rerun(&mut engine, task, from_step.as_deref(), context)?;
     engine.close()?;
     Ok(Output::Uuid(new))
+}
+
+fn most_tags(_: &mut Call) -> Result<Output> {
+    Ok(Output::from(create::MOST_TAGS.cast_signed()))
 }

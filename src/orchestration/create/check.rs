@@ -9,6 +9,9 @@ use crate::pg::{budget, memory};
 use crate::registry::Template;
 use crate::settings;
 
+/// Tags of a task. Each is a row and an entry in two indexes, and comparing two sets costs the product of their sizes; more notes
+/// of one word than this help no reader.
+pub const MOST_TAGS: u32 = 100;
 /// Bytes of a name that the caller gives to a request.
 const LONGEST_KEY: usize = 1 << 20;
 
@@ -24,6 +27,14 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
         return Err(Error::parameter("tags must be a JSON array")
             .detail("The document given is not an array.")
             .hint("For example '[\"nightly\"]'."));
+    }
+    let count = datum::element_count(request.tags);
+    if count > MOST_TAGS {
+        return Err(
+            Error::too_large(format!("{count} tags are too many for one task"))
+                .detail(format!("At most {MOST_TAGS} are possible."))
+                .hint("Put into the context what is not looked for by its name."),
+        );
     }
     if !request.idempotency_keys.is_empty()
         && request.idempotency_keys.len() != request.contexts.len()

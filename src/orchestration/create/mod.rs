@@ -15,6 +15,7 @@ use identities::settle_identities;
 use rows::insert;
 use template::keep_template;
 
+pub use check::MOST_TAGS;
 pub use rerun::rerun;
 pub use template::find_template;
 

@@ -227,6 +227,15 @@ pub fn tag_rows(session: &mut Session) -> i64 {
     session.count("SELECT count(*) FROM tasker_engine.task_tags", &[])
 }
 
+/// A task has these tags, however many.
+#[track_caller]
+pub fn set_tags(session: &mut Session, task: Uuid, tags: &serde_json::Value) {
+    session.query(
+        "UPDATE tasker_engine.tasks SET tags = $2 WHERE task_uuid = $1",
+        &[&task, tags],
+    );
+}
+
 /// The steps of a task wait as version 0.1.0 could leave them: held although the task is open.
 #[track_caller]
 pub fn hold_back(session: &mut Session, task: Uuid) {

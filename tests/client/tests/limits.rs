@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Database, Session, Template, Uuid, json, patience, scaled, shapes};
+use tasker_client_tests::{
+    Database, Session, Template, Uuid, Value, inside, json, patience, scaled, shapes, started,
+};
 
 /// Allocated at most, in KB: the backend's peak since it began.
 fn peak_kb(session: &mut Session) -> u64 {
@@ -494,4 +496,66 @@ fn without_memory_a_call_fails_and_the_backend_lives() {
         assert_eq!(session.pid(), pid, "{call}");
     }
     assert!(refused.iter().any(|code| code == "53200"), "{refused:?}");
+}
+
+/// The tags of a task, all of the same length.
+fn tags(count: usize) -> Value {
+    (0..count).map(|n| format!("tag {n:05}")).collect()
+}
+
+#[test]
+fn a_task_has_a_limited_number_of_tags() {
+    let (_database, mut session, other) = started(&shapes::chain("one", 1));
+    let full: Uuid = session.one(
+        "SELECT tasker.create_task('one', tags => $1)",
+        &[&tags(100)],
+    );
+    for (call, task) in [
+        ("create_task('one', tags => $1)", full),
+        ("create_tasks('one', '{\"{}\"}', tags => $1)", full),
+        (
+            "schedule_task('each', '* * * * *', 'one', tags => $1)",
+            full,
+        ),
+        ("tag_task($2, $1)", full),
+        ("tag_task($2, $1)", other),
+    ] {
+        session
+            .fails(
+                &format!("SELECT tasker.{call} FROM (VALUES ($2::uuid)) AS t (task)"),
+                &[&tags(101), &task],
+            )
+            .is("54000")
+            .says(&["101 tags", "100"]);
+    }
+    assert_eq!(
+        session.one::<Value>("SELECT tasker.tag_task($1, $2)", &[&full, &tags(7)]),
+        tags(100)
+    );
+}
+
+#[test]
+fn a_task_of_before_with_thousands_of_tags_is_compared_with_others_in_no_time() {
+    let (_database, mut session, task) = started(&shapes::chain("one", 1));
+    inside::set_tags(&mut session, task, &tags(80_000));
+    let limit = patience(20).as_secs();
+    session.execute(&format!("SET statement_timeout = '{limit}s'"));
+    let with = "SELECT task_uuid FROM tasker.tasks_with_tags($1)";
+    let found = |session: &mut Session, tags: &Value| session.all::<Uuid>(with, &[tags]);
+    assert_eq!(found(&mut session, &tags(80_000)), [task]);
+    assert_eq!(
+        found(&mut session, &json!([1, "tag 00007"])),
+        [] as [Uuid; 0]
+    );
+    assert_eq!(found(&mut session, &tags(80_001)), [] as [Uuid; 0]);
+    // They can become fewer, and a task as the old one can be requested again.
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    let again: Uuid = session.one("SELECT tasker.rerun_task($1)", &[&task]);
+    assert_eq!(found(&mut session, &tags(80_000)).len(), 2);
+    session
+        .fails("SELECT tasker.tag_task($1, '[\"new\"]')", &[&again])
+        .is("54000");
+    let left: Value = session.one("SELECT tasker.untag_task($1, $2)", &[&again, &tags(79_950)]);
+    assert_eq!(left.as_array().map(Vec::len), Some(50));
+    session.query("SELECT tasker.tag_task($1, '[\"new\"]')", &[&again]);
 }
