@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
-use tasker_rules::Problem;
 
 use super::{Outcome, Report};
 use crate::error::{Error, Result};
@@ -122,8 +121,8 @@ fn hold_and_check(
         let Some(held) = all.get(&index) else {
             continue;
         };
-        if let Some(problem) = broken_schema(&reports[index], held)? {
-            outcomes[index] = Outcome::Invalid(problem);
+        if let Some(refused) = broken_schema(&reports[index], held)? {
+            outcomes[index] = refused;
             all.remove(&index);
         }
     }
@@ -138,17 +137,17 @@ fn hold_and_check(
     Ok(all)
 }
 
-/// The first way in which the results of a success break the schema of their step. A check that takes too much work, or that
-/// a broken template prevents, is a way too; a cancel ends the call.
-fn broken_schema(report: &Report, held: &Held) -> Result<Option<String>> {
+/// Why the results of a success do not pass the schema of their step: the first way in which they break it, or why that cannot be
+/// checked. A report of many is refused alone; a cancel ends the call.
+fn broken_schema(report: &Report, held: &Held) -> Result<Option<Outcome>> {
     if !report.is_complete() {
         return Ok(None);
     }
     if let Some(why) = &held.template.unreadable {
         let name = held.template.full_name();
-        return Ok(Some(format!(
+        return Ok(Some(Outcome::Invalid(format!(
             "results cannot be checked, because the stored template {name} cannot be read: {why}"
-        )));
+        ))));
     }
     let Some(schema) = &held.template.step(report.key.no)?.results_schema else {
         return Ok(None);
@@ -157,17 +156,15 @@ fn broken_schema(report: &Report, held: &Held) -> Result<Option<String>> {
         .results
         .or_else(|| datum::jsonb_from_text("{}"))
         .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
-    let problems = schema
-        .problems("results", results)
-        .or_else(|error| match error.code {
-            Code::ERRCODE_STATEMENT_TOO_COMPLEX => {
-                Ok(vec![Problem::error("results", error.described())])
-            }
-            _ => Err(error),
-        })?;
-    Ok(problems
-        .first()
-        .map(|problem| format!("{}: {}", problem.path, problem.message)))
+    match schema.problems("results", results) {
+        Ok(problems) => Ok(problems
+            .first()
+            .map(|problem| Outcome::Invalid(format!("{}: {}", problem.path, problem.message)))),
+        Err(error) if error.code == Code::ERRCODE_STATEMENT_TOO_COMPLEX => {
+            Ok(Some(Outcome::Unchecked(error.described())))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn complete(

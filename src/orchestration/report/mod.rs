@@ -69,6 +69,8 @@ pub enum Outcome {
     UnknownStep,
     /// The results break the step's results_schema; the text says where. Nothing was changed.
     Invalid(String),
+    /// Checking the results against the results_schema takes too much work; the text says more. Nothing was changed.
+    Unchecked(String),
     /// The results are larger than the limit. Nothing was changed.
     TooLarge(usize),
 }
@@ -143,7 +145,10 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
         .into_iter()
         .filter(|index| {
             !held.contains_key(index)
-                && !matches!(outcomes[*index], Outcome::Invalid(_) | Outcome::TooLarge(_))
+                && !matches!(
+                    outcomes[*index],
+                    Outcome::Invalid(_) | Outcome::Unchecked(_) | Outcome::TooLarge(_)
+                )
         })
         .collect();
     explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
@@ -232,7 +237,7 @@ impl Outcome {
             Outcome::Duplicate(_) => Some(DUPLICATE),
             Outcome::Stale => Some("stale"),
             Outcome::UnknownStep => Some("unknown_step"),
-            Outcome::Invalid(_) | Outcome::TooLarge(_) => Some("invalid"),
+            Outcome::Invalid(_) | Outcome::Unchecked(_) | Outcome::TooLarge(_) => Some("invalid"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Refused reports: the reason, and the error with it.
 
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode as Code, pg_sys};
 use tasker_rules::engine::state::StepState;
 
 use super::{Outcome, Report};
@@ -71,6 +71,9 @@ pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
         Outcome::Invalid(problem) => Error::check(problem.clone())
             .detail(format!("The results of step {} break its results_schema.", describe(key)))
             .hint("Report other results, or fail the step."),
+        Outcome::Unchecked(problem) => Error::new(Code::ERRCODE_STATEMENT_TOO_COMPLEX, problem.clone())
+            .detail(format!("The results of step {} could not be checked against its results_schema.", describe(key)))
+            .hint("Report simpler results, or fail the step: tasker.fail_step. A $ref used twice at one level, or nested anyOf, doubles the work at every level of the document."),
         Outcome::TooLarge(size) => Error::too_large(format!("the results of step {} are too large", describe(key)))
             .detail(format!("They have {size} bytes; at most {} are allowed.", settings::max_results_size()))
             .hint("Keep the document elsewhere and report its address, or raise tasker.max_results_size."),

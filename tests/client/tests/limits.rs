@@ -404,6 +404,44 @@ fn a_check_that_cannot_be_made_fails() {
 }
 
 #[test]
+fn results_whose_check_takes_too_much_are_refused_as_a_context_is() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let mut schema = json!({"$ref": "#/$defs/n0", "$defs": {"n60": {}}});
+    for level in 0..60 {
+        let next = json!({"$ref": format!("#/$defs/n{}", level + 1)});
+        schema["$defs"][format!("n{level}")] = json!({"allOf": [next, next]});
+    }
+    Template::new("context")
+        .step("a", &[])
+        .with("input_schema", schema.clone())
+        .register(&mut session);
+    Template::new("results")
+        .step_with("a", &[], json!({"results_schema": schema}))
+        .register(&mut session);
+    session.create("results");
+    let claim = session.claim(&Ask::by("w", 1)).remove(0);
+    session
+        .fails("SELECT tasker.create_task('context')", &[])
+        .is("54001");
+    session
+        .fails(
+            "SELECT tasker.complete_step($1, $2, '{}')",
+            &[&claim.step, &claim.number],
+        )
+        .is("54001")
+        .says(&["takes too much work", "could not be checked", "fail_step"]);
+    // One element of many has its own outcome.
+    let outcome: String = session.one(
+        "SELECT outcome FROM tasker.report_steps('w', jsonb_build_array(jsonb_build_object(
+             'step_uuid', $1::uuid, 'claim_number', $2::int, 'status', 'complete')))",
+        &[&claim.step, &claim.number],
+    );
+    assert_eq!(outcome, "invalid");
+    session.fail_for_good(&claim);
+}
+
+#[test]
 fn one_call_takes_a_limited_number_of_reports_steps_and_names() {
     let database = Database::new();
     let mut session = database.connect();
