@@ -23,6 +23,8 @@ pub struct DatabaseEntry {
     asked: bool,
     /// Nothing is started: a command needs the database alone.
     pub(super) held: bool,
+    /// The installation of the extension whose duties ran; 0: none yet.
+    installation: u32,
     /// When the launcher began to watch this database.
     since: Timestamp,
     /// When each duty last finished; 0: not yet.
@@ -35,6 +37,7 @@ impl DatabaseEntry {
         verdict: Verdict::Unknown,
         asked: false,
         held: false,
+        installation: 0,
         since: 0,
         ran: [0; DUTIES],
     };
@@ -50,7 +53,18 @@ impl DatabaseEntry {
 
 crate::pg::shmem::shareable! {
     enum Verdict;
-    struct DatabaseEntry { oid, verdict, asked, held, since, ran }
+    struct DatabaseEntry { oid, verdict, asked, held, installation, since, ran }
+}
+
+impl DatabaseEntry {
+    /// The duties are those of this installation from now on; what is known of another one's is forgotten.
+    fn belongs_to(&mut self, installation: u32) {
+        if self.installation != installation {
+            self.installation = installation;
+            self.since = call::clock();
+            self.ran = [0; DUTIES];
+        }
+    }
 }
 
 pub(super) fn entry(shared: &mut Shared, oid: u32) -> Option<&mut DatabaseEntry> {
@@ -118,15 +132,13 @@ pub(super) fn is_absent(oid: u32) -> bool {
     entries.any(|entry| entry.oid == oid && entry.verdict == Verdict::Absent)
 }
 
-pub(super) fn ask(oid: u32) {
+/// A coordinator is wanted for this installation.
+pub(super) fn ask(oid: u32, installation: u32) {
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, oid) {
-        // The extension may be another installation than before.
-        *entry = DatabaseEntry {
-            asked: true,
-            held: entry.held,
-            ..DatabaseEntry::new(oid)
-        };
+        entry.verdict = Verdict::Unknown;
+        entry.asked = true;
+        entry.belongs_to(installation);
     }
 }
 
@@ -169,13 +181,14 @@ pub(super) fn has_room(database: u32) -> bool {
     is_preloaded() && entry(&mut SHARED.exclusive(), database).is_some()
 }
 
-/// The duties of a database ran at these times; 0: not.
-pub(super) fn keep_duty_runs(database: u32, ran: [Timestamp; DUTIES]) {
+/// The duties of an installation ran at these times; 0: not.
+pub(super) fn keep_duty_runs(database: u32, installation: u32, ran: [Timestamp; DUTIES]) {
     if ran.iter().all(|at| *at == 0) {
         return;
     }
     let mut shared = SHARED.exclusive();
     if let Some(entry) = entry(&mut shared, database) {
+        entry.belongs_to(installation);
         for (kept, at) in entry.ran.iter_mut().zip(ran) {
             // The latest run, even where the clock was set back.
             if at != 0 {

@@ -18,6 +18,8 @@ std::thread_local! {
     /// The bits of the queues that this transaction has put work into.
     static WAKE: Cell<u64> = const { Cell::new(0) };
     static LAUNCH: Cell<bool> = const { Cell::new(false) };
+    /// The installation for which it wakes the launcher, or whose duties it ran.
+    static INSTALLATION: Cell<u32> = const { Cell::new(0) };
     /// The duties that this transaction ran, and when.
     static RAN: Cell<[Timestamp; DUTIES]> = const { Cell::new([0; DUTIES]) };
     /// The databases that this transaction holds.
@@ -65,6 +67,8 @@ pub fn wake_after_prepared() {
 /// When this transaction commits, the launcher checks this database again.
 pub fn wake_launcher() {
     if is_preloaded() {
+        installation::observe();
+        INSTALLATION.set(installation::current());
         LAUNCH.set(true);
         at_end();
     }
@@ -78,6 +82,7 @@ pub fn note_duty(number: usize, at: Timestamp) -> bool {
     let mut ran = RAN.get();
     ran[number - 1] = at;
     RAN.set(ran);
+    INSTALLATION.set(installation::current());
     at_end();
     true
 }
@@ -111,9 +116,10 @@ fn transaction_ends(end: End) {
         if bits != 0 {
             slots::wake(|slot| slot.database == database && slot.waits_for & bits != 0);
         }
-        databases::keep_duty_runs(database, ran);
+        let installation = INSTALLATION.get();
+        databases::keep_duty_runs(database, installation, ran);
         if launch {
-            databases::ask(database);
+            databases::ask(database, installation);
         }
     }
     if !held.is_empty() {

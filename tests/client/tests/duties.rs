@@ -134,6 +134,23 @@ fn a_duty_that_a_session_holds_is_a_problem_until_it_lets_go() {
 }
 
 #[test]
+fn a_coordinator_that_is_asked_for_beside_a_living_one_forgets_no_run() {
+    let (_server, mut session) = preloaded(&[]);
+    let never = |session: &mut Session| {
+        session.count(
+            "SELECT count(*) FROM tasker.maintenance_duties WHERE last_run_at IS NULL",
+            &[],
+        )
+    };
+    soon("every duty has run", 20, || never(&mut session) == 0);
+    inside::wake_launcher(&mut session);
+    assert_eq!(never(&mut session), 0);
+    // Another installation has duties of its own, whose runs are not those of the one before.
+    session.execute("BEGIN; DROP EXTENSION tasker_ext; CREATE EXTENSION tasker_ext; COMMIT");
+    assert!(never(&mut session) > 0);
+}
+
+#[test]
 fn duties_without_a_coordinator_are_a_problem() {
     // Room for the launcher alone.
     let (_server, mut session) = preloaded(&["max_worker_processes=1"]);
