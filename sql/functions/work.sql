@@ -89,7 +89,7 @@ CREATE OR REPLACE FUNCTION tasker.end_worker(worker_id text)
 RETURNS integer AS 'MODULE_PATHNAME', 'end_worker' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.end_worker(text) IS
-'The last call of a worker process: gives back all that it holds, as release_steps does, and marks it as ended; returns how many steps it gave back. tasker.workers no longer shows it two minutes later. A worker that claims again goes on. 0 for an unknown worker, 42501 for a worker of another role. Rule: docs/writing-a-worker.md.';
+'The last call of a worker process: gives back all that it holds, as release_steps does, and marks it as ended; returns how many steps it gave back. tasker.workers no longer shows it two minutes later. A worker that claims again goes on. Waits for nothing: while another transaction holds the worker''s row, that stays as it is, and the worker is silent two minutes later. 0 for an unknown worker, 42501 for a worker of another role. Rule: docs/writing-a-worker.md.';
 GRANT EXECUTE ON FUNCTION tasker.end_worker(text) TO tasker_worker, tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.get_dependency_results(step_uuid uuid)

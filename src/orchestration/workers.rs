@@ -11,6 +11,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::pg::call::{self, shortened};
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::installation::Kept;
+use crate::pg::lock::BoundedWait;
 use crate::pg::spi::{Row, Session, Statement};
 use crate::pg::xact::{self, End, SavepointEnd};
 
@@ -27,9 +28,10 @@ static REGISTER: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::INT2OID],
 );
 
+// Nothing where an open transaction of another session has the row: a claim does not wait for it.
 static SEEN: Statement = Statement::new(
     "UPDATE tasker_engine.workers SET last_seen_at = $2, namespaces = $3, idle_until = $4, handler_keys = $5, ended_at = NULL
-     WHERE worker_no = $1
+     WHERE worker_no = (SELECT o.worker_no FROM tasker_engine.workers o WHERE o.worker_no = $1 FOR NO KEY UPDATE SKIP LOCKED)
      RETURNING worker_no",
     &[
         pg_sys::INT4OID,
@@ -38,6 +40,11 @@ static SEEN: Statement = Statement::new(
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INT8ARRAYOID,
     ],
+);
+
+static EXISTS: Statement = Statement::new(
+    "SELECT w.worker_no FROM tasker_engine.workers w WHERE w.worker_no = $1",
+    &[pg_sys::INT4OID],
 );
 
 // For a number whose row is gone: duty_workers removed it, or its transaction was rolled back after PREPARE. Where another session
@@ -51,7 +58,8 @@ static RESTORE: Statement = Statement::new(
 );
 
 static END: Statement = Statement::new(
-    "UPDATE tasker_engine.workers SET ended_at = $2, idle_until = NULL WHERE worker_id = $1",
+    "UPDATE tasker_engine.workers SET ended_at = $2, idle_until = NULL
+     WHERE worker_no = (SELECT o.worker_no FROM tasker_engine.workers o WHERE o.worker_id = $1 FOR NO KEY UPDATE SKIP LOCKED)",
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
@@ -152,6 +160,8 @@ fn is_prepared(worker_id: &str) -> bool {
 /// Writes the row of a known number again if it is gone.
 fn restore(session: &Session, worker_id: &str, worker: Worker) -> Result<()> {
     learn(worker_id);
+    // Another session may register the id at this moment.
+    let _bounded = BoundedWait::begin();
     session.run(
         &RESTORE,
         &[
@@ -163,7 +173,8 @@ fn restore(session: &Session, worker_id: &str, worker: Worker) -> Result<()> {
     Ok(())
 }
 
-/// The worker has said that it ends. Its next claim looks for its row.
+/// The worker has said that it ends. Its next claim looks for its row. While another session has the row, it stays as it is: a worker
+/// that does not call any more is silent after two minutes.
 pub fn end(session: &Session, worker_id: &str, now: Timestamp) -> Result<()> {
     KNOWN.with(|known| known.remove(worker_id));
     session.run(&END, &[datum::text(worker_id), datum::timestamp(now)])?;
@@ -218,7 +229,11 @@ pub fn claiming(session: &Session, claimant: &Claimant, worker_id: &str) -> Resu
     }
     let number = claimant.number(session)?;
     learn(worker_id);
-    let rows = session.run(&REGISTER, &[datum::text(worker_id), datum::int2(number)])?;
+    let rows = {
+        // A row that another session has not committed cannot be seen; the index alone knows it.
+        let _bounded = BoundedWait::begin();
+        session.run(&REGISTER, &[datum::text(worker_id), datum::int2(number)])?
+    };
     let worker = rows
         .first()
         .map_or(Ok(None), |row| worker(&row))?
@@ -290,6 +305,10 @@ pub fn seen(session: &Session, request: &ClaimRequest, idle: bool, now: Timestam
     ];
     learn(worker_id);
     if session.run(&SEEN, &args)?.first().is_none() {
+        if session.run(&EXISTS, &args[..1])?.first().is_some() {
+            // The next claim tries again; nothing but the time of the last call is missing until then.
+            return Ok(());
+        }
         restore(session, worker_id, worker)?;
         if session.run(&SEEN, &args)?.first().is_none() {
             KNOWN.with(|known| known.remove(worker_id));

@@ -26,3 +26,30 @@ pub fn try_part_of_extension(part: u16) -> Result<bool> {
         Ok(result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
     }
 }
+
+/// Where a wait for another transaction cannot be foreseen, it is no longer than this, and raises 55P03 (lock_not_available), which
+/// undoes the call: nothing is lost, and it can be made again.
+pub struct BoundedWait(i32);
+
+const LONGEST_WAIT_MS: i32 = 100;
+
+impl BoundedWait {
+    pub fn begin() -> Self {
+        // SAFETY: PostgreSQL reads the setting when a wait for a lock begins; it comes back on drop, also while an
+        // error unwinds.
+        unsafe {
+            let before = pg_sys::LockTimeout;
+            if before == 0 || before > LONGEST_WAIT_MS {
+                pg_sys::LockTimeout = LONGEST_WAIT_MS;
+            }
+            Self(before)
+        }
+    }
+}
+
+impl Drop for BoundedWait {
+    fn drop(&mut self) {
+        // SAFETY: as it was.
+        unsafe { pg_sys::LockTimeout = self.0 };
+    }
+}

@@ -9,6 +9,7 @@ use pgrx::pg_sys::{self, Datum, ItemPointerData, Oid, Relation};
 
 use super::append::IndexWriter;
 use super::datum::{Arg, FromColumn};
+use super::lock::BoundedWait;
 use super::tables::{Open, Operation, Table};
 use crate::error::Result;
 
@@ -420,6 +421,7 @@ impl<const N: usize> Found<'_, N> {
                 nulls.as_mut_ptr(),
             );
             let mut place = self.place();
+            // Between the check of the row and its update, a fraction of a microsecond, another session can lock it.
             let bounded = BoundedWait::begin();
             #[cfg(any(feature = "pg14", feature = "pg15"))]
             let (result, summarizing) = (
@@ -515,32 +517,5 @@ impl<const N: usize> Found<'_, N> {
             pg_sys::ReleaseBuffer(buffer);
             result == pg_sys::TM_Result::TM_Ok
         }
-    }
-}
-
-/// Between the check of a row and its update, a fraction of a microsecond, another session can lock it. Then the update waits,
-/// but no longer than this, and raises 55P03 (lock_not_available), which undoes the call: nothing is lost, and it can be made again.
-struct BoundedWait(i32);
-
-const LONGEST_WAIT_MS: i32 = 100;
-
-impl BoundedWait {
-    fn begin() -> Self {
-        // SAFETY: PostgreSQL reads the setting when a wait for a lock begins; it comes back on drop, also while an
-        // error unwinds.
-        unsafe {
-            let before = pg_sys::LockTimeout;
-            if before == 0 || before > LONGEST_WAIT_MS {
-                pg_sys::LockTimeout = LONGEST_WAIT_MS;
-            }
-            Self(before)
-        }
-    }
-}
-
-impl Drop for BoundedWait {
-    fn drop(&mut self) {
-        // SAFETY: as it was.
-        unsafe { pg_sys::LockTimeout = self.0 };
     }
 }

@@ -667,6 +667,49 @@ fn a_claim_in_an_open_transaction_keeps_its_steps_and_gives_them_back_on_rollbac
 }
 
 #[test]
+fn a_claim_and_the_end_of_a_worker_pass_by_its_row_that_an_open_transaction_wrote() {
+    let (database, mut session) = prepared(&two());
+    assert!(session.claim_all("worker").is_empty());
+    let mut other = database.connect();
+    let wait = patience(2).as_secs();
+    other.execute(&format!("SET lock_timeout = '{wait}s'"));
+    // It knows the worker; what it does next, it writes into the row.
+    session.create("two");
+    assert_eq!(other.claim(&Ask::by("worker", 1)).len(), 1);
+    session.execute("BEGIN");
+    assert_eq!(session.claim(&Ask::by("worker", 1)).len(), 1);
+    assert!(session.claim(&Ask::by("worker", 1)).is_empty());
+    assert!(other.claim(&Ask::by("worker", 1)).is_empty());
+    assert!(other.claim(&Ask::by("worker", 1)).is_empty());
+    assert_eq!(
+        other.one::<i32>("SELECT tasker.end_worker('worker')", &[]),
+        1
+    );
+    session.execute("COMMIT");
+    // The worker goes on, and says so as soon as its row is free.
+    assert_eq!(other.claim(&Ask::by("worker", 2)).len(), 1);
+    assert!(other.claim(&Ask::by("worker", 1)).is_empty());
+    let states: Vec<String> = other.all("SELECT state FROM tasker.workers", &[]);
+    assert_eq!(states, ["busy"]);
+}
+
+#[test]
+fn a_claim_of_a_worker_that_an_open_transaction_registers_says_so_at_once() {
+    let (database, mut session) = prepared(&two());
+    session.create("two");
+    let mut other = database.connect();
+    other.execute(&format!("SET lock_timeout = '{}s'", patience(20).as_secs()));
+    session.execute("BEGIN");
+    assert_eq!(session.claim(&Ask::by("worker", 1)).len(), 1);
+    let before = Instant::now();
+    let refused = other.try_claim(&Ask::by("worker", 1)).unwrap_err();
+    assert_eq!(refused.code, "55P03");
+    assert!(before.elapsed() < patience(10), "{:?}", before.elapsed());
+    session.execute("COMMIT");
+    assert_eq!(other.claim(&Ask::by("worker", 1)).len(), 1);
+}
+
+#[test]
 fn eight_claimers_over_one_queue_take_no_step_twice_and_lose_none() {
     let (database, mut session) = prepared(&two());
     let tasks = session.create_many("two", scaled(2000, 30_000));
