@@ -158,6 +158,27 @@ fn sessions_hand_out_what_was_due_before_the_clock_was_set_back() {
 }
 
 #[test]
+fn a_list_until_a_time_finds_what_was_requested_before_it_after_the_clock_was_set_back() {
+    let machine = Machine::start("list", &[]);
+    let mut session = machine.server.connect("postgres");
+    install(&mut session);
+    shapes::chain("single", 1).register(&mut session);
+    for (what, before, after) in BACK {
+        machine.set(before);
+        session.create("single");
+        machine.set(after);
+        let task = session.create("single");
+        let found: Vec<Uuid> = session.all(
+            "SELECT l.task_uuid FROM tasker.tasks t,
+                 tasker.list_tasks(since => t.requested_at, until => t.requested_at + interval '1 millisecond') l
+             WHERE t.task_uuid = $1",
+            &[&task],
+        );
+        assert!(found.contains(&task), "{what} back");
+    }
+}
+
+#[test]
 fn a_lease_ends_no_later_than_its_length_after_the_clock_was_set_back() {
     let machine = Machine::start("lease", &[]);
     let mut session = machine.server.connect("postgres");

@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The most steps a task can have: the step number is a positive `smallint`.
 pub const MAX_STEPS: usize = 32_767;
 
+/// How far the values of a process may be ahead of its clock: half of what `uuids_since` allows.
+const MOST_AHEAD_MS: u64 = 30_000;
 const TAIL_BITS: u32 = 58;
 const MS_MASK: u64 = (1 << 48) - 1;
 /// How many random bytes are fetched from the operating system at once.
@@ -22,8 +24,9 @@ const POOL: usize = 512;
 /// A new millisecond starts at a random point of the lower half of the tail space; each further value in the same
 /// millisecond is a random stride (1 to 2^40) further on. Two processes that create in the same millisecond therefore meet
 /// with the probability of plain random numbers, and the upper half leaves room for more than 100,000 values per
-/// millisecond. When it is used up, the clock is taken to be one millisecond later. A clock that is set back changes
-/// nothing: the last millisecond goes on until the clock has caught up.
+/// millisecond. When it is used up, the clock is taken to be one millisecond later. A clock that is set back by less than
+/// [`MOST_AHEAD_MS`] changes nothing: the last millisecond goes on until the clock has caught up. Otherwise the values begin
+/// again with the clock: the time in a uuid is never far from that of the request, so that lists by time find the task.
 #[derive(Debug)]
 struct Generator {
     pid: u32,
@@ -67,7 +70,7 @@ impl Generator {
 
     fn next(&mut self, now_ms: u64) -> [u8; 16] {
         let now_ms = now_ms & MS_MASK;
-        if now_ms > self.ms {
+        if now_ms > self.ms || self.ms - now_ms > MOST_AHEAD_MS {
             self.start(now_ms);
         } else {
             let stride = (self.random() >> 24) + 1;
@@ -122,7 +125,8 @@ static GENERATOR: Mutex<Generator> = Mutex::new(Generator::new());
 
 /// A new task identifier: a UUIDv7 in big-endian byte order whose lowest 16 bits are zero.
 ///
-/// Within a process every value is greater than the one before, so rows created in bulk append to their index.
+/// Within a process every value is greater than the one before, so rows created in bulk append to their index; unless the clock
+/// was set back by more than half a minute.
 pub fn new_task_uuid() -> [u8; 16] {
     let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     generator.after_fork(std::process::id());
@@ -201,6 +205,16 @@ mod tests {
         let second = generator.next(1_000);
         let third = generator.next(2_001);
         assert!(first < second && second < third);
+    }
+
+    #[test]
+    fn a_clock_set_back_by_more_than_half_a_minute_is_followed() {
+        let mut generator = Generator::new();
+        let first = generator.next(10_000_000);
+        assert!(generator.next(9_970_000) > first);
+        let back = generator.next(9_969_999);
+        assert!(first_task_uuid(9_969_999) <= back && back < first_task_uuid(9_970_000));
+        assert!(generator.next(9_969_999) > back);
     }
 
     #[test]
