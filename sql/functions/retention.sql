@@ -99,8 +99,9 @@ BEGIN
                + (SELECT count(*) FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held)) INTO other_rows;
         RETURN;
     END IF;
-    -- A claim takes the entry of a step that it hands out. What ended in another way can still have one, and no index leads to it.
-    IF EXISTS (SELECT FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND s.state <> 'c') THEN
+    -- A claim takes the entry of a step that it hands out. What ended in another way, or was scheduled twice by an operator, can still
+    -- have one, and no index leads to it.
+    IF EXISTS (SELECT FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND (s.state <> 'c' OR s.watched)) THEN
         DELETE FROM tasker_engine.queue_entries q WHERE q.task_uuid = ANY (held);
     END IF;
     DELETE FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held);

@@ -135,6 +135,31 @@ fn nothing_of_a_purged_task_is_left_anywhere() {
     assert_ne!(again, task, "the key is free again");
 }
 
+#[test]
+fn the_entry_that_an_operators_retry_left_behind_goes_with_its_task() {
+    let (_database, mut session) = prepared();
+    Template::new("later")
+        .step_with(
+            "a",
+            &[],
+            json!({"retry": {"backoff_base_ms": 3_600_000, "max_backoff_ms": 3_600_000}}),
+        )
+        .register(&mut session);
+    let task = session.create("later");
+    let claim = session.claim_one("w");
+    session.query(
+        "SELECT tasker.fail_step($1, $2, 'no', retry_after => '1 hour')",
+        &[&claim.step, &claim.number],
+    );
+    session.query("SELECT tasker.retry_step($1)", &[&claim.step]);
+    session.work(|_| done());
+    assert_eq!(session.task_state(task), "complete");
+    let queue = "tasker_engine.queue_entries".to_owned();
+    assert!(inside::traces(&mut session, task).contains(&queue));
+    purge(&mut session, "'0'");
+    assert!(!inside::traces(&mut session, task).contains(&queue));
+}
+
 /// What a purge may leave: history that is short by itself, hints that claims drop, leases that end.
 const MAY_STAY: [&str; 4] = ["claims", "queue_entries", "schedule_runs", "schedules"];
 
