@@ -53,6 +53,8 @@ CREATE TABLE tasker_engine.workers (
 ) WITH (fillfactor = 50);
 -- Workers that wait for work: tells a release whether a NOTIFY is worth its price.
 CREATE INDEX workers_idle ON tasker_engine.workers (idle_until) WHERE idle_until IS NOT NULL;
+-- Leads health to the workers that live, past those that are gone and wait for duty_workers.
+CREATE INDEX workers_seen ON tasker_engine.workers (last_seen_at) WHERE ended_at IS NULL;
 COMMENT ON TABLE tasker_engine.workers IS 'Worker processes and the numbers that stand for them.';
 COMMENT ON COLUMN tasker_engine.workers.claimant_no IS
 'The role that claims under this id; 0 for the engine itself, NULL for a worker that has only announced handlers.';

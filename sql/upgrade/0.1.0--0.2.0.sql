@@ -24,6 +24,7 @@ ALTER TABLE tasker_engine.workers ADD COLUMN handler_keys bigint[];
 COMMENT ON COLUMN tasker_engine.workers.handler_keys IS 'tasker_engine.handler_key of the handlers that it waits for; NULL for any.';
 ALTER TABLE tasker_engine.workers ADD COLUMN ended_at timestamptz;
 COMMENT ON COLUMN tasker_engine.workers.ended_at IS 'When the worker said that it ends; NULL if it has not, or has called since.';
+CREATE INDEX workers_seen ON tasker_engine.workers (last_seen_at) WHERE ended_at IS NULL;
 
 -- The log names workers by number, so the names of workers whose rows are gone stay here as long as it may.
 CREATE TABLE tasker_engine.worker_names (

@@ -8,13 +8,21 @@ COMMENT ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) IS
 'Whether a worker has called lately: in the last 2 minutes, or it waits idle and should call again.';
 GRANT EXECUTE ON FUNCTION tasker_engine.is_seen(timestamptz, timestamptz) TO tasker_reader;
 
--- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive.
+-- A worker that is busy with a long step calls only heartbeat, which keeps the lease alive. An index leads to each of the three.
+CREATE OR REPLACE VIEW tasker_engine.live_workers AS
+SELECT w.worker_no FROM tasker_engine.workers w
+WHERE w.ended_at IS NULL AND w.last_seen_at > (tasker_engine.engine_clock() - '2 minutes'::interval)
+UNION
+SELECT w.worker_no FROM tasker_engine.workers w
+WHERE w.idle_until IS NOT NULL AND w.idle_until > tasker_engine.engine_clock() -- One that has ended has none.
+UNION
+SELECT l.worker_no FROM tasker_engine.claims l
+WHERE l.remaining > 0 AND l.lease_expires_at > tasker_engine.engine_clock();
+COMMENT ON VIEW tasker_engine.live_workers IS 'The workers that were seen lately, wait idle, or hold a lease that has not ended.';
+
 CREATE OR REPLACE VIEW tasker_engine.known_workers AS
 SELECT w.worker_no, w.worker_id, w.namespaces, w.last_seen_at,
-       w.ended_at IS NULL AND tasker_engine.is_seen(w.last_seen_at, w.idle_until)
-           OR w.worker_no = ANY (ARRAY(
-                  SELECT l.worker_no FROM tasker_engine.claims l
-                  WHERE l.remaining > 0 AND l.lease_expires_at > tasker_engine.engine_clock())) AS live,
+       w.worker_no IN (SELECT l.worker_no FROM tasker_engine.live_workers l) AS live,
        w.handler_keys
 FROM tasker_engine.workers w;
 COMMENT ON VIEW tasker_engine.known_workers IS 'The workers that have called in the last day and not ended, and whether each is live.';

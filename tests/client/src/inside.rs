@@ -345,6 +345,16 @@ pub fn many_ended(session: &mut Session, count: i32) {
     );
 }
 
+/// As many workers were last seen an hour ago, and have not said that they end.
+#[track_caller]
+pub fn many_silent(session: &mut Session, count: i32) {
+    session.query(
+        "INSERT INTO tasker_engine.workers (worker_id, namespaces, last_seen_at, claimant_no)
+         SELECT 'silent ' || n, '{default}', clock_timestamp() - interval '1 hour', 0 FROM generate_series(1, $1) n",
+        &[&count],
+    );
+}
+
 /// How many announcements are stored, of whichever worker.
 #[track_caller]
 pub fn announcements(session: &mut Session) -> i64 {

@@ -826,6 +826,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
     let otherwise = [
         "tasker.metrics_prometheus: jit=off",
         "tasker.register_template: enable_seqscan=off",
+        "tasker_engine.count_live_workers: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_retention: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",

