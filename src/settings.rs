@@ -22,11 +22,11 @@ static MAX_CONTEXT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
 static MAX_DEPENDENCY_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(LARGEST_JSONB);
 static MAX_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
 static MAX_WORKING_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
-static MEMORY_BUDGET_MB: GucSetting<i32> = GucSetting::<i32>::new(0);
-static PRIORITY_AGING_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
-static DEFAULT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
+static DEFAULT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
-static HANDLER_TIMEOUT_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(300);
+static HANDLER_TIMEOUT_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static STARTUP_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static DIAGRAM_STEP_URL: GucSetting<Option<CString>> =
@@ -37,6 +37,10 @@ static ENVIRONMENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>:
 
 /// What the parts of one jsonb may have together: PostgreSQL keeps 28 bits for it.
 const LARGEST_JSONB: i32 = 0x0fff_ffff;
+const SECOND_US: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 86_400;
+/// The largest number of seconds, or of megabytes.
+const MOST: f64 = i32::MAX as f64;
 
 /// A setting: its name, its description in SHOW ALL, its unit with special values and the page with its rule, its value, and
 /// the context that can change it.
@@ -52,7 +56,8 @@ struct Setting {
 enum Value {
     Bool(&'static GucSetting<bool>),
     Int(&'static GucSetting<i32>, i32, i32, GucFlags),
-    Float(&'static GucSetting<f64>, f64, f64),
+    /// Also where 0 has a meaning of its own: PostgreSQL rounds an integer, and `1ms` would become that 0.
+    Float(&'static GucSetting<f64>, f64, f64, GucFlags),
     Text(&'static GucSetting<Option<CString>>),
     /// Comma-separated seconds.
     Seconds(&'static GucSetting<Option<CString>>),
@@ -70,7 +75,7 @@ const SETTINGS: [Setting; 21] = [
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
         long: c"A plain number. Attempt n beyond the list waits n^multiplier seconds; kind exponential waits base*multiplier^(n-1). Rule: docs/concepts.md#retry.",
-        value: Float(&BACKOFF_MULTIPLIER, 1.0, 10.0),
+        value: Float(&BACKOFF_MULTIPLIER, 1.0, 10.0, GucFlags::empty()),
         context: GucContext::Suset,
     },
     Setting {
@@ -84,7 +89,7 @@ const SETTINGS: [Setting; 21] = [
         name: c"tasker.default_retention",
         short: c"How long ended tasks are kept in namespaces for which set_retention says nothing.",
         long: c"Seconds, or with a unit such as 90d; 0: forever. Tasks in error are kept. Read by maintenance. Rule: docs/retention.md.",
-        value: Int(&DEFAULT_RETENTION, 0, i32::MAX, GucFlags::UNIT_S),
+        value: Float(&DEFAULT_RETENTION, 0.0, MOST, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
     Setting {
@@ -133,7 +138,7 @@ const SETTINGS: [Setting; 21] = [
         name: c"tasker.handler_timeout_seconds",
         short: c"How long a handler inside the database may run if its step has no timeout_seconds.",
         long: c"Seconds; 0: forever. Then it is cancelled, and the step fails with class 57014, retryable. Rule: docs/background-workers.md#handlers.",
-        value: Int(&HANDLER_TIMEOUT_SECONDS, 0, 86_400, GucFlags::UNIT_S),
+        value: Float(&HANDLER_TIMEOUT_SECONDS, 0.0, 86_400.0, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
     Setting {
@@ -147,7 +152,7 @@ const SETTINGS: [Setting; 21] = [
         name: c"tasker.jitter_max_percentage",
         short: c"Largest share of the delay that jitter adds or takes away.",
         long: c"A share: 0.1 is ten percent. The result never exceeds the cap. Rule: docs/concepts.md#retry.",
-        value: Float(&JITTER_MAX_PERCENTAGE, 0.0, 1.0),
+        value: Float(&JITTER_MAX_PERCENTAGE, 0.0, 1.0, GucFlags::empty()),
         context: GucContext::Suset,
     },
     Setting {
@@ -189,28 +194,28 @@ const SETTINGS: [Setting; 21] = [
         name: c"tasker.memory_budget_mb",
         short: c"Memory that all executors of the database may use together.",
         long: c"Megabytes; 0: not checked. Pools do not grow beyond it, at tasker.executor_memory_mb each. Rule: docs/executor-pools.md#what-the-server-can-carry.",
-        value: Int(&MEMORY_BUDGET_MB, 0, i32::MAX, GucFlags::UNIT_MB),
+        value: Float(&MEMORY_BUDGET_MB, 0.0, MOST, GucFlags::UNIT_MB),
         context: GucContext::Suset,
     },
     Setting {
         name: c"tasker.priority_aging_seconds",
         short: c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
         long: c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
-        value: Int(&PRIORITY_AGING_SECONDS, 0, 86_400, GucFlags::UNIT_S),
+        value: Float(&PRIORITY_AGING_SECONDS, 0.0, 86_400.0, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
     Setting {
         name: c"tasker.shutdown_health_threshold_multiplier",
         short: c"Factor applied to each health threshold while the system shuts down gracefully.",
         long: c"A factor: 1 is as in normal operation, 0 asks for nothing. Rule: docs/health.md#thresholds.",
-        value: Float(&SHUTDOWN_HEALTH, 0.0, 1.0),
+        value: Float(&SHUTDOWN_HEALTH, 0.0, 1.0, GucFlags::empty()),
         context: GucContext::Suset,
     },
     Setting {
         name: c"tasker.startup_health_threshold_multiplier",
         short: c"Factor applied to each health threshold while the system starts up.",
         long: c"A factor: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
-        value: Float(&STARTUP_HEALTH, 0.0, 1.0),
+        value: Float(&STARTUP_HEALTH, 0.0, 1.0, GucFlags::empty()),
         context: GucContext::Suset,
     },
 ];
@@ -233,8 +238,8 @@ pub fn define() {
             Int(value, least, most, unit) => {
                 GucRegistry::define_int_guc(name, short, long, value, least, most, context, unit);
             }
-            Float(value, least, most) => {
-                GucRegistry::define_float_guc(name, short, long, value, least, most, context, none);
+            Float(value, least, most, unit) => {
+                GucRegistry::define_float_guc(name, short, long, value, least, most, context, unit);
             }
             Text(value) => {
                 GucRegistry::define_string_guc(name, short, long, value, context, none);
@@ -262,7 +267,7 @@ pub fn health_multipliers() -> Multipliers {
 
 /// How long a ready step of level 1 waits before it moves up; 0 forever.
 pub fn priority_aging_us() -> i64 {
-    i64::from(PRIORITY_AGING_SECONDS.get()) * 1_000_000
+    (PRIORITY_AGING_SECONDS.get() * 1e6).ceil() as i64
 }
 
 fn bytes(setting: &GucSetting<i32>) -> usize {
@@ -296,7 +301,7 @@ pub fn executor_memory_mb() -> u32 {
 
 /// Megabytes that all executors of the database may use together; 0: not checked.
 pub fn memory_budget_mb() -> u32 {
-    MEMORY_BUDGET_MB.get().unsigned_abs()
+    MEMORY_BUDGET_MB.get().ceil() as u32
 }
 
 /// How long an executor may take to end, microseconds.
@@ -306,7 +311,16 @@ pub fn executor_drain_us() -> i64 {
 
 /// The timeout of handlers inside the database that have none of their own; 0: none.
 pub fn handler_timeout_ms() -> i32 {
-    HANDLER_TIMEOUT_SECONDS.get().saturating_mul(1000)
+    (HANDLER_TIMEOUT_SECONDS.get() * 1000.0).ceil() as i32
+}
+
+/// How long ended tasks are kept where their namespace does not say, as an interval is written; 0: forever. SHOW writes six digits.
+pub fn default_retention() -> String {
+    let microseconds = (DEFAULT_RETENTION.get() * 1e6).ceil() as i64;
+    match (microseconds / SECOND_US, microseconds % SECOND_US) {
+        (seconds, 0) if seconds % DAY_SECONDS == 0 => format!("{} days", seconds / DAY_SECONDS),
+        (seconds, rest) => format!("{seconds}.{rest:06} seconds"),
+    }
 }
 
 fn parse_list(text: &str) -> Option<Vec<f64>> {

@@ -24,6 +24,7 @@ mod operators;
 mod owner_fault;
 mod readiness;
 mod reports;
+mod retention;
 mod scaling;
 mod schedules;
 mod schemas;

@@ -772,6 +772,15 @@ fn pools_share_what_the_server_carries() {
         reason.contains("tasker.memory_budget_mb 110 holds 2 executors of 50 MB"),
         "{reason}"
     );
+    // Less than a megabyte is not 0, which is no budget.
+    session.execute("SET tasker.memory_budget_mb = '100kB'");
+    let problems: Vec<String> = session.all("SELECT message FROM tasker.validate_resources()", &[]);
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("tasker.memory_budget_mb 1 holds 0")),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -562,6 +562,31 @@ fn maintenance_keeps_to_the_retention_of_each_namespace() {
 }
 
 #[test]
+fn a_retention_of_less_than_a_second_is_not_forever() {
+    let (_database, mut session) = prepared();
+    for (value, kept) in [
+        ("0", None),
+        ("1ms", Some("00:00:00.001")),
+        ("400us", Some("00:00:00.0004")),
+        ("0.4", Some("00:00:00.4")),
+        ("90d", Some("90 days")),
+        ("1234567", Some("342:56:07")),
+        ("2147483647", Some("596523:14:07")),
+    ] {
+        session.execute(&format!("SET tasker.default_retention = '{value}'"));
+        let completed: Option<String> = session.one(
+            "SELECT completed::text FROM tasker.retention WHERE namespace_name = 'default'",
+            &[],
+        );
+        assert_eq!(completed.as_deref(), kept, "{value}");
+    }
+    session.create("two");
+    session.work(|_| done());
+    session.execute("SET tasker.default_retention = '1ms'");
+    assert_eq!(maintain(&mut session), 1);
+}
+
+#[test]
 fn a_batch_is_bounded_over_all_namespaces_and_each_has_its_turn() {
     let (_database, mut session) = prepared();
     for number in 1..=3 {

@@ -296,10 +296,13 @@ fn a_session_that_is_cancelled_or_out_of_time_undoes_its_call_and_fails_no_step(
 fn the_setting_is_the_timeout_of_steps_that_have_none() {
     let (_database, mut session) = database();
     once("slow", "sleep").register(&mut session);
-    let task = session.create("slow");
-    session.execute("SET tasker.handler_timeout_seconds = 1");
-    assert_eq!(run(&mut session), ["only error"]);
-    assert_eq!(problem(&mut session, task).0, "57014");
+    // A fraction is not 0, which is no timeout.
+    for timeout in ["1", "1ms", "0.4", "1us"] {
+        let task = session.create("slow");
+        session.execute(&format!("SET tasker.handler_timeout_seconds = '{timeout}'"));
+        assert_eq!(run(&mut session), ["only error"], "{timeout}");
+        assert_eq!(problem(&mut session, task).0, "57014", "{timeout}");
+    }
 }
 
 #[test]
