@@ -247,6 +247,67 @@ fn a_page_that_stops_at_its_bound_says_where_to_go_on() {
     assert_eq!(page(&mut session, "tag => 'rare'"), (vec![first], None));
 }
 
+/// Tasks of three templates of one namespace, of which one has few and one has most, and the tasks of another namespace between them.
+fn uneven() -> (Database, Session) {
+    let database = Database::new();
+    let mut session = database.connect();
+    for (name, namespace) in [
+        ("many", "shop"),
+        ("some", "shop"),
+        ("few", "shop"),
+        ("many", "other"),
+    ] {
+        one_step(name)
+            .with("namespace", json!(namespace))
+            .register(&mut session);
+    }
+    for (name, namespace, count) in [
+        ("few", "shop", 3),
+        ("some", "shop", 500),
+        ("many", "shop", 400),
+        ("few", "shop", 1),
+        ("many", "other", 100),
+        ("many", "shop", 1200),
+        ("some", "shop", 30),
+        ("few", "shop", 2),
+        ("many", "shop", 700),
+        ("some", "shop", 40),
+    ] {
+        session.query(
+            "SELECT tasker.create_tasks($1, (SELECT array_agg(jsonb_build_object('wanted', n % 29 = 1)) FROM generate_series(1, $3) n), $2)",
+            &[&name, &namespace, &count],
+        );
+    }
+    (database, session)
+}
+
+#[test]
+fn pages_over_templates_of_different_size_show_each_task_once_in_order() {
+    let (_database, mut session) = uneven();
+    for (filters, condition) in [
+        ("namespace => 'shop'", "namespace_name = 'shop'"),
+        ("name => 'many'", "name = 'many'"),
+        (
+            "namespace => 'shop', context_contains => '{\"wanted\": true}'",
+            "namespace_name = 'shop' AND context @> '{\"wanted\": true}'",
+        ),
+        (
+            "namespace => 'shop', name => 'few', context_contains => '{\"wanted\": true}'",
+            "name = 'few' AND context @> '{\"wanted\": true}'",
+        ),
+    ] {
+        let wanted = expected(&mut session, condition);
+        assert!(wanted.len() > 2, "{filters}");
+        for limit in [7, 100, 1500, 10_000] {
+            assert_eq!(
+                all_pages(&mut session, filters, limit),
+                wanted,
+                "{filters}, {limit} in a page"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_tag_that_is_given_or_taken_later_counts() {
     let (_database, mut session, task) = started(&one_step("pay"));
