@@ -46,7 +46,12 @@ fn allow_step(locked: &LockedTask, index: usize, to: StepState) -> Result<()> {
         to.as_str(),
         &allowed,
     );
+    let living = locked.state.is_open() || locked.state == TaskState::Error;
     Err(match hint_for_step(locked.state, step.state, to) {
+        _ if !living && !allowed.is_empty() => error.hint(format!(
+            "The task is {}: its steps no longer change. Create a new task.",
+            locked.state
+        )),
         Some(hint) => error.hint(hint),
         None => error,
     })

@@ -220,6 +220,7 @@ pub fn transition_task<'e>(
 }
 
 fn unfinished(locked: &LockedTask) -> Error {
+    let open_in = |state| locked.steps.iter().any(|step| step.state == state);
     let open: Vec<&str> = locked
         .steps
         .iter()
@@ -238,5 +239,11 @@ fn unfinished(locked: &LockedTask) -> Error {
         format_uuid(&locked.uuid)
     ))
     .detail(format!("Unfinished steps: {}.", open.join(", ")))
-    .hint("Complete, resolve or retry them first.")
+    .hint(if open_in(StepState::Cancelled) {
+        "A cancelled step is final. transition_task(task_uuid, 'error') stops the others; then call resolve_task_manually."
+    } else if open_in(StepState::InProgress) {
+        "Wait for the workers. transition_step(step_uuid, 'pending') takes a step from its worker; then call resolve_step_manually."
+    } else {
+        "Wait for workers, or call resolve_step_manually for each step."
+    })
 }
