@@ -44,6 +44,9 @@ impl Hostile {
     }
 }
 
+/// A locale into whose language PostgreSQL's messages are translated; `scripts/deps test` makes it.
+pub const TRANSLATED: &str = "de_DE.UTF-8";
+
 /// What the values name: a role, a schema that has PostgreSQL's own names, a tablespace and an access method.
 pub const SURROUNDINGS: &str = "
     CREATE SCHEMA hostile;
@@ -101,8 +104,7 @@ pub fn all(session: &mut Session) -> Vec<Hostile> {
         plain("IntervalStyle", "sql_standard"),
         plain("TimeZone", "America/St_Johns"),
         plain("client_encoding", "LATIN1"),
-        // Every server has this one, and it is not the one of the tests.
-        plain("lc_messages", "POSIX"),
+        plain("lc_messages", TRANSLATED),
         plain("bytea_output", "escape"),
         plain("extra_float_digits", "-15"),
         plain("standard_conforming_strings", "off"),

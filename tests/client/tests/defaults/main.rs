@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hostile::{Hostile, Meets};
 use tasker_client_tests::database::install;
-use tasker_client_tests::server::Server;
+use tasker_client_tests::server::{Server, program};
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Database, Session, long, patience, shapes};
 
@@ -186,6 +186,25 @@ fn a_setting_that_forbids_calls_refuses_them_and_changes_nothing_for_others() {
             );
         }
     }
+}
+
+#[test]
+fn the_messages_of_the_tests_are_translated() {
+    let mut session = Server::shared().connect("postgres");
+    let mut message = |locale: &str| {
+        session.execute(&format!("SET lc_messages = '{locale}'"));
+        session.fails("SELECT 1 / 0", &[]).is("22012").message
+    };
+    let [plain, translated] = ["C", hostile::TRANSLATED].map(&mut message);
+    let with_translations = std::process::Command::new(program("pg_config"))
+        .arg("--configure")
+        .output()
+        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("--enable-nls"));
+    assert_eq!(
+        plain != translated,
+        with_translations,
+        "{plain}, {translated}"
+    );
 }
 
 const WAYS_OF_PROCESSES: [Way; 3] = [Way::Database, Way::Role, Way::RoleInDatabase];
