@@ -16,7 +16,6 @@
 
 mod budget;
 pub mod engine;
-pub mod events;
 pub mod graph;
 pub mod names;
 pub mod number;
