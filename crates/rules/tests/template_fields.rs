@@ -222,6 +222,9 @@ fn each_wrong_value_is_refused_at_its_path() {
     }
     assert!(problem(&step("custom_events: [task.mine]")).contains("must not begin with \"task\""));
     assert!(
+        problem(&step("custom_events: [slow.event]")).contains("slow.event belongs to the engine")
+    );
+    assert!(
         problem(&step("results_schema: {type: whole}"))
             .starts_with("error steps[0].results_schema: is not a valid JSON Schema: at type")
     );

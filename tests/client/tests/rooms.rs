@@ -30,6 +30,7 @@ const RULES: &[&str] = &[
     "problem",
     "names",
     "engine",
+    "events",
     "graph",
     "template",
     "operations",

@@ -7,6 +7,7 @@ use super::model::{CustomEvent, Priority};
 use super::raw::{Located, RawStep};
 use super::reader::{Findings, Object, described, kind_of, text_value};
 use crate::engine::backoff::{self, Kind};
+use crate::events::catalog;
 use crate::names;
 use crate::number::whole_number;
 
@@ -311,7 +312,7 @@ fn custom_events(object: &mut Object<'_, '_>) -> Option<Vec<CustomEvent>> {
 /// An event is a name or an object with a name.
 fn custom_event(item: &Value, path: &str, findings: &mut Findings) -> Option<CustomEvent> {
     if let Value::String(_) = item {
-        let name = text_value(item, path, names::check_custom_event, findings)?;
+        let name = text_value(item, path, catalog::check_custom, findings)?;
         return Some(CustomEvent {
             name,
             description: None,
@@ -335,7 +336,7 @@ fn custom_event(item: &Value, path: &str, findings: &mut Findings) -> Option<Cus
             .error(format!("{path}.name"), "the event needs a name");
         return None;
     };
-    let name = text_value(name, &at, names::check_custom_event, object.findings());
+    let name = text_value(name, &at, catalog::check_custom, object.findings());
     let description = object.text(DESCRIPTION, names::check_description);
     name.map(|name| CustomEvent { name, description })
 }
