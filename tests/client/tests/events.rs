@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tasker_client_tests::{Database, Session, Template, Uuid, Value, json, shapes};
-use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::rows::{self, Change, Row, Said};
 use tasker_rules::template::input_schema::Schema;
 
@@ -219,45 +218,44 @@ struct Told {
     released: Vec<i16>,
 }
 
-fn state(code: &str) -> u8 {
-    code.bytes().next().expect("a state is one letter")
-}
-
 /// What each row of the log of a task tells, in the order of the ids.
 fn told(session: &mut Session, task: Uuid) -> Vec<Told> {
     let graph = graph(session, task);
     let parents: Vec<&[i16]> = graph.parents.iter().map(Vec::as_slice).collect();
     let found = session.query(
-        "SELECT l.id, l.step_no, l.from_state::text, l.to_state::text, l.attempt, l.metadata,
-                l.created_at = t.created_at AND l.step_no > 0 AND l.from_state = 'p' AND l.to_state = 'r'
-         FROM tasker_engine.transitions l
-         JOIN tasker_engine.transitions t ON t.task_uuid = l.task_uuid AND t.step_no = 0 AND t.from_state IS NULL
-         WHERE l.task_uuid = $1 ORDER BY l.id",
+        "SELECT l.id, l.step_no::smallint, l.from_state, l.to_state, l.attempt::smallint, l.metadata,
+                l.created_at = t.created_at AND l.from_state = 'pending' AND l.to_state = 'resolved_manually'
+         FROM (SELECT id, step_no, from_state, to_state, attempt, metadata, created_at
+               FROM tasker.workflow_step_transitions WHERE task_uuid = $1
+               UNION ALL
+               SELECT id, 0, from_state, to_state, 0, metadata, created_at FROM tasker.task_transitions WHERE task_uuid = $1) l
+         JOIN tasker.task_transitions t ON t.task_uuid = $1 AND t.from_state IS NULL
+         ORDER BY l.id",
         &[&task],
     );
     let at_creation: BTreeSet<i16> = found
         .iter()
-        .filter(|row| row.get(6))
+        .filter(|row| row.get::<_, i16>(1) > 0 && row.get(6))
         .map(|row| row.get(1))
         .collect();
     let mut done = at_creation.clone();
     let mut all = vec![];
     for row in found {
         let (step_no, from): (i16, Option<&str>) = (row.get(1), row.get(2));
-        let to = state(row.get(3));
+        let to: &str = row.get(3);
         let known = "the log has states";
         let change = if step_no == 0 {
-            let from = from.map(|from| TaskState::from_code(state(from)).expect(known));
-            Change::Task(from, TaskState::from_code(to).expect(known))
+            let from = from.map(|from| from.parse().expect(known));
+            Change::Task(from, to.parse().expect(known))
         } else {
-            let from = StepState::from_code(state(from.expect(known))).expect(known);
-            Change::Step(from, StepState::from_code(to).expect(known))
+            let from = from.expect(known).parse().expect(known);
+            Change::Step(from, to.parse().expect(known))
         };
         let mut logged = Row {
             change,
             attempt: row.get(4),
             said: Said::of(&row.get(5)),
-            done_at_creation: row.get(6),
+            done_at_creation: at_creation.contains(&step_no),
             releases: false,
         };
         let mut released = vec![];

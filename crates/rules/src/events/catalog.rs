@@ -116,7 +116,7 @@ catalog! {
     }
     "step" {
         "step.initialize_requested" Synonym = "task.initialize_requested": "the row that creates a task stands for the creation of its steps, which have no rows of their own.";
-        "step.execution_requested" Row: "The row of a step from pending to in_progress: a claim hands it out, or an operator starts it." => StepStarted;
+        "step.execution_requested" Row: "The change of a step from pending to in_progress. An operator's start has a row. That by a claim is not live: the row that ends the run tells it, directly before its own events, with the time at which the run began; running_steps is live." => StepStarted;
         "step.before_handle" Synonym = "step.execution_requested": "the handler begins when the claim has handed the step out.";
         "step.handle" Synonym = "step.execution_requested": "the handler runs from the claim on.";
         "step.completed" Row: "The row of a step to complete." => StepCompleted;
