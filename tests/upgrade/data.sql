@@ -1,5 +1,5 @@
 -- Live data of every kind, as a release left them: scripts/freeze-version runs this with that release, as role app in its own database, and
--- dumps it. tests/client/tests/upgrading.rs knows the names.
+-- dumps it. tests/client/tests/upgrading/releases.rs knows the names.
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 \o /dev/null
