@@ -16,6 +16,7 @@ use crate::orchestration::{Engine, StepKey, workers};
 use crate::pg::budget;
 use crate::pg::call::{Call, Output, shortened};
 use crate::pg::datum::{self, Field, Jsonb, Object, Uuid};
+use crate::pg::memory;
 use crate::pg::rights;
 use crate::pg::spi::Session;
 
@@ -95,6 +96,7 @@ fn fail_step(call: &mut Call) -> Result<Output> {
 }
 
 fn backtrace(lines: &[Option<String>]) -> Option<Jsonb<'static>> {
+    memory::require_json(lines.iter().flatten().map(String::as_str));
     let lines: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
     serde_json::to_string(&lines)
         .ok()

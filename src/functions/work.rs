@@ -16,6 +16,7 @@ use crate::orchestration::{
 };
 use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, Arg};
+use crate::pg::memory;
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 
@@ -61,19 +62,21 @@ fn names(call: &Call, index: usize, parameter: &str) -> Result<Option<Vec<String
     let mut seen = HashSet::new();
     for name in given {
         let name = name.ok_or_else(|| Error::null(&format!("an element of {parameter}")))?;
-        if seen.insert(name.clone()) {
-            names.push(name);
+        if seen.contains(&name) {
+            continue;
         }
-    }
-    if names.len() > MOST_NAMES {
-        return Err(Error::too_large(format!(
-            "{} {parameter} are too many for one call",
-            names.len()
-        ))
-        .detail(format!(
-            "At most {MOST_NAMES} different names are possible."
-        ))
-        .hint("Claim for fewer in one call, in turn."));
+        if names.len() == MOST_NAMES {
+            return Err(Error::too_large(format!(
+                "more than {MOST_NAMES} {parameter} are too many for one call"
+            ))
+            .detail(format!(
+                "At most {MOST_NAMES} different names are possible."
+            ))
+            .hint("Claim for fewer in one call, in turn."));
+        }
+        memory::require(name.len());
+        seen.insert(name.clone());
+        names.push(name);
     }
     Ok(Some(names))
 }

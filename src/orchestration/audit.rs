@@ -8,6 +8,7 @@ use crate::metrics::{self, Metric};
 use crate::pg::append::append;
 use crate::pg::call::Sequence;
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
+use crate::pg::memory;
 use crate::pg::xact;
 use crate::storage;
 
@@ -336,12 +337,15 @@ fn metric_of_task(from: TaskState, to: TaskState) -> Option<Metric> {
 
 /// `{"key": "value", ...}` of the given texts, without the missing ones: what a transition carries.
 pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb<'static>> {
-    let map: serde_json::Map<String, serde_json::Value> = pairs
-        .iter()
-        .filter_map(|(key, value)| value.map(|value| ((*key).to_owned(), value.into())))
+    let given = || {
+        pairs
+            .iter()
+            .filter_map(|(key, value)| Some((*key, (*value)?)))
+    };
+    given().next()?;
+    memory::require_json(given().map(|(_, text)| text));
+    let map: serde_json::Map<String, serde_json::Value> = given()
+        .map(|(key, value)| (key.to_owned(), value.into()))
         .collect();
-    if map.is_empty() {
-        return None;
-    }
     datum::jsonb_from_text(&serde_json::Value::Object(map).to_string())
 }

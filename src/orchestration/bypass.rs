@@ -7,6 +7,7 @@ use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
 use crate::orchestration::{StepKey, audit, format_uuid};
+use crate::pg::budget;
 use crate::pg::datum::{self, Jsonb, Uuid};
 use crate::registry::{Template, TemplateStep};
 
@@ -41,25 +42,25 @@ impl Bypass {
         if datum::element_count(document) == 0 {
             return Ok(Self::default());
         }
-        let names: Vec<serde_json::Value> = serde_json::from_str(&datum::jsonb_text(document))
-            .map_err(|error| Error::parameter(format!("bypass_steps cannot be read: {error}")))?;
         let by_name: HashMap<&str, &TemplateStep> = template
             .steps()
             .iter()
             .map(|step| (step.name.as_str(), step))
             .collect();
         let mut bypass = Self::default();
-        for (index, name) in names.into_iter().enumerate() {
-            let place = format!("bypass_steps[{}]", index + 1);
-            let serde_json::Value::String(name) = name else {
-                return Err(Error::parameter(format!("{place} is not a step name"))
+        for (index, element) in datum::array_fields(document).enumerate() {
+            budget::check_for_cancel();
+            let place = || format!("bypass_steps[{}]", index + 1);
+            let Some(name) = element.as_str() else {
+                return Err(Error::parameter(format!("{} is not a step name", place()))
                     .detail("Every element is the name of a step, a JSON string.")
                     .hint("For example '[\"send_newsletter\"]'."));
             };
-            let step = by_name.get(name.as_str()).copied();
-            let step = skippable(template, step, &name, &place)?;
-            bypass.numbers.insert(step.no);
-            bypass.names.push(name);
+            let step = by_name.get(name).copied();
+            let step = skippable(template, step, name, &place)?;
+            if bypass.numbers.insert(step.no) {
+                bypass.names.push(name.to_owned());
+            }
         }
         Ok(bypass)
     }
@@ -146,11 +147,11 @@ fn skippable<'a>(
     template: &Template,
     step: Option<&'a TemplateStep>,
     name: &str,
-    place: &str,
+    place: &dyn Fn() -> String,
 ) -> Result<&'a TemplateStep> {
     let shown = tasker_rules::names::shown(name);
     let step = step.ok_or_else(|| {
-        Error::parameter(format!("{place}: {} has no step {shown}", template.full_name()))
+        Error::parameter(format!("{}: {} has no step {shown}", place(), template.full_name()))
             .detail("Only steps of the task's own template can be bypassed.")
             .hint("SELECT name, skippable FROM tasker.named_tasks_named_steps shows the steps of each template.")
     })?;
@@ -169,7 +170,8 @@ fn skippable<'a>(
         format!("Skippable steps: {}.", others.join(", "))
     };
     Err(Error::parameter(format!(
-        "{place}: step {shown} of {} is not skippable",
+        "{}: step {shown} of {} is not skippable",
+        place(),
         template.full_name()
     ))
     .detail(detail)

@@ -10,6 +10,7 @@ use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg, Element, FromColumn, Jsonb, OwnedJsonb, Uuid};
 use crate::pg::installation;
+use crate::pg::memory;
 
 /// Exports `$name`, a function of the module, as the C function that CREATE FUNCTION links under the same name, with the
 /// version record that PostgreSQL looks for. SQL name, C name and Rust name agree; no name is one of libc or PostgreSQL.
@@ -108,6 +109,12 @@ pub fn dispatch(
     }
 }
 
+/// How often a parameter is in memory at most, while the call reads it, compares it and says what is wrong with it.
+const COPIES: usize = 4;
+
+/// What an allocation takes beside its bytes, at most.
+const ALLOCATION: usize = 32;
+
 /// One call of a function; its parameters live as long as it.
 pub struct Call<'c> {
     fcinfo: FunctionCallInfo,
@@ -140,9 +147,13 @@ impl<'c> Call<'c> {
 
     /// A parameter of a by-value type or uuid; `None` for NULL.
     pub fn opt<T: FromColumn>(&self, index: usize) -> Option<T> {
-        self.arg(index)
-            // SAFETY: the SQL declaration gives the parameter the type that T stands for.
-            .map(|datum| unsafe { T::from_column(datum) })
+        // SAFETY: the SQL declaration gives the parameter the type that T stands for; the header of a text is read first.
+        self.arg(index).map(|datum| unsafe {
+            if T::TYPES == [pg_sys::TEXTOID] {
+                memory::require(COPIES * pg_sys::toast_raw_datum_size(datum));
+            }
+            T::from_column(datum)
+        })
     }
 
     /// A parameter that must not be NULL (22004).
@@ -188,9 +199,19 @@ impl<'c> Call<'c> {
 
     /// An array parameter whose elements can be NULL.
     pub fn opt_array<T: Element>(&self, index: usize) -> Option<Vec<Option<T>>> {
-        // SAFETY: the parameter is declared as an array of T's type.
-        self.arg(index)
-            .map(|datum| unsafe { datum::elements(datum) })
+        // SAFETY: the parameter is declared as an array of T's type; its dimensions are behind its header.
+        self.arg(index).map(|datum| unsafe {
+            let array: *mut pg_sys::ArrayType =
+                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let datum = Datum::from(array);
+            let count = pg_sys::ArrayGetNItems((*array).ndim, array.add(1).cast()) as usize;
+            // What is not of one size has memory of its own.
+            let own = if T::LENGTH < 0 { ALLOCATION } else { 0 };
+            let bytes =
+                count * (size_of::<Option<T>>() + own) + pg_sys::toast_raw_datum_size(datum);
+            memory::require(COPIES * bytes);
+            datum::elements(datum)
+        })
     }
 
     /// A uuid array none of whose elements can be NULL (22004); `None` for a NULL array.

@@ -37,6 +37,18 @@ pub fn require(bytes: usize) {
     }
 }
 
+/// Raises 53200 if the JSON of these texts, and a copy of each, cannot be had.
+pub fn require_json<'a>(texts: impl Iterator<Item = &'a str>) {
+    let of = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    // An element is a pointer, a length and more; the JSON grows by doubling.
+    let sizes = texts.map(|text| 64 + text.len() + 3 * text.bytes().map(of).sum::<usize>());
+    require(sizes.sum());
+}
+
 // A backend has one thread, so that a load and a store suffice; a lost update would only make the figure inexact.
 fn add(bytes: usize) {
     ALLOCATED.store(ALLOCATED.load(Relaxed).wrapping_add(bytes), Relaxed);

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, jbvType};
 
-use super::jsonb::{is_object, jsonb_text};
+use super::jsonb::{is_array, is_object, jsonb_text};
 use super::{Jsonb, element_count};
 
 /// An object, in plain memory that lives as long as the document.
@@ -85,6 +85,30 @@ impl<'a> Object<'a> {
             std::str::from_utf8(key).unwrap_or_default()
         })
     }
+}
+
+/// The elements of an array; of anything else none.
+pub fn array_fields<'a>(jsonb: Jsonb<'a>) -> impl Iterator<Item = Field<'a>> {
+    let count = if is_array(jsonb) {
+        element_count(jsonb)
+    } else {
+        0
+    };
+    // SAFETY: as in `Object::of`.
+    let container: *mut pg_sys::JsonbContainer = unsafe {
+        let plain = pg_sys::pg_detoast_datum(jsonb.datum.cast_mut_ptr());
+        pgrx::vardata_any(plain).cast_mut().cast()
+    };
+    // SAFETY: the function returns a value that points into the container, in memory of its own.
+    (0..count).map_while(move |index| unsafe {
+        let found = pg_sys::getIthJsonbValueFromContainer(container, index);
+        let value = *found.as_ref()?;
+        pg_sys::pfree(found.cast());
+        Some(Field {
+            value,
+            alive: PhantomData,
+        })
+    })
 }
 
 impl<'a> Field<'a> {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
 };
-pub use fields::{Field, Object};
+pub use fields::{Field, Object, array_fields};
 pub use jsonb::{
     Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_from_text,
     jsonb_text, opt_jsonb,

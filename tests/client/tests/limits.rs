@@ -476,36 +476,14 @@ fn one_call_takes_a_limited_number_of_reports_steps_and_names() {
     session.fails(&claim, &[&1_000_i32]).is("54000");
 }
 
-#[test]
-fn without_memory_a_call_fails_and_the_backend_lives() {
-    let database = Database::new();
-    let mut session = database.connect();
-    tree().register(&mut session);
-    Template::new("checked")
-        .step_with("a", &[], json!({"results_schema": {"type": "object"}}))
-        .with(
-            "input_schema",
-            json!({"properties": {"l": {"items": {"type": "integer"}}}}),
-        )
-        .register(&mut session);
+/// Calls whose arguments take more than there is: a long text, many short ones, documents of both.
+fn large_calls() -> Vec<String> {
     let text = "repeat('x', 60000000)";
+    let escaped = "repeat(E'\\x01', 12000000)";
     let list = "(SELECT jsonb_agg(n) FROM generate_series(1, 800000) n)";
-    let pid = session.pid();
-    let status =
-        std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("the backend runs here");
-    let pages: u64 = status
-        .split(' ')
-        .next()
-        .and_then(|pages| pages.parse().ok())
-        .expect("pages");
-    let limit = pages * 4096 + (220 << 20);
-    // The shell's parent is the backend, and has its user.
-    session.execute(&format!(
-        "COPY (SELECT) TO PROGRAM 'cat > /dev/null; prlimit --pid $PPID --as={limit}:{limit}'"
-    ));
-    let mut refused: Vec<String> = vec![];
+    let many = "(SELECT array_agg('n' || n) FROM generate_series(1, 1500000) n)";
     let step = "'00000000-0000-0000-0000-000000000000'";
-    for call in [
+    vec![
         format!("SELECT tasker.register_template({text})"),
         format!(
             "SELECT count(*) FROM tasker.validate_template('{{\"name\": \"' || {text} || '\"}}')"
@@ -524,7 +502,56 @@ fn without_memory_a_call_fails_and_the_backend_lives() {
         ),
         format!("SELECT count(*) FROM tasker.claim_steps({text})"),
         format!("SELECT count(*) FROM tasker.claim_steps('w', ARRAY[{text}, {text} || 'y'])"),
-    ] {
+        format!("SELECT count(*) FROM tasker.claim_steps('w', {many})"),
+        format!("SELECT count(*) FROM tasker.claim_steps('w', queues => {many})"),
+        format!("SELECT count(*) FROM tasker.claim_steps('w', handlers => {many})"),
+        format!("SELECT count(*) FROM tasker.claim_steps('w', handlers => ARRAY[{text}])"),
+        format!("SELECT count(*) FROM tasker.claim_steps('w', dependency_results => {text})"),
+        format!("SELECT tasker.create_task('checked', bypass_steps => {list})"),
+        format!("SELECT tasker.create_task('checked', bypass_steps => to_jsonb({many}))"),
+        format!("SELECT tasker.create_task('checked', version => {text})"),
+        format!(
+            "SELECT tasker.create_tasks('checked', ARRAY['{{}}']::jsonb[], idempotency_keys => {many})"
+        ),
+        format!("SELECT tasker.fail_step({step}, 1, 'no', backtrace => {many})"),
+        format!(
+            "SELECT count(*) FROM tasker.list_tasks(idempotency_key => {escaped}, namespace => 'default', name => 'checked')"
+        ),
+        format!("SELECT tasker.cancel_task(tasker.create_task('checked'), {text})"),
+        format!("SELECT tasker.cancel_task(tasker.create_task('checked'), {escaped})"),
+    ]
+}
+
+/// The backend of the session gets this many megabytes more than it has, and no byte beyond.
+fn leave_memory(session: &mut Session, megabytes: u64) {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", session.pid()));
+    let pages = statm.expect("the backend runs here");
+    let pages = pages.split(' ').next().and_then(|pages| pages.parse().ok());
+    let limit = pages.unwrap_or(0_u64) * 4096 + (megabytes << 20);
+    // The shell's parent is the backend, and has its user.
+    session.execute(&format!(
+        "COPY (SELECT) TO PROGRAM 'cat > /dev/null; prlimit --pid $PPID --as={limit}:{limit}'"
+    ));
+}
+
+#[test]
+fn without_memory_a_call_fails_and_the_backend_lives() {
+    let database = Database::new();
+    let mut session = database.connect();
+    tree().register(&mut session);
+    Template::new("checked")
+        .step_with("a", &[], json!({"results_schema": {"type": "object"}}))
+        .with(
+            "input_schema",
+            json!({"properties": {"l": {"items": {"type": "integer"}}}}),
+        )
+        .register(&mut session);
+    let mut refused: Vec<String> = vec![];
+    for call in large_calls() {
+        let mut session = database.connect();
+        session.claim(&Ask::by("warm", 1));
+        let pid = session.pid();
+        leave_memory(&mut session, 220);
         // Refused for want of memory, for its size or for its content: the session goes on.
         let code = session
             .attempt_with(&call, &[])
