@@ -8,7 +8,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::workers::{self, MANUAL_WORKER};
 use crate::orchestration::{Engine, StepKey, audit, describe, format_uuid, leases};
-use crate::pg::datum::{self, Jsonb};
+use crate::pg::datum::{self, Jsonb, Object};
 
 const MANUAL_LEASE_US: i64 = 30_000_000;
 
@@ -245,23 +245,14 @@ fn fail_by_hand<'e>(
     let policy = locked.template.step(no)?.backoff;
     let step = &mut locked.steps[index];
     step.available_at = engine.retry_after_failure(step.attempts(), &policy, None);
-    let note = note
-        .map(datum::jsonb_text)
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let said = |key: &str| {
-        note.as_ref()
-            .and_then(|note| note.get(key)?.as_str().map(str::to_owned))
-    };
+    let note = note.and_then(Object::of);
+    let said = |key: &str| note.as_ref()?.get(key)?.as_str();
     step.results = audit::texts(&[
         (
             "error_message",
-            Some(
-                said("error_message")
-                    .as_deref()
-                    .unwrap_or("set to error by hand"),
-            ),
+            Some(said("error_message").unwrap_or("set to error by hand")),
         ),
-        ("error_class", said("error_class").as_deref()),
+        ("error_class", said("error_class")),
     ]);
     Ok(())
 }

@@ -287,8 +287,15 @@ fn a_step_failed_by_hand_is_retried_like_any_other() {
         .is("55006");
     let again = session.claim_one("worker");
     assert_eq!((again.attempt, again.number), (2, claim.number + 1));
-    session.query("SELECT tasker.transition_step($1, 'error')", &[&again.step]);
+    // However deep the note is.
+    session.query(
+        "SELECT tasker.transition_step($1, 'error', jsonb_build_object('error_message', 'seen again', 'error_class', 'Seen',
+                                                                       'more', (repeat('[', 500) || repeat(']', 500))::jsonb))",
+        &[&again.step],
+    );
     assert_eq!(session.task_state(task), "error");
+    let said = json!({"error_message": "seen again", "error_class": "Seen"});
+    assert_eq!(session.results(task, "step_1"), said);
     assert!(session.claim_all("worker").is_empty());
 }
 
