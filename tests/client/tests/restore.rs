@@ -200,6 +200,9 @@ fn whatever_way_a_dump_is_restored_nothing_touches_it_before_work_is_resumed() {
         if preload {
             // The background processes have had their chance.
             std::thread::sleep(Duration::from_millis(1500));
+            // They say once why they wait.
+            let said = target.log().matches("before it is resumed").count();
+            assert!(said >= WAYS.len(), "{said} times in the log");
         }
         for way in WAYS {
             let database = name(way);

@@ -9,8 +9,10 @@ pub enum Meets {
     Delay,
     /// The calls that write are refused with this SQLSTATE, for this reason; what only reads works.
     Refusal(&'static str, &'static str),
+    /// It is ended as soon as it waits for its client.
+    End,
 }
-use Meets::{Delay, Nothing, Refusal};
+use Meets::{Delay, End, Nothing, Refusal};
 
 /// Settings that belong together.
 pub struct Hostile {
@@ -41,6 +43,11 @@ impl Hostile {
 
     pub fn refuses(&self) -> bool {
         matches!(self.meets, Refusal(..))
+    }
+
+    /// Whether a session can make all its calls.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self.meets, Nothing | Delay)
     }
 }
 
@@ -92,6 +99,7 @@ pub fn all(session: &mut Session) -> Vec<Hostile> {
         plain("lock_timeout", "1"),
         // A call is one statement; between two of them no transaction is open.
         plain("idle_in_transaction_session_timeout", "1"),
+        Hostile::new("idle_session_timeout", "1", End),
         Hostile::new(
             "role",
             "plain",
