@@ -461,12 +461,13 @@ pub fn run_retention(session: &mut Session) -> i64 {
     session.one("SELECT tasker_engine.duty_retention()", &[])
 }
 
-/// The tables in which the task is mentioned.
+/// The tables in which the task is mentioned, without that of the ranges of uuids that are to be added up again.
 #[track_caller]
 pub fn traces(session: &mut Session, task: Uuid) -> Vec<String> {
     tables(session)
         .into_iter()
         .chain(["tasker.task_annotations".to_owned()])
+        .filter(|table| table != "tasker_engine.unsettled_tasks")
         .filter(|table| {
             session.count(
                 &format!(
