@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tasker_client_tests::{Database, Session, Template, Uuid, Value, json, shapes};
+use tasker_client_tests::worker::done;
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, shapes};
 use tasker_rules::events::rows::{self, Change, Row, Said};
 use tasker_rules::template::input_schema::Schema;
 
@@ -320,7 +321,7 @@ fn the_log_of_a_run_gives_these_events() {
     let pay = session.claim_one("worker");
     session.fail_for_good(&pay);
     session.query("SELECT tasker.retry_task($1)", &[&task]);
-    session.work(|_| tasker_client_tests::worker::done());
+    session.work(|_| done());
     assert_eq!(
         lines(&told(&mut session, task)),
         [
@@ -346,26 +347,48 @@ fn the_log_of_a_run_gives_these_events() {
     );
 }
 
-/// A reader that sees the row that releases a child must see the rows of its other parents.
+/// A reader that sees the row that releases a child must see the rows of its other parents, and these have smaller ids: a report takes
+/// its ids when it holds the child.
 #[test]
 fn of_two_reports_that_release_a_child_together_the_later_has_the_larger_id() {
     let database = Database::new();
-    let (mut first, mut second) = (database.connect(), database.connect());
-    shapes::small_diamond().register(&mut first);
-    let task = first.create("small_diamond");
-    first.work_through("start");
-    let b = first.claim_one("worker");
-    let c = first.claim_one("worker");
-    let pid = second.pid();
-    first.execute("BEGIN");
-    first.complete(&c, &json!({}));
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| second.complete(&b, &json!({})));
-        first.wait_until_blocked(pid);
-        first.execute("COMMIT");
-        waiting.join().expect("the second report is accepted");
+    let mut session = database.connect();
+    shapes::small_diamond().register(&mut session);
+    let tasks = session.create_many("small_diamond", 2);
+    let (other, task) = (tasks[0].min(tasks[1]), tasks[0].max(tasks[1]));
+    let mut held = BTreeMap::new();
+    session.work(|claim| {
+        if claim.name == "start" {
+            return done();
+        }
+        held.insert((claim.task, claim.name.clone()), claim.clone());
+        Act::Keep
     });
-    let told = told(&mut first, task);
+    let of = |task: Uuid, name: &str| &held[&(task, name.to_owned())];
+    // The report for both tasks waits for the child of the first before it reaches that of the second.
+    let mut blocker = database.connect();
+    blocker.execute(&format!(
+        "BEGIN; SELECT FROM tasker_engine.steps WHERE task_uuid = '{other}' AND step_no = 4 FOR UPDATE"
+    ));
+    let mut slow = database.connect();
+    let pid = slow.pid();
+    let reports = json!([
+        of(other, "b").done(json!({})),
+        of(task, "b").done(json!({}))
+    ]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            slow.query(
+                "SELECT * FROM tasker.report_steps('worker', $1)",
+                &[&reports],
+            )
+        });
+        blocker.wait_until_blocked(pid);
+        session.complete(of(task, "c"), &json!({}));
+        blocker.execute("COMMIT");
+        waiting.join().expect("the slow report is accepted");
+    });
+    let told = told(&mut session, task);
     let row = |no: i16| {
         let ended = |row: &&Told| row.step_no == no && row.events.contains(&"step.completed");
         told.iter().find(ended).expect("the step has completed")
