@@ -134,7 +134,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         reason: "the same of its pending steps",
         applies: "task_status IN ('error', 'cancelled', 'resolved_manually') AND current_state = 'pending'",
-        columns: &[("ready_for_execution", "false"), ("next_retry_at", "NULL")],
+        columns: &[("ready_for_execution", "false")],
     },
     Difference {
         reason: "the first run is always allowed, also with a limit of 0 and where a failure is permanent",
@@ -250,10 +250,7 @@ const CONTEXT_DIFFERENCES: &[Difference] = &[
     Difference {
         reason: "a task that is complete needs nothing more",
         applies: "status = 'complete'",
-        columns: &[
-            ("execution_status", "'all_complete'"),
-            ("recommended_action", "NULL"),
-        ],
+        columns: &[("recommended_action", "NULL")],
     },
     Difference {
         reason: "a task that was cancelled needs nothing more, whatever its steps are",
