@@ -1,19 +1,21 @@
 -- The log of the steps with the starts of runs, which have no rows of their own: the row that ends a run tells when it began, and
 -- until then the claim does. Earlier versions wrote rows; these runs have no run_id.
 
+-- The parts have no WHERE and no join, and their constants have types: otherwise the planner could not look up one step in each of them.
 CREATE OR REPLACE VIEW tasker_engine.step_changes AS
-SELECT l.id, l.task_uuid, l.step_no, l.created_at, l.worker_no, l.attempt, l.from_state, l.to_state, l.metadata
-FROM tasker_engine.transitions l
-WHERE l.step_no > 0
-UNION ALL
-SELECT l.run_id, l.task_uuid, l.step_no, l.started_at, l.worker_no, l.attempt, 'p', 'i', '{}'
-FROM tasker_engine.transitions l
-WHERE l.run_id IS NOT NULL
-UNION ALL
-SELECT s.run_id, s.task_uuid, s.step_no, coalesce(c.claimed_at, s.available_at), coalesce(c.worker_no, 0), s.attempts, 'p', 'i', '{}'
-FROM tasker_engine.steps s
-LEFT JOIN tasker_engine.claims c ON c.claim_id = s.claim_id
-WHERE s.state = 'i' AND s.run_id IS NOT NULL;
+SELECT o.id, o.task_uuid, o.step_no, o.created_at, o.worker_no, o.attempt, o.from_state, o.to_state, o.metadata
+FROM (SELECT l.id, l.task_uuid, l.step_no, l.created_at, l.worker_no, l.attempt, l.from_state, l.to_state, l.metadata
+      FROM tasker_engine.transitions l
+      UNION ALL
+      SELECT l.run_id, l.task_uuid, l.step_no, l.started_at, l.worker_no, l.attempt, 'p'::"char", 'i'::"char", '{}'::jsonb
+      FROM tasker_engine.transitions l
+      UNION ALL
+      SELECT CASE s.state WHEN 'i' THEN s.run_id END, s.task_uuid, s.step_no,
+             coalesce((SELECT c.claimed_at FROM tasker_engine.claims c WHERE c.claim_id = s.claim_id), s.available_at),
+             coalesce((SELECT c.worker_no FROM tasker_engine.claims c WHERE c.claim_id = s.claim_id), 0),
+             s.attempts, 'p'::"char", 'i'::"char", '{}'::jsonb
+      FROM tasker_engine.steps s) o
+WHERE o.id IS NOT NULL AND o.step_no > 0;
 COMMENT ON VIEW tasker_engine.step_changes IS 'Every change of state of every step, the starts of runs included; id orders them.';
 COMMENT ON COLUMN tasker_engine.step_changes.id IS 'The place of the change in the log.';
 COMMENT ON COLUMN tasker_engine.step_changes.task_uuid IS 'The task.';

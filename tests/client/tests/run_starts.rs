@@ -116,7 +116,7 @@ fn the_log_shows_the_starts_of_runs_as_if_each_had_a_row() {
 }
 
 #[test]
-fn every_end_of_a_run_says_when_it_began_who_had_it_and_which_attempt_it_was() {
+fn every_end_of_a_run_has_its_beginning_its_worker_and_its_attempt() {
     let (_database, mut session) = all_ways();
     let lacking: Vec<String> = inside::ends_that_lack_a_run(&mut session);
     assert_eq!(lacking, [] as [String; 0]);
