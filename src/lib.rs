@@ -2,7 +2,7 @@
 //!
 //! The rooms, each of which imports only from those before it: `error`; `pg`, the only one that touches PostgreSQL's C
 //! interface; `settings`; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
-//! `registry`, the templates; `readiness`, which reads tasks for the rules; `orchestration`, the engine; `functions`, the
+//! `registry`, the templates; `readiness`, which reads tasks for the rules; `stream`, which reads the log as events; `orchestration`, the engine; `functions`, the
 //! bodies of SQL functions; `background`, the processes. `schema` lists the SQL. The crate `tasker_rules` decides without a
 //! database.
 
@@ -27,6 +27,7 @@ mod registry;
 mod schema;
 mod settings;
 mod storage;
+mod stream;
 
 pgrx::pg_module_magic!(name, version);
 

@@ -77,6 +77,7 @@ in_order! {
     "functions_maintenance"              "../sql/functions/maintenance.sql"
     "functions_table_access"             "../sql/functions/table_access.sql"
     "functions_integrity"                "../sql/functions/integrity.sql"
+    "functions_event_stream"             "../sql/functions/event_stream.sql"
     "functions_plans"                    "../sql/functions/plans.sql"
     "views_step_changes"                 "../sql/views/step_changes.sql"
     "models_task_namespace"              "../sql/models/task_namespace.sql"

@@ -38,8 +38,8 @@ BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l WHERE tasker_engine.require_version() ORDER BY l.id DESC;
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_recent() IS
-'Scope: the log of the steps, newest first. With a condition on task_uuid, step_uuid or created_at it reads those rows
-only.';
+'Scope: the log of the steps, newest first. With a condition on task_uuid or step_uuid it reads those rows only;
+workflow_step_transitions_in_time_range reads those of a span of time.';
 GRANT EXECUTE ON FUNCTION tasker.workflow_step_transitions_recent() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker.workflow_step_transitions_to_state(state text)
@@ -93,7 +93,9 @@ RETURNS SETOF tasker.workflow_step_transitions LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT l.* FROM tasker.workflow_step_transitions l
     WHERE l.created_at >= tasker_engine.required($1, 'from_time')
-      AND l.created_at <= tasker_engine.required($2, 'to_time');
+      AND l.created_at <= tasker_engine.required($2, 'to_time')
+      AND l.step_uuid = ANY (
+          SELECT o.step_uuid FROM tasker_engine.steps_changed_between($1, $2) AS o (step_uuid));
 END;
 COMMENT ON FUNCTION tasker.workflow_step_transitions_in_time_range(timestamptz, timestamptz) IS
 'Changes between the two times, both included; none if the first is later. 22004 for NULL.

@@ -99,6 +99,8 @@ CREATE TABLE tasker_engine.transitions (
 );
 ALTER TABLE tasker_engine.transitions REPLICA IDENTITY FULL; -- as above
 CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no);
+-- For readers of events, which read on from where they were.
+CREATE INDEX transitions_id ON tasker_engine.transitions (id);
 -- For questions about a span of time. The log grows at its end, so a range of pages is a span of time: a few bytes per
 -- range instead of an entry per row.
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at, started_at) WITH (pages_per_range = 64);

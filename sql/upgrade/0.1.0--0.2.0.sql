@@ -179,6 +179,9 @@ COMMENT ON COLUMN tasker_engine.transitions.run_id IS 'The id of the change to i
 DROP INDEX tasker_engine.transitions_time;
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at, started_at) WITH (pages_per_range = 64);
 
+-- Readers of events read on from where they were.
+CREATE INDEX transitions_id ON tasker_engine.transitions (id);
+
 -- Written while a walk over many tasks goes on, and when it finds something; a repair empties it.
 CREATE TABLE tasker_engine.integrity_checks (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),

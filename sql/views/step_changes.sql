@@ -26,3 +26,22 @@ COMMENT ON COLUMN tasker_engine.step_changes.attempt IS 'Number of the attempt.'
 COMMENT ON COLUMN tasker_engine.step_changes.from_state IS 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
 COMMENT ON COLUMN tasker_engine.step_changes.to_state IS 'The same, after the change.';
 COMMENT ON COLUMN tasker_engine.step_changes.metadata IS 'What the change carries.';
+
+-- By the index on the times of the log, and by the claims, which are few.
+CREATE OR REPLACE FUNCTION tasker_engine.steps_changed_between(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF uuid LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT tasker.step_uuid(l.task_uuid, l.step_no)
+    FROM tasker_engine.transitions l
+    WHERE l.step_no > 0 AND l.created_at >= $1 AND l.created_at <= $2
+    UNION ALL
+    SELECT tasker.step_uuid(l.task_uuid, l.step_no)
+    FROM tasker_engine.transitions l
+    WHERE l.run_id IS NOT NULL AND l.started_at >= $1 AND l.started_at <= $2
+    UNION ALL
+    SELECT tasker.step_uuid(u.task_uuid, u.step_no)
+    FROM tasker_engine.claims c CROSS JOIN LATERAL unnest(c.task_uuids, c.step_nos) AS u (task_uuid, step_no)
+    WHERE c.claimed_at >= $1 AND c.claimed_at <= $2;
+END;
+COMMENT ON FUNCTION tasker_engine.steps_changed_between(timestamptz, timestamptz) IS 'The steps that changed between the two times, both included; a step comes once for each change.';
+GRANT EXECUTE ON FUNCTION tasker_engine.steps_changed_between(timestamptz, timestamptz) TO tasker_reader;

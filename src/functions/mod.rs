@@ -10,6 +10,7 @@ mod background;
 mod bulk_operations;
 mod create;
 mod diagrams;
+mod event_stream;
 mod events;
 mod expressions;
 mod finalization;

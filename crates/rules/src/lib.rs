@@ -16,16 +16,7 @@
 
 mod budget;
 pub mod engine;
-/// Events: their names, what makes each happen, what its payload holds, and which patterns match it.
-///
-/// An event is not written: a row of the log gives one or several ([`events::rows`]), and a fact that is no change of state gives
-/// one. A subscriber always sees the canonical name; other names of the same event are synonyms that patterns may use.
-pub mod events {
-    pub mod catalog;
-    pub mod pattern;
-    pub mod payload;
-    pub mod rows;
-}
+pub mod events;
 pub mod graph;
 pub mod names;
 pub mod number;

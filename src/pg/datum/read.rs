@@ -30,6 +30,7 @@ by_value! {
     i32, [pg_sys::INT4OID] => |datum| datum.value() as i32,
     // Timestamps are numbers here.
     i64, [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID] => |datum| datum.value() as i64,
+    u64, [pg_sys::XID8OID] => |datum| datum.value() as u64,
     f64, [pg_sys::FLOAT8OID] => |datum| f64::from_bits(datum.value() as u64),
     bool, [pg_sys::BOOLOID] => |datum| datum.value() & 0xff != 0,
     Oid, [pg_sys::OIDOID] => |datum| Oid::from(datum.value() as u32),

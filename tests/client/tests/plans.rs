@@ -674,6 +674,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.get_task_execution_context",
     "tasker.get_task_execution_contexts_batch",
     "tasker.list_tasks",
+    "tasker.read_events",
     "tasker.task_blockers",
     "tasker.task_bottlenecks",
     "tasker.task_critical_path",

@@ -15,6 +15,7 @@ const LIBRARY: &[&str] = &[
     "metrics",
     "registry",
     "readiness",
+    "stream",
     "orchestration",
     "functions",
     "background",

@@ -8,7 +8,8 @@ use tasker_client_tests::{Database, Session, Template, Value, json, scaled};
 const TEMPLATES: usize = 20;
 
 /// Functions that views ask row by row, and of the server; every other one in a plan is a scope that is not in place.
-const READERS: [&str; 3] = [
+const READERS: [&str; 4] = [
+    "steps_changed_between",
     "get_step_readiness_status",
     "unnest",
     "calculate_dependency_levels",

@@ -1,0 +1,11 @@
+//! Events: their names, what makes each happen, what its payload holds, which patterns match it, and where a reader is.
+//!
+//! An event is not written: a row of the log gives one or several ([`rows`]), and a fact that is no change of state gives one.
+//! A subscriber always sees the canonical name; the other names of the originals are synonyms that patterns may use.
+
+pub mod catalog;
+pub mod pattern;
+pub mod payload;
+pub mod position;
+pub mod rows;
+pub mod time;

@@ -1,0 +1,230 @@
+//! Positions in the log against a model of transactions that begin, write, commit and roll back in any order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use tasker_rules::events::position::{Moment, Position, Snapshot};
+
+#[derive(Debug, Clone)]
+enum Act {
+    Begin,
+    Write(usize),
+    Commit(usize),
+    RollBack(usize),
+    /// A reader reads at most so many rows; it keeps its position if its transaction commits.
+    Read {
+        most: usize,
+        keeps: bool,
+    },
+    /// A reader that begins here.
+    Subscribe,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::Begin),
+        6 => any::<usize>().prop_map(Act::Write),
+        3 => any::<usize>().prop_map(Act::Commit),
+        1 => any::<usize>().prop_map(Act::RollBack),
+        3 => (1..5_usize, any::<bool>()).prop_map(|(most, keeps)| Act::Read { most, keeps }),
+        1 => Just(Act::Subscribe),
+    ]
+}
+
+#[derive(Clone)]
+struct Row {
+    xid: u64,
+    /// When it was written, and when its transaction committed.
+    written: usize,
+    committed: Option<usize>,
+}
+
+/// What PostgreSQL keeps.
+#[derive(Default)]
+struct World {
+    time: usize,
+    xids: u64,
+    ids: i64,
+    open: BTreeSet<u64>,
+    rows: BTreeMap<i64, Row>,
+}
+
+impl World {
+    fn moment(&self) -> Moment {
+        Moment {
+            last_id: self.ids,
+            snapshot: Snapshot {
+                xmin: self.open.first().copied().unwrap_or(self.xids + 10),
+                xmax: self.xids + 10,
+                running: self.open.iter().copied().collect(),
+            },
+        }
+    }
+
+    fn open_one(&self, which: usize) -> Option<u64> {
+        let count = self.open.len();
+        (count > 0)
+            .then(|| self.open.iter().nth(which % count).copied())
+            .flatten()
+    }
+}
+
+struct Reader {
+    since: usize,
+    position: Position,
+    /// Each row gives two events: its id twice.
+    got: Vec<i64>,
+}
+
+impl Reader {
+    fn read(&mut self, world: &World, most: usize, keeps: bool) -> bool {
+        let mut position =
+            Position::parse(&self.position.to_string()).expect("a position can be read");
+        assert_eq!(position, self.position);
+        position.begin(world.moment());
+        let mut got = vec![];
+        let mut full = false;
+        'rows: for (id, row) in world.rows.range(position.behind_id() + 1..) {
+            if row.committed.is_some() && position.is_new(row.xid) {
+                for event in position.handed(*id)..2 {
+                    if got.len() == most {
+                        full = true;
+                        break 'rows;
+                    }
+                    position.hand(*id, event + 1);
+                    got.push(*id);
+                }
+            }
+            if row.committed.is_some() {
+                position.reached(*id);
+            }
+        }
+        if !full {
+            position.ended();
+        }
+        if keeps {
+            self.position = position;
+            self.got.extend(&got);
+        }
+        full || !got.is_empty()
+    }
+}
+
+fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
+    let mut world = World::default();
+    let mut readers = vec![Reader {
+        since: 0,
+        position: Position::beginning(),
+        got: vec![],
+    }];
+    for act in acts {
+        world.time += 1;
+        match act {
+            Act::Begin => {
+                world.xids += 1;
+                let xid = world.xids + 9;
+                world.open.insert(xid);
+            }
+            Act::Write(which) => {
+                if let Some(xid) = world.open_one(which) {
+                    world.ids += 1;
+                    let row = Row {
+                        xid,
+                        written: world.time,
+                        committed: None,
+                    };
+                    world.rows.insert(world.ids, row);
+                }
+            }
+            Act::Commit(which) => {
+                if let Some(xid) = world.open_one(which) {
+                    world.open.remove(&xid);
+                    let time = world.time;
+                    for row in world.rows.values_mut().filter(|row| row.xid == xid) {
+                        row.committed = Some(time);
+                    }
+                }
+            }
+            Act::RollBack(which) => {
+                if let Some(xid) = world.open_one(which) {
+                    world.open.remove(&xid);
+                    world.rows.retain(|_, row| row.xid != xid);
+                }
+            }
+            Act::Read { most, keeps } => {
+                for reader in &mut readers {
+                    reader.read(&world, most, keeps);
+                }
+            }
+            Act::Subscribe => {
+                let first = world
+                    .rows
+                    .iter()
+                    .filter(|(_, row)| row.committed.is_none())
+                    .map(|(id, _)| *id);
+                let before = first.min().map_or(world.ids, |id| id - 1);
+                readers.push(Reader {
+                    since: world.time,
+                    position: Position::at(world.moment(), before),
+                    got: vec![],
+                });
+            }
+        }
+    }
+    world.time += 1;
+    let time = world.time;
+    world.open.clear();
+    for row in world.rows.values_mut() {
+        row.committed.get_or_insert(time);
+    }
+    for reader in &mut readers {
+        while reader.read(&world, 3, true) {}
+        reader.read(&world, 3, true);
+    }
+    (world, readers)
+}
+
+proptest! {
+    #[test]
+    fn each_reader_gets_each_committed_row_once_and_causes_before_effects(acts in prop::collection::vec(act(), 1..120)) {
+        let (world, readers) = run(acts);
+        for reader in readers {
+            let expected: Vec<i64> = world
+                .rows
+                .iter()
+                .filter(|(_, row)| row.committed.is_some_and(|at| at > reader.since))
+                .flat_map(|(id, _)| [*id, *id])
+                .collect();
+            let mut got = reader.got.clone();
+            got.sort_unstable();
+            prop_assert_eq!(&got, &expected);
+            let place: BTreeMap<i64, usize> = reader.got.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+            for (cause, row) in &world.rows {
+                for (effect, later) in world.rows.range(cause + 1..) {
+                    let caused = row.committed.is_some_and(|at| at < later.written);
+                    if let (true, Some(first), Some(second)) = (caused, place.get(cause), place.get(effect)) {
+                        prop_assert!(first < second, "{} after {}", cause, effect);
+                    }
+                    if let (true, Some(first), Some(second)) = (row.xid == later.xid, place.get(cause), place.get(effect)) {
+                        prop_assert!(first < second, "{} after {} of one transaction", cause, effect);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_that_is_no_position_is_refused() {
+    for text in [
+        "",
+        "x",
+        "1:1:;0",
+        "5:4:;0;;",
+        "1:9:3,2;0;0,0;",
+        "1:9:3;0;;",
+        "1:9:;0;;1:9:;3",
+    ] {
+        assert_eq!(Position::parse(text), None, "{text}");
+    }
+}

@@ -1,0 +1,236 @@
+//! What an event says: values of its row and of what never changes, of which its schema names the keys.
+
+use serde_json::{Map, Value, json};
+use tasker_rules::engine::backoff;
+use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::catalog;
+use tasker_rules::events::rows::Change;
+
+use super::rows::Logged;
+use crate::error::{Error, Result};
+use crate::pg::datum::{Timestamp, Uuid};
+use crate::registry::{Template, TemplateStep};
+
+/// An event of a row, with what its payload is made from.
+pub struct Told<'t> {
+    pub row: &'t Logged,
+    /// It is the start of the run that the row ends.
+    pub start: bool,
+    pub name: &'static str,
+    pub template: &'t Template,
+    pub step: Option<Uuid>,
+    pub occurred_at: Timestamp,
+    /// Steps that can run because of the row.
+    pub released: Vec<i16>,
+    pub worker: Option<&'t str>,
+}
+
+/// The payload: the keys of the event's schema that the row has values for.
+pub fn of(told: &Told) -> Result<Value> {
+    let shape = catalog::entry(told.name)
+        .and_then(|entry| entry.payload)
+        .ok_or_else(|| Error::corrupt("an event without a payload"))?
+        .shape();
+    let mut values = Values(Map::new());
+    values.task(told);
+    if let Some(step) = &told.step {
+        values.step(told, step)?;
+    }
+    values.said(told);
+    values.released(told)?;
+    values.end(told);
+    let keys = shape
+        .required
+        .concat()
+        .into_iter()
+        .chain(shape.optional.concat());
+    Ok(Value::Object(
+        keys.filter_map(|key| values.0.remove(key).map(|value| (key.to_owned(), value)))
+            .collect(),
+    ))
+}
+
+struct Values(Map<String, Value>);
+
+impl Values {
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+
+    fn task(&mut self, told: &Told) {
+        let (from, to) = states(told);
+        self.set("task_uuid", format_uuid(&told.row.task));
+        self.set("task_name", told.template.name.as_str());
+        self.set("task_version", told.template.version.as_str());
+        self.set("timestamp", time(told.occurred_at));
+        self.set("transitioned_at", time(told.occurred_at));
+        self.set("to_state", to);
+        self.set("current_status", to);
+        self.set("final_status", to);
+        self.set("total_steps", told.template.steps().len());
+        if let Some(from) = from {
+            self.set("from_state", from);
+        }
+        if let Some(event) = transition_event(told) {
+            self.set("transition_event", event);
+        }
+        if matches!(told.row.change, Change::Task(_, TaskState::InProgress)) {
+            self.set("started_at", time(told.occurred_at));
+        }
+    }
+
+    fn step(&mut self, told: &Told, uuid: &Uuid) -> Result<()> {
+        let (row, step) = (told.row, told.template.step(told.row.step_no)?);
+        self.set("step_uuid", format_uuid(uuid));
+        self.set("step_name", step.name.as_str());
+        self.set("attempt_number", row.attempt);
+        self.set("previous_attempts", row.attempt);
+        self.set("backoff_strategy", strategy(step));
+        let parents: Vec<Value> = step
+            .parents
+            .iter()
+            .filter_map(|no| Some(told.template.step(*no).ok()?.name.clone().into()))
+            .collect();
+        self.set("step_dependencies", parents);
+        if let Some(worker) = told.worker {
+            self.set("worker_id", worker);
+        }
+        match (told.start, row.started_at) {
+            (true, _) => self.set("started_at", time(told.occurred_at)),
+            (false, Some(began)) => {
+                self.set("started_at", time(began));
+                self.set("completed_at", time(row.at));
+                self.set("execution_duration", seconds(row.at - began));
+            }
+            (false, None) if matches!(row.change, Change::Step(_, StepState::InProgress)) => {
+                self.set("started_at", time(row.at));
+            }
+            (false, None) => {}
+        }
+        let done = matches!(row.change, Change::Step(_, StepState::Complete));
+        self.set("step_count", 1);
+        self.set("processed_count", 1);
+        self.set("successful_count", i32::from(done));
+        Ok(())
+    }
+
+    /// What the row carries.
+    fn said(&mut self, told: &Told) {
+        if told.start {
+            return;
+        }
+        let said = &told.row.metadata;
+        for (key, from) in [
+            ("error_message", "error_message"),
+            ("error", "error_message"),
+            ("exception_class", "error_class"),
+            ("reason", "reason"),
+            ("retry_reason", "reason"),
+            ("resolved_by", "resolved_by"),
+            ("rerun_of", "rerun_of"),
+            ("from_step", "from_step"),
+        ] {
+            if let Some(text) = said.get(from).and_then(Value::as_str) {
+                self.set(key, text);
+            }
+        }
+        let text = said.get("retry_after_seconds").and_then(Value::as_str);
+        if let Some(wait) = text.and_then(|text| text.parse::<f64>().ok()) {
+            self.set("delay_seconds", wait);
+            let at = told.row.at.saturating_add((wait * 1e6) as i64);
+            self.set("scheduled_for", time(at));
+            self.0
+                .entry("reason")
+                .or_insert_with(|| "retry_backoff".into());
+        }
+    }
+
+    fn released(&mut self, told: &Told) -> Result<()> {
+        if let (Some(step), Change::Step(_, to)) = (&told.step, told.row.change)
+            && to.is_finished_good()
+        {
+            self.set("completed_step_uuid", format_uuid(step));
+        }
+        let checked = match told.row.step_no {
+            0 => told.template.steps().len(),
+            no => told.template.step(no)?.children.len(),
+        };
+        self.set("total_steps_checked", checked);
+        if told.name == "workflow.no_viable_steps" {
+            self.set("reason", "no_viable_steps");
+        }
+        if told.name == "workflow.viable_steps_discovered" {
+            let key = |no: &i16| tasker_rules::engine::ids::step_uuid(&told.row.task, *no);
+            let uuids: Vec<Value> = told
+                .released
+                .iter()
+                .map(|no| format_uuid(&key(no)).into())
+                .collect();
+            let names: Vec<Value> = told
+                .released
+                .iter()
+                .filter_map(|no| Some(told.template.step(*no).ok()?.name.clone().into()))
+                .collect();
+            self.set("step_count", uuids.len());
+            self.set("step_uuids", uuids);
+            self.set("step_names", names);
+            self.set("processing_mode", "concurrent");
+        }
+        Ok(())
+    }
+
+    /// The execution status in which a change of a task leaves it.
+    fn end(&mut self, told: &Told) {
+        if let Change::Task(_, to) = told.row.change {
+            let status = match to {
+                TaskState::Complete => "all_complete",
+                TaskState::Error => "blocked_by_failures",
+                TaskState::Cancelled | TaskState::ResolvedManually => to.as_str(),
+                TaskState::Pending | TaskState::InProgress => "processing",
+            };
+            self.set("execution_status", status);
+            if !to.is_open() {
+                self.set("completed_at", time(told.row.at));
+            }
+        }
+    }
+}
+
+fn states(told: &Told) -> (Option<&'static str>, &'static str) {
+    match told.row.change {
+        _ if told.start => (
+            Some(StepState::Pending.as_str()),
+            StepState::InProgress.as_str(),
+        ),
+        Change::Task(from, to) => (from.map(TaskState::as_str), to.as_str()),
+        Change::Step(from, to) => (Some(from.as_str()), to.as_str()),
+    }
+}
+
+fn transition_event(told: &Told) -> Option<&'static str> {
+    match told.row.change {
+        _ if told.start => StepState::Pending.event(StepState::InProgress),
+        Change::Task(from, to) => from.and_then(|from| from.event(to)),
+        Change::Step(from, to) => from.event(to),
+    }
+}
+
+fn strategy(step: &TemplateStep) -> String {
+    step.backoff
+        .kind
+        .map_or("configured", backoff::Kind::as_str)
+        .to_owned()
+}
+
+fn format_uuid(uuid: &Uuid) -> String {
+    uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
+}
+
+fn seconds(microseconds: i64) -> Value {
+    json!(microseconds.max(0) as f64 / 1e6)
+}
+
+/// ISO 8601 in UTC, with microseconds.
+fn time(at: Timestamp) -> String {
+    tasker_rules::events::time::iso(at)
+}

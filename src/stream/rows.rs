@@ -1,0 +1,276 @@
+//! Rows of the log with what never changes of their tasks, a page at a time, and the events that they give.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
+use tasker_rules::engine::ids;
+use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::pattern::Selection;
+use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
+
+use super::Event;
+use super::payload::{self, Told};
+use crate::error::{Error, Result};
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::{Row, Session, Statement};
+use crate::registry::{self, Template};
+
+/// Rows that are read at once: the `LIMIT` of `ROWS`.
+pub const PAGE: usize = 1000;
+
+static ROWS: Statement = Statement::new(
+    "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
+            l.metadata::text, l.run_id, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent
+     FROM tasker_engine.transitions l
+     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[l.task_uuid])
+     WHERE l.id > $1
+     ORDER BY l.id LIMIT 1000",
+    &[pg_sys::INT8OID],
+);
+
+// Steps that were done, with the ids of the rows that say so.
+static DONE: Statement = Statement::new(
+    "SELECT l.task_uuid, l.step_no, min(l.id), bool_or(l.attempt = 0 AND l.created_at = t.requested_at)
+     FROM unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])
+     JOIN tasker_engine.transitions l ON l.task_uuid = ANY (ARRAY[u.task_uuid])
+     WHERE l.step_no > 0 AND l.to_state IN ('c', 'r')
+     GROUP BY l.task_uuid, l.step_no",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+static WORKERS: Statement = Statement::new(
+    "SELECT w.worker_no, w.worker_id FROM tasker_engine.workers w WHERE w.worker_no = ANY ($1)
+     UNION ALL
+     SELECT n.worker_no, n.worker_id FROM tasker_engine.worker_names n WHERE n.worker_no = ANY ($1)",
+    &[pg_sys::INT4ARRAYOID],
+);
+
+/// A row of the log.
+pub struct Logged {
+    pub id: i64,
+    pub xid: u64,
+    pub task: Uuid,
+    pub step_no: i16,
+    pub at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub worker_no: i32,
+    pub attempt: i16,
+    pub change: Change,
+    pub metadata: serde_json::Value,
+    pub run_id: Option<i64>,
+    pub named_task_id: i32,
+    pub requested_at: Timestamp,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+impl Logged {
+    fn of(row: &Row) -> Result<Self> {
+        let step_no: i16 = row.get(4)?;
+        let change = if step_no == 0 {
+            Change::Task(row.opt::<TaskState>(9), row.get(10)?)
+        } else {
+            Change::Step(row.get(9)?, row.get(10)?)
+        };
+        let metadata: String = row.get(11)?;
+        Ok(Self {
+            id: row.get(1)?,
+            xid: row.get(2)?,
+            task: row.get(3)?,
+            step_no,
+            at: row.get(5)?,
+            started_at: row.opt(6),
+            worker_no: row.get(7)?,
+            attempt: row.get(8)?,
+            change,
+            metadata: serde_json::from_str(&metadata)
+                .map_err(|_| Error::corrupt("the metadata of a row of the log cannot be read"))?,
+            run_id: row.opt(12),
+            named_task_id: row.get(13)?,
+            requested_at: row.get(14)?,
+            correlation_id: row.opt(15),
+            traceparent: row.opt(16),
+        })
+    }
+
+    /// Whether the step was done when its task was created.
+    fn done_at_creation(&self) -> bool {
+        self.step_no > 0 && self.attempt == 0 && self.at == self.requested_at
+    }
+
+    fn rule(&self, releases: bool) -> Rule {
+        Rule {
+            change: self.change,
+            attempt: self.attempt,
+            said: Said::of(&self.metadata),
+            done_at_creation: self.done_at_creation(),
+            releases,
+        }
+    }
+}
+
+/// An event that a row gives.
+pub struct Given {
+    pub event: rows::Event,
+    /// It tells the start of the run that the row ends.
+    pub start: bool,
+}
+
+/// The steps of a task that are done, by number: the id of the row that says so, and whether they were done at the creation.
+type Done = BTreeMap<i16, (i64, bool)>;
+
+/// Reads pages of the log.
+pub struct Reader<'s> {
+    session: &'s Session,
+    /// Whether an event is wanted that depends on the steps that were done before.
+    asks_for_released: bool,
+    done: FxHashMap<Uuid, Done>,
+    workers: FxHashMap<i32, String>,
+}
+
+impl<'s> Reader<'s> {
+    pub fn new(session: &'s Session, selection: &Selection) -> Self {
+        let released = [
+            "workflow.viable_steps_discovered",
+            "workflow.no_viable_steps",
+        ];
+        Self {
+            session,
+            asks_for_released: released.iter().any(|name| selection.matches(name)),
+            done: FxHashMap::default(),
+            workers: FxHashMap::default(),
+        }
+    }
+
+    /// The rows behind an id, ascending.
+    pub fn page(&mut self, behind: i64) -> Result<Vec<Logged>> {
+        let rows = self.session.read(&ROWS, &[datum::int8(behind)])?;
+        let page: Vec<Logged> = rows
+            .iter()
+            .map(|row| Logged::of(&row))
+            .collect::<Result<_>>()?;
+        if self.asks_for_released {
+            self.read_done(&page)?;
+        }
+        let unknown: BTreeSet<i32> = page
+            .iter()
+            .map(|row| row.worker_no)
+            .filter(|no| *no > 0 && !self.workers.contains_key(no))
+            .collect();
+        if !unknown.is_empty() {
+            let rows = self.session.read(&WORKERS, &[datum::int4s(unknown)])?;
+            for row in rows.iter() {
+                self.workers.insert(row.get(1)?, row.get(2)?);
+            }
+        }
+        Ok(page)
+    }
+
+    fn read_done(&mut self, page: &[Logged]) -> Result<()> {
+        self.done.clear();
+        let asking = page
+            .iter()
+            .filter(|row| row.rule(false).asks_for_released());
+        let tasks: BTreeSet<Uuid> = asking.map(|row| row.task).collect();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        for row in self.session.read(&DONE, &[datum::uuids(&tasks)])?.iter() {
+            let done = self.done.entry(row.get(1)?).or_default();
+            done.insert(row.get(2)?, (row.get(3)?, row.get(4)?));
+        }
+        Ok(())
+    }
+
+    fn template(&self, row: &Logged) -> Result<Rc<Template>> {
+        registry::get(self.session, row.named_task_id)
+    }
+
+    pub fn is_of(&self, row: &Logged, namespaces: Option<&[String]>) -> Result<bool> {
+        let Some(namespaces) = namespaces else {
+            return Ok(true);
+        };
+        Ok(namespaces.contains(&self.template(row)?.namespace))
+    }
+
+    /// The steps that can run because of the row.
+    fn released(&self, row: &Logged) -> Result<Vec<i16>> {
+        if !self.asks_for_released || !row.rule(false).asks_for_released() {
+            return Ok(vec![]);
+        }
+        let template = self.template(row)?;
+        let nothing = Done::new();
+        let done = self.done.get(&row.task).unwrap_or(&nothing);
+        let parents: Vec<&[i16]> = template.steps().iter().map(|step| &*step.parents).collect();
+        if row.step_no == 0 {
+            let kept = done.iter().filter(|(_, (_, at_creation))| *at_creation);
+            return Ok(rows::first(&parents, &kept.map(|(no, _)| *no).collect()));
+        }
+        let before: BTreeSet<i16> = done
+            .iter()
+            .filter(|(_, (id, at_creation))| *at_creation || *id < row.id)
+            .map(|(no, _)| *no)
+            .collect();
+        let parents_of = |no: i16| parents.get(no as usize - 1).copied().unwrap_or_default();
+        let children = &template.step(row.step_no)?.children;
+        Ok(rows::released(children, parents_of, row.step_no, &before))
+    }
+
+    /// All events of a row in their order: the start of the run that it ends comes first.
+    pub fn given(&self, row: &Logged) -> Result<Vec<Given>> {
+        let mut given = vec![];
+        if row.run_id.is_some() {
+            let start = Rule {
+                change: Change::Step(StepState::Pending, StepState::InProgress),
+                said: Said::default(),
+                ..row.rule(false)
+            };
+            given.extend(
+                rows::of(&start)
+                    .into_iter()
+                    .map(|event| Given { event, start: true }),
+            );
+        }
+        let rule = row.rule(!self.released(row)?.is_empty());
+        given.extend(rows::of(&rule).into_iter().map(|event| Given {
+            event,
+            start: false,
+        }));
+        Ok(given)
+    }
+
+    /// The event as a reader gets it.
+    pub fn event(&self, row: &Logged, given: &Given, position: String) -> Result<Event> {
+        let template = self.template(row)?;
+        let (id, occurred_at) = match (given.start, row.run_id, row.started_at) {
+            (true, Some(id), Some(at)) => (id, at),
+            _ => (row.id, row.at),
+        };
+        let step = (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no));
+        let payload = payload::of(&Told {
+            row,
+            start: given.start,
+            name: given.event.name,
+            template: &template,
+            step,
+            occurred_at,
+            released: self.released(row)?,
+            worker: self.workers.get(&row.worker_no).map(String::as_str),
+        })?;
+        Ok(Event {
+            id: id * i64::from(PLACES) + i64::from(given.event.place),
+            name: given.event.name,
+            occurred_at,
+            namespace: template.namespace.clone(),
+            task: row.task,
+            step,
+            correlation_id: row.correlation_id.clone(),
+            traceparent: row.traceparent.clone(),
+            payload,
+            position,
+        })
+    }
+}
