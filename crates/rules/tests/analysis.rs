@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use common::{steps, template};
 use patience::patience;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use tasker_rules::engine::readiness::{NEVER, Step};
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::graph::Dag;
@@ -571,6 +571,46 @@ fn many_steps_before_many_steps_are_counted_without_listing_the_pairs() {
     assert!(found.len() < 5 * MOST, "{}", found.len());
     let shown = report(&[0; 16], TaskState::InProgress, &task);
     assert_eq!(shown["bottlenecks"]["total_bottlenecks"], json!(MOST));
+}
+
+/// Layers of `width` steps, each of which waits for the whole layer before.
+fn layers(count: usize, width: usize) -> Vec<(usize, usize)> {
+    (width + 1..=count * width)
+        .flat_map(|no| {
+            let first = ((no - 1) / width - 1) * width + 1;
+            (first..first + width).map(move |parent| (parent, no))
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_has_no_graph_and_no_endless_lists_with_few_steps_and_many_edges() {
+    let pending = |count: usize, edges: &[(usize, usize)]| {
+        uniform(count, edges, StepState::Pending, &vec![1; count])
+    };
+    let few = pending(200, &layers(2, 100));
+    let few = report(&[0; 16], TaskState::InProgress, &few);
+    assert_eq!(
+        few["dependency_graph"]["edges"].as_array().map(Vec::len),
+        Some(10_000)
+    );
+    let names = |shown: &Value| -> usize {
+        let lists = shown["blockers"].as_object().expect("an object").values();
+        lists.filter_map(Value::as_array).map(Vec::len).sum()
+    };
+    assert_eq!(names(&few), 10_000);
+    let many = pending(630, &layers(2, 315));
+    let many = report(&[0; 16], TaskState::InProgress, &many);
+    assert_eq!(many["dependency_graph"], Value::Null);
+    assert_eq!(names(&many), 10_000);
+    let deep = pending(3_000, &layers(100, 30));
+    let deep = report(&[0; 16], TaskState::InProgress, &deep);
+    assert_eq!(deep["dependency_graph"], Value::Null);
+    assert!(
+        deep.to_string().len() < 2_000_000,
+        "{}",
+        deep.to_string().len()
+    );
 }
 
 proptest! {

@@ -6,6 +6,7 @@ mod patience;
 use common::{problem, problems, steps, template};
 use patience::patience;
 use tasker_rules::graph::Dag;
+use tasker_rules::template::{parse, read_stored};
 
 const L: &str = "initialize_data
     validate_input: initialize_data
@@ -256,4 +257,23 @@ fn the_largest_template_is_read_and_one_step_more_is_refused() {
     assert!(began.elapsed() < patience(60), "{:?}", began.elapsed());
     let more = problem(&steps(&format!("{lines}\none_more")));
     assert_eq!(more, "error steps: 32768 steps; at most 32767 are possible");
+}
+
+#[test]
+fn a_template_of_100_000_dependencies_is_read_and_one_with_more_only_if_it_is_stored() {
+    let parents: Vec<String> = (0..250).map(|no| format!("p{no}")).collect();
+    let children = (0..400).map(|no| format!("c{no}: {}", parents.join(" ")));
+    let lines: Vec<String> = parents.iter().cloned().chain(children).collect();
+    let most = steps(&lines.join("\n"));
+    assert_eq!(template(&most).dag.edge_count(), 100_000);
+    let more = steps(&format!("{}\none_more: p0", lines.join("\n")));
+    let environments = "name: t\nenvironments: {test: {description: x}}\n";
+    for more in [more.clone(), more.replace("name: t\n", environments)] {
+        assert_eq!(
+            problem(&more),
+            "error steps: 100001 dependencies between steps; at most 100000 are possible"
+        );
+    }
+    let stored = read_stored(&parse(&more).expect("YAML"), None).expect("it was accepted before");
+    assert_eq!(stored.dag.edge_count(), 100_001);
 }

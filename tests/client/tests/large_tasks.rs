@@ -86,6 +86,72 @@ fn graphs_take_less_than_a_second(session: &mut Session, task: Uuid) {
     }
 }
 
+/// Layers of 30 steps, each of which waits for the whole layer before.
+fn dense(name: &str, layers: usize) -> String {
+    let of = |layer: usize| -> Vec<String> { (0..30).map(|no| format!("{layer}_{no}")).collect() };
+    let steps: Vec<Value> = (0..layers)
+        .flat_map(|layer| {
+            let before = if layer == 0 { vec![] } else { of(layer - 1) };
+            let step =
+                move |name| json!({"name": name, "handler": "h", "depends_on_steps": before});
+            of(layer).into_iter().map(step)
+        })
+        .collect();
+    json!({"name": name, "steps": steps}).to_string()
+}
+
+#[test]
+fn a_task_of_few_steps_and_very_many_edges_is_analysed_in_less_than_2_seconds() {
+    let database = Database::new();
+    let mut session = database.connect();
+    inside::without_statistics(&mut session);
+    session.query(
+        "SELECT tasker.register_template($1)",
+        &[&dense("dense", 100)],
+    );
+    let task = session.create("dense");
+    for source in [
+        format!("analyze_task('{task}')"),
+        "analyze_template('dense')".to_owned(),
+        format!("task_schedule('{task}')"),
+        format!("task_critical_path('{task}')"),
+        format!("task_bottlenecks('{task}')"),
+        format!("task_error_chains('{task}')"),
+        format!("task_parallelism('{task}')"),
+        format!("task_blockers('{task}')"),
+    ] {
+        let sql = format!("SELECT count(r::text) FROM (SELECT * FROM tasker.{source}) r");
+        let took = takes(&mut session, &sql);
+        println!("{source}: {took:?}");
+        assert!(took < patience(2), "{source}: {took:?}");
+    }
+    let length = format!("SELECT length(tasker.analyze_task('{task}')::text)");
+    let length = session.count(&length, &[]);
+    assert!(length < 2_000_000, "{length} characters");
+}
+
+#[test]
+fn a_template_of_too_many_edges_is_refused_with_the_limit_and_at_once() {
+    let database = Database::new();
+    let mut session = database.connect();
+    session
+        .fails(
+            "SELECT tasker.register_template($1)",
+            &[&dense("dense", 113)],
+        )
+        .is("42P17")
+        .says(&["100800 dependencies", "at most 100000"]);
+    let before = cpu_time(&mut session);
+    let text = dense("dense", 1_000);
+    session
+        .fails("SELECT tasker.register_template($1)", &[&text])
+        .is("42P17")
+        .says(&["899100 dependencies"]);
+    let took = cpu_time(&mut session) - before;
+    println!("refused after {took:?}");
+    assert!(took < patience(10), "{took:?}");
+}
+
 /// What one report of all these claims costs each of them.
 fn reported(session: &mut Session, claims: &[Claim]) -> Duration {
     let reports: Vec<Value> = claims.iter().map(|claim| claim.done(json!({}))).collect();

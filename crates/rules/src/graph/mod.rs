@@ -11,6 +11,10 @@ use std::collections::HashMap;
 use crate::engine::ids::MAX_STEPS;
 use order::{find_cycles, topological_order};
 
+/// The most dependencies that a template may have when it is registered: three for each step of the largest one, or 316 steps that
+/// each wait for 316 others. Every list of edges and every analysis takes memory in proportion. A graph itself can have more.
+pub const MAX_EDGES: usize = 100_000;
+
 /// Why a set of names and edges is no DAG.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {

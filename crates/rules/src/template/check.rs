@@ -7,7 +7,7 @@ use super::raw::{Located, RawBody, RawStep};
 use super::reader::Findings;
 use crate::budget::{Budget, Spent};
 use crate::engine::ids::MAX_STEPS;
-use crate::graph::{Dag, GraphError, describe_cycle};
+use crate::graph::{Dag, GraphError, MAX_EDGES, describe_cycle};
 use crate::names::{did_you_mean, shown};
 use crate::template::input_schema::Schema;
 
@@ -44,6 +44,14 @@ pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
             "{} steps; at most {MAX_STEPS} are possible",
             body.steps.len()
         );
+        findings.error(body.steps_path.as_str(), message);
+        return None;
+    }
+    let count = body.steps.iter().flat_map(|step| &step.depends_on);
+    let count: usize = count.map(Vec::len).sum();
+    if count > MAX_EDGES && !findings.is_stored() {
+        let message =
+            format!("{count} dependencies between steps; at most {MAX_EDGES} are possible");
         findings.error(body.steps_path.as_str(), message);
         return None;
     }

@@ -24,6 +24,10 @@ impl Findings {
         }
     }
 
+    pub(super) const fn is_stored(&self) -> bool {
+        self.stored
+    }
+
     pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::error(path, message));
     }

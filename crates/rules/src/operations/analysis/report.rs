@@ -16,12 +16,16 @@ use crate::engine::state::TaskState;
 /// The number of paths that are listed.
 const PATHS: usize = 5;
 
-/// With more steps than this the document is without the graph: PostgreSQL takes many times its size to read it. Functions
-/// and views have the same as rows.
-const MOST_IN_GRAPH: usize = 5_000;
+/// With more steps or edges than this the document is without the graph: PostgreSQL takes many times its size to read it.
+/// Functions and views have the same as rows.
+const MOST_STEPS: usize = 5_000;
+const MOST_EDGES: usize = 10_000;
 
 /// The greatest number of entries in each other list.
 const MOST_ENTRIES: usize = 1_000;
+
+/// The greatest number of names in all lists of blockers together.
+const MOST_BLOCKERS: usize = 10_000;
 
 /// The analysis of a task in this state, to be serialized; the shape is documented with the function `analyze_task`.
 pub fn report<'a>(uuid: &'a [u8; 16], state: TaskState, task: &'a Task) -> impl Serialize + 'a {
@@ -36,7 +40,8 @@ impl Serialize for Report<'_> {
         all.serialize_entry("task_uuid", &shown(self.uuid))?;
         all.serialize_entry("execution_status", counts.execution(self.state).as_str())?;
         all.serialize_entry("health_status", health)?;
-        let is_small = self.task.dag().len() <= MOST_IN_GRAPH;
+        let dag = self.task.dag();
+        let is_small = dag.len() <= MOST_STEPS && dag.edge_count() <= MOST_EDGES;
         all.serialize_entry("dependency_graph", &is_small.then_some(Graph(self)))?;
         all.serialize_entry("critical_path", &CriticalPath(self, schedule(self.task)))?;
         let best = best_paths(self.task, health == "healthy", PATHS);
@@ -320,7 +325,9 @@ impl Report<'_> {
     /// By blocked step: what must happen first.
     fn blockers(&self) -> Value {
         let mut all: Map<String, Value> = Map::new();
-        for blocker in blockers(self.task).iter().filter(|one| one.root_cause) {
+        let found = blockers(self.task);
+        let causes = found.iter().filter(|one| one.root_cause);
+        for blocker in causes.take(MOST_BLOCKERS) {
             if all.len() == MOST_ENTRIES && !all.contains_key(self.name(blocker.step)) {
                 break;
             }
