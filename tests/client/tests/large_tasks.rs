@@ -209,3 +209,134 @@ fn a_report_about_10_000_steps_costs_each_no_more_than_one_about_1_000() {
         assert!(many < few.mul_f64(1.5), "{shape}: {few:?} and {many:?}");
     }
 }
+
+/// The call is made within 2 s; the number of its rows.
+#[track_caller]
+fn at_once(session: &mut Session, call: &str) -> i64 {
+    let before = cpu_time(session);
+    let rows = session.count(&format!("SELECT count(*) FROM tasker.{call}"), &[]);
+    let took = cpu_time(session) - before;
+    let shown: String = call.chars().take(100).collect();
+    println!("{shown}: {took:?}");
+    assert!(took < patience(2), "{shown}: {took:?}");
+    rows
+}
+
+#[test]
+fn every_operator_function_on_10_000_steps_of_a_fresh_database_takes_less_than_2_seconds() {
+    // Never analyzed, and analyzed while the tables were empty.
+    for before in ["", "VACUUM ANALYZE"] {
+        let database = Database::new();
+        let mut session = database.connect();
+        session.execute("SET statement_timeout = 0");
+        inside::without_any_statistics(&mut session);
+        if !before.is_empty() {
+            session.execute(before);
+        }
+        fan_in("wide", 9_998).register(&mut session);
+        operators_of_tasks(&mut session);
+        operators_of_steps(&mut session);
+        operators_of_many_tasks(&mut session);
+        operators_of_claims(&mut session);
+    }
+}
+
+fn operators_of_tasks(session: &mut Session) {
+    for ending in ["cancel_task('{}')", "resolve_task_manually('{}')"] {
+        let task = session.create("wide").to_string();
+        at_once(session, &format!("finalize_task('{task}')"));
+        at_once(session, &format!("transition_task('{task}', 'error')"));
+        at_once(session, &format!("retry_task('{task}')"));
+        if ending.starts_with("resolve") {
+            at_once(session, &format!("try_transition_task('{task}', 'error')"));
+        }
+        at_once(session, &ending.replace("{}", &task));
+        at_once(session, &format!("rerun_task('{task}')"));
+    }
+    for call in ["pause_namespace('default')", "resume_namespace('default')"] {
+        at_once(session, call);
+    }
+}
+
+fn operators_of_steps(session: &mut Session) {
+    let task = session.create("wide");
+    let [root, one, join] = ["root", "step_7", "join"].map(|name| session.step(task, name));
+    for call in [
+        format!("transition_step('{root}', 'in_progress')"),
+        format!("transition_step('{root}', 'error')"),
+        format!("set_retry_limit('{root}', 0)"),
+        format!("retry_step('{root}')"),
+        format!("try_transition_step('{root}', 'in_progress')"),
+        format!("try_transition_step('{root}', 'error')"),
+        format!("resolve_step_manually('{root}')"),
+        format!("cancel_step('{one}')"),
+        format!("resolve_step_manually('{join}')"),
+    ] {
+        at_once(session, &call);
+    }
+    let task = session.create("wide");
+    let root = session.step(task, "root");
+    at_once(session, &format!("cancel_step('{root}')"));
+    assert_eq!(session.task_state(task), "error");
+}
+
+fn operators_of_many_tasks(session: &mut Session) {
+    let create = r#"SELECT tasker.create_task('wide', tags => '["many"]')"#;
+    for function in ["retry_tasks", "resolve_tasks", "cancel_tasks"] {
+        let task: Uuid = session.one(create, &[]);
+        if function != "cancel_tasks" {
+            at_once(session, &format!("transition_task('{task}', 'error')"));
+        }
+        for dry_run in [true, false] {
+            let call = format!("{function}(tag => 'many', dry_run => {dry_run})");
+            assert_eq!(at_once(session, &call), 1);
+        }
+        session.query("SELECT tasker.untag_task($1, '[\"many\"]')", &[&task]);
+    }
+}
+
+fn operators_of_claims(session: &mut Session) {
+    session.query("SELECT tasker.cancel_tasks('open', dry_run => false)", &[]);
+    let task = session.create("wide");
+    let root = session.claim_one("worker");
+    session.complete(&root, &json!({}));
+    let ask = Ask::by("worker", 10_000);
+    assert_eq!(session.claim(&ask).len(), 9_998);
+    at_once(session, "heartbeat('worker')");
+    at_once(session, "release_steps('worker')");
+    for fails in [true, false] {
+        let claims = session.claim(&ask);
+        assert_eq!(claims.len(), 9_998);
+        let report = |claim: &Claim| match fails {
+            true => claim.failed(false),
+            false => claim.done(json!({})),
+        };
+        let reports = Value::Array(claims.iter().map(report).collect());
+        let call = format!("report_steps('worker', '{reports}')");
+        assert_eq!(at_once(session, &call), 9_998);
+        if fails {
+            at_once(session, &format!("retry_task('{task}')"));
+        }
+    }
+    let join = session.claim_one("worker");
+    session.complete(&join, &json!({}));
+    at_once(session, &format!("rerun_task('{task}', 'join')"));
+    at_once(
+        session,
+        &format!("cancel_task('{task}', cancel_completed => true)"),
+    );
+    let again = session.claim_one("worker");
+    assert_eq!(again.name, "join");
+    session.complete(&again, &json!({}));
+
+    let task = session.create("wide");
+    let root = session.claim_one("worker");
+    session.complete(&root, &json!({}));
+    assert_eq!(session.claim(&ask).len(), 9_998);
+    inside::lease_ended(session, "worker", 1);
+    for dry_run in [true, false] {
+        let call = format!("force_release_stale_claims(dry_run => {dry_run})");
+        assert_eq!(at_once(session, &call), 9_998);
+    }
+    at_once(session, &format!("cancel_task('{task}')"));
+}

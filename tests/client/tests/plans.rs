@@ -2,11 +2,10 @@
 //! the backlog, and their plans neither hash nor sort it.
 
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{
-    Claim, Database, Session, Uuid, Value, inside, json, long, patience, scaled, shapes,
+    Claim, Database, Session, Uuid, Value, inside, json, long, scaled, shapes,
 };
 
 const SMALL: usize = 1_000;
@@ -484,19 +483,6 @@ fn workers_in_proportion(session: &mut Session, steps: usize) {
     inside::lease_ended(session, "lost", 1);
     in_proportion(session, steps, "SELECT tasker_engine.duty_leases()");
     session.query("SELECT tasker.cancel_task($1)", &[&task]);
-}
-
-#[test]
-fn an_operator_cancels_ten_thousand_steps_of_a_fresh_database_at_once() {
-    let database = Database::new();
-    let mut session = database.connect();
-    inside::without_statistics(&mut session);
-    many_steps(&mut session, 10_000);
-    let task = session.create("tree");
-    let begin = Instant::now();
-    session.query("SELECT tasker.cancel_task($1)", &[&task]);
-    // With a search through all steps for each step it took minutes.
-    assert!(begin.elapsed() < patience(10), "{:?}", begin.elapsed());
 }
 
 #[test]
