@@ -234,6 +234,40 @@ impl Server {
         standby
     }
 
+    /// A base backup of this server; `recover` starts it.
+    pub fn backup(&self) -> Self {
+        let backup = self.standby();
+        backup.stop();
+        backup
+    }
+
+    /// What a server needs for `recover` of its backups: WAL is kept beside its data.
+    pub const ARCHIVE: [&str; 2] = [
+        "archive_mode=on",
+        "archive_command=mkdir -p ../archive && cp %p ../archive/%f",
+    ];
+
+    /// Starts this backup: recovery reads the archive of the server up to this restore point, and ends there.
+    pub fn recover(&self, of: &Self, point: &str) {
+        let signal = |name: &str| self.folder.join("data").join(name);
+        std::fs::rename(signal("standby.signal"), signal("recovery.signal"))
+            .expect("the backup was a standby");
+        let archive = of.folder.join("archive");
+        self.run(
+            "start",
+            &[
+                "--conf",
+                &format!("restore_command=cp {}/%f %p", archive.display()),
+                "--conf",
+                "primary_conninfo=",
+                "--conf",
+                &format!("recovery_target_name={point}"),
+                "--conf",
+                "recovery_target_action=promote",
+            ],
+        );
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }

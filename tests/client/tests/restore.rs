@@ -395,6 +395,69 @@ fn a_promoted_standby_goes_on_by_itself() {
     assert_eq!(session.work(|_| done()).len(), 1);
 }
 
+/// Waits until the WAL so far is in the archive.
+fn archive(session: &mut Session) {
+    let file: String = session.one("SELECT pg_walfile_name(pg_switch_wal())", &[]);
+    let deadline = Instant::now() + patience(60);
+    let kept = "SELECT coalesce(last_archived_wal >= $1, false) FROM pg_stat_archiver";
+    while !session.one::<bool>(kept, &[&file]) {
+        assert!(Instant::now() < deadline, "{file} is not archived");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_database_recovered_to_a_point_in_time_goes_on_by_itself() {
+    let server = Server::start(&Server::ARCHIVE);
+    database::prepare(&server);
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("chain", 2).register(&mut session);
+    let before = session.create("chain");
+    session.execute("CHECKPOINT");
+    let backup = server.backup();
+
+    // After the backup: only the archive has it.
+    let after = session.create("chain");
+    session.create_many("chain", 3);
+    assert_eq!(session.claim(&Ask::by("first", 1)).len(), 1);
+    let held = session.claim(&Ask {
+        lease: "1 hour",
+        ..Ask::by("keeps", 1)
+    });
+    let queue = inside::queue(&mut session);
+    assert_eq!(queue.len(), 3);
+    session.query("SELECT pg_create_restore_point('before_the_mistake')", &[]);
+    session.query("SELECT tasker.cancel_task($1)", &[&before]);
+    session.query("SELECT tasker.cancel_task($1)", &[&after]);
+    archive(&mut session);
+
+    backup.recover(&server, "before_the_mistake");
+    let mut session = backup.connect(database::PATTERN);
+    let deadline = Instant::now() + patience(60);
+    while session.one("SELECT pg_is_in_recovery()", &[]) {
+        assert!(Instant::now() < deadline, "recovery does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(inside::queue(&mut session), queue);
+    assert!(session.one::<bool>("SELECT ready FROM tasker.health_ready()", &[]));
+    // The claim that was open is open, and its worker goes on.
+    assert_eq!(
+        session
+            .query("SELECT * FROM tasker.heartbeat('keeps')", &[])
+            .len(),
+        1
+    );
+    session.complete(&held[0], &json!({"by": "keeps"}));
+    session.create("chain");
+    session.query("SELECT * FROM tasker.run_maintenance()", &[]);
+    session.query("SELECT tasker.release_steps('first')", &[]);
+    session.work(|_| done());
+    let states: Vec<String> = session.all("SELECT DISTINCT state FROM tasker.tasks", &[]);
+    assert_eq!(states, ["complete"]);
+    assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 6);
+    assert_eq!(inside::repeated_ids(&mut session), 0);
+}
+
 #[test]
 fn purging_deletes_the_queue_entries_of_what_it_deletes() {
     let database = Database::new();
