@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use postgres::error::SqlState;
 use tasker_client_tests::database::{self, resume};
 use tasker_client_tests::server::{Server, client, run};
 use tasker_client_tests::worker::{Ask, done};
@@ -125,6 +126,23 @@ fn restore(server: &Server, way: Way, database: &str, custom: &Path, plain: &Pat
     }
 }
 
+/// What a worker calls besides claims, and what maintenance calls: for claims that the dump has.
+const OTHER_CALLS: [&str; 4] = [
+    "SELECT step_uuid FROM tasker.heartbeat('keeps', '1 day')",
+    "SELECT released FROM tasker.release_steps('keeps') released WHERE released > 0",
+    "SELECT done FROM tasker.run_maintenance() WHERE done > 0",
+    "SELECT tasks FROM tasker.purge_tasks('0 seconds') WHERE tasks > 0",
+];
+
+/// Refused, or the function is not there yet.
+fn refused(error: &postgres::Error, call: &str) {
+    let code = error.code().map(SqlState::code).unwrap_or_default();
+    assert!(
+        ["55000", "42883", "3F000"].contains(&code),
+        "{call}: {error:?}"
+    );
+}
+
 /// Polls like a worker while the body runs; nothing is handed out and nothing is taken.
 fn polled(server: &Server, database: &str, body: impl FnOnce()) {
     let stop = AtomicBool::new(false);
@@ -144,6 +162,12 @@ fn polled(server: &Server, database: &str, body: impl FnOnce()) {
                     let reported =
                         session.try_query("SELECT tasker.report_steps('poller', $1)", &[&report]);
                     assert!(reported.is_err(), "{database}: a report was taken");
+                    for call in OTHER_CALLS {
+                        match session.try_query(call, &[]) {
+                            Ok(rows) => assert!(rows.is_empty(), "{database}: {call}"),
+                            Err(error) => refused(&error, call),
+                        }
+                    }
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
