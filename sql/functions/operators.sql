@@ -32,7 +32,7 @@ CREATE OR REPLACE FUNCTION tasker.resolve_step_manually(
 RETURNS text AS 'MODULE_PATHNAME', 'resolve_step_manually' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.resolve_step_manually(uuid, jsonb, text, text) IS
-'Declares a pending or failed step done: its children may run, and a task in error goes back to pending with everything that was held, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
+'Declares a pending or failed step done: its children may run, and a task in error goes back to pending with everything that was held, or on to complete. Returns the new state: resolved_manually. 55000 from another state and in a task that has ended, 23514 for results that are not an object, 54000 for results above tasker.max_results_size, P0002 for an unknown step. Rule: docs/concepts.md#manual-resolution.
 results: What the children are to read, a JSON object; NULL keeps what is there.
 resolved_by: The person or program that did it; kept in the metadata of the log.
 reason: Why, in words; kept in the metadata of the log.';

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::workers::{self, MANUAL_WORKER};
-use crate::orchestration::{Engine, StepKey, audit, describe, format_uuid, leases};
+use crate::orchestration::{Engine, StepKey, audit, describe, format_uuid, leases, report};
 use crate::pg::datum::{self, Jsonb, Object};
 
 const MANUAL_LEASE_US: i64 = 30_000_000;
@@ -78,6 +78,9 @@ pub fn resolve_step<'e>(
     by: Option<&str>,
     reason: Option<&str>,
 ) -> Result<StepState> {
+    if let Some(results) = results {
+        report::require_fitting(&key, results)?;
+    }
     step_to(
         engine,
         key,

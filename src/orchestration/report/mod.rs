@@ -20,7 +20,7 @@ use failure::decide;
 use hold::{Held, hold};
 use refusal::explain_refusals;
 
-pub use refusal::refusal;
+pub use refusal::{refusal, require_fitting};
 
 /// One report.
 pub struct Report<'a> {

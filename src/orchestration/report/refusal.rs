@@ -7,7 +7,7 @@ use super::{Outcome, Report};
 use crate::error::{Error, Result};
 use crate::orchestration::claimants::{Claimant, claimed_by};
 use crate::orchestration::{Engine, StepKey, describe};
-use crate::pg::datum;
+use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::Statement;
 use crate::settings;
 
@@ -74,13 +74,38 @@ pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
         Outcome::Unchecked(problem) => Error::new(Code::ERRCODE_STATEMENT_TOO_COMPLEX, problem.clone())
             .detail(format!("The results of step {} could not be checked against its results_schema.", describe(key)))
             .hint("Report simpler results, or fail the step: tasker.fail_step. A $ref used twice at one level, or nested anyOf, doubles the work at every level of the document."),
-        Outcome::TooLarge(size) => Error::too_large(format!("the results of step {} are too large", describe(key)))
-            .detail(format!("They have {size} bytes; at most {} are allowed.", settings::max_results_size()))
-            .hint("Keep the document elsewhere and report its address, or raise tasker.max_results_size."),
+        Outcome::TooLarge(size) => too_large(key, *size),
         _ => Error::stale(format!("the report for step {} is stale", describe(key)))
             .detail(format!(
                 "Claim number {claim_number} is not the step's current claim, another role made it, or the step was ended otherwise."
             ))
             .hint("Drop the result: the step was released, expired, cancelled or resolved meanwhile. A longer lease or a heartbeat keeps a slow step. Report as the role that claimed."),
     }
+}
+
+fn too_large(key: &StepKey, size: usize) -> Error {
+    let step = describe(key);
+    Error::too_large(format!("the results of step {step} are too large"))
+        .detail(format!(
+            "They have {size} bytes; at most {} are allowed.",
+            settings::max_results_size()
+        ))
+        .hint(
+            "Keep the document elsewhere and report its address, or raise tasker.max_results_size.",
+        )
+}
+
+/// Refuses results that a person gives to a step if they cannot be stored or read by a worker (54000).
+pub fn require_fitting(key: &StepKey, results: Jsonb) -> Result<()> {
+    let size = datum::size(results);
+    if size > settings::max_results_size() {
+        return Err(too_large(key, size));
+    }
+    if datum::texts_are_too_long(&[results]) {
+        let step = describe(key);
+        return Err(Error::too_large(format!("the results of step {step} are too long as a text"))
+            .detail("No worker could read them: a text has at most 1 GB, and a number such as 1e131071 is printed with all its digits.")
+            .hint("Give long numbers as texts."));
+    }
+    Ok(())
 }

@@ -280,6 +280,53 @@ fn contexts_and_results_have_a_limit_when_they_are_written() {
 }
 
 #[test]
+fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
+    let database = Database::new();
+    let mut session = database.connect();
+    big_and_small(&mut session);
+    session.create_many("small", 4);
+    session.execute("SET tasker.max_results_size = 10000");
+    let (long, longer) = ("x".repeat(50_000), "x".repeat(2_000));
+    // A report with a claim: the neighbour is stored, and the claim is made.
+    let ask = Ask::by("w", 2);
+    let claims = session.claim(&ask);
+    let reports = [
+        claims[0].done(json!({"a": long})),
+        claims[1].done(json!({"a": longer})),
+    ];
+    let (told, more) = session.report_and_claim(&ask, &reports);
+    assert_eq!(told, [("invalid".to_owned(), Some(claims[0].step))]);
+    assert_eq!(session.step_state(claims[1].task, "s"), "complete");
+    assert_eq!(more.len(), 2);
+    // The refused step is still held, and can be reported.
+    assert_eq!(session.complete(&claims[0], &json!({})), "complete");
+
+    for claim in &more {
+        session.fail_for_good(claim);
+    }
+    let resolve = "SELECT tasker.resolve_step_manually($1, jsonb_build_object('a', $2::text))";
+    session
+        .fails(resolve, &[&more[0].step, &long])
+        .is("54000")
+        .says(&["too large"])
+        .hint_says(&["tasker.max_results_size"]);
+    assert_eq!(session.step_state(more[0].task, "s"), "error");
+    let state: String = session.one(resolve, &[&more[0].step, &longer]);
+    assert_eq!(state, "resolved_manually");
+    assert_eq!(session.results(more[0].task, "s")["a"], json!(longer));
+    // As a text it is longer than a text can be.
+    session.execute("RESET tasker.max_results_size");
+    let digits = "(SELECT jsonb_agg('1e131000'::jsonb) FROM generate_series(1, 9000))";
+    session
+        .fails(
+            &format!("SELECT tasker.resolve_step_manually($1, jsonb_build_object('n', {digits}))"),
+            &[&more[1].step],
+        )
+        .is("54000")
+        .says(&["text"]);
+}
+
+#[test]
 fn a_context_that_is_too_long_as_a_text_fails_its_step_only() {
     let database = Database::new();
     let mut session = database.connect();
