@@ -158,6 +158,45 @@ fn sessions_hand_out_what_was_due_before_the_clock_was_set_back() {
 }
 
 #[test]
+fn sessions_hand_out_a_retry_that_was_due_before_the_clock_was_set_back() {
+    let machine = Machine::start("retries", &[]);
+    let mut session = machine.server.connect("postgres");
+    install(&mut session);
+    shapes::chain("single", 1).register(&mut session);
+    let fail = "SELECT tasker.fail_step($1, $2, 'it broke', retry_after => $3::text::interval)";
+    for (what, before, after) in BACK {
+        machine.set(before);
+        let [due, waiting] = ["0.5 s", "4 s"].map(|pause| {
+            session.create("single");
+            let claim = session.claim_one("living");
+            session.query(fail, &[&claim.step, &claim.number, &pause]);
+            claim.task
+        });
+        let failed = Instant::now();
+        std::thread::sleep(Duration::from_millis(700));
+        machine.set(after);
+        let mut claims = vec![];
+        let first = soon("what was due is due", 2, || {
+            claims = session.claim(&Ask::by("living", 10));
+            (!claims.is_empty()).then(|| failed.elapsed())
+        });
+        assert_eq!(tasks_of(&claims), [due], "{what} back: {first:?}");
+        session.complete(&claims[0], &json!({}));
+        // One that was not due yet waits as long as it would have.
+        let claim = soon("the other is due", 4, || {
+            session.claim(&Ask::by("living", 10)).pop()
+        });
+        assert_eq!(claim.task, waiting, "{what} back");
+        let waited = failed.elapsed();
+        assert!(
+            waited > Duration::from_millis(3_900),
+            "{what} back: {waited:?}"
+        );
+        session.complete(&claim, &json!({}));
+    }
+}
+
+#[test]
 fn a_list_until_a_time_finds_what_was_requested_before_it_after_the_clock_was_set_back() {
     let machine = Machine::start("list", &[]);
     let mut session = machine.server.connect("postgres");
@@ -326,4 +365,48 @@ fn background_processes_go_on_when_the_clock_is_set() {
         ),
         1
     );
+}
+
+#[test]
+fn background_processes_run_a_retry_that_was_due_before_the_clock_was_set_back() {
+    let machine = Machine::start(
+        "retried",
+        &[
+            "shared_preload_libraries=tasker_ext",
+            "max_worker_processes=16",
+        ],
+    );
+    let mut session = machine.server.connect("postgres");
+    install(&mut session);
+    session.execute(
+        "CREATE FUNCTION public.second_time(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+         $$ BEGIN IF step->>'attempt' = '1' THEN RAISE EXCEPTION 'not yet'; END IF; RETURN '{}'; END $$",
+    );
+    Template::new("twice")
+        .step_with(
+            "only",
+            &[],
+            json!({"handler": "sql:public.second_time", "retry": {"backoff": "linear", "backoff_base_ms": 1500, "jitter": 0}}),
+        )
+        .register(&mut session);
+    for (what, before, after) in BACK {
+        machine.set(before);
+        let task = session.create("twice");
+        let step = session.step(task, "only");
+        soon("it fails once", 30, || {
+            (session.step_state(task, "only") == "error").then_some(())
+        });
+        // Nothing is handed out while it comes due.
+        session.query("SELECT tasker.pause_namespace('default')", &[]);
+        let due = "SELECT next_retry_at <= clock_timestamp() FROM tasker.failed_steps WHERE step_uuid = $1";
+        soon("it is due", 10, || {
+            session.one::<bool>(due, &[&step]).then_some(())
+        });
+        assert_eq!(session.step_state(task, "only"), "error", "{what} back");
+        machine.set(after);
+        session.query("SELECT tasker.resume_namespace('default')", &[]);
+        soon(&format!("it runs again, {what} back"), 10, || {
+            (session.task_state(task) == "complete").then_some(())
+        });
+    }
 }
