@@ -35,7 +35,7 @@ fn known_state(call: &mut Call) -> Result<Output> {
         Ok(state) => Ok(Output::from(state.as_str())),
         Err(error) => Err(Error::parameter(error.to_string())
             .detail("Tasks and steps have the same six states.")
-            .hint("Write the state in lower case, such as 'in_progress'.")),
+            .hint("Write the state in lower case, such as 'in_progress'; list_tasks() and cancel_tasks() take 'open' too.")),
     }
 }
 

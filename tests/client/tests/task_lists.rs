@@ -351,5 +351,6 @@ fn what_cannot_be_a_page_is_refused() {
         .is("22004");
     session
         .fails("SELECT tasker.list_tasks(state => 'stuck')", &[])
-        .is("22023");
+        .is("22023")
+        .hint_says(&["in_progress", "'open'"]);
 }
