@@ -77,9 +77,11 @@ pub fn log_error(what: &str, error: &Error) {
 }
 
 pub fn log_always(what: &str, error: &Error) {
-    let detail = error.detail.as_deref().unwrap_or_default();
-    let hint = error.hint.as_deref().unwrap_or_default();
-    pgrx::log!("tasker_ext: {what}: {} {detail} {hint}", error.message);
+    let more = [&error.detail, &error.hint].into_iter().flatten();
+    let sentences: String = more.map(|text| format!(" {text}")).collect();
+    // A message has no full stop, a DETAIL and a HINT have.
+    let stop = if sentences.is_empty() { "" } else { "." };
+    pgrx::log!("tasker_ext: {what}: {}{stop}{sentences}", error.message);
 }
 
 /// Ends the process in order.

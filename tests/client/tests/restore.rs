@@ -227,6 +227,8 @@ fn whatever_way_a_dump_is_restored_nothing_touches_it_before_work_is_resumed() {
             // They say once why they wait.
             let said = target.log().matches("before it is resumed").count();
             assert!(said >= WAYS.len(), "{said} times in the log");
+            let sentences = "before it is resumed. It holds rows that were loaded";
+            assert!(target.log().contains(sentences), "no full stop in the log");
         }
         for way in WAYS {
             let database = name(way);
