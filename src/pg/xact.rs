@@ -91,6 +91,12 @@ pub fn id() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionId() }.value
 }
 
+/// The id that the next transaction will have; on a standby, as far as it knows.
+pub fn next_id() -> u64 {
+    // SAFETY: plain call.
+    unsafe { pg_sys::ReadNextFullTransactionId() }.value
+}
+
 /// Whether the id is that of this transaction or of a savepoint in it.
 pub fn is_own(xid: u32) -> bool {
     // SAFETY: plain call; any id may be asked for.

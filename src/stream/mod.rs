@@ -1,4 +1,4 @@
-//! Reads the log as a stream of events. A row of the log gives its events each time anew; nothing is stored for them.
+//! Reads the log as a stream of events. A row of the log gives its events whenever it is read; nothing is stored for them.
 
 mod payload;
 mod rows;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::pg::budget;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
+use crate::pg::xact;
 use rows::{Logged, Reader};
 
 /// What a reader wants.
@@ -53,6 +54,8 @@ fn now(session: &Session) -> Result<Moment> {
     let text: String = row.get(1)?;
     let mut snapshot =
         Snapshot::parse(&text).ok_or_else(|| Error::corrupt("a snapshot cannot be read"))?;
+    // Once the snapshot is taken.
+    let next = xact::next_id();
     if row.get(2)? {
         snapshot = snapshot.without_running();
     }
@@ -61,8 +64,8 @@ fn now(session: &Session) -> Result<Moment> {
     }
     Ok(Moment {
         snapshot,
-        // What begins after the snapshot takes later ids than all that the snapshot sees.
         last_id: row.get(4)?,
+        next,
     })
 }
 

@@ -11,13 +11,13 @@ enum Act {
     Write(usize),
     Commit(usize),
     RollBack(usize),
-    /// A reader reads at most so many rows; it keeps its position if its transaction commits.
+    /// A reader reads up to this number of events; it keeps its position if its transaction commits.
     Read {
         most: usize,
         keeps: bool,
     },
-    /// A reader that begins here.
-    Subscribe,
+    /// Another reader begins, at the beginning.
+    NewReader,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -27,7 +27,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => any::<usize>().prop_map(Act::Commit),
         1 => any::<usize>().prop_map(Act::RollBack),
         3 => (1..5_usize, any::<bool>()).prop_map(|(most, keeps)| Act::Read { most, keeps }),
-        1 => Just(Act::Subscribe),
+        1 => Just(Act::NewReader),
     ]
 }
 
@@ -46,17 +46,32 @@ struct World {
     xids: u64,
     ids: i64,
     open: BTreeSet<u64>,
+    /// The last transaction that has ended, among all that have.
+    ended: u64,
     rows: BTreeMap<i64, Row>,
 }
 
 impl World {
+    fn next(&self) -> u64 {
+        self.xids + 10
+    }
+
+    /// As PostgreSQL takes a snapshot: it ends behind the last transaction that has ended, not before the next one.
     fn moment(&self) -> Moment {
+        let xmax = self.ended.max(9) + 1;
+        let seen = self.rows.iter().filter(|(_, row)| row.committed.is_some());
         Moment {
-            last_id: self.ids,
+            last_id: seen.map(|(id, _)| *id).max().unwrap_or(0),
+            next: self.next(),
             snapshot: Snapshot {
-                xmin: self.open.first().copied().unwrap_or(self.xids + 10),
-                xmax: self.xids + 10,
-                running: self.open.iter().copied().collect(),
+                xmin: self.open.first().map_or(xmax, |first| xmax.min(*first)),
+                xmax,
+                running: self
+                    .open
+                    .iter()
+                    .copied()
+                    .filter(|xid| *xid < xmax)
+                    .collect(),
             },
         }
     }
@@ -70,7 +85,8 @@ impl World {
 }
 
 struct Reader {
-    since: usize,
+    /// It does not know which transactions run.
+    on_standby: bool,
     position: Position,
     /// Each row gives two events: its id twice.
     got: Vec<i64>,
@@ -81,7 +97,11 @@ impl Reader {
         let mut position =
             Position::parse(&self.position.to_string()).expect("a position can be read");
         assert_eq!(position, self.position);
-        position.begin(world.moment());
+        let mut now = world.moment();
+        if self.on_standby {
+            now.snapshot = now.snapshot.without_running();
+        }
+        position.begin(now);
         let mut got = vec![];
         let mut full = false;
         'rows: for (id, row) in world.rows.range(position.behind_id() + 1..) {
@@ -112,11 +132,12 @@ impl Reader {
 
 fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
     let mut world = World::default();
-    let mut readers = vec![Reader {
-        since: 0,
+    let reader = |on_standby| Reader {
+        on_standby,
         position: Position::beginning(),
         got: vec![],
-    }];
+    };
+    let mut readers = vec![reader(false), reader(true)];
     for act in acts {
         world.time += 1;
         match act {
@@ -139,6 +160,7 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
             Act::Commit(which) => {
                 if let Some(xid) = world.open_one(which) {
                     world.open.remove(&xid);
+                    world.ended = world.ended.max(xid);
                     let time = world.time;
                     for row in world.rows.values_mut().filter(|row| row.xid == xid) {
                         row.committed = Some(time);
@@ -148,6 +170,7 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
             Act::RollBack(which) => {
                 if let Some(xid) = world.open_one(which) {
                     world.open.remove(&xid);
+                    world.ended = world.ended.max(xid);
                     world.rows.retain(|_, row| row.xid != xid);
                 }
             }
@@ -156,24 +179,13 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
                     reader.read(&world, most, keeps);
                 }
             }
-            Act::Subscribe => {
-                let first = world
-                    .rows
-                    .iter()
-                    .filter(|(_, row)| row.committed.is_none())
-                    .map(|(id, _)| *id);
-                let before = first.min().map_or(world.ids, |id| id - 1);
-                readers.push(Reader {
-                    since: world.time,
-                    position: Position::at(world.moment(), before),
-                    got: vec![],
-                });
-            }
+            Act::NewReader => readers.push(reader(readers.len() % 2 == 0)),
         }
     }
     world.time += 1;
     let time = world.time;
     world.open.clear();
+    world.ended = world.xids + 9;
     for row in world.rows.values_mut() {
         row.committed.get_or_insert(time);
     }
@@ -192,7 +204,8 @@ proptest! {
             let expected: Vec<i64> = world
                 .rows
                 .iter()
-                .filter(|(_, row)| row.committed.is_some_and(|at| at > reader.since))
+
+                .filter(|(_, row)| row.committed.is_some())
                 .flat_map(|(id, _)| [*id, *id])
                 .collect();
             let mut got = reader.got.clone();
@@ -201,7 +214,8 @@ proptest! {
             let place: BTreeMap<i64, usize> = reader.got.iter().enumerate().map(|(place, id)| (*id, place)).collect();
             for (cause, row) in &world.rows {
                 for (effect, later) in world.rows.range(cause + 1..) {
-                    let caused = row.committed.is_some_and(|at| at < later.written);
+                    // A standby does not know which transactions ran beside each other.
+                    let caused = !reader.on_standby && row.committed.is_some_and(|at| at < later.written);
                     if let (true, Some(first), Some(second)) = (caused, place.get(cause), place.get(effect)) {
                         prop_assert!(first < second, "{} after {}", cause, effect);
                     }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::Ask;
-use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, started};
+use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, patience, started};
 
 /// What a reader got.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +65,7 @@ impl Reader {
     }
 }
 
-/// All events, as one reader gets them who comes last.
+/// All events, as a last reader gets them.
 fn everything(database: &Database) -> Vec<Event> {
     let mut reader = Reader::new(database);
     reader.all(10_000);
@@ -412,4 +413,51 @@ fn what_cannot_be_read_is_refused() {
         assert_eq!(failure.code, "22023", "{call}");
         assert!(failure.message.contains(word), "{call}: {failure}");
     }
+}
+
+#[test]
+fn a_standby_gives_the_same_events_and_waits_for_the_oldest_open_transaction() {
+    let server = Server::start(&["wal_level=replica", "max_wal_senders=4"]);
+    let mut session = server.connect("postgres");
+    session.execute("SET client_min_messages = error; CREATE EXTENSION tasker_ext");
+    fan().register(&mut session);
+    let mut open = server.connect("postgres");
+    open.execute("BEGIN; SELECT tasker.create_task('fan')");
+    session.create_many("fan", 3);
+    session.work(|_| Act::Complete(json!({})));
+    let standby = server.standby();
+    let mut reader = Reader {
+        session: standby.connect("postgres"),
+        position: None,
+        patterns: vec!["*"],
+        got: vec![],
+    };
+    reader.all(100);
+    assert_eq!(
+        reader.got,
+        [],
+        "what began after the open transaction waits for it"
+    );
+    open.execute("COMMIT");
+    // A standby learns of the running transactions now and then.
+    session.create("fan");
+    let until = std::time::Instant::now() + patience(60);
+    let expected = |session: &mut Session| -> i64 {
+        session.one(
+            "SELECT count(event_id) FROM tasker.read_events(max_events => 10000)",
+            &[],
+        )
+    };
+    let expected = expected(&mut session);
+    while (reader.got.len() as i64) < expected {
+        assert!(
+            std::time::Instant::now() < until,
+            "{} of {expected}",
+            reader.got.len()
+        );
+        session.execute("CHECKPOINT");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        reader.all(100);
+    }
+    assert_eq!(sorted(&reader.got).len() as i64, expected);
 }

@@ -1,7 +1,7 @@
 //! Events: their names, what makes each happen, what its payload holds, which patterns match it, and where a reader is.
 //!
 //! An event is not written: a row of the log gives one or several ([`rows`]), and a fact that is no change of state gives one.
-//! A subscriber always sees the canonical name; the other names of the originals are synonyms that patterns may use.
+//! A subscriber always sees the canonical name; other names of the same event are synonyms that patterns may use.
 
 pub mod catalog;
 pub mod pattern;

@@ -84,13 +84,16 @@ impl std::fmt::Display for Snapshot {
     }
 }
 
-/// A snapshot, with an id that was the last one when it was about to be taken: what begins later takes later ids.
+/// A snapshot, with bounds of ids. A transaction may have begun, and have taken ids, although it is not before `xmax`: that only says
+/// that none from there on has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
     /// What is seen.
     pub snapshot: Snapshot,
-    /// The id.
+    /// The largest id that is seen.
     pub last_id: i64,
+    /// Asked after the snapshot: no transaction from this one on had begun, so all of them take larger ids.
+    pub next: u64,
 }
 
 /// A batch of which a part was read.
@@ -109,38 +112,27 @@ pub struct Position {
     seen: Moment,
     /// For each transaction that `seen` lists as running, an id before all of its ids.
     before: BTreeMap<u64, i64>,
+    /// An id before all ids of the transactions from `xmax` to `next`.
+    before_next: i64,
     batch: Option<Batch>,
 }
 
 impl Position {
     /// Nothing was read.
     pub fn beginning() -> Self {
-        Self::behind(0)
-    }
-
-    /// Nothing but what has an id up to this one counts as read, whoever wrote it.
-    pub fn behind(id: i64) -> Self {
         Self {
             seen: Moment {
                 snapshot: Snapshot::nothing(),
-                last_id: id,
+                last_id: 0,
+                next: 1,
             },
             before: BTreeMap::new(),
+            before_next: 0,
             batch: None,
         }
     }
 
-    /// Everything that this moment sees was read. `before`: an id before all ids of the transactions that run.
-    pub fn at(moment: Moment, before: i64) -> Self {
-        let running = moment.snapshot.running.iter();
-        Self {
-            before: running.map(|xid| (*xid, before)).collect(),
-            seen: moment,
-            batch: None,
-        }
-    }
-
-    /// The moment up to which the reader reads now: that of the batch that it has begun, else this one.
+    /// Begins a batch that ends with what this moment sees, unless one has begun.
     pub fn begin(&mut self, now: Moment) {
         if self.batch.is_none() {
             let last = self.lowest(&now.snapshot);
@@ -154,11 +146,22 @@ impl Position {
 
     /// An id before all ids of the batch up to this snapshot.
     fn lowest(&self, upto: &Snapshot) -> i64 {
-        self.before
-            .iter()
-            .filter(|(xid, _)| upto.sees(**xid))
-            .map(|(_, before)| *before)
-            .fold(self.seen.last_id, i64::min)
+        let seen = &self.seen;
+        let mut lowest = seen.last_id;
+        if upto.xmax > seen.snapshot.xmax && seen.next > seen.snapshot.xmax {
+            lowest = lowest.min(self.before_next);
+        }
+        let ended = self.before.iter().filter(|(xid, _)| upto.sees(**xid));
+        ended.map(|(_, before)| *before).fold(lowest, i64::min)
+    }
+
+    /// An id before all ids of a transaction that `seen` does not see.
+    fn before(&self, xid: u64) -> i64 {
+        match self.before.get(&xid) {
+            Some(before) => *before,
+            None if xid >= self.seen.next => self.seen.last_id,
+            None => self.before_next.min(self.seen.last_id),
+        }
     }
 
     /// The ids to look at next: behind this one.
@@ -189,7 +192,7 @@ impl Position {
             .map_or(0, |(_, count)| count)
     }
 
-    /// So many events of this row, the next one, were handed out.
+    /// This number of events of the row, the next one, was handed out.
     pub fn hand(&mut self, id: i64, count: u32) {
         if let Some(batch) = &mut self.batch {
             batch.part = Some((id, count));
@@ -202,36 +205,44 @@ impl Position {
             return;
         };
         let running = batch.upto.snapshot.running.iter();
-        // One that began since then took later ids than the last one at that time.
-        self.before = running
-            .map(|xid| (*xid, *self.before.get(xid).unwrap_or(&self.seen.last_id)))
-            .collect();
+        let before = running.map(|xid| (*xid, self.before(*xid))).collect();
+        self.before_next = self.before(batch.upto.snapshot.xmax);
+        self.before = before;
         self.seen = batch.upto;
     }
 }
 
-/// `snapshot;last id;ids before those that run`, then for a batch of which a part was read
-/// `;snapshot;last id;last id looked at;id of a row;events of it`.
+/// `snapshot;last id;next;id before next;ids before those that run`, then for a batch of which a part was read
+/// `;snapshot;last id;next;last id looked at;id of a row;events of it`.
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let before: Vec<String> = self.before.values().map(i64::to_string).collect();
-        write!(
-            f,
-            "{};{};{}",
-            self.seen.snapshot,
-            self.seen.last_id,
-            before.join(",")
-        )?;
+        write!(f, "{};{};{}", self.seen, self.before_next, before.join(","))?;
         if let Some(batch) = &self.batch {
-            let upto = &batch.upto;
             let (row, count) = batch.part.unwrap_or_default();
-            write!(
-                f,
-                ";{};{};{};{row};{count}",
-                upto.snapshot, upto.last_id, batch.last
-            )?;
+            write!(f, ";{};{};{row};{count}", batch.upto, batch.last)?;
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{};{};{}", self.snapshot, self.last_id, self.next)
+    }
+}
+
+fn id(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|id| *id >= 0)
+}
+
+impl Moment {
+    fn parse(snapshot: &str, last_id: &str, next: &str) -> Option<Self> {
+        Some(Self {
+            snapshot: Snapshot::parse(snapshot)?,
+            last_id: id(last_id)?,
+            next: next.parse().ok()?,
+        })
     }
 }
 
@@ -239,37 +250,29 @@ impl Position {
     /// Reads what `to_string` wrote.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split(';').collect();
-        let moment = |snapshot: &str, id: &str| {
-            Some(Moment {
-                snapshot: Snapshot::parse(snapshot)?,
-                last_id: id.parse().ok().filter(|id| *id >= 0)?,
-            })
-        };
-        let [snapshot, last_id, before, batch @ ..] = parts.as_slice() else {
+        let [snapshot, last_id, next, before_next, before, batch @ ..] = parts.as_slice() else {
             return None;
         };
-        let seen = moment(snapshot, last_id)?;
+        let seen = Moment::parse(snapshot, last_id, next)?;
         let before: Vec<i64> = match *before {
             "" => vec![],
-            list => list
-                .split(',')
-                .map(|id| id.parse().ok())
-                .collect::<Option<_>>()?,
+            list => list.split(',').map(id).collect::<Option<_>>()?,
         };
         if before.len() != seen.snapshot.running.len() {
             return None;
         }
         let batch = match batch {
             [] => None,
-            [snapshot, last_id, last, row, count] => Some(Batch {
-                upto: moment(snapshot, last_id)?,
-                last: last.parse().ok()?,
-                part: Some((row.parse().ok()?, count.parse().ok()?)).filter(|(row, _)| *row != 0),
+            [snapshot, last_id, next, last, row, count] => Some(Batch {
+                upto: Moment::parse(snapshot, last_id, next)?,
+                last: id(last)?,
+                part: Some((id(row)?, count.parse().ok()?)).filter(|(row, _)| *row != 0),
             }),
             _ => return None,
         };
         Some(Self {
             before: seen.snapshot.running.iter().copied().zip(before).collect(),
+            before_next: id(before_next)?,
             seen,
             batch,
         })
