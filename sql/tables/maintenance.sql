@@ -57,20 +57,22 @@ COMMENT ON COLUMN tasker_engine.stuck_checks.one IS 'Keeps it at one row.';
 COMMENT ON COLUMN tasker_engine.stuck_checks.checked_to IS 'The last task of this round; NULL: the next round begins.';
 
 -- Totals of ranges of old tasks, so that counts do not read them again: the complete ones; the others have rows in rare_tasks. A range
--- is written once no open task is in it and no transaction can add one (duty_totals).
+-- is written once no transaction can add a task to it; of the few that may still be open it has a list (duty_totals).
 CREATE TABLE tasker_engine.settled_tasks (
     last_uuid uuid PRIMARY KEY,
     after_uuid uuid NOT NULL,
     complete_tasks bigint NOT NULL,
     complete_steps bigint NOT NULL,
-    resolved_steps bigint NOT NULL
+    resolved_steps bigint NOT NULL,
+    left_out uuid[] NOT NULL
 );
-COMMENT ON TABLE tasker_engine.settled_tasks IS 'One row per range of tasks that have ended, with the totals of those that are complete.';
+COMMENT ON TABLE tasker_engine.settled_tasks IS 'One row per range of tasks of which almost all have ended, with the totals of those that are complete.';
 COMMENT ON COLUMN tasker_engine.settled_tasks.last_uuid IS 'The last task of the range.';
 COMMENT ON COLUMN tasker_engine.settled_tasks.after_uuid IS 'The range begins behind this uuid.';
 COMMENT ON COLUMN tasker_engine.settled_tasks.complete_tasks IS 'Number of its complete tasks.';
 COMMENT ON COLUMN tasker_engine.settled_tasks.complete_steps IS 'Number of their steps in state complete.';
 COMMENT ON COLUMN tasker_engine.settled_tasks.resolved_steps IS 'Number of their steps in state resolved_manually.';
+COMMENT ON COLUMN tasker_engine.settled_tasks.left_out IS 'Its tasks that were open: a count looks at each.';
 
 -- What changed since: only inserted, so that no session waits for another; the next round of the duty removes both.
 CREATE TABLE tasker_engine.unsettled_tasks (

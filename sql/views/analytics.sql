@@ -1,7 +1,7 @@
 -- What the analytics functions and health count: states of tasks, steps of unfinished tasks, runs from the log.
 
 CREATE OR REPLACE VIEW tasker_engine.settled_ranges AS
-SELECT s.after_uuid, s.last_uuid, s.complete_tasks, s.complete_steps, s.resolved_steps
+SELECT s.after_uuid, s.last_uuid, s.complete_tasks, s.complete_steps, s.resolved_steps, s.left_out
 FROM tasker_engine.settled_tasks s
 WHERE NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= s.last_uuid AND u.last_uuid > s.after_uuid);
 COMMENT ON VIEW tasker_engine.settled_ranges IS 'Ranges of tasks whose totals hold.';
@@ -10,6 +10,7 @@ COMMENT ON COLUMN tasker_engine.settled_ranges.last_uuid IS 'Its last task.';
 COMMENT ON COLUMN tasker_engine.settled_ranges.complete_tasks IS 'Number of its complete tasks.';
 COMMENT ON COLUMN tasker_engine.settled_ranges.complete_steps IS 'Number of their steps in state complete.';
 COMMENT ON COLUMN tasker_engine.settled_ranges.resolved_steps IS 'Number of their steps in state resolved_manually.';
+COMMENT ON COLUMN tasker_engine.settled_ranges.left_out IS 'Its tasks that are not in the totals, because they were open.';
 
 CREATE OR REPLACE VIEW tasker_engine.unsettled_ranges AS
 SELECT o.after_uuid, o.upto
@@ -23,16 +24,22 @@ COMMENT ON COLUMN tasker_engine.unsettled_ranges.after_uuid IS 'The range begins
 COMMENT ON COLUMN tasker_engine.unsettled_ranges.upto IS 'It ends with this uuid.';
 
 CREATE OR REPLACE VIEW tasker_engine.unsettled_counts AS
-WITH gaps AS MATERIALIZED (SELECT g.after_uuid, g.upto FROM tasker_engine.unsettled_ranges g)
+WITH gaps AS MATERIALIZED (SELECT g.after_uuid, g.upto FROM tasker_engine.unsettled_ranges g),
+left_out AS MATERIALIZED (SELECT unnest(r.left_out) AS task_uuid FROM tasker_engine.settled_ranges r)
 SELECT t.task_uuid, t.named_task_id, t.state, t.watched
 FROM gaps g
 JOIN tasker_engine.tasks t ON t.task_uuid > g.after_uuid AND t.task_uuid <= g.upto
+UNION ALL
+SELECT t.task_uuid, t.named_task_id, t.state, t.watched
+FROM left_out l
+JOIN tasker_engine.tasks t ON t.task_uuid = l.task_uuid
 UNION ALL
 SELECT r.task_uuid, t.named_task_id, t.state, t.watched
 FROM tasker_engine.rare_tasks r
 JOIN tasker_engine.tasks t ON t.task_uuid = r.task_uuid
 WHERE r.state IN ('e', 'x', 'r') AND t.state IN ('e', 'x', 'r')
-  AND NOT EXISTS (SELECT FROM gaps g WHERE r.task_uuid > g.after_uuid AND r.task_uuid <= g.upto);
+  AND NOT EXISTS (SELECT FROM gaps g WHERE r.task_uuid > g.after_uuid AND r.task_uuid <= g.upto)
+  AND r.task_uuid NOT IN (SELECT l.task_uuid FROM left_out l);
 COMMENT ON VIEW tasker_engine.unsettled_counts IS 'The tasks that are not in the totals of settled_ranges.';
 
 -- A task that is complete and was never watched has only completed steps: their number is that of its template. So only

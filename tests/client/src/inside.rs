@@ -792,6 +792,21 @@ pub fn forget_totals(session: &mut Session) {
     session.query("DELETE FROM tasker_engine.settled_tasks", &[]);
 }
 
+/// So that some old tasks are open: takes one of each group of complete ones back.
+#[track_caller]
+pub fn open_every(session: &mut Session, distance: i64) -> i64 {
+    session.one(
+        "WITH back AS (
+             SELECT o.task_uuid FROM (SELECT t.task_uuid, row_number() OVER (ORDER BY t.task_uuid) AS n
+                                      FROM tasker_engine.tasks t WHERE t.state = 'c') o
+             WHERE o.n % $1 = 0),
+         steps AS (UPDATE tasker_engine.steps s SET state = 'p' FROM back b WHERE s.task_uuid = b.task_uuid),
+         tasks AS (UPDATE tasker_engine.tasks t SET state = 'p', completed_at = NULL FROM back b WHERE t.task_uuid = b.task_uuid)
+         SELECT count(*) FROM back",
+        &[&distance],
+    )
+}
+
 /// An open transaction holds the totals locked.
 #[track_caller]
 pub fn hold_totals(session: &mut Session) {

@@ -135,6 +135,32 @@ fn a_task_that_is_taken_up_while_totals_are_made_is_counted() {
 }
 
 #[test]
+fn a_few_old_tasks_that_are_open_do_not_keep_the_others_from_being_added_up() {
+    let (_database, mut session, _) = settled();
+    inside::forget_totals(&mut session);
+    let open = inside::open_every(&mut session, 200);
+    assert!(open > 90, "{open}");
+    add_up_all(&mut session);
+    assert!(inside::settled(&mut session) > 19_000);
+    agree(&mut session);
+    let one: Uuid = session.one(
+        "SELECT task_uuid FROM tasker.tasks WHERE state = 'pending' ORDER BY 1 OFFSET 10 LIMIT 1",
+        &[],
+    );
+    session.query("SELECT tasker.cancel_task($1)", &[&one]);
+    agree(&mut session);
+    inside::end_open(&mut session);
+    agree(&mut session);
+    assert!(inside::settled(&mut session) > 19_000);
+    // Too many: such a range is not worth a row.
+    inside::forget_totals(&mut session);
+    inside::open_every(&mut session, 50);
+    add_up_all(&mut session);
+    assert_eq!(inside::settled(&mut session), 0);
+    agree(&mut session);
+}
+
+#[test]
 fn no_session_waits_for_totals_that_an_open_transaction_has_made() {
     let (database, mut session, failed) = settled();
     inside::forget_totals(&mut session);
