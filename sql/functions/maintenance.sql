@@ -197,7 +197,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT settling_pkey DO UPDATE SET checked_to = EXCLUDED.checked_to, upto = EXCLUDED.upto, xid = EXCLUDED.xid;
         RETURN changed;
     END IF;
-    -- A few open tasks are left out, in the same statement: what becomes of them is seen when they are looked at.
+    -- A few open tasks are left out, in the same statement; a count looks at them.
     IF NOT EXISTS (SELECT FROM tasker_engine.unsettled_tasks u WHERE u.first_uuid <= last AND u.last_uuid > gap.after_uuid) THEN
         INSERT INTO tasker_engine.settled_tasks (last_uuid, after_uuid, complete_tasks, complete_steps, resolved_steps, left_out)
         SELECT last, gap.after_uuid, count(*) FILTER (WHERE t.state = 'c'), coalesce(sum(n.complete), 0), coalesce(sum(n.resolved), 0),
