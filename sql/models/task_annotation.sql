@@ -69,7 +69,7 @@ BEGIN
         RAISE program_limit_exceeded USING
             MESSAGE = format('%s tags are too many for one task', jsonb_array_length(wanted)),
             DETAIL = format('At most %s are possible; it has %s.', tasker_engine.most_tags(), jsonb_array_length(present)),
-            HINT = 'Take some away first: tasker.untag_task.';
+            HINT = 'Give fewer, or take some away first: tasker.untag_task.';
     END IF;
     UPDATE tasker_engine.tasks t SET tags = wanted WHERE t.task_uuid = $1 AND wanted <> present;
     PERFORM tasker_engine.keep_tags($1, present) WHERE wanted <> present;

@@ -125,5 +125,5 @@ pub fn table_of_another() -> Error {
         "tasker_engine.sql_handlers does not belong to a superuser",
     )
     .detail("It says whose rights a handler gets; another owner could write any role into it.")
-    .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser;")
+    .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser; then GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner;")
 }

@@ -1,5 +1,10 @@
 //! What hints recommend works: each is done as it says.
 
+#[path = "hints/cases.rs"]
+mod cases;
+#[path = "hints/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
 
 use tasker_client_tests::{Act, Session, Template, Uuid, json, shapes, started};
