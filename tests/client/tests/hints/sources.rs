@@ -122,7 +122,7 @@ fn hints_of(path: &Path) -> Vec<String> {
     hints
 }
 
-/// Each hint that recommends a call, and the source it stands in.
+/// Each hint that recommends a call, and the source it is in.
 fn hints_with_calls() -> Vec<(String, String)> {
     let root = root();
     let mut paths = vec![];
@@ -162,7 +162,7 @@ fn each_hint_of_the_sources_with_a_call_is_executed_or_named_with_a_reason() {
         .collect();
     assert!(
         in_no_list.is_empty(),
-        "a new hint belongs into tests/client/tests/hints/cases.rs: {in_no_list:#?}"
+        "a new hint belongs in tests/client/tests/hints/cases.rs: {in_no_list:#?}"
     );
     let gone: Vec<_> = listed
         .iter()
