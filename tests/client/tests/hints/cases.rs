@@ -382,6 +382,38 @@ pub const CASES: &[Case] = &[
         ],
         false,
     ),
+    Case {
+        source: "or leave the table out and register the template again",
+        before: &[
+            MAKE_ONE,
+            INSIDE,
+            "CREATE TABLE public.kept AS SELECT * FROM tasker_engine.sql_handlers",
+            "DELETE FROM tasker_engine.sql_handlers",
+            "CREATE ROLE hints_restorer; GRANT USAGE ON SCHEMA tasker_engine TO hints_restorer; GRANT INSERT ON tasker_engine.sql_handlers TO hints_restorer; GRANT SELECT ON public.kept TO hints_restorer",
+        ],
+        hint: Hint::Refusal(
+            "SET SESSION AUTHORIZATION hints_restorer; INSERT INTO tasker_engine.sql_handlers SELECT * FROM public.kept",
+        ),
+        says: &[
+            (
+                "as a superuser",
+                "INSERT INTO tasker_engine.sql_handlers SELECT * FROM public.kept",
+            ),
+            ("Restore as a superuser", ANOTHER_RUNS),
+            (
+                "leave the table out",
+                "DELETE FROM tasker_engine.sql_handlers",
+            ),
+            ("register the template again", INSIDE),
+            ("the template again", ANOTHER_RUNS),
+            ("or as a member", "DELETE FROM tasker_engine.sql_handlers"),
+            (
+                "as a member of that role",
+                "GRANT postgres TO hints_restorer",
+            ),
+        ],
+        helps: true,
+    },
     row(
         "CREATE FUNCTION %s(step jsonb) RETURNS jsonb",
         &[
@@ -715,7 +747,7 @@ const REFUSED: &str = "each_call_that_a_refused_operation_recommends_is_allowed"
 const OTHER_VERSION: &str = "it needs the library of another version: tests/client/tests/upgrading";
 
 /// Hints that a session of a test cannot execute, and why.
-pub const NOT_HERE: [(&str, &str); 7] = [
+pub const NOT_HERE: [(&str, &str); 6] = [
     ("Run ALTER EXTENSION tasker_ext UPDATE.", OTHER_VERSION),
     (
         "Restart the server, so that it loads the library",
@@ -736,9 +768,5 @@ pub const NOT_HERE: [(&str, &str); 7] = [
     (
         "Register the template again.",
         "it needs a role that is renamed within the call",
-    ),
-    (
-        "or leave the table out and register the template again",
-        "it needs a restore under another role: tests/client/tests/dump_restore.rs",
     ),
 ];
