@@ -69,10 +69,13 @@ fn now(session: &Session) -> Result<Moment> {
     })
 }
 
-/// The next events behind the position, which moves behind them, and behind all that it has looked at.
+/// The next events behind the position, which moves behind them, and behind all that it has looked at. None if the calling query does
+/// not see all that was read before.
 pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Result<Vec<Event>> {
-    position.begin(now(session)?);
     let mut events = vec![];
+    if !position.begin(now(session)?) {
+        return Ok(events);
+    }
     let mut scanned = 0;
     let mut reader = Reader::new(session, wanted.selection);
     while scanned < MOST_SCANNED {

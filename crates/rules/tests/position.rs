@@ -15,9 +15,14 @@ enum Act {
     Read {
         most: usize,
         keeps: bool,
+        in_old: bool,
     },
     /// Another reader begins, at the beginning.
     NewReader,
+    /// A transaction that keeps its snapshot begins; later reads happen in it.
+    KeepSnapshot,
+    /// It ends.
+    DropSnapshot,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -26,8 +31,10 @@ fn act() -> impl Strategy<Value = Act> {
         6 => any::<usize>().prop_map(Act::Write),
         3 => any::<usize>().prop_map(Act::Commit),
         1 => any::<usize>().prop_map(Act::RollBack),
-        3 => (1..5_usize, any::<bool>()).prop_map(|(most, keeps)| Act::Read { most, keeps }),
+        3 => (1..5_usize, any::<bool>(), any::<bool>()).prop_map(|(most, keeps, in_old)| Act::Read { most, keeps, in_old }),
         1 => Just(Act::NewReader),
+        1 => Just(Act::KeepSnapshot),
+        1 => Just(Act::DropSnapshot),
     ]
 }
 
@@ -48,6 +55,8 @@ struct World {
     open: BTreeSet<u64>,
     /// The last transaction that has ended, among all that have.
     ended: u64,
+    /// What an old transaction sees, and since when.
+    kept: Option<(Moment, usize)>,
     rows: BTreeMap<i64, Row>,
 }
 
@@ -93,19 +102,26 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, world: &World, most: usize, keeps: bool) -> bool {
+    fn read(&mut self, world: &World, most: usize, keeps: bool, in_old: bool) -> bool {
         let mut position =
             Position::parse(&self.position.to_string()).expect("a position can be read");
         assert_eq!(position, self.position);
-        let mut now = world.moment();
+        let (mut now, time) = match &world.kept {
+            Some((kept, time)) if in_old => (kept.clone(), *time),
+            _ => (world.moment(), world.time),
+        };
+        now.next = world.next();
         if self.on_standby {
             now.snapshot = now.snapshot.without_running();
         }
-        position.begin(now);
+        if !position.begin(now) {
+            return false;
+        }
+        let visible = |row: &Row| row.committed.is_some_and(|at| at <= time);
         let mut got = vec![];
         let mut full = false;
         'rows: for (id, row) in world.rows.range(position.behind_id() + 1..) {
-            if row.committed.is_some() && position.is_new(row.xid) {
+            if visible(row) && position.is_new(row.xid) {
                 for event in position.handed(*id)..2 {
                     if got.len() == most {
                         full = true;
@@ -115,7 +131,7 @@ impl Reader {
                     got.push(*id);
                 }
             }
-            if row.committed.is_some() {
+            if visible(row) {
                 position.reached(*id);
             }
         }
@@ -174,11 +190,17 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
                     world.rows.retain(|_, row| row.xid != xid);
                 }
             }
-            Act::Read { most, keeps } => {
+            Act::Read {
+                most,
+                keeps,
+                in_old,
+            } => {
                 for reader in &mut readers {
-                    reader.read(&world, most, keeps);
+                    reader.read(&world, most, keeps, in_old);
                 }
             }
+            Act::KeepSnapshot => world.kept = Some((world.moment(), world.time)),
+            Act::DropSnapshot => world.kept = None,
             Act::NewReader => readers.push(reader(readers.len() % 2 == 0)),
         }
     }
@@ -190,8 +212,8 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
         row.committed.get_or_insert(time);
     }
     for reader in &mut readers {
-        while reader.read(&world, 3, true) {}
-        reader.read(&world, 3, true);
+        while reader.read(&world, 3, true, false) {}
+        reader.read(&world, 3, true, false);
     }
     (world, readers)
 }

@@ -461,3 +461,20 @@ fn a_standby_gives_the_same_events_and_waits_for_the_oldest_open_transaction() {
     }
     assert_eq!(sorted(&reader.got).len() as i64, expected);
 }
+
+#[test]
+fn a_transaction_with_an_old_snapshot_reads_nothing_behind_a_newer_position() {
+    let (database, mut session, _) = started(&fan());
+    let mut reader = Reader::new(&database);
+    reader.all(1000);
+    let mut old = database.connect();
+    old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    session.create_many("fan", 3);
+    reader.page(1);
+    let rows = old.query("SELECT * FROM tasker.read_events($1)", &[&reader.position]);
+    assert_eq!(rows.len(), 0, "what it cannot see would be left out");
+    old.execute("COMMIT");
+    reader.session = old;
+    reader.all(1000);
+    assert_eq!(sorted(&reader.got), sorted(&everything(&database)));
+}

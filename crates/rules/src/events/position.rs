@@ -29,6 +29,12 @@ impl Snapshot {
         xid < self.xmin || xid < self.xmax && self.running.binary_search(&xid).is_err()
     }
 
+    /// Whether it sees everything that the other one sees.
+    fn covers(&self, other: &Self) -> bool {
+        let unseen = |xid: &u64| !other.sees(*xid);
+        other.xmax <= self.xmax && self.running.iter().all(unseen)
+    }
+
     /// The same where it is not known which transactions run: none that began after the first that did is seen.
     #[must_use]
     pub fn without_running(self) -> Self {
@@ -132,8 +138,13 @@ impl Position {
         }
     }
 
-    /// Begins a batch that ends with what this moment sees, unless one has begun.
-    pub fn begin(&mut self, now: Moment) {
+    /// Begins a batch that ends with what this moment sees, unless one has begun. False: the moment is before the position, and rows
+    /// that belong to it cannot be seen. A transaction with an old snapshot has such a moment, and a standby that is behind.
+    pub fn begin(&mut self, now: Moment) -> bool {
+        let known = self.batch.as_ref().map_or(&self.seen, |batch| &batch.upto);
+        if !now.snapshot.covers(&known.snapshot) {
+            return false;
+        }
         if self.batch.is_none() {
             let last = self.lowest(&now.snapshot);
             self.batch = Some(Batch {
@@ -142,6 +153,7 @@ impl Position {
                 part: None,
             });
         }
+        true
     }
 
     /// An id before all ids of the batch up to this snapshot.
