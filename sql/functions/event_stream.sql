@@ -6,7 +6,8 @@ RETURNS TABLE (
     event_id bigint, name text, occurred_at timestamptz, namespace text, task_uuid uuid, step_uuid uuid, correlation_id text,
     traceparent text, payload jsonb, "position" text)
 AS 'MODULE_PATHNAME', 'read_events' LANGUAGE c STABLE SECURITY DEFINER COST 10000 ROWS 100
-SET search_path = pg_catalog, pg_temp;
+SET search_path = pg_catalog, pg_temp
+SET work_mem = '16MB'; -- a page of events is no temporary file, which temp_file_limit could refuse
 COMMENT ON FUNCTION tasker.read_events(text, integer, text[], text[]) IS
 'The next events behind a position, in an order in which causes come before effects. Nothing is written, so it works on a standby (docs/events.md says what is different there); keep the position of the last row, and give it as after. An event has the same event_id and payload whenever it is read. Events of the own transaction and of those that are not committed come later. A call looks at up to 100,000 rows of the log: if none of them is wanted, the only row has a position alone, from which the next call goes on. 22023 for a position that is none, a pattern that is empty or has two stars, no pattern, or max_events outside 1 to 10,000. Rule: docs/events.md.
 after: The position of a row that was read; NULL: the beginning of the log.
