@@ -93,7 +93,9 @@ CROSS JOIN (
            count(*) FILTER (WHERE s.state = 'e' AND s.available_at < 'infinity'
                                   AND s.available_at > tasker_engine.engine_clock()) AS in_backoff
     FROM tasker_engine.unsettled_counts t
-    JOIN tasker_engine.steps s ON s.task_uuid = t.task_uuid
+    -- By key: the planner does not know how few tasks are left, and would read all steps.
+    CROSS JOIN LATERAL (
+        SELECT o.state, o.available_at, o.attempts, o.retry_limit FROM tasker_engine.steps o WHERE o.task_uuid = t.task_uuid OFFSET 0) s
     WHERE t.state <> 'c' OR t.watched
 ) s
 CROSS JOIN (
