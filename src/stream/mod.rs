@@ -107,17 +107,20 @@ fn add(
     wanted: &Wanted,
     events: &mut Vec<Event>,
 ) -> Result<bool> {
+    if !reader.is_of(row, wanted.namespaces)? {
+        return Ok(true);
+    }
+    let story = reader.story(row)?;
     // By their number among all of the row, whatever is wanted: the next call may want others.
-    let handed = position.handed(row.id) as usize;
-    for (index, given) in reader.given(row)?.iter().enumerate().skip(handed) {
-        if !wanted.selection.matches(given.event.name) || !reader.is_of(row, wanted.namespaces)? {
+    for index in position.handed(row.id) as usize..story.events.len() {
+        if !wanted.selection.matches(story.events[index].name) {
             continue;
         }
         if events.len() == wanted.most {
             return Ok(false);
         }
         position.hand(row.id, index as u32 + 1);
-        events.push(reader.event(row, given, position.to_string())?);
+        events.push(reader.event(row, &story, index, position.to_string())?);
     }
     Ok(true)
 }

@@ -14,6 +14,8 @@ use crate::registry::{Template, TemplateStep};
 /// An event of a row, with what its payload is made from.
 pub struct Told<'t> {
     pub row: &'t Logged,
+    /// The metadata of the row.
+    pub said: &'t Value,
     /// It is the start of the run that the row ends.
     pub start: bool,
     pub name: &'static str,
@@ -21,7 +23,7 @@ pub struct Told<'t> {
     pub step: Option<Uuid>,
     pub occurred_at: Timestamp,
     /// Steps that can run because of the row.
-    pub released: Vec<i16>,
+    pub released: &'t [i16],
     pub worker: Option<&'t str>,
 }
 
@@ -119,7 +121,6 @@ impl Values {
         if told.start {
             return;
         }
-        let said = &told.row.metadata;
         for (key, from) in [
             ("error_message", "error_message"),
             ("error", "error_message"),
@@ -130,11 +131,11 @@ impl Values {
             ("rerun_of", "rerun_of"),
             ("from_step", "from_step"),
         ] {
-            if let Some(text) = said.get(from).and_then(Value::as_str) {
+            if let Some(text) = told.said.get(from).and_then(Value::as_str) {
                 self.set(key, text);
             }
         }
-        let text = said.get("retry_after_seconds").and_then(Value::as_str);
+        let text = told.said.get("retry_after_seconds").and_then(Value::as_str);
         if let Some(wait) = text.and_then(|text| text.parse::<f64>().ok()) {
             self.set("delay_seconds", wait);
             let at = told.row.at.saturating_add((wait * 1e6) as i64);

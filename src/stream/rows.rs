@@ -59,7 +59,7 @@ pub struct Logged {
     pub worker_no: i32,
     pub attempt: i16,
     pub change: Change,
-    pub metadata: serde_json::Value,
+    metadata: String,
     pub run_id: Option<i64>,
     pub named_task_id: i32,
     pub requested_at: Timestamp,
@@ -75,7 +75,6 @@ impl Logged {
         } else {
             Change::Step(row.get(9)?, row.get(10)?)
         };
-        let metadata: String = row.get(11)?;
         Ok(Self {
             id: row.get(1)?,
             xid: row.get(2)?,
@@ -86,8 +85,7 @@ impl Logged {
             worker_no: row.get(7)?,
             attempt: row.get(8)?,
             change,
-            metadata: serde_json::from_str(&metadata)
-                .map_err(|_| Error::corrupt("the metadata of a row of the log cannot be read"))?,
+            metadata: row.get(11)?,
             run_id: row.opt(12),
             named_task_id: row.get(13)?,
             requested_at: row.get(14)?,
@@ -101,22 +99,25 @@ impl Logged {
         self.step_no > 0 && self.attempt == 0 && self.at == self.requested_at
     }
 
-    fn rule(&self, releases: bool) -> Rule {
-        Rule {
-            change: self.change,
-            attempt: self.attempt,
-            said: Said::of(&self.metadata),
-            done_at_creation: self.done_at_creation(),
-            releases,
-        }
+    fn asks_for_released(&self) -> bool {
+        self.change.asks_for_released(self.done_at_creation())
+    }
+
+    fn metadata(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&self.metadata)
+            .map_err(|_| Error::corrupt("the metadata of a row of the log cannot be read"))
     }
 }
 
-/// An event that a row gives.
-pub struct Given {
-    pub event: rows::Event,
-    /// It tells the start of the run that the row ends.
-    pub start: bool,
+/// What a row tells.
+pub struct Story {
+    /// All its events in their order, of which the first ones may tell the start of the run that the row ends.
+    pub events: Vec<rows::Event>,
+    /// How many of them tell that start.
+    starts: usize,
+    metadata: serde_json::Value,
+    /// The steps that can run because of the row.
+    released: Vec<i16>,
 }
 
 /// The steps of a task that are done, by number: the id of the row that says so, and whether they were done at the creation.
@@ -171,9 +172,7 @@ impl<'s> Reader<'s> {
 
     fn read_done(&mut self, page: &[Logged]) -> Result<()> {
         self.done.clear();
-        let asking = page
-            .iter()
-            .filter(|row| row.rule(false).asks_for_released());
+        let asking = page.iter().filter(|row| row.asks_for_released());
         let tasks: BTreeSet<Uuid> = asking.map(|row| row.task).collect();
         if tasks.is_empty() {
             return Ok(());
@@ -198,7 +197,7 @@ impl<'s> Reader<'s> {
 
     /// The steps that can run because of the row.
     fn released(&self, row: &Logged) -> Result<Vec<i16>> {
-        if !self.asks_for_released || !row.rule(false).asks_for_released() {
+        if !self.asks_for_released || !row.asks_for_released() {
             return Ok(vec![]);
         }
         let template = self.template(row)?;
@@ -219,50 +218,63 @@ impl<'s> Reader<'s> {
         Ok(rows::released(children, parents_of, row.step_no, &before))
     }
 
-    /// All events of a row in their order: the start of the run that it ends comes first.
-    pub fn given(&self, row: &Logged) -> Result<Vec<Given>> {
-        let mut given = vec![];
+    pub fn story(&self, row: &Logged) -> Result<Story> {
+        let (metadata, released) = (row.metadata()?, self.released(row)?);
+        let own = Rule {
+            change: row.change,
+            attempt: row.attempt,
+            said: Said::of(&metadata),
+            done_at_creation: row.done_at_creation(),
+            releases: !released.is_empty(),
+        };
+        let mut events = vec![];
         if row.run_id.is_some() {
-            let start = Rule {
+            events = rows::of(&Rule {
                 change: Change::Step(StepState::Pending, StepState::InProgress),
                 said: Said::default(),
-                ..row.rule(false)
-            };
-            given.extend(
-                rows::of(&start)
-                    .into_iter()
-                    .map(|event| Given { event, start: true }),
-            );
+                ..own
+            });
         }
-        let rule = row.rule(!self.released(row)?.is_empty());
-        given.extend(rows::of(&rule).into_iter().map(|event| Given {
-            event,
-            start: false,
-        }));
-        Ok(given)
+        let starts = events.len();
+        events.extend(rows::of(&own));
+        Ok(Story {
+            events,
+            starts,
+            metadata,
+            released,
+        })
     }
 
-    /// The event as a reader gets it.
-    pub fn event(&self, row: &Logged, given: &Given, position: String) -> Result<Event> {
+    /// An event of a row, by its place in the story, as a reader gets it.
+    pub fn event(
+        &self,
+        row: &Logged,
+        story: &Story,
+        index: usize,
+        position: String,
+    ) -> Result<Event> {
+        let rows::Event { place, name } = story.events[index];
+        let start = index < story.starts;
         let template = self.template(row)?;
-        let (id, occurred_at) = match (given.start, row.run_id, row.started_at) {
+        let (id, occurred_at) = match (start, row.run_id, row.started_at) {
             (true, Some(id), Some(at)) => (id, at),
             _ => (row.id, row.at),
         };
         let step = (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no));
         let payload = payload::of(&Told {
             row,
-            start: given.start,
-            name: given.event.name,
+            said: &story.metadata,
+            start,
+            name,
             template: &template,
             step,
             occurred_at,
-            released: self.released(row)?,
+            released: &story.released,
             worker: self.workers.get(&row.worker_no).map(String::as_str),
         })?;
         Ok(Event {
-            id: id * i64::from(PLACES) + i64::from(given.event.place),
-            name: given.event.name,
+            id: id * i64::from(PLACES) + i64::from(place),
+            name,
             occurred_at,
             namespace: template.namespace.clone(),
             task: row.task,

@@ -15,6 +15,16 @@ pub enum Change {
     Step(StepState, StepState),
 }
 
+impl Change {
+    /// Whether the events depend on which steps the change releases; `done_at_creation`: as in [`Row`].
+    pub fn asks_for_released(self, done_at_creation: bool) -> bool {
+        match self {
+            Self::Task(from, _) => from.is_none(),
+            Self::Step(from, to) => from.allowed(to) && to.is_finished_good() && !done_at_creation,
+        }
+    }
+}
+
 /// What the metadata of a row say about its events.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Said {
@@ -106,12 +116,7 @@ const UNCLEAR: u8 = 9;
 impl Row {
     /// Whether the events depend on which steps the row releases.
     pub fn asks_for_released(&self) -> bool {
-        match self.change {
-            Change::Task(from, _) => from.is_none(),
-            Change::Step(from, to) => {
-                from.allowed(to) && to.is_finished_good() && !self.done_at_creation
-            }
-        }
+        self.change.asks_for_released(self.done_at_creation)
     }
 }
 
