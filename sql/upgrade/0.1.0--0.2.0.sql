@@ -258,3 +258,18 @@ COMMENT ON TABLE tasker_engine.registered_events IS 'Custom events: names that a
 COMMENT ON COLUMN tasker_engine.registered_events.name IS 'Name, with a dot and a first segment that is not the engine''s.';
 COMMENT ON COLUMN tasker_engine.registered_events.description IS 'What it says; NULL: nothing is known.';
 COMMENT ON COLUMN tasker_engine.registered_events.payload_schema IS 'JSON Schema of its payloads; NULL: any object.';
+
+-- Routes of events to telemetry.
+CREATE TABLE tasker_engine.changed_event_routes (
+    event text PRIMARY KEY,
+    backends text[] NOT NULL,
+    enabled boolean NOT NULL,
+    sampling_rate numeric NOT NULL,
+    priority text NOT NULL,
+    metadata jsonb NOT NULL
+);
+COMMENT ON TABLE tasker_engine.changed_event_routes IS 'Routes of events that set_event_route has set.';
+COMMENT ON COLUMN tasker_engine.changed_event_routes.event IS 'Name of the event.';
+COMMENT ON COLUMN tasker_engine.changed_event_routes.backends IS 'Where it goes: trace, metrics, log.';
+COMMENT ON COLUMN tasker_engine.changed_event_routes.enabled IS 'Whether it goes there.';
+COMMENT ON COLUMN tasker_engine.changed_event_routes.sampling_rate IS 'Share of the tasks whose events go there, 0 to 1.';

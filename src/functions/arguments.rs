@@ -57,6 +57,7 @@ fn checked(call: &mut Call) -> Result<Output> {
         "annotation type" => names::check_annotation_type,
         "remote id" => names::check_remote_id,
         "worker id" => return workers::check_id(&value).map(|()| Output::Text(value)),
+        "event" => names::check_event,
         "plugin" => names::check_plugin,
         "pool" => names::check_pool,
         "queue" => names::check_queue,

@@ -35,6 +35,9 @@ pub const EVENT_MAX: usize = 128;
 pub const RESERVED_EVENT_SEGMENTS: [&str; 5] =
     ["task", "step", "workflow", "observability", "test"];
 
+/// Longest name of a subscriber.
+pub const SUBSCRIBER_MAX: usize = 128;
+
 /// Checks a namespace name. Errors: the sentence to show.
 pub fn check_namespace(name: &str) -> Result<(), String> {
     check_name("namespace", name, NAMESPACE_MAX)
@@ -130,6 +133,16 @@ pub fn version_order(version: &str) -> Option<(u64, u64, u64)> {
     let parsed = semver::Version::parse(version).ok()?;
     let plain = parsed.pre.is_empty() && parsed.build.is_empty();
     plain.then_some((parsed.major, parsed.minor, parsed.patch))
+}
+
+/// Checks the name of an event, the engine's or another. Errors: the sentence to show.
+pub fn check_event(name: &str) -> Result<(), String> {
+    check_name("event name", name, EVENT_MAX)
+}
+
+/// Checks the name of a subscriber. Errors: the sentence to show.
+pub fn check_subscriber(name: &str) -> Result<(), String> {
+    check_name("subscriber", name, SUBSCRIBER_MAX)
 }
 
 /// Checks the name of an application's own event: segments joined by dots, the first one not the engine's.

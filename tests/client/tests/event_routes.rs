@@ -1,0 +1,158 @@
+//! The routes of events to telemetry.
+
+use tasker_client_tests::{Database, Session};
+
+/// The routes, one line each.
+fn routes(session: &mut Session, condition: &str) -> Vec<String> {
+    session.all(
+        &format!(
+            "SELECT concat_ws('|', event, array_to_string(backends, '+'), enabled, sampling_rate, priority, metadata)
+             FROM tasker.event_routes WHERE {condition} ORDER BY event COLLATE \"C\""
+        ),
+        &[],
+    )
+}
+
+#[test]
+fn the_routes_begin_with_the_22_defaults() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let counts: Vec<String> = session.all(
+        "SELECT concat_ws('|', array_to_string(backends, '+'), enabled, sampling_rate, priority, count(*)) COLLATE \"C\" AS line
+         FROM tasker.event_routes GROUP BY backends, enabled, sampling_rate, priority ORDER BY line",
+        &[],
+    );
+    assert_eq!(
+        counts,
+        [
+            "metrics|t|1|critical|1",
+            "metrics|t|1|high|1",
+            "trace+metrics|t|0.1|normal|1",
+            "trace+metrics|t|1|high|2",
+            "trace+metrics|t|1|normal|12",
+            "trace|t|1|normal|5",
+        ]
+    );
+    assert_eq!(
+        routes(&mut session, "priority <> 'normal' OR sampling_rate < 1"),
+        [
+            "database.query_executed|trace+metrics|t|0.1|normal|{}",
+            "memory.spike_detected|metrics|t|1|critical|{}",
+            "observability.step.max_retries_reached|trace+metrics|t|1|high|{}",
+            "observability.task.enqueue|metrics|t|1|high|{}",
+            "performance.slow_operation|trace+metrics|t|1|high|{}",
+        ]
+    );
+}
+
+#[test]
+fn what_a_call_does_not_give_stays_as_it_is() {
+    let database = Database::new();
+    let mut session = database.connect();
+    session.execute("SET ROLE tasker_admin");
+    for (call, expected) in [
+        (
+            "'database.query_executed', priority => 'low'",
+            "database.query_executed|trace+metrics|t|0.1|low|{}",
+        ),
+        (
+            "'database.query_executed', enabled => false",
+            "database.query_executed|trace+metrics|f|0.1|low|{}",
+        ),
+        (
+            "'database.query_executed', backends => '{log}', sampling_rate => 0, metadata => '{\"team\": \"data\"}'",
+            "database.query_executed|log|f|0|low|{\"team\": \"data\"}",
+        ),
+        // A route of an event that had none.
+        ("'order.paid'", "order.paid|trace|t|1|normal|{}"),
+        (
+            "'order.paid', backends => '{}'",
+            "order.paid||t|1|normal|{}",
+        ),
+    ] {
+        session.execute(&format!("SELECT tasker.set_event_route({call})"));
+        let event = call.split(',').next().expect("an event");
+        assert_eq!(
+            routes(&mut session, &format!("event = {event}")),
+            [expected],
+            "{call}"
+        );
+    }
+    let count: i64 = session.one("SELECT count(*) FROM tasker.event_routes", &[]);
+    assert_eq!(count, 23, "no event has two routes");
+}
+
+#[test]
+fn a_route_that_means_nothing_is_refused() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for (call, code, message) in [
+        ("NULL", "22004", "event must not be null"),
+        ("''", "22023", "event name is empty"),
+        (
+            "'a.b', backends => '{trace,Metrics}'",
+            "22023",
+            "there is no backend \"Metrics\"",
+        ),
+        (
+            "'a.b', backends => ARRAY[NULL]::text[]",
+            "22023",
+            "there is no backend NULL",
+        ),
+        (
+            "'a.b', sampling_rate => -0.1",
+            "22023",
+            "sampling_rate -0.1 is out of range",
+        ),
+        (
+            "'a.b', sampling_rate => 1.1",
+            "22023",
+            "sampling_rate 1.1 is out of range",
+        ),
+        (
+            "'a.b', sampling_rate => 'NaN'",
+            "22023",
+            "sampling_rate NaN is out of range",
+        ),
+        (
+            "'a.b', priority => 'urgent'",
+            "22023",
+            "there is no priority urgent",
+        ),
+        (
+            "'a.b', metadata => '[]'",
+            "22023",
+            "metadata must be an object",
+        ),
+        (
+            "'a.b', metadata => 'null'",
+            "22023",
+            "metadata must be an object",
+        ),
+    ] {
+        let failure = session.fails(&format!("SELECT tasker.set_event_route({call})"), &[]);
+        let failure = failure.is(code);
+        assert!(
+            failure.message.contains(message),
+            "{call}: {}",
+            failure.message
+        );
+    }
+    assert_eq!(routes(&mut session, "event = 'a.b'"), [""; 0]);
+}
+
+#[test]
+fn readers_see_routes_and_administrators_change_them() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for role in ["reader", "operator", "worker"] {
+        session.execute(&format!("SET ROLE tasker_{role}"));
+        session
+            .fails("SELECT tasker.set_event_route('order.paid')", &[])
+            .is("42501");
+        if role != "worker" {
+            assert_eq!(routes(&mut session, "true").len(), 22);
+        }
+        session.execute("RESET ROLE");
+    }
+}
