@@ -2,7 +2,7 @@
 
 use tasker_client_tests::{Database, Session};
 
-/// The routes, one line each.
+/// The routes, a line for each.
 fn routes(session: &mut Session, condition: &str) -> Vec<String> {
     session.all(
         &format!(
