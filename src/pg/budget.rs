@@ -58,3 +58,8 @@ pub fn for_document(bytes: usize, most_memory: usize) -> Budget {
 pub fn with_memory(bytes: usize) -> Budget {
     Budget::new(u64::MAX, bytes, HOST)
 }
+
+/// For work that is in proportion to what is stored: only a cancel, a timeout or the end of memory ends it.
+pub fn unlimited() -> Budget {
+    Budget::unlimited(HOST)
+}

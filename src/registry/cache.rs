@@ -1,5 +1,6 @@
 //! Compiled templates by named_task_id. An id never changes its meaning, so the cache needs no invalidation.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -35,17 +36,35 @@ pub struct Template {
     steps: Vec<TemplateStep>,
 }
 
-/// A stored schema. One that does not compile refuses every document: a check that cannot be made must not pass.
-pub struct StoredSchema(std::result::Result<Schema, String>);
+/// A stored schema, compiled when the first document comes: most readers of a template have none.
+pub struct StoredSchema {
+    schema: serde_json::Value,
+    compiled: OnceCell<std::result::Result<Schema, String>>,
+}
 
 impl StoredSchema {
-    fn of(schema: Option<&serde_json::Value>) -> Option<Self> {
-        schema.map(|schema| Self(Schema::compile(schema)))
+    fn of(schema: Option<serde_json::Value>) -> Option<Self> {
+        schema.map(|schema| Self {
+            schema,
+            compiled: OnceCell::new(),
+        })
+    }
+
+    /// One that does not compile refuses every document: a check that cannot be made must not pass.
+    fn compiled(&self, root: &str) -> Result<&std::result::Result<Schema, String>> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        // As much as it had when it was registered.
+        let budget = budget::with_memory(settings::max_working_memory());
+        let compiled =
+            Schema::compile(&self.schema, &budget).map_err(|spent| too_much(root, spent))?;
+        Ok(self.compiled.get_or_init(|| compiled))
     }
 
     /// Every way in which a document, given as its text, breaks the schema. 54001 if the check takes too much work.
     pub fn problems(&self, root: &str, document: Jsonb) -> Result<Vec<Problem>> {
-        let schema = match &self.0 {
+        let schema = match self.compiled(root)? {
             Ok(schema) => schema,
             Err(message) => {
                 let message = format!("cannot be checked, because the stored schema {message}");
@@ -195,17 +214,19 @@ fn load(session: &Session, id: i32) -> Result<Template> {
     let row = rows
         .first()
         .ok_or_else(|| Error::corrupt(format!("no template has the id {id}")))?;
-    let (rules, unreadable) = match compile(&row) {
+    let (mut rules, unreadable) = match compile(&row) {
         Ok(rules) => (Some(rules), None),
         Err(error) => (None, Some(error.described())),
     };
 
     let mut steps = Vec::new();
     for step in session.run(&LOAD_STEPS, &[datum::int4(id)])?.iter() {
+        budget::check_for_cancel();
         let no: i16 = step.get(1)?;
-        let rule = rules
-            .as_ref()
-            .and_then(|rules| rules.steps.get(no as usize - 1));
+        let mut rule = rules
+            .as_mut()
+            .and_then(|rules| rules.steps.get_mut(no as usize - 1));
+        let results_schema = rule.as_mut().and_then(|rule| rule.results_schema.take());
         steps.push(TemplateStep {
             no,
             name: step.get(2)?,
@@ -220,9 +241,11 @@ fn load(session: &Session, id: i32) -> Result<Template> {
             priority: step.opt(9),
             parents: step.get(10)?,
             children: step.get(11)?,
-            backoff: rule.map_or_else(backoff::Policy::default, |rule| rule.backoff),
+            backoff: rule
+                .as_ref()
+                .map_or_else(backoff::Policy::default, |rule| rule.backoff),
             timeout_us: microseconds(rule.and_then(|rule| rule.timeout_seconds)),
-            results_schema: StoredSchema::of(rule.and_then(|rule| rule.results_schema.as_ref())),
+            results_schema: StoredSchema::of(results_schema),
         });
     }
     let unreadable = unreadable.or_else(|| {
@@ -240,7 +263,7 @@ fn load(session: &Session, id: i32) -> Result<Template> {
         namespace: row.get(1)?,
         name: row.get(2)?,
         version: row.get(3)?,
-        input_schema: StoredSchema::of(rules.and_then(|rules| rules.input_schema.as_ref())),
+        input_schema: StoredSchema::of(rules.and_then(|rules| rules.input_schema.clone())),
         hashed_identity: rules
             .filter(|rules| rules.identity_strategy == template::IdentityStrategy::Hash)
             .map(|rules| rules.identity_window),
@@ -255,7 +278,7 @@ fn microseconds(seconds: Option<i32>) -> Option<i64> {
 }
 
 /// The template as it was registered, with the parts that the compiled one lacks.
-pub fn definition(session: &Session, id: i32) -> Result<tasker_rules::template::Template> {
+pub fn definition(session: &Session, id: i32) -> Result<template::Template> {
     let rows = session.run(&LOAD_TEMPLATE, &[datum::int4(id)])?;
     compile(
         &rows
@@ -264,17 +287,21 @@ pub fn definition(session: &Session, id: i32) -> Result<tasker_rules::template::
     )
 }
 
-fn compile(row: &Row) -> Result<tasker_rules::template::Template> {
+fn compile(row: &Row) -> Result<template::Template> {
     let configuration = datum::jsonb_text(row.jsonb(4)?);
     let environment: String = row.get(5)?;
-    let value = template::parse(&configuration).map_err(|error| {
-        Error::corrupt(format!(
-            "a stored template cannot be read: {}",
-            error.message
-        ))
+    // It was small enough once, whatever the settings say now.
+    let budget = budget::unlimited();
+    let too_much = |spent| Error::spent("reading a stored template", spent);
+    let value = json::read(&configuration, &budget).map_err(|unread| match unread {
+        json::Unread::Spent(spent) => too_much(spent),
+        json::Unread::Syntax(message) => {
+            Error::corrupt(format!("a stored template cannot be read: {message}"))
+        }
     })?;
     let environment = Some(environment.as_str()).filter(|name| !name.is_empty());
-    template::read_stored(&value, environment).map_err(|problems| {
+    let read = template::read_stored(&value, environment, &budget).map_err(too_much)?;
+    read.map_err(|problems| {
         let first = problems
             .first()
             .map(|problem| format!("{}: {}", problem.path, problem.message));

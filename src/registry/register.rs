@@ -141,7 +141,14 @@ const MOST_WARNINGS: usize = 20;
 
 /// Reads a template text, or lists all its mistakes.
 pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
-    let value = template::parse(text).map_err(|error| {
+    let budget = budget::with_memory(settings::max_working_memory());
+    let too_much = |spent| {
+        Error::spent("checking the template", spent).hint(
+            "Use fewer or simpler schemas and patterns, or raise tasker.max_working_memory_mb.",
+        )
+    };
+    let parsed = template::parse_within(text, &budget).map_err(too_much)?;
+    let value = parsed.map_err(|error| {
         Error::new(
             pgrx::PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
             format!(
@@ -152,12 +159,7 @@ pub fn read(text: &str) -> Result<(Option<Template>, Vec<Problem>)> {
         .detail(format!("Line {}, column {}.", error.line, error.column))
         .hint("A template that begins with { is read as JSON, any other as YAML 1.2.")
     })?;
-    let budget = budget::with_memory(settings::max_working_memory());
-    template::read(&value, settings::environment().as_deref(), &budget).map_err(|spent| {
-        Error::spent("checking the template", spent).hint(
-            "Use fewer or simpler schemas and patterns, or raise tasker.max_working_memory_mb.",
-        )
-    })
+    template::read(&value, settings::environment().as_deref(), &budget).map_err(too_much)
 }
 
 fn refused(problems: &[Problem]) -> Error {

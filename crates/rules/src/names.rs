@@ -206,12 +206,14 @@ pub fn shown(text: &str) -> String {
 /// The known word that `given` was probably meant to be; `None` when no word is similar.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
+    let length = given.chars().count();
+    let most = |word: &str| 1 + word.chars().count().min(length) / 4;
     known
         .into_iter()
+        // A comparison takes memory in proportion to the product of both lengths.
+        .filter(|word| word.chars().count().abs_diff(length) <= most(word))
         .map(|word| (strsim::damerau_levenshtein(&given, word), word))
-        .filter(|(distance, word)| {
-            *distance <= 1 + word.chars().count().min(given.chars().count()) / 4
-        })
+        .filter(|(distance, word)| *distance <= most(word))
         .min()
         .map(|(_, word)| word)
 }

@@ -8,7 +8,9 @@ use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::{json_schema, parse};
 
 fn schema() -> Schema {
-    Schema::compile(&json_schema()).expect("a JSON Schema")
+    Schema::compile(&json_schema(), &unlimited())
+        .expect("no limit")
+        .expect("a JSON Schema")
 }
 
 fn findings(text: &str) -> Vec<String> {

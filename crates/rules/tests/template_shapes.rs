@@ -3,7 +3,7 @@
 mod common;
 mod patience;
 
-use common::{problem, problems, steps, template};
+use common::{problem, problems, steps, template, unlimited};
 use patience::patience;
 use tasker_rules::graph::Dag;
 use tasker_rules::template::{parse, read_stored};
@@ -274,6 +274,7 @@ fn a_template_of_100_000_dependencies_is_read_and_one_with_more_only_if_it_is_st
             "error steps: 100001 dependencies between steps; at most 100000 are possible"
         );
     }
-    let stored = read_stored(&parse(&more).expect("YAML"), None).expect("it was accepted before");
+    let stored = read_stored(&parse(&more).expect("YAML"), None, &unlimited()).expect("no limit");
+    let stored = stored.expect("it was accepted before");
     assert_eq!(stored.dag.edge_count(), 100_001);
 }

@@ -6,6 +6,7 @@ use tasker_client_tests::worker::done;
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, shapes};
 use tasker_rules::events::rows::{self, Change, Row, Said};
 use tasker_rules::template::input_schema::Schema;
+use tasker_rules::{Budget, Host};
 
 /// The names that the catalogue must have, group by group.
 const KNOWN: &[(&str, &str)] = &[
@@ -158,7 +159,9 @@ fn every_schema_in_the_catalogue_compiles() {
         let absent: bool = row.get(2);
         assert_eq!(schema.is_none(), absent, "{name}");
         if let Some(schema) = schema {
-            Schema::compile(&schema).unwrap_or_else(|why| panic!("{name} {why}"));
+            Schema::compile(&schema, &Budget::unlimited(Host::NONE))
+                .expect("no limit")
+                .unwrap_or_else(|why| panic!("{name} {why}"));
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::graph::{Dag, GraphError, MAX_EDGES, describe_cycle};
 use crate::names::{did_you_mean, shown};
 use crate::template::input_schema::Schema;
 
+/// The work of comparing an unknown name with all that are known.
+const LOOKING_FOR_A_NAME: u64 = 100_000;
+
 /// Checks the steps together. Returns the graph if there is one without cycles.
 pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
     if body.identity_window.is_some() && body.identity_strategy != Some(IdentityStrategy::Hash) {
@@ -58,12 +61,14 @@ pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
     let by_name = index_names(&body.steps, findings);
     check_named_steps(body, findings);
     let edges = edges(&body.steps, &by_name, findings);
-    graph(&body.steps, edges, findings)
+    let names = names(&body.steps, findings);
+    graph(&body.steps, names, edges, findings)
 }
 
 fn index_names<'s>(steps: &'s [RawStep], findings: &mut Findings) -> HashMap<&'s str, usize> {
     let mut by_name = HashMap::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
+        findings.goes_on(1);
         let Some(name) = step.name.as_deref() else {
             continue;
         };
@@ -102,11 +107,17 @@ fn edges(
     for (child, step) in steps.iter().enumerate() {
         let name = step.name.as_deref().unwrap_or_default();
         let mut met = HashSet::new();
+        if !findings.goes_on(1) {
+            break;
+        }
         for Located {
             value: wanted,
             path,
         } in step.depends_on.iter().flatten()
         {
+            if !findings.goes_on(1) {
+                break;
+            }
             if !met.insert(wanted.as_str()) {
                 let message = format!("step {} depends on {} twice", shown(name), shown(wanted));
                 findings.error(path.as_str(), message);
@@ -118,6 +129,7 @@ fn edges(
             } else if let Some(parent) = by_name.get(wanted.as_str()) {
                 edges.push((*parent, child));
             } else {
+                findings.goes_on(LOOKING_FOR_A_NAME);
                 let advice = did_you_mean(wanted, by_name.keys().copied());
                 let message = format!(
                     "step {} depends on {}, which is not a step of this template{advice}",
@@ -131,11 +143,21 @@ fn edges(
     edges
 }
 
-fn graph(steps: &[RawStep], edges: Vec<(usize, usize)>, findings: &mut Findings) -> Option<Dag> {
-    let names = steps
-        .iter()
-        .map(|step| step.name.clone().unwrap_or_default())
-        .collect();
+fn names(steps: &[RawStep], findings: &mut Findings) -> Vec<String> {
+    let mut names = Vec::with_capacity(steps.len());
+    for step in steps {
+        findings.goes_on(1);
+        names.push(step.name.clone().unwrap_or_default());
+    }
+    names
+}
+
+fn graph(
+    steps: &[RawStep],
+    names: Vec<String>,
+    edges: Vec<(usize, usize)>,
+    findings: &mut Findings,
+) -> Option<Dag> {
     match Dag::from_indexes(names, edges) {
         Ok(dag) => Some(dag),
         Err(GraphError::Cycles(cycles)) => {

@@ -4,11 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::model::{CustomEvent, DEFAULT_NAME, DEFAULT_VERSION};
 use super::raw::{RawBody, RawStep, RawTemplate};
+use crate::budget::{Budget, Spent};
 use crate::engine::backoff::Policy;
 use crate::engine::identity::Window;
 
+/// The work of writing a step.
+const STEP: u64 = 16;
+
 /// The whole template with its environments.
-pub(super) fn export(template: &RawTemplate) -> Value {
+pub(super) fn export(template: &RawTemplate, budget: &Budget) -> Result<Value, Spent> {
     let mut out = Map::new();
     put(&mut out, "name", template.name.clone());
     put(
@@ -21,17 +25,17 @@ pub(super) fn export(template: &RawTemplate) -> Value {
         "version",
         Some(template.version.as_deref().unwrap_or(DEFAULT_VERSION)),
     );
-    put_body(&mut out, &template.body);
+    put_body(&mut out, &template.body, budget)?;
     if !template.environments.is_empty() {
         let mut environments = Map::new();
         for environment in &template.environments {
             let mut one = Map::new();
-            put_body(&mut one, &environment.body);
+            put_body(&mut one, &environment.body, budget)?;
             environments.insert(environment.name.clone(), Value::Object(one));
         }
         put(&mut out, "environments", Some(environments));
     }
-    Value::Object(out)
+    Ok(Value::Object(out))
 }
 
 fn put<T: Into<Value>>(out: &mut Map<String, Value>, key: &str, value: Option<T>) {
@@ -40,7 +44,7 @@ fn put<T: Into<Value>>(out: &mut Map<String, Value>, key: &str, value: Option<T>
     }
 }
 
-fn put_body(out: &mut Map<String, Value>, body: &RawBody) {
+fn put_body(out: &mut Map<String, Value>, body: &RawBody, budget: &Budget) -> Result<(), Spent> {
     put(out, "description", body.description.clone());
     put(
         out,
@@ -77,12 +81,14 @@ fn put_body(out: &mut Map<String, Value>, body: &RawBody) {
     put(out, "named_steps", body.named_steps.clone());
     out.extend(body.carried.clone());
     if !body.steps.is_empty() {
-        put(
-            out,
-            "steps",
-            Some(body.steps.iter().map(step).collect::<Vec<_>>()),
-        );
+        let mut steps = Vec::with_capacity(body.steps.len());
+        for one in &body.steps {
+            budget.spend(STEP)?;
+            steps.push(step(one));
+        }
+        put(out, "steps", Some(steps));
     }
+    Ok(())
 }
 
 fn handler(

@@ -32,6 +32,8 @@ pub(super) const STEPS: &[&str] = &["steps", "step_templates"];
 pub(super) const ENVIRONMENTS: &[&str] = &["environments"];
 /// Keys of a handler that is an object.
 pub(super) const HANDLER_KEYS: &[&str] = &["callable", "initialization"];
+/// The work of reading a step.
+const STEP: u64 = 16;
 /// Known keys that the engine keeps without reading them.
 pub(super) const CARRIED: &[&str] = &["metadata", "system_dependencies", "domain_events"];
 
@@ -185,15 +187,20 @@ fn task_handler(
 
 fn named_steps(object: &mut Object<'_, '_>) -> Option<Vec<String>> {
     let (items, path) = object.list(NAMED_STEPS, "")?;
-    let named = items.iter().enumerate().filter_map(|(index, item)| {
-        text_value(
+    let mut named = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        if !object.findings().goes_on(1) {
+            break;
+        }
+        let path = format!("{path}[{index}]");
+        named.extend(text_value(
             item,
-            &format!("{path}[{index}]"),
+            &path,
             names::check_step,
             object.findings(),
-        )
-    });
-    Some(named.collect())
+        ));
+    }
+    Some(named)
 }
 
 /// The steps, and whether all of them could be read.
@@ -204,6 +211,9 @@ fn steps(object: &mut Object<'_, '_>, in_environment: bool) -> (Vec<RawStep>, St
     };
     let mut read = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
+        if !object.findings().goes_on(STEP) {
+            break;
+        }
         let path = format!("{path}[{index}]");
         read.extend(step(item, &path, in_environment, object.findings()));
     }

@@ -50,6 +50,10 @@ fn merge_steps(body: &mut RawBody, over: &RawBody, findings: &mut Findings) {
     }
     let mut met: HashMap<&str, &str> = HashMap::new();
     for step in &over.steps {
+        let all = step.name.as_deref() == Some(EVERY_STEP);
+        if !findings.goes_on(if all { body.steps.len() as u64 } else { 1 }) {
+            break;
+        }
         let Some(name) = step.name.as_deref() else {
             continue;
         };

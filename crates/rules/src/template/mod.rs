@@ -1,6 +1,6 @@
 //! Workflow templates: text to value, value to model, model to canonical form.
 //!
-//! The way of a template: [`parse`] turns YAML or JSON into a value; [`read`] reads the fields whatever their spelling,
+//! The way of a template: [`parse_within`] turns YAML or JSON into a value; [`read`] reads the fields whatever their spelling,
 //! lays the environment over them, checks everything and gives either the model or every problem at once.
 
 mod check;
@@ -9,6 +9,7 @@ mod fields;
 pub mod input_schema;
 pub mod json;
 mod merge;
+mod meter;
 mod model;
 mod parse;
 mod raw;
@@ -25,7 +26,7 @@ pub use model::{
     CustomEvent, DEFAULT_NAME, DEFAULT_RETRY_LIMIT, DEFAULT_VERSION, IdentityStrategy, Priority,
     SQL_PREFIX, SQL_QUEUE, Step, Template,
 };
-pub use parse::{SyntaxError, parse};
+pub use parse::{SyntaxError, parse, parse_within};
 pub use schema::json_schema;
 
 use crate::budget::{Budget, Spent};
@@ -44,22 +45,26 @@ pub fn read(
     env: Option<&str>,
     budget: &Budget,
 ) -> Result<(Option<Template>, Vec<Problem>), Spent> {
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(budget);
     reader::check_storable(value, "", &mut findings);
     let Some(raw) = fields::template(value, &mut findings) else {
+        findings.spent()?;
         return Ok((None, findings.into_problems()));
     };
     check::check_schemas(&raw.body, None, &mut findings, budget)?;
     let base_dag = check::check(&raw.body, &mut findings);
+    findings.spent()?;
     let mut effective = None;
     let mut problems = findings.into_problems();
     for environment in &raw.environments {
-        let mut notes = Findings::default();
+        let mut notes = Findings::new(budget);
         let merged = merge::overlay(&raw, environment, &mut notes);
+        notes.spent()?;
         problems.extend(notes.into_problems());
-        let mut found = Findings::default();
+        let mut found = Findings::new(budget);
         check::check_schemas(&merged.body, Some(&raw.body), &mut found, budget)?;
         let dag = check::check(&merged.body, &mut found);
+        found.spent()?;
         let known: HashSet<Problem> = problems.iter().cloned().collect();
         let new = found
             .into_problems()
@@ -78,38 +83,61 @@ pub fn read(
     if problems.iter().any(Problem::is_error) {
         return Ok((None, problems));
     }
-    let source = export::export(&raw);
+    let source = export::export(&raw, budget)?;
     let chosen = effective.or_else(|| base_dag.map(|dag| (raw, dag)));
-    let template = chosen.and_then(|(raw, dag)| build(raw, dag, source));
+    let template = match chosen {
+        Some((raw, dag)) => build(raw, dag, source, budget)?,
+        None => None,
+    };
     Ok((template, problems))
 }
 
 /// Reads a template that was accepted before, as its environment sees it. Checks that came later do not apply to it: whatever
 /// can be built is. Otherwise the problems say why nothing can.
-pub fn read_stored(value: &Value, env: Option<&str>) -> Result<Template, Vec<Problem>> {
-    let mut findings = Findings::of_stored(true);
-    let built = fields::template(value, &mut findings).and_then(|raw| {
-        let source = export::export(&raw);
-        let environment = env.and_then(|name| raw.environments.iter().find(|one| one.name == name));
-        let merged = environment.map(|one| merge::overlay(&raw, one, &mut findings));
-        let chosen = merged.unwrap_or(raw);
-        let dag = check::check(&chosen.body, &mut findings)?;
-        build(chosen, dag, source)
-    });
-    built.ok_or_else(|| findings.into_problems())
+pub fn read_stored(
+    value: &Value,
+    env: Option<&str>,
+    budget: &Budget,
+) -> Result<Result<Template, Vec<Problem>>, Spent> {
+    let mut findings = Findings::of_stored(budget);
+    let Some(raw) = fields::template(value, &mut findings) else {
+        return Ok(Err(findings.into_problems()));
+    };
+    findings.spent()?;
+    let source = export::export(&raw, budget)?;
+    let environment = env.and_then(|name| raw.environments.iter().find(|one| one.name == name));
+    let merged = environment.map(|one| merge::overlay(&raw, one, &mut findings));
+    let chosen = merged.unwrap_or(raw);
+    let dag = check::check(&chosen.body, &mut findings);
+    findings.spent()?;
+    let built = match dag {
+        Some(dag) => build(chosen, dag, source, budget)?,
+        None => None,
+    };
+    Ok(built.ok_or_else(|| findings.into_problems()))
 }
 
 /// Fills in the defaults. `None` only for a template that an error should have stopped before.
-fn build(raw: RawTemplate, dag: Dag, source: Value) -> Option<Template> {
-    let body = raw.body;
-    let mut written: Vec<Option<RawStep>> = body.steps.iter().cloned().map(Some).collect();
+fn build(
+    raw: RawTemplate,
+    dag: Dag,
+    source: Value,
+    budget: &Budget,
+) -> Result<Option<Template>, Spent> {
+    let mut body = raw.body;
+    let written = std::mem::take(&mut body.steps);
+    let mut written: Vec<Option<RawStep>> = written.into_iter().map(Some).collect();
     let mut steps = Vec::with_capacity(written.len());
     for (step_no, at) in dag.step_nos().zip(dag.template_order()) {
-        let step = written.get_mut(*at)?.take()?;
-        steps.push(build_step(step, step_no, &body)?);
+        budget.spend(1)?;
+        let step = written.get_mut(*at).and_then(Option::take);
+        let Some(step) = step.and_then(|step| build_step(step, step_no, &body)) else {
+            return Ok(None);
+        };
+        steps.push(step);
     }
-    Some(Template {
-        name: raw.name?,
+    Ok(raw.name.map(|name| Template {
+        name,
         namespace: raw.namespace.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
         version: raw.version.unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
         description: body.description,
@@ -122,7 +150,7 @@ fn build(raw: RawTemplate, dag: Dag, source: Value) -> Option<Template> {
         steps,
         dag,
         source,
-    })
+    }))
 }
 
 fn build_step(step: RawStep, step_no: i16, body: &RawBody) -> Option<Step> {

@@ -7,7 +7,10 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
+use super::json;
+use super::meter::{self, Cost, look};
 use super::unique_keys::UniqueKeys;
+use crate::budget::{Budget, Host, Spent};
 
 /// A text that is neither YAML nor JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,29 +24,45 @@ pub struct SyntaxError {
     pub column: usize,
 }
 
+/// [`parse_within`] for a text of the program itself.
+pub fn parse(text: &str) -> Result<Value, SyntaxError> {
+    let nothing = SyntaxError {
+        message: "too much work".to_owned(),
+        line: 0,
+        column: 0,
+    };
+    parse_within(text, &Budget::unlimited(Host::NONE)).unwrap_or(Err(nothing))
+}
+
 /// Parses the text of a template.
 ///
 /// A text that begins with `{` and a quoted key is JSON. Everything else is YAML 1.2, whose flow style may begin with `{`
 /// too: `no` and `on` are strings, `0755` and `1_000` too, anchors, aliases and merge keys work. Numbers keep all their digits. A key that appears twice in an object is an error.
-pub fn parse(text: &str) -> Result<Value, SyntaxError> {
+pub fn parse_within(text: &str, budget: &Budget) -> Result<Result<Value, SyntaxError>, Spent> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // JSON must not fall back to YAML: `{"a": }` is a mistake in one and a null in the other.
     let begins_as_json = text
         .trim_start()
         .strip_prefix('{')
         .is_some_and(|rest| rest.trim_start().starts_with(['"', '}']));
-    if begins_as_json {
-        json(text)
-    } else {
-        yaml(text)
+    let looking = budget.part(u64::MAX);
+    if !begins_as_json {
+        return meter::run(looking, Cost::PLAIN, || yaml(text)).0;
     }
-}
-
-fn json(text: &str) -> Result<Value, SyntaxError> {
-    let value = serde_json::from_str(text).map_err(json_error)?;
-    // serde_json silently keeps the last of two equal keys, hence the second pass.
-    serde_json::from_str::<UniqueKeys>(text).map_err(json_error)?;
-    Ok(value)
+    // serde_json silently keeps the last of two equal keys, hence two passes.
+    let unique = || serde_json::from_str::<UniqueKeys>(text);
+    if let Err(error) = meter::run(looking, Cost::PLAIN, unique).0? {
+        return Ok(Err(json_error(error)));
+    }
+    match json::read(text, budget) {
+        Ok(value) => Ok(Ok(value)),
+        Err(json::Unread::Spent(spent)) => Err(spent),
+        Err(json::Unread::Syntax(message)) => Ok(Err(SyntaxError {
+            message,
+            line: 0,
+            column: 0,
+        })),
+    }
 }
 
 fn json_error(error: serde_json::Error) -> SyntaxError {
@@ -146,6 +165,7 @@ fn exact_number(written: &str) -> Option<Number> {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        look(1);
         deserializer.deserialize_any(NodeVisitor)
     }
 }

@@ -4,24 +4,50 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use crate::budget::{Budget, Spent};
 use crate::names::{misspelled, nearest, shown};
 use crate::number::{Decimal, whole_number};
 use crate::problem::Problem;
 
-/// Everything found so far.
-#[derive(Debug, Default)]
+/// Everything found so far, and what the search may still cost.
+#[derive(Debug)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
     /// Whether the template is stored. What was accepted once stays readable: values that break a newer rule are kept.
     stored: bool,
+    budget: Budget,
+    spent: Option<Spent>,
 }
 
 impl Findings {
-    pub(super) fn of_stored(stored: bool) -> Self {
+    pub(super) fn new(budget: &Budget) -> Self {
         Self {
-            stored,
-            ..Self::default()
+            problems: vec![],
+            stored: false,
+            budget: budget.part(u64::MAX),
+            spent: None,
         }
+    }
+
+    pub(super) fn of_stored(budget: &Budget) -> Self {
+        Self {
+            stored: true,
+            ..Self::new(budget)
+        }
+    }
+
+    /// Asked in every round of a loop over the steps or their dependencies: whether to go on. What was read until then is of no
+    /// use without all the rest, so [`Findings::spent`] is asked at the end.
+    pub(super) fn goes_on(&mut self, work: u64) -> bool {
+        if self.spent.is_none() {
+            self.spent = self.budget.spend(work).err();
+        }
+        self.spent.is_none()
+    }
+
+    /// An error if the search ended early.
+    pub(super) fn spent(&self) -> Result<(), Spent> {
+        self.spent.map_or(Ok(()), Err)
     }
 
     pub(super) const fn is_stored(&self) -> bool {

@@ -192,6 +192,9 @@ fn dependencies(object: &mut Object<'_, '_>) -> Option<Vec<Located<String>>> {
     let mut all: Vec<Located<String>> = Vec::new();
     if let Some((items, list_path)) = list {
         for (index, item) in items.iter().enumerate() {
+            if !object.findings().goes_on(1) {
+                break;
+            }
             let path = format!("{list_path}[{index}]");
             let Some(name) = text_value(item, &path, names::check_step, object.findings()) else {
                 continue;
@@ -293,6 +296,10 @@ fn custom_events(object: &mut Object<'_, '_>) -> Option<Vec<CustomEvent>> {
     let (items, list_path) = object.list(EVENTS, "")?;
     let mut events: Vec<CustomEvent> = Vec::new();
     for (index, item) in items.iter().enumerate() {
+        // Each is compared with all before it.
+        if !object.findings().goes_on(1 + events.len() as u64) {
+            break;
+        }
         let path = format!("{list_path}[{index}]");
         let Some(event) = custom_event(item, &path, object.findings()) else {
             continue;

@@ -6,11 +6,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::meter::look;
+
 /// Reads any JSON and fails at the first object that has a key twice.
 pub(super) struct UniqueKeys;
 
 impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        look(1);
         deserializer.deserialize_any(UniqueKeysVisitor)
     }
 }

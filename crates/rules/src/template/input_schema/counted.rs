@@ -3,111 +3,23 @@
 //! The validator sees the document through this representation alone. A keyword of our own in each subschema would count
 //! less: it runs after all others, so never below a keyword that failed, and sees neither comparisons nor loops.
 
-use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use jsonschema::json::{self, Json, NodeIdentity};
 use jsonschema::types::JsonType;
 use serde_json::{Map, Number, Value};
 
 use super::equal;
-use crate::budget::{Budget, Spent};
+use crate::template::meter::{end, longest_name, look};
 
 /// Bytes of a text that cost as much as one look.
 const BYTES_PER_LOOK: usize = 64;
 
-struct Meter {
-    budget: Budget,
-    cost: Cost,
-}
-
-/// What a schema makes of each look.
-#[derive(Clone, Copy)]
-pub(super) struct Cost {
-    /// The work of one look at the document.
-    pub(super) price: u64,
-    /// The longest name that the library can match with `patternProperties` in one go.
-    pub(super) longest_name: usize,
-}
-
-thread_local! {
-    static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
-}
-
-/// Takes the meter away, also when an error of the host unwinds.
-struct Running;
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        METER.with_borrow_mut(|meter| *meter = None);
-    }
-}
-
-/// Runs a validation; it ends when the budget does. The budget comes back.
-pub(super) fn run<T>(
-    budget: Budget,
-    cost: Cost,
-    validation: impl FnOnce() -> T,
-) -> (Result<T, Spent>, Option<Budget>) {
-    METER.with_borrow_mut(|meter| *meter = Some(Meter { budget, cost }));
-    let running = Running;
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        look(1);
-        validation()
-    }));
-    let budget = METER
-        .with_borrow_mut(Option::take)
-        .map(|meter| meter.budget);
-    drop(running);
-    match result {
-        Ok(value) => (Ok(value), budget),
-        Err(panic) => (Err(spent(panic)), budget),
-    }
-}
-
-/// What unwound: the end of the budget, or an error of the host, which unwinds further.
-fn spent(panic: Box<dyn Any + Send>) -> Spent {
-    match panic.downcast::<Spent>() {
-        Ok(spent) => *spent,
-        Err(other) => resume_unwind(other),
-    }
-}
-
-/// Counts looks. An end unwinds, because nothing else leaves every branch of every keyword at once.
-pub(super) fn look(looks: usize) {
-    let spent = METER.with_borrow(|meter| {
-        meter.as_ref().and_then(|meter| {
-            let work = meter.cost.price.saturating_mul(looks as u64);
-            meter.budget.spend(work).err()
-        })
-    });
-    if let Some(spent) = spent {
-        resume_unwind(Box::new(spent));
-    }
-}
-
-/// Ends the validation: what comes next would take too long.
-pub(super) fn end() -> ! {
-    resume_unwind(Box::new(Spent::Work))
-}
-
 fn look_at_name(name: &str) {
     look_at_text(name);
-    let longest = METER.with_borrow(|meter| meter.as_ref().map(|meter| meter.cost.longest_name));
-    if longest.is_some_and(|longest| name.len() > longest) {
+    if name.len() > longest_name() {
         end();
     }
-}
-
-/// Before a collection of `length` items, each of `size` bytes, gets one more.
-pub(super) fn grow(length: usize, size: usize) {
-    METER.with_borrow(|meter| {
-        if let Some(meter) = meter {
-            meter.budget.grow(length, size);
-        }
-    });
 }
 
 fn look_at_text(text: &str) {

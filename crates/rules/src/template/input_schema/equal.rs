@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use jsonschema::json::cmp;
 use serde_json::Value;
 
-use super::counted::{grow, look};
+use crate::template::meter::{grow, look};
 
 // Recursion is bounded by the depth of the documents, as everywhere in the parser and the validator.
 pub(super) fn equal(one: &Value, other: &Value) -> bool {

@@ -2,6 +2,7 @@
 
 mod counted;
 mod equal;
+mod marks;
 mod pattern;
 mod patterns;
 mod weight;
@@ -15,7 +16,9 @@ use serde_json::Value;
 
 use crate::budget::{Budget, Spent};
 use crate::problem::Problem;
-use counted::{Cost, Counted, Node};
+use crate::template::meter::{self, Cost, look};
+use counted::{Counted, Node};
+use marks::Mark;
 use pattern::Pattern;
 
 /// More findings than this are not reported.
@@ -43,24 +46,34 @@ impl fmt::Debug for Schema {
 }
 
 impl Schema {
-    /// Compiles a schema. Errors: the sentence to show.
-    pub fn compile(schema: &Value) -> Result<Self, String> {
+    /// Compiles a schema within a budget. The inner error: the sentence to show.
+    pub fn compile(schema: &Value, budget: &Budget) -> Result<Result<Self, String>, Spent> {
+        meter::run(budget.part(u64::MAX), Cost::PLAIN, || Self::build(schema)).0
+    }
+
+    /// Looks at the budget that runs.
+    fn build(schema: &Value) -> Result<Self, String> {
         if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
             return Err("a JSON Schema is an object, or true or false".to_owned());
         }
         let weight = weight::of(schema);
+        let longest_name = patterns::longest_name(schema);
+        let marked = marks::marked(schema);
         jsonschema::options_for::<Counted>()
             .offline()
             .with_pattern_options(
                 PatternOptions::fancy_regex().backtrack_limit(pattern::BACKTRACK_LIMIT),
             )
             .with_keyword("pattern", |_, schema, _| keyword(schema))
-            .build(schema)
+            .with_keyword(marks::MARK, |_, value, _| {
+                Ok(Box::new(Mark::compile(value)))
+            })
+            .build(marked.as_ref().unwrap_or(schema))
             .map(|validator| Self {
                 validator,
                 cost: Cost {
                     price: 1 + weight / WEIGHT_PER_LOOK,
-                    longest_name: patterns::longest_name(schema),
+                    longest_name,
                 },
             })
             .map_err(|error| {
@@ -80,13 +93,14 @@ impl Schema {
     /// Whether a new schema can be used, within a budget: first each pattern by itself, which can take long, then the whole.
     pub fn check(schema: &Value, budget: &Budget) -> Result<Result<(), String>, Spent> {
         patterns::check(schema, budget)?;
-        if weight::of(schema) >= weight::BEYOND {
+        let weighed = meter::run(budget.part(u64::MAX), Cost::PLAIN, || weight::of(schema));
+        if weighed.0? >= weight::BEYOND {
             return Ok(Err(
                 "applies more subschemas to one value than can ever be checked: a $ref used twice at each level doubles them"
                     .to_owned(),
             ));
         }
-        let compiled = Self::compile(schema).map(|_| ());
+        let compiled = Self::compile(schema, budget)?.map(|_| ());
         budget.spend(1)?;
         Ok(compiled)
     }
@@ -101,7 +115,7 @@ impl Schema {
         instance: &Value,
         budget: Budget,
     ) -> Result<Vec<Problem>, Spent> {
-        let (valid, budget) = counted::run(budget, self.cost, || {
+        let (valid, budget) = meter::run(budget, self.cost, || {
             self.validator.is_valid(Node(instance))
         });
         if valid? {
@@ -117,7 +131,7 @@ impl Schema {
 
     /// The findings, or none if there are too many to collect: the validator collects all of them before it returns one.
     fn list(&self, root: &str, instance: &Value, budget: &Budget) -> Vec<Problem> {
-        let (listing, _) = counted::run(budget.part(LISTING), self.cost, || {
+        let (listing, _) = meter::run(budget.part(LISTING), self.cost, || {
             self.validator
                 .iter_errors(Node(instance))
                 .take(MOST_PROBLEMS)
@@ -131,6 +145,7 @@ impl Schema {
 fn keyword<'a>(
     schema: &'a Value,
 ) -> Result<Box<dyn for<'i> Keyword<'i, Counted>>, ValidationError<'a>> {
+    look(marks::COMPILING);
     let pattern = schema.as_str().and_then(Pattern::compile);
     let message = || format!("the pattern {schema} is not a regular expression");
     pattern
@@ -177,8 +192,12 @@ mod tests {
     use crate::patience::patience;
     use serde_json::json;
 
+    fn compiled(schema: &Value) -> Result<Schema, String> {
+        Schema::compile(schema, &Budget::unlimited(Host::NONE)).expect("no limit")
+    }
+
     fn problems(schema: Value, instance: Value) -> Vec<String> {
-        let schema = Schema::compile(&schema).expect("a valid schema");
+        let schema = compiled(&schema).expect("a valid schema");
         let found = schema
             .validate("context", &instance, budget())
             .expect("within the budget");
@@ -263,14 +282,14 @@ mod tests {
 
     #[test]
     fn a_schema_that_is_none_is_refused_with_the_place() {
-        let refused = |schema: Value| Schema::compile(&schema).expect_err("refused");
+        let refused = |schema: Value| compiled(&schema).expect_err("refused");
         assert!(
             refused(json!({"properties": {"a": {"type": "whole"}}})).contains("properties.a.type")
         );
         assert!(refused(json!({"pattern": "("})).contains("pattern"));
         assert!(refused(json!([])).contains("an object"));
         assert!(refused(json!("x")).contains("an object"));
-        assert!(Schema::compile(&json!(true)).is_ok());
+        assert!(compiled(&json!(true)).is_ok());
     }
 
     #[test]
@@ -281,7 +300,7 @@ mod tests {
             "other.json",
         ] {
             assert!(
-                Schema::compile(&json!({"$ref": reference})).is_err(),
+                compiled(&json!({"$ref": reference})).is_err(),
                 "{reference}"
             );
         }
@@ -293,7 +312,7 @@ mod tests {
     fn the_draft_is_2020_12_unless_schema_says_otherwise() {
         // An array under `items` is a tuple in draft 7 and no schema in 2020-12.
         let items = json!([{"type": "integer"}]);
-        assert!(Schema::compile(&json!({"items": items})).is_err());
+        assert!(compiled(&json!({"items": items})).is_err());
         let old = json!({"$schema": "http://json-schema.org/draft-07/schema#", "items": items});
         assert_eq!(problems(old, json!(["x"])).len(), 1);
         let new = json!({"prefixItems": items, "items": false});
@@ -319,7 +338,7 @@ mod tests {
 
     /// The outcome of a document that costs too much, and how long it took to say so.
     fn outcome(schema: Value, instance: Value) -> Result<usize, Spent> {
-        let schema = Schema::compile(&schema).expect("a valid schema");
+        let schema = compiled(&schema).expect("a valid schema");
         let began = std::time::Instant::now();
         let found = schema.validate("context", &instance, budget());
         assert!(began.elapsed() < patience(30), "{:?}", began.elapsed());
@@ -407,7 +426,7 @@ mod tests {
             "^(?!(a*)*b$).*$",
             "(?<=(a{1,50}))*(a*)*\\2c",
         ] {
-            if let Ok(schema) = Schema::compile(&json!({"pattern": pattern})) {
+            if let Ok(schema) = compiled(&json!({"pattern": pattern})) {
                 let began = std::time::Instant::now();
                 let _ = schema.validate("context", &json!(text), budget());
                 assert!(
@@ -446,7 +465,7 @@ mod tests {
                 json!({"pattern": pattern}),
                 json!({"not": {"pattern": pattern}}),
             ] {
-                let schema = Schema::compile(&schema).expect("a schema");
+                let schema = compiled(&schema).expect("a schema");
                 let budget = Budget::new(u64::MAX, usize::MAX, host);
                 let began = std::time::Instant::now();
                 let answer = schema.validate("context", &json!(text), budget);
@@ -455,7 +474,7 @@ mod tests {
             }
         }
         let long = json!({"n".repeat(10_000): 1});
-        let names = Schema::compile(&json!({"patternProperties": {"^(n|nn)+\\1": {}}}));
+        let names = compiled(&json!({"patternProperties": {"^(n|nn)+\\1": {}}}));
         let names = names.expect("a schema");
         assert_eq!(names.validate("context", &long, budget()), Err(Spent::Work));
     }

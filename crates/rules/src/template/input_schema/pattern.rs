@@ -13,7 +13,8 @@ use regex_automata::Input;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 
-use super::counted::{Counted, Node, end, look};
+use super::counted::{Counted, Node};
+use crate::template::meter::{end, look};
 
 /// A pattern that backtracks more often than this ends the check.
 pub(super) const BACKTRACK_LIMIT: usize = 20_000;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Schema, pattern};
 use crate::budget::{Budget, Spent};
+use crate::template::meter::look;
 
 /// A pattern is worth at least this much work.
 const LEAST_WORK: u64 = 1_000;
@@ -14,6 +15,7 @@ const LEAST_WORK: u64 = 1_000;
 pub(super) fn longest_name(schema: &Value) -> usize {
     let (mut longest, mut open) = (usize::MAX, vec![schema]);
     while let Some(value) = open.pop() {
+        look(1);
         match value {
             Value::Object(map) => {
                 if let Some(Value::Object(named)) = map.get("patternProperties") {
@@ -53,7 +55,7 @@ pub(super) fn check(schema: &Value, budget: &Budget) -> Result<(), Spent> {
     for pattern in patterns {
         budget.spend(LEAST_WORK + pattern.len() as u64)?;
         let before = budget.memory_left();
-        let compiled = Schema::compile(&json!({"pattern": pattern}));
+        let compiled = Schema::compile(&json!({"pattern": pattern}), budget)?;
         together = together.saturating_add(before.saturating_sub(budget.memory_left()));
         drop(compiled);
         if together > budget.memory_left() {

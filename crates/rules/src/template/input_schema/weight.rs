@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use crate::template::meter::look;
+
 /// Applicators of one subschema, of several, and of one per name, that stay at the same value.
 const ONE: &[&str] = &["not", "if", "then", "else"];
 const SEVERAL: &[&str] = &["allOf", "anyOf", "oneOf"];
@@ -33,6 +35,7 @@ pub(super) fn of(schema: &Value) -> u64 {
     let mut open = vec![schema];
     // Any object can be the target of a $ref, so each counts; one that is no schema weighs nothing.
     while let Some(value) = open.pop() {
+        look(1);
         match value {
             Value::Object(map) => {
                 heaviest = heaviest.max(weights.of(value, 0));
@@ -57,6 +60,7 @@ impl<'s> Weights<'s> {
     fn collect_names(&mut self, schema: &'s Value) {
         let mut open = vec![schema];
         while let Some(value) = open.pop() {
+            look(1);
             match value {
                 Value::Object(map) => {
                     for key in ["$anchor", "$dynamicAnchor", "$id", "id"] {
@@ -87,6 +91,7 @@ impl<'s> Weights<'s> {
         self.known.insert(std::ptr::from_ref(value), None);
         let mut weight = 1_u64;
         for child in self.children(map) {
+            look(1);
             weight = weight.saturating_add(match child {
                 Child::Schema(child) => self.seen_from_above(child, depth + 1),
                 Child::Foreign => FOREIGN,
@@ -124,6 +129,7 @@ impl<'s> Weights<'s> {
 
     fn targets(&self, reference: &str) -> Vec<Child<'s>> {
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        look(MOST_EMBEDDED);
         let roots = if base.is_empty() {
             vec![self.root]
         } else {
