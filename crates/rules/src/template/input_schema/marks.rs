@@ -1,5 +1,5 @@
 //! Looks at the budget while a schema is compiled. The library compiles it in one go; but it calls our keywords where they stand,
-//! so one of our own stands in one subschema of many, and in each behind a pattern that the library compiles.
+//! so one of our own is in one subschema of many, and in each behind a pattern that the library compiles.
 
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Map, Value};
