@@ -25,6 +25,8 @@ static MAX_WORKING_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static DEFAULT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+static EVENT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
+static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
@@ -70,7 +72,7 @@ use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 23] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -119,6 +121,13 @@ const SETTINGS: [Setting; 21] = [
         long: c"A name; empty: none. Templates keep all their environments; export_template shows them. Rule: docs/concepts.md#environments.",
         value: Text(&ENVIRONMENT),
         context: GucContext::Userset,
+    },
+    Setting {
+        name: c"tasker.event_retention",
+        short: c"How long published events and facts are kept.",
+        long: c"Seconds, or with a unit such as 7d; 0: forever. They can stay a sixth longer, because they are removed in parts. Events of the log live as long as its rows. Read by maintenance. Rule: docs/events.md#how-long-events-live.",
+        value: Float(&EVENT_RETENTION, 0.0, MOST, GucFlags::UNIT_S),
+        context: GucContext::Suset,
     },
     Setting {
         name: c"tasker.executor_drain_seconds",
@@ -174,6 +183,13 @@ const SETTINGS: [Setting; 21] = [
         short: c"Largest results of other steps that a claim hands out with one step.",
         long: c"Bytes of the jsonb, or with a unit such as 64MB. A step whose parents have more together fails permanently with class DependencyResultsTooLarge. Rule: docs/operating-with-psql.md#sizes.",
         value: Int(&MAX_DEPENDENCY_RESULTS_SIZE, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_event_bytes",
+        short: c"Largest payload of a published event.",
+        long: c"Bytes of the jsonb, or with a unit such as 1MB. A larger one is refused with 22023, and in a report recorded with the step. Rule: docs/events.md#events-of-your-own.",
+        value: Int(&MAX_EVENT_BYTES, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
         context: GucContext::Suset,
     },
     Setting {
@@ -314,9 +330,23 @@ pub fn handler_timeout_ms() -> i32 {
     (HANDLER_TIMEOUT_SECONDS.get() * 1000.0).ceil() as i32
 }
 
+/// The largest payload of a published event, bytes.
+pub fn max_event_bytes() -> usize {
+    bytes(&MAX_EVENT_BYTES)
+}
+
 /// How long ended tasks are kept where their namespace does not say, as an interval is written; 0: forever. SHOW writes six digits.
 pub fn default_retention() -> String {
-    let microseconds = (DEFAULT_RETENTION.get() * 1e6).ceil() as i64;
+    interval(&DEFAULT_RETENTION)
+}
+
+/// How long published events and facts are kept, in the same form.
+pub fn event_retention() -> String {
+    interval(&EVENT_RETENTION)
+}
+
+fn interval(seconds: &GucSetting<f64>) -> String {
+    let microseconds = (seconds.get() * 1e6).ceil() as i64;
     match (microseconds / SECOND_US, microseconds % SECOND_US) {
         (seconds, 0) if seconds % DAY_SECONDS == 0 => format!("{} days", seconds / DAY_SECONDS),
         (seconds, rest) => format!("{seconds}.{rest:06} seconds"),

@@ -1,5 +1,7 @@
 //! The tables that the engine writes or walks below SQL, each column by name and type. Everything else goes through SQL.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 use crate::pg::spi::Statement;
@@ -236,6 +238,82 @@ pub static OPERATIONAL_CHANGES: Table<2> = Table::new(
     &[Read],
 );
 
+/// The parts of the ring of events, by slot. A row names its slot.
+pub static EVENTS: [Table<14>; 8] = [
+    event_slot(c"events_0"),
+    event_slot(c"events_1"),
+    event_slot(c"events_2"),
+    event_slot(c"events_3"),
+    event_slot(c"events_4"),
+    event_slot(c"events_5"),
+    event_slot(c"events_6"),
+    event_slot(c"events_7"),
+];
+
+const fn event_slot(name: &'static CStr) -> Table<14> {
+    Table::new(
+        name,
+        [
+            (c"id", pg_sys::INT8OID),
+            (c"xid", pg_sys::XID8OID),
+            (c"created_at", pg_sys::TIMESTAMPTZOID),
+            (c"task_uuid", pg_sys::UUIDOID),
+            (c"slot", pg_sys::INT2OID),
+            (c"step_no", pg_sys::INT2OID),
+            (c"depth", pg_sys::INT2OID),
+            (c"name", pg_sys::TEXTOID),
+            (c"namespace", pg_sys::TEXTOID),
+            (c"aggregate_type", pg_sys::TEXTOID),
+            (c"aggregate_id", pg_sys::TEXTOID),
+            (c"correlation_id", pg_sys::TEXTOID),
+            (c"traceparent", pg_sys::TEXTOID),
+            (c"payload", pg_sys::JSONBOID),
+        ],
+        None,
+        Insert::Arrays(&INSERT_EVENTS),
+        &[Append],
+    )
+    .partition()
+}
+
+static INSERT_EVENTS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.events
+         (id, xid, created_at, task_uuid, slot, step_no, depth, name, namespace, aggregate_type, aggregate_id, correlation_id,
+          traceparent, payload)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS u",
+    &[
+        pg_sys::INT8ARRAYOID,
+        pg_sys::XID8ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
+pub mod event_turns {
+    pub const TURN_NO: usize = 0;
+}
+
+pub static EVENT_TURNS: Table<1> = Table::new(
+    c"event_turns",
+    [(c"turn_no", pg_sys::INT8OID)],
+    Some(Index {
+        name: c"event_turns_pkey",
+        keys: &[event_turns::TURN_NO],
+    }),
+    Insert::Never,
+    &[Read],
+);
+
 /// Table, operation, and why the operation takes its SQL statement (None: it goes below SQL).
 pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)>> {
     fn of<const N: usize>(
@@ -258,5 +336,9 @@ pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)
     of(&QUEUES, &mut all)?;
     of(&WORKERS, &mut all)?;
     of(&OPERATIONAL_CHANGES, &mut all)?;
+    for slot in &EVENTS {
+        of(slot, &mut all)?;
+    }
+    of(&EVENT_TURNS, &mut all)?;
     Ok(all)
 }

@@ -24,6 +24,7 @@ BEGIN ATOMIC
         ('stuck', interval '1 minute', 'Looks for open tasks of which nothing can run, 50,000 tasks at a time.', 12),
         ('totals', interval '1 minute', 'Adds up tasks that have ended, so that counts do not read them again.', 14),
         ('workers', interval '1 minute', 'Removes workers that have ended or are long silent.', 13),
+        ('events', interval '1 minute', 'Removes published events that are older than tasker.event_retention.', 15),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
     ) AS d (duty, every, purpose, duty_no);

@@ -35,7 +35,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     FROM pg_extension e
     JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
     JOIN (SELECT 'pg_class'::regclass AS class, c.oid, c.oid::regclass::text AS name,
-                 CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'r' THEN 'TABLE' ELSE 'VIEW' END AS kind
+                 CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'TABLE' ELSE 'VIEW' END AS kind
           FROM pg_class c
           UNION ALL
           SELECT 'pg_proc'::regclass, p.oid, p.oid::regprocedure::text, 'FUNCTION'

@@ -76,10 +76,10 @@ fn row(call: &mut Call, event: &Event) -> Result<()> {
         .ok_or_else(|| Error::corrupt("a payload is JSON"))?;
     call.row(&[
         datum::int8(event.id),
-        datum::text(event.name),
+        datum::text(&event.name),
         datum::timestamp(event.occurred_at),
-        datum::text(&event.namespace),
-        datum::uuid(&event.task),
+        datum::opt_text(event.namespace.as_deref()),
+        datum::opt(event.task.as_ref(), datum::uuid),
         datum::opt(event.step.as_ref(), datum::uuid),
         datum::opt_text(event.correlation_id.as_deref()),
         datum::opt_text(event.traceparent.as_deref()),

@@ -17,6 +17,7 @@ pub mod locked_task;
 pub mod operate;
 pub mod operational;
 pub mod propagate;
+pub mod publish;
 pub mod queue_entries;
 pub mod report;
 pub mod resumption;
@@ -61,6 +62,7 @@ pub struct Engine<'e> {
     pub tick: i64,
     pub log: audit::Log<'e>,
     pub queue_entries: queue_entries::Releases,
+    pub events: publish::Events<'e>,
 }
 
 /// The numbers of rows that a call had collected at some moment.
@@ -94,6 +96,7 @@ impl<'e> Engine<'e> {
             tick: call::tick(),
             log: audit::Log::default(),
             queue_entries: queue_entries::Releases::default(),
+            events: publish::Events::default(),
         }
     }
 
@@ -134,13 +137,14 @@ impl<'e> Engine<'e> {
         self.now.saturating_add(wait.saturating_mul(1000))
     }
 
-    /// Appends the queue entries and log rows of the call, as its last act. If an update of the extension was committed while
+    /// Appends the queue entries, log rows and events of the call, as its last act. If an update of the extension was committed while
     /// the call waited for a lock, the call fails.
     pub fn close(mut self) -> Result<()> {
         installation::require_same_version()?;
         self.queue_entries.flush(self.now)?;
         self.queue_entries.notify(self.session, self.now)?;
         let wrote = self.log.flush(self.now)?;
+        self.events.flush(self.now)?;
         if wrote {
             metrics::write_if_due(self.now, self.tick)?;
         }

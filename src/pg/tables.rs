@@ -7,7 +7,8 @@
 //! - **Privileges**: the table must belong to the engine's owner, with whose rights every call works; another owner is refused.
 //! - **Row security** that is forced on the owner, **rules**, **triggers** (also those of foreign keys), **CHECK**
 //!   constraints, **generated columns**, **exclusion** and **deferrable** constraints, **inheritance**, **partitions**, and
-//!   another **table access method** than heap: the SQL statement.
+//!   another **table access method** than heap: the SQL statement. A table of ours that is a partition by design
+//!   ([`Table::partition`]) gets rows with its own key.
 //! - **Defaults**: every column of ours gets a value. Another column gets NULL; one with a default, an identity or NOT NULL: the
 //!   SQL statement. An update carries it over. A **domain** is another type than ours, and is refused.
 //! - **NOT NULL**: a row that lacks a value takes the SQL statement, which raises 23502.
@@ -65,6 +66,7 @@ pub struct Table<const N: usize> {
     index: Option<Index>,
     pub(super) insert: Insert,
     uses: &'static [Operation],
+    partition: bool,
     facts: RefCell<Option<(u32, Rc<Facts<N>>)>>,
 }
 
@@ -137,8 +139,15 @@ impl<const N: usize> Table<N> {
             index,
             insert,
             uses,
+            partition: false,
             facts: RefCell::new(None),
         }
+    }
+
+    /// It is a partition, and the engine gives each row the key that belongs there.
+    pub const fn partition(mut self) -> Self {
+        self.partition = true;
+        self
     }
 
     fn kept(&self) -> Option<Rc<Facts<N>>> {
@@ -295,9 +304,13 @@ impl<const N: usize> Table<N> {
     ) {
         let mut find =
             |operations, reason: &str| facts.findings.push((operations, reason.to_owned()));
-        if form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE || form.relispartition {
+        let partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+        if partitioned || form.relispartition && !self.partition {
             find(ALL, "the table is partitioned or a partition");
             return;
+        }
+        if self.partition && !form.relispartition {
+            find(ALL, "the table is no partition any more");
         }
         if form.relhassubclass {
             find(ALL, "another table inherits from it");

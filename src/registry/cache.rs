@@ -43,11 +43,15 @@ pub struct StoredSchema {
 }
 
 impl StoredSchema {
-    fn of(schema: Option<serde_json::Value>) -> Option<Self> {
-        schema.map(|schema| Self {
+    pub fn new(schema: serde_json::Value) -> Self {
+        Self {
             schema,
             compiled: OnceCell::new(),
-        })
+        }
+    }
+
+    fn of(schema: Option<serde_json::Value>) -> Option<Self> {
+        schema.map(Self::new)
     }
 
     /// One that does not compile refuses every document: a check that cannot be made must not pass.

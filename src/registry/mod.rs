@@ -4,4 +4,4 @@ pub mod cache;
 pub mod handlers;
 pub mod register;
 
-pub use cache::{Template, TemplateStep, definition, get, get_readable};
+pub use cache::{StoredSchema, Template, TemplateStep, definition, get, get_readable};

@@ -1,5 +1,7 @@
 //! Stores a template: creates its namespace, systems, queues and steps if they are missing, and its version once.
 
+use std::collections::BTreeMap;
+
 use pgrx::pg_sys::{self, panic::ErrorReport};
 use tasker_rules::Problem;
 use tasker_rules::template::{self, Template};
@@ -136,6 +138,15 @@ static STEPS: Statement = Statement::new(
     ],
 );
 
+// A schema stays, and the words of the last template that has some count.
+static DECLARE: Statement = Statement::new(
+    "INSERT INTO tasker_engine.registered_events AS r (name, description)
+     SELECT u.name, u.description FROM unnest($1, $2) AS u (name, description) ORDER BY u.name
+     ON CONFLICT (name) DO UPDATE SET description = excluded.description
+     WHERE excluded.description IS NOT NULL AND r.description IS DISTINCT FROM excluded.description",
+    &[pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+);
+
 /// Warnings that one registration raises at most: 32,767 steps can have one each.
 const MOST_WARNINGS: usize = 20;
 
@@ -200,6 +211,7 @@ pub fn register(
         .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
         .map(|step| (step.step_no, step.handler.as_str()))
         .collect();
+    declare_events(session, &template)?;
     // The second time another session registered the version at this moment: it is visible now.
     for _ in 0..2 {
         if let Some(same) = make_room(
@@ -229,6 +241,23 @@ pub fn register(
         }
     }
     Err(registered_already(&template))
+}
+
+/// Registers the events that the steps of a template declare.
+fn declare_events(session: &Session, template: &Template) -> Result<()> {
+    let mut declared: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for event in template.steps.iter().flat_map(|step| &step.custom_events) {
+        let description = declared.entry(&event.name).or_default();
+        *description = description.or(event.description.as_deref());
+    }
+    if !declared.is_empty() {
+        let args = [
+            datum::texts(declared.keys().map(|name| Some(*name))),
+            datum::texts(declared.values().copied()),
+        ];
+        session.run(&DECLARE, &args)?;
+    }
+    Ok(())
 }
 
 /// Raises the warnings of validate_template: a template that is taken can still mean something else than its author did.

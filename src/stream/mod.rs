@@ -1,7 +1,12 @@
-//! Reads the log as a stream of events. A row of the log gives its events whenever it is read; nothing is stored for them.
+//! Reads the log, and the published events beside it, as a stream of events. A row of the log gives its events whenever it is read;
+//! nothing is stored for them.
 
+mod facts;
+mod merge;
 mod payload;
 mod rows;
+
+use std::borrow::Cow;
 
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::{Moment, Position, Snapshot};
@@ -11,6 +16,8 @@ use crate::pg::budget;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
+use facts::Fact;
+use merge::{Merge, Row};
 use rows::{Logged, Reader};
 
 /// What a reader wants.
@@ -24,10 +31,11 @@ pub struct Wanted<'w> {
 /// An event.
 pub struct Event {
     pub id: i64,
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub occurred_at: Timestamp,
-    pub namespace: String,
-    pub task: Uuid,
+    /// None: a published event without one.
+    pub namespace: Option<String>,
+    pub task: Option<Uuid>,
     pub step: Option<Uuid>,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
@@ -36,12 +44,12 @@ pub struct Event {
     pub position: String,
 }
 
-/// How many rows of the log one call looks at.
+/// How many rows one call looks at.
 const MOST_SCANNED: usize = 100_000;
 
 static NOW: Statement = Statement::new(
     "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), pg_current_xact_id_if_assigned(),
-            coalesce((SELECT max(l.id) FROM tasker_engine.transitions l), 0)",
+            greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0)",
     &[],
 );
 
@@ -76,22 +84,25 @@ pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Resu
     if !position.begin(now(session)?) {
         return Ok(events);
     }
-    let mut scanned = 0;
-    let mut reader = Reader::new(session, wanted.selection);
-    while scanned < MOST_SCANNED {
+    let reader = Reader::new(session, wanted.selection);
+    let mut rows = Merge::new(session, reader, position.behind_id());
+    for _ in 0..MOST_SCANNED {
         budget::check_for_cancel();
-        let page = reader.page(position.behind_id())?;
-        for row in &page {
-            if position.is_new(row.xid) && !add(&mut reader, row, position, wanted, &mut events)? {
-                return Ok(events);
-            }
-            position.reached(row.id);
-        }
-        scanned += page.len();
-        if page.len() < rows::PAGE {
+        let Some(row) = rows.next()? else {
             position.ended();
             break;
+        };
+        let id = row.id();
+        if position.is_new(row.xid()) {
+            let has_room = match row {
+                Row::Logged(row) => add(&rows.log, &row, position, wanted, &mut events)?,
+                Row::Fact(fact) => add_fact(fact, position, wanted, &mut events)?,
+            };
+            if !has_room {
+                return Ok(events);
+            }
         }
+        position.reached(id);
     }
     if let Some(last) = events.last_mut() {
         last.position = position.to_string();
@@ -101,7 +112,7 @@ pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Resu
 
 /// Adds the events of a row that are wanted; false if there is no room for one of them.
 fn add(
-    reader: &mut Reader,
+    reader: &Reader,
     row: &Logged,
     position: &mut Position,
     wanted: &Wanted,
@@ -122,5 +133,24 @@ fn add(
         position.hand(row.id, index as u32 + 1);
         events.push(reader.event(row, &story, index, position.to_string())?);
     }
+    Ok(true)
+}
+
+/// The same for a published event, which is the only one of its row.
+fn add_fact(
+    fact: Fact,
+    position: &mut Position,
+    wanted: &Wanted,
+    events: &mut Vec<Event>,
+) -> Result<bool> {
+    let handed = position.handed(fact.id) > 0;
+    if handed || !wanted.selection.matches(&fact.name) || !fact.is_of(wanted.namespaces) {
+        return Ok(true);
+    }
+    if events.len() == wanted.most {
+        return Ok(false);
+    }
+    position.hand(fact.id, 1);
+    events.push(fact.event(position.to_string())?);
     Ok(true)
 }

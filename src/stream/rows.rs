@@ -1,5 +1,6 @@
 //! Rows of the log with what never changes of their tasks, a page at a time, and the events that they give.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -274,10 +275,10 @@ impl<'s> Reader<'s> {
         })?;
         Ok(Event {
             id: id * i64::from(PLACES) + i64::from(place),
-            name,
+            name: Cow::Borrowed(name),
             occurred_at,
-            namespace: template.namespace.clone(),
-            task: row.task,
+            namespace: Some(template.namespace.clone()),
+            task: Some(row.task),
             step,
             correlation_id: row.correlation_id.clone(),
             traceparent: row.traceparent.clone(),

@@ -882,3 +882,11 @@ pub fn rows_of_other_transactions(session: &mut Session) -> i64 {
         &[],
     )
 }
+
+/// Published events are older by that time.
+pub fn age_events(session: &mut Session, by: &str) {
+    session.query(
+        "UPDATE tasker_engine.events SET created_at = created_at - $1::text::interval",
+        &[&by],
+    );
+}

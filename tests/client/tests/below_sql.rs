@@ -85,7 +85,8 @@ fn state(session: &mut Session, task: Uuid) -> String {
 fn tables(session: &mut Session) -> Vec<String> {
     session.all(
         "SELECT c.oid::regclass::text FROM pg_class c
-         WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind = 'r' ORDER BY 1",
+         WHERE c.relnamespace::regnamespace::text IN ('tasker', 'tasker_engine') AND c.relkind IN ('r', 'p')
+           AND NOT c.relispartition ORDER BY 1",
         &[],
     )
 }

@@ -486,6 +486,42 @@ pub const CASES: &[Case] = &[
         Hint::Source,
         &[("tasker.max_working_memory_mb", "SET {} = 512")],
     ),
+    helps(
+        "or raise tasker.max_event_bytes",
+        &["SET tasker.max_event_bytes = '1kB'"],
+        "SELECT tasker.publish_event('orders.x', jsonb_build_object('long', repeat('x', 2000)))",
+        &[("tasker.max_event_bytes", "SET {} = '1MB'")],
+    ),
+    helps(
+        "The payload_schema in tasker.event_catalog describes it; tasker.register_event replaces it",
+        &["SELECT tasker.register_event('orders.x', payload_schema => 'false')"],
+        "SELECT tasker.publish_event('orders.x')",
+        &[
+            (
+                "tasker.event_catalog",
+                "SELECT payload_schema FROM {} WHERE name = 'orders.x'",
+            ),
+            ("tasker.register_event", "SELECT {}('orders.x')"),
+        ],
+    ),
+    reads(
+        "For example orders.shipped; tasker.event_catalog lists the names of the engine",
+        Hint::Refusal("SELECT tasker.publish_event('shipped')"),
+        &[
+            ("orders.shipped", "SELECT tasker.publish_event('{}')"),
+            ("tasker.event_catalog", "SELECT name FROM {}"),
+        ],
+    ),
+    reads(
+        "SELECT * FROM tasker.list_tasks() lists tasks",
+        Hint::Refusal("SELECT tasker.publish_event('orders.x', step_uuid => gen_random_uuid())"),
+        &[("SELECT * FROM tasker.list_tasks()", "{}")],
+    ),
+    reads(
+        "Use a simpler schema, or raise tasker.max_working_memory_mb",
+        Hint::Source,
+        &[("tasker.max_working_memory_mb", "SET {} = 512")],
+    ),
     reads(
         "Use fewer or simpler schemas and patterns, or raise tasker.max_working_memory_mb",
         Hint::Source,
