@@ -316,13 +316,6 @@ COMMENT ON COLUMN tasker_engine.events.aggregate_id IS 'Which one of these: a uu
 COMMENT ON COLUMN tasker_engine.events.correlation_id IS 'That of its task.';
 COMMENT ON COLUMN tasker_engine.events.traceparent IS 'That of its task.';
 COMMENT ON COLUMN tasker_engine.events.payload IS 'What it says, a JSON object.';
-DO $$
-BEGIN
-    FOR slot IN 0 .. 7 LOOP
-        EXECUTE format('COMMENT ON TABLE tasker_engine.events_%s IS %L', slot, 'A part of the ring of tasker_engine.events.');
-    END LOOP;
-END
-$$;
 
 -- Read by each call that publishes, and so only inserted and deleted: no call waits for the turn.
 CREATE TABLE tasker_engine.event_turns (

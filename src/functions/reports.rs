@@ -70,6 +70,7 @@ fn complete_step(call: &mut Call) -> Result<Output> {
         results: Some(results),
         failure: None,
         returned: None,
+        events: None,
     })
 }
 
@@ -92,6 +93,7 @@ fn fail_step(call: &mut Call) -> Result<Output> {
         results,
         failure: Some(failure),
         returned: None,
+        events: None,
     })
 }
 
@@ -167,7 +169,7 @@ pub struct ParsedReports<'a> {
 }
 
 /// The keys of an element.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "step_uuid",
     "claim_number",
     "status",
@@ -178,6 +180,7 @@ const KEYS: [&str; 10] = [
     "retry_after_seconds",
     "backtrace",
     "reason",
+    "events",
 ];
 
 /// An element that is read. A field has one type: what has another cannot be read.
@@ -278,7 +281,7 @@ impl<'a> ParsedReports<'a> {
         Ok(parsed)
     }
 
-    pub fn apply(&self, engine: &mut Engine, claimant: &Claimant) -> Result<Vec<Answer>> {
+    pub fn apply(&self, engine: &mut Engine<'a>, claimant: &Claimant) -> Result<Vec<Answer>> {
         let outcomes = report::apply(engine, claimant, &self.reports)?;
         let answers = self.elements.iter().map(|(step_uuid, index)| {
             let outcome = index.and_then(|index| outcomes.get(index));
@@ -340,6 +343,7 @@ fn element<'a>(step_uuid: &Uuid, fields: &Fields<'a>) -> Option<Report<'a>> {
         results,
         failure,
         returned,
+        events: fields.get("events").map(Field::to_jsonb),
     })
 }
 

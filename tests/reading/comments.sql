@@ -11,7 +11,7 @@ BEGIN
         SELECT c.oid::regclass::text || COALESCE('.' || a.attname, '')
         FROM pg_class c
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND c.relkind IN ('r', 'v', 'p')
+        WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
           AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid, 'pg_class') IS NULL)
     ) AS lacking;
     IF missing IS NOT NULL THEN

@@ -102,6 +102,7 @@ pub(super) fn fail(
                 results: None,
                 failure: Some(why.failure()),
                 returned: None,
+                events: None,
             })
         })
         .collect();

@@ -3,6 +3,7 @@
 mod failure;
 mod hold;
 mod refusal;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub struct Report<'a> {
     pub failure: Option<Failure<'a>>,
     /// The worker gives the step back instead of having run it.
     pub returned: Option<Returned>,
+    /// An array of events to publish with it, as it was given.
+    pub events: Option<Jsonb<'a>>,
 }
 
 impl Report<'_> {
@@ -80,7 +83,11 @@ pub const DUPLICATE: &str = "duplicate";
 
 /// Applies reports and returns an outcome for each, in their order. If a step occurs twice, the first report wins.
 /// A report for a step that the caller must not report is stale.
-pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Result<Vec<Outcome>> {
+pub fn apply<'e>(
+    engine: &mut Engine<'e>,
+    claimant: &Claimant,
+    reports: &[Report<'e>],
+) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::UnknownStep; reports.len()];
     let (mut order, repeated) = in_order_of_locks(reports);
     order.retain(|index| fits(&reports[*index], &mut outcomes[*index]));
@@ -90,6 +97,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
 
     let held = hold(engine, claimant, reports, &order, &mut outcomes)?;
     let failures = decide(engine, reports, &held)?;
+    let refused_events = told::publish(engine, reports, &held)?;
     for (&index, held) in &held {
         let report = &reports[index];
         let state = report.reported_state();
@@ -102,6 +110,7 @@ pub fn apply(engine: &mut Engine, claimant: &Claimant, reports: &[Report]) -> Re
                 ("error_class", failure.class.as_deref()),
             ])
         });
+        let why = told::noted(why, refused_events.get(&index));
         engine
             .log
             .ended(report.key, held.run_id, None, held.attempts, state, why);

@@ -321,14 +321,14 @@ fn both_sources_are_read_in_the_order_of_ids_each_event_once() {
 #[test]
 fn sessions_that_publish_at_once_lose_nothing() {
     let (database, mut reader, _) = started(&shapes::chain("one", 1));
-    let ids: Vec<Vec<i64>> = together(6, |who| {
+    let ids: Vec<Vec<i64>> = together(6, |number| {
         let mut session = database.connect();
         let mut ids = vec![];
         for round in 0..40 {
             session.execute("BEGIN");
-            let mut published = publish(&mut session, 100 * who as i32, round % 7 + 1);
+            let mut published = publish(&mut session, 100 * number as i32, round % 7 + 1);
             published.push(session.one("SELECT tasker.publish_event('orders.single')", &[]));
-            let rolled_back = (round + who as i32) % 5 == 0;
+            let rolled_back = (round + number as i32) % 5 == 0;
             session.execute(if rolled_back { "ROLLBACK" } else { "COMMIT" });
             if !rolled_back {
                 ids.extend(published);
@@ -379,7 +379,7 @@ fn events_are_kept_as_long_as_the_setting_says_and_leave_a_slot_at_a_time() {
     };
     assert_eq!(slots(&mut session), [1, 2, 3, 4, 5]);
     assert_eq!(mine(&mut session).len(), 5);
-    // Something reads the table for long: nobody waits, and nothing is lost.
+    // Something reads the table for long: no session waits, and nothing is lost.
     publish(&mut session, 7, 1);
     inside::age_events(&mut session, "61 minutes");
     let mut reader = database.connect();

@@ -484,6 +484,7 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
     Template::new("inside")
         .step_with("only", &[], json!({"handler": "sql:public.caller"}))
         .register(&mut app);
+    app.query("SELECT tasker.publish_event('orders.x')", &[]);
     app.query(
         "SELECT tasker.schedule_task('nightly', '@daily', 'inside')",
         &[],

@@ -26,7 +26,8 @@ SELECT tasker.create_task('one') AS one \gset
 SELECT tasker.cancel_task(:'one');
 SELECT count(*) FROM tasker.create_tasks('order', ARRAY['{}', '{"n": 2}', '{"n": 3}']::jsonb[], idempotency_keys => ARRAY['k1', 'k2', NULL]);
 SELECT tasker.create_task('order', bypass_steps => '["c"]', run_at => now() + interval '1 hour');
-SELECT tasker.register_event('orders.x'), tasker.publish_event('orders.x'), count(tasker.publish_events('{orders.x}', ARRAY['{}']::jsonb[]));
+SELECT tasker.register_event('orders.x'), tasker.publish_event('orders.x');
+SELECT count(*) FROM tasker.publish_events('{orders.x}', ARRAY['{}']::jsonb[]);
 SELECT tasker.register_handlers('w', '{h}'), tasker.unregister_handlers('w', '{other}');
 SELECT step_uuid, claim_number FROM tasker.claim_steps('w') \gset
 SELECT step_uuid AS other_uuid, claim_number AS other_number FROM tasker.claim_steps('w', lease => '1 hour') \gset

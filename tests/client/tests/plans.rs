@@ -660,6 +660,8 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.get_task_execution_context",
     "tasker.get_task_execution_contexts_batch",
     "tasker.list_tasks",
+    "tasker.publish_event",
+    "tasker.publish_events",
     "tasker.read_events",
     "tasker.task_blockers",
     "tasker.task_bottlenecks",
@@ -698,6 +700,10 @@ const UNLISTED: &[(&str, &str)] = &[
     ),
     (
         "tasker.pause_schedule",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.register_event",
         "one row of a small table by its name",
     ),
     (
@@ -814,6 +820,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker.metrics_prometheus: jit=off",
         "tasker.register_template: enable_seqscan=off",
         "tasker_engine.count_live_workers: enable_bitmapscan=off enable_seqscan=off jit=off",
+        "tasker_engine.duty_events: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_retention: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",

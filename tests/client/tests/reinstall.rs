@@ -58,6 +58,9 @@ fn argument(
     match (function, parameter) {
         ("set_operational_state", "state") => "'normal'".into(),
         ("pause_namespace" | "resume_namespace" | "delete_namespace", "name") => "'default'".into(),
+        ("publish_event" | "register_event", "name") => "'orders.shipped'".into(),
+        (_, "names") => "ARRAY['orders.shipped']".into(),
+        (_, "payloads") => "ARRAY['{}']::jsonb[]".into(),
         (function, "name")
             if function.starts_with("find_or_create") || function.ends_with("in_namespace") =>
         {

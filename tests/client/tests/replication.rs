@@ -227,6 +227,7 @@ fn prepare(session: &mut Session) {
     session.query("SELECT tasker.transition_task($1, 'error')", &[&held]);
     let cancelled = session.create("chain");
     session.query("SELECT tasker.cancel_task($1)", &[&cancelled]);
+    session.query("SELECT tasker.publish_event('orders.x')", &[]);
     session.query(
         "SELECT tasker.schedule_task('nightly', '0 3 * * *', 'chain')",
         &[],

@@ -296,7 +296,7 @@ fn every_index_agrees_with_its_table(session: &mut Session) {
     session.execute("CREATE EXTENSION IF NOT EXISTS amcheck");
     session.query(
         "SELECT bt_index_parent_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-         WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND i.indisvalid
+         WHERE c.relnamespace IN ('tasker'::regnamespace, 'tasker_engine'::regnamespace) AND i.indisvalid AND c.relkind = 'i'
            AND c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree')",
         &[],
     );
