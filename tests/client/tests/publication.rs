@@ -1,5 +1,7 @@
 //! Publications on the publisher's side: whatever a DBA publishes, every function works.
 
+use std::collections::BTreeMap;
+
 use tasker_client_tests::server::{Server, psql, root};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{Database, Session, Uuid, database, shapes};
@@ -119,4 +121,157 @@ fn a_publication_of_some_rows_and_columns_is_served_or_refused_in_words_of_postg
         .says(&["tasks", "replica identity"]);
     session.execute("DROP PUBLICATION ended");
     assert_eq!(session.work(|_| done()).len(), 1);
+}
+
+/// Reads the messages of pgoutput, version 1.
+struct Bytes<'b>(&'b [u8]);
+
+impl Bytes<'_> {
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        let (taken, rest) = self.0.split_at(count);
+        self.0 = rest;
+        taken.to_vec()
+    }
+
+    fn number(&mut self, bytes: usize) -> usize {
+        self.take(bytes)
+            .iter()
+            .fold(0, |number, byte| number << 8 | usize::from(*byte))
+    }
+
+    fn name(&mut self) -> String {
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .expect("the end of a name");
+        let name = self.take(end);
+        self.take(1);
+        String::from_utf8_lossy(&name).into_owned()
+    }
+}
+
+/// The tables that rows were inserted into, the columns of one (with a star if they identify a row), and the rows; any other change is
+/// a row of its kind alone. A partition is named beside its table, which has the rows.
+fn decoded(messages: &[Vec<u8>]) -> (Vec<String>, Vec<String>, Vec<Vec<Option<String>>>) {
+    let (mut named, mut columns, mut rows) = (BTreeMap::new(), vec![], vec![]);
+    let mut tables = vec![];
+    for message in messages {
+        let mut bytes = Bytes(message);
+        match bytes.take(1)[0] {
+            b'R' => {
+                let table = bytes.number(4);
+                named.insert(table, format!("{}.{}", bytes.name(), bytes.name()));
+                bytes.number(1);
+                columns = (0..bytes.number(2))
+                    .map(|_| {
+                        let key = bytes.number(1) & 1 == 1;
+                        let name = bytes.name();
+                        bytes.number(8);
+                        if key { format!("{name}*") } else { name }
+                    })
+                    .collect();
+            }
+            b'I' => {
+                tables.extend(named.get(&bytes.number(4)).cloned());
+                assert_eq!(bytes.take(1), b"N");
+                let row = (0..bytes.number(2)).map(|_| match bytes.take(1)[0] {
+                    b'n' => None,
+                    b't' => {
+                        let length = bytes.number(4);
+                        Some(String::from_utf8_lossy(&bytes.take(length)).into_owned())
+                    }
+                    other => panic!("a value of kind {other}"),
+                });
+                rows.push(row.collect());
+            }
+            b'B' | b'C' => {}
+            other => rows.push(vec![Some(char::from(other).to_string())]),
+        }
+    }
+    tables.dedup();
+    (tables, columns, rows)
+}
+
+#[test]
+fn an_outbox_router_gets_each_published_event_once_as_columns_of_one_table() {
+    let server = logical();
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("one", 1).register(&mut session);
+    session.execute(&documented("outbox"));
+    watch(&mut session);
+    let task = session.create("one");
+    session.query(
+        "SELECT tasker.publish_event('orders.paid', '{\"n\": 1}', $1)",
+        &[&task],
+    );
+    session.execute("BEGIN; SELECT tasker.publish_event('orders.lost'); ROLLBACK");
+    session.query(
+        "SELECT tasker.publish_events(array_fill('orders.many'::text, ARRAY[300]), array_fill('{\"n\": 2}'::jsonb, ARRAY[300]), namespace => 'default')",
+        &[],
+    );
+    // The ring turns and empties a slot: that is no change for a router.
+    let read = "SELECT event_id, name, payload::text FROM tasker.read_events(patterns => '{orders.*}') WHERE event_id IS NOT NULL ORDER BY 1";
+    let mut before = session.query(read, &[]);
+    session.execute("SET tasker.event_retention = '1ms'; SELECT pg_sleep(0.01); SELECT tasker_engine.duty_events(); SELECT tasker_engine.duty_events()");
+    session.query("SELECT tasker.publish_event('orders.next', step_uuid => tasker.step_uuid($1, 1::smallint))", &[&task]);
+    before.extend(session.query(read, &[]));
+    let messages: Vec<Vec<u8>> = session.all(
+        "SELECT data FROM pg_logical_slot_get_binary_changes('watch', NULL, NULL, 'proto_version', '1', 'publication_names', 'outbox')",
+        &[],
+    );
+    let (tables, columns, rows) = decoded(&messages);
+    assert_eq!(tables, ["tasker_engine.events"]);
+    assert_eq!(
+        columns,
+        [
+            "id*",
+            "xid",
+            "created_at",
+            "task_uuid",
+            "slot*",
+            "step_no",
+            "depth",
+            "name",
+            "namespace",
+            "aggregate_type",
+            "aggregate_id",
+            "correlation_id",
+            "traceparent",
+            "payload"
+        ]
+    );
+    let text = |row: &[Option<String>], at: usize| row[at].clone().unwrap_or_default();
+    let routed: Vec<(i64, String, String)> = rows
+        .iter()
+        .map(|row| {
+            (
+                16 * text(row, 0).parse::<i64>().unwrap_or_default(),
+                text(row, 7),
+                text(row, 13),
+            )
+        })
+        .collect();
+    let expected: Vec<(i64, String, String)> = before
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    assert_eq!(expected.len(), 302);
+    assert_eq!(routed, expected);
+    let about = |row: &[Option<String>]| format!("{} {}", text(row, 9), text(row, 10));
+    assert_eq!(about(&rows[0]), format!("task {task}"));
+    assert_eq!(about(&rows[1]), "namespace default");
+    assert!(about(&rows[301]).starts_with("step "));
+}
+
+/// A statement of the page about events, by its label.
+fn documented(label: &str) -> String {
+    let page = std::fs::read_to_string(root().join("docs/events.md")).unwrap_or_default();
+    let statement = page
+        .split(&format!("```sql {label}\n"))
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    statement
+        .unwrap_or_else(|| panic!("no statement {label}"))
+        .to_owned()
 }
