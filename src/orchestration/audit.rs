@@ -1,6 +1,8 @@
 //! The audit log: every change of a state appends one row, in the transaction of the change.
 
+use serde_json::{Map, Value};
 use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::failure::Failure;
 
 use super::StepKey;
 use crate::error::{Error, Result};
@@ -36,6 +38,30 @@ struct StepTransition<'e> {
     metadata: Option<Jsonb<'e>>,
     /// The run ended because its lease ended.
     expired: bool,
+}
+
+impl<'e> StepTransition<'e> {
+    /// A change that ends no run.
+    fn new(
+        key: StepKey,
+        attempt: i16,
+        from: StepState,
+        to: StepState,
+        metadata: Option<Jsonb<'e>>,
+    ) -> Self {
+        Self {
+            id: None,
+            key,
+            worker_no: NO_WORKER,
+            started_at: None,
+            run_id: None,
+            attempt,
+            from,
+            to,
+            metadata,
+            expired: false,
+        }
+    }
 }
 
 struct TaskTransition<'e> {
@@ -116,16 +142,8 @@ impl<'e> Log<'e> {
         metadata: Option<Jsonb<'e>>,
     ) {
         self.push_step(StepTransition {
-            id: None,
-            key,
             worker_no,
-            started_at: None,
-            run_id: None,
-            attempt,
-            from,
-            to,
-            metadata,
-            expired: false,
+            ..StepTransition::new(key, attempt, from, to, metadata)
         });
     }
 
@@ -133,15 +151,8 @@ impl<'e> Log<'e> {
     pub fn tries_again(&mut self, id: i64, key: StepKey, worker_no: i32, attempt: i16) {
         self.push_step(StepTransition {
             id: Some(id),
-            key,
             worker_no,
-            started_at: None,
-            run_id: None,
-            attempt,
-            from: StepState::Error,
-            to: StepState::Pending,
-            metadata: None,
-            expired: false,
+            ..StepTransition::new(key, attempt, StepState::Error, StepState::Pending, None)
         });
     }
 
@@ -156,16 +167,10 @@ impl<'e> Log<'e> {
         metadata: Option<Jsonb<'e>>,
     ) {
         self.push_step(StepTransition {
-            id: None,
-            key,
             worker_no: run.map_or(NO_WORKER, |run| run.worker_no),
             started_at: run.map(|run| run.started_at),
             run_id,
-            attempt,
-            from: StepState::InProgress,
-            to,
-            metadata,
-            expired: false,
+            ..StepTransition::new(key, attempt, StepState::InProgress, to, metadata)
         });
     }
 
@@ -179,16 +184,11 @@ impl<'e> Log<'e> {
         why: Option<Jsonb<'e>>,
     ) {
         self.push_step(StepTransition {
-            id: None,
-            key,
             worker_no: run.worker_no,
             started_at: Some(run.started_at),
             run_id,
-            attempt,
-            from: StepState::InProgress,
-            to: StepState::Error,
-            metadata: why,
             expired: true,
+            ..StepTransition::new(key, attempt, StepState::InProgress, StepState::Error, why)
         });
     }
 
@@ -204,13 +204,24 @@ impl<'e> Log<'e> {
     }
 
     pub fn task(&mut self, task: Uuid, from: TaskState, to: TaskState) {
+        self.task_with(task, from, to, None);
+    }
+
+    /// The same with metadata; what an operator said of it comes behind them.
+    pub fn task_with(
+        &mut self,
+        task: Uuid,
+        from: TaskState,
+        to: TaskState,
+        metadata: Option<Jsonb<'e>>,
+    ) {
         debug_assert!(from.allowed(to), "a task went from {from} to {to}");
         self.rows.push(Transition::Task(TaskTransition {
             id: None,
             task,
             from,
             to,
-            metadata: self.task_metadata,
+            metadata: both(metadata, self.task_metadata),
         }));
     }
 
@@ -344,8 +355,27 @@ pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb<'static>> {
     };
     given().next()?;
     memory::require_json(given().map(|(_, text)| text));
-    let map: serde_json::Map<String, serde_json::Value> = given()
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .collect();
-    datum::jsonb_from_text(&serde_json::Value::Object(map).to_string())
+    object(
+        given()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect(),
+    )
+}
+
+/// The same of values of any kind, whose size is bounded.
+pub fn object(map: Map<String, Value>) -> Option<Jsonb<'static>> {
+    datum::jsonb_from_text(&Value::Object(map).to_string())
+}
+
+/// What a row says of a failure.
+pub fn failure(failure: &Failure) -> Option<Jsonb<'static>> {
+    object(failure.metadata())
+}
+
+/// Both objects in one; a key that both have keeps the value of the second.
+pub fn both<'e>(first: Option<Jsonb<'e>>, second: Option<Jsonb<'e>>) -> Option<Jsonb<'e>> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(datum::jsonb_concat(first, second)),
+        (first, second) => first.or(second),
+    }
 }

@@ -12,7 +12,7 @@ use tasker_rules::engine::state::TaskState;
 
 use super::Engine;
 use crate::error::Result;
-use crate::pg::datum::{self, Uuid};
+use crate::pg::datum::{self, Jsonb, Uuid};
 use crate::pg::spi::Statement;
 
 /// Level 3: the tasks that a call must touch.
@@ -49,16 +49,19 @@ static WATCH: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID],
 );
 
-// From the last step down: what still runs is found early, however long the task is.
+// From the last step down: what still runs is found early, however long the task is. If all steps are done, with what the log says of
+// them: those that are not resolved are complete.
 static STEPS_LEFT: Statement = Statement::new(
     "SELECT t.task_uuid, t.state,
             EXISTS (SELECT FROM tasker_engine.steps s
                     WHERE s.task_uuid = u.task_uuid
                       AND tasker_engine.can_still_run(s.state, s.available_at, s.unreachable)
                     ORDER BY s.step_no DESC LIMIT 1),
-            NOT EXISTS (SELECT FROM tasker_engine.steps s
-                        WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
-                        ORDER BY s.step_no DESC LIMIT 1)
+            CASE WHEN NOT EXISTS (SELECT FROM tasker_engine.steps s
+                                  WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
+                                  ORDER BY s.step_no DESC LIMIT 1)
+                 THEN (SELECT jsonb_strip_nulls(jsonb_build_object('resolved_steps', nullif(count(*), 0)))
+                       FROM tasker_engine.steps s WHERE s.task_uuid = u.task_uuid AND s.state = 'r') END
      FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
@@ -79,21 +82,38 @@ static SET_STATE: Statement = Statement::new(
 );
 
 // A task that is not complete has a row that says so: what operators look for is found without reading all tasks. The error class
-// is that of the first failed step; a resolved task keeps what it had in error.
+// is that of the first failed step; a resolved task keeps what it had in error. Returns what the log says of the end: how many steps
+// are in each state, ten of those in error, and the failure of the first.
 static SET_ASIDE: Statement = Statement::new(
-    "INSERT INTO tasker_engine.rare_tasks AS r (task_uuid, since, named_task_id, step_no, state, error_class)
-     SELECT u.task_uuid, $3, t.named_task_id, f.step_no, u.state, f.error_class
-     FROM unnest($1, $2) AS u (task_uuid, state)
-     JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid
-     LEFT JOIN LATERAL (
-         SELECT s.step_no, left(s.results ->> 'error_class', 255) AS error_class
-         FROM tasker_engine.steps s
-         WHERE s.task_uuid = u.task_uuid AND s.state = 'e' AND u.state = 'e'
-         ORDER BY s.step_no LIMIT 1) f ON true
-     ON CONFLICT (task_uuid) DO UPDATE
-     SET since = excluded.since, state = excluded.state,
-         step_no = CASE WHEN excluded.state = 'e' THEN excluded.step_no ELSE r.step_no END,
-         error_class = CASE WHEN excluded.state = 'e' THEN excluded.error_class ELSE r.error_class END",
+    "WITH ended AS (
+         SELECT u.task_uuid, u.state, n.counts, n.failed, f.error_message, f.error_class
+         FROM unnest($1, $2) AS u (task_uuid, state)
+         CROSS JOIN LATERAL (
+             SELECT jsonb_build_object(
+                        'completed_steps', nullif(count(*) FILTER (WHERE s.state = 'c'), 0),
+                        'failed_steps', nullif(count(*) FILTER (WHERE s.state = 'e'), 0),
+                        'pending_steps', nullif(count(*) FILTER (WHERE s.state = 'p'), 0),
+                        'in_progress_steps', nullif(count(*) FILTER (WHERE s.state = 'i'), 0),
+                        'cancelled_steps', nullif(count(*) FILTER (WHERE s.state = 'x'), 0),
+                        'resolved_steps', nullif(count(*) FILTER (WHERE s.state = 'r'), 0)) AS counts,
+                    (array_agg(s.step_no ORDER BY s.step_no) FILTER (WHERE s.state = 'e' AND u.state = 'e'))[1:10] AS failed
+             FROM tasker_engine.steps s WHERE s.task_uuid = u.task_uuid) n
+         LEFT JOIN LATERAL (
+             SELECT left(s.results ->> 'error_message', 1000) AS error_message, left(s.results ->> 'error_class', 255) AS error_class
+             FROM tasker_engine.steps s
+             WHERE s.task_uuid = u.task_uuid AND s.step_no = n.failed[1]) f ON true),
+     aside AS (
+         INSERT INTO tasker_engine.rare_tasks AS r (task_uuid, since, named_task_id, step_no, state, error_class)
+         SELECT e.task_uuid, $3, t.named_task_id, e.failed[1], e.state, e.error_class
+         FROM ended e
+         JOIN tasker_engine.tasks t ON t.task_uuid = e.task_uuid
+         ON CONFLICT (task_uuid) DO UPDATE
+         SET since = excluded.since, state = excluded.state,
+             step_no = CASE WHEN excluded.state = 'e' THEN excluded.step_no ELSE r.step_no END,
+             error_class = CASE WHEN excluded.state = 'e' THEN excluded.error_class ELSE r.error_class END)
+     SELECT e.task_uuid, jsonb_strip_nulls(e.counts || jsonb_build_object(
+                'error_steps', e.failed, 'error_message', e.error_message, 'error_class', e.error_class))
+     FROM ended e",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::CHARARRAYOID,
@@ -105,6 +125,26 @@ static TAKE_BACK: Statement = Statement::new(
     "DELETE FROM tasker_engine.rare_tasks r WHERE r.task_uuid = $1",
     &[pg_sys::UUIDOID],
 );
+
+/// A change of a locked task.
+pub struct Change<'e> {
+    pub task: Uuid,
+    pub from: TaskState,
+    pub to: TaskState,
+    /// What the log says of it.
+    pub metadata: Option<Jsonb<'e>>,
+}
+
+impl Change<'_> {
+    pub fn of(task: Uuid, from: TaskState, to: TaskState) -> Self {
+        Self {
+            task,
+            from,
+            to,
+            metadata: None,
+        }
+    }
+}
 
 impl Tasks {
     /// A leaf of the task completed.
@@ -133,13 +173,8 @@ impl Tasks {
         }
         let leaves = std::mem::take(&mut self.leaves);
         let never_started = self.count_leaves(engine, &leaves)?;
-        end(
-            engine,
-            &never_started
-                .iter()
-                .map(|task| (*task, TaskState::Pending, TaskState::Complete))
-                .collect::<Vec<_>>(),
-        )?;
+        let complete = |task| Change::of(task, TaskState::Pending, TaskState::Complete);
+        end(engine, never_started.into_iter().map(complete).collect())?;
         end_finished(engine, &self.check)
     }
 
@@ -190,40 +225,51 @@ pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
     let rows = engine.session.run(&STEPS_LEFT, &[datum::uuids(tasks)])?;
     let mut ended = Vec::new();
     for row in rows.iter() {
-        let (task, state, alive, all_good) = (
+        let (task, from, alive) = (
             row.get::<Uuid>(1)?,
             row.get::<TaskState>(2)?,
             row.get::<bool>(3)?,
-            row.get::<bool>(4)?,
         );
-        if !alive && state.is_open() {
-            let end = if all_good {
+        let all_good = row.opt_jsonb(4);
+        if !alive && from.is_open() {
+            let to = if all_good.is_some() {
                 TaskState::Complete
             } else {
                 TaskState::Error
             };
-            ended.push((task, state, end));
+            ended.push(Change {
+                metadata: all_good,
+                ..Change::of(task, from, to)
+            });
         }
     }
-    end(engine, &ended)
+    end(engine, ended)
 }
 
 /// Ends locked tasks: complete, in error, cancelled or resolved. Their steps are as they must be: of a task in error none starts any
 /// more (`locked_task` holds them).
-pub fn end(engine: &mut Engine, ended: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
-    set_states(engine, ended)?;
-    let aside = ended.iter().filter(|(_, _, to)| *to != TaskState::Complete);
-    write_rare(
-        engine,
-        &aside.map(|(task, _, to)| (*task, *to)).collect::<Vec<_>>(),
-    )
+pub fn end<'e>(engine: &mut Engine<'e>, mut ended: Vec<Change<'e>>) -> Result<()> {
+    let aside: Vec<(Uuid, TaskState)> = ended
+        .iter()
+        .filter(|change| change.to != TaskState::Complete)
+        .map(|change| (change.task, change.to))
+        .collect();
+    let said = write_rare(engine, &aside)?;
+    for change in &mut ended {
+        change.metadata = said.get(&change.task).copied().or(change.metadata);
+    }
+    set_states(engine, &ended)
 }
 
-fn write_rare(engine: &Engine, rare: &[(Uuid, TaskState)]) -> Result<()> {
+/// Returns what the log says of the end of each task.
+fn write_rare<'e>(
+    engine: &Engine<'e>,
+    rare: &[(Uuid, TaskState)],
+) -> Result<BTreeMap<Uuid, Jsonb<'e>>> {
     if rare.is_empty() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
-    engine.session.run(
+    let rows = engine.session.run(
         &SET_ASIDE,
         &[
             datum::uuids(rare.iter().map(|(task, _)| task)),
@@ -231,7 +277,9 @@ fn write_rare(engine: &Engine, rare: &[(Uuid, TaskState)]) -> Result<()> {
             datum::timestamp(engine.now),
         ],
     )?;
-    Ok(())
+    rows.iter()
+        .map(|row| Ok((row.get(1)?, row.jsonb(2)?)))
+        .collect()
 }
 
 /// Corrects the row of a locked task in this state among the rare states.
@@ -239,7 +287,7 @@ pub fn set_aside(engine: &Engine, task: Uuid, state: TaskState) -> Result<()> {
     if state.is_open() || state == TaskState::Complete {
         forget(engine, task)
     } else {
-        write_rare(engine, &[(task, state)])
+        write_rare(engine, &[(task, state)]).map(|_| ())
     }
 }
 
@@ -250,17 +298,20 @@ pub fn forget(engine: &Engine, task: Uuid) -> Result<()> {
 }
 
 /// A locked task in error goes on; `locked_task` has taken up its steps.
-pub fn reopen(engine: &mut Engine, task: Uuid) -> Result<()> {
+fn reopen(engine: &mut Engine, task: Uuid) -> Result<()> {
     forget(engine, task)?;
-    set_states(engine, &[(task, TaskState::Error, TaskState::Pending)])
+    set_states(
+        engine,
+        &[Change::of(task, TaskState::Error, TaskState::Pending)],
+    )
 }
 
 /// One transition of a locked task.
-pub fn move_task(engine: &mut Engine, task: Uuid, from: TaskState, to: TaskState) -> Result<()> {
-    match (from, to) {
-        (TaskState::Error, TaskState::Pending) => reopen(engine, task),
-        (_, open) if open.is_open() => set_states(engine, &[(task, from, open)]),
-        (_, ended) => end(engine, &[(task, from, ended)]),
+pub fn move_task<'e>(engine: &mut Engine<'e>, change: Change<'e>) -> Result<()> {
+    match (change.from, change.to) {
+        (TaskState::Error, TaskState::Pending) => reopen(engine, change.task),
+        (_, open) if open.is_open() => set_states(engine, &[change]),
+        _ => end(engine, vec![change]),
     }
 }
 
@@ -272,11 +323,13 @@ static UNSETTLE: Statement = Statement::new(
 );
 
 /// The totals of old tasks count complete ones and leave out open ones: whatever changes this says so.
-fn unsettle(engine: &Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
+fn unsettle(engine: &Engine, changes: &[Change]) -> Result<()> {
     let mut gone_on = changes
         .iter()
-        .filter(|(_, from, to)| *from == TaskState::Complete || !from.is_open() && to.is_open())
-        .map(|(task, _, _)| task)
+        .filter(|change| {
+            change.from == TaskState::Complete || !change.from.is_open() && change.to.is_open()
+        })
+        .map(|change| &change.task)
         .peekable();
     if gone_on.peek().is_some() {
         engine.session.run(&UNSETTLE, &[datum::uuids(gone_on)])?;
@@ -285,7 +338,7 @@ fn unsettle(engine: &Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result
 }
 
 /// Writes new states of locked tasks and logs them; a pending task passes in_progress on its way to complete.
-fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> Result<()> {
+fn set_states<'e>(engine: &mut Engine<'e>, changes: &[Change<'e>]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -293,18 +346,19 @@ fn set_states(engine: &mut Engine, changes: &[(Uuid, TaskState, TaskState)]) -> 
     engine.session.run(
         &SET_STATE,
         &[
-            datum::uuids(changes.iter().map(|(task, _, _)| task)),
-            datum::states(changes.iter().map(|(_, _, to)| *to)),
+            datum::uuids(changes.iter().map(|change| &change.task)),
+            datum::states(changes.iter().map(|change| change.to)),
             datum::timestamp(engine.now),
         ],
     )?;
-    for (task, from, to) in changes {
-        let mut from = *from;
-        if (from, *to) == (TaskState::Pending, TaskState::Complete) {
-            engine.log.task(*task, from, TaskState::InProgress);
+    for change in changes {
+        let (task, to) = (change.task, change.to);
+        let mut from = change.from;
+        if (from, to) == (TaskState::Pending, TaskState::Complete) {
+            engine.log.task(task, from, TaskState::InProgress);
             from = TaskState::InProgress;
         }
-        engine.log.task(*task, from, *to);
+        engine.log.task_with(task, from, to, change.metadata);
     }
     Ok(())
 }

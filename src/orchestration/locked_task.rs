@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use serde_json::Map;
 use tasker_rules::engine::readiness;
 use tasker_rules::engine::retry::Attempts;
 use tasker_rules::engine::state::{StepState, TaskState};
@@ -527,7 +528,9 @@ impl<'w> LockedTask<'w> {
         let mut at = self.state_before;
         for next in std::iter::once(&own).chain(path) {
             if *next != at {
-                finalize::move_task(engine, self.uuid, at, *next)?;
+                let metadata = self.said_of(*next);
+                let change = finalize::Change::of(self.uuid, at, *next);
+                finalize::move_task(engine, finalize::Change { metadata, ..change })?;
                 at = *next;
             }
         }
@@ -538,6 +541,15 @@ impl<'w> LockedTask<'w> {
             timeouts::start_clocks(engine, &BTreeMap::from([(self.uuid, timeout)]))?;
         }
         Ok(())
+    }
+
+    /// What the log says of a task that completes: which of its steps are resolved. Of other ends it says more, from the rows.
+    fn said_of(&self, to: TaskState) -> Option<Jsonb<'static>> {
+        let resolved = |step: &&Step| step.state == StepState::ResolvedManually;
+        let count = self.steps.iter().filter(resolved).count();
+        (to == TaskState::Complete && count > 0)
+            .then(|| Map::from_iter([("resolved_steps".to_owned(), count.into())]))
+            .and_then(audit::object)
     }
 
     /// Takes the step away from its worker: a late report is stale. The claim's row stays until its lease

@@ -1,21 +1,22 @@
 //! What an event says: values of its row and of what never changes, of which its schema names the keys.
 
 use serde_json::{Map, Value, json};
-use tasker_rules::engine::backoff;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::catalog;
-use tasker_rules::events::rows::Change;
+use tasker_rules::events::counts::{self, Counts};
+use tasker_rules::events::rows::{Change, Said};
 
 use super::rows::Logged;
 use crate::error::{Error, Result};
 use crate::pg::datum::{Timestamp, Uuid};
-use crate::registry::{Template, TemplateStep};
+use crate::registry::Template;
 
 /// An event of a row, with what its payload is made from.
 pub struct Told<'t> {
     pub row: &'t Logged,
-    /// The metadata of the row.
-    pub said: &'t Value,
+    /// The metadata of the row, and what they mean.
+    pub metadata: &'t Value,
+    pub said: Said,
     /// It is the start of the run that the row ends.
     pub start: bool,
     pub name: &'static str,
@@ -87,7 +88,7 @@ impl Values {
         self.set("step_name", step.name.as_str());
         self.set("attempt_number", row.attempt);
         self.set("previous_attempts", row.attempt);
-        self.set("backoff_strategy", strategy(step));
+        self.set("backoff_strategy", step.backoff.name());
         let parents: Vec<Value> = step
             .parents
             .iter()
@@ -125,24 +126,48 @@ impl Values {
             ("error_message", "error_message"),
             ("error", "error_message"),
             ("exception_class", "error_class"),
+            ("backoff_type", "backoff_type"),
             ("reason", "reason"),
             ("retry_reason", "reason"),
             ("resolved_by", "resolved_by"),
             ("rerun_of", "rerun_of"),
             ("from_step", "from_step"),
         ] {
-            if let Some(text) = told.said.get(from).and_then(Value::as_str) {
+            if let Some(text) = told.metadata.get(from).and_then(Value::as_str) {
                 self.set(key, text);
             }
         }
-        let text = told.said.get("retry_after_seconds").and_then(Value::as_str);
-        if let Some(wait) = text.and_then(|text| text.parse::<f64>().ok()) {
-            self.set("delay_seconds", wait);
-            let at = told.row.at.saturating_add((wait * 1e6) as i64);
-            self.set("scheduled_for", time(at));
-            self.0
-                .entry("reason")
-                .or_insert_with(|| "retry_backoff".into());
+        if let Some(before) = told
+            .metadata
+            .get("previous_attempts")
+            .and_then(Value::as_u64)
+        {
+            self.set("previous_attempts", before);
+        }
+        if let Some(lines) = told.metadata.get("backtrace").and_then(Value::as_array) {
+            let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+            self.set("backtrace", lines);
+        }
+        if let Some(wait) = told.said.retry_after_seconds {
+            let at = time(told.row.at.saturating_add((wait * 1e6).round() as i64));
+            for key in ["delay_seconds", "backoff_seconds"] {
+                self.set(key, wait);
+            }
+            for key in ["scheduled_for", "retry_at"] {
+                self.set(key, at.as_str());
+            }
+        }
+        // Rows of version 0.1.0 do not say it.
+        if let Some(limit) = told.said.retry_limit {
+            self.set("retry_limit", limit);
+            self.set("final_failure", told.said.retry_after_seconds.is_none());
+            self.set("expired", told.said.expired);
+            if let Some(retryable) = told.metadata.get("retryable").and_then(Value::as_bool) {
+                self.set("retryable", retryable);
+            }
+        }
+        if let Some(reason) = reason(told) {
+            self.0.entry("reason").or_insert_with(|| reason.into());
         }
     }
 
@@ -193,8 +218,35 @@ impl Values {
             if !to.is_open() {
                 self.set("completed_at", time(told.row.at));
             }
+            let total = told.template.steps();
+            if let Some(counts) = Counts::of(told.metadata, to, total.len() as i64) {
+                for (key, count) in counts::KEYS.into_iter().zip(counts.0) {
+                    self.set(key, count);
+                }
+                self.set("processed_steps_count", counts.ended());
+                self.set("completion_percentage", counts.percentage());
+            }
+            if let Some(failed) = told.metadata.get("error_steps").and_then(Value::as_array) {
+                let names: Vec<Value> = failed
+                    .iter()
+                    .filter_map(|no| i16::try_from(no.as_i64()?).ok())
+                    .filter_map(|no| Some(told.template.step(no).ok()?.name.clone().into()))
+                    .collect();
+                self.set("error_steps", names);
+            }
         }
     }
+}
+
+/// The reason of an event that must have one, if the row gives none.
+fn reason(told: &Told) -> Option<&'static str> {
+    Some(match (told.name, told.row.change) {
+        ("workflow.task_reenqueue_delayed", Change::Step(_, StepState::Pending)) => "released",
+        ("workflow.task_reenqueue_delayed", _) => "retry_backoff",
+        ("workflow.task_reenqueue_failed", _) => "failed_permanently",
+        ("workflow.task_state_unclear", _) => "repaired",
+        _ => return None,
+    })
 }
 
 fn states(told: &Told) -> (Option<&'static str>, &'static str) {
@@ -214,13 +266,6 @@ fn transition_event(told: &Told) -> Option<&'static str> {
         Change::Task(from, to) => from.and_then(|from| from.event(to)),
         Change::Step(from, to) => from.event(to),
     }
-}
-
-fn strategy(step: &TemplateStep) -> String {
-    step.backoff
-        .kind
-        .map_or("configured", backoff::Kind::as_str)
-        .to_owned()
 }
 
 fn format_uuid(uuid: &Uuid) -> String {

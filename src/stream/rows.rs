@@ -264,7 +264,8 @@ impl<'s> Reader<'s> {
         let step = (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no));
         let payload = payload::of(&Told {
             row,
-            said: &story.metadata,
+            metadata: &story.metadata,
+            said: Said::of(&story.metadata),
             start,
             name,
             template: &template,

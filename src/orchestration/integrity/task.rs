@@ -8,6 +8,7 @@ use tasker_rules::engine::integrity::{self, Fault, Found};
 use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry;
 use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::failure::{Failure, Next};
 
 use super::rows::{self, TaskRows};
 use crate::error::Result;
@@ -100,25 +101,30 @@ fn count_leaves(engine: &Engine, locked: &LockedTask) -> Result<()> {
     Ok(())
 }
 
+const LOST: &str = "the claim of the step was lost before the step was reported";
+const CLASS: &str = "LeaseExpired";
+
 /// The run of a step that no claim holds ends as if its lease had ended: it counts, since it may have begun.
 fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Result<()> {
     let Ok(place) = locked.steps.binary_search_by_key(&no, |step| step.no) else {
         return Ok(());
     };
     let step = &mut locked.steps[place];
-    let (_, again) = retry::after_lost_lease(step.attempts(), true, engine.now);
-    let why = audit::texts(&[
-        (
-            "error_message",
-            Some("the claim of the step was lost before the step was reported"),
-        ),
-        ("error_class", Some("LeaseExpired")),
-    ]);
+    let (attempts, again) = retry::after_lost_lease(step.attempts(), true, engine.now);
     step.available_at = unless_held(step.available_at, again);
     step.claim_id = None;
     step.state = StepState::Error;
-    step.results = why;
-    let (attempts, run_id) = (step.attempts, step.run_id);
+    step.results = audit::texts(&[("error_message", Some(LOST)), ("error_class", Some(CLASS))]);
+    let why = audit::failure(&Failure {
+        message: LOST,
+        class: Some(CLASS),
+        attempts,
+        next: Next::of(engine.now, step.available_at),
+        backoff: None,
+        expired: true,
+        backtrace: vec![],
+    });
+    let run_id = step.run_id;
     // Only the claim knew when it began.
     let run = audit::Run {
         worker_no: audit::NO_WORKER,
@@ -127,7 +133,7 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
     let key = locked.key(no);
     engine
         .log
-        .ended(key, run_id, Some(run), attempts, StepState::Error, why);
+        .ended(key, run_id, Some(run), attempts.made, StepState::Error, why);
     Ok(())
 }
 
@@ -135,7 +141,7 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
 static CORRECT_LOG: Statement = Statement::new(
     r#"INSERT INTO tasker_engine.transitions (task_uuid, created_at, worker_no, step_no, attempt, from_state, to_state, metadata)
      SELECT $1, $2, $3, u.step_no, coalesce(s.attempts, 0::int2), u.from_state::"char", u.to_state::"char",
-            '{"reason": "repair_integrity: the log did not lead to the state of the row"}'
+            '{"repair": true, "reason": "repair_integrity: the log did not lead to the state of the row"}'
      FROM unnest($4, $5, $6) AS u (step_no, from_state, to_state)
      LEFT JOIN tasker_engine.steps s ON s.task_uuid = $1 AND s.step_no = u.step_no"#,
     &[

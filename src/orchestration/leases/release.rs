@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pgrx::pg_sys;
+use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::state::StepState;
+use tasker_rules::events::failure::Next;
 
 use super::heartbeat::{OF_WORKER, claims_and_keys};
 use super::{key_args, lower_claims};
@@ -17,7 +19,7 @@ use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
 static LOCK_TO_RELEASE: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id, s.run_id
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id, s.run_id, s.available_at
      FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, claim_id, claim_number)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = u.claim_id AND s.claim_number = coalesce(u.claim_number, s.claim_number)
@@ -62,13 +64,21 @@ impl Returned {
         Ok(engine.after_wait(&template.step(key.no)?.backoff, self.wait_ms))
     }
 
-    /// What the log keeps.
-    pub fn metadata(&self) -> Option<Jsonb<'static>> {
-        let seconds = (self.wait_ms > 0).then(|| (self.wait_ms as f64 / 1000.0).to_string());
-        audit::texts(&[
-            ("reason", self.reason.as_deref()),
-            ("retry_after_seconds", seconds.as_deref()),
-        ])
+    /// What the log keeps: the capped wait, of a step with this clock.
+    pub fn metadata(
+        &self,
+        engine: &Engine,
+        template: &Template,
+        key: StepKey,
+        clock: Option<Timestamp>,
+    ) -> Result<Option<Jsonb<'static>>> {
+        let reason = audit::texts(&[("reason", self.reason.as_deref())]);
+        if self.wait_ms <= 0 {
+            return Ok(reason);
+        }
+        let again = self.available_at(engine, template, key)?;
+        let next = Next::of(engine.now, unless_held(clock, Some(again)));
+        Ok(audit::both(audit::object(next.metadata()), reason))
     }
 }
 
@@ -141,7 +151,6 @@ pub fn release(
             datum::opt_int4s(wanted.iter().map(|(_, _, number)| *number)),
         ],
     )?;
-    let why = returned.metadata();
     let mut released = Vec::new();
     let mut lowered: BTreeMap<i64, i32> = BTreeMap::new();
     let mut claim_of: BTreeMap<StepKey, i64> = BTreeMap::new();
@@ -150,16 +159,14 @@ pub fn release(
             task: row.get(1)?,
             no: row.get(2)?,
         };
+        let template = registry::get(engine.session, row.get(3)?)?;
+        let why = returned.metadata(engine, &template, key, row.opt(8))?;
         engine
             .log
             .ended(key, row.opt(7), None, row.get(4)?, StepState::Pending, why);
         *lowered.entry(row.get(6)?).or_default() += 1;
         claim_of.insert(key, row.get(6)?);
-        released.push((
-            key,
-            registry::get(engine.session, row.get(3)?)?,
-            row.get(5)?,
-        ));
+        released.push((key, template, row.get(5)?));
     }
     let steps: Vec<GivenBack> = released
         .iter()

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 use pgrx::pg_sys;
 use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry::{self, Attempts};
+use tasker_rules::events::failure::{Failure, Next};
 
 use super::{CLOSE, due, key_args, step_keys};
 use crate::error::Result;
@@ -190,16 +191,22 @@ impl Expired {
     }
 }
 
-/// What is taken away from a worker, and why.
+/// A step that is taken away from its worker, and why.
+struct Taken {
+    key: StepKey,
+    message: String,
+    class: &'static str,
+    /// Only runs that count.
+    attempts: Attempts,
+    retry_at: Option<Timestamp>,
+    /// What decided about the delay.
+    backoff: Option<&'static str>,
+}
+
 #[derive(Default)]
 struct TakenOver {
-    keys: Vec<StepKey>,
-    retry_at: Vec<Option<Timestamp>>,
-    messages: Vec<String>,
-    classes: Vec<&'static str>,
+    steps: Vec<Taken>,
     lost: Lost,
-    /// The runs that count.
-    attempts: Vec<i16>,
 }
 
 fn expire(engine: &mut Engine, expired: &Expired) -> Result<bool> {
@@ -232,15 +239,15 @@ fn expire(engine: &mut Engine, expired: &Expired) -> Result<bool> {
             take(engine, expired, &row, timed_out, &mut taken, &mut tasks)?;
         }
         taken.write(engine)?;
-        if !taken.keys.is_empty() {
+        if !taken.steps.is_empty() {
             tasks.settle(engine)?;
         }
     }
-    for key in &taken.keys {
-        held.remove(key);
+    for step in &taken.steps {
+        held.remove(&step.key);
     }
-    write_claim(engine, expired, taken.keys.len(), due.is_empty(), &held)?;
-    Ok(!taken.keys.is_empty())
+    write_claim(engine, expired, taken.steps.len(), due.is_empty(), &held)?;
+    Ok(!taken.steps.is_empty())
 }
 
 fn held_args(keys: &[StepKey], expired: &Expired) -> [datum::Arg<'static>; 3] {
@@ -270,47 +277,46 @@ fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Op
 }
 
 impl TakenOver {
-    #[allow(clippy::too_many_arguments)]
+    /// Logs it; the run had this id and this number.
     fn add(
         &mut self,
         engine: &mut Engine,
         expired: &Expired,
-        (key, run_id, attempt): (StepKey, Option<i64>, i16),
-        attempts: Attempts,
-        retry_at: Option<Timestamp>,
-        message: String,
-        class: &'static str,
+        run: (Option<i64>, i16),
+        taken: Taken,
     ) {
-        let metadata = audit::texts(&[
-            ("error_message", Some(&message)),
-            ("error_class", Some(class)),
-        ]);
-        let run = audit::Run {
+        let metadata = audit::failure(&Failure {
+            message: &taken.message,
+            class: Some(taken.class),
+            attempts: taken.attempts,
+            next: Next::of(engine.now, taken.retry_at),
+            backoff: taken.backoff,
+            expired: true,
+            backtrace: vec![],
+        });
+        let of = audit::Run {
             worker_no: expired.worker_no,
             started_at: expired.claimed_at,
         };
-        engine.log.lost(key, run_id, run, attempt, metadata);
-        self.keys.push(key);
-        self.retry_at.push(retry_at);
-        self.messages.push(message);
-        self.classes.push(class);
-        self.attempts.push(attempts.made);
+        engine.log.lost(taken.key, run.0, of, run.1, metadata);
+        self.steps.push(taken);
     }
 
     fn write(&self, engine: &Engine) -> Result<()> {
-        if self.keys.is_empty() {
+        if self.steps.is_empty() {
             return Ok(());
         }
-        let [tasks, numbers] = key_args(&self.keys);
+        let steps = || self.steps.iter();
+        let [tasks, numbers] = key_args(&steps().map(|step| step.key).collect::<Vec<_>>());
         engine.session.run(
             &EXPIRE_STEPS,
             &[
                 tasks,
                 numbers,
-                datum::timestamps(self.retry_at.iter().copied()),
-                datum::texts(self.messages.iter().map(|text| Some(text.as_str()))),
-                datum::texts(self.classes.iter().map(|text| Some(*text))),
-                datum::int2s(self.attempts.iter().copied()),
+                datum::timestamps(steps().map(|step| step.retry_at)),
+                datum::texts(steps().map(|step| Some(step.message.as_str()))),
+                datum::texts(steps().map(|step| Some(step.class))),
+                datum::int2s(steps().map(|step| step.attempts.made)),
             ],
         )?;
         Ok(())
@@ -375,38 +381,50 @@ fn take(
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|template| Ok((template, template.step(key.no)?)));
-    let mut counted = attempts;
-    let (message, class, descendants) = match step {
+    let run = (row.opt(9), attempts.made);
+    let (step, descendants) = match step {
         Ok((template, step)) => {
             let begun = expired.has_begun(key);
             let timed_out = timed_out && begun;
             let (message, class) = why(expired, begun, step.timeout_us.filter(|_| timed_out));
-            let (left, retry_at) = if timed_out {
+            let (attempts, retry_at) = if timed_out {
                 let retry_at = engine.retry_after_failure(attempts, &step.backoff, None);
                 (attempts, retry_at)
             } else {
                 // As old as the lost claim, so the step comes before steps that were released since.
                 retry::after_lost_lease(attempts, begun, expired.claimed_at)
             };
-            counted = left;
-            // Of a task that has ended in error nothing starts again.
-            let retry_at = unless_held(row.opt(8), retry_at);
-            if let Some(available_at) = retry_at {
+            let away = Taken {
+                key,
+                message,
+                class,
+                attempts,
+                // Of a task that has ended in error nothing starts again.
+                retry_at: unless_held(row.opt(8), retry_at),
+                backoff: timed_out.then(|| step.backoff.name()),
+            };
+            if let Some(available_at) = away.retry_at {
                 let entry = Entry::of(template, key, row.get(7)?, available_at)?;
                 engine.queue_entries.push(entry);
-                let run = (key, row.opt(9), attempts.made);
-                taken.add(engine, expired, run, left, retry_at, message, class);
+                taken.add(engine, expired, run, away);
                 return Ok(());
             }
             let descendants = taken.lost.descendants(engine, key, template)?;
-            (message, class, descendants)
+            (away, descendants)
         }
         // Its template cannot be read, or lacks the step: without it no claim could hand it out again.
         Err(problem) => {
             let (message, _) = why(expired, true, None);
-            let message = format!("{message}, and cannot run again: {}", problem.message);
+            let away = Taken {
+                key,
+                message: format!("{message}, and cannot run again: {}", problem.message),
+                class: UNREADABLE,
+                attempts,
+                retry_at: None,
+                backoff: None,
+            };
             let descendants = propagate::made_unreachable_by_rows(engine, key, row.get(3)?)?;
-            (message, UNREADABLE, descendants)
+            (away, descendants)
         }
     };
     if taken
@@ -414,8 +432,7 @@ fn take(
         .mark_without_waiting(engine, key.task, &descendants)?
     {
         tasks.trouble(key.task);
-        let run = (key, row.opt(9), attempts.made);
-        taken.add(engine, expired, run, counted, None, message, class);
+        taken.add(engine, expired, run, step);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod timeouts;
 
 use std::str::FromStr;
 
+use serde_json::Map;
 use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
@@ -73,8 +74,11 @@ fn start_over<'e>(
     let no = locked.steps[index].no;
     let retryable = locked.template.step(no)?.retryable;
     let step = &mut locked.steps[index];
+    let mut note = note;
     if reset {
-        step.attempts = 0;
+        let before = std::mem::take(&mut step.attempts);
+        let before = Map::from_iter([("previous_attempts".to_owned(), before.into())]);
+        note = audit::both(note, audit::object(before));
     }
     step.retryable = retryable;
     locked.run_now(engine, index);

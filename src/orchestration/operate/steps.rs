@@ -1,6 +1,9 @@
 //! Operations on steps.
 
+use serde_json::Value;
+use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::failure::{Failure, Next};
 
 use super::{move_step, parse, refused, start_over};
 use crate::error::{Error, Result};
@@ -157,7 +160,7 @@ fn step_to<'e>(
     key: StepKey,
     to: StepState,
     results: Option<Jsonb<'e>>,
-    note: Option<Jsonb<'e>>,
+    mut note: Option<Jsonb<'e>>,
 ) -> Result<StepState> {
     let (mut locked, index) = LockedTask::lock_step(engine, key)?;
     allow_step(&locked, index, to)?;
@@ -171,7 +174,7 @@ fn step_to<'e>(
         StepState::Complete => {
             locked.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
         }
-        StepState::Error => fail_by_hand(engine, &mut locked, index, note)?,
+        StepState::Error => note = fail_by_hand(engine, &mut locked, index, note)?,
         StepState::Pending => {
             if from == StepState::InProgress {
                 let step = &mut locked.steps[index];
@@ -237,25 +240,43 @@ fn start_by_hand<'e>(
     Ok(worker.no)
 }
 
-/// Decides on a retry as a report would.
+/// Decides on a retry as a report would. Returns what the log says: the operator's own words stay, and what was decided comes behind.
 fn fail_by_hand<'e>(
     engine: &Engine<'e>,
     locked: &mut LockedTask<'e>,
     index: usize,
     note: Option<Jsonb<'e>>,
-) -> Result<()> {
+) -> Result<Option<Jsonb<'e>>> {
     let no = locked.steps[index].no;
     let policy = locked.template.step(no)?.backoff;
     let step = &mut locked.steps[index];
-    step.available_at = engine.retry_after_failure(step.attempts(), &policy, None);
-    let note = note.and_then(Object::of);
-    let said = |key: &str| note.as_ref()?.get(key)?.as_str();
-    step.results = audit::texts(&[
-        (
-            "error_message",
-            Some(said("error_message").unwrap_or("set to error by hand")),
-        ),
-        ("error_class", said("error_class")),
-    ]);
-    Ok(())
+    let again = engine.retry_after_failure(step.attempts(), &policy, None);
+    step.available_at = unless_held(step.available_at, again);
+    let said = note.and_then(Object::of);
+    let text = |key: &str| said.as_ref()?.get(key)?.as_str();
+    let (message, class) = (
+        text("error_message").unwrap_or("set to error by hand"),
+        text("error_class"),
+    );
+    step.results = audit::texts(&[("error_message", Some(message)), ("error_class", class)]);
+    let mut decided = Failure {
+        message,
+        class,
+        attempts: step.attempts(),
+        next: Next::of(engine.now, step.available_at),
+        backoff: Some(policy.name()),
+        expired: false,
+        backtrace: vec![],
+    }
+    .metadata();
+    let says = |key: &str| said.as_ref().is_some_and(|said| said.get(key).is_some());
+    decided.retain(|key, _| !(WORDS.contains(&key.as_str()) && says(key)));
+    for key in DECISIONS.into_iter().filter(|key| says(key)) {
+        decided.entry(key).or_insert(Value::Null);
+    }
+    Ok(audit::both(note, audit::object(decided)))
 }
+
+const WORDS: [&str; 2] = ["error_message", "error_class"];
+/// Of these keys an operator's value would be taken for a decision.
+const DECISIONS: [&str; 4] = ["retry_after_seconds", "backoff_type", "held", "expired"];

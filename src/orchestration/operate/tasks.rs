@@ -1,6 +1,7 @@
 //! Operations on tasks.
 
 use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::failure::{Failure, Next};
 
 use super::{move_step, parse, refused, start_over};
 use crate::error::{Error, Result};
@@ -96,9 +97,10 @@ pub fn time_out<'e>(
     seconds: i64,
 ) -> Result<TaskState> {
     let message = format!("the task was not finished within its timeout of {seconds} s");
+    let class = "TaskTimeout";
     let note = audit::texts(&[
         ("error_message", Some(&message)),
-        ("error_class", Some("TaskTimeout")),
+        ("error_class", Some(class)),
     ]);
     for index in 0..locked.steps.len() {
         if locked.steps[index].state == StepState::InProgress {
@@ -106,13 +108,22 @@ pub fn time_out<'e>(
             let step = &mut locked.steps[index];
             step.results = note;
             step.available_at = step.attempts().left().then_some(HELD);
+            let why = audit::failure(&Failure {
+                message: &message,
+                class: Some(class),
+                attempts: step.attempts(),
+                next: Next::of(engine.now, step.available_at),
+                backoff: None,
+                expired: true,
+                backtrace: vec![],
+            });
             move_step(
                 engine,
                 &mut locked,
                 index,
                 StepState::Error,
                 audit::NO_WORKER,
-                note,
+                why,
             )?;
         }
     }

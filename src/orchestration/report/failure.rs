@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys;
 use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry::Attempts;
+use tasker_rules::events::failure::{Failure as LoggedFailure, MOST_LINES, Next, SERVER_REQUESTED};
 
 use super::hold::Held;
 use super::{Failure, Report};
 use crate::error::Result;
-use crate::orchestration::Engine;
+use crate::orchestration::{Engine, audit};
 use crate::pg::datum::{self, Jsonb, Timestamp};
 use crate::pg::spi::Statement;
 use crate::settings;
@@ -73,61 +74,76 @@ impl<'r> Stored<'r> {
     }
 }
 
-pub(super) struct Decided {
-    pub(super) index: usize,
+pub(super) struct Decided<'r> {
     pub(super) retry_at: Option<Timestamp>,
+    retryable: bool,
+    stored: Stored<'r>,
+    /// What the log keeps: a later success overwrites the results.
+    pub(super) metadata: Option<Jsonb<'static>>,
 }
 
 /// Decides for each failed run whether and when the step runs again, and writes the decision.
-pub(super) fn decide(
+pub(super) fn decide<'r>(
     engine: &Engine,
-    reports: &[Report],
+    reports: &'r [Report],
     held: &BTreeMap<usize, Held>,
-) -> Result<Vec<Decided>> {
-    let mut decided = Vec::new();
-    let mut retryable = Vec::new();
+) -> Result<BTreeMap<usize, Decided<'r>>> {
+    let mut all = BTreeMap::new();
     for (&index, held) in held {
-        let Some(failure) = &reports[index].failure else {
-            continue;
-        };
-        let attempts = Attempts {
-            made: held.attempts,
-            limit: held.retry_limit,
-            retryable: failure.retryable && held.retryable,
-        };
-        let backoff = &held.template.step(reports[index].key.no)?.backoff;
-        let retry_at = engine.retry_after_failure(attempts, backoff, failure.retry_after_ms);
-        let retry_at = unless_held(held.available_at, retry_at);
-        retryable.push(attempts.retryable);
-        decided.push(Decided { index, retry_at });
+        if let Some(failure) = &reports[index].failure {
+            all.insert(index, decide_one(engine, &reports[index], failure, held)?);
+        }
     }
-    if decided.is_empty() {
-        return Ok(decided);
+    if all.is_empty() {
+        return Ok(all);
     }
-    let report = |decided: &Decided| &reports[decided.index];
-    let stored: Vec<Stored> = decided
-        .iter()
-        .filter_map(|decided| {
-            let failure = report(decided).failure.as_ref()?;
-            Some(Stored::of(failure, report(decided).results))
-        })
-        .collect();
-    let failures: Vec<&Failure> = decided
-        .iter()
-        .filter_map(|decided| report(decided).failure.as_ref())
-        .collect();
+    let (reports, decided) = (|| all.keys().map(|index| &reports[*index]), || all.values());
+    let class = |report: &'r Report| report.failure.as_ref()?.class.as_deref();
     engine.session.run(
         &FAIL,
         &[
-            datum::uuids(decided.iter().map(|decided| &report(decided).key.task)),
-            datum::int2s(decided.iter().map(|decided| report(decided).key.no)),
-            datum::timestamps(decided.iter().map(|decided| decided.retry_at)),
-            datum::booleans(retryable),
-            datum::jsonbs(stored.iter().map(|stored| stored.results)),
-            datum::texts(stored.iter().map(|stored| Some(&*stored.message))),
-            datum::texts(failures.iter().map(|failure| failure.class.as_deref())),
-            datum::jsonbs(stored.iter().map(|stored| stored.backtrace)),
+            datum::uuids(reports().map(|report| &report.key.task)),
+            datum::int2s(reports().map(|report| report.key.no)),
+            datum::timestamps(decided().map(|decided| decided.retry_at)),
+            datum::booleans(decided().map(|decided| decided.retryable)),
+            datum::jsonbs(decided().map(|decided| decided.stored.results)),
+            datum::texts(decided().map(|decided| Some(&*decided.stored.message))),
+            datum::texts(reports().map(class)),
+            datum::jsonbs(decided().map(|decided| decided.stored.backtrace)),
         ],
     )?;
-    Ok(decided)
+    Ok(all)
+}
+
+fn decide_one<'r>(
+    engine: &Engine,
+    report: &'r Report,
+    failure: &'r Failure,
+    held: &Held,
+) -> Result<Decided<'r>> {
+    let attempts = Attempts {
+        made: held.attempts,
+        limit: held.retry_limit,
+        retryable: failure.retryable && held.retryable,
+    };
+    let backoff = &held.template.step(report.key.no)?.backoff;
+    let retry_at = engine.retry_after_failure(attempts, backoff, failure.retry_after_ms);
+    let retry_at = unless_held(held.available_at, retry_at);
+    let asked = failure.retry_after_ms.map(|_| SERVER_REQUESTED);
+    let lines = failure.backtrace.into_iter().flat_map(datum::texts_of);
+    let logged = LoggedFailure {
+        message: &failure.message,
+        class: failure.class.as_deref(),
+        attempts,
+        next: Next::of(engine.now, retry_at),
+        backoff: Some(asked.unwrap_or_else(|| backoff.name())),
+        expired: false,
+        backtrace: lines.flat_map(str::lines).take(MOST_LINES).collect(),
+    };
+    Ok(Decided {
+        retry_at,
+        retryable: attempts.retryable,
+        stored: Stored::of(failure, report.results),
+        metadata: audit::failure(&logged),
+    })
 }

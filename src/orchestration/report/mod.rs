@@ -14,7 +14,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
-use crate::orchestration::{Engine, StepKey, audit};
+use crate::orchestration::{Engine, StepKey};
 use crate::pg::datum::{self, Jsonb};
 use crate::settings;
 use failure::decide;
@@ -101,15 +101,13 @@ pub fn apply<'e>(
     for (&index, held) in &held {
         let report = &reports[index];
         let state = report.reported_state();
-        // A later success overwrites the results, so the log keeps why this attempt failed.
-        let why = report.returned.as_ref().and_then(Returned::metadata);
-        let why = why.or_else(|| {
-            let failure = report.failure.as_ref()?;
-            audit::texts(&[
-                ("error_message", Some(&failure.message)),
-                ("error_class", failure.class.as_deref()),
-            ])
-        });
+        let why = match (&report.failure, &report.returned) {
+            (Some(_), _) => failures.get(&index).and_then(|failure| failure.metadata),
+            (None, Some(returned)) => {
+                returned.metadata(engine, &held.template, report.key, held.available_at)?
+            }
+            (None, None) => None,
+        };
         let why = told::noted(why, refused_events.get(&index));
         engine
             .log
@@ -127,8 +125,8 @@ pub fn apply<'e>(
             )?;
         }
     }
-    for failure in failures {
-        let (report, held) = (&reports[failure.index], &held[&failure.index]);
+    for (index, failure) in &failures {
+        let (report, held) = (&reports[*index], &held[index]);
         match failure.retry_at {
             Some(available_at) => engine.queue_entries.push(Entry::of(
                 &held.template,

@@ -94,6 +94,21 @@ pub fn array_fields<'a>(jsonb: Jsonb<'a>) -> impl Iterator<Item = Field<'a>> {
     } else {
         0
     };
+    first_fields(jsonb, count)
+}
+
+/// The texts among the elements of an array, or the text that the document is.
+pub fn texts_of<'a>(jsonb: Jsonb<'a>) -> impl Iterator<Item = &'a str> {
+    let count = if is_object(jsonb) {
+        0
+    } else {
+        element_count(jsonb)
+    };
+    first_fields(jsonb, count).filter_map(|field| field.as_str())
+}
+
+/// A single value is stored as an array of one.
+fn first_fields<'a>(jsonb: Jsonb<'a>, count: u32) -> impl Iterator<Item = Field<'a>> {
     // SAFETY: as in `Object::of`.
     let container: *mut pg_sys::JsonbContainer = unsafe {
         let plain = pg_sys::pg_detoast_datum(jsonb.datum.cast_mut_ptr());

@@ -101,6 +101,18 @@ pub fn jsonb_from_text(json: &str) -> Option<Jsonb<'static>> {
     }
 }
 
+/// Both objects in one; a key that both have keeps the value of the second.
+pub fn jsonb_concat<'a>(first: Jsonb<'a>, second: Jsonb<'a>) -> Jsonb<'a> {
+    // SAFETY: the function takes two jsonbs and returns a new one.
+    unsafe {
+        pgrx::fcinfo::direct_function_call_as_datum(
+            pg_sys::jsonb_concat,
+            &[Some(first.datum), Some(second.datum)],
+        )
+        .map_or(second, |datum| Jsonb::new(datum))
+    }
+}
+
 // The header of a jsonb container: four flag bits above a count (storage/jsonb.h).
 const CONTAINER_COUNT: u32 = 0x0fff_ffff;
 const CONTAINER_SCALAR: u32 = 0x1000_0000;
@@ -126,7 +138,7 @@ pub fn is_array(jsonb: Jsonb) -> bool {
     header & CONTAINER_ARRAY != 0 && header & CONTAINER_SCALAR == 0
 }
 
-/// How many elements or keys the root has.
+/// How many elements or keys the root has; a single value counts as one.
 pub fn element_count(jsonb: Jsonb) -> u32 {
     container_header(jsonb) & CONTAINER_COUNT
 }

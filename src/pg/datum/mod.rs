@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
 };
-pub use fields::{Field, Object, array_fields};
+pub use fields::{Field, Object, array_fields, texts_of};
 pub use jsonb::{
-    Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_from_text,
-    jsonb_text, opt_jsonb,
+    Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_concat,
+    jsonb_from_text, jsonb_text, opt_jsonb,
 };
 pub use read::{Element, FromColumn, Numeric};
 pub(super) use read::{attribute, elements, jsonb_elements};

@@ -84,7 +84,7 @@ fn a_released_step_waits_as_long_as_the_worker_says_and_no_longer_than_the_cap()
     assert!(session.claim(&Ask::by("other", 2)).is_empty());
     assert_eq!(
         why_returned(&mut session, &claims[0]),
-        [json!({"reason": "later", "retry_after_seconds": "200"})]
+        [json!({"reason": "later", "retry_after_seconds": 200})]
     );
     for (claim, from, to) in [(&claims[0], 100, 200), (&claims[1], 250, 300)] {
         let within: bool = session.one(
@@ -114,7 +114,7 @@ fn a_worker_gives_back_the_steps_that_it_names() {
     assert_eq!(count, 1, "only what it holds under this number");
     assert_eq!(
         why_returned(&mut session, &claims[0]),
-        [json!({"reason": "wrong build", "retry_after_seconds": "100"})]
+        [json!({"reason": "wrong build", "retry_after_seconds": 100})]
     );
     assert!(session.claim(&Ask::by("third", 9)).is_empty(), "it waits");
     for held in [&claims[1], &claims[2], &foreign] {

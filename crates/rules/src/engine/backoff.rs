@@ -90,6 +90,17 @@ pub struct Policy {
     pub jitter: Option<f64>,
 }
 
+impl Policy {
+    /// How the delay grows, in a word: its kind, or `configured` for the configured list.
+    pub const fn name(&self) -> &'static str {
+        match (self.kind, self.base_ms) {
+            (Some(kind), _) => kind.as_str(),
+            (None, Some(_)) => Kind::Exponential.as_str(),
+            (None, None) => "configured",
+        }
+    }
+}
+
 /// The delay in milliseconds after the failure of run number `attempt` (the first run is 1).
 ///
 /// In this order: a Retry-After wins, is capped and never jittered, and 0 or less means at once. Without one, no run yet

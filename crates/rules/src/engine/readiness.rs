@@ -200,13 +200,18 @@ impl Counts {
         }
     }
 
-    /// Completed of total in hundredths of a percent, rounded half up; 0 without steps.
+    /// Completed of total: [`hundredths`].
     pub fn completion_hundredths(&self) -> i64 {
-        if self.total == 0 {
-            0
-        } else {
-            (self.completed * 20_000 + self.total) / (2 * self.total)
-        }
+        hundredths(self.completed, self.total)
+    }
+}
+
+/// A share in hundredths of a percent, rounded half up; 0 of nothing.
+pub const fn hundredths(part: i64, total: i64) -> i64 {
+    if total == 0 {
+        0
+    } else {
+        (part * 20_000 + total) / (2 * total)
     }
 }
 

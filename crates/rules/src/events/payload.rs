@@ -71,14 +71,7 @@ const RUN: &[&str] = &[
     "completed_at",
     "execution_duration",
 ];
-const COUNTS: &[&str] = &[
-    "completed_steps",
-    "failed_steps",
-    "pending_steps",
-    "in_progress_steps",
-    "cancelled_steps",
-    "resolved_steps",
-];
+const COUNTS: &[&str] = &super::counts::KEYS;
 const ENDED: &[&str] = &["started_at", "completed_at", "total_execution_duration"];
 const FAILURE: &[&str] = &["error_message", "exception_class"];
 const REGISTRY: &[&str] = &["registry_name", "entity_type", "entity_id", "timestamp"];

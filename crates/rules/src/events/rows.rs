@@ -40,32 +40,28 @@ pub struct Said {
     pub repair: bool,
 }
 
-/// How the reason of a row begins that `repair_integrity` wrote.
+/// How the reason of a row begins that `repair_integrity` wrote before rows said `repair`.
 pub const REPAIR: &str = "repair_integrity: ";
 
 impl Said {
     /// Reads the metadata of a row; what is missing or of another kind says nothing.
     pub fn of(metadata: &Value) -> Self {
-        // A release stores the number as a text.
-        let seconds = |value: &Value| {
-            let text = value.as_str().and_then(|text| text.parse::<f64>().ok());
-            value
-                .as_f64()
-                .or(text)
-                .filter(|seconds| seconds.is_finite())
-        };
         let is_set = |key: &str| metadata.get(key) == Some(&Value::Bool(true));
         let reason = metadata.get("reason").and_then(Value::as_str);
         Self {
-            retry_after_seconds: metadata.get("retry_after_seconds").and_then(seconds),
+            retry_after_seconds: metadata
+                .get("retry_after_seconds")
+                .and_then(Value::as_f64)
+                .filter(|seconds| *seconds >= 0.0),
             held: is_set("held"),
             retry_limit: metadata.get("retry_limit").and_then(Value::as_i64),
             expired: is_set("expired"),
-            repair: reason.is_some_and(|reason| reason.starts_with(REPAIR)),
+            repair: is_set("repair") || reason.is_some_and(|reason| reason.starts_with(REPAIR)),
         }
     }
 
-    fn waits(&self) -> bool {
+    /// The step runs again, but not at once.
+    pub fn waits(&self) -> bool {
         self.retry_after_seconds
             .is_some_and(|seconds| seconds > 0.0)
     }
@@ -401,8 +397,7 @@ mod tests {
         let back = Change::Step(StepState::InProgress, StepState::Pending);
         let common = ["step.before_transition", "step.released"];
         assert_eq!(names(&row(back, &json!({}))), common);
-        // As release_steps stores it.
-        let waits = row(back, &json!({"retry_after_seconds": "1.5"}));
+        let waits = row(back, &json!({"retry_after_seconds": 1.5}));
         assert_eq!(names(&waits)[2..], ["workflow.task_reenqueue_delayed"]);
     }
 
@@ -426,13 +421,14 @@ mod tests {
 
     #[test]
     fn a_repair_is_the_only_event_where_no_transition_leads() {
-        let metadata =
-            json!({"reason": "repair_integrity: the log did not lead to the state of the row"});
+        let metadata = json!({"repair": true});
         let back = Change::Step(StepState::Complete, StepState::Pending);
-        assert_eq!(
-            names(&row(back, &metadata)),
-            ["workflow.task_state_unclear"]
-        );
+        // Rows that were written before they said it have only the reason.
+        let old =
+            json!({"reason": "repair_integrity: the log did not lead to the state of the row"});
+        for metadata in [&metadata, &old] {
+            assert_eq!(names(&row(back, metadata)), ["workflow.task_state_unclear"]);
+        }
         let failed = Change::Task(Some(TaskState::InProgress), TaskState::Error);
         assert_eq!(
             names(&row(failed, &metadata)),
@@ -451,7 +447,8 @@ mod tests {
             json!(null),
             json!([1]),
             json!({"retry_after_seconds": "soon", "held": 1, "retry_limit": "3", "expired": "yes", "reason": {}}),
-            json!({"retry_after_seconds": "infinity"}),
+            json!({"retry_after_seconds": "1.5"}),
+            json!({"retry_after_seconds": -1, "repair": "no"}),
         ] {
             assert_eq!(Said::of(&metadata), Said::default(), "{metadata}");
         }
