@@ -299,7 +299,7 @@ failed_runs: Runs that failed with it.
 share: Percent of all failed runs that match the filters.
 failed_tasks: Tasks that had such a run.
 step_names: Names of the steps that failed with it, sorted.
-last_message: Message of the last of them; NULL without one.
+last_message: Message of the last of them, its first 1,000 characters; NULL without one.
 first_failed_at: When the first run of the period failed with it.
 last_failed_at: When the last run of the period failed with it.';
 GRANT EXECUTE ON FUNCTION tasker.get_error_patterns(timestamptz, integer, text, text, text) TO tasker_reader;

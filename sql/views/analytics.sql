@@ -146,7 +146,7 @@ COMMENT ON COLUMN tasker_engine.ended_runs.attempt IS 'Number of the attempt.';
 COMMENT ON COLUMN tasker_engine.ended_runs.state IS 'The result of the run: c complete or e error.';
 COMMENT ON COLUMN tasker_engine.ended_runs.started_at IS 'When the step was claimed.';
 COMMENT ON COLUMN tasker_engine.ended_runs.ended_at IS 'When it was reported, or taken from a lost worker.';
-COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Metadata of the change that ended the run; after a failure it has error_class and error_message.';
+COMMENT ON COLUMN tasker_engine.ended_runs.metadata IS 'Metadata of the change that ended the run; after a failure it has error_class and the beginning of error_message, among others.';
 
 -- A complete task knows when it ended; for any other, its last run counts.
 CREATE OR REPLACE VIEW tasker_engine.task_times AS

@@ -12,7 +12,7 @@ pub enum Next {
     Never,
     /// Once its task is taken up again.
     Held,
-    /// After so many microseconds; 0: at once.
+    /// After this number of microseconds; 0: at once.
     After(i64),
 }
 

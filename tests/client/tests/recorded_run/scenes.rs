@@ -216,7 +216,7 @@ fn resolved_step(run: &mut Run) -> &'static str {
         claim.step,
     );
     run.finish(task);
-    "A step fails for good; an operator resolves it, and the rest runs"
+    "A step fails permanently; an operator resolves it, and the rest runs"
 }
 
 fn order(run: &mut Run) -> &'static str {
