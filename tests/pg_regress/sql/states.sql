@@ -1,4 +1,5 @@
 -- Both state machines by hand: every pair of states, allowed or refused. transition_task, transition_step and the try_ functions.
+SET tasker.jitter_enabled = off;
 SELECT play.templates('states');
 SELECT tasker.create_task('line', namespace => 'states') AS task \gset
 
