@@ -51,13 +51,19 @@ BEGIN
     IF tasker_engine.installation_state() = 'same' THEN
         RETURN;
     END IF;
+    -- Before anything is written, so that rows of this epoch have larger ids. A new database has no reader yet.
+    INSERT INTO tasker_engine.epochs (epoch, last_id_before)
+    SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(e.epoch) + 1 FROM tasker_engine.epochs e)),
+           greatest(s.last_value - CASE WHEN s.is_called THEN 0 ELSE 1 END, (SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(v.id) FROM tasker_engine.events v))
+    FROM tasker_engine.transitions_id_seq s
+    WHERE tasker_engine.installation_state() <> 'new';
     RETURN QUERY
     SELECT r.problem, r.action, count(*) FROM tasker.repair_integrity(dry_run => false) r GROUP BY r.problem, r.action ORDER BY r.problem, r.action;
     PERFORM tasker_engine.write_installation();
 END
 $$;
 COMMENT ON FUNCTION tasker.resume_after_restore() IS
-'Starts work in a database that was restored with pg_restore or psql, copied with CREATE DATABASE ... TEMPLATE, or subscribed to a publication: until then claims return nothing, what writes raises 55000, and background processes wait. Call it once everything has been loaded, also the sequences. It repairs what repair_integrity(dry_run => false) repairs, in the same transaction, and returns how much; no row: nothing had to be repaired, or the database works already. In a new database the first register_template() does the same. Not needed after pg_upgrade to PostgreSQL 15 or later, promotion of a standby, or recovery to a point in time. Rule: docs/operating-with-psql.md#dump-and-restore.
+'Starts work in a database that was restored with pg_restore or psql, copied with CREATE DATABASE ... TEMPLATE, or subscribed to a publication: until then claims return nothing, what writes raises 55000, and background processes wait. Call it once everything has been loaded, also the sequences. Readers of events go on at their positions. It repairs what repair_integrity(dry_run => false) repairs, in the same transaction, and returns how much; no row: nothing had to be repaired, or the database works already. In a new database the first register_template() does the same. Not needed after pg_upgrade to PostgreSQL 15 or later, promotion of a standby, or recovery to a point in time. Rule: docs/operating-with-psql.md#dump-and-restore.
 problem: A problem, as in repair_integrity.
 action: What was done about it.
 found: How often.';

@@ -20,3 +20,14 @@ COMMENT ON COLUMN tasker_engine.installation.table_oid IS 'This table, as it was
 COMMENT ON COLUMN tasker_engine.installation.xid IS 'The transaction, or the savepoint in it, that wrote the row; NULL: the row was loaded.';
 COMMENT ON COLUMN tasker_engine.installation.database_name IS 'The name of the database then, for messages.';
 COMMENT ON COLUMN tasker_engine.installation.written_at IS 'When it was written, for messages.';
+
+-- Restores of the log. Ids of transactions do not survive a dump, and readers compare them; so readers compare only those of rows
+-- between two restores (crates/rules/src/events/position.rs). pg_upgrade, promotion and recovery to a point in time keep the ids.
+CREATE TABLE tasker_engine.epochs (
+    epoch bigint PRIMARY KEY,
+    last_id_before bigint NOT NULL
+);
+COMMENT ON TABLE tasker_engine.epochs IS
+'One row per restore of this log, written by tasker.resume_after_restore(). Ids of transactions are comparable in the rows between two restores only.';
+COMMENT ON COLUMN tasker_engine.epochs.epoch IS 'When work was resumed after the restore, in microseconds since 1970: the name of all that was written since then.';
+COMMENT ON COLUMN tasker_engine.epochs.last_id_before IS 'The last id that the log had given out before.';

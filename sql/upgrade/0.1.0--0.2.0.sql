@@ -165,6 +165,17 @@ SELECT d.oid, 'tasker_engine.installation'::regclass, d.datname, clock_timestamp
 UPDATE tasker_engine.installation i
 SET xid = ((pg_current_xact_id()::text::bigint >> 32 << 32) | i.xmin::text::bigint)::text::xid8;
 
+-- Restores of the log. Ids of transactions do not survive a dump, and readers compare them; so readers compare only those of rows
+-- between two restores (crates/rules/src/events/position.rs). pg_upgrade, promotion and recovery to a point in time keep the ids.
+CREATE TABLE tasker_engine.epochs (
+    epoch bigint PRIMARY KEY,
+    last_id_before bigint NOT NULL
+);
+COMMENT ON TABLE tasker_engine.epochs IS
+'One row per restore of this log, written by tasker.resume_after_restore(). Ids of transactions are comparable in the rows between two restores only.';
+COMMENT ON COLUMN tasker_engine.epochs.epoch IS 'When work was resumed after the restore, in microseconds since 1970: the name of all that was written since then.';
+COMMENT ON COLUMN tasker_engine.epochs.last_id_before IS 'The last id that the log had given out before.';
+
 -- What a worker says that it has begun.
 ALTER TABLE tasker_engine.claims ADD COLUMN begun uuid[];
 COMMENT ON COLUMN tasker_engine.claims.begun IS 'The steps of which the worker has said that it has begun them; NULL: it has said nothing. The only step of a claim counts as begun.';

@@ -4,6 +4,7 @@ use tasker_rules::events::pattern::{PATTERN_HINT, Selection};
 use tasker_rules::events::position::Position;
 
 use crate::error::{Error, Result};
+use crate::orchestration::resumption;
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg};
 use crate::pg::spi::Session;
@@ -40,6 +41,8 @@ fn read_events(call: &mut Call) -> Result<Output> {
         .opt_array::<String>(3)
         .map(|names| names.into_iter().flatten().collect());
     let session = Session::open()?;
+    // Before, the rows have ids of transactions of another server, which this one cannot compare.
+    resumption::require_or_new(&session)?;
     let wanted = Wanted {
         selection: &selection,
         namespaces: namespaces.as_deref(),

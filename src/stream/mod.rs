@@ -9,7 +9,7 @@ mod rows;
 use std::borrow::Cow;
 
 use tasker_rules::events::pattern::Selection;
-use tasker_rules::events::position::{Moment, Position, Snapshot};
+use tasker_rules::events::position::{Epochs, Moment, Position, Snapshot};
 
 use crate::error::{Error, Result};
 use crate::pg::budget;
@@ -49,12 +49,14 @@ const MOST_SCANNED: usize = 100_000;
 
 static NOW: Statement = Statement::new(
     "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), pg_current_xact_id_if_assigned(),
-            greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0)",
+            greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0),
+            ARRAY(SELECT e.epoch FROM tasker_engine.epochs e ORDER BY e.epoch),
+            ARRAY(SELECT e.last_id_before FROM tasker_engine.epochs e ORDER BY e.epoch)",
     &[],
 );
 
-/// What the calling query sees, without its own transaction. A standby does not know which transactions run.
-fn now(session: &Session) -> Result<Moment> {
+/// What the calling query sees, without its own transaction, and the epochs of the log. A standby does not know which transactions run.
+fn now(session: &Session) -> Result<(Moment, Epochs)> {
     let rows = session.read(&NOW, &[])?;
     let row = rows
         .first()
@@ -70,44 +72,78 @@ fn now(session: &Session) -> Result<Moment> {
     if let Some(own) = row.opt(3) {
         snapshot = snapshot.before(own);
     }
-    Ok(Moment {
+    let (names, last_ids): (Vec<i64>, Vec<i64>) = (row.get(5)?, row.get(6)?);
+    let moment = Moment {
         snapshot,
         last_id: row.get(4)?,
         next,
-    })
+    };
+    Ok((moment, Epochs::new(names.into_iter().zip(last_ids))))
 }
 
 /// The next events behind the position, which moves behind them, and behind all that it has looked at. None if the calling query does
 /// not see all that was read before.
 pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Result<Vec<Event>> {
     let mut events = vec![];
-    if !position.begin(now(session)?) {
-        return Ok(events);
+    let (now, epochs) = now(session)?;
+    if !position.is_of(&epochs) {
+        return Err(of_no_epoch());
     }
-    let reader = Reader::new(session, wanted.selection);
-    let mut rows = Merge::new(session, reader, position.behind_id());
-    for _ in 0..MOST_SCANNED {
-        budget::check_for_cancel();
-        let Some(row) = rows.next()? else {
-            position.ended();
-            break;
-        };
-        let id = row.id();
-        if position.is_new(row.xid()) {
-            let has_room = match row {
-                Row::Logged(row) => add(&rows.log, &row, position, wanted, &mut events)?,
-                Row::Fact(fact) => add_fact(fact, position, wanted, &mut events)?,
-            };
-            if !has_room {
-                return Ok(events);
-            }
-        }
-        position.reached(id);
-    }
+    let mut scanned = 0;
+    while scanned < MOST_SCANNED
+        && position.begin(now.clone(), &epochs)
+        && read_batch(
+            session,
+            position,
+            wanted,
+            &epochs,
+            &mut scanned,
+            &mut events,
+        )?
+    {}
     if let Some(last) = events.last_mut() {
         last.position = position.to_string();
     }
     Ok(events)
+}
+
+/// Reads on in the batch; whether another one is behind it.
+fn read_batch(
+    session: &Session,
+    position: &mut Position,
+    wanted: &Wanted,
+    epochs: &Epochs,
+    scanned: &mut usize,
+    events: &mut Vec<Event>,
+) -> Result<bool> {
+    let last_id = position.last_id(epochs);
+    let reader = Reader::new(session, wanted.selection);
+    let mut rows = Merge::new(session, reader, position.behind_id());
+    while *scanned < MOST_SCANNED {
+        budget::check_for_cancel();
+        let Some(row) = rows.next()?.filter(|row| row.id() <= last_id) else {
+            return Ok(!position.ended(epochs));
+        };
+        *scanned += 1;
+        let id = row.id();
+        if position.is_new(id, row.xid(), epochs) {
+            let has_room = match row {
+                Row::Logged(row) => add(&rows.log, &row, position, wanted, events)?,
+                Row::Fact(fact) => add_fact(fact, position, wanted, events)?,
+            };
+            if !has_room {
+                return Ok(false);
+            }
+        }
+        position.reached(id);
+    }
+    Ok(false)
+}
+
+fn of_no_epoch() -> Error {
+    Error::parameter("the position is one of another database, or of rows that a restore has replaced")
+        .detail("A position holds ids of transactions, which begin again in a restored database; tasker_engine.epochs lists the restores that this database knows.")
+        .hint("Give read_events a position of this database, or NULL to begin with the oldest event.")
 }
 
 /// Adds the events of a row that are wanted; false if there is no room for one of them.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use tasker_rules::events::position::{Moment, Position, Snapshot};
+use tasker_rules::events::position::{Epochs, Moment, Position, Snapshot};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -23,6 +23,8 @@ enum Act {
     KeepSnapshot,
     /// It ends.
     DropSnapshot,
+    /// A dump of what is committed is restored where the next transaction has this number. Ids go on.
+    Restore(u64),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -35,6 +37,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::NewReader),
         1 => Just(Act::KeepSnapshot),
         1 => Just(Act::DropSnapshot),
+        1 => prop_oneof![1..40_u64, (1_u64 << 32)..(1 << 32) + 9].prop_map(Act::Restore),
     ]
 }
 
@@ -52,6 +55,8 @@ struct World {
     time: usize,
     xids: u64,
     ids: i64,
+    /// Names of epochs, and the last id before each.
+    epochs: Vec<(i64, i64)>,
     open: BTreeSet<u64>,
     /// The last transaction that has ended, among all that have.
     ended: u64,
@@ -114,35 +119,65 @@ impl Reader {
         if self.on_standby {
             now.snapshot = now.snapshot.without_running();
         }
-        if !position.begin(now) {
-            return false;
-        }
-        let visible = |row: &Row| row.committed.is_some_and(|at| at <= time);
+        let epochs = Epochs::new(world.epochs.clone());
         let mut got = vec![];
         let mut full = false;
-        'rows: for (id, row) in world.rows.range(position.behind_id() + 1..) {
-            if visible(row) && position.is_new(row.xid) {
-                for event in position.handed(*id)..2 {
-                    if got.len() == most {
-                        full = true;
-                        break 'rows;
-                    }
-                    position.hand(*id, event + 1);
-                    got.push(*id);
-                }
+        while !full {
+            if !position.begin(now.clone(), &epochs) {
+                return false;
             }
-            if visible(row) {
-                position.reached(*id);
+            full = page(&mut position, world, &epochs, time, most, &mut got);
+            if !full && position.ended(&epochs) {
+                break;
             }
-        }
-        if !full {
-            position.ended();
         }
         if keeps {
             self.position = position;
             self.got.extend(&got);
         }
         full || !got.is_empty()
+    }
+}
+
+/// Reads the rest of a batch; whether there are events without room.
+fn page(
+    position: &mut Position,
+    world: &World,
+    epochs: &Epochs,
+    time: usize,
+    most: usize,
+    got: &mut Vec<i64>,
+) -> bool {
+    let visible = |row: &Row| row.committed.is_some_and(|at| at <= time);
+    let last = position.last_id(epochs);
+    for (id, row) in world.rows.range(position.behind_id() + 1..) {
+        if *id > last {
+            break;
+        }
+        if visible(row) && position.is_new(*id, row.xid, epochs) {
+            for event in position.handed(*id)..2 {
+                if got.len() == most {
+                    return true;
+                }
+                position.hand(*id, event + 1);
+                got.push(*id);
+            }
+        }
+        if visible(row) {
+            position.reached(*id);
+        }
+    }
+    false
+}
+
+impl World {
+    fn restore(&mut self, next: u64) {
+        self.rows.retain(|_, row| row.committed.is_some());
+        self.open.clear();
+        self.kept = None;
+        self.epochs.push((1 + self.epochs.len() as i64, self.ids));
+        self.xids = next;
+        self.ended = self.next() - 1;
     }
 }
 
@@ -178,8 +213,9 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
                     world.open.remove(&xid);
                     world.ended = world.ended.max(xid);
                     let time = world.time;
+                    // An older epoch can have rows with the same number.
                     for row in world.rows.values_mut().filter(|row| row.xid == xid) {
-                        row.committed = Some(time);
+                        row.committed.get_or_insert(time);
                     }
                 }
             }
@@ -187,7 +223,9 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
                 if let Some(xid) = world.open_one(which) {
                     world.open.remove(&xid);
                     world.ended = world.ended.max(xid);
-                    world.rows.retain(|_, row| row.xid != xid);
+                    world
+                        .rows
+                        .retain(|_, row| row.xid != xid || row.committed.is_some());
                 }
             }
             Act::Read {
@@ -201,6 +239,7 @@ fn run(acts: Vec<Act>) -> (World, Vec<Reader>) {
             }
             Act::KeepSnapshot => world.kept = Some((world.moment(), world.time)),
             Act::DropSnapshot => world.kept = None,
+            Act::Restore(next) => world.restore(next),
             Act::NewReader => readers.push(reader(readers.len() % 2 == 0)),
         }
     }
@@ -241,7 +280,7 @@ proptest! {
                     if let (true, Some(first), Some(second)) = (caused, place.get(cause), place.get(effect)) {
                         prop_assert!(first < second, "{} after {}", cause, effect);
                     }
-                    if let (true, Some(first), Some(second)) = (row.xid == later.xid, place.get(cause), place.get(effect)) {
+                    if let (true, Some(first), Some(second)) = (row.xid == later.xid && row.committed == later.committed, place.get(cause), place.get(effect)) {
                         prop_assert!(first < second, "{} after {} of one transaction", cause, effect);
                     }
                 }
@@ -260,6 +299,10 @@ fn a_position_that_is_no_position_is_refused() {
         "1:9:3,2;0;0,0;",
         "1:9:3;0;;",
         "1:9:;0;;1:9:;3",
+        "0;1:9:;0;9;0",
+        "x;1:9:;0;9;0;",
+        "0;1:9:;0;9;0;;1:9:;0;9",
+        "0;1:9:;0;9;0;;1;5;0;0",
     ] {
         assert_eq!(Position::parse(text), None, "{text}");
     }

@@ -298,6 +298,20 @@ impl Server {
         );
     }
 
+    /// pg_resetwal of this server, which is stopped: its next transaction gets another id.
+    #[track_caller]
+    pub fn reset_transactions(&self, arguments: &[&str]) {
+        let output = Command::new(root().join("scripts/as-server-user"))
+            .arg(program("pg_resetwal"))
+            .args(arguments)
+            .arg(self.folder().join("data"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("pg_resetwal starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+    }
+
     /// The server's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()

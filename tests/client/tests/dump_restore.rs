@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tasker_client_tests::database::resume;
 use tasker_client_tests::server::{Server, run};
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Claim, Database, Session, Template, Uuid, inside, json, shapes};
+use tasker_client_tests::{Claim, Database, Reader, Session, Template, Uuid, inside, json, shapes};
 
 /// A file beside the server that goes with it.
 fn file(server: &Server, name: &str) -> PathBuf {
@@ -497,6 +497,8 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
         lines
     };
     let before = kept(&mut session);
+    let mut reader = Reader::default();
+    reader.page(&mut session, 5);
     drop(session);
     drop(root);
     old.stop();
@@ -519,6 +521,7 @@ fn an_upgraded_cluster_has_the_same_rights_and_the_work_goes_on() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     go_on(&mut session, &live);
+    reader.has_each_event_once(&mut session, "pg_upgrade");
     let mut app = Session::open(new.config("app", "app"));
     let task = app.create("small_diamond");
     let held = app.claim(&Ask::by("of app", 1)).remove(0);

@@ -8,7 +8,9 @@ use postgres::error::SqlState;
 use tasker_client_tests::database::{self, resume};
 use tasker_client_tests::server::{Server, client, run};
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Database, Session, Uuid, inside, json, patience, scaled, shapes};
+use tasker_client_tests::{
+    Database, Reader, Session, Uuid, inside, json, patience, scaled, shapes,
+};
 
 /// The ways of a restore.
 #[derive(Debug, Clone, Copy)]
@@ -410,6 +412,8 @@ fn a_promoted_standby_goes_on_by_itself() {
     let mut session = server.connect(database::PATTERN);
     shapes::chain("chain", 1).register(&mut session);
     session.create("chain");
+    let mut reader = Reader::default();
+    reader.page(&mut session, 1);
     // The backup begins with a checkpoint that takes its time.
     session.execute("CHECKPOINT");
     let standby = server.standby();
@@ -419,6 +423,7 @@ fn a_promoted_standby_goes_on_by_itself() {
         .query("SELECT pg_promote()", &[]);
     let mut session = standby.connect(database::PATTERN);
     assert_eq!(session.work(|_| done()).len(), 1);
+    reader.has_each_event_once(&mut session, "promoted");
 }
 
 /// Waits until the WAL so far is in the archive.
@@ -445,6 +450,8 @@ fn a_database_recovered_to_a_point_in_time_goes_on_by_itself() {
     // After the backup: only the archive has it.
     let after = session.create("chain");
     session.create_many("chain", 3);
+    let mut reader = Reader::default();
+    reader.page(&mut session, 5);
     assert_eq!(session.claim(&Ask::by("first", 1)).len(), 1);
     let held = session.claim(&Ask {
         lease: "1 hour",
@@ -482,6 +489,7 @@ fn a_database_recovered_to_a_point_in_time_goes_on_by_itself() {
     assert_eq!(states, ["complete"]);
     assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 6);
     assert_eq!(inside::repeated_ids(&mut session), 0);
+    reader.has_each_event_once(&mut session, "recovered");
 }
 
 #[test]

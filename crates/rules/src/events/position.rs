@@ -1,5 +1,8 @@
 //! Where a reader of the log is. Ids are taken before their transactions commit, so neither an id nor a transaction can say what
 //! was read: a snapshot does. A batch is what a newer snapshot sees and the older one does not; inside a batch the order is by id.
+//!
+//! A dump takes the rows along, but not the counter of transactions. So the ids of transactions are compared within an epoch only:
+//! the rows between two restores. Ids of rows go on over all of them.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +18,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Sees every transaction.
+    fn everything() -> Self {
+        Self {
+            xmin: u64::MAX,
+            xmax: u64::MAX,
+            running: vec![],
+        }
+    }
+
     /// Sees nothing.
     pub fn nothing() -> Self {
         Self {
@@ -102,19 +114,59 @@ pub struct Moment {
     pub next: u64,
 }
 
+/// The epochs of a log, ascending: the name of each, and the last id before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epochs {
+    earlier: Vec<(i64, i64)>,
+    current: (i64, i64),
+}
+
+impl Epochs {
+    /// The first epoch, which begins with the log, and these after it.
+    pub fn new(later: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        let first = Self {
+            earlier: vec![],
+            current: (0, 0),
+        };
+        later.into_iter().fold(first, |mut epochs, next| {
+            epochs.earlier.push(epochs.current);
+            epochs.current = next;
+            epochs
+        })
+    }
+
+    /// The last id of an epoch, which for the current one is not known yet; `None`: there is no such epoch.
+    fn last_id(&self, epoch: i64) -> Option<i64> {
+        let all = || self.earlier.iter().chain([&self.current]);
+        let place = all().position(|(name, _)| *name == epoch)?;
+        let next = all().nth(place + 1);
+        Some(next.map_or(i64::MAX, |(_, last_before)| *last_before))
+    }
+}
+
+/// Where a batch ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// With what this moment sees.
+    Moment(Moment),
+    /// With the last row before an epoch: all those rows are committed.
+    Epoch { name: i64, last_before: i64 },
+}
+
 /// A batch of which a part was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Batch {
-    upto: Moment,
+    upto: End,
     /// All ids up to this one were looked at.
     last: i64,
     /// A row behind it of which some events were handed out, and how many. Others can come to light before it.
     part: Option<(i64, u32)>,
 }
 
-/// What was read: all that `seen` sees, and of the batch behind it all up to an id.
+/// What was read: all before an epoch, all of this epoch that `seen` sees, and of the batch behind it all up to an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
+    epoch: i64,
     seen: Moment,
     /// For each transaction that `seen` lists as running, an id before all of its ids.
     before: BTreeMap<u64, i64>,
@@ -126,34 +178,66 @@ pub struct Position {
 impl Position {
     /// Nothing was read.
     pub fn beginning() -> Self {
+        Self::beginning_of(0, 0)
+    }
+
+    /// All before this epoch was read, and nothing of it.
+    fn beginning_of(epoch: i64, last_before: i64) -> Self {
         Self {
+            epoch,
             seen: Moment {
                 snapshot: Snapshot::nothing(),
-                last_id: 0,
+                last_id: last_before,
                 next: 1,
             },
             before: BTreeMap::new(),
-            before_next: 0,
+            before_next: last_before,
             batch: None,
         }
     }
 
-    /// Begins a batch that ends with what this moment sees, unless one has begun. False: the moment is before the position, and rows
-    /// that belong to it cannot be seen. A transaction with an old snapshot has such a moment, and a standby that is behind.
-    pub fn begin(&mut self, now: Moment) -> bool {
-        let known = self.batch.as_ref().map_or(&self.seen, |batch| &batch.upto);
+    /// Whether its epoch is one of these. Otherwise it belongs to another database, or to rows that a restore has replaced.
+    pub fn is_of(&self, epochs: &Epochs) -> bool {
+        epochs.last_id(self.epoch).is_some()
+    }
+
+    /// Begins a batch that ends with what this moment sees, unless one has begun; in an older epoch first what is left of the older
+    /// ones. False: the moment is before the position, and rows that belong to it cannot be seen. A transaction with an old snapshot
+    /// has such a moment, and a standby that is behind.
+    pub fn begin(&mut self, now: Moment, epochs: &Epochs) -> bool {
+        let (name, last_before) = epochs.current;
+        if self.epoch != name {
+            let nothing_left = self.lowest(&Snapshot::everything()) >= last_before;
+            if !self.is_of(epochs) {
+                return false;
+            } else if self.batch.is_some() || !nothing_left {
+                let upto = End::Epoch { name, last_before };
+                self.begin_upto(upto, &Snapshot::everything());
+                return true;
+            }
+            *self = Self::beginning_of(name, last_before);
+        }
+        let known = match self.batch.as_ref().map(|batch| &batch.upto) {
+            Some(End::Moment(upto)) => upto,
+            _ => &self.seen,
+        };
         if !now.snapshot.covers(&known.snapshot) {
             return false;
         }
+        let snapshot = now.snapshot.clone();
+        self.begin_upto(End::Moment(now), &snapshot);
+        true
+    }
+
+    fn begin_upto(&mut self, upto: End, sees: &Snapshot) {
         if self.batch.is_none() {
-            let last = self.lowest(&now.snapshot);
+            let last = self.lowest(sees);
             self.batch = Some(Batch {
-                upto: now,
+                upto,
                 last,
                 part: None,
             });
         }
-        true
     }
 
     /// An id before all ids of the batch up to this snapshot.
@@ -183,10 +267,27 @@ impl Position {
             .map_or(self.seen.last_id, |batch| batch.last)
     }
 
-    /// Whether a row of this transaction belongs to the batch.
-    pub fn is_new(&self, xid: u64) -> bool {
-        let upto = self.batch.as_ref().map(|batch| &batch.upto.snapshot);
-        upto.is_some_and(|upto| upto.sees(xid)) && !self.seen.snapshot.sees(xid)
+    /// No row behind this id belongs to the batch.
+    pub fn last_id(&self, epochs: &Epochs) -> i64 {
+        match self.batch.as_ref().map(|batch| &batch.upto) {
+            Some(End::Epoch { last_before, .. }) => *last_before,
+            _ => epochs.last_id(self.epoch).unwrap_or(0),
+        }
+    }
+
+    /// Whether this row, written by this transaction, belongs to the batch.
+    pub fn is_new(&self, id: i64, xid: u64, epochs: &Epochs) -> bool {
+        let Some(batch) = &self.batch else {
+            return false;
+        };
+        let unseen = !self.seen.snapshot.sees(xid);
+        id <= self.last_id(epochs)
+            && match &batch.upto {
+                End::Moment(upto) => unseen && upto.snapshot.sees(xid),
+                End::Epoch { .. } => {
+                    unseen || epochs.last_id(self.epoch).is_some_and(|last| id > last)
+                }
+            }
     }
 
     /// All ids of the batch up to this one were looked at.
@@ -211,28 +312,45 @@ impl Position {
         }
     }
 
-    /// No row is behind: the batch was read.
-    pub fn ended(&mut self) {
-        let Some(batch) = self.batch.take() else {
-            return;
-        };
-        let running = batch.upto.snapshot.running.iter();
-        let before = running.map(|xid| (*xid, self.before(*xid))).collect();
-        self.before_next = self.before(batch.upto.snapshot.xmax);
-        self.before = before;
-        self.seen = batch.upto;
+    /// The batch was read. Whether this was all: behind a batch of an older epoch the next one begins.
+    pub fn ended(&mut self, epochs: &Epochs) -> bool {
+        match self.batch.take().map(|batch| batch.upto) {
+            None => {}
+            Some(End::Epoch { name, last_before }) => {
+                *self = Self::beginning_of(name, last_before);
+                return false;
+            }
+            Some(End::Moment(upto)) => {
+                let running = upto.snapshot.running.iter();
+                let before = running.map(|xid| (*xid, self.before(*xid))).collect();
+                self.before_next = self.before(upto.snapshot.xmax);
+                self.before = before;
+                self.seen = upto;
+            }
+        }
+        self.epoch == epochs.current.0
     }
 }
 
-/// `snapshot;last id;next;id before next;ids before those that run`, then for a batch of which a part was read
-/// `;snapshot;last id;next;last id looked at;id of a row;events of it`.
+/// `epoch;snapshot;last id;next;id before next;ids before those that run`, then for a batch of which a part was read
+/// `;snapshot;last id;next;last id looked at;id of a row;events of it`, or, up to an epoch,
+/// `;epoch;last id before it;last id looked at;id of a row;events of it`.
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let before: Vec<String> = self.before.values().map(i64::to_string).collect();
-        write!(f, "{};{};{}", self.seen, self.before_next, before.join(","))?;
+        let before = before.join(",");
+        write!(
+            f,
+            "{};{};{};{before}",
+            self.epoch, self.seen, self.before_next
+        )?;
         if let Some(batch) = &self.batch {
+            match &batch.upto {
+                End::Moment(upto) => write!(f, ";{upto}")?,
+                End::Epoch { name, last_before } => write!(f, ";{name};{last_before}")?,
+            }
             let (row, count) = batch.part.unwrap_or_default();
-            write!(f, ";{};{};{row};{count}", batch.upto, batch.last)?;
+            write!(f, ";{};{row};{count}", batch.last)?;
         }
         Ok(())
     }
@@ -262,7 +380,16 @@ impl Position {
     /// Reads what `to_string` wrote.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split(';').collect();
-        let [snapshot, last_id, next, before_next, before, batch @ ..] = parts.as_slice() else {
+        let [
+            epoch,
+            snapshot,
+            last_id,
+            next,
+            before_next,
+            before,
+            batch @ ..,
+        ] = parts.as_slice()
+        else {
             return None;
         };
         let seen = Moment::parse(snapshot, last_id, next)?;
@@ -273,16 +400,29 @@ impl Position {
         if before.len() != seen.snapshot.running.len() {
             return None;
         }
-        let batch = match batch {
-            [] => None,
-            [snapshot, last_id, next, last, row, count] => Some(Batch {
-                upto: Moment::parse(snapshot, last_id, next)?,
+        let (upto, rest) = match batch {
+            [] => (None, [].as_slice()),
+            [name, last_before, rest @ ..] if rest.len() == 3 => {
+                let (name, last_before) = (id(name)?, id(last_before)?);
+                (Some(End::Epoch { name, last_before }), rest)
+            }
+            [snapshot, last_id, next, rest @ ..] => {
+                let upto = Moment::parse(snapshot, last_id, next)?;
+                (Some(End::Moment(upto)), rest)
+            }
+            _ => return None,
+        };
+        let batch = match (upto, rest) {
+            (None, _) => None,
+            (Some(upto), [last, row, count]) => Some(Batch {
+                upto,
                 last: id(last)?,
                 part: Some((id(row)?, count.parse().ok()?)).filter(|(row, _)| *row != 0),
             }),
             _ => return None,
         };
         Some(Self {
+            epoch: id(epoch)?,
             before: seen.snapshot.running.iter().copied().zip(before).collect(),
             before_next: id(before_next)?,
             seen,

@@ -1,0 +1,186 @@
+//! Positions of readers of events outlive a restore, although the ids of transactions do not.
+
+use tasker_client_tests::database::resume;
+use tasker_client_tests::server::{Server, run};
+use tasker_client_tests::worker::done;
+use tasker_client_tests::{Database, Reader, Session, shapes};
+
+const NAME: &str = "app";
+
+fn use_up_transactions(session: &mut Session, count: i32) {
+    session.execute(&format!(
+        "DO $$ BEGIN FOR n IN 1..{count} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+    ));
+}
+
+/// Readers at the beginning, inside the events of one row, behind a batch with open transactions, and at the end.
+fn readers(server: &Server, session: &mut Session) -> Vec<(&'static str, Reader)> {
+    session.create_many("chain", 5);
+    let mut inside = Reader::default();
+    inside.page(session, 2);
+    let mut commits = server.connect(NAME);
+    commits.execute("BEGIN; SELECT tasker.create_task('chain')");
+    let mut batch = Reader::default();
+    session.create("chain");
+    batch.page(session, 11);
+    let mut behind = Reader::default();
+    behind.all(session);
+    let mut older = server.connect(NAME);
+    older.execute("BEGIN; SELECT tasker.create_task('chain')");
+    session.work(|_| done());
+    commits.execute("COMMIT");
+    let mut end = Reader::default();
+    end.all(session);
+    older.execute("COMMIT");
+    session.create_many("chain", 2);
+    vec![
+        ("beginning", Reader::default()),
+        ("inside a row", inside),
+        ("inside a batch", batch),
+        ("behind what is open", behind),
+        ("end", end),
+    ]
+}
+
+fn source() -> (Server, Vec<(&'static str, Reader)>) {
+    let server = Server::start(&[]);
+    server
+        .connect("postgres")
+        .execute(&format!("CREATE DATABASE {NAME} TEMPLATE template0"));
+    let mut session = server.connect(NAME);
+    use_up_transactions(&mut session, 3_000);
+    session.execute("CREATE EXTENSION tasker_ext");
+    shapes::chain("chain", 3).register(&mut session);
+    let readers = readers(&server, &mut session);
+    (server, readers)
+}
+
+fn dump(server: &Server) -> String {
+    let file = server.folder().join("dump").to_string_lossy().into_owned();
+    run(
+        "pg_dump",
+        server.folder(),
+        "postgres",
+        &["--format=custom", "--file", &file, NAME],
+    );
+    file
+}
+
+fn restore(server: &Server, file: &str) -> Session {
+    run(
+        "pg_restore",
+        server.folder(),
+        "postgres",
+        &["--exit-on-error", "--create", "--dbname=postgres", file],
+    );
+    server.connect(NAME)
+}
+
+fn next_xid(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
+        &[],
+    )
+}
+
+#[test]
+fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
+    let (source, readers) = source();
+    // A transaction that does not come along.
+    let mut lost = source.connect(NAME);
+    lost.execute("BEGIN; SELECT tasker.create_task('chain')");
+    let file = dump(&source);
+    let before = next_xid(&mut source.connect(NAME));
+    for (what, reset) in [
+        ("lower", None),
+        ("higher", Some(["-x", "30000"])),
+        ("beyond 32 bits", Some(["-e", "3"])),
+    ] {
+        let target = Server::start(&[]);
+        if let Some(arguments) = reset {
+            target.stop();
+            target.reset_transactions(&arguments);
+            target.start_again();
+        }
+        let mut session = restore(&target, &file);
+        let next = next_xid(&mut session);
+        assert_eq!(next < before, reset.is_none(), "{what}: {next}, {before}");
+        session
+            .fails("SELECT * FROM tasker.read_events()", &[])
+            .is("55000")
+            .says(&["resume_after_restore"]);
+        resume(&mut session);
+        for (name, reader) in &readers {
+            reader
+                .clone()
+                .has_each_event_once(&mut session, &format!("{name}, {what}, at once"));
+        }
+        // New work, of which some is not committed when the readers come.
+        let mut open = target.connect(NAME);
+        open.execute("BEGIN; SELECT tasker.create_task('chain')");
+        session.create_many("chain", 3);
+        session.work(|_| done());
+        let mut readers = readers.clone();
+        for (_, reader) in &mut readers {
+            reader.page(&mut session, 9);
+        }
+        open.execute("COMMIT");
+        session.create_many("chain", 2);
+        for (name, reader) in &readers {
+            reader
+                .clone()
+                .has_each_event_once(&mut session, &format!("{name}, {what}, later"));
+        }
+        again(&target, session, &readers);
+    }
+}
+
+/// A dump of the restored database, restored in turn.
+fn again(server: &Server, mut session: Session, readers: &[(&str, Reader)]) {
+    session.work(|_| done());
+    drop(session);
+    let file = dump(server);
+    let target = Server::start(&[]);
+    let mut session = restore(&target, &file);
+    resume(&mut session);
+    session.create_many("chain", 3);
+    for (name, reader) in readers {
+        reader
+            .clone()
+            .has_each_event_once(&mut session, &format!("{name}, restored again"));
+    }
+}
+
+#[test]
+fn each_reader_goes_on_in_a_copy_and_the_source_and_the_copy_do_not_take_each_others_positions() {
+    let database = Database::new();
+    let mut session = database.connect();
+    shapes::chain("chain", 2).register(&mut session);
+    session.create_many("chain", 3);
+    session.work(|_| done());
+    let mut reader = Reader::default();
+    reader.page(&mut session, 5);
+    drop(session);
+    let copy = Database::copy_of(&database);
+    let mut session = copy.connect();
+    resume(&mut session);
+    session.create("chain");
+    let mut there = reader.clone();
+    there.all(&mut session);
+    reader.has_each_event_once(&mut session, "copy");
+    database
+        .connect()
+        .fails("SELECT * FROM tasker.read_events($1)", &[&there.position])
+        .is("22023")
+        .says(&["another database"]);
+}
+
+#[test]
+fn a_second_call_of_resume_after_restore_begins_no_epoch() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let count = "SELECT count(*) FROM tasker_engine.epochs";
+    let before = session.count(count, &[]);
+    resume(&mut session);
+    assert_eq!(session.count(count, &[]), before);
+}
