@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION tasker.complete_step(step_uuid uuid, claim_number int
 RETURNS text AS 'MODULE_PATHNAME', 'complete_step' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.complete_step(uuid, integer, jsonb) IS
-'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step, complete; or duplicate: this report was accepted before, and nothing changed. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object or break the results_schema, 54001 for results whose check takes too much work (in report_steps both are invalid). Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
+'Reports that a claimed step is done, releases the steps behind it and ends the task with its last step. Returns the state of the step, complete; or duplicate: this report was accepted before, and nothing changed. 55006 for a stale report and for a role that is not allowed to report the step, P0002 for an unknown step, 23514 for results that are not an object or break the results_schema, 54000 for results above tasker.max_results_size or too long as a text, 54001 for results whose check takes too much work (in report_steps all are invalid). Rules: docs/concepts.md#leases-and-fencing, docs/concepts.md#who-may-report.
 claim_number: The number that came with the claim.
 results: What the step produced, a JSON object; the steps behind it can read it.';
 GRANT EXECUTE ON FUNCTION tasker.complete_step(uuid, integer, jsonb) TO tasker_worker, tasker_operator;

@@ -134,7 +134,7 @@ FROM (
     UNION ALL
     SELECT 'tasker_live_workers', NULL, 'gauge', NULL, count(*)::double precision, '',
            'Workers that were seen in the last 2 minutes, wait idle or hold a lease.'
-    FROM tasker_engine.known_workers w WHERE w.live
+    FROM tasker_engine.live_workers w
     UNION ALL
     SELECT g.family, NULL, 'counter', jsonb_build_object('duty', d.duty), g.value, '', g.help
     FROM tasker_engine.duties() d

@@ -119,7 +119,8 @@ FROM tasker_engine.queues q
 JOIN tasker.task_namespaces ns ON ns.task_namespace_id = q.task_namespace_id
 WHERE ns.paused
    OR NOT (q.name <> 'sql'
-           AND ns.name = ANY (ARRAY(SELECT unnest(w.namespaces) FROM tasker_engine.known_workers w WHERE w.live)))
+           AND ns.name = ANY (ARRAY(SELECT unnest(w.namespaces) FROM tasker_engine.workers w
+                                      WHERE w.worker_no = ANY (ARRAY(SELECT l.worker_no FROM tasker_engine.live_workers l)))))
       AND NOT (tasker_engine.has_coordinator()
                AND EXISTS (SELECT FROM tasker_engine.pool_settings() p
                            WHERE p.enabled AND p.max_executors > 0 AND q.name = ANY (p.queues)
@@ -188,7 +189,8 @@ JOIN tasker.named_tasks_named_steps n ON n.queue_id = q.queue_id
 CROSS JOIN LATERAL (SELECT tasker_engine.handler_key(n.handler) AS handler_key OFFSET 0) k
 CROSS JOIN LATERAL (
     SELECT bool_or(w.handler_keys IS NULL OR k.handler_key = ANY (w.handler_keys)) AS taken
-    FROM tasker_engine.known_workers w WHERE w.live AND ns.name = ANY (w.namespaces)) o
+    FROM tasker_engine.workers w
+    WHERE w.worker_no = ANY (ARRAY(SELECT l.worker_no FROM tasker_engine.live_workers l)) AND ns.name = ANY (w.namespaces)) o
 WHERE q.name <> 'sql' AND NOT ns.paused AND NOT o.taken;
 COMMENT ON VIEW tasker_engine.unserved_handlers IS 'What nothing takes from a queue: all of it, or the steps of one handler.';
 COMMENT ON COLUMN tasker_engine.unserved_handlers.handler_key IS 'The handler, as in queue_entries; NULL: every handler.';

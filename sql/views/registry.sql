@@ -209,8 +209,8 @@ SELECT n.name,
         WHERE t.task_namespace_id = ns.task_namespace_id) AS handlers,
        ARRAY(SELECT q.name FROM tasker_engine.queues q
              WHERE q.task_namespace_id = ns.task_namespace_id ORDER BY q.name) AS queues,
-       (SELECT count(*) FROM tasker_engine.known_workers w
-        WHERE w.live AND n.name = ANY (w.namespaces)) AS live_workers,
+       (SELECT count(*) FROM tasker_engine.workers w
+        WHERE w.worker_no = ANY (ARRAY(SELECT l.worker_no FROM tasker_engine.live_workers l)) AND n.name = ANY (w.namespaces)) AS live_workers,
        (SELECT count(*)
         FROM tasker.named_tasks t
         JOIN tasker_engine.tasks k ON k.named_task_id = t.named_task_id
@@ -240,7 +240,7 @@ SELECT (SELECT count(*) FROM tasker.task_namespaces) AS namespaces,
        (SELECT count(DISTINCT s.handler) FROM tasker.named_tasks_named_steps s) AS handlers,
        (SELECT count(DISTINCT h.handler) FROM tasker.worker_handlers h WHERE h.live) AS announced_handlers,
        (SELECT count(*) FROM tasker.unannounced_handlers) AS unannounced_steps,
-       (SELECT count(*) FROM tasker_engine.known_workers w WHERE w.live) AS live_workers,
+       (SELECT count(*) FROM tasker_engine.live_workers w) AS live_workers,
        (SELECT count(DISTINCT h.worker_id) FROM tasker.worker_handlers h WHERE h.live) AS announcing_workers,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p) AS plugins,
        (SELECT count(DISTINCT p.name) FROM tasker.plugins p

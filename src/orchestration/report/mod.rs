@@ -76,10 +76,15 @@ pub enum Outcome {
     Unchecked(String),
     /// The results are larger than the limit. Nothing was changed.
     TooLarge(usize),
+    /// The results are too long as a text. Nothing was changed.
+    TooLong,
 }
 
 /// The outcome of a report that was accepted before.
 pub const DUPLICATE: &str = "duplicate";
+
+/// The word for results that are not taken.
+const INVALID: &str = "invalid";
 
 /// Applies reports and returns an outcome for each, in their order. If a step occurs twice, the first report wins.
 /// A report for a step that the caller must not report is stale.
@@ -150,13 +155,7 @@ pub fn apply<'e>(
 
     let refused: Vec<usize> = order
         .into_iter()
-        .filter(|index| {
-            !held.contains_key(index)
-                && !matches!(
-                    outcomes[*index],
-                    Outcome::Invalid(_) | Outcome::Unchecked(_) | Outcome::TooLarge(_)
-                )
-        })
+        .filter(|index| !held.contains_key(index) && outcomes[*index].refused() != Some(INVALID))
         .collect();
     explain_refusals(engine, claimant, reports, &refused, &mut outcomes)?;
     for (index, first) in repeated {
@@ -211,8 +210,7 @@ fn fits(report: &Report, outcome: &mut Outcome) -> bool {
         return false;
     }
     if datum::texts_are_too_long(&[results]) {
-        let message = "results: are too long as a text, which has at most 1 GB";
-        *outcome = Outcome::Invalid(message.to_owned());
+        *outcome = Outcome::TooLong;
         return false;
     }
     true
@@ -244,7 +242,10 @@ impl Outcome {
             Outcome::Duplicate(_) => Some(DUPLICATE),
             Outcome::Stale => Some("stale"),
             Outcome::UnknownStep => Some("unknown_step"),
-            Outcome::Invalid(_) | Outcome::Unchecked(_) | Outcome::TooLarge(_) => Some("invalid"),
+            Outcome::Invalid(_)
+            | Outcome::Unchecked(_)
+            | Outcome::TooLarge(_)
+            | Outcome::TooLong => Some(INVALID),
         }
     }
 }

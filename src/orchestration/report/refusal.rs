@@ -75,6 +75,7 @@ pub fn refusal(key: &StepKey, claim_number: i32, outcome: &Outcome) -> Error {
             .detail(format!("The results of step {} could not be checked against its results_schema.", describe(key)))
             .hint("Report simpler results, or fail the step: tasker.fail_step. A $ref used twice at one level, or nested anyOf, doubles the work at every level of the document."),
         Outcome::TooLarge(size) => too_large(key, *size),
+        Outcome::TooLong => too_long(key),
         _ => Error::stale(format!("the report for step {} is stale", describe(key)))
             .detail(format!(
                 "Claim number {claim_number} is not the step's current claim, another role made it, or the step was ended otherwise."
@@ -95,6 +96,13 @@ fn too_large(key: &StepKey, size: usize) -> Error {
         )
 }
 
+fn too_long(key: &StepKey) -> Error {
+    let step = describe(key);
+    Error::too_large(format!("the results of step {step} are too long as a text"))
+        .detail("No worker could read them: a text has at most 1 GB, and a number such as 1e131071 is printed with all its digits.")
+        .hint("Give long numbers as texts.")
+}
+
 /// Refuses results that a person gives to a step if they cannot be stored or read by a worker (54000).
 pub fn require_fitting(key: &StepKey, results: Jsonb) -> Result<()> {
     let size = datum::size(results);
@@ -102,10 +110,7 @@ pub fn require_fitting(key: &StepKey, results: Jsonb) -> Result<()> {
         return Err(too_large(key, size));
     }
     if datum::texts_are_too_long(&[results]) {
-        let step = describe(key);
-        return Err(Error::too_large(format!("the results of step {step} are too long as a text"))
-            .detail("No worker could read them: a text has at most 1 GB, and a number such as 1e131071 is printed with all its digits.")
-            .hint("Give long numbers as texts."));
+        return Err(too_long(key));
     }
     Ok(())
 }

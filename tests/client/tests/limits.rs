@@ -301,6 +301,18 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
     // The refused step is still held, and can be reported.
     assert_eq!(session.complete(&claims[0], &json!({})), "complete");
 
+    // As a text it is longer than a text can be.
+    let digits = "(SELECT jsonb_agg('1e131000'::jsonb) FROM generate_series(1, 9000))";
+    session.execute("RESET tasker.max_results_size");
+    session
+        .fails(
+            &format!("SELECT tasker.complete_step($1, $2, jsonb_build_object('n', {digits}))"),
+            &[&more[0].step, &more[0].number],
+        )
+        .is("54000")
+        .says(&["text"]);
+    session.execute("SET tasker.max_results_size = 10000");
+
     for claim in &more {
         session.fail_for_good(claim);
     }
@@ -314,9 +326,7 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
     let state: String = session.one(resolve, &[&more[0].step, &longer]);
     assert_eq!(state, "resolved_manually");
     assert_eq!(session.results(more[0].task, "s")["a"], json!(longer));
-    // As a text it is longer than a text can be.
     session.execute("RESET tasker.max_results_size");
-    let digits = "(SELECT jsonb_agg('1e131000'::jsonb) FROM generate_series(1, 9000))";
     session
         .fails(
             &format!("SELECT tasker.resolve_step_manually($1, jsonb_build_object('n', {digits}))"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
 use tasker_client_tests::database::{self, resume};
-use tasker_client_tests::server::{Server, client, run};
+use tasker_client_tests::server::{Server, client, program, root, run};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
     Database, Reader, Session, Uuid, inside, json, patience, scaled, shapes,
@@ -18,16 +18,18 @@ enum Way {
     Plain,
     SingleTransaction,
     Jobs,
+    OwnerJobs,
     DataOnly,
     Role,
     Owner,
     Psql,
 }
 
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 8] = [
     Way::Plain,
     Way::SingleTransaction,
     Way::Jobs,
+    Way::OwnerJobs,
     Way::DataOnly,
     Way::Role,
     Way::Owner,
@@ -80,6 +82,29 @@ fn fingerprint(server: &Server, database: &str) -> String {
     found
 }
 
+/// The commands of docs/operating-with-psql.md for --jobs, as the owner of the database.
+fn by_the_page(server: &Server, database: &str, dump: &str) {
+    let page = root().join("docs/operating-with-psql.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, block) = page.split_once("```sh jobs\n").expect("the commands");
+    let (commands, _) = block.split_once("```").expect("their end");
+    let commands = commands
+        .replace("${PGDATABASE}_copy", database)
+        .replace("$PGDATABASE.dump", dump)
+        .replace("pg_restore", &program("pg_restore").to_string_lossy());
+    let output = std::process::Command::new("sh")
+        .args(["-ec", &commands])
+        .current_dir(Path::new(dump).parent().expect("a folder"))
+        .env("PGHOST", server.folder())
+        .env("PGPORT", "5432")
+        .env("PGUSER", "app")
+        .output()
+        .expect("a shell runs");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    assert!(!complaints.contains("error"), "{complaints}");
+}
+
 /// Runs a restore; whatever it complains of fails the test.
 fn restore(server: &Server, way: Way, database: &str, custom: &Path, plain: &Path) {
     let mut root = server.connect("postgres");
@@ -102,6 +127,7 @@ fn restore(server: &Server, way: Way, database: &str, custom: &Path, plain: &Pat
         }
         Way::Role => with("postgres", &["--role=app"]),
         Way::Owner => with("app", &[]),
+        Way::OwnerJobs => by_the_page(server, database, &custom),
         Way::Psql => run(
             "psql",
             server.folder(),

@@ -179,6 +179,29 @@ fn median_buffers(session: &mut Session, sql: &str) -> i64 {
 }
 
 #[test]
+fn lists_of_live_workers_cost_the_same_with_many_on_record_that_are_gone() {
+    let (_database, mut session) = with_tasks(10);
+    session.query(
+        "SELECT * FROM tasker.claim_steps('worker', max_steps => 1)",
+        &[],
+    );
+    let lists = [
+        "SELECT live_workers FROM tasker.registered_namespaces",
+        "SELECT live_workers FROM tasker.registry_statistics",
+        "SELECT * FROM tasker_engine.unserved_queues",
+        "SELECT * FROM tasker_engine.unserved_handlers",
+    ];
+    let few = lists.map(|sql| median_buffers(&mut session, sql));
+    inside::many_ended(&mut session, 20_000);
+    inside::many_silent(&mut session, 20_000);
+    let many = lists.map(|sql| median_buffers(&mut session, sql));
+    println!("buffers: {few:?}, with 40,000 that are gone {many:?}");
+    for (list, (few, many)) in lists.iter().zip(few.iter().zip(many)) {
+        assert!(many <= few + 50, "{list}: {many} instead of {few}");
+    }
+}
+
+#[test]
 fn claims_and_health_cost_the_same_with_many_workers_on_record_that_are_gone() {
     let (_database, mut session) = with_tasks(100);
     let claim = "SELECT * FROM tasker.claim_steps('worker', max_steps => 1)";
