@@ -733,7 +733,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Hints that other tests execute, and where.
-pub const ELSEWHERE: [(&str, &str); 12] = [
+pub const ELSEWHERE: [(&str, &str); 15] = [
     ("SELECT task_uuid FROM tasker.tasks lists", HERE),
     (
         "SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists",
@@ -773,6 +773,18 @@ pub const ELSEWHERE: [(&str, &str); 12] = [
         "the_hint_before_a_resumption_resumes",
     ),
     (
+        "Run ALTER EXTENSION tasker_ext UPDATE.",
+        "the_hint_of_a_schema_of_an_older_version_updates_it",
+    ),
+    (
+        "Call tasker.resolve_step_manually or tasker.cancel_task, and create another task",
+        "the_hint_of_a_step_that_was_claimed_too_often_ends_it",
+    ),
+    (
+        "Register it again under a higher version.",
+        "the_hint_of_a_template_that_cannot_be_read_registers_a_higher_version",
+    ),
+    (
         "Rename the schema (ALTER SCHEMA %1$I RENAME TO",
         "tests/client/tests/installing.rs",
     ),
@@ -783,8 +795,7 @@ const REFUSED: &str = "each_call_that_a_refused_operation_recommends_is_allowed"
 const OTHER_VERSION: &str = "it needs the library of another version: tests/client/tests/upgrading";
 
 /// Hints that a session of a test cannot execute, and why.
-pub const NOT_HERE: [(&str, &str); 6] = [
-    ("Run ALTER EXTENSION tasker_ext UPDATE.", OTHER_VERSION),
+pub const NOT_HERE: [(&str, &str); 3] = [
     (
         "Restart the server, so that it loads the library",
         OTHER_VERSION,
@@ -792,14 +803,6 @@ pub const NOT_HERE: [(&str, &str); 6] = [
     (
         "CREATE ROLE tasker_owner NOLOGIN",
         "roles belong to the whole server, and other tests use it at the same time",
-    ),
-    (
-        "Call tasker.resolve_step_manually or tasker.cancel_task, and create another task",
-        "a step would have to be claimed two thousand million times",
-    ),
-    (
-        "Register it again under a higher version.",
-        "it needs a damaged row of a template",
     ),
     (
         "Register the template again.",

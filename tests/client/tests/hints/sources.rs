@@ -311,3 +311,58 @@ fn the_hint_before_a_resumption_resumes() {
     shapes::chain("two", 2).register(&mut new);
     new.create("two");
 }
+
+#[test]
+fn the_hint_of_a_schema_of_an_older_version_updates_it() {
+    let database = Database::empty();
+    let mut session = database.connect();
+    session.execute("CREATE EXTENSION tasker_ext VERSION '0.1.0'");
+    let refused = session.fails("SELECT tasker.register_template('{}')", &[]);
+    let hint = refused.is("55000").hint;
+    assert!(
+        hint.contains("Run ALTER EXTENSION tasker_ext UPDATE."),
+        "{hint}"
+    );
+    session.execute("ALTER EXTENSION tasker_ext UPDATE");
+    shapes::chain("two", 2).register(&mut session);
+    session.create("two");
+}
+
+#[test]
+fn the_hint_of_a_template_that_cannot_be_read_registers_a_higher_version() {
+    let (database, mut session, _task) = started(&shapes::chain("two", 2));
+    session.execute("UPDATE tasker.named_tasks SET configuration = '{\"name\": 5}'");
+    let mut fresh = database.connect();
+    let refused = fresh.fails("SELECT tasker.create_task('two')", &[]);
+    let hint = refused.is("XX001").hint;
+    assert!(
+        hint.contains("Register it again under a higher version."),
+        "{hint}"
+    );
+    shapes::chain("two", 2)
+        .with("version", json!("9.0.0"))
+        .register(&mut fresh);
+    fresh.create("two");
+}
+
+#[test]
+fn the_hint_of_a_step_that_was_claimed_too_often_ends_it() {
+    let (_database, mut session, task) = started(&shapes::chain("two", 2));
+    let step = session.step(task, "step_1");
+    session.query(
+        "UPDATE tasker_engine.steps SET claim_number = 2147483647 WHERE tasker.step_uuid(task_uuid, step_no) = $1",
+        &[&step],
+    );
+    let start = "SELECT tasker.transition_step($1, 'in_progress')";
+    let refused = session.fails(start, &[&step]);
+    let hint = refused.is("54000").hint;
+    assert!(
+        hint.contains(
+            "Call tasker.resolve_step_manually or tasker.cancel_task, and create another task"
+        ),
+        "{hint}"
+    );
+    session.query("SELECT tasker.resolve_step_manually($1, '{}')", &[&step]);
+    session.query("SELECT tasker.cancel_task($1)", &[&task]);
+    session.create("two");
+}
