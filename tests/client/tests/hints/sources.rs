@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tasker_client_tests::server::root;
-use tasker_client_tests::{Database, Session, started};
+use tasker_client_tests::{Database, Session, json, started};
 
 use super::cases::{CASES, Case, ELSEWHERE, Hint, NOT_HERE};
 use tasker_client_tests::shapes;
