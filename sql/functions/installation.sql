@@ -54,7 +54,8 @@ BEGIN
     -- Before anything is written, so that rows of this epoch have larger ids. A new database has no reader yet.
     INSERT INTO tasker_engine.epochs (epoch, last_id_before)
     SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(e.epoch) + 1 FROM tasker_engine.epochs e)),
-           greatest(s.last_value - CASE WHEN s.is_called THEN 0 ELSE 1 END, (SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(v.id) FROM tasker_engine.events v))
+           greatest(s.last_value - CASE WHEN s.is_called THEN 0 ELSE 1 END,
+                    (SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(v.id) FROM tasker_engine.events v))
     FROM tasker_engine.transitions_id_seq s
     WHERE tasker_engine.installation_state() <> 'new';
     RETURN QUERY

@@ -13,6 +13,11 @@ fn use_up_transactions(session: &mut Session, count: i32) {
     ));
 }
 
+/// An event that is no row of the log.
+fn publish(session: &mut Session) {
+    session.query("SELECT tasker.publish_event('shop.opened')", &[]);
+}
+
 /// Readers at the beginning, inside the events of one row, behind a batch with open transactions, and at the end.
 fn readers(server: &Server, session: &mut Session) -> Vec<(&'static str, Reader)> {
     session.create_many("chain", 5);
@@ -22,6 +27,7 @@ fn readers(server: &Server, session: &mut Session) -> Vec<(&'static str, Reader)
     commits.execute("BEGIN; SELECT tasker.create_task('chain')");
     let mut batch = Reader::default();
     session.create("chain");
+    publish(session);
     batch.page(session, 11);
     let mut behind = Reader::default();
     behind.all(session);
@@ -33,6 +39,7 @@ fn readers(server: &Server, session: &mut Session) -> Vec<(&'static str, Reader)
     end.all(session);
     older.execute("COMMIT");
     session.create_many("chain", 2);
+    publish(session);
     vec![
         ("beginning", Reader::default()),
         ("inside a row", inside),
@@ -119,6 +126,7 @@ fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
         let mut open = target.connect(NAME);
         open.execute("BEGIN; SELECT tasker.create_task('chain')");
         session.create_many("chain", 3);
+        publish(&mut session);
         session.work(|_| done());
         let mut readers = readers.clone();
         for (_, reader) in &mut readers {
