@@ -2,7 +2,7 @@
 //!
 //! The rooms, each of which imports only from those before it: `error`; `pg`, the only one that touches PostgreSQL's C
 //! interface; `settings`; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
-//! `registry`, the templates; `readiness`, which reads tasks for the rules; `stream`, which reads the log as events; `orchestration`, the engine; `functions`, the
+//! `registry`, the templates; `readiness`, which reads tasks for the rules; `stream`, which reads the log as events; `subscribers`, which hands them out; `orchestration`, the engine; `functions`, the
 //! bodies of SQL functions; `background`, the processes. `schema` lists the SQL. The crate `tasker_rules` decides without a
 //! database.
 
@@ -28,6 +28,7 @@ mod schema;
 mod settings;
 mod storage;
 mod stream;
+mod subscribers;
 
 pgrx::pg_module_magic!(name, version);
 

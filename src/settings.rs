@@ -21,6 +21,7 @@ static EXECUTOR_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MAX_CONTEXT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
 static MAX_DEPENDENCY_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(LARGEST_JSONB);
 static MAX_RESULTS_SIZE: GucSetting<i32> = GucSetting::<i32>::new(128 << 20);
+static MAX_SCAN_EVENTS: GucSetting<i32> = GucSetting::<i32>::new(100_000);
 static MAX_WORKING_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
@@ -72,7 +73,7 @@ use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 23] = [
+const SETTINGS: [Setting; 24] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -200,6 +201,13 @@ const SETTINGS: [Setting; 23] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.max_scan_events",
+        short: c"How many rows of the log one call of poll_events looks at.",
+        long: c"A number of rows. The subscriber remembers how far it came although nothing matched. Rule: docs/events.md#subscribers.",
+        value: Int(&MAX_SCAN_EVENTS, 1000, 100_000_000, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.max_working_memory_mb",
         short: c"Memory that checking a template, or a document against its schema, may use.",
         long: c"Megabytes. A call that needs more ends with 54001. Rule: docs/operating-with-psql.md#sizes.",
@@ -303,6 +311,11 @@ pub fn max_results_size() -> usize {
 /// The largest results of other steps that come with a step, bytes.
 pub fn max_dependency_results_size() -> usize {
     bytes(&MAX_DEPENDENCY_RESULTS_SIZE)
+}
+
+/// How many rows of the log a poll looks at.
+pub fn max_scan_events() -> usize {
+    MAX_SCAN_EVENTS.get().unsigned_abs() as usize
 }
 
 /// The memory that checking a document or a template may use, bytes.

@@ -33,7 +33,7 @@ GRANT EXECUTE ON FUNCTION tasker_engine.of_task(anyelement, uuid) TO tasker_read
 CREATE OR REPLACE FUNCTION tasker_engine.checked(value text, kind text, parameter text)
 RETURNS text AS 'MODULE_PATHNAME', 'checked' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
-'The value as it is; 22004 for NULL, 22023 where it is not a name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule, event or description.';
+'The value as it is; 22004 for NULL, 22023 where it is not a name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule, event, subscriber or description.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.require_task(task_uuid uuid)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -111,8 +111,11 @@ back: how far the clock was set back.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_roles() RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants() $$;
-COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules and claimants; returns the number of names changed.';
+AS $$
+SELECT tasker_engine.refresh_handler_roles() + tasker_engine.refresh_schedule_owners() + tasker_engine.refresh_claimants()
+       + tasker_engine.refresh_subscriber_roles()
+$$;
+COMMENT ON FUNCTION tasker_engine.duty_roles() IS 'Stores the new names of renamed roles in handlers, schedules, claimants and subscribers; returns the number of names changed.';
 
 -- The tasks that it finds have rows among the rare states, where tasker.stuck_tasks looks and asks again.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_stuck() RETURNS bigint

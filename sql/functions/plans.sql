@@ -23,7 +23,8 @@ BEGIN
                 'tasker.transition_step', 'tasker.try_transition_task', 'tasker.try_transition_step', 'tasker.finalize_task',
                 'tasker_engine.claim_inside', 'tasker.set_operational_state', 'tasker_engine.begin_startup',
                 'tasker_engine.duty_startup', 'tasker_engine.take_over_claims', 'tasker_engine.duty_task_timeouts',
-                'tasker_engine.duty_leases', 'tasker_engine.find_and_repair', 'tasker_engine.change_tasks']),
+                'tasker_engine.duty_leases', 'tasker_engine.find_and_repair', 'tasker_engine.change_tasks',
+                'tasker.poll_events', 'tasker.ack_events', 'tasker.nack_events', 'tasker.extend_events', 'tasker_engine.move_subscriber']),
             -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
             ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off',
              ARRAY[
@@ -33,7 +34,8 @@ BEGIN
                 'tasker.task_critical_path', 'tasker.task_bottlenecks', 'tasker.task_error_chains', 'tasker.task_parallelism',
                 'tasker.task_blockers', 'tasker_engine.pool_depth', 'tasker.check_integrity', 'tasker_engine.check_page', 'tasker_engine.task_candidates',
                 'tasker_engine.select_tasks', 'tasker.list_tasks', 'tasker_engine.duty_stuck',
-                'tasker_engine.duty_totals', 'tasker.read_events', 'tasker.publish_event', 'tasker.publish_events']),
+                'tasker_engine.duty_totals', 'tasker.read_events', 'tasker.publish_event', 'tasker.publish_events',
+                'tasker_engine.events_again', 'tasker_engine.count_events']),
             -- Functions that count over a period or over everything: the best plan depends on the period and the filters of the
             -- call. jit takes a plan with a look-up per row for far more expensive than it is.
             ('SET plan_cache_mode = force_custom_plan SET jit = off', ARRAY[

@@ -21,7 +21,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.find_claimant() IS
-'Finds the role by its name whenever a row of tasker_engine.claimants is written: in another cluster it has another oid.';
+'Finds the role by its name whenever a row of tasker_engine.claimants or tasker_engine.subscriber_grants is written: in another cluster it has another oid.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.claimants_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'claimants_changed' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
@@ -96,7 +96,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.find_schedule_owner() IS 'Looks up the oid of the role that a row of tasker_engine.schedules names: what a dump or a publisher says of oids is of another cluster.';
+COMMENT ON FUNCTION tasker_engine.find_schedule_owner() IS 'Looks up the oid of the role that a row of tasker_engine.schedules or tasker_engine.subscribers names: what a dump or a publisher says of oids is of another cluster.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.refresh_schedule_owners() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -113,3 +113,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.refresh_schedule_owners() IS 'Writes the new names of renamed roles into tasker_engine.schedules, for the next dump; returns how many rows.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.refresh_subscriber_roles() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owners bigint;
+    granted bigint;
+BEGIN
+    UPDATE tasker_engine.subscribers s SET owner_role = n.rolname
+    FROM (SELECT o.subscriber_id, r.rolname
+          FROM tasker_engine.subscribers o JOIN pg_roles r ON r.oid = o.owner_oid AND r.rolname <> o.owner_role
+          FOR UPDATE OF o SKIP LOCKED) n
+    WHERE s.subscriber_id = n.subscriber_id;
+    GET DIAGNOSTICS owners = ROW_COUNT;
+    UPDATE tasker_engine.subscriber_grants g SET role_name = n.rolname
+    FROM (SELECT o.subscriber_id, o.role_name, r.rolname
+          FROM tasker_engine.subscriber_grants o JOIN pg_roles r ON r.oid = o.role_oid AND r.rolname <> o.role_name
+          FOR UPDATE OF o SKIP LOCKED) n
+    WHERE g.subscriber_id = n.subscriber_id AND g.role_name = n.role_name;
+    GET DIAGNOSTICS granted = ROW_COUNT;
+    RETURN owners + granted;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.refresh_subscriber_roles() IS 'Writes the new names of renamed roles into tasker_engine.subscribers and tasker_engine.subscriber_grants, for the next dump; returns how many rows.';

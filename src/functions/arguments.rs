@@ -62,6 +62,7 @@ fn checked(call: &mut Call) -> Result<Output> {
         "pool" => names::check_pool,
         "queue" => names::check_queue,
         "schedule" => names::check_schedule,
+        "subscriber" => names::check_subscriber,
         "plugin version" => names::check_plugin_version,
         "description" => names::check_description,
         _ => {

@@ -6,7 +6,7 @@ use tasker_rules::events::position::Position;
 use crate::error::{Error, Result};
 use crate::orchestration::resumption;
 use crate::pg::call::{self, Call, Output};
-use crate::pg::datum::{self, Arg};
+use crate::pg::datum::{self, Arg, Jsonb};
 use crate::pg::spi::Session;
 use crate::stream::{self, Event, Wanted};
 
@@ -17,25 +17,9 @@ crate::pg::call::sql_function! {
 fn read_events(call: &mut Call) -> Result<Output> {
     let mut position = match call.opt_text(0) {
         None => Position::beginning(),
-        Some(text) => Position::parse(&text).ok_or_else(|| {
-            Error::parameter(format!(
-                "after is no position: \"{}\"",
-                call::shortened(&text)
-            ))
-            .detail(
-                "A position is the text in column position of a row that read_events has returned.",
-            )
-            .hint("Give NULL to begin with the oldest event.")
-        })?,
+        Some(text) => parse_position("after", &text)?,
     };
-    let most: i32 = call.get(1, "max_events")?;
-    if !(1..=10_000).contains(&most) {
-        return Err(
-            Error::parameter(format!("max_events {most} is out of range"))
-                .detail("One call returns 1 to 10,000 events.")
-                .hint("Call again with the position of the last row."),
-        );
-    }
+    let most = most_events(call, 1)?;
     let selection = selection(call.opt_array::<String>(2))?;
     let namespaces: Option<Vec<String>> = call
         .opt_array::<String>(3)
@@ -44,14 +28,16 @@ fn read_events(call: &mut Call) -> Result<Output> {
     // Before, the rows have ids of transactions of another server, which this one cannot compare.
     resumption::require_or_new(&session)?;
     let wanted = Wanted {
-        selection: &selection,
         namespaces: namespaces.as_deref(),
-        most: most as usize,
+        positions: true,
+        ..Wanted::all(&selection, most)
     };
     let before = position.clone();
     let events = stream::read(&session, &mut position, &wanted)?;
     for event in &events {
-        row(call, event)?;
+        let (mut values, payload) = event_args(event)?;
+        values.extend([payload.arg(), datum::text(&event.position)]);
+        call.row(&values)?;
     }
     if events.len() < wanted.most && position != before && events.is_empty() {
         let mut nothing = [Arg::NULL; 10];
@@ -61,7 +47,33 @@ fn read_events(call: &mut Call) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn selection(patterns: Option<Vec<Option<String>>>) -> Result<Selection> {
+/// A position that a caller gives (22023).
+pub(super) fn parse_position(parameter: &str, text: &str) -> Result<Position> {
+    Position::parse(text).ok_or_else(|| {
+        Error::parameter(format!(
+            "{parameter} is no position: \"{}\"",
+            call::shortened(text)
+        ))
+        .detail("A position is the text in column position of a row that read_events has returned.")
+        .hint("Give NULL to begin with the oldest event.")
+    })
+}
+
+/// How many events a call may return (22023).
+pub(super) fn most_events(call: &Call, index: usize) -> Result<usize> {
+    let most: i32 = call.get(index, "max_events")?;
+    if !(1..=10_000).contains(&most) {
+        return Err(
+            Error::parameter(format!("max_events {most} is out of range"))
+                .detail("One call returns 1 to 10,000 events.")
+                .hint("Call again with the position of the last row."),
+        );
+    }
+    Ok(most as usize)
+}
+
+/// The patterns that a caller gives (22023); NULL: all events.
+pub(super) fn selection(patterns: Option<Vec<Option<String>>>) -> Result<Selection> {
     let patterns: Vec<String> = patterns
         .unwrap_or_else(|| vec![Some("*".to_owned())])
         .into_iter()
@@ -74,10 +86,11 @@ fn selection(patterns: Option<Vec<Option<String>>>) -> Result<Selection> {
         .map_err(|bad| Error::parameter(bad.to_string()).hint(PATTERN_HINT))
 }
 
-fn row(call: &mut Call, event: &Event) -> Result<()> {
+/// The first eight columns of an event, and its payload.
+pub(super) fn event_args(event: &Event) -> Result<(Vec<Arg<'_>>, Jsonb<'static>)> {
     let payload = datum::jsonb_from_text(&event.payload.to_string())
         .ok_or_else(|| Error::corrupt("a payload is JSON"))?;
-    call.row(&[
+    let values = vec![
         datum::int8(event.id),
         datum::text(&event.name),
         datum::timestamp(event.occurred_at),
@@ -86,7 +99,6 @@ fn row(call: &mut Call, event: &Event) -> Result<()> {
         datum::opt(event.step.as_ref(), datum::uuid),
         datum::opt_text(event.correlation_id.as_deref()),
         datum::opt_text(event.traceparent.as_deref()),
-        payload.arg(),
-        datum::text(&event.position),
-    ])
+    ];
+    Ok((values, payload))
 }

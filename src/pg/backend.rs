@@ -17,6 +17,13 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Names this session among all that there are and were: when it began, and its process.
+pub fn session() -> i64 {
+    // SAFETY: a plain read of the backend's own variable.
+    let began = unsafe { pg_sys::MyStartTimestamp };
+    (began / 1000) << 22 | i64::from(pid())
+}
+
 /// Whether this is a background process, and not a session.
 pub fn is_background() -> bool {
     // SAFETY: a plain read of the backend's own variable.

@@ -19,6 +19,7 @@ pub mod rights;
 pub mod scan;
 pub mod search_path;
 pub mod shmem;
+pub mod snapshot;
 pub mod spi;
 pub mod subtransaction;
 pub mod tables;

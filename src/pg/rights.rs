@@ -45,6 +45,11 @@ pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(role, other) }
 }
 
+pub fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: a lookup in the system cache.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
 /// Whether the role may handle every claim: members of tasker_operator, and superusers.
 pub fn is_operator(role: pg_sys::Oid) -> bool {
     // SAFETY: lookups in the system caches.

@@ -13,20 +13,29 @@ use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Session, Statement};
 
 // The LIMIT is that of the pages of the log.
-static FACTS: Statement = Statement::new(
-    "SELECT e.id, e.xid, e.created_at, e.task_uuid, e.step_no, e.name, e.namespace, e.correlation_id, e.traceparent, e.payload::text
-     FROM tasker_engine.events e
-     WHERE e.id > $1
-     ORDER BY e.id LIMIT 1000",
-    &[pg_sys::INT8OID],
-);
+macro_rules! facts_where {
+    ($which:literal) => {
+        concat!(
+            "SELECT e.id, e.xid, e.created_at, e.task_uuid, e.step_no, e.name, e.namespace, e.correlation_id, e.traceparent, e.payload::text
+             FROM tasker_engine.events e
+             WHERE ",
+            $which,
+            " ORDER BY e.id LIMIT 1000"
+        )
+    };
+}
+
+static FACTS: Statement = Statement::new(facts_where!("e.id > $1"), &[pg_sys::INT8OID]);
+
+static FACTS_OF_IDS: Statement =
+    Statement::new(facts_where!("e.id = ANY ($1)"), &[pg_sys::INT8ARRAYOID]);
 
 /// A row.
 pub struct Fact {
     pub id: i64,
     pub xid: u64,
-    at: Timestamp,
-    task: Option<Uuid>,
+    pub at: Timestamp,
+    pub task: Option<Uuid>,
     step_no: i16,
     pub name: String,
     namespace: Option<String>,
@@ -44,6 +53,12 @@ pub fn page(session: &Session, behind: i64) -> Result<(Vec<Fact>, bool)> {
         .collect::<Result<_>>()?;
     let more = facts.len() == PAGE;
     Ok((facts, more))
+}
+
+/// Those of these rows that exist, up to a page.
+pub fn of_ids(session: &Session, ids: &[i64]) -> Result<Vec<Fact>> {
+    let rows = session.read(&FACTS_OF_IDS, &[datum::int8s(ids.iter().copied())])?;
+    rows.iter().map(|row| Fact::of(&row)).collect()
 }
 
 impl Fact {
@@ -72,10 +87,11 @@ impl Fact {
     }
 
     /// The event as a reader gets it.
-    pub fn event(self, position: String) -> Result<Event> {
+    pub fn event(self) -> Result<Event> {
         let step = |task: Uuid| (self.step_no > 0).then(|| ids::step_uuid(&task, self.step_no));
         Ok(Event {
             id: self.id * i64::from(PLACES),
+            row_id: self.id,
             step: self.task.and_then(step),
             name: Cow::Owned(self.name),
             occurred_at: self.at,
@@ -85,7 +101,7 @@ impl Fact {
             traceparent: self.traceparent,
             payload: serde_json::from_str(&self.payload)
                 .map_err(|_| Error::corrupt("the payload of an event cannot be read"))?,
-            position,
+            position: String::new(),
         })
     }
 }

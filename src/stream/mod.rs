@@ -1,15 +1,18 @@
 //! Reads the log, and the published events beside it, as a stream of events. A row of the log gives its events whenever it is read;
 //! nothing is stored for them.
 
+mod again;
 mod facts;
 mod merge;
 mod payload;
+mod place;
 mod rows;
 
 use std::borrow::Cow;
 
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::{Epochs, Moment, Position, Snapshot};
+use tasker_rules::events::{filter, sample};
 
 use crate::error::{Error, Result};
 use crate::pg::budget;
@@ -20,17 +23,72 @@ use facts::Fact;
 use merge::{Merge, Row};
 use rows::{Logged, Reader};
 
+pub use again::{Key, again};
+pub use place::{Mark, count, mark, now_position, since_position};
+
 /// What a reader wants.
 pub struct Wanted<'w> {
     pub selection: &'w Selection,
     /// `None`: all.
     pub namespaces: Option<&'w [String]>,
+    /// What a payload must contain.
+    pub filter: Option<&'w serde_json::Value>,
+    /// The share of tasks, and the subscriber whose share it is.
+    pub sample: Option<(f64, &'w str)>,
+    /// Rows that are older give nothing.
+    pub since: Option<Timestamp>,
     pub most: usize,
+    /// How many rows of the log the call looks at.
+    pub scanned: usize,
+    /// Taken before the call took a transaction id, if it did.
+    pub mark: Option<Mark>,
+    /// Whether each event says where the reader is.
+    pub positions: bool,
+}
+
+impl<'w> Wanted<'w> {
+    /// All events that these patterns select.
+    pub fn all(selection: &'w Selection, most: usize) -> Self {
+        Self {
+            selection,
+            namespaces: None,
+            filter: None,
+            sample: None,
+            since: None,
+            most,
+            scanned: MOST_SCANNED,
+            mark: None,
+            positions: false,
+        }
+    }
+
+    /// Whether a row of this time and task counts. What is of no task belongs to every share.
+    fn takes(&self, at: Timestamp, task: Option<&Uuid>) -> bool {
+        let in_share = |((rate, subscriber), task)| sample::takes(rate, subscriber, task);
+        self.since.is_none_or(|since| at >= since) && self.sample.zip(task).is_none_or(in_share)
+    }
+
+    fn contains(&self, event: &Event) -> bool {
+        self.filter
+            .is_none_or(|filter| filter::contains(&event.payload, filter))
+    }
+
+    /// The event with the position, if it is to say that.
+    fn at(&self, event: Event, position: &Position) -> Event {
+        let position = if self.positions {
+            position.to_string()
+        } else {
+            String::new()
+        };
+        Event { position, ..event }
+    }
 }
 
 /// An event.
 pub struct Event {
     pub id: i64,
+    /// The row that gives it: of the log, or a published event.
+    pub row_id: i64,
     pub name: Cow<'static, str>,
     pub occurred_at: Timestamp,
     /// None: a published event without one.
@@ -44,7 +102,7 @@ pub struct Event {
     pub position: String,
 }
 
-/// How many rows one call looks at.
+/// How many rows a call of read_events looks at.
 const MOST_SCANNED: usize = 100_000;
 
 static NOW: Statement = Statement::new(
@@ -85,12 +143,15 @@ fn now(session: &Session) -> Result<(Moment, Epochs)> {
 /// not see all that was read before.
 pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Result<Vec<Event>> {
     let mut events = vec![];
-    let (now, epochs) = now(session)?;
+    let (mut now, epochs) = now(session)?;
     if !position.is_of(&epochs) {
         return Err(of_no_epoch());
     }
+    if let Some(mark) = wanted.mark {
+        (now.last_id, now.next) = (mark.last_id, mark.next);
+    }
     let mut scanned = 0;
-    while scanned < MOST_SCANNED
+    while scanned < wanted.scanned
         && position.begin(now.clone(), &epochs)
         && read_batch(
             session,
@@ -101,7 +162,7 @@ pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Resu
             &mut events,
         )?
     {}
-    if let Some(last) = events.last_mut() {
+    if let Some(last) = events.last_mut().filter(|_| wanted.positions) {
         last.position = position.to_string();
     }
     Ok(events)
@@ -119,7 +180,7 @@ fn read_batch(
     let last_id = position.last_id(epochs);
     let reader = Reader::new(session, wanted.selection);
     let mut rows = Merge::new(session, reader, position.behind_id());
-    while *scanned < MOST_SCANNED {
+    while *scanned < wanted.scanned {
         budget::check_for_cancel();
         let Some(row) = rows.next()?.filter(|row| row.id() <= last_id) else {
             return Ok(!position.ended(epochs));
@@ -154,7 +215,7 @@ fn add(
     wanted: &Wanted,
     events: &mut Vec<Event>,
 ) -> Result<bool> {
-    if !reader.is_of(row, wanted.namespaces)? {
+    if !is_wanted(reader, row, wanted)? {
         return Ok(true);
     }
     let story = reader.story(row)?;
@@ -166,10 +227,18 @@ fn add(
         if events.len() == wanted.most {
             return Ok(false);
         }
-        position.hand(row.id, index as u32 + 1);
-        events.push(reader.event(row, &story, index, position.to_string())?);
+        let event = reader.event(row, &story, index)?;
+        if wanted.contains(&event) {
+            position.hand(row.id, index as u32 + 1);
+            events.push(wanted.at(event, position));
+        }
     }
     Ok(true)
+}
+
+/// Whether the reader wants events of this row, whatever their names.
+fn is_wanted(reader: &Reader, row: &Logged, wanted: &Wanted) -> Result<bool> {
+    Ok(wanted.takes(row.at, Some(&row.task)) && reader.is_of(row, wanted.namespaces)?)
 }
 
 /// The same for a published event, which is the only one of its row.
@@ -179,14 +248,23 @@ fn add_fact(
     wanted: &Wanted,
     events: &mut Vec<Event>,
 ) -> Result<bool> {
-    let handed = position.handed(fact.id) > 0;
-    if handed || !wanted.selection.matches(&fact.name) || !fact.is_of(wanted.namespaces) {
+    if position.handed(fact.id) > 0 || !is_wanted_fact(&fact, wanted) {
         return Ok(true);
     }
     if events.len() == wanted.most {
         return Ok(false);
     }
-    position.hand(fact.id, 1);
-    events.push(fact.event(position.to_string())?);
+    let event = fact.event()?;
+    if wanted.contains(&event) {
+        position.hand(event.row_id, 1);
+        events.push(wanted.at(event, position));
+    }
     Ok(true)
+}
+
+/// Whether the reader wants a published event, whatever its payload.
+fn is_wanted_fact(fact: &Fact, wanted: &Wanted) -> bool {
+    wanted.takes(fact.at, fact.task.as_ref())
+        && wanted.selection.matches(&fact.name)
+        && fact.is_of(wanted.namespaces)
 }

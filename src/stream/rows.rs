@@ -14,22 +14,31 @@ use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
 use super::Event;
 use super::payload::{self, Told};
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::{Row, Session, Statement};
 use crate::registry::{self, Template};
 
 /// Rows that are read at once: the `LIMIT` of `ROWS`.
 pub const PAGE: usize = 1000;
 
-static ROWS: Statement = Statement::new(
-    "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
-            l.metadata::text, l.run_id, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent
-     FROM tasker_engine.transitions l
-     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[l.task_uuid])
-     WHERE l.id > $1
-     ORDER BY l.id LIMIT 1000",
-    &[pg_sys::INT8OID],
-);
+macro_rules! rows_where {
+    ($which:literal) => {
+        concat!(
+            "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
+                    l.metadata::text, l.run_id, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent
+             FROM tasker_engine.transitions l
+             JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[l.task_uuid])
+             WHERE ",
+            $which,
+            " ORDER BY l.id LIMIT 1000"
+        )
+    };
+}
+
+static ROWS: Statement = Statement::new(rows_where!("l.id > $1"), &[pg_sys::INT8OID]);
+
+static ROWS_OF_IDS: Statement =
+    Statement::new(rows_where!("l.id = ANY ($1)"), &[pg_sys::INT8ARRAYOID]);
 
 // Steps that were done, with the ids of the rows that say so.
 static DONE: Statement = Statement::new(
@@ -149,7 +158,16 @@ impl<'s> Reader<'s> {
 
     /// The rows behind an id, ascending.
     pub fn page(&mut self, behind: i64) -> Result<Vec<Logged>> {
-        let rows = self.session.read(&ROWS, &[datum::int8(behind)])?;
+        self.found(&ROWS, datum::int8(behind))
+    }
+
+    /// Those of these rows that exist, up to [`PAGE`], ascending.
+    pub fn of_ids(&mut self, ids: &[i64]) -> Result<Vec<Logged>> {
+        self.found(&ROWS_OF_IDS, datum::int8s(ids.iter().copied()))
+    }
+
+    fn found(&mut self, statement: &Statement, of: Arg) -> Result<Vec<Logged>> {
+        let rows = self.session.read(statement, &[of])?;
         let page: Vec<Logged> = rows
             .iter()
             .map(|row| Logged::of(&row))
@@ -246,21 +264,20 @@ impl<'s> Reader<'s> {
         })
     }
 
+    /// The id of an event of a row, by its place in the story: that of the row, times a fixed number, plus the place of its name. The start
+    /// of a run has an id of its own.
+    pub fn id(row: &Logged, story: &Story, index: usize) -> i64 {
+        let start = index < story.starts;
+        let id = row.run_id.filter(|_| start).unwrap_or(row.id);
+        id * i64::from(PLACES) + i64::from(story.events[index].place)
+    }
+
     /// An event of a row, by its place in the story, as a reader gets it.
-    pub fn event(
-        &self,
-        row: &Logged,
-        story: &Story,
-        index: usize,
-        position: String,
-    ) -> Result<Event> {
-        let rows::Event { place, name } = story.events[index];
+    pub fn event(&self, row: &Logged, story: &Story, index: usize) -> Result<Event> {
+        let name = story.events[index].name;
         let start = index < story.starts;
         let template = self.template(row)?;
-        let (id, occurred_at) = match (start, row.run_id, row.started_at) {
-            (true, Some(id), Some(at)) => (id, at),
-            _ => (row.id, row.at),
-        };
+        let occurred_at = row.started_at.filter(|_| start).unwrap_or(row.at);
         let step = (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no));
         let payload = payload::of(&Told {
             row,
@@ -275,7 +292,8 @@ impl<'s> Reader<'s> {
             worker: self.workers.get(&row.worker_no).map(String::as_str),
         })?;
         Ok(Event {
-            id: id * i64::from(PLACES) + i64::from(place),
+            id: Self::id(row, story, index),
+            row_id: row.id,
             name: Cow::Borrowed(name),
             occurred_at,
             namespace: Some(template.namespace.clone()),
@@ -284,7 +302,7 @@ impl<'s> Reader<'s> {
             correlation_id: row.correlation_id.clone(),
             traceparent: row.traceparent.clone(),
             payload,
-            position,
+            position: String::new(),
         })
     }
 }

@@ -616,6 +616,7 @@ const READING: &str =
 const COUNTING: &str = "jit=off plan_cache_mode=force_custom_plan";
 
 const CHANGING_FUNCTIONS: &[&str] = &[
+    "tasker.ack_events",
     "tasker.cancel_step",
     "tasker.cancel_task",
     "tasker.claim_steps",
@@ -623,9 +624,12 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker.create_task",
     "tasker.create_tasks",
     "tasker.end_worker",
+    "tasker.extend_events",
     "tasker.fail_step",
     "tasker.finalize_task",
     "tasker.heartbeat",
+    "tasker.nack_events",
+    "tasker.poll_events",
     "tasker.release_steps",
     "tasker.report_and_claim",
     "tasker.report_steps",
@@ -647,6 +651,7 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker_engine.duty_startup",
     "tasker_engine.duty_task_timeouts",
     "tasker_engine.find_and_repair",
+    "tasker_engine.move_subscriber",
     "tasker_engine.take_over_claims",
 ];
 
@@ -671,8 +676,10 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.task_parallelism",
     "tasker.task_schedule",
     "tasker_engine.check_page",
+    "tasker_engine.count_events",
     "tasker_engine.duty_stuck",
     "tasker_engine.duty_totals",
+    "tasker_engine.events_again",
     "tasker_engine.pool_depth",
     "tasker_engine.select_tasks",
     "tasker_engine.task_candidates",
@@ -695,12 +702,24 @@ const COUNTING_FUNCTIONS: &[&str] = &[
 const UNLISTED: &[(&str, &str)] = &[
     ("tasker.calculate_backoff", "reads no rows"),
     (
+        "tasker.grant_subscriber",
+        "one row of a small table by its name",
+    ),
+    (
         "tasker.pause_namespace",
         "one row of a small table by its name",
     ),
     (
         "tasker.pause_schedule",
         "one row of a small table by its name",
+    ),
+    (
+        "tasker.pause_subscriber",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.redrive_events",
+        "the rows of one subscriber by an index",
     ),
     (
         "tasker.register_event",
@@ -715,14 +734,28 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     (
+        "tasker.resume_subscriber",
+        "one row of a small table by its name",
+    ),
+    (
+        "tasker.revoke_subscriber",
+        "one row of a small table by its name",
+    ),
+    (
         "tasker.schedule_task",
         "one row of a small table by its name",
     ),
+    (
+        "tasker.seek_subscriber",
+        "one row by its name; move_subscriber and count_events have a list",
+    ),
+    ("tasker.subscribe", "one row of a small table by its name"),
     ("tasker.table_access", "reads no rows"),
     (
         "tasker.unschedule_task",
         "one row of a small table by its name",
     ),
+    ("tasker.unsubscribe", "one row of a small table by its name"),
     ("tasker.validate_resources", "reads the settings of pools"),
     ("tasker_engine.background_activity", "reads shared memory"),
     (
@@ -823,6 +856,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker_engine.duty_events: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_retention: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
+        "tasker_engine.event_place: enable_seqscan=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
     ];
     let lists = [CHANGING, READING, COUNTING];

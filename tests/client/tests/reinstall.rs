@@ -38,6 +38,7 @@ fn tasks(session: &mut Session, template: &Template) -> (Uuid, Uuid) {
         "SELECT tasker.schedule_task('nightly', '0 3 * * *', $1)",
         &[&template.name()],
     );
+    session.query("SELECT tasker.subscribe('audit')", &[]);
     session.query(
         "SELECT tasker.register_handlers('holder', ARRAY['test.' || $1])",
         &[&template.name()],
@@ -101,6 +102,12 @@ fn argument(
         (_, "reports") => "'[]'".into(),
         (_, "state" | "to_state") => "'complete'".into(),
         (_, "schedule_name") => "'nightly'".into(),
+        (_, "subscriber") => "'audit'".into(),
+        (_, "patterns") => "'{*}'".into(),
+        (_, "start_at") => "'beginning'".into(),
+        (_, "event_ids") => "'{16}'".into(),
+        (_, "lease") => "interval '1 minute'".into(),
+        (_, "role") => "'tasker_worker'".into(),
         (_, "cron") => "'0 4 * * *'".into(),
         (_, "since" | "from_time") => "now() - interval '1 hour'".into(),
         (_, "to_time") => "now() + interval '1 hour'".into(),

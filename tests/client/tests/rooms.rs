@@ -16,6 +16,7 @@ const LIBRARY: &[&str] = &[
     "registry",
     "readiness",
     "stream",
+    "subscribers",
     "orchestration",
     "functions",
     "background",

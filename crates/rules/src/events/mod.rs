@@ -6,8 +6,10 @@
 pub mod catalog;
 pub mod counts;
 pub mod failure;
+pub mod filter;
 pub mod pattern;
 pub mod payload;
 pub mod position;
 pub mod rows;
+pub mod sample;
 pub mod time;

@@ -135,11 +135,23 @@ impl Epochs {
         })
     }
 
+    /// The epoch of an id: its place, and its name.
+    fn of(&self, id: i64) -> (usize, i64) {
+        let begun = |(_, (_, last_before)): &(usize, &(i64, i64))| id > *last_before;
+        let all = self.earlier.iter().chain([&self.current]).enumerate();
+        let found = all.filter(begun).last();
+        found.map_or((0, 0), |(place, (name, _))| (place, *name))
+    }
+
+    fn place(&self, epoch: i64) -> Option<usize> {
+        let mut all = self.earlier.iter().chain([&self.current]);
+        all.position(|(name, _)| *name == epoch)
+    }
+
     /// The last id of an epoch, which for the current one is not known yet; `None`: there is no such epoch.
     fn last_id(&self, epoch: i64) -> Option<i64> {
-        let all = || self.earlier.iter().chain([&self.current]);
-        let place = all().position(|(name, _)| *name == epoch)?;
-        let next = all().nth(place + 1);
+        let place = self.place(epoch)?;
+        let next = self.earlier.iter().chain([&self.current]).nth(place + 1);
         Some(next.map_or(i64::MAX, |(_, last_before)| *last_before))
     }
 }
@@ -309,6 +321,58 @@ impl Position {
     pub fn hand(&mut self, id: i64, count: u32) {
         if let Some(batch) = &mut self.batch {
             batch.part = Some((id, count));
+        }
+    }
+
+    /// Whether a part of a batch was read.
+    pub fn is_inside(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Everything that this moment sees counts as read. False: the moment is before the position.
+    pub fn skip_to(&mut self, now: Moment, epochs: &Epochs) -> bool {
+        let (name, last_before) = epochs.current;
+        if self.epoch != name {
+            *self = Self::beginning_of(name, last_before);
+        }
+        self.batch = None;
+        let begun = self.begin(now, epochs);
+        self.ended(epochs);
+        begun
+    }
+
+    /// Nothing was read behind an id; what a reader at this position has read counts up to there. All rows that anyone may still
+    /// want have larger ids, or were not seen by this position either.
+    #[must_use]
+    pub fn back_to(&self, id: i64, epochs: &Epochs) -> Self {
+        let id = id.min(self.read_to());
+        Self::beginning_of(epochs.of(id).1, id)
+    }
+
+    /// Whether a row was read.
+    pub fn has(&self, id: i64, xid: u64, epochs: &Epochs) -> bool {
+        let of_row = epochs.of(id);
+        let is_earlier = epochs.place(self.epoch).is_some_and(|own| of_row.0 < own);
+        let is_seen = of_row.1 == self.epoch && self.seen.snapshot.sees(xid);
+        let is_in = |batch: &Batch| {
+            id <= batch.last
+                && match &batch.upto {
+                    End::Moment(upto) => upto.snapshot.sees(xid),
+                    End::Epoch { .. } => true,
+                }
+        };
+        is_earlier || is_seen || self.batch.as_ref().is_some_and(is_in)
+    }
+
+    /// All rows up to this id were read, whatever commits later.
+    pub fn read_to(&self) -> i64 {
+        let began = self.seen.next > self.seen.snapshot.xmax;
+        let began = began.then_some(self.before_next);
+        let bounds = self.before.values().copied().chain(began);
+        let seen = bounds.fold(self.seen.last_id, i64::min);
+        match &self.batch {
+            Some(batch) => seen.min(batch.last),
+            None => seen,
         }
     }
 

@@ -120,6 +120,56 @@ pub const CASES: &[Case] = &[
         Hint::Refusal("SELECT tasker.pause_schedule('gone')"),
         &[("SELECT schedule_name FROM tasker.schedules", "{}")],
     ),
+    Case {
+        source: "SELECT rolname FROM pg_roles lists",
+        before: &["SELECT tasker.subscribe('heard')"],
+        hint: Hint::Refusal("SELECT tasker.grant_subscriber('heard', 'no_such_role')"),
+        says: &[("SELECT rolname FROM pg_roles", "{}")],
+        helps: false,
+    },
+    Case {
+        source: "SELECT tasker.seek_subscriber(subscriber,",
+        before: &["SELECT tasker.subscribe('heard')"],
+        hint: Hint::Refusal("SELECT tasker.seek_subscriber('heard', 'sometime')"),
+        says: &[(
+            "SELECT tasker.seek_subscriber(",
+            "{}'heard', '2026-01-31 12:00+00')",
+        )],
+        helps: false,
+    },
+    Case {
+        source: "Leave handler NULL, and call tasker.poll_events()",
+        before: &["SELECT tasker.subscribe('heard')"],
+        hint: Hint::Refusal("SELECT tasker.subscribe('heard', handler => 'sql:f')"),
+        says: &[("tasker.poll_events()", "SELECT tasker.poll_events('heard')")],
+        helps: false,
+    },
+    reads(
+        "SELECT subscriber FROM tasker.subscribers lists",
+        Hint::Refusal("SELECT tasker.pause_subscriber('gone')"),
+        &[
+            ("SELECT subscriber FROM tasker.subscribers", "{}"),
+            ("subscribe()", "SELECT tasker.subscribe('gone')"),
+        ],
+    ),
+    Case {
+        source: "Leave it NULL for the backoff of the settings",
+        before: &["SELECT tasker.subscribe('heard')"],
+        hint: Hint::Refusal("SELECT tasker.nack_events('heard', '{}', '-1 s')"),
+        says: &[("tasker.default_backoff_seconds", "SHOW {}")],
+        helps: false,
+    },
+    Case {
+        source: "Use extend_events() while the work",
+        before: &["SELECT tasker.subscribe('heard')"],
+        hint: Hint::Refusal("SELECT tasker.poll_events('heard', 1, '2 days')"),
+        says: &[(
+            "extend_events()",
+            "SELECT tasker.extend_events('heard', '{1}', '1 minute')",
+        )],
+        helps: false,
+    },
+    reads("Let its owner call grant_subscriber()", Hint::Source, &[]),
     helps(
         "GRANT tasker_operator TO %I",
         &[
