@@ -83,6 +83,7 @@ in_order! {
     "functions_event_stream"             "../sql/functions/event_stream.sql"
     "functions_subscribers"              "../sql/functions/subscribers.sql"
     "functions_deliveries"               "../sql/functions/deliveries.sql"
+    "functions_subscriptions"            "../sql/functions/subscriptions.sql"
     "functions_plans"                    "../sql/functions/plans.sql"
     "views_step_changes"                 "../sql/views/step_changes.sql"
     "models_task_namespace"              "../sql/models/task_namespace.sql"

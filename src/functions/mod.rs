@@ -35,6 +35,7 @@ mod sql_handlers;
 mod stale_claims;
 mod stored_roles;
 mod subscribers;
+mod subscriptions;
 mod table_access;
 mod task_lists;
 mod templates;

@@ -706,6 +706,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     (
+        "tasker.load_subscriptions",
+        "a row of a small table by its name, for each subscription",
+    ),
+    (
         "tasker.pause_namespace",
         "one row of a small table by its name",
     ),

@@ -116,6 +116,9 @@ fn argument(
         (_, "type_name") => "'note'".into(),
         (_, "annotation" | "value") if kind == "jsonb" => "'{\"a\": 1}'".into(),
         (_, "tags") => "'[\"t\"]'".into(),
+        ("load_subscriptions", "yaml") => {
+            "'{\"subscriptions\": {\"mail\": {\"events\": \"*\"}}}'".into()
+        }
         (_, "handlers") => "ARRAY['test.cedar']".into(),
         _ => match kind {
             "text" => "'x'".into(),

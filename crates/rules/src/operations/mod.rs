@@ -1,4 +1,4 @@
-//! The rules of operating: analysis and diagrams of tasks and templates, health, metrics, operational states, scaling, schedules.
+//! The rules of operating: analysis, diagrams, health, metrics, operational states, scaling, schedules, files of subscriptions.
 
 pub mod analysis;
 pub mod diagram;
@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod operational;
 pub mod scaling;
 pub mod schedule;
+pub mod subscriptions;

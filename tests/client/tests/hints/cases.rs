@@ -127,6 +127,14 @@ pub const CASES: &[Case] = &[
         says: &[("SELECT rolname FROM pg_roles", "{}")],
         helps: false,
     },
+    reads(
+        "SELECT * FROM tasker.load_subscriptions(yaml,",
+        Hint::Refusal("SELECT tasker.load_subscriptions('', '[]')"),
+        &[(
+            "SELECT * FROM tasker.load_subscriptions(",
+            "{}'subscriptions:', '{\"AuditSubscriber\": \"sql:shop.audit\"}')",
+        )],
+    ),
     Case {
         source: "SELECT tasker.seek_subscriber(subscriber,",
         before: &["SELECT tasker.subscribe('heard')"],
