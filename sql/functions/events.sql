@@ -45,6 +45,39 @@ step_uuids: The steps that they are about; NULL, as the array or an element: non
 namespace: The namespace of events without a task; NULL: none.';
 GRANT EXECUTE ON FUNCTION tasker.publish_events(text[], jsonb[], uuid[], uuid[], text) TO tasker_worker, tasker_operator;
 
+CREATE OR REPLACE FUNCTION tasker_engine.publish_facts(name text, which text[], payloads jsonb[], namespace text DEFAULT NULL)
+RETURNS void AS 'MODULE_PATHNAME', 'publish_facts' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.publish_facts(text, text[], jsonb[], text) IS
+'Writes facts of one name of the catalogue: what each is about, and its payload, which must be as the catalogue says. NULL as an array: none.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.event_time(at timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+COMMENT ON FUNCTION tasker_engine.event_time(timestamptz) IS 'A time as payloads have it: ISO 8601 in UTC, with microseconds.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.tell_handlers_gone(gone tasker_engine.worker_handlers[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    now CONSTANT text := tasker_engine.event_time(clock_timestamp());
+BEGIN
+    PERFORM tasker_engine.publish_facts('handler.unregistered', array_agg(g.handler ORDER BY g.worker_no, g.handler), array_agg(jsonb_strip_nulls(jsonb_build_object(
+        'registry_name', 'handlers', 'entity_type', 'handler', 'entity_id', g.handler, 'timestamp', now, 'worker_id', w.worker_id,
+        'unregistered_at', now, 'plugin', g.plugin, 'plugin_version', g.plugin_version)) ORDER BY g.worker_no, g.handler))
+    FROM unnest(gone) g
+    JOIN (SELECT o.worker_no, o.worker_id FROM tasker_engine.workers o
+          UNION ALL SELECT n.worker_no, n.worker_id FROM tasker_engine.worker_names n) w ON w.worker_no = g.worker_no;
+    PERFORM tasker_engine.publish_facts('plugin.unregistered', array_agg(p.plugin ORDER BY p.worker_no, p.plugin), array_agg(jsonb_strip_nulls(jsonb_build_object(
+        'registry_name', 'plugins', 'entity_type', 'plugin', 'entity_id', p.plugin, 'timestamp', now, 'worker_id', w.worker_id,
+        'unregistered_at', now, 'plugin_version', p.plugin_version)) ORDER BY p.worker_no, p.plugin))
+    FROM (SELECT DISTINCT g.worker_no, g.plugin, g.plugin_version FROM unnest(gone) g WHERE g.plugin IS NOT NULL) p
+    JOIN (SELECT o.worker_no, o.worker_id FROM tasker_engine.workers o
+          UNION ALL SELECT n.worker_no, n.worker_id FROM tasker_engine.worker_names n) w ON w.worker_no = p.worker_no
+    WHERE NOT EXISTS (SELECT FROM tasker_engine.worker_handlers h WHERE h.worker_no = p.worker_no AND h.plugin = p.plugin);
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.tell_handlers_gone(tasker_engine.worker_handlers[]) IS
+'Writes the facts that announcements were removed, and plugins with their last handler of a worker. Called after the rows are deleted.';
+
 CREATE OR REPLACE FUNCTION tasker_engine.event_retention_text() RETURNS text
 AS 'MODULE_PATHNAME', 'event_retention_text' LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.event_retention_text() IS 'tasker.event_retention as an interval is written, with all its digits.';

@@ -232,18 +232,25 @@ DECLARE
         SELECT a.worker_id FROM tasker_engine.background_activity() a WHERE a.worker_id IS NOT NULL
         UNION ALL SELECT 'run_steps/' || p.pid FROM pg_stat_get_activity(NULL) p
         UNION ALL SELECT 'manual'::text);
+    leaving integer[];
+    announced tasker_engine.worker_handlers[];
     gone bigint;
     amount bigint;
 BEGIN
+    leaving := ARRAY(
+        SELECT o.worker_no FROM tasker_engine.workers o
+        WHERE (o.ended_at < now - interval '1 minute' OR o.last_seen_at < now - interval '1 day' AND o.worker_id <> ALL (inside))
+          AND (o.idle_until IS NULL OR o.idle_until < now)
+          AND o.worker_no NOT IN (SELECT c.worker_no FROM tasker_engine.claims c WHERE c.claim_id >= 0)
+        ORDER BY o.worker_no LIMIT 1000
+        FOR UPDATE SKIP LOCKED);
+    WITH removed AS (DELETE FROM tasker_engine.worker_handlers h WHERE h.worker_no = ANY (leaving) RETURNING h)
+    SELECT array_agg(r.h) INTO announced FROM removed r;
+    IF announced IS NOT NULL THEN
+        PERFORM tasker_engine.tell_handlers_gone(announced);
+    END IF;
     WITH gone AS (
-        DELETE FROM tasker_engine.workers w
-        WHERE w.worker_no = ANY (ARRAY(
-            SELECT o.worker_no FROM tasker_engine.workers o
-            WHERE (o.ended_at < now - interval '1 minute' OR o.last_seen_at < now - interval '1 day' AND o.worker_id <> ALL (inside))
-              AND (o.idle_until IS NULL OR o.idle_until < now)
-              AND o.worker_no NOT IN (SELECT c.worker_no FROM tasker_engine.claims c WHERE c.claim_id >= 0)
-            ORDER BY o.worker_no LIMIT 1000
-            FOR UPDATE SKIP LOCKED))
+        DELETE FROM tasker_engine.workers w WHERE w.worker_no = ANY (leaving)
         RETURNING w.worker_no, w.worker_id)
     INSERT INTO tasker_engine.worker_names AS n (worker_no, worker_id, left_at)
     SELECT g.worker_no, g.worker_id, now FROM gone g

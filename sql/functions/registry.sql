@@ -44,6 +44,10 @@ DECLARE
     worker integer;
     other text;
     announced integer;
+    known text[];
+    knew_plugin boolean;
+    removed tasker_engine.worker_handlers[];
+    now text;
 BEGIN
     PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.require_version();
@@ -64,6 +68,9 @@ BEGIN
             HINT = 'A worker has one version of a plugin. tasker.unregister_handlers takes back what it announced.';
     END IF;
 
+    SELECT coalesce(array_agg(h.handler), '{}'), coalesce(bool_or(h.plugin = $4 AND h.plugin_version IS NOT DISTINCT FROM $5), false)
+    INTO known, knew_plugin
+    FROM tasker_engine.worker_handlers h WHERE h.worker_no = worker;
     INSERT INTO tasker_engine.worker_handlers AS h
         (worker_no, handler, namespaces, plugin, plugin_version, metadata, announced_at)
     SELECT worker, u.name, $3, $4, $5, $6, clock_timestamp()
@@ -72,15 +79,32 @@ BEGIN
     SET namespaces = excluded.namespaces, plugin = excluded.plugin, plugin_version = excluded.plugin_version,
         metadata = excluded.metadata, announced_at = excluded.announced_at;
     GET DIAGNOSTICS announced = ROW_COUNT;
+    now := tasker_engine.event_time(clock_timestamp());
+    PERFORM tasker_engine.publish_facts('handler.registered', array_agg(u.name ORDER BY u.name), array_agg(jsonb_strip_nulls(jsonb_build_object(
+        'registry_name', 'handlers', 'entity_type', 'handler', 'entity_id', u.name, 'timestamp', now, 'worker_id', $1,
+        'registered_at', now, 'namespaces', $3, 'plugin', $4, 'plugin_version', $5))
+        || CASE WHEN $6 = '{}' THEN '{}' ELSE jsonb_build_object('options', $6) END ORDER BY u.name))
+    FROM (SELECT DISTINCT o.name FROM unnest($2) AS o (name)) u WHERE u.name <> ALL (known);
+    IF $4 IS NOT NULL AND NOT knew_plugin AND announced > 0 THEN
+        PERFORM tasker_engine.publish_facts('plugin.registered', ARRAY[$4], ARRAY[jsonb_strip_nulls(jsonb_build_object(
+            'registry_name', 'plugins', 'entity_type', 'plugin', 'entity_id', $4, 'timestamp', now, 'worker_id', $1,
+            'registered_at', now, 'plugin_version', $5))]);
+    END IF;
 
     -- Every start of a worker announces under a new id. Each announcement clears those of workers that are long gone.
-    DELETE FROM tasker_engine.worker_handlers h
-    WHERE h.worker_no IN (
-        SELECT w.worker_no FROM tasker_engine.workers w
-        WHERE w.worker_no IN (SELECT k.worker_no FROM tasker_engine.known_workers k
-                              WHERE NOT k.live AND k.last_seen_at < clock_timestamp() - interval '1 day')
-          AND EXISTS (SELECT FROM tasker_engine.worker_handlers o WHERE o.worker_no = w.worker_no)
-        FOR UPDATE SKIP LOCKED);
+    WITH gone AS (
+        DELETE FROM tasker_engine.worker_handlers h
+        WHERE h.worker_no IN (
+            SELECT w.worker_no FROM tasker_engine.workers w
+            WHERE w.worker_no IN (SELECT k.worker_no FROM tasker_engine.known_workers k
+                                  WHERE NOT k.live AND k.last_seen_at < clock_timestamp() - interval '1 day')
+              AND EXISTS (SELECT FROM tasker_engine.worker_handlers o WHERE o.worker_no = w.worker_no)
+            FOR UPDATE SKIP LOCKED)
+        RETURNING h)
+    SELECT array_agg(g.h) INTO removed FROM gone g;
+    IF removed IS NOT NULL THEN
+        PERFORM tasker_engine.tell_handlers_gone(removed);
+    END IF;
     RETURN announced;
 END
 $$;
@@ -98,15 +122,21 @@ CREATE OR REPLACE FUNCTION tasker.unregister_handlers(worker_id text, handlers t
 RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    gone integer;
+    removed tasker_engine.worker_handlers[];
 BEGIN
     PERFORM tasker_engine.require_resumed(or_new => true);
     PERFORM tasker_engine.checked($1, 'worker id', 'worker_id');
-    DELETE FROM tasker_engine.worker_handlers h
-    USING tasker_engine.workers w
-    WHERE w.worker_id = $1 AND h.worker_no = w.worker_no AND ($2 IS NULL OR h.handler = ANY ($2));
-    GET DIAGNOSTICS gone = ROW_COUNT;
-    RETURN gone;
+    WITH gone AS (
+        DELETE FROM tasker_engine.worker_handlers h
+        USING tasker_engine.workers w
+        WHERE w.worker_id = $1 AND h.worker_no = w.worker_no AND ($2 IS NULL OR h.handler = ANY ($2))
+        RETURNING h)
+    SELECT array_agg(g.h) INTO removed FROM gone g;
+    IF removed IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM tasker_engine.tell_handlers_gone(removed);
+    RETURN cardinality(removed);
 END
 $$;
 COMMENT ON FUNCTION tasker.unregister_handlers(text, text[]) IS

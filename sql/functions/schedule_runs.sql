@@ -23,6 +23,10 @@ CREATE OR REPLACE FUNCTION tasker_engine.log_schedule_run(
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM tasker_engine.publish_facts('schedule.run', ARRAY[$1], ARRAY[jsonb_strip_nulls(jsonb_build_object(
+        'schedule', $1, 'scheduled_for', tasker_engine.event_time($2), 'outcome', $3, 'timestamp', tasker_engine.event_time(clock_timestamp()),
+        'task_uuid', $5, 'reason', $6))],
+        (SELECT s.namespace_name FROM tasker_engine.schedules s WHERE s.schedule_name = $1));
     INSERT INTO tasker_engine.schedule_runs (schedule_name, scheduled_for, outcome, times, task_uuid, error, decided_at)
     VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
     ON CONFLICT (schedule_name, scheduled_for) DO UPDATE
@@ -35,7 +39,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.log_schedule_run(text, timestamptz, text, integer, uuid, text) IS
-'Records the outcome of a time of a schedule, and deletes all but the last hundred.';
+'Records the outcome of a time of a schedule, also as a fact, and deletes all but the last hundred.';
 
 -- One schedule, locked and due. A round creates at most a hundred tasks of it.
 CREATE OR REPLACE FUNCTION tasker_engine.run_schedule(s tasker_engine.schedules, at_time timestamptz)

@@ -83,6 +83,7 @@ DECLARE
     called CONSTANT text := tasker_engine.full_name(
         tasker_engine.checked($2, 'namespace', 'namespace'), tasker_engine.checked($1, 'template', 'name'),
         tasker_engine.checked($3, 'version', 'version'));
+    now CONSTANT text := tasker_engine.event_time(clock_timestamp());
     gone bigint;
 BEGIN
     PERFORM tasker_engine.require_resumed(or_new => true);
@@ -98,6 +99,8 @@ BEGIN
             DETAIL = 'No version with these three parts is registered.',
             HINT = 'SELECT full_name FROM tasker.registered_templates lists them.';
     END IF;
+    PERFORM tasker_engine.publish_facts('template.deleted', ARRAY[called], ARRAY[jsonb_build_object(
+        'namespace', $2, 'task_name', $1, 'task_version', $3, 'timestamp', now, 'deleted_at', now)], $2);
     RETURN gone;
 EXCEPTION WHEN foreign_key_violation THEN
     RAISE foreign_key_violation USING

@@ -19,6 +19,7 @@ crate::pg::call::sql_function! {
     register_event;
     publish_event;
     publish_events;
+    publish_facts;
 }
 
 fn event_catalogue(call: &mut Call) -> Result<Output> {
@@ -172,4 +173,25 @@ fn publish(given: &[Given], namespace: Option<String>) -> Result<Vec<i64>> {
     let ids = engine.events.flush(engine.now)?;
     engine.close()?;
     Ok(ids)
+}
+
+/// For functions in SQL that make facts: what they give is not checked.
+fn publish_facts(call: &mut Call) -> Result<Output> {
+    let name: String = call.get(0, "name")?;
+    let which = call.opt_array::<String>(1).unwrap_or_default();
+    let payloads = call.opt_jsonbs(2).unwrap_or_default();
+    let namespace = call.opt_text(3);
+    let session = Session::open()?;
+    let mut engine = Engine::open_any_isolation(&session);
+    for (which, payload) in which.into_iter().zip(payloads) {
+        let payload = payload.ok_or_else(|| Error::null("an element of payloads"))?;
+        let about = About {
+            namespace: namespace.clone(),
+            which,
+            ..About::default()
+        };
+        engine.events.push(name.as_str(), payload, about);
+    }
+    engine.close()?;
+    Ok(Output::Null)
 }

@@ -1,6 +1,9 @@
 //! `register_template`, `validate_template`, `export_template`.
 
 use pgrx::pg_sys;
+use serde_json::json;
+use tasker_rules::events::time::iso;
+use tasker_rules::template::Template;
 
 use crate::error::{Error, Result};
 use crate::orchestration::{Engine, create, resumption};
@@ -23,14 +26,31 @@ fn register_template(call: &mut Call) -> Result<Output> {
     rights::as_owner(|caller| {
         let session = Session::open()?;
         let begins = resumption::require_or_new(&session)?;
-        let engine = Engine::open_any_isolation(&session);
-        let id = register::register(engine.session, &text, replace, caller)?;
+        let mut engine = Engine::open_any_isolation(&session);
+        let registered = register::register(engine.session, &text, replace, caller)?;
+        if let Some(template) = &registered.stored {
+            tell(&mut engine, template)?;
+        }
         if begins {
             resumption::resume(engine.session)?;
         }
         engine.close()?;
-        Ok(Output::from(i64::from(id)))
+        Ok(Output::from(i64::from(registered.id)))
     })
+}
+
+fn tell(engine: &mut Engine, template: &Template) -> Result<()> {
+    let fact = json!({
+        "namespace": template.namespace,
+        "task_name": template.name,
+        "task_version": template.version,
+        "total_steps": template.steps.len(),
+        "registered_at": iso(engine.now),
+    });
+    let (name, which) = ("template.registered", template.full_name());
+    engine
+        .events
+        .fact(engine.now, name, &which, Some(&template.namespace), fact)
 }
 
 fn validate_template(call: &mut Call) -> Result<Output> {

@@ -5,6 +5,7 @@
 
 use pgrx::pg_sys::{self, panic::ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
+use serde_json::json;
 use tasker_rules::operations::operational::{Change, OperationalState};
 
 use super::{Engine, waking};
@@ -212,6 +213,14 @@ fn record(
     engine
         .session
         .run(&FORGET_OLD, &[datum::int8(change_no - KEPT)])?;
+    let mut fact = json!({"state": to.as_str(), "previous_state": from.as_str(), "changed_by": by});
+    if let Some(reason) = reason {
+        fact["reason"] = reason.into();
+    }
+    let name = "operational_state.changed";
+    engine
+        .events
+        .fact(engine.now, name, to.as_str(), None, fact)?;
     if to.hands_out_work() && !from.hands_out_work() {
         // A worker that was woken before the system closed has found nothing to claim.
         waking::forget_notified();

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 use tasker_rules::events::catalog;
 use tasker_rules::events::rows::PLACES;
+use tasker_rules::events::time::iso;
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::json;
 
@@ -28,6 +30,8 @@ pub struct About {
     /// A step, or with number 0 the task itself.
     pub step: Option<StepKey>,
     pub namespace: Option<String>,
+    /// Which one of what the first segment of a fact's name says.
+    pub which: Option<String>,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
 }
@@ -35,14 +39,13 @@ pub struct About {
 impl About {
     /// What a router of outboxes keeps in order: a type, and which one.
     fn aggregate(&self, name: &str) -> (String, String) {
-        match (&self.step, &self.namespace) {
-            (Some(step), _) if step.no > 0 => ("step".to_owned(), describe(step)),
-            (Some(step), _) => ("task".to_owned(), format_uuid(&step.task)),
-            (None, Some(namespace)) => ("namespace".to_owned(), namespace.clone()),
-            (None, None) => {
-                let first = name.split('.').next().unwrap_or(name);
-                (first.to_owned(), name.to_owned())
-            }
+        let first = || name.split('.').next().unwrap_or(name).to_owned();
+        match (&self.step, &self.which, &self.namespace) {
+            (Some(step), ..) if step.no > 0 => ("step".to_owned(), describe(step)),
+            (Some(step), ..) => ("task".to_owned(), format_uuid(&step.task)),
+            (None, Some(which), _) => (first(), which.clone()),
+            (None, None, Some(namespace)) => ("namespace".to_owned(), namespace.clone()),
+            (None, None, None) => (first(), name.to_owned()),
         }
     }
 }
@@ -64,6 +67,27 @@ impl<'e> Events<'e> {
             payload,
             about,
         });
+    }
+
+    /// A fact of the catalogue that happens now. The payload has what its schema says, without the time.
+    pub fn fact(
+        &mut self,
+        now: Timestamp,
+        name: &'static str,
+        which: &str,
+        namespace: Option<&str>,
+        mut payload: Value,
+    ) -> Result<()> {
+        payload["timestamp"] = iso(now).into();
+        let payload = datum::jsonb_from_text(&payload.to_string())
+            .ok_or_else(|| Error::corrupt("the payload of a fact is JSON"))?;
+        let about = About {
+            namespace: namespace.map(str::to_owned),
+            which: Some(which.to_owned()),
+            ..About::default()
+        };
+        self.push(name, payload, about);
+        Ok(())
     }
 
     /// Appends the rows and returns their event ids.
@@ -225,6 +249,7 @@ pub fn about(session: &Session, keys: &BTreeSet<StepKey>) -> Result<FxHashMap<St
             namespace: Some(registry::get(session, row.get(3)?)?.namespace.clone()),
             correlation_id: row.opt(4),
             traceparent: row.opt(5),
+            which: None,
         };
         found.insert(key, about);
     }

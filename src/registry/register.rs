@@ -190,14 +190,21 @@ fn refused(problems: &[Problem]) -> Error {
     .hint("SELECT * FROM tasker.validate_template(...) lists every problem with its path.")
 }
 
-/// Registers a template; returns its named_task_id.
+/// A template that is registered.
+pub struct Registered {
+    pub id: i32,
+    /// None: it was before.
+    pub stored: Option<Template>,
+}
+
+/// Registers a template.
 /// Handlers inside the database will run with the rights of `registrar`.
 pub fn register(
     session: &Session,
     text: &str,
     replace: bool,
     registrar: pg_sys::Oid,
-) -> Result<i32> {
+) -> Result<Registered> {
     let (template, problems) = read(text)?;
     let template = template.ok_or_else(|| refused(&problems))?;
     warn(&problems);
@@ -223,7 +230,10 @@ pub fn register(
             replace,
         )? {
             handlers::remember(session, same, &inside, registrar)?;
-            return Ok(same);
+            return Ok(Registered {
+                id: same,
+                stored: None,
+            });
         }
         make_parts(session, namespace_id, &template)?;
         if let Some(id) = named_task(
@@ -237,7 +247,10 @@ pub fn register(
             handlers::remember(session, id, &inside, registrar)?;
             // The queues may be new: executors that sleep do not wait for them yet.
             processes::wake_all_executors();
-            return Ok(id);
+            return Ok(Registered {
+                id,
+                stored: Some(template),
+            });
         }
     }
     Err(registered_already(&template))

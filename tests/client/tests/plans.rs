@@ -781,6 +781,7 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row, until work is resumed",
     ),
     ("tasker_engine.note_duty_run", "writes shared memory"),
+    ("tasker_engine.publish_facts", "appends rows"),
     (
         "tasker_engine.refresh_handler_roles",
         "the small tables that name roles",
@@ -862,6 +863,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.event_place: enable_seqscan=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
+        "tasker_engine.tell_handlers_gone: enable_bitmapscan=off enable_seqscan=off jit=off",
     ];
     let lists = [CHANGING, READING, COUNTING];
     assert_eq!(planned(&mut session, &lists), otherwise);
