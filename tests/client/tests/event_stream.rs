@@ -42,11 +42,15 @@ impl Reader {
         );
         for row in &rows {
             self.position = row.get("position");
-            if let Some(id) = row.get("event_id") {
+            // Facts that are about no task come in between.
+            let told = row
+                .get::<_, Option<i64>>("event_id")
+                .zip(row.get::<_, Option<Uuid>>("task_uuid"));
+            if let Some((id, task)) = told {
                 self.got.push(Event {
                     id,
                     name: row.get("name"),
-                    task: row.get("task_uuid"),
+                    task,
                     step: row.get("step_uuid"),
                     payload: row.get("payload"),
                 });

@@ -27,7 +27,7 @@ fn facts(
         .collect()
 }
 
-/// The same as a line each, with these keys of the payload.
+/// The same as texts, with these keys of the payload.
 fn lines(session: &mut Session, after: &mut Option<String>, keys: &[&str]) -> Vec<String> {
     facts(session, after)
         .into_iter()
