@@ -448,7 +448,7 @@ fn a_standby_gives_the_same_events_and_waits_for_the_oldest_open_transaction() {
     let until = std::time::Instant::now() + patience(60);
     let expected = |session: &mut Session| -> i64 {
         session.one(
-            "SELECT count(event_id) FROM tasker.read_events(max_events => 10000)",
+            "SELECT count(task_uuid) FROM tasker.read_events(max_events => 10000)",
             &[],
         )
     };

@@ -14,8 +14,8 @@ const NAMESPACES: [&str; 5] = [
 ];
 
 pub fn play(run: &mut Run) {
-    register(run);
     for scene in [
+        register,
         success,
         backoff,
         exhausted,
@@ -30,6 +30,7 @@ pub fn play(run: &mut Run) {
         bypassed,
         rerun,
         repaired,
+        facts,
     ] {
         let title = scene(run);
         run.scene(title);
@@ -38,7 +39,7 @@ pub fn play(run: &mut Run) {
 }
 
 /// The examples, and two with more fields.
-fn register(run: &mut Run) {
+fn register(run: &mut Run) -> &'static str {
     let examples = [
         "linear",
         "diamond",
@@ -67,6 +68,7 @@ fn register(run: &mut Run) {
         run.session
             .query("SELECT tasker.register_template($1)", &[text]);
     }
+    "Templates are registered"
 }
 
 impl Run {
@@ -386,4 +388,31 @@ fn repaired(run: &mut Run) -> &'static str {
     run.look();
     run.finish(task);
     "A row of the log is lost, and later a claim: repair_integrity corrects both"
+}
+
+/// The last scene: the system stays in a state in which nothing is handed out.
+fn facts(run: &mut Run) -> &'static str {
+    for sql in [
+        "SELECT tasker.register_handlers('worker', '{a,b}', '{linear_workflow}', 'kit', '1.0.0', '{\"a\": 1}')",
+        "SELECT tasker.unregister_handlers('worker')",
+        "SELECT tasker.schedule_task('nightly', '0 3 * * *', 'hurried_sequence', namespace => 'linear_workflow')",
+        "UPDATE tasker_engine.schedules SET next_run_at = clock_timestamp()",
+    ] {
+        run.session.execute(sql);
+    }
+    run.session
+        .query("SELECT tasker_engine.duty_schedules()", &[]);
+    let task: Uuid = run.session.one(
+        "SELECT r.task_uuid FROM tasker.schedule_runs r WHERE r.task_uuid IS NOT NULL",
+        &[],
+    );
+    run.name(task, "hurried_sequence");
+    for sql in [
+        "SELECT tasker.register_template('{name: unused, namespace_name: linear_workflow, steps: [{name: a, handler: h}]}')",
+        "SELECT tasker.delete_template('unused', 'linear_workflow', '0.1.0')",
+        "SELECT tasker.set_operational_state('graceful_shutdown', 'a new machine')",
+    ] {
+        run.session.execute(sql);
+    }
+    "Handlers are announced and withdrawn, a schedule comes due, a template goes, the system shuts down"
 }

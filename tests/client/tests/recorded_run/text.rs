@@ -52,7 +52,8 @@ pub fn of(run: &Run) -> String {
                 continue;
             }
             if task.replace(event.task) != Some(event.task) {
-                writeln!(text, "-- {}", run.tasks[&event.task]).expect("a String takes it");
+                let about = event.task.map_or("no task", |task| &run.tasks[&task]);
+                writeln!(text, "-- {about}").expect("a String takes it");
             }
             line(&mut text, event, &names);
         }
@@ -72,13 +73,16 @@ fn line(text: &mut String, event: &Event, names: &BTreeMap<String, String>) {
             .get(&key.to_owned())
             .and_then(|value| value.as_str())
     };
-    let step = word("step_name").unwrap_or("task");
+    let about = event.task.map_or("-", |_| "task");
+    let step = word("step_name").unwrap_or(about);
     let state = ["to_state", "current_status", "final_status"];
     let state = state.into_iter().find_map(word).unwrap_or("-");
     write!(text, "{step} {} {state}", event.name).expect("a String takes it");
     for (key, value) in &payload {
         let nothing = key.ends_with("_steps") && **value == 0;
-        if *key != "to_state" && !nothing && !LEFT_OUT.contains(&key.as_str()) {
+        let said =
+            LEFT_OUT.contains(&key.as_str()) && (event.task.is_some() || *key != "task_name");
+        if *key != "to_state" && !nothing && !said {
             write!(text, " {key}={}", shown(key, value, names)).expect("a String takes it");
         }
     }
@@ -88,7 +92,7 @@ fn line(text: &mut String, event: &Event, names: &BTreeMap<String, String>) {
 fn shown(key: &str, value: &Value, names: &BTreeMap<String, String>) -> String {
     match value {
         _ if key.ends_with("_duration") => "<seconds>".to_owned(),
-        _ if matches!(key, "retry_at" | "scheduled_for") => "<time>".to_owned(),
+        _ if key.ends_with("_at") || key == "scheduled_for" => "<time>".to_owned(),
         Value::String(text) => names
             .get(text)
             .cloned()

@@ -338,6 +338,23 @@ fn every_function_of_this_version_refuses_a_newer_library() {
     every_function_refuses(&mut database.connect(), "0.0.1");
 }
 
+/// A template by a library that only says that it is the old one: it tells of it in tables that the old extension does not have.
+fn register_by_old_library(session: &mut Session) {
+    session.execute(
+        "CREATE TABLE tasker_engine.event_turns (turn_no bigint PRIMARY KEY, turned_at timestamptz);
+         CREATE TABLE tasker_engine.events (
+             id bigint, xid xid8, created_at timestamptz, task_uuid uuid, slot smallint, step_no smallint, depth smallint, name text,
+             namespace text, aggregate_type text, aggregate_id text, correlation_id text, traceparent text, payload jsonb)
+             PARTITION BY LIST (slot);
+         CREATE TABLE tasker_engine.events_0 PARTITION OF tasker_engine.events FOR VALUES IN (0);
+         ALTER TABLE tasker_engine.event_turns OWNER TO tasker_owner;
+         ALTER TABLE tasker_engine.events OWNER TO tasker_owner;
+         ALTER TABLE tasker_engine.events_0 OWNER TO tasker_owner",
+    );
+    shapes::small_diamond().register(session);
+    session.execute("DROP TABLE tasker_engine.event_turns, tasker_engine.events");
+}
+
 /// A task by a library that only says that it is the old one: it writes a column that the old extension does not have.
 fn create_by_old_library(session: &mut Session) -> Uuid {
     session.execute("ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint");
@@ -361,7 +378,7 @@ fn an_update_is_refused_before_the_restart_and_an_old_library_refuses_the_new_sc
         "CREATE TABLE tasker_engine.installation (one boolean); GRANT SELECT ON tasker_engine.installation TO tasker_owner;
          CREATE FUNCTION tasker_engine.installation_state() RETURNS text LANGUAGE sql AS $$ SELECT 'same' $$",
     );
-    shapes::small_diamond().register(&mut session);
+    register_by_old_library(&mut session);
     let task = create_by_old_library(&mut session);
     session.execute(
         "DROP TABLE tasker_engine.installation; DROP FUNCTION tasker_engine.installation_state()",
@@ -430,7 +447,7 @@ fn without_preload_a_session_with_the_old_library_refuses_the_new_schema() {
         "CREATE TABLE tasker_engine.installation (one boolean); GRANT SELECT ON tasker_engine.installation TO tasker_owner;
          CREATE FUNCTION tasker_engine.installation_state() RETURNS text LANGUAGE sql AS $$ SELECT 'same' $$",
     );
-    shapes::small_diamond().register(&mut session);
+    register_by_old_library(&mut session);
     create_by_old_library(&mut session);
     session.execute(
         "DROP TABLE tasker_engine.installation; DROP FUNCTION tasker_engine.installation_state()",
