@@ -73,6 +73,7 @@ in_order! {
     "functions_scaling"                  "../sql/functions/scaling.sql"
     "functions_schedules"                "../sql/functions/schedules.sql"
     "functions_schedule_runs"            "../sql/functions/schedule_runs.sql"
+    "functions_event_gaps"               "../sql/functions/event_gaps.sql"
     "functions_retention"                "../sql/functions/retention.sql"
     "functions_metrics"                  "../sql/functions/metrics.sql"
     "functions_events"                   "../sql/functions/events.sql"

@@ -27,6 +27,7 @@ static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static DEFAULT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static EVENT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
+static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
@@ -73,7 +74,7 @@ use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 24] = [
+const SETTINGS: [Setting; 25] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -205,6 +206,13 @@ const SETTINGS: [Setting; 24] = [
         short: c"How many rows of the log one call of poll_events looks at.",
         long: c"A number of rows. The subscriber remembers how far it came although nothing matched. Rule: docs/events.md#subscribers.",
         value: Int(&MAX_SCAN_EVENTS, 1000, 100_000_000, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_subscriber_lag",
+        short: c"How long purge waits for subscribers that have not read the log of a task.",
+        long: c"Seconds, or with a unit such as 7d, from the writing of a row; 0: purge waits for none. Then the rows go, and the subscriber gets an event stream.gap. Rule: docs/events.md#subscribers-that-are-behind.",
+        value: Float(&MAX_SUBSCRIBER_LAG, 0.0, MOST, GucFlags::UNIT_S),
         context: GucContext::Suset,
     },
     Setting {
@@ -356,6 +364,11 @@ pub fn default_retention() -> String {
 /// How long published events and facts are kept, in the same form.
 pub fn event_retention() -> String {
     interval(&EVENT_RETENTION)
+}
+
+/// How long purge waits for a subscriber, in the same form.
+pub fn max_subscriber_lag() -> String {
+    interval(&MAX_SUBSCRIBER_LAG)
 }
 
 fn interval(seconds: &GucSetting<f64>) -> String {

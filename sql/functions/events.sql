@@ -96,6 +96,8 @@ DECLARE
     done bigint := 0;
 BEGIN
     PERFORM tasker_engine.require_version();
+    DELETE FROM tasker_engine.event_gaps g
+    WHERE NOT EXISTS (SELECT FROM tasker_engine.redeliveries r WHERE r.subscriber_id = g.subscriber_id AND r.event_id = g.id * 16);
     IF kept = interval '0' THEN
         RETURN 0;
     END IF;
@@ -107,6 +109,7 @@ BEGIN
                 -- A transaction that began long ago may have written to it in the meantime.
                 SELECT e.created_at INTO newest FROM tasker_engine.events e WHERE e.slot = other % slots ORDER BY e.id DESC LIMIT 1;
                 IF newest < at_time - kept THEN
+                    PERFORM tasker_engine.note_emptied((other % slots)::smallint);
                     EXECUTE format('TRUNCATE tasker_engine.events_%s', other % slots);
                     done := done + 1;
                 END IF;
@@ -124,4 +127,4 @@ BEGIN
     RETURN done;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_events() IS 'Empties the slots of the ring of published events whose rows are all older than tasker.event_retention, and turns the ring when the current slot has taken rows for a sixth of it; returns the number of both. Waits at most 50 ms for a lock.';
+COMMENT ON FUNCTION tasker_engine.duty_events() IS 'Empties the slots of the ring of published events whose rows are all older than tasker.event_retention, and turns the ring when the current slot has taken rows for a sixth of it; returns the number of both. Subscribers that have not read a slot are told. Removes gaps that are acknowledged. Waits at most 50 ms for a lock.';

@@ -53,7 +53,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'judge_health' LANGUAGE c IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.judge_health(text, bigint, bigint, double precision) IS
 'The level of a measure under the multiplier of a state; the thresholds are percentages of the whole.
-measure: connections, errors (of a period), all_errors, executors or troubles.
+measure: connections, errors (of a period), all_errors, executors, lag or troubles.
 part: how many are in use, failed, or well; of troubles their number.
 whole: the total that part is compared with.
 multiplier: the factor applied to the thresholds.
@@ -193,6 +193,7 @@ DECLARE
     pools bigint;
     idle_pools bigint;
     oldest timestamptz;
+    furthest text;
 BEGIN
     measure := 'operational_state'; kind := 'troubles';
     part := (current = 'emergency')::integer; whole := 1;
@@ -294,6 +295,16 @@ BEGIN
     message := format('%s workers live; %s steps ready%s', whole, CASE WHEN backlog = most THEN most || ' or more' ELSE backlog::text END,
                       ', the oldest for ' || date_trunc('second', now - oldest));
     hint := 'Start workers that call tasker.claim_steps for these namespaces.';
+    RETURN NEXT;
+
+    measure := 'subscribers'; kind := 'lag';
+    SELECT u.subscriber, u.written_at INTO furthest, oldest FROM tasker_engine.first_unread() u;
+    part := greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest) * 1000, 0))::bigint;
+    whole := (extract(epoch FROM tasker_engine.max_subscriber_lag_text()::interval) * 1000)::bigint;
+    message := CASE WHEN oldest IS NULL THEN 'no subscriber is behind'
+                    ELSE format('subscriber %s has not read what was written %s ago; purge waits %s', furthest,
+                                date_trunc('second', clock_timestamp() - oldest), tasker_engine.max_subscriber_lag_text()) END;
+    hint := 'Poll it, or unsubscribe() it: what it has not read is purged then. SELECT * FROM tasker.subscribers;';
     RETURN NEXT;
 END
 $$;

@@ -31,13 +31,23 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqsc
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    -- No task that ended before was created later.
-    below CONSTANT uuid := tasker_engine.uuids_since(greatest($1, $2) + interval '2 minutes');
+    -- Younger rows wait for subscribers that have not read them.
+    waits_since CONSTANT timestamptz := clock_timestamp() - tasker_engine.max_subscriber_lag_text()::interval;
+    unread record;
+    below uuid;
     found uuid[];
     held uuid[];
     gone bigint;
 BEGIN
     tasks := 0; steps := 0; transitions := 0; other_rows := 0;
+    SELECT * INTO unread FROM tasker_engine.first_unread();
+    IF unread.written_at IS NOT NULL THEN
+        -- So that the walk ends where the tasks that wait begin.
+        completed_before := least($1, greatest(unread.written_at, waits_since));
+        failed_before := CASE WHEN $2 IS NOT NULL THEN least($2, greatest(unread.written_at, waits_since)) END;
+    END IF;
+    -- No task that ended before was created later.
+    below := tasker_engine.uuids_since(greatest($1, $2) + interval '2 minutes');
     -- Twice as many as wanted: a purge in another session may hold the first of them. A namespace is walked template by
     -- template, so that the tasks of others cost nothing.
     IF $3 IS NULL THEN
@@ -77,6 +87,9 @@ BEGIN
         SELECT t.task_uuid FROM tasker_engine.tasks t
         WHERE t.task_uuid = ANY (found) AND NOT tasker_engine.is_open(t.state)
           AND tasker_engine.is_purgeable(t.task_uuid, t.state, t.completed_at, $1, $2)
+          AND (unread.written_at IS NULL OR NOT EXISTS (
+              SELECT FROM tasker_engine.transitions l
+              WHERE l.task_uuid = t.task_uuid AND l.id > unread.read_to AND l.created_at > waits_since))
         ORDER BY t.task_uuid LIMIT $5
         FOR UPDATE SKIP LOCKED);
     last_uuid := CASE WHEN finished THEN found[cardinality(found)] ELSE held[cardinality(held)] END;
@@ -103,6 +116,9 @@ BEGIN
     -- have one, and no index leads to it.
     IF EXISTS (SELECT FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held) AND (s.state <> 'c' OR s.watched)) THEN
         DELETE FROM tasker_engine.queue_entries q WHERE q.task_uuid = ANY (held);
+    END IF;
+    IF unread.written_at IS NOT NULL THEN
+        PERFORM tasker_engine.note_purged(held);
     END IF;
     DELETE FROM tasker_engine.steps s WHERE s.task_uuid = ANY (held);
     GET DIAGNOSTICS steps = ROW_COUNT;
@@ -138,7 +154,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.purge_batch(timestamptz, timestamptz, integer, uuid, integer, boolean) IS
-'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Returns the position that it reached, whether that is the end, and the numbers of deleted rows. Waits for no lock.';
+'Deletes one batch of tasks with all that belongs to them: complete, cancelled and resolved ones that ended before one time, those in error before another; NULL: none of these. Tasks whose log a subscriber has not read wait up to tasker.max_subscriber_lag. Returns the position that it reached, whether that is the end, and the numbers of deleted rows. Waits for no lock.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.check_age(age interval, parameter text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -193,7 +209,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
-'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call, and so are tasks whose log a subscriber to events has not read, up to tasker.max_subscriber_lag. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
 older_than: Tasks that ended longer ago than this, 0 or more.
 batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.

@@ -157,8 +157,10 @@ BEGIN
         batch_size = coalesce($13, o.batch_size), updated_at = clock_timestamp()
     WHERE o.subscriber_id = s.subscriber_id;
     IF $4 IS NOT NULL OR $10 <> s.ordered THEN
-        -- What is in flight has not the columns that the other order needs: it comes again.
         PERFORM tasker_engine.move_subscriber(s.subscriber_id, $4);
+    END IF;
+    IF $10 <> s.ordered THEN
+        PERFORM tasker_engine.reorder_subscriber(s.subscriber_id, $10);
     END IF;
     RETURN s.subscriber_id;
 END
@@ -228,6 +230,32 @@ END
 $$;
 COMMENT ON FUNCTION tasker_engine.move_subscriber(bigint, text) IS 'Moves a subscriber to where it is to begin, and forgets what is in flight; dead letters stay. NULL moves nothing, and only waits. Returns where it was and where it is.';
 
+-- Under the lock of move_subscriber. An answer that is open moves rows from the first to the second table.
+CREATE OR REPLACE FUNCTION tasker_engine.reorder_subscriber(subscriber_id bigint, ordered boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    WITH taken AS (DELETE FROM tasker_engine.deliveries d WHERE d.subscriber_id = $1 RETURNING d.*)
+    INSERT INTO tasker_engine.redeliveries (subscriber_id, event_id, row_id, place, due_at, deliveries, holder, former, consumer)
+    SELECT $1, e.event_id, e.row_id, (d.poll_no << 20) + e.no - 1, d.lease_until, 1, d.holder, ARRAY[d.holder], d.consumer
+    FROM taken d CROSS JOIN unnest(d.event_ids, d.row_ids) WITH ORDINALITY AS e (event_id, row_id, no)
+    WHERE NOT (e.no - 1)::smallint = ANY (d.gone)
+    ON CONFLICT DO NOTHING;
+    -- What consumers have comes again, and that delivery does not count. An event of no task is alone.
+    UPDATE tasker_engine.redeliveries r
+    SET task_uuid = CASE WHEN $2 THEN coalesce(
+            (SELECT l.task_uuid FROM tasker_engine.transitions l WHERE l.id = r.row_id LIMIT 1),
+            (SELECT e.task_uuid FROM tasker_engine.events e WHERE e.id = r.row_id LIMIT 1),
+            lpad(to_hex(r.event_id), 32, '0')::uuid) END,
+        deliveries = r.deliveries - (r.holder IS NOT NULL)::integer, holder = NULL,
+        due_at = CASE WHEN r.holder IS NOT NULL THEN clock_timestamp() ELSE r.due_at END
+    WHERE r.subscriber_id = $1;
+    -- A poll that has read the settings before does not find the place, and looks again.
+    UPDATE tasker_engine.subscriber_places p SET place_no = p.place_no + 1 WHERE p.subscriber_id = $1;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.reorder_subscriber(bigint, boolean) IS 'A subscriber becomes ordered, or no longer is: what is in flight is handed out again, with its tasks or without.';
+
 CREATE OR REPLACE FUNCTION tasker_engine.seek_subscriber(subscriber text, start_at text)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -268,6 +296,7 @@ BEGIN
     DELETE FROM tasker_engine.subscriber_places p WHERE p.subscriber_id = id;
     DELETE FROM tasker_engine.deliveries d WHERE d.subscriber_id = id;
     DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = id;
+    DELETE FROM tasker_engine.event_gaps g WHERE g.subscriber_id = id;
     DELETE FROM tasker_engine.delivery_counts c WHERE c.subscriber_id = id;
     DELETE FROM tasker_engine.subscriber_grants g WHERE g.subscriber_id = id;
     RETURN true;

@@ -88,7 +88,7 @@ COMMENT ON COLUMN tasker_engine.subscriber_places.first_poll IS 'No row of deliv
 COMMENT ON COLUMN tasker_engine.subscriber_places.delivered IS 'Number of deliveries so far, without those in delivery_counts.';
 COMMENT ON COLUMN tasker_engine.subscriber_places.failed IS 'Number of failed deliveries so far, without those in delivery_counts.';
 COMMENT ON COLUMN tasker_engine.subscriber_places.missed_events IS 'Number of rows of the log that were purged before it had read them, or before they were acknowledged.';
-COMMENT ON COLUMN tasker_engine.subscriber_places.missed_until IS 'The time of the last of them.';
+COMMENT ON COLUMN tasker_engine.subscriber_places.missed_until IS 'When the last of them was written; if it was to come again, when it was found missing.';
 
 -- In flight: what one call handed out for the first time.
 CREATE TABLE tasker_engine.deliveries (
@@ -139,7 +139,7 @@ CREATE TABLE tasker_engine.redeliveries (
 ) WITH (fillfactor = 70);
 CREATE INDEX redeliveries_due ON tasker_engine.redeliveries (subscriber_id, due_at);
 CREATE INDEX redeliveries_task ON tasker_engine.redeliveries (subscriber_id, task_uuid) WHERE task_uuid IS NOT NULL;
-COMMENT ON TABLE tasker_engine.redeliveries IS 'Events that are to be handed out again, that wait for an earlier event of their task, or that are dead.';
+COMMENT ON TABLE tasker_engine.redeliveries IS 'Events that are to be handed out again, that wait for an earlier event of their task, or that are dead; and gaps.';
 COMMENT ON COLUMN tasker_engine.redeliveries.subscriber_id IS 'The subscriber.';
 COMMENT ON COLUMN tasker_engine.redeliveries.event_id IS 'The event.';
 COMMENT ON COLUMN tasker_engine.redeliveries.consumer IS 'The name that the last consumer gave; NULL: none.';
@@ -168,6 +168,24 @@ COMMENT ON TABLE tasker_engine.delivery_counts IS 'What happened to deliveries s
 COMMENT ON COLUMN tasker_engine.delivery_counts.subscriber_id IS 'The subscriber.';
 COMMENT ON COLUMN tasker_engine.delivery_counts.delivered IS 'Number of deliveries.';
 COMMENT ON COLUMN tasker_engine.delivery_counts.failed IS 'Number of deliveries that failed.';
-COMMENT ON COLUMN tasker_engine.delivery_counts.missed IS 'Number of events that were purged before they were acknowledged.';
+COMMENT ON COLUMN tasker_engine.delivery_counts.missed IS 'Number of rows that were removed before they were read, or before their events were acknowledged.';
 COMMENT ON COLUMN tasker_engine.delivery_counts.error IS 'Why they failed; NULL if nothing was said.';
-COMMENT ON COLUMN tasker_engine.delivery_counts.counted_at IS 'When.';
+COMMENT ON COLUMN tasker_engine.delivery_counts.counted_at IS 'When; of missed events, when the last of them was written.';
+
+-- What a subscriber gets in the place of events that are gone: each has a row of redeliveries, by which it is handed out like others.
+CREATE TABLE tasker_engine.event_gaps (
+    id bigint PRIMARY KEY,
+    subscriber_id bigint NOT NULL,
+    events bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    noted_at timestamptz NOT NULL
+);
+CREATE INDEX event_gaps_subscriber ON tasker_engine.event_gaps (subscriber_id);
+COMMENT ON TABLE tasker_engine.event_gaps IS 'Events that were removed before a subscriber had them: each row is an event stream.gap for it alone. It stays as long as its row of redeliveries.';
+COMMENT ON COLUMN tasker_engine.event_gaps.id IS 'From the sequence of the log; the event is 16 times it.';
+COMMENT ON COLUMN tasker_engine.event_gaps.subscriber_id IS 'The subscriber.';
+COMMENT ON COLUMN tasker_engine.event_gaps.events IS 'Number of rows of the log, and of published events. It grows until the event is handed out.';
+COMMENT ON COLUMN tasker_engine.event_gaps.first_at IS 'When the first of them was written.';
+COMMENT ON COLUMN tasker_engine.event_gaps.last_at IS 'When the last of them was written.';
+COMMENT ON COLUMN tasker_engine.event_gaps.noted_at IS 'When they were removed.';

@@ -10,7 +10,7 @@ SELECT s.subscriber, s.patterns, s.namespaces, s.filter, s.sample_rate, s.max_de
        coalesce(greatest(0, extract(epoch FROM statement_timestamp() - b.created_at)), 0)::double precision AS lag_seconds,
        d.in_flight + r.in_flight AS in_flight, r.waiting,
        p.delivered + c.delivered AS delivered, p.failed + c.failed AS failed, r.dead, p.missed_events + c.missed AS missed_events,
-       coalesce(c.missed_at, p.missed_until) AS missed_until, coalesce(c.error, p.last_error) AS last_error,
+       greatest(c.missed_at, p.missed_until) AS missed_until, coalesce(c.error, p.last_error) AS last_error,
        coalesce(c.error_at, p.last_error_at) AS last_error_at, p.moved_at, s.created_at, s.updated_at
 FROM tasker_engine.subscribers s
 LEFT JOIN LATERAL (
@@ -58,8 +58,8 @@ COMMENT ON COLUMN tasker.subscribers.waiting IS 'Number of events that wait for 
 COMMENT ON COLUMN tasker.subscribers.delivered IS 'Number of deliveries so far, each one of an event that came again included.';
 COMMENT ON COLUMN tasker.subscribers.failed IS 'Number of deliveries that ended in nack_events or without an answer.';
 COMMENT ON COLUMN tasker.subscribers.dead IS 'Number of its rows in event_dead_letters.';
-COMMENT ON COLUMN tasker.subscribers.missed_events IS 'Number of rows of the log that were purged before their events were acknowledged.';
-COMMENT ON COLUMN tasker.subscribers.missed_until IS 'When the last of them was found missing; NULL if none is.';
+COMMENT ON COLUMN tasker.subscribers.missed_events IS 'Number of rows of the log and published events that were removed before it had read them, or before they were acknowledged; it got events stream.gap for them.';
+COMMENT ON COLUMN tasker.subscribers.missed_until IS 'When the last of them was written; if it was to come again, when it was found missing. NULL if none is.';
 COMMENT ON COLUMN tasker.subscribers.last_error IS 'Why the last delivery failed; NULL if none did, or nothing was said.';
 COMMENT ON COLUMN tasker.subscribers.last_error_at IS 'When it failed.';
 COMMENT ON COLUMN tasker.subscribers.moved_at IS 'When its place last moved.';
@@ -86,3 +86,16 @@ COMMENT ON COLUMN tasker.event_dead_letters.error IS 'What the last nack_events 
 COMMENT ON COLUMN tasker.event_dead_letters.consumer IS 'The consumer that had it last; NULL if it gave no name.';
 COMMENT ON COLUMN tasker.event_dead_letters.dead_at IS 'When it became a dead letter.';
 GRANT SELECT ON tasker.event_dead_letters TO tasker_reader;
+
+-- Paused ones, too.
+CREATE OR REPLACE VIEW tasker_engine.subscriber_reads AS
+SELECT s.subscriber_id, s.subscriber, p.read_to, p.since
+FROM tasker_engine.subscribers s
+CROSS JOIN LATERAL (
+    SELECT o.read_to, o.since FROM tasker_engine.subscriber_places o
+    WHERE o.subscriber_id = s.subscriber_id ORDER BY o.place_no DESC LIMIT 1) p;
+COMMENT ON VIEW tasker_engine.subscriber_reads IS 'How far each subscriber has read.';
+COMMENT ON COLUMN tasker_engine.subscriber_reads.subscriber_id IS 'The subscriber.';
+COMMENT ON COLUMN tasker_engine.subscriber_reads.subscriber IS 'Its name.';
+COMMENT ON COLUMN tasker_engine.subscriber_reads.read_to IS 'All rows of the log up to this id were read, whatever commits later.';
+COMMENT ON COLUMN tasker_engine.subscriber_reads.since IS 'Rows of the log that are older do not count; NULL: all count.';

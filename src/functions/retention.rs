@@ -6,8 +6,13 @@ use crate::settings;
 
 crate::pg::call::sql_function! {
     default_retention_text;
+    max_subscriber_lag_text;
 }
 
 fn default_retention_text(_: &mut Call) -> Result<Output> {
     Ok(Output::Text(settings::default_retention()))
+}
+
+fn max_subscriber_lag_text(_: &mut Call) -> Result<Output> {
+    Ok(Output::Text(settings::max_subscriber_lag()))
 }

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use tasker_rules::events::pattern::Selection;
 
 use super::rows::{self, Reader};
-use super::{Event, facts};
+use super::{Event, facts, gaps};
 use crate::error::{Error, Result};
 use crate::pg::budget;
 use crate::pg::spi::Session;
@@ -42,6 +42,10 @@ pub fn again(session: &Session, keys: &[Key]) -> Result<FxHashMap<i64, Event>> {
             let event = fact.event()?;
             found.insert(event.id, event);
         }
+    }
+    if found.len() < wanted.len() {
+        let gaps = gaps::of_ids(session, &rows)?;
+        found.extend(gaps.into_iter().map(|event| (event.id, event)));
     }
     Ok(found)
 }

@@ -3,6 +3,7 @@
 
 mod again;
 mod facts;
+mod gaps;
 mod merge;
 mod payload;
 mod place;

@@ -14,11 +14,14 @@ pub struct Place {
     pub since: Option<Timestamp>,
     /// No row of `deliveries` has a lower number.
     pub first_poll: i64,
+    /// Whether the subscriber is ordered. A change of that moves the place.
+    pub ordered: bool,
 }
 
 // By its number, so that a row which another session holds does not lead the walk over all that are gone.
 static LOCK: Statement = Statement::new(
-    "SELECT p.place_no, p.position, p.since, p.first_poll
+    "SELECT p.place_no, p.position, p.since, p.first_poll,
+            (SELECT s.ordered FROM tasker_engine.subscribers s WHERE s.subscriber_id = $1)
      FROM tasker_engine.subscriber_places p
      WHERE p.subscriber_id = $1
        AND p.place_no = (SELECT o.place_no FROM tasker_engine.subscriber_places o
@@ -52,7 +55,7 @@ static MOVE: Statement = Statement::new(
      SELECT $1, $2 + 1, $3, $4, $5, o.since,
             coalesce((SELECT d.poll_no FROM tasker_engine.deliveries d
                       WHERE d.subscriber_id = $1 AND d.poll_no >= o.first_poll ORDER BY d.poll_no LIMIT 1), $2 + 1),
-            o.delivered + s.delivered + $6, o.failed + s.failed, o.missed_events + s.missed, coalesce(s.missed_at, o.missed_until),
+            o.delivered + s.delivered + $6, o.failed + s.failed, o.missed_events + s.missed, greatest(s.missed_at, o.missed_until),
             coalesce(s.error, o.last_error), coalesce(s.error_at, o.last_error_at)
      FROM old o CROSS JOIN summed s",
     &[
@@ -67,9 +70,8 @@ static MOVE: Statement = Statement::new(
 
 static COUNT: Statement = Statement::new(
     "INSERT INTO tasker_engine.delivery_counts (subscriber_id, delivered, failed, missed, error, counted_at)
-     VALUES ($1, $2, $3, $4, $5, $6)",
+     VALUES ($1, $2, $3, 0, $4, $5)",
     &[
-        pg_sys::INT8OID,
         pg_sys::INT8OID,
         pg_sys::INT8OID,
         pg_sys::INT8OID,
@@ -93,6 +95,7 @@ pub fn lock(session: &Session, subscriber: i64) -> Result<Option<Place>> {
                 .ok_or_else(|| Error::corrupt("the position of a subscriber cannot be read"))?,
             since: row.opt(3),
             first_poll: row.get(4)?,
+            ordered: row.opt(5).unwrap_or_default(),
         }));
     }
     Ok(None)
@@ -126,18 +129,33 @@ pub fn go_on(
     Ok(())
 }
 
+static MISS: Statement = Statement::new(
+    "SELECT tasker_engine.note_gaps(ARRAY[$1], ARRAY[$2], ARRAY[$3], ARRAY[$3])",
+    &[pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Events that were to come again are purged: the subscriber is told.
+pub fn miss(session: &Session, subscriber: i64, events: usize, at: Timestamp) -> Result<()> {
+    let args = [
+        datum::int8(subscriber),
+        datum::int8(events as i64),
+        datum::timestamp(at),
+    ];
+    session.run(&MISS, &args)?;
+    Ok(())
+}
+
 /// What happened beside the place.
 #[derive(Default)]
 pub struct Counts {
     pub delivered: usize,
     pub failed: usize,
-    pub missed: usize,
     pub error: Option<String>,
 }
 
 impl Counts {
     pub fn add(&self, session: &Session, subscriber: i64, at: Timestamp) -> Result<()> {
-        if self.delivered + self.failed + self.missed == 0 {
+        if self.delivered + self.failed == 0 {
             return Ok(());
         }
         session.run(
@@ -146,7 +164,6 @@ impl Counts {
                 datum::int8(subscriber),
                 datum::int8(self.delivered as i64),
                 datum::int8(self.failed as i64),
-                datum::int8(self.missed as i64),
                 datum::opt_text(self.error.as_deref()),
                 datum::timestamp(at),
             ],

@@ -50,6 +50,8 @@ struct Poll<'p> {
     ask: &'p Ask<'p>,
     now: Now,
     counts: Counts,
+    /// Of the subscriber, read under the lock of its place if this poll has it.
+    ordered: bool,
 }
 
 /// The next events for this consumer. Never waits: what other transactions hold comes later.
@@ -64,8 +66,12 @@ pub fn poll(session: &Session, subscriber: &Subscriber, ask: &Ask) -> Result<Vec
         ask,
         now: Now::here(),
         counts: Counts::default(),
+        ordered: subscriber.ordered,
     };
     let place = place::lock(session, subscriber.id)?;
+    if let Some(place) = &place {
+        poll.ordered = place.ordered;
+    }
     let first_poll = match &place {
         Some(place) => place.first_poll,
         // What is in flight cannot be counted while another poll adds to it.
@@ -157,7 +163,7 @@ impl Poll<'_> {
             })
             .collect();
         redeliver::fail(session, id, &dead, Some(LEASE_ENDED), &self.now)?;
-        let due = if self.subscriber.ordered {
+        let due = if self.ordered {
             self.first_of_tasks(first_poll, due)?
         } else {
             due
@@ -168,7 +174,7 @@ impl Poll<'_> {
             .into_iter()
             .partition(|row| found.contains_key(&row.out.key.event));
         if !gone.is_empty() {
-            self.counts.missed += gone.len();
+            place::miss(session, id, gone.len(), self.now.at)?;
             redeliver::remove(session, id, gone.iter().map(|row| row.out.key.event))?;
         }
         redeliver::hand_out(session, id, &due, &self.now, self.lease())?;
@@ -212,7 +218,7 @@ impl Poll<'_> {
             return Ok(vec![]);
         }
         let (mut position, poll) = (place.position, place.no + 1);
-        let before = position.behind_id();
+        let before = (position.behind_id(), position.read_to());
         let wanted = Wanted {
             since: place.since,
             scanned: settings::max_scan_events(),
@@ -220,7 +226,7 @@ impl Poll<'_> {
             ..self.subscriber.wanted(room)
         };
         let mut found = Found::default();
-        if self.subscriber.ordered {
+        if self.ordered {
             found.busy = in_flight::tasks(session, id, place.first_poll)?;
         }
         while found.fresh.len() < room && found.held.len() < MOST_HELD_BACK {
@@ -235,7 +241,11 @@ impl Poll<'_> {
             }
         }
         let Found { fresh, held, .. } = found;
-        if fresh.is_empty() && held.is_empty() && position.behind_id() == before {
+        // Also where only a transaction has ended of which the place said that it runs: purge waits for `read_to`.
+        if fresh.is_empty()
+            && held.is_empty()
+            && (position.behind_id(), position.read_to()) == before
+        {
             return Ok(vec![]);
         }
         place::go_on(session, id, place.no, &position, fresh.len())?;
@@ -260,7 +270,7 @@ impl Poll<'_> {
 
     /// Adds new events to those that are handed out, or, of a subscriber that is ordered, to those that wait for others of their task.
     fn sort(&self, events: Vec<Event>, found: &mut Found) -> Result<()> {
-        if !self.subscriber.ordered {
+        if !self.ordered {
             found.fresh.extend(events);
             return Ok(());
         }
@@ -284,7 +294,7 @@ impl Poll<'_> {
                 event: event.id,
                 row: event.row_id,
             },
-            task: self.subscriber.ordered.then(|| task_of(event)),
+            task: self.ordered.then(|| task_of(event)),
             place: in_flight::place(poll, first + index),
             deliveries,
             former: None,

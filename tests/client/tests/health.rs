@@ -73,6 +73,7 @@ fn a_new_system_is_healthy_in_every_measure() {
         "integrity",
         "stale_claims",
         "workers",
+        "subscribers",
     ];
     assert_eq!(rows, expected.map(|name| format!("{name} healthy f")));
     assert_eq!(alerts(&mut session), [""; 0]);

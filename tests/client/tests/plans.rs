@@ -652,6 +652,10 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker_engine.duty_task_timeouts",
     "tasker_engine.find_and_repair",
     "tasker_engine.move_subscriber",
+    "tasker_engine.note_emptied",
+    "tasker_engine.note_gaps",
+    "tasker_engine.note_purged",
+    "tasker_engine.reorder_subscriber",
     "tasker_engine.take_over_claims",
 ];
 
@@ -862,6 +866,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker_engine.duty_retention: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.event_place: enable_seqscan=off jit=off",
+        "tasker_engine.first_unread: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
         "tasker_engine.tell_handlers_gone: enable_bitmapscan=off enable_seqscan=off jit=off",
     ];

@@ -827,6 +827,7 @@ fn a_removed_subscriber_leaves_nothing_and_its_consumers_get_an_error() {
         "deliveries",
         "redeliveries",
         "delivery_counts",
+        "event_gaps",
     ] {
         let rows = session.count(&format!("SELECT count(*) FROM tasker_engine.{table}"), &[]);
         assert_eq!(rows, 0, "{table}");

@@ -36,6 +36,8 @@ pub enum Measure {
     AllErrors,
     /// Healthy executors, of those there are.
     Executors,
+    /// How far a subscriber is behind, of what purge waits for it.
+    Lag,
     /// Things that should not exist at all, such as pools without a healthy executor.
     Troubles,
 }
@@ -69,11 +71,12 @@ const LEAST_MULTIPLIER: f64 = 0.1;
 
 impl Measure {
     /// All, for reading names.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Connections,
         Self::Errors,
         Self::AllErrors,
         Self::Executors,
+        Self::Lag,
         Self::Troubles,
     ];
 
@@ -84,6 +87,7 @@ impl Measure {
             Self::Errors => "errors",
             Self::AllErrors => "all_errors",
             Self::Executors => "executors",
+            Self::Lag => "lag",
             Self::Troubles => "troubles",
         }
     }
@@ -110,6 +114,12 @@ impl Measure {
                 alert: 80.0 * multiplier,
                 falling: true,
             },
+            Self::Lag => Thresholds {
+                degraded: Some(80.0),
+                unhealthy: None,
+                alert: 80.0,
+                falling: false,
+            },
             Self::Troubles => Thresholds {
                 degraded: Some(0.0),
                 unhealthy: None,
@@ -128,7 +138,7 @@ impl Measure {
             _ => (part as f64 * 100.0, whole as f64),
         };
         let fewest = match self {
-            Self::Connections | Self::AllErrors | Self::Executors => 1,
+            Self::Connections | Self::AllErrors | Self::Executors | Self::Lag => 1,
             Self::Errors => FEWEST_SAMPLES,
             Self::Troubles => 0,
         };
@@ -225,6 +235,9 @@ mod tests {
             (Measure::Connections, 90, 100, Healthy),
             (Measure::Connections, 91, 100, Unhealthy),
             (Measure::Connections, 9001, 10_000, Unhealthy),
+            (Measure::Lag, 80, 100, Healthy),
+            (Measure::Lag, 81, 100, Degraded),
+            (Measure::Lag, 300, 100, Degraded),
             (Measure::Errors, 5, 10, Healthy),
             (Measure::Errors, 6, 10, Unhealthy),
             (Measure::Errors, 500_001, 1_000_000, Unhealthy),

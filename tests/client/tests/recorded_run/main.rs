@@ -119,7 +119,7 @@ impl Run {
     }
 }
 
-/// Not in the stream yet.
+/// Not in the stream yet; or, as stream.gap, only for one subscriber.
 const LATER: &[&str] = &[
     "stream.gap",
     "subscriber.registered",
