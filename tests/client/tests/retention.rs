@@ -160,11 +160,14 @@ fn the_entry_that_an_operators_retry_left_behind_goes_with_its_task() {
     assert!(!inside::traces(&mut session, task).contains(&queue));
 }
 
-/// What a purge may leave: history that is short by itself, published events, hints that claims drop, leases that end.
-const MAY_STAY: [&str; 5] = [
+/// What a purge may leave: history that is short by itself, published events, hints that claims drop, leases that end, and what
+/// consumers of subscribers have.
+const MAY_STAY: [&str; 7] = [
     "claims",
+    "deliveries",
     "events",
     "queue_entries",
+    "redeliveries",
     "schedule_runs",
     "schedules",
 ];
