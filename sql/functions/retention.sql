@@ -43,7 +43,7 @@ BEGIN
     SELECT * INTO unread FROM tasker_engine.first_unread();
     IF unread.written_at IS NOT NULL THEN
         -- So that the walk ends where the tasks that wait begin.
-        completed_before := least($1, greatest(unread.written_at, waits_since));
+        completed_before := CASE WHEN $1 IS NOT NULL THEN least($1, greatest(unread.written_at, waits_since)) END;
         failed_before := CASE WHEN $2 IS NOT NULL THEN least($2, greatest(unread.written_at, waits_since)) END;
     END IF;
     -- No task that ended before was created later.

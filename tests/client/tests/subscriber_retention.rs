@@ -158,6 +158,25 @@ fn a_task_with_one_unread_row_waits_and_those_before_it_go() {
 }
 
 #[test]
+fn tasks_that_are_kept_forever_are_kept_next_to_a_subscriber_that_is_behind() {
+    let (_database, mut session) = prepared();
+    subscribe(&mut session, "'audit', start_at => 'beginning'");
+    wait_no_longer(&mut session);
+    session.query(
+        "SELECT tasker.set_retention('default', failed => '1 microsecond')",
+        &[],
+    );
+    session.query("SELECT * FROM tasker.run_maintenance()", &[]);
+    assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 1);
+    session.query(
+        "SELECT tasker.set_retention('default', completed => '1 microsecond')",
+        &[],
+    );
+    session.query("SELECT * FROM tasker.run_maintenance()", &[]);
+    assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 0);
+}
+
+#[test]
 fn after_max_subscriber_lag_purge_goes_on_and_the_next_poll_begins_with_a_gap() {
     let (_database, mut session) = prepared();
     session.execute("SELECT tasker.purge_tasks('0')");
