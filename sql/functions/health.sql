@@ -304,7 +304,7 @@ BEGIN
     message := CASE WHEN oldest IS NULL THEN 'no subscriber is behind'
                     ELSE format('subscriber %s has not read what was written %s ago; purge waits %s', furthest,
                                 date_trunc('second', clock_timestamp() - oldest), tasker_engine.max_subscriber_lag_text()) END;
-    hint := 'Poll it, or unsubscribe() it: what it has not read is purged then. SELECT * FROM tasker.subscribers;';
+    hint := 'SELECT * FROM tasker.subscribers; poll those that are behind, or remove them: what they have not read is purged then.';
     RETURN NEXT;
 END
 $$;

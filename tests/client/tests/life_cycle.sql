@@ -96,6 +96,7 @@ SELECT tasker.ack_events('audit', array_agg(event_id)) FROM tasker.poll_events('
 SELECT tasker.redrive_events('audit'), tasker.revoke_subscriber('audit', 'tasker_worker'), tasker.subscribe('audit', sample_rate => 0.5);
 SELECT count(*) FROM tasker.preview_subscription('{*}');
 SELECT count(*) FROM tasker.subscribers, tasker.event_dead_letters;
+SELECT count(*) FROM tasker.load_subscriptions('subscriptions: {filed: {events: [task.failed]}}');
 SELECT tasker.subscribe('removed'), tasker.unsubscribe('removed');
 SELECT tasker.schedule_task('often', '* * * * * *', 'two', missed_runs => 'all');
 SELECT tasker.set_retention('default', '1 second', '1 second');
@@ -119,7 +120,9 @@ SELECT * FROM tasker.retry_tasks(dry_run => false, max_tasks => 1);
 SELECT * FROM tasker.resolve_tasks(dry_run => false, resolved_by => 'me');
 SELECT * FROM tasker.cancel_tasks(dry_run => false, max_tasks => 1);
 SELECT tasker.cancel_task(t.task_uuid) FROM tasker.tasks t WHERE t.state IN ('pending', 'in_progress');
+SET tasker.max_subscriber_lag = 0;
 SELECT tasker.purge_tasks('0 seconds', include_failed => true);
+SELECT count(*) FROM tasker.poll_events('audit');
 SELECT tasker.reset_metrics();
 SELECT pg_sleep(1.1); -- statistics are handed on once a second
 \o

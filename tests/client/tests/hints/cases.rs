@@ -305,6 +305,11 @@ pub const CASES: &[Case] = &[
         Hint::Source,
         &[("SELECT * FROM tasker.stale_claims;", "{}")],
     ),
+    reads(
+        "SELECT * FROM tasker.subscribers; poll",
+        Hint::Source,
+        &[("SELECT * FROM tasker.subscribers;", "{}")],
+    ),
     row(
         "Start workers that call tasker.claim_steps",
         &[],
