@@ -290,7 +290,10 @@ fn a_purge_next_to_a_poll_that_takes_the_gap_waits_for_nothing() {
 #[test]
 fn events_in_flight_whose_task_is_purged_are_told_instead_of_coming_again() {
     let (_database, mut session) = prepared();
-    subscribe(&mut session, "'audit', start_at => 'beginning'");
+    subscribe(
+        &mut session,
+        "'audit', '{task.*, step.*}', start_at => 'beginning'",
+    );
     let got = poll(&mut session, "audit", 3, "1 hour");
     drain(&mut session, "audit");
     assert_eq!(purge(&mut session, "'0'"), 1);
@@ -309,6 +312,8 @@ fn a_slot_of_published_events_that_is_emptied_is_told_to_those_that_have_not_rea
     let (_database, mut session) = prepared();
     subscribe(&mut session, "'audit', start_at => 'now'");
     subscribe(&mut session, "'other', start_at => 'now'");
+    drain(&mut session, "audit");
+    drain(&mut session, "other");
     session.query(
         "SELECT tasker.publish_event('order.paid') FROM generate_series(1, 5)",
         &[],
