@@ -18,7 +18,7 @@ BEGIN
             JOIN pg_roles r ON r.oid = p.proowner
             WHERE n.nspname = parts[1] AND p.proname = parts[2]
               AND cardinality(parts) = 2
-              AND p.pronargs = 1
+              AND p.pronargs = 1 AND p.prokind = 'f' AND NOT p.proretset AND p.prorettype IN ('jsonb'::regtype, 'void'::regtype)
               AND p.proargtypes[0] = 'jsonb'::regtype);
 END
 $$;

@@ -111,9 +111,9 @@ BEGIN
     IF fault IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = fault[1], DETAIL = fault[2], HINT = fault[3];
     END IF;
-    IF $7 <> '' THEN
-        RAISE feature_not_supported USING MESSAGE = 'subscribers have no handlers yet',
-            DETAIL = 'Events are polled.', HINT = 'Leave handler NULL, and call tasker.poll_events().';
+    IF $7 <> '' AND NOT starts_with($7, 'sql:') THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('handler "%s" does not begin with sql:', left($7, 128)),
+            DETAIL = 'It is a function of this database; a program calls tasker.poll_events().', HINT = 'Write sql:<schema.function>, or leave handler NULL.';
     END IF;
 END
 $$;
@@ -177,7 +177,7 @@ COMMENT ON FUNCTION tasker.subscribe(text, text[], text, text, text[], jsonb, nu
 subscriber: Its name, up to 128 characters.
 patterns: Names of tasker.event_catalog, prefix*, *suffix, or *; default {*}.
 start_at: now (what commits after the call), beginning, a time, or a position of read_events; default now. For a subscriber that exists: as seek_subscriber.
-handler: Reserved; an empty text or NULL.
+handler: sql:<schema.function>, a function(events jsonb) of this database that gets the events as an array, with the rights of the owner of the subscriber; an empty text removes it. Only a role with the rights of the owner names one. Default: none, and the events are polled. 42883 for one that does not exist.
 namespaces: Only events of tasks of these namespaces; default {}, which means all.
 filter: Only events whose payload contains this object; default {}.
 sample_rate: The share of tasks, more than 0 to 1; a task comes with all its events or not at all. Default 1.

@@ -3,7 +3,7 @@
 -- What decides with whose rights a handler runs stays with the superuser (functions/sql_handlers.sql, tables/sql_handlers.sql).
 DO $$
 DECLARE
-    superusers CONSTANT text[] := ARRAY['tasker_engine.sql_handlers', 'tasker_engine.check_sql_handler()',
+    superusers CONSTANT text[] := ARRAY['tasker_engine.sql_handlers', 'tasker_engine.subscriber_handlers', 'tasker_engine.check_sql_handler()',
                                         'tasker_engine.call_handler(text,jsonb,oid,text)', 'tasker_engine.function_owner(text)'];
     bootstrap CONSTANT text := pg_get_userbyid(10);
     member record;

@@ -13,7 +13,6 @@ CREATE TABLE tasker_engine.subscribers (
     include_data boolean NOT NULL,
     max_in_flight integer,
     batch_size integer NOT NULL,
-    handler text,
     paused boolean NOT NULL DEFAULT false,
     owner_role text NOT NULL,
     owner_oid oid,

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE VIEW tasker.subscribers AS
 SELECT s.subscriber, s.patterns, s.namespaces, s.filter, s.sample_rate, s.max_deliveries, s.ordered, s.include_data, s.max_in_flight,
-       s.batch_size, s.handler, s.paused, tasker_engine.role_name(s.owner_oid, s.owner_role) AS owner_role,
+       s.batch_size, h.handler, s.paused, tasker_engine.role_name(s.owner_oid, s.owner_role) AS owner_role,
        ARRAY(SELECT tasker_engine.role_name(g.role_oid, g.role_name) FROM tasker_engine.subscriber_grants g
              WHERE g.subscriber_id = s.subscriber_id ORDER BY g.role_name) AS granted_to,
        p.position,
@@ -13,6 +13,7 @@ SELECT s.subscriber, s.patterns, s.namespaces, s.filter, s.sample_rate, s.max_de
        greatest(c.missed_at, p.missed_until) AS missed_until, coalesce(c.error, p.last_error) AS last_error,
        coalesce(c.error_at, p.last_error_at) AS last_error_at, p.moved_at, s.created_at, s.updated_at
 FROM tasker_engine.subscribers s
+LEFT JOIN tasker_engine.subscriber_handlers h ON h.subscriber_id = s.subscriber_id
 LEFT JOIN LATERAL (
     SELECT * FROM tasker_engine.subscriber_places o WHERE o.subscriber_id = s.subscriber_id ORDER BY o.place_no DESC LIMIT 1) p ON true
 CROSS JOIN LATERAL (
@@ -46,7 +47,7 @@ COMMENT ON COLUMN tasker.subscribers.ordered IS 'Whether the events of a task co
 COMMENT ON COLUMN tasker.subscribers.include_data IS 'Whether payloads get results, inputs and context as they are when read.';
 COMMENT ON COLUMN tasker.subscribers.max_in_flight IS 'The most events that its consumers hold together; NULL: no limit.';
 COMMENT ON COLUMN tasker.subscribers.batch_size IS 'How many events a handler gets at a time.';
-COMMENT ON COLUMN tasker.subscribers.handler IS 'Reserved; NULL.';
+COMMENT ON COLUMN tasker.subscribers.handler IS 'The function that gets its events; NULL: it is polled.';
 COMMENT ON COLUMN tasker.subscribers.paused IS 'Whether its polls return nothing until resume_subscriber.';
 COMMENT ON COLUMN tasker.subscribers.owner_role IS 'The role that made it.';
 COMMENT ON COLUMN tasker.subscribers.granted_to IS 'Other roles that may poll it.';

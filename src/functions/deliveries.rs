@@ -65,6 +65,7 @@ fn poll_events(call: &mut Call) -> Result<Output> {
             most,
             lease_us,
             consumer: consumer.as_deref(),
+            alone: false,
         };
         subscribers::poll(session, subscriber, &ask)
     })?;

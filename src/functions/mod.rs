@@ -34,6 +34,7 @@ mod schemas;
 mod sql_handlers;
 mod stale_claims;
 mod stored_roles;
+mod subscriber_handlers;
 mod subscribers;
 mod subscriptions;
 mod table_access;

@@ -190,7 +190,7 @@ fn handler(step: &Uuid) -> Result<std::result::Result<Handler, Error>> {
         .hint("Register the template, under a higher version if tasks use this one; or let a worker process claim the step's queue.")));
     };
     if row.opt::<bool>(5) != Some(true) {
-        return Err(handlers::table_of_another());
+        return Err(handlers::table_of_another("tasker_engine.sql_handlers"));
     }
     let caller = row.opt::<pg_sys::Oid>(6).ok_or_else(|| {
         Error::new(

@@ -11,6 +11,7 @@ use crate::pg::datum::{self, FromColumn, Timestamp, jsonb_text};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
 use crate::stream::{self, Key, Wanted};
+use crate::subscribers;
 
 crate::pg::call::sql_function! {
     subscribe;
@@ -100,7 +101,21 @@ fn number(number: Option<i64>) -> Output {
 }
 
 fn subscribe(call: &mut Call) -> Result<Output> {
-    Ok(number(pass(call, &SUBSCRIBE)?))
+    rights::as_owner(|caller| {
+        let session = Session::open()?;
+        resumption::require(&session)?;
+        let mut args = vec![datum::oid(caller)];
+        args.extend(call.parameters(&SUBSCRIBE.types()[1..]));
+        let id: i64 = session
+            .run(&SUBSCRIBE, &args)?
+            .first()
+            .ok_or_else(|| Error::corrupt("subscribe returns a number"))?
+            .get(1)?;
+        if let Some(handler) = call.opt_text(3) {
+            subscribers::handler::set(&session, caller, id, &handler)?;
+        }
+        Ok(Output::from(id))
+    })
 }
 
 fn unsubscribe(call: &mut Call) -> Result<Output> {

@@ -12,6 +12,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{rights, subtransaction};
+use crate::subscribers::handler;
 
 crate::pg::call::sql_function! {
     load_subscriptions;
@@ -20,7 +21,6 @@ crate::pg::call::sql_function! {
 static CUSTOM: Statement =
     Statement::new("SELECT r.name FROM tasker_engine.registered_events r", &[]);
 
-// A class that is mapped no more is polled again.
 static SUBSCRIBE: Statement = Statement::new(
     "SELECT tasker_engine.subscribe($1, $2, $3, NULL, $4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
     &[
@@ -89,16 +89,23 @@ fn load(text: &str, handlers: &Map<String, Value>) -> Result<Vec<Found>> {
 
 fn store(session: &Session, caller: pg_sys::Oid, subscription: &Subscription) -> Result<()> {
     let name = datum::text(&subscription.name);
+    // A class that is mapped no more is polled again.
+    let handler = subscription.handler.as_deref().unwrap_or_default();
     let patterns = subscription.patterns.iter().map(|text| Some(text.as_str()));
-    session.run(
+    let rows = session.run(
         &SUBSCRIBE,
         &[
             datum::oid(caller),
             name,
             datum::texts(patterns),
-            datum::text(subscription.handler.as_deref().unwrap_or_default()),
+            datum::text(handler),
         ],
     )?;
+    let id: i64 = rows
+        .first()
+        .ok_or_else(|| Error::corrupt("subscribe returns a number"))?
+        .get(1)?;
+    handler::set(session, caller, id, handler)?;
     if let Some(enabled) = subscription.enabled {
         session.run(&PAUSE, &[name, datum::boolean(!enabled)])?;
     }

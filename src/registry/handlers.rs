@@ -14,6 +14,12 @@ static TABLE_OWNER: Statement = Statement::new(
     &[],
 );
 
+static CALLER: Statement = Statement::new(
+    "SELECT p.oid FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner AND r.rolsuper
+     WHERE p.oid = 'tasker_engine.call_handler(text,jsonb,oid,text)'::regprocedure",
+    &[],
+);
+
 static FUNCTION_OWNERS: Statement = Statement::new(
     "SELECT tasker_engine.function_owner(u.function)::text
      FROM unnest($1) WITH ORDINALITY AS u (function, place) ORDER BY u.place",
@@ -54,6 +60,71 @@ static REFRESH: Statement = Statement::new(
     &[],
 );
 
+// A subscriber's function again: as it is now.
+static REMEMBER_SUBSCRIBER: Statement = Statement::new(
+    "INSERT INTO tasker_engine.subscriber_handlers (subscriber_id, handler, role_name, function_owner) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (subscriber_id) DO UPDATE
+     SET handler = excluded.handler, role_name = excluded.role_name, role_oid = excluded.role_oid,
+         function_owner = excluded.function_owner, function_owner_oid = excluded.function_owner_oid
+     RETURNING role_oid",
+    &[
+        pg_sys::INT8OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+static REFRESH_SUBSCRIBERS: Statement = Statement::new(
+    "UPDATE tasker_engine.subscriber_handlers h
+     SET role_name = coalesce(n.role_name, h.role_name), function_owner = coalesce(n.function_owner, h.function_owner)
+     FROM (SELECT o.subscriber_id, r.rolname AS role_name, f.rolname AS function_owner
+           FROM tasker_engine.subscriber_handlers o
+           LEFT JOIN pg_roles r ON r.oid = o.role_oid
+           LEFT JOIN pg_roles f ON f.oid = o.function_owner_oid
+           WHERE r.rolname <> o.role_name OR f.rolname <> o.function_owner
+           FOR UPDATE OF o SKIP LOCKED) n
+     WHERE h.subscriber_id = n.subscriber_id",
+    &[],
+);
+
+/// Stores which function gets the events of a subscriber, and that it runs as this role. 42883 if there is none.
+pub fn remember_subscriber(
+    session: &Session,
+    subscriber: i64,
+    handler: &str,
+    role: pg_sys::Oid,
+) -> Result<()> {
+    let called = function(handler);
+    let rows = session.run(&FUNCTION_OWNERS, &[datum::texts([Some(called)])])?;
+    let Some(owner) = rows.first().and_then(|row| row.opt::<String>(1)) else {
+        return Err(Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+            format!("no function {called}(jsonb) that returns void or jsonb"),
+        )
+        .detail("A handler has a schema, gets the events as an array, and returns void.")
+        .hint("CREATE FUNCTION schema.function(events jsonb) RETURNS void ..., and then call subscribe() again."));
+    };
+    let superuser = table_owner(session)?;
+    let name = rights::role_name(role);
+    let rows = rights::work_as(superuser, || {
+        session.run(
+            &REMEMBER_SUBSCRIBER,
+            &[
+                datum::int8(subscriber),
+                datum::text(handler),
+                datum::text(&name),
+                datum::text(&owner),
+            ],
+        )
+    })?;
+    match rows.first().and_then(|row| row.opt::<pg_sys::Oid>(1)) {
+        Some(stored) if stored == role => Ok(()),
+        // The table looks roles up by name, as in a restore.
+        _ => Err(renamed(&name)),
+    }
+}
+
 /// Stores which function each step calls, and as which role, when the template is registered. Written as the table's owner,
 /// since no role is granted an INSERT for this. A version that is registered again gives its role the functions as they are now,
 /// and gives handlers of a dropped role to the caller.
@@ -89,27 +160,35 @@ pub fn remember(
     for row in rows.iter() {
         // The table looks roles up by name, as in a restore.
         if row.opt::<pg_sys::Oid>(1) != Some(role) {
-            return Err(Error::new(
-                pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                format!("role \"{name}\" was renamed at this moment"),
-            )
-            .detail("The template's handlers could not be given to it.")
-            .hint("Register the template again."));
+            return Err(renamed(&name));
         }
     }
     Ok(())
 }
 
+fn renamed(name: &str) -> Error {
+    Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        format!("role \"{name}\" was renamed at this moment"),
+    )
+    .detail("The handlers could not be given to it.")
+    .hint("Call register_template() or subscribe() again.")
+}
+
 /// The superuser that owns the table of handlers.
 fn table_owner(session: &Session) -> Result<pg_sys::Oid> {
     let rows = session.run(&TABLE_OWNER, &[])?;
-    rows.first().ok_or_else(table_of_another)?.get(1)
+    rows.first()
+        .ok_or_else(|| table_of_another("tasker_engine.sql_handlers"))?
+        .get(1)
 }
 
 /// Writes the new names of renamed roles into the table, for the next dump; returns how many.
 pub fn refresh_roles(session: &Session) -> Result<usize> {
     let owner = table_owner(session)?;
-    rights::work_as(owner, || Ok(session.run(&REFRESH, &[])?.len()))
+    rights::work_as(owner, || {
+        Ok(session.run(&REFRESH, &[])?.len() + session.run(&REFRESH_SUBSCRIBERS, &[])?.len())
+    })
 }
 
 /// The function that a handler names.
@@ -119,11 +198,26 @@ pub fn function(handler: &str) -> &str {
         .unwrap_or(handler)
 }
 
-pub fn table_of_another() -> Error {
+/// The function that calls handlers.
+pub fn caller(session: &Session) -> Result<pg_sys::Oid> {
+    let rows = session.run(&CALLER, &[])?;
+    rows.first().and_then(|row| row.opt(1)).ok_or_else(|| {
+        Error::new(
+            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "tasker_engine.call_handler does not belong to a superuser",
+        )
+        .detail("It runs with the rights of other roles; another owner could make it do anything.")
+        .hint("ALTER FUNCTION tasker_engine.call_handler(text, jsonb, oid, text) OWNER TO a superuser;")
+    })
+}
+
+pub fn table_of_another(table: &str) -> Error {
     Error::new(
         pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "tasker_engine.sql_handlers does not belong to a superuser",
+        format!("{table} does not belong to a superuser"),
     )
     .detail("It says whose rights a handler gets; another owner could write any role into it.")
-    .hint("ALTER TABLE tasker_engine.sql_handlers OWNER TO a superuser; then GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner;")
+    .hint(format!(
+        "ALTER TABLE {table} OWNER TO a superuser; then GRANT SELECT ON {table} TO tasker_owner;"
+    ))
 }

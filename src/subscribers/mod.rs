@@ -6,6 +6,7 @@
 
 mod answer;
 mod data;
+pub mod handler;
 mod in_flight;
 mod place;
 mod poll;
@@ -18,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::pg::call;
 use crate::pg::datum::{self, Numeric, Timestamp};
 use crate::pg::rights;
-use crate::pg::spi::{Session, Statement};
+use crate::pg::spi::{Row, Session, Statement};
 use crate::stream::{Key, Wanted};
 
 pub use answer::{Nack, ack, extend, nack};
-pub use poll::{Ask, poll};
+pub use poll::{Ask, Delivered, poll};
 
 /// A subscriber with its settings.
 pub struct Subscriber {
@@ -67,13 +68,29 @@ impl Now {
     }
 }
 
-static SUBSCRIBER: Statement = Statement::new(
-    "SELECT s.subscriber_id, s.patterns, s.namespaces, s.filter::text, s.sample_rate, s.max_deliveries, s.ordered, s.include_data,
-            s.max_in_flight, s.paused,
-            s.owner_oid::bigint || ARRAY(SELECT g.role_oid::bigint FROM tasker_engine.subscriber_grants g
-                                         WHERE g.subscriber_id = s.subscriber_id)
-     FROM tasker_engine.subscribers s WHERE s.subscriber = $1",
-    &[pg_sys::TEXTOID],
+macro_rules! subscriber_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT s.subscriber_id, s.patterns, s.namespaces, s.filter::text, s.sample_rate, s.max_deliveries, s.ordered,
+                    s.include_data, s.max_in_flight, s.paused,
+                    s.owner_oid::bigint || ARRAY(SELECT g.role_oid::bigint FROM tasker_engine.subscriber_grants g
+                                                 WHERE g.subscriber_id = s.subscriber_id),
+                    s.subscriber, s.batch_size
+             FROM tasker_engine.subscribers s WHERE ",
+            $condition
+        )
+    };
+}
+
+static SUBSCRIBER: Statement =
+    Statement::new(subscriber_where!("s.subscriber = $1"), &[pg_sys::TEXTOID]);
+
+static WITH_HANDLER: Statement = Statement::new(
+    subscriber_where!(
+        "s.subscriber_id = $1
+         AND EXISTS (SELECT FROM tasker_engine.subscriber_handlers h WHERE h.subscriber_id = s.subscriber_id)"
+    ),
+    &[pg_sys::INT8OID],
 );
 
 impl Subscriber {
@@ -86,12 +103,24 @@ impl Subscriber {
         if !roles.any(|role| rights::has_rights_of(caller, role)) && !rights::is_superuser(caller) {
             return Err(refused(name, caller));
         }
+        Self::of(&row)
+    }
+
+    /// A subscriber that has a handler, and how many events that gets at a time.
+    fn with_handler(session: &Session, id: i64) -> Result<Option<(Self, usize)>> {
+        let rows = session.run(&WITH_HANDLER, &[datum::int8(id)])?;
+        let row = rows.first();
+        row.map(|row| Ok((Self::of(&row)?, row.get::<i32>(13)? as usize)))
+            .transpose()
+    }
+
+    fn of(row: &Row) -> Result<Self> {
         let patterns: Vec<String> = row.get(2)?;
         let filter: Option<String> = row.opt(4);
         let rate: Numeric = row.get(5)?;
         Ok(Self {
             id: row.get(1)?,
-            name: name.to_owned(),
+            name: row.get(12)?,
             selection: Selection::parse(patterns.iter().map(String::as_str))
                 .map_err(|bad| Error::corrupt(bad.to_string()))?,
             namespaces: row.opt(3),

@@ -18,6 +18,8 @@ pub struct Ask<'a> {
     pub most: usize,
     pub lease_us: i64,
     pub consumer: Option<&'a str>,
+    /// What was handed out before comes by itself, and not with new events.
+    pub alone: bool,
 }
 
 /// An event, and which of its deliveries this is.
@@ -86,7 +88,10 @@ pub fn poll(session: &Session, subscriber: &Subscriber, ask: &Ask) -> Result<Vec
     poll.counts.delivered = events.len();
     poll.counts.add(session, subscriber.id, poll.now.at)?;
     if let Some(place) = place {
-        let room = room - events.len();
+        let room = match ask.alone && !events.is_empty() {
+            true => 0,
+            false => room - events.len(),
+        };
         events.extend(poll.new_events(place, room, mark)?);
     }
     if subscriber.include_data {
@@ -163,11 +168,14 @@ impl Poll<'_> {
             })
             .collect();
         redeliver::fail(session, id, &dead, Some(LEASE_ENDED), &self.now)?;
-        let due = if self.ordered {
+        let mut due = if self.ordered {
             self.first_of_tasks(first_poll, due)?
         } else {
             due
         };
+        if self.ask.alone {
+            due.truncate(1);
+        }
         let keys: Vec<Key> = due.iter().map(|row| row.out.key).collect();
         let mut found = snapshot::with_latest(|| stream::again(session, &keys))?;
         let (due, gone): (Vec<Row>, Vec<Row>) = due

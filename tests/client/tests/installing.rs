@@ -207,6 +207,7 @@ fn what_is_installed_belongs_to_the_owner_role_and_what_lends_rights_to_the_boot
                 "tasker_engine.check_sql_handler() postgres".to_owned(),
                 "tasker_engine.function_owner(text) postgres".to_owned(),
                 "tasker_engine.sql_handlers postgres".to_owned(),
+                "tasker_engine.subscriber_handlers postgres".to_owned(),
             ]
         );
         for schema in ["tasker", "tasker_engine"] {

@@ -656,6 +656,8 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker_engine.note_gaps",
     "tasker_engine.note_purged",
     "tasker_engine.reorder_subscriber",
+    "tasker_engine.run_events",
+    "tasker_engine.take_events",
     "tasker_engine.take_over_claims",
 ];
 

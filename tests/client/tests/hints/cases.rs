@@ -145,13 +145,11 @@ pub const CASES: &[Case] = &[
         )],
         helps: false,
     },
-    Case {
-        source: "Leave handler NULL, and call tasker.poll_events()",
-        before: &["SELECT tasker.subscribe('heard')"],
-        hint: Hint::Refusal("SELECT tasker.subscribe('heard', handler => 'sql:f')"),
-        says: &[("tasker.poll_events()", "SELECT tasker.poll_events('heard')")],
-        helps: false,
-    },
+    reads(
+        "SELECT * FROM tasker.run_subscribers(100), for example",
+        Hint::Refusal("SELECT tasker.run_subscribers(0)"),
+        &[("SELECT * FROM tasker.run_subscribers(100)", "{}")],
+    ),
     reads(
         "SELECT subscriber FROM tasker.subscribers lists",
         Hint::Refusal("SELECT tasker.pause_subscriber('gone')"),
