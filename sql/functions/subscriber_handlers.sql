@@ -60,7 +60,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION tasker.run_subscribers(integer, text) IS 'Hands events that are due to the handlers of subscribers (subscribe(handler => ''sql:<schema.function>'')), as the executors do in the background: here in this session and this transaction, until none is due. For servers without shared_preload_libraries, for pg_cron, and for trying a handler out. Each handler runs with the rights of its subscriber''s owner. Its error undoes what it did and is the error of its events, not of the call. P0002 for an unknown subscriber, 22023 for max_batches out of range. Rule: docs/events.md#handlers-of-subscribers.
+COMMENT ON FUNCTION tasker.run_subscribers(integer, text) IS 'Hands events that are due to the handlers of subscribers (subscribe(handler => ''sql:<schema.function>'')), in this session and this transaction, until none is due. Call it from pg_cron or from any loop. Each handler runs with the rights of its subscriber''s owner. Its error undoes what it did and is the error of its events, not of the call. P0002 for an unknown subscriber, 22023 for max_batches out of range. Rule: docs/events.md#handlers-of-subscribers.
 max_batches: The most calls of handlers, 1 to 10,000.
 subscriber: Only this one; NULL: all.
 subscriber_name: The subscriber whose handler was called.

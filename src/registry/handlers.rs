@@ -103,7 +103,7 @@ pub fn remember_subscriber(
             format!("no function {called}(jsonb) that returns void or jsonb"),
         )
         .detail("A handler has a schema, gets the events as an array, and returns void.")
-        .hint("CREATE FUNCTION schema.function(events jsonb) RETURNS void ..., and then call subscribe() again."));
+        .hint("Create a function with one parameter of type jsonb that returns void, and then subscribe again."));
     };
     let superuser = table_owner(session)?;
     let name = rights::role_name(role);
@@ -172,7 +172,7 @@ fn renamed(name: &str) -> Error {
         format!("role \"{name}\" was renamed at this moment"),
     )
     .detail("The handlers could not be given to it.")
-    .hint("Call register_template() or subscribe() again.")
+    .hint("Make the same call again.")
 }
 
 /// The superuser that owns the table of handlers.

@@ -70,7 +70,7 @@ pub fn set(session: &Session, caller: pg_sys::Oid, subscriber: i64, handler: &st
             ),
         )
         .detail("The handler would run with the rights of the owner of the subscriber.")
-        .hint("Call subscribe() as its owner, or make a subscriber of your own."));
+        .hint("Subscribe as its owner, or under another name."));
     }
     handlers::remember_subscriber(session, subscriber, handler, owner)
 }
@@ -188,5 +188,5 @@ fn ownerless(role: &str) -> Error {
         format!("role \"{role}\" does not exist"),
     )
     .detail("It owns the subscriber, and the handler runs with its rights. A role that was made under its name since is another role.")
-    .hint("Call unsubscribe() and subscribe() as the role with whose rights it must run.")
+    .hint("Unsubscribe, and subscribe again as the role with whose rights it must run.")
 }

@@ -98,6 +98,8 @@ SELECT count(*) FROM tasker.preview_subscription('{*}');
 SELECT count(*) FROM tasker.subscribers, tasker.event_dead_letters;
 SELECT count(*) FROM tasker.load_subscriptions('subscriptions: {filed: {events: [task.failed]}}');
 SELECT tasker.subscribe('removed'), tasker.unsubscribe('removed');
+SELECT * FROM tasker.load_subscriptions('subscriptions: {filed: {events: [task.failed], enabled: false}}');
+SELECT * FROM tasker.run_subscribers();
 SELECT tasker.schedule_task('often', '* * * * * *', 'two', missed_runs => 'all');
 SELECT tasker.set_retention('default', '1 second', '1 second');
 SELECT tasker.configure_executor_pool('mine', 1, 2);

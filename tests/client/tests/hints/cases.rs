@@ -384,7 +384,7 @@ pub const CASES: &[Case] = &[
         )],
     ),
     helps(
-        "ALTER TABLE tasker_engine.sql_handlers OWNER TO",
+        "ALTER TABLE {table} OWNER TO a superuser",
         &[
             MAKE_ONE,
             INSIDE,
