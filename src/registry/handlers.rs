@@ -172,7 +172,7 @@ fn renamed(name: &str) -> Error {
         format!("role \"{name}\" was renamed at this moment"),
     )
     .detail("The handlers could not be given to it.")
-    .hint("Make the same call again.")
+    .hint("Register the template again.")
 }
 
 /// The superuser that owns the table of handlers.

@@ -119,6 +119,8 @@ pub fn argument(name: &str, of: &str, hostile: bool, world: &World, rng: &mut Rn
             rng,
         )
         .to_owned(),
+        ("name", true) => one(&["''", "'no_such_role'", "'tasker_owner'"], rng).to_owned(),
+        ("name", false) => "'tasker_worker'".to_owned(),
         // A row of a table, for a function that reads as a column of it.
         (row, _) if row.starts_with("tasker.") => format!("SELECT r FROM {row} r LIMIT 1"),
         (unknown, _) => panic!("no values for the type {unknown} of {name}"),
