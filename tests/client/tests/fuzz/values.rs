@@ -204,6 +204,9 @@ fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
         };
         return quoted(&document.to_string());
     }
+    if name == "subscriber" && !hostile {
+        return "'heard'".to_owned();
+    }
     if hostile {
         return one(
             &[
