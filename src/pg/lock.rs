@@ -31,7 +31,7 @@ pub fn try_part_of_extension(part: u16) -> Result<bool> {
 /// undoes the call: nothing is lost, and it can be made again.
 pub struct BoundedWait(i32);
 
-const LONGEST_WAIT_MS: i32 = 100;
+const LONGEST_WAIT_MS: i32 = 1000;
 
 impl BoundedWait {
     pub fn begin() -> Self {

@@ -4,7 +4,6 @@ use rustc_hash::FxHashSet;
 use tasker_rules::engine::backoff;
 
 use super::place::Counts;
-use super::poll::is_behind;
 use super::redeliver::Due;
 use super::{Now, Out, Subscriber, in_flight, place, redeliver};
 use crate::error::Result;
@@ -77,15 +76,19 @@ pub fn nack(
     let mut given_back = vec![];
     for row in &mut rows {
         let open: Vec<usize> = row.open().collect();
-        let these: Vec<usize> = open
+        let these: FxHashSet<usize> = open
             .iter()
             .copied()
             .filter(|index| rest.remove(&row.event(*index)))
             .collect();
+        // Tasks of which an event failed: the places ascend, so what comes now is behind it.
+        let mut stopped: FxHashSet<Uuid> = FxHashSet::default();
         for index in open {
+            let task = row.task(index);
             if these.contains(&index) {
+                stopped.extend(task);
                 failed.push(nack.due(subscriber, row.take(index), &now));
-            } else if is_behind(row, index, &these) {
+            } else if task.is_some_and(|task| stopped.contains(&task)) {
                 // Of a subscriber that is ordered: it must not be done before the one that failed.
                 let out = Out {
                     deliveries: 0,

@@ -2,7 +2,6 @@
 
 use rustc_hash::FxHashSet;
 
-use super::in_flight::Delivery;
 use super::place::{Counts, Place};
 use super::redeliver::{Due, Row};
 use super::{Now, Out, Subscriber, data, in_flight, place, redeliver};
@@ -315,10 +314,4 @@ impl Poll<'_> {
 fn task_of(event: &Event) -> Uuid {
     let alone = || (event.id as u128).to_be_bytes();
     event.task.unwrap_or_else(alone)
-}
-
-/// Whether an event of a delivery is behind another one of the same task.
-pub(super) fn is_behind(row: &Delivery, index: usize, failed: &[usize]) -> bool {
-    let of_task = |other: &&usize| row.task(**other) == row.task(index) && **other < index;
-    row.task(index).is_some() && failed.iter().any(|other| of_task(&other))
 }

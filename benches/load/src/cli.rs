@@ -39,6 +39,8 @@ pub enum Command {
     Transition(TransitionArgs),
     /// From create to complete with one idle worker
     Latency(LatencyArgs),
+    /// Polls and acknowledgements of subscribers
+    Delivery(DeliveryArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,5 +155,25 @@ pub struct TransitionArgs {
     #[arg(long, default_value_t = 100)]
     pub rounds: usize,
     #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub sync: Switch,
+}
+
+#[derive(Args)]
+pub struct DeliveryArgs {
+    /// Finished steps whose log is polled; about five events each
+    #[arg(long, default_value_t = 100_000)]
+    pub steps: u64,
+    /// Events in a poll
+    #[arg(long, default_value_t = 1000)]
+    pub batch: i32,
+    /// Longest measurement
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Polls beside each number of other subscribers
+    #[arg(long, default_value_t = 100)]
+    pub polls: usize,
+    #[arg(long, value_enum, default_value_t = Switch::On)]
     pub sync: Switch,
 }

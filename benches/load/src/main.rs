@@ -45,6 +45,7 @@ fn measure(cli: &Cli) -> Result<bool> {
         Command::Finished(args) => scenarios::depth::finished(&server, &mut admin, args),
         Command::Create(args) => scenarios::create::run(&server, &mut admin, args),
         Command::Transition(args) => scenarios::transition::run(&server, &mut admin, args),
+        Command::Delivery(args) => scenarios::delivery::run(&server, &mut admin, args),
         Command::Latency(args) => scenarios::latency::run(&server, &mut admin, args),
     }
 }

@@ -16,6 +16,7 @@ use tasker_rules::operations::analysis::{
     self, Basis, Duration, Failure, Standing, Task, analyze, best_paths, blockers, bottlenecks,
     count_paths, error_chains, levels, overall, redundant_edges, schedule, weights,
 };
+use tasker_rules::template::Template;
 
 fn report(uuid: &[u8; 16], state: TaskState, task: &Task) -> serde_json::Value {
     serde_json::to_value(analysis::report(uuid, state, task)).expect("it is JSON")
@@ -77,11 +78,15 @@ const LINEAR: &str = "a\nb: a\nc: b\nd: c\ne: d\nf: e";
 const DIAMOND: &str =
     "start\none: start\none_b: one\ntwo: start\ntwo_b: two\nmerge: one_b two_b\nend: merge";
 
+fn analyzed(template: &Template) -> Value {
+    serde_json::to_value(analyze(template)).expect("an analysis is JSON")
+}
+
 // ---- templates ------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_linear_template_has_one_branch_and_a_diamond_several() {
-    let linear = analyze(&template(&steps(LINEAR)));
+    let linear = analyzed(&template(&steps(LINEAR)));
     assert_eq!(linear["nodes"].as_array().map(Vec::len), Some(6));
     assert_eq!(linear["edges"].as_array().map(Vec::len), Some(5));
     assert_eq!(
@@ -98,7 +103,7 @@ fn a_linear_template_has_one_branch_and_a_diamond_several() {
         (&json!(["a"]), &json!(["f"]))
     );
     assert_eq!(linear["cycles"], json!([]));
-    let diamond = analyze(&template(&steps(DIAMOND)));
+    let diamond = analyzed(&template(&steps(DIAMOND)));
     assert_eq!(diamond["summary"]["parallel_branches"], json!(2));
     assert_eq!(diamond["edges"][4]["type"], json!("single"));
     let merge = &diamond["nodes"][5];
@@ -108,7 +113,7 @@ fn a_linear_template_has_one_branch_and_a_diamond_several() {
 
 #[test]
 fn a_dependency_that_a_longer_path_implies_is_called_redundant() {
-    let found = analyze(&template(&steps("a\nb: a\nc: a b")));
+    let found = analyzed(&template(&steps("a\nb: a\nc: a b")));
     assert_eq!(
         found["redundant_dependencies"],
         json!([{"from": "a", "to": "c"}])

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::PgSqlErrorCode as Code;
+use serde_json::Map;
 
 use super::Report;
 use super::hold::Held;
 use crate::error::{Error, Result};
-use crate::orchestration::Engine;
 use crate::orchestration::publish::{self, Rules};
+use crate::orchestration::{Engine, audit};
 use crate::pg::datum::{self, Jsonb, Object};
 
 /// As many events as one report can bring.
@@ -115,8 +116,6 @@ pub(super) fn noted<'e>(
     let Some(refused) = refused else {
         return metadata;
     };
-    let text = metadata.map_or_else(|| "{}".to_owned(), datum::jsonb_text);
-    let mut value: serde_json::Value = serde_json::from_str(&text).ok()?;
     let mut reasons: Vec<String> = refused
         .iter()
         .take(MOST_WRITTEN)
@@ -125,6 +124,6 @@ pub(super) fn noted<'e>(
     if refused.len() > MOST_WRITTEN {
         reasons.push(format!("{} more", refused.len() - MOST_WRITTEN));
     }
-    value[REFUSED] = reasons.into();
-    datum::jsonb_from_text(&value.to_string())
+    let reasons = Map::from_iter([(REFUSED.to_owned(), reasons.into())]);
+    audit::both(metadata, audit::object(reasons))
 }

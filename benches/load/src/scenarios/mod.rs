@@ -2,6 +2,7 @@
 
 mod cancels;
 pub mod create;
+pub mod delivery;
 pub mod depth;
 mod history;
 pub mod latency;
