@@ -88,8 +88,8 @@ pub(super) fn selection(patterns: Option<Vec<Option<String>>>) -> Result<Selecti
 
 /// The first eight columns of an event, and its payload.
 pub(super) fn event_args(event: &Event) -> Result<(Vec<Arg<'_>>, Jsonb<'static>)> {
-    let payload = datum::jsonb_from_text(&event.payload.to_string())
-        .ok_or_else(|| Error::corrupt("a payload is JSON"))?;
+    let payload = event.payload.jsonb();
+    let payload = payload.ok_or_else(|| Error::corrupt("a payload is no jsonb"))?;
     let values = vec![
         datum::int8(event.id),
         datum::text(&event.name),

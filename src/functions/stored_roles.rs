@@ -12,7 +12,7 @@ crate::pg::call::sql_function! {
 }
 
 fn claimants_changed(_: &mut Call) -> Result<Output> {
-    changes::tell(c"claimants")?;
+    changes::tell(&changes::CLAIMANTS)?;
     // The protocol of triggers: a null pointer, and not SQL's NULL.
     Ok(Output::Trigger)
 }

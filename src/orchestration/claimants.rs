@@ -111,7 +111,7 @@ impl Claimant {
                 ..Self::engine()
             });
         }
-        changes::watch(c"claimants")?;
+        changes::watch(&changes::CLAIMANTS)?;
         let mut own = Vec::new();
         let mut may = Vec::new();
         let mut renamed = false;

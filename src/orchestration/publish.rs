@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
@@ -16,11 +17,12 @@ use super::audit::Ids;
 use super::{StepKey, describe, format_uuid};
 use crate::error::{Error, Result};
 use crate::pg::append::append;
-use crate::pg::budget;
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::scan::Walk;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
+use crate::pg::{budget, call, changes};
 use crate::registry::{self, StoredSchema};
 use crate::{settings, storage};
 
@@ -156,22 +158,63 @@ static SCHEMAS: Statement = Statement::new(
     &[pg_sys::TEXTARRAYOID],
 );
 
-/// What an event must be like.
-pub struct Rules(FxHashMap<String, StoredSchema>);
+/// The schemas that this backend has looked up, and the number of changes when it did; None: the event has none.
+type Known = (u64, FxHashMap<String, Option<Rc<StoredSchema>>>);
+
+static KNOWN: Kept<Known> = Kept::new();
+
+/// More names than this are forgotten together.
+const MOST_KNOWN: usize = 1000;
+
+/// What events must be like.
+pub struct Rules(FxHashMap<String, Rc<StoredSchema>>);
 
 impl Rules {
-    /// Those of these names.
+    /// Those of these names. Kept until one is registered.
     pub fn of<'n>(session: &Session, names: impl Iterator<Item = &'n str>) -> Result<Self> {
+        let changes = changes::of(&changes::EVENTS);
         let names: BTreeSet<&str> = names.collect();
-        let names = datum::texts(names.into_iter().map(Some));
+        let mut found = FxHashMap::default();
+        let mut unknown = vec![];
+        KNOWN.with(|(since, known)| {
+            if *since != changes || known.len() > MOST_KNOWN {
+                (*since, *known) = (changes, FxHashMap::default());
+            }
+            for name in names {
+                match known.get(name) {
+                    Some(Some(schema)) => {
+                        found.insert(name.to_owned(), Rc::clone(schema));
+                    }
+                    Some(None) => {}
+                    None => unknown.push(name),
+                }
+            }
+        });
+        if !unknown.is_empty() {
+            let read = Self::read(session, &unknown)?;
+            // A snapshot of REPEATABLE READ is older than what was told.
+            if call::statements_see_commits() {
+                KNOWN.with(|(_, known)| {
+                    let entry = |name: &&str| ((*name).to_owned(), read.get(*name).cloned());
+                    known.extend(unknown.iter().map(entry));
+                });
+            }
+            found.extend(read);
+        }
+        Ok(Self(found))
+    }
+
+    fn read(session: &Session, names: &[&str]) -> Result<FxHashMap<String, Rc<StoredSchema>>> {
+        changes::watch(&changes::EVENTS)?;
+        let names = datum::texts(names.iter().map(|name| Some(*name)));
         let mut schemas = FxHashMap::default();
         for row in session.run(&SCHEMAS, &[names])?.iter() {
             let text: String = row.get(2)?;
             let schema = serde_json::from_str(&text)
                 .map_err(|_| Error::corrupt("a stored schema of payloads cannot be read"))?;
-            schemas.insert(row.get(1)?, StoredSchema::new(schema));
+            schemas.insert(row.get(1)?, Rc::new(StoredSchema::new(schema)));
         }
-        Ok(Self(schemas))
+        Ok(schemas)
     }
 
     /// Refuses an event that is not as it must be.
@@ -328,7 +371,7 @@ pub fn register(
         datum::opt_jsonb(schema),
     ];
     session.run(&REGISTER, &args)?;
-    Ok(())
+    changes::tell(&changes::EVENTS)
 }
 
 fn check_schema(schema: Jsonb) -> Result<()> {

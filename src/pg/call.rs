@@ -344,7 +344,7 @@ pub fn shortened(text: &str) -> String {
 }
 
 /// True under READ COMMITTED, where each statement sees what was committed before it.
-fn statements_see_commits() -> bool {
+pub fn statements_see_commits() -> bool {
     // SAFETY: a plain read of the backend's own variable.
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
 }

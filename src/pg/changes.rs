@@ -7,13 +7,41 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Result};
 
-std::thread_local! {
-    static CHANGES: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: Cell<Oid> = const { Cell::new(Oid::INVALID) };
-    static LISTENS: Cell<bool> = const { Cell::new(false) };
+/// A table of the engine whose changes are told.
+pub struct Watched {
+    name: &'static CStr,
+    oid: Cell<Oid>,
+    changes: Cell<u64>,
 }
 
-/// A number that grows whenever a role, a membership or the watched table may have changed, rolled back changes of this
+impl Watched {
+    const fn new(name: &'static CStr) -> Self {
+        Self {
+            name,
+            oid: Cell::new(Oid::INVALID),
+            changes: Cell::new(0),
+        }
+    }
+
+    fn count(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+}
+
+// SAFETY: a backend has one thread.
+unsafe impl Sync for Watched {}
+
+/// The numbers of the roles that claim.
+pub static CLAIMANTS: Watched = Watched::new(c"claimants");
+/// The schemas of events that applications publish.
+pub static EVENTS: Watched = Watched::new(c"registered_events");
+
+std::thread_local! {
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+    static LISTENS_TO_TABLES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A number that grows whenever a role, a membership or the numbers of roles may have changed, rolled back changes of this
 /// backend included.
 pub fn of_roles() -> u64 {
     if !LISTENS.replace(true) {
@@ -28,24 +56,32 @@ pub fn of_roles() -> u64 {
                     Datum::null(),
                 );
             }
-            pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null());
         }
+    }
+    of(&CLAIMANTS)
+}
+
+/// The same for a table that is watched.
+pub fn of(table: &Watched) -> u64 {
+    if !LISTENS_TO_TABLES.replace(true) {
+        // SAFETY: the callback lives as long as the backend.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null()) };
     }
     // SAFETY: as each lock on a relation does it; nothing of PostgreSQL's caches is in use here.
     unsafe { pg_sys::AcceptInvalidationMessages() };
-    CHANGES.get()
+    table.changes.get()
 }
 
-/// Starts counting the changes of this table. There is one such table.
-pub fn watch(table: &CStr) -> Result<()> {
-    WATCHED.set(oid_of(table)?);
+/// Starts counting the changes of this table, before it is read.
+pub fn watch(table: &Watched) -> Result<()> {
+    table.oid.set(oid_of(table.name)?);
     Ok(())
 }
 
 /// Tells every backend that a table of the engine has changed: this one with the next statement, the others when the
 /// transaction commits.
-pub fn tell(table: &CStr) -> Result<()> {
-    let table = oid_of(table)?;
+pub fn tell(table: &Watched) -> Result<()> {
+    let table = oid_of(table.name)?;
     // SAFETY: the relation exists.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
     Ok(())
@@ -63,18 +99,16 @@ fn oid_of(table: &CStr) -> Result<Oid> {
     Ok(oid)
 }
 
-fn count() {
-    CHANGES.set(CHANGES.get() + 1);
-}
-
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash: u32) {
-    count();
+    CLAIMANTS.count();
 }
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    if relation == WATCHED.get() || relation == pg_sys::InvalidOid {
-        count();
+    for table in [&CLAIMANTS, &EVENTS] {
+        if relation == table.oid.get() || relation == pg_sys::InvalidOid {
+            table.count();
+        }
     }
 }

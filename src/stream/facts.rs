@@ -3,32 +3,39 @@
 use std::borrow::Cow;
 
 use pgrx::pg_sys;
+use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
 use tasker_rules::events::rows::PLACES;
 
 use super::Event;
-use super::rows::PAGE;
+use super::rows::Pages;
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Session, Statement};
 
-// The LIMIT is that of the pages of the log.
 macro_rules! facts_where {
-    ($which:literal) => {
+    ($which:literal, $most:literal) => {
         concat!(
             "SELECT e.id, e.xid, e.created_at, e.task_uuid, e.step_no, e.name, e.namespace, e.correlation_id, e.traceparent, e.payload::text
              FROM tasker_engine.events e
              WHERE ",
             $which,
-            " ORDER BY e.id LIMIT 1000"
+            " ORDER BY e.id LIMIT ",
+            $most
         )
     };
 }
 
-static FACTS: Statement = Statement::new(facts_where!("e.id > $1"), &[pg_sys::INT8OID]);
+static FACTS: Pages = Pages([
+    Statement::new(facts_where!("e.id > $1", 16), &[pg_sys::INT8OID]),
+    Statement::new(facts_where!("e.id > $1", 128), &[pg_sys::INT8OID]),
+    Statement::new(facts_where!("e.id > $1", 1000), &[pg_sys::INT8OID]),
+]);
 
-static FACTS_OF_IDS: Statement =
-    Statement::new(facts_where!("e.id = ANY ($1)"), &[pg_sys::INT8ARRAYOID]);
+static FACTS_OF_IDS: Statement = Statement::new(
+    facts_where!("e.id = ANY ($1)", 1000),
+    &[pg_sys::INT8ARRAYOID],
+);
 
 /// A row.
 pub struct Fact {
@@ -44,15 +51,17 @@ pub struct Fact {
     payload: String,
 }
 
-/// The rows behind an id, ascending, and whether there may be more.
-pub fn page(session: &Session, behind: i64) -> Result<(Vec<Fact>, bool)> {
-    let rows = session.read(&FACTS, &[datum::int8(behind)])?;
+/// About this many rows behind an id, ascending, and up to which id there is no other; `None`: there are no more.
+pub fn page(session: &Session, behind: i64, rows: usize) -> Result<(Vec<Fact>, Option<i64>)> {
+    let (statement, limit) = FACTS.of(rows);
+    let rows = session.read(statement, &[datum::int8(behind)])?;
     let facts: Vec<Fact> = rows
         .iter()
         .map(|row| Fact::of(&row))
         .collect::<Result<_>>()?;
-    let more = facts.len() == PAGE;
-    Ok((facts, more))
+    let last = facts.last().filter(|_| facts.len() == limit);
+    let last = last.map(|fact| fact.id);
+    Ok((facts, last))
 }
 
 /// Those of these rows that exist, up to a page.
@@ -99,8 +108,9 @@ impl Fact {
             task: self.task,
             correlation_id: self.correlation_id,
             traceparent: self.traceparent,
-            payload: serde_json::from_str(&self.payload)
-                .map_err(|_| Error::corrupt("the payload of an event cannot be read"))?,
+            payload: serde_json::from_str::<Map<String, Value>>(&self.payload)
+                .map_err(|_| Error::corrupt("the payload of an event cannot be read"))?
+                .into(),
             position: String::new(),
         })
     }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use pgrx::pg_sys;
-use serde_json::json;
 use tasker_rules::events::rows::PLACES;
 use tasker_rules::events::time::iso;
 
 use super::Event;
+use super::payload::Payload;
 use crate::error::Result;
 use crate::pg::datum::{self, Timestamp};
 use crate::pg::spi::{Row, Session, Statement};
@@ -36,7 +36,11 @@ fn event(row: &Row) -> Result<Event> {
         step: None,
         correlation_id: None,
         traceparent: None,
-        payload: json!({"from": iso(from), "to": iso(to), "events": events}),
+        payload: Payload::from([
+            ("from", iso(from).into()),
+            ("to", iso(to).into()),
+            ("events", events.into()),
+        ]),
         position: String::new(),
     })
 }

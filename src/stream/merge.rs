@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::facts::{self, Fact};
-use super::rows::{Logged, PAGE, Reader};
+use super::rows::{Logged, Reader};
 use crate::error::Result;
 use crate::pg::spi::Session;
 
@@ -54,16 +54,12 @@ impl<T> Source<T> {
     }
 
     /// Reads a page when the last one is used up: what comes next is known only then.
-    fn fill(
-        &mut self,
-        read: impl FnOnce(i64) -> Result<(Vec<T>, bool)>,
-        id: fn(&T) -> i64,
-    ) -> Result<()> {
-        if self.page.is_empty() && self.more {
-            let (page, more) = read(self.behind)?;
-            self.behind = page.last().map_or(self.behind, id);
+    fn fill(&mut self, mut read: impl FnMut(i64) -> Result<(Vec<T>, Option<i64>)>) -> Result<()> {
+        while self.page.is_empty() && self.more {
+            let (page, last) = read(self.behind)?;
             self.page = page.into();
-            self.more = more;
+            self.more = last.is_some();
+            self.behind = last.unwrap_or(self.behind);
         }
         Ok(())
     }
@@ -79,18 +75,13 @@ impl<'s> Merge<'s> {
         }
     }
 
-    /// The row with the next id; None: there is none.
-    pub fn next(&mut self) -> Result<Option<Row>> {
+    /// The row with the next id; None: there is none. About this many are wanted.
+    pub fn next(&mut self, rows: usize) -> Result<Option<Row>> {
         let log = &mut self.log;
-        let read = |behind| {
-            let page = log.page(behind)?;
-            let more = page.len() == PAGE;
-            Ok((page, more))
-        };
-        self.logged.fill(read, |row| row.id)?;
+        self.logged.fill(|behind| log.page(behind, rows))?;
         let session = self.session;
         self.facts
-            .fill(|behind| facts::page(session, behind), |fact| fact.id)?;
+            .fill(|behind| facts::page(session, behind, rows))?;
         let logged = self.logged.page.front().map(|row| row.id);
         let fact = self.facts.page.front().map(|fact| fact.id);
         Ok(match (logged, fact) {

@@ -11,9 +11,10 @@ mod rows;
 
 use std::borrow::Cow;
 
+use serde_json::{Map, Value};
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::{Epochs, Moment, Position, Snapshot};
-use tasker_rules::events::{filter, sample};
+use tasker_rules::events::sample;
 
 use crate::error::{Error, Result};
 use crate::pg::budget;
@@ -22,7 +23,8 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
 use facts::Fact;
 use merge::{Merge, Row};
-use rows::{Logged, Reader};
+use payload::Payload;
+use rows::{Logged, Reader, Story};
 
 pub use again::{Key, again};
 pub use place::{Mark, count, mark, now_position, since_position};
@@ -33,7 +35,7 @@ pub struct Wanted<'w> {
     /// `None`: all.
     pub namespaces: Option<&'w [String]>,
     /// What a payload must contain.
-    pub filter: Option<&'w serde_json::Value>,
+    pub filter: Option<&'w Map<String, Value>>,
     /// The share of tasks, and the subscriber whose share it is.
     pub sample: Option<(f64, &'w str)>,
     /// Rows that are older give nothing.
@@ -71,7 +73,18 @@ impl<'w> Wanted<'w> {
 
     fn contains(&self, event: &Event) -> bool {
         self.filter
-            .is_none_or(|filter| filter::contains(&event.payload, filter))
+            .is_none_or(|filter| event.payload.contains(filter))
+    }
+
+    /// About how many rows give the rest, if they go on as those that were looked at.
+    fn rows_to_read(&self, scanned: usize, found: usize) -> usize {
+        let rest = self.most.saturating_sub(found) + 1;
+        match found {
+            0 if scanned > 0 => rows::PAGE,
+            // A row gives more than two events.
+            0 => rest / 2,
+            _ => rest.saturating_mul(scanned) / found,
+        }
     }
 
     /// The event with the position, if it is to say that.
@@ -98,7 +111,7 @@ pub struct Event {
     pub step: Option<Uuid>,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
-    pub payload: serde_json::Value,
+    pub payload: Payload,
     /// Where a reader is that has this event.
     pub position: String,
 }
@@ -183,7 +196,8 @@ fn read_batch(
     let mut rows = Merge::new(session, reader, position.behind_id());
     while *scanned < wanted.scanned {
         budget::check_for_cancel();
-        let Some(row) = rows.next()?.filter(|row| row.id() <= last_id) else {
+        let wish = wanted.rows_to_read(*scanned, events.len());
+        let Some(row) = rows.next(wish)?.filter(|row| row.id() <= last_id) else {
             return Ok(!position.ended(epochs));
         };
         *scanned += 1;
@@ -228,8 +242,8 @@ fn add(
         if events.len() == wanted.most {
             return Ok(false);
         }
-        let event = reader.event(row, &story, index)?;
-        if wanted.contains(&event) {
+        if is_contained(reader, row, &story, index, wanted)? {
+            let event = reader.event(row, &story, index)?;
             position.hand(row.id, index as u32 + 1);
             events.push(wanted.at(event, position));
         }
@@ -240,6 +254,18 @@ fn add(
 /// Whether the reader wants events of this row, whatever their names.
 fn is_wanted(reader: &Reader, row: &Logged, wanted: &Wanted) -> Result<bool> {
     Ok(wanted.takes(row.at, Some(&row.task)) && reader.is_of(row, wanted.namespaces)?)
+}
+
+/// Whether the filter of the reader lets an event of a row pass.
+fn is_contained(
+    reader: &Reader,
+    row: &Logged,
+    story: &Story,
+    index: usize,
+    wanted: &Wanted,
+) -> Result<bool> {
+    let contains = |filter| reader.contains(row, story, index, filter);
+    wanted.filter.map_or(Ok(true), contains)
 }
 
 /// The same for a published event, which is the only one of its row.
@@ -256,7 +282,10 @@ fn add_fact(
         return Ok(false);
     }
     let event = fact.event()?;
-    if wanted.contains(&event) {
+    if wanted
+        .filter
+        .is_none_or(|filter| event.payload.contains(filter))
+    {
         position.hand(event.row_id, 1);
         events.push(wanted.at(event, position));
     }

@@ -1,15 +1,21 @@
 //! What an event says: values of its row and of what never changes, of which its schema names the keys.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
+use tasker_rules::engine::ids;
 use tasker_rules::engine::state::{StepState, TaskState};
-use tasker_rules::events::catalog;
 use tasker_rules::events::counts::{self, Counts};
 use tasker_rules::events::rows::{Change, Said};
+use tasker_rules::events::{catalog, filter};
 
 use super::rows::Logged;
 use crate::error::{Error, Result};
-use crate::pg::datum::{Timestamp, Uuid};
+use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
 use crate::registry::Template;
+
+const VIABLE: &str = "workflow.viable_steps_discovered";
+const NOT_VIABLE: &str = "workflow.no_viable_steps";
 
 /// An event of a row, with what its payload is made from.
 pub struct Told<'t> {
@@ -28,213 +34,266 @@ pub struct Told<'t> {
     pub worker: Option<&'t str>,
 }
 
-/// The payload: the keys of the event's schema that the row has values for.
-pub fn of(told: &Told) -> Result<Value> {
-    let shape = catalog::entry(told.name)
-        .and_then(|entry| entry.payload)
-        .ok_or_else(|| Error::corrupt("an event without a payload"))?
-        .shape();
-    let mut values = Values(Map::new());
-    values.task(told);
-    if let Some(step) = &told.step {
-        values.step(told, step)?;
+/// The payload of an event: keys with their values, each key once.
+#[derive(Default)]
+pub struct Payload(Vec<(Cow<'static, str>, Value)>);
+
+impl Payload {
+    /// The keys of the event's schema that the row has values for.
+    pub fn of(told: &Told) -> Result<Self> {
+        let mut entries = vec![];
+        for key in told.keys()? {
+            if let Some(value) = told.value(key)? {
+                entries.push((Cow::Borrowed(key), value));
+            }
+        }
+        Ok(Self(entries))
     }
-    values.said(told);
-    values.released(told)?;
-    values.end(told);
-    let keys = shape
-        .required
-        .concat()
-        .into_iter()
-        .chain(shape.optional.concat());
-    Ok(Value::Object(
-        keys.filter_map(|key| values.0.remove(key).map(|value| (key.to_owned(), value)))
-            .collect(),
-    ))
+
+    pub fn set(&mut self, key: &'static str, value: Value) {
+        self.0.retain(|(own, _)| own != key);
+        self.0.push((Cow::Borrowed(key), value));
+    }
+
+    pub fn contains(&self, filter: &Map<String, Value>) -> bool {
+        filter.iter().all(|(key, wanted)| {
+            let found = self.0.iter().find(|(own, _)| own == key);
+            found.is_some_and(|(_, value)| filter::contains(value, wanted))
+        })
+    }
+
+    pub fn jsonb(&self) -> Option<Jsonb<'static>> {
+        datum::object_of(self.0.iter().map(|(key, value)| (&**key, value)))
+    }
 }
 
-struct Values(Map<String, Value>);
+impl From<Map<String, Value>> for Payload {
+    fn from(map: Map<String, Value>) -> Self {
+        let owned = |(key, value)| (Cow::Owned(key), value);
+        Self(map.into_iter().map(owned).collect())
+    }
+}
 
-impl Values {
-    fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.0.insert(key.to_owned(), value.into());
+impl<const N: usize> From<[(&'static str, Value); N]> for Payload {
+    fn from(entries: [(&'static str, Value); N]) -> Self {
+        let borrowed = |(key, value)| (Cow::Borrowed(key), value);
+        Self(entries.into_iter().map(borrowed).collect())
+    }
+}
+
+impl Told<'_> {
+    /// The keys that the schema of the event names.
+    fn keys(&self) -> Result<impl Iterator<Item = &'static str>> {
+        let shape = catalog::entry(self.name)
+            .and_then(|entry| entry.payload)
+            .ok_or_else(|| Error::corrupt("an event without a payload"))?
+            .shape();
+        let groups = shape.required.iter().chain(shape.optional);
+        Ok(groups.flat_map(|group| group.iter().copied()))
     }
 
-    fn task(&mut self, told: &Told) {
-        let (from, to) = states(told);
-        self.set("task_uuid", format_uuid(&told.row.task));
-        self.set("task_name", told.template.name.as_str());
-        self.set("task_version", told.template.version.as_str());
-        self.set("timestamp", time(told.occurred_at));
-        self.set("transitioned_at", time(told.occurred_at));
-        self.set("to_state", to);
-        self.set("current_status", to);
-        self.set("final_status", to);
-        self.set("total_steps", told.template.steps().len());
-        if let Some(from) = from {
-            self.set("from_state", from);
+    /// Whether the payload contains the filter, without making the rest of it.
+    pub fn contains(&self, filter: &Map<String, Value>) -> Result<bool> {
+        for (key, wanted) in filter {
+            let Some(key) = self.keys()?.find(|own| own == key) else {
+                return Ok(false);
+            };
+            match self.value(key)? {
+                Some(value) if filter::contains(&value, wanted) => {}
+                _ => return Ok(false),
+            }
         }
-        if let Some(event) = transition_event(told) {
-            self.set("transition_event", event);
-        }
-        if matches!(told.row.change, Change::Task(_, TaskState::InProgress)) {
-            self.set("started_at", time(told.occurred_at));
-        }
+        Ok(true)
     }
 
-    fn step(&mut self, told: &Told, uuid: &Uuid) -> Result<()> {
-        let (row, step) = (told.row, told.template.step(told.row.step_no)?);
-        self.set("step_uuid", format_uuid(uuid));
-        self.set("step_name", step.name.as_str());
-        self.set("attempt_number", row.attempt);
-        self.set("previous_attempts", row.attempt);
-        self.set("backoff_strategy", step.backoff.name());
-        let parents: Vec<Value> = step
-            .parents
-            .iter()
-            .filter_map(|no| Some(told.template.step(*no).ok()?.name.clone().into()))
-            .collect();
-        self.set("step_dependencies", parents);
-        if let Some(worker) = told.worker {
-            self.set("worker_id", worker);
-        }
-        match (told.start, row.started_at) {
-            (true, _) => self.set("started_at", time(told.occurred_at)),
-            (false, Some(began)) => {
-                self.set("started_at", time(began));
-                self.set("completed_at", time(row.at));
-                self.set("execution_duration", seconds(row.at - began));
-            }
-            (false, None) if matches!(row.change, Change::Step(_, StepState::InProgress)) => {
-                self.set("started_at", time(row.at));
-            }
-            (false, None) => {}
-        }
-        let done = matches!(row.change, Change::Step(_, StepState::Complete));
-        self.set("step_count", 1);
-        self.set("processed_count", 1);
-        self.set("successful_count", i32::from(done));
-        Ok(())
+    /// The value of a key; None: the row says nothing of it.
+    fn value(&self, key: &str) -> Result<Option<Value>> {
+        let row = self.row;
+        Ok(match key {
+            "task_uuid" => Some(format_uuid(&row.task)),
+            "task_name" => Some(self.template.name.as_str().into()),
+            "task_version" => Some(self.template.version.as_str().into()),
+            "timestamp" | "transitioned_at" => Some(time(self.occurred_at)),
+            "to_state" | "current_status" | "final_status" => Some(states(self).1.into()),
+            "from_state" => states(self).0.map(Value::from),
+            "transition_event" => transition_event(self).map(Value::from),
+            "total_steps" => Some(self.template.steps().len().into()),
+            "started_at" => self.started_at().map(time),
+            "completed_at" => self.completed_at().map(time),
+            "reason" => self.reason().map(Value::from),
+            "completed_step_uuid"
+            | "total_steps_checked"
+            | "step_uuids"
+            | "step_names"
+            | "processing_mode" => self.released(key)?,
+            "step_count" if self.name == VIABLE => Some(self.released.len().into()),
+            "execution_status" => self.execution_status().map(Value::from),
+            "error_steps" => self.error_steps(),
+            "processed_steps_count" => self.counts().map(|counts| counts.ended().into()),
+            "completion_percentage" => self.counts().map(|counts| counts.percentage().into()),
+            _ => match (counts::place(key), self.said(key)) {
+                (Some(place), _) => self.counts().map(|counts| counts.0[place].into()),
+                (None, None) if row.step_no > 0 => self.of_step(key)?,
+                (None, said) => said,
+            },
+        })
     }
 
-    /// What the row carries.
-    fn said(&mut self, told: &Told) {
-        if told.start {
-            return;
-        }
-        for (key, from) in [
-            ("error_message", "error_message"),
-            ("error", "error_message"),
-            ("exception_class", "error_class"),
-            ("backoff_type", "backoff_type"),
-            ("reason", "reason"),
-            ("retry_reason", "reason"),
-            ("resolved_by", "resolved_by"),
-            ("rerun_of", "rerun_of"),
-            ("from_step", "from_step"),
-        ] {
-            if let Some(text) = told.metadata.get(from).and_then(Value::as_str) {
-                self.set(key, text);
+    fn of_step(&self, key: &str) -> Result<Option<Value>> {
+        let (row, step) = (self.row, self.template.step(self.row.step_no)?);
+        Ok(match key {
+            "step_uuid" => self.step.as_ref().map(format_uuid),
+            "step_name" => Some(step.name.as_str().into()),
+            "attempt_number" | "previous_attempts" => Some(row.attempt.into()),
+            "backoff_strategy" => Some(step.backoff.name().into()),
+            "step_dependencies" => Some(self.names(step.parents.iter().copied())),
+            "worker_id" => self.worker.map(Value::from),
+            "execution_duration" => self
+                .run()
+                .map(|(began, ended)| json!((ended - began).max(0) as f64 / 1e6)),
+            "step_count" | "processed_count" => Some(1.into()),
+            "successful_count" => {
+                let done = matches!(row.change, Change::Step(_, StepState::Complete));
+                Some(i32::from(done).into())
             }
-        }
-        if let Some(before) = told
-            .metadata
-            .get("previous_attempts")
-            .and_then(Value::as_u64)
-        {
-            self.set("previous_attempts", before);
-        }
-        if let Some(lines) = told.metadata.get("backtrace").and_then(Value::as_array) {
-            let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
-            self.set("backtrace", lines);
-        }
-        if let Some(wait) = told.said.retry_after_seconds {
-            let at = time(told.row.at.saturating_add((wait * 1e6).round() as i64));
-            for key in ["delay_seconds", "backoff_seconds"] {
-                self.set(key, wait);
-            }
-            for key in ["scheduled_for", "retry_at"] {
-                self.set(key, at.as_str());
-            }
-        }
-        // Rows of version 0.1.0 do not say it.
-        if let Some(limit) = told.said.retry_limit {
-            self.set("retry_limit", limit);
-            self.set("final_failure", told.said.retry_after_seconds.is_none());
-            self.set("expired", told.said.expired);
-            if let Some(retryable) = told.metadata.get("retryable").and_then(Value::as_bool) {
-                self.set("retryable", retryable);
-            }
-        }
-        if let Some(reason) = reason(told) {
-            self.0.entry("reason").or_insert_with(|| reason.into());
+            _ => None,
+        })
+    }
+
+    /// When the run began and ended that the row ends.
+    fn run(&self) -> Option<(Timestamp, Timestamp)> {
+        let began = self.row.started_at.filter(|_| !self.start)?;
+        Some((began, self.row.at))
+    }
+
+    fn started_at(&self) -> Option<Timestamp> {
+        match self.row.change {
+            Change::Step(..) if self.start => Some(self.occurred_at),
+            Change::Step(_, to) => match self.row.started_at {
+                None if to == StepState::InProgress => Some(self.row.at),
+                began => began,
+            },
+            Change::Task(_, to) => (to == TaskState::InProgress).then_some(self.occurred_at),
         }
     }
 
-    fn released(&mut self, told: &Told) -> Result<()> {
-        if let (Some(step), Change::Step(_, to)) = (&told.step, told.row.change)
-            && to.is_finished_good()
-        {
-            self.set("completed_step_uuid", format_uuid(step));
+    fn completed_at(&self) -> Option<Timestamp> {
+        match self.row.change {
+            Change::Step(..) => self.run().map(|(_, ended)| ended),
+            Change::Task(_, to) => (!to.is_open()).then_some(self.row.at),
         }
-        let checked = match told.row.step_no {
-            0 => told.template.steps().len(),
-            no => told.template.step(no)?.children.len(),
-        };
-        self.set("total_steps_checked", checked);
-        if told.name == "workflow.no_viable_steps" {
-            self.set("reason", "no_viable_steps");
+    }
+
+    fn reason(&self) -> Option<&str> {
+        let said = || self.text("reason").filter(|_| !self.start);
+        match self.name {
+            NOT_VIABLE => Some("no_viable_steps"),
+            _ => said().or_else(|| reason(self)),
         }
-        if told.name == "workflow.viable_steps_discovered" {
-            let key = |no: &i16| tasker_rules::engine::ids::step_uuid(&told.row.task, *no);
-            let uuids: Vec<Value> = told
-                .released
-                .iter()
-                .map(|no| format_uuid(&key(no)).into())
-                .collect();
-            let names: Vec<Value> = told
-                .released
-                .iter()
-                .filter_map(|no| Some(told.template.step(*no).ok()?.name.clone().into()))
-                .collect();
-            self.set("step_count", uuids.len());
-            self.set("step_uuids", uuids);
-            self.set("step_names", names);
-            self.set("processing_mode", "concurrent");
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).and_then(Value::as_str)
+    }
+
+    /// What the row carries. Rows of version 0.1.0 say nothing of the limit.
+    fn said(&self, key: &str) -> Option<Value> {
+        if self.start {
+            return None;
         }
-        Ok(())
+        let limit = || self.said.retry_limit;
+        match key {
+            "error_message" | "error" => self.text("error_message").map(Value::from),
+            "exception_class" => self.text("error_class").map(Value::from),
+            "retry_reason" => self.text("reason").map(Value::from),
+            "backoff_type" | "resolved_by" | "rerun_of" | "from_step" => {
+                self.text(key).map(Value::from)
+            }
+            "previous_attempts" => {
+                let before = self.metadata.get(key).and_then(Value::as_u64);
+                before.map(Value::from)
+            }
+            "backtrace" => {
+                let lines = self.metadata.get(key).and_then(Value::as_array)?;
+                Some(lines.iter().filter_map(Value::as_str).collect())
+            }
+            "delay_seconds" | "backoff_seconds" => self.said.retry_after_seconds.map(Value::from),
+            "scheduled_for" | "retry_at" => {
+                let wait = self.said.retry_after_seconds?;
+                let at = self.row.at.saturating_add((wait * 1e6).round() as i64);
+                Some(time(at))
+            }
+            "retry_limit" => limit().map(Value::from),
+            "final_failure" => limit().map(|_| self.said.retry_after_seconds.is_none().into()),
+            "expired" => limit().map(|_| self.said.expired.into()),
+            "retryable" => {
+                limit()?;
+                let retryable = self.metadata.get(key).and_then(Value::as_bool);
+                retryable.map(Value::from)
+            }
+            _ => None,
+        }
+    }
+
+    fn names(&self, steps: impl Iterator<Item = i16>) -> Value {
+        let name = |no| Some(self.template.step(no).ok()?.name.as_str());
+        steps.filter_map(name).collect()
+    }
+
+    /// Of the steps that can run because of the row.
+    fn released(&self, key: &str) -> Result<Option<Value>> {
+        Ok(match key {
+            "completed_step_uuid" => match (&self.step, self.row.change) {
+                (Some(step), Change::Step(_, to)) if to.is_finished_good() => {
+                    Some(format_uuid(step))
+                }
+                _ => None,
+            },
+            "total_steps_checked" => Some(match self.row.step_no {
+                0 => self.template.steps().len().into(),
+                no => self.template.step(no)?.children.len().into(),
+            }),
+            _ if self.name != VIABLE => None,
+            "step_uuids" => {
+                let uuid = |no: &i16| format_uuid(&ids::step_uuid(&self.row.task, *no));
+                Some(self.released.iter().map(uuid).collect())
+            }
+            "step_names" => Some(self.names(self.released.iter().copied())),
+            "processing_mode" => Some("concurrent".into()),
+            _ => None,
+        })
     }
 
     /// The execution status in which a change of a task leaves it.
-    fn end(&mut self, told: &Told) {
-        if let Change::Task(_, to) = told.row.change {
-            let status = match to {
-                TaskState::Complete => "all_complete",
-                TaskState::Error => "blocked_by_failures",
-                TaskState::Cancelled | TaskState::ResolvedManually => to.as_str(),
-                TaskState::Pending | TaskState::InProgress => "processing",
-            };
-            self.set("execution_status", status);
-            if !to.is_open() {
-                self.set("completed_at", time(told.row.at));
+    fn execution_status(&self) -> Option<&'static str> {
+        let Change::Task(_, to) = self.row.change else {
+            return None;
+        };
+        Some(match to {
+            TaskState::Complete => "all_complete",
+            TaskState::Error => "blocked_by_failures",
+            TaskState::Cancelled | TaskState::ResolvedManually => to.as_str(),
+            TaskState::Pending | TaskState::InProgress => "processing",
+        })
+    }
+
+    /// How many steps a change of a task leaves in which state.
+    fn counts(&self) -> Option<Counts> {
+        match self.row.change {
+            Change::Task(_, to) => {
+                Counts::of(self.metadata, to, self.template.steps().len() as i64)
             }
-            let total = told.template.steps();
-            if let Some(counts) = Counts::of(told.metadata, to, total.len() as i64) {
-                for (key, count) in counts::KEYS.into_iter().zip(counts.0) {
-                    self.set(key, count);
-                }
-                self.set("processed_steps_count", counts.ended());
-                self.set("completion_percentage", counts.percentage());
-            }
-            if let Some(failed) = told.metadata.get("error_steps").and_then(Value::as_array) {
-                let names: Vec<Value> = failed
-                    .iter()
-                    .filter_map(|no| i16::try_from(no.as_i64()?).ok())
-                    .filter_map(|no| Some(told.template.step(no).ok()?.name.clone().into()))
-                    .collect();
-                self.set("error_steps", names);
-            }
+            Change::Step(..) => None,
         }
+    }
+
+    fn error_steps(&self) -> Option<Value> {
+        let Change::Task(..) = self.row.change else {
+            return None;
+        };
+        let failed = self.metadata.get("error_steps")?.as_array()?;
+        let number = |no: &Value| i16::try_from(no.as_i64()?).ok();
+        Some(self.names(failed.iter().filter_map(number)))
     }
 }
 
@@ -268,15 +327,15 @@ fn transition_event(told: &Told) -> Option<&'static str> {
     }
 }
 
-fn format_uuid(uuid: &Uuid) -> String {
-    uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
-}
-
-fn seconds(microseconds: i64) -> Value {
-    json!(microseconds.max(0) as f64 / 1e6)
+fn format_uuid(uuid: &Uuid) -> Value {
+    let mut text = uuid::Uuid::encode_buffer();
+    let text: &str = uuid::Uuid::from_bytes(*uuid)
+        .hyphenated()
+        .encode_lower(&mut text);
+    text.into()
 }
 
 /// ISO 8601 in UTC, with microseconds.
-fn time(at: Timestamp) -> String {
-    tasker_rules::events::time::iso(at)
+fn time(at: Timestamp) -> Value {
+    tasker_rules::events::time::iso(at).into()
 }

@@ -4,8 +4,8 @@ use pgrx::pg_sys;
 use tasker_rules::events::position::Position;
 
 use super::merge::{Merge, Row};
-use super::rows::{Logged, Reader};
-use super::{Wanted, is_wanted, is_wanted_fact, now};
+use super::rows::{Logged, PAGE, Reader};
+use super::{Wanted, is_contained, is_wanted, is_wanted_fact, now};
 use crate::error::{Error, Result};
 use crate::pg::budget;
 use crate::pg::datum::{self, Timestamp};
@@ -88,7 +88,7 @@ pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wante
     let mut events = 0;
     loop {
         budget::check_for_cancel();
-        let Some(row) = rows.next()? else {
+        let Some(row) = rows.next(PAGE)? else {
             return Ok(events);
         };
         let (id, xid) = (row.id(), row.xid());
@@ -111,8 +111,7 @@ fn count_row(reader: &Reader, row: &Logged, wanted: &Wanted) -> Result<i64> {
     let (story, mut events) = (reader.story(row)?, 0);
     for index in 0..story.events.len() {
         let named = wanted.selection.matches(story.events[index].name);
-        let wants = named
-            && (wanted.filter.is_none() || wanted.contains(&reader.event(row, &story, index)?));
+        let wants = named && is_contained(reader, row, &story, index, wanted)?;
         events += i64::from(wants);
     }
     Ok(events)

@@ -6,39 +6,69 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
+use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
 
 use super::Event;
-use super::payload::{self, Told};
+use super::payload::{Payload, Told};
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Arg, Timestamp, Uuid};
-use crate::pg::spi::{Row, Session, Statement};
+use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::spi::{Row, Rows, Session, Statement};
 use crate::registry::{self, Template};
 
-/// Rows that are read at once: the `LIMIT` of `ROWS`.
+/// The most rows that are read at once.
 pub const PAGE: usize = 1000;
 
 macro_rules! rows_where {
-    ($which:literal) => {
+    ($which:literal, $most:literal) => {
         concat!(
             "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
-                    l.metadata::text, l.run_id, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent
+                    CASE WHEN l.metadata <> '{}' THEN l.metadata::text END, l.run_id
              FROM tasker_engine.transitions l
-             JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[l.task_uuid])
              WHERE ",
             $which,
-            " ORDER BY l.id LIMIT 1000"
+            " ORDER BY l.id LIMIT ",
+            $most
         )
     };
 }
 
-static ROWS: Statement = Statement::new(rows_where!("l.id > $1"), &[pg_sys::INT8OID]);
+// A LIMIT that is a parameter would be a guess for the planner. Most polls want few events.
+static ROWS: Pages = Pages([
+    Statement::new(rows_where!("l.id > $1", 16), &[pg_sys::INT8OID]),
+    Statement::new(rows_where!("l.id > $1", 128), &[pg_sys::INT8OID]),
+    Statement::new(rows_where!("l.id > $1", 1000), &[pg_sys::INT8OID]),
+]);
 
-static ROWS_OF_IDS: Statement =
-    Statement::new(rows_where!("l.id = ANY ($1)"), &[pg_sys::INT8ARRAYOID]);
+static ROWS_OF_IDS: Statement = Statement::new(
+    rows_where!("l.id = ANY ($1)", 1000),
+    &[pg_sys::INT8ARRAYOID],
+);
+
+/// The same statement with the limits of [`Pages::SIZES`].
+pub struct Pages(pub [Statement; 3]);
+
+impl Pages {
+    const SIZES: [usize; 3] = [16, 128, PAGE];
+
+    /// The statement whose limit is at least this, and its limit.
+    pub fn of(&self, rows: usize) -> (&Statement, usize) {
+        let fits = |size: &usize| *size >= rows;
+        let place = Self::SIZES.iter().position(fits).unwrap_or(2);
+        (&self.0[place], Self::SIZES[place])
+    }
+}
+
+// What never changes of the tasks.
+static TASKS: Statement = Statement::new(
+    "SELECT t.task_uuid, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent, t.bypass_steps <> '[]'
+     FROM unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])",
+    &[pg_sys::UUIDARRAYOID],
+);
 
 // Steps that were done, with the ids of the rows that say so.
 static DONE: Statement = Statement::new(
@@ -69,16 +99,23 @@ pub struct Logged {
     pub worker_no: i32,
     pub attempt: i16,
     pub change: Change,
-    metadata: String,
+    /// None: an empty object.
+    metadata: Option<String>,
     pub run_id: Option<i64>,
+    pub of: Rc<Task>,
+}
+
+/// What never changes of a task.
+pub struct Task {
     pub named_task_id: i32,
     pub requested_at: Timestamp,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
+    bypasses: bool,
 }
 
 impl Logged {
-    fn of(row: &Row) -> Result<Self> {
+    fn of(row: &Row, task: Uuid, of: Rc<Task>) -> Result<Self> {
         let step_no: i16 = row.get(4)?;
         let change = if step_no == 0 {
             Change::Task(row.opt::<TaskState>(9), row.get(10)?)
@@ -88,36 +125,39 @@ impl Logged {
         Ok(Self {
             id: row.get(1)?,
             xid: row.get(2)?,
-            task: row.get(3)?,
+            task,
             step_no,
             at: row.get(5)?,
             started_at: row.opt(6),
             worker_no: row.get(7)?,
             attempt: row.get(8)?,
             change,
-            metadata: row.get(11)?,
+            metadata: row.opt(11),
             run_id: row.opt(12),
-            named_task_id: row.get(13)?,
-            requested_at: row.get(14)?,
-            correlation_id: row.opt(15),
-            traceparent: row.opt(16),
+            of,
         })
     }
 
     /// Whether the step was done when its task was created.
     fn done_at_creation(&self) -> bool {
-        self.step_no > 0 && self.attempt == 0 && self.at == self.requested_at
+        self.step_no > 0 && self.attempt == 0 && self.at == self.of.requested_at
     }
 
     fn asks_for_released(&self) -> bool {
         self.change.asks_for_released(self.done_at_creation())
     }
 
-    fn metadata(&self) -> Result<serde_json::Value> {
-        serde_json::from_str(&self.metadata)
+    fn metadata(&self) -> Result<Value> {
+        let Some(text) = &self.metadata else {
+            return Ok(Value::Object(Map::new()));
+        };
+        serde_json::from_str(text)
             .map_err(|_| Error::corrupt("the metadata of a row of the log cannot be read"))
     }
 }
+
+/// More tasks than this are forgotten together.
+const MOST_KNOWN: usize = 10_000;
 
 /// What a row tells.
 pub struct Story {
@@ -125,7 +165,8 @@ pub struct Story {
     pub events: Vec<rows::Event>,
     /// How many of them tell that start.
     starts: usize,
-    metadata: serde_json::Value,
+    metadata: Value,
+    said: Said,
     /// The steps that can run because of the row.
     released: Vec<i16>,
 }
@@ -139,6 +180,9 @@ pub struct Reader<'s> {
     /// Whether an event is wanted that depends on the steps that were done before.
     asks_for_released: bool,
     done: FxHashMap<Uuid, Done>,
+    /// The same of tasks whose creation a page has told: the pages tell the rest.
+    whole: FxHashMap<Uuid, Done>,
+    tasks: FxHashMap<Uuid, Rc<Task>>,
     workers: FxHashMap<i32, String>,
 }
 
@@ -152,28 +196,45 @@ impl<'s> Reader<'s> {
             session,
             asks_for_released: released.iter().any(|name| selection.matches(name)),
             done: FxHashMap::default(),
+            whole: FxHashMap::default(),
+            tasks: FxHashMap::default(),
             workers: FxHashMap::default(),
         }
     }
 
-    /// The rows behind an id, ascending.
-    pub fn page(&mut self, behind: i64) -> Result<Vec<Logged>> {
-        self.found(&ROWS, datum::int8(behind))
+    /// About this many rows behind an id, ascending, and up to which id there is no other; `None`: there are no more.
+    pub fn page(&mut self, behind: i64, rows: usize) -> Result<(Vec<Logged>, Option<i64>)> {
+        let (statement, limit) = ROWS.of(rows);
+        let rows = self.session.read(statement, &[datum::int8(behind)])?;
+        let last = rows.iter().last().filter(|_| rows.len() == limit);
+        let last = last.map(|row| row.get(1)).transpose()?;
+        let page = self.found(&rows)?;
+        if self.asks_for_released {
+            self.follow(&page);
+            self.read_done(&page)?;
+        }
+        Ok((page, last))
     }
 
     /// Those of these rows that exist, up to [`PAGE`], ascending.
     pub fn of_ids(&mut self, ids: &[i64]) -> Result<Vec<Logged>> {
-        self.found(&ROWS_OF_IDS, datum::int8s(ids.iter().copied()))
-    }
-
-    fn found(&mut self, statement: &Statement, of: Arg) -> Result<Vec<Logged>> {
-        let rows = self.session.read(statement, &[of])?;
-        let page: Vec<Logged> = rows
-            .iter()
-            .map(|row| Logged::of(&row))
-            .collect::<Result<_>>()?;
+        let ids = datum::int8s(ids.iter().copied());
+        let rows = self.session.read(&ROWS_OF_IDS, &[ids])?;
+        let page = self.found(&rows)?;
         if self.asks_for_released {
             self.read_done(&page)?;
+        }
+        Ok(page)
+    }
+
+    fn found(&mut self, rows: &Rows) -> Result<Vec<Logged>> {
+        self.read_tasks(rows)?;
+        let mut page = Vec::with_capacity(rows.len());
+        for row in rows.iter() {
+            let task: Uuid = row.get(3)?;
+            if let Some(of) = self.tasks.get(&task) {
+                page.push(Logged::of(&row, task, Rc::clone(of))?);
+            }
         }
         let unknown: BTreeSet<i32> = page
             .iter()
@@ -189,9 +250,60 @@ impl<'s> Reader<'s> {
         Ok(page)
     }
 
+    fn read_tasks(&mut self, rows: &Rows) -> Result<()> {
+        let mut unknown: BTreeSet<Uuid> = BTreeSet::new();
+        for row in rows.iter() {
+            let task: Uuid = row.get(3)?;
+            if !self.tasks.contains_key(&task) {
+                unknown.insert(task);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        if self.tasks.len() > MOST_KNOWN {
+            self.tasks.clear();
+            return self.read_tasks(rows);
+        }
+        for row in self.session.read(&TASKS, &[datum::uuids(&unknown)])?.iter() {
+            let task = Task {
+                named_task_id: row.get(2)?,
+                requested_at: row.get(3)?,
+                correlation_id: row.opt(4),
+                traceparent: row.opt(5),
+                bypasses: row.get(6)?,
+            };
+            self.tasks.insert(row.get(1)?, Rc::new(task));
+        }
+        Ok(())
+    }
+
+    /// Notes which steps are done, of tasks whose log is in the pages from its first row on.
+    fn follow(&mut self, page: &[Logged]) {
+        if self.whole.len() > MOST_KNOWN {
+            self.whole.clear();
+        }
+        for row in page {
+            match row.change {
+                // A step that was done at the creation has its row behind, maybe in the next page. A task that runs again says so.
+                Change::Task(None, _) if !row.of.bypasses && row.metadata.is_none() => {
+                    self.whole.insert(row.task, Done::new());
+                }
+                Change::Step(_, to) if to.is_finished_good() => {
+                    if let Some(done) = self.whole.get_mut(&row.task) {
+                        done.entry(row.step_no)
+                            .or_insert((row.id, row.done_at_creation()));
+                    }
+                }
+                Change::Task(..) | Change::Step(..) => {}
+            }
+        }
+    }
+
     fn read_done(&mut self, page: &[Logged]) -> Result<()> {
         self.done.clear();
-        let asking = page.iter().filter(|row| row.asks_for_released());
+        let asks = |row: &&Logged| row.asks_for_released() && !self.whole.contains_key(&row.task);
+        let asking = page.iter().filter(asks);
         let tasks: BTreeSet<Uuid> = asking.map(|row| row.task).collect();
         if tasks.is_empty() {
             return Ok(());
@@ -204,7 +316,7 @@ impl<'s> Reader<'s> {
     }
 
     fn template(&self, row: &Logged) -> Result<Rc<Template>> {
-        registry::get(self.session, row.named_task_id)
+        registry::get(self.session, row.of.named_task_id)
     }
 
     pub fn is_of(&self, row: &Logged, namespaces: Option<&[String]>) -> Result<bool> {
@@ -221,7 +333,9 @@ impl<'s> Reader<'s> {
         }
         let template = self.template(row)?;
         let nothing = Done::new();
-        let done = self.done.get(&row.task).unwrap_or(&nothing);
+        let done = self.whole.get(&row.task);
+        let done = done.or_else(|| self.done.get(&row.task));
+        let done = done.unwrap_or(&nothing);
         let parents: Vec<&[i16]> = template.steps().iter().map(|step| &*step.parents).collect();
         if row.step_no == 0 {
             let kept = done.iter().filter(|(_, (_, at_creation))| *at_creation);
@@ -260,6 +374,7 @@ impl<'s> Reader<'s> {
             events,
             starts,
             metadata,
+            said: own.said,
             released,
         })
     }
@@ -272,37 +387,57 @@ impl<'s> Reader<'s> {
         id * i64::from(PLACES) + i64::from(story.events[index].place)
     }
 
-    /// An event of a row, by its place in the story, as a reader gets it.
-    pub fn event(&self, row: &Logged, story: &Story, index: usize) -> Result<Event> {
-        let name = story.events[index].name;
+    /// Calls `tell` with an event of a row, by its place in the story.
+    fn told<T>(
+        &self,
+        row: &Logged,
+        story: &Story,
+        index: usize,
+        tell: impl FnOnce(&Told) -> Result<T>,
+    ) -> Result<T> {
         let start = index < story.starts;
         let template = self.template(row)?;
-        let occurred_at = row.started_at.filter(|_| start).unwrap_or(row.at);
-        let step = (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no));
-        let payload = payload::of(&Told {
+        tell(&Told {
             row,
             metadata: &story.metadata,
-            said: Said::of(&story.metadata),
+            said: story.said,
             start,
-            name,
+            name: story.events[index].name,
             template: &template,
-            step,
-            occurred_at,
+            step: (row.step_no > 0).then(|| ids::step_uuid(&row.task, row.step_no)),
+            occurred_at: row.started_at.filter(|_| start).unwrap_or(row.at),
             released: &story.released,
             worker: self.workers.get(&row.worker_no).map(String::as_str),
-        })?;
-        Ok(Event {
-            id: Self::id(row, story, index),
-            row_id: row.id,
-            name: Cow::Borrowed(name),
-            occurred_at,
-            namespace: Some(template.namespace.clone()),
-            task: Some(row.task),
-            step,
-            correlation_id: row.correlation_id.clone(),
-            traceparent: row.traceparent.clone(),
-            payload,
-            position: String::new(),
+        })
+    }
+
+    /// Whether the payload of an event contains the filter.
+    pub fn contains(
+        &self,
+        row: &Logged,
+        story: &Story,
+        index: usize,
+        filter: &Map<String, Value>,
+    ) -> Result<bool> {
+        self.told(row, story, index, |told| told.contains(filter))
+    }
+
+    /// An event of a row, by its place in the story, as a reader gets it.
+    pub fn event(&self, row: &Logged, story: &Story, index: usize) -> Result<Event> {
+        self.told(row, story, index, |told| {
+            Ok(Event {
+                id: Self::id(row, story, index),
+                row_id: row.id,
+                name: Cow::Borrowed(told.name),
+                occurred_at: told.occurred_at,
+                namespace: Some(told.template.namespace.clone()),
+                task: Some(row.task),
+                step: told.step,
+                correlation_id: row.of.correlation_id.clone(),
+                traceparent: row.of.traceparent.clone(),
+                payload: Payload::of(told)?,
+                position: String::new(),
+            })
         })
     }
 }

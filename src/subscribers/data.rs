@@ -60,7 +60,7 @@ pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
             // Those of a step are the context of its task.
             data["inputs"] = json!(context);
         }
-        event.payload["data"] = data;
+        event.payload.set("data", data);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod poll;
 mod redeliver;
 
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
+use serde_json::{Map, Value};
 use tasker_rules::events::pattern::Selection;
 
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub struct Subscriber {
     name: String,
     selection: Selection,
     namespaces: Option<Vec<String>>,
-    filter: Option<serde_json::Value>,
+    filter: Option<Map<String, Value>>,
     sample_rate: f64,
     max_deliveries: i32,
     ordered: bool,

@@ -116,8 +116,8 @@ pub fn jsonb_concat<'a>(first: Jsonb<'a>, second: Jsonb<'a>) -> Jsonb<'a> {
 // The header of a jsonb container: four flag bits above a count (storage/jsonb.h).
 const CONTAINER_COUNT: u32 = 0x0fff_ffff;
 const CONTAINER_SCALAR: u32 = 0x1000_0000;
-const CONTAINER_OBJECT: u32 = 0x2000_0000;
-const CONTAINER_ARRAY: u32 = 0x4000_0000;
+pub(super) const CONTAINER_OBJECT: u32 = 0x2000_0000;
+pub(super) const CONTAINER_ARRAY: u32 = 0x4000_0000;
 
 fn container_header(jsonb: Jsonb) -> u32 {
     // SAFETY: a jsonb is a varlena whose data begin with the container's header; detoasting makes it plain.

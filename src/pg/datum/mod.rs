@@ -1,6 +1,7 @@
 //! Values that go into SQL or come from it.
 
 mod arrays;
+mod encode;
 mod fields;
 mod jsonb;
 mod read;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
 };
+pub use encode::object_of;
 pub use fields::{Field, Object, array_fields, texts_of};
 pub use jsonb::{
     Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_concat,

@@ -30,13 +30,13 @@ fn text_lengths(documents: &[Jsonb], exact: bool) -> usize {
 }
 
 // An entry of a container (utils/jsonb.h): type, whether it has an offset or a length, and that.
-const COUNT: u32 = 0x0fff_ffff;
+pub(super) const COUNT: u32 = 0x0fff_ffff;
 const OBJECT: u32 = 0x2000_0000;
-const HAS_OFFSET: u32 = 0x8000_0000;
+pub(super) const HAS_OFFSET: u32 = 0x8000_0000;
 const TYPE: u32 = 0x7000_0000;
-const STRING: u32 = 0;
-const NUMERIC: u32 = 0x1000_0000;
-const CONTAINER: u32 = 0x5000_0000;
+pub(super) const STRING: u32 = 0;
+pub(super) const NUMERIC: u32 = 0x1000_0000;
+pub(super) const CONTAINER: u32 = 0x5000_0000;
 
 /// At least the length of the text; with `exact` strings are counted and not estimated.
 fn text_length(jsonb: Jsonb, exact: bool) -> usize {

@@ -490,3 +490,67 @@ fn workers_and_operators_publish_and_admins_register() {
         assert_eq!(registers, role == "admin", "{role}");
     }
 }
+
+#[test]
+fn a_payload_is_read_as_the_very_jsonb_that_was_published() {
+    let (_database, mut session, _) = started(&shapes::chain("one", 1));
+    let many: serde_json::Map<String, Value> = (0..100)
+        .map(|no| {
+            (
+                format!("{}{no}", "key".repeat(no % 3)),
+                json!([no, {"of": "x".repeat(no)}]),
+            )
+        })
+        .collect();
+    let deep = (0..100).fold(json!(1), |inner, no| match no % 2 {
+        0 => json!([inner, null]),
+        _ => json!({"a": inner}),
+    });
+    let numbers = r#"{"numbers": [0, -0, 1.0, 1.50, 1e3, 1e-7, -2.5e300, 9223372036854775807, 9223372036854775808, 12345678901234567890.123]}"#;
+    for payload in [
+        "{}".to_owned(),
+        Value::Object(many).to_string(),
+        json!({"deep": deep}).to_string(),
+        numbers.to_owned(),
+        r#"{"": "", "b": true, "a": false, "ä": "ö\"\\\n\u0001", "none": null, "aa": {}, "ab": [], "c": [[], {}, [{}]]}"#.to_owned(),
+    ] {
+        session.query(
+            "SELECT tasker.publish_event('orders.kept', $1::text::jsonb)",
+            &[&payload],
+        );
+        // Equal as a value, in each key, as text, and in its size: no part of the layout differs.
+        let same = "SELECT e.payload = w.payload AND e.payload::text = w.payload::text AND pg_column_size(e.payload) = pg_column_size(w.payload)
+                           AND NOT EXISTS (SELECT FROM jsonb_each(w.payload) k WHERE e.payload -> k.key IS DISTINCT FROM k.value)
+                    FROM (SELECT payload FROM tasker.read_events(patterns => '{orders.kept}') ORDER BY event_id DESC LIMIT 1) e,
+                         jsonb_array_elements(jsonb_build_array($1::text::jsonb)) AS w (payload)";
+        assert!(session.one::<bool>(same, &[&payload]), "{payload}");
+    }
+    // The same of an event of the log.
+    let different = "SELECT count(*) FROM tasker.read_events() e, jsonb_array_elements(jsonb_build_array(e.payload::text::jsonb)) AS w (payload)
+                     WHERE e.payload <> w.payload OR pg_column_size(e.payload) <> pg_column_size(w.payload)";
+    assert_eq!(session.count(different, &[]), 0);
+}
+
+#[test]
+fn a_schema_that_another_session_registers_counts_from_its_commit_on() {
+    let (database, mut session, _) = started(&shapes::chain("one", 1));
+    let mut other = database.connect();
+    let publish = "SELECT tasker.publish_event('orders.shipped', '{\"parcel\": 1}')";
+    let register =
+        "SELECT tasker.register_event('orders.shipped', NULL, '{\"required\": [\"parcels\"]}')";
+    session.query(publish, &[]);
+    other.execute("BEGIN");
+    other.query(register, &[]);
+    session.query(publish, &[]);
+    other.execute("COMMIT");
+    assert_eq!(session.fails(publish, &[]).code, "23514");
+    other.query("SELECT tasker.register_event('orders.shipped')", &[]);
+    session.query(publish, &[]);
+    // A session's own is forgotten with its transaction.
+    session.execute("BEGIN");
+    session.query(register, &[]);
+    session.execute("SAVEPOINT before");
+    assert_eq!(session.fails(publish, &[]).code, "23514");
+    session.execute("ROLLBACK");
+    session.query(publish, &[]);
+}

@@ -177,7 +177,7 @@ fn filter(server: &Server, admin: &mut Client, args: &DeliveryArgs, sync: bool) 
         )?
         .try_get(0)?;
     let mut plain = Consumer::new(server, "plain", "{}", sync)?;
-    let filter = format!(r#"{{"task_id": "{task}"}}"#);
+    let filter = format!(r#"{{"task_uuid": "{task}"}}"#);
     let mut filtered = Consumer::new(server, "filtered", &filter, sync)?;
     let (events, _) = plain.whole(args.batch)?;
     let mut rates = Vec::new();

@@ -1,5 +1,9 @@
 //! The list of events: the engine's names, and other names of the same events.
 
+use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
+
 use super::payload::Payload;
 use crate::names;
 
@@ -68,7 +72,14 @@ impl Entry {
 
 /// The entry of a name.
 pub fn entry(name: &str) -> Option<&'static Entry> {
-    CATALOG.iter().find(|entry| entry.name == name)
+    place(name).map(|place| &CATALOG[place])
+}
+
+/// The place of a name in [`CATALOG`].
+pub(super) fn place(name: &str) -> Option<usize> {
+    static PLACES: LazyLock<FxHashMap<&str, usize>> =
+        LazyLock::new(|| CATALOG.iter().map(|entry| entry.name).zip(0..).collect());
+    PLACES.get(name).copied()
 }
 
 /// The canonical name of a name of the catalogue.

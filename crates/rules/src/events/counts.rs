@@ -15,6 +15,11 @@ pub const KEYS: [&str; 6] = [
     "resolved_steps",
 ];
 
+/// The place of a key in [`KEYS`].
+pub fn place(key: &str) -> Option<usize> {
+    KEYS.iter().position(|own| *own == key)
+}
+
 const COMPLETED: usize = 0;
 const RESOLVED: usize = 5;
 

@@ -1,6 +1,6 @@
 //! Patterns of a subscription: a name, `prefix*`, `*suffix` or `*`.
 
-use super::catalog::{CATALOG, Entry};
+use super::catalog::{CATALOG, Entry, place};
 
 /// A pattern that cannot be read; the text says why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +67,8 @@ pub struct Selection {
     patterns: Vec<Pattern>,
     /// The matching canonical names of the catalogue, in its order.
     known: Vec<&'static str>,
+    /// The same by place.
+    found: Vec<bool>,
 }
 
 impl Selection {
@@ -83,9 +85,13 @@ impl Selection {
                 found[place] = true;
             }
         }
-        let matching = |(entry, found): (&'static Entry, bool)| found.then_some(entry.name);
-        let known = CATALOG.iter().zip(found).filter_map(matching).collect();
-        Ok(Self { patterns, known })
+        let matching = |(entry, found): (&'static Entry, &bool)| found.then_some(entry.name);
+        let known = CATALOG.iter().zip(&found).filter_map(matching).collect();
+        Ok(Self {
+            patterns,
+            known,
+            found,
+        })
     }
 
     /// The canonical names of the catalogue that match, each once.
@@ -95,13 +101,11 @@ impl Selection {
 
     /// Whether an event of this canonical or custom name matches.
     pub fn matches(&self, name: &str) -> bool {
-        self.known.contains(&name)
-            || place(name).is_none() && self.patterns.iter().any(|pattern| pattern.fits(name))
+        match place(name) {
+            Some(place) => self.found[place],
+            None => self.patterns.iter().any(|pattern| pattern.fits(name)),
+        }
     }
-}
-
-fn place(name: &str) -> Option<usize> {
-    CATALOG.iter().position(|entry| entry.name == name)
 }
 
 #[cfg(test)]
