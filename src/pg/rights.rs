@@ -107,7 +107,7 @@ fn no_owner() -> Error {
         format!("role {name} does not exist"),
     )
     .detail("The engine works with its rights.")
-    .hint("CREATE ROLE tasker_owner NOLOGIN; then give it what it owned, with ALTER ... OWNER TO tasker_owner.")
+    .hint("If it was renamed, run ALTER ROLE ... RENAME TO tasker_owner. If it was dropped, run CREATE ROLE tasker_owner NOLOGIN, give it what it owned with ALTER ... OWNER TO tasker_owner, and GRANT USAGE ON SCHEMA tasker, tasker_engine TO tasker_owner; GRANT SELECT ON tasker_engine.sql_handlers TO tasker_owner; GRANT SELECT, DELETE ON tasker_engine.subscriber_handlers TO tasker_owner; GRANT EXECUTE ON FUNCTION tasker_engine.function_owner(text) TO tasker_owner;")
 }
 
 /// What is wrong with the engine's owner, and the statements that repair it.

@@ -121,7 +121,7 @@ pub fn remember_subscriber(
     match rows.first().and_then(|row| row.opt::<pg_sys::Oid>(1)) {
         Some(stored) if stored == role => Ok(()),
         // The table looks roles up by name, as in a restore.
-        _ => Err(renamed(&name)),
+        _ => Err(renamed(&name, "Call subscribe() again.")),
     }
 }
 
@@ -160,19 +160,19 @@ pub fn remember(
     for row in rows.iter() {
         // The table looks roles up by name, as in a restore.
         if row.opt::<pg_sys::Oid>(1) != Some(role) {
-            return Err(renamed(&name));
+            return Err(renamed(&name, "Register the template again."));
         }
     }
     Ok(())
 }
 
-fn renamed(name: &str) -> Error {
+fn renamed(name: &str, hint: &str) -> Error {
     Error::new(
         pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
         format!("role \"{name}\" was renamed at this moment"),
     )
     .detail("The handlers could not be given to it.")
-    .hint("Register the template again.")
+    .hint(hint)
 }
 
 /// The superuser that owns the table of handlers.

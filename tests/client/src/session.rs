@@ -12,7 +12,13 @@ pub type Param<'a> = &'a (dyn ToSql + Sync);
 /// One connection.
 pub struct Session {
     client: Client,
-    notices: Arc<Mutex<Vec<String>>>,
+    notices: Arc<Mutex<Vec<Aside>>>,
+}
+
+/// What the server says beside its answers.
+struct Aside {
+    message: String,
+    hint: String,
 }
 
 fn explain(error: &postgres::Error) -> String {
@@ -30,7 +36,10 @@ impl Session {
         let kept = notices.clone();
         config.notice_callback(move |notice| {
             if let Ok(mut kept) = kept.lock() {
-                kept.push(notice.message().to_owned());
+                kept.push(Aside {
+                    message: notice.message().to_owned(),
+                    hint: notice.hint().unwrap_or_default().to_owned(),
+                });
             }
         });
         Ok(Self {
@@ -46,10 +55,22 @@ impl Session {
 
     /// What the server said aside since the last time.
     pub fn take_notices(&mut self) -> Vec<String> {
+        self.take(|aside| aside.message)
+    }
+
+    /// The hints of it instead; empty where there is none.
+    pub fn take_hints(&mut self) -> Vec<String> {
+        self.take(|aside| aside.hint)
+    }
+
+    fn take(&mut self, of: fn(Aside) -> String) -> Vec<String> {
         self.notices
             .lock()
             .map(|mut notices| std::mem::take(&mut *notices))
             .unwrap_or_default()
+            .into_iter()
+            .map(of)
+            .collect()
     }
 
     /// Runs statements without parameters.

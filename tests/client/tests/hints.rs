@@ -2,6 +2,8 @@
 
 #[path = "hints/cases.rs"]
 mod cases;
+#[path = "hints/servers.rs"]
+mod servers;
 #[path = "hints/sources.rs"]
 mod sources;
 

@@ -6,8 +6,10 @@ pub enum Hint {
     Refusal(&'static str),
     /// The first column of a query, such as `hint` of a view.
     Row(&'static str),
-    /// The source: the situation is hard to make, and the statement needs no situation.
-    Source,
+    /// The HINT of what a statement says aside.
+    Notice(&'static str),
+    /// The source, with the reason why no session can be told this.
+    Source(&'static str),
 }
 
 /// `{task}` and `{step}` stand for a task of two steps and its first step.
@@ -51,6 +53,9 @@ const fn helps(
     }
 }
 
+/// What the hint reads has rows, and afterwards the query gives this hint no more.
+const LISTS: &str = "SELECT 1 / count(*) FROM ({}) listed";
+
 const fn row(
     source: &'static str,
     before: &'static [&'static str],
@@ -85,6 +90,30 @@ const ANOTHER_RUNS: &str = "DO $$ DECLARE made uuid; BEGIN
         RAISE EXCEPTION '%', (SELECT results FROM tasker.workflow_steps WHERE task_uuid = made);
     END IF;
 END $$";
+
+/// The two executors of the pool `default` need 100 MB.
+const LITTLE_MEMORY: &[&str] = &["SET tasker.memory_budget_mb = 60"];
+const MEMORY_HINT: &str =
+    "SELECT hint FROM tasker.validate_resources() WHERE message ~ 'memory_budget'";
+const FIVE_FAILED: &[&str] = &[
+    "SELECT tasker.create_task('two', jsonb_build_object('no', n)) FROM generate_series(1, 5) n",
+    "SELECT tasker.fail_step(step_uuid, claim_number, 'broken', retryable => false) FROM tasker.claim_steps('w', max_steps => 10)",
+];
+const ONE_IS_BEHIND: &[&str] = &[
+    "SELECT tasker.subscribe('heard', start_at => 'beginning')",
+    "SET tasker.max_subscriber_lag = '1 s'",
+    "SELECT pg_sleep(1)",
+];
+const LAG_HINT: &str = "SELECT hint FROM tasker.health_status() WHERE measure = 'subscribers'";
+/// A pattern that looks around is for short texts.
+const COMPLEX: &[&str] = &[
+    r##"SELECT tasker.register_template('{"name": "complex", "steps": [
+        {"name": "first", "handler": "test.a", "results_schema": {"properties": {"a": {"pattern": "^(a|b(?=.*d))*\\1c"}}}},
+        {"name": "second", "handler": "test.b"}]}')"##,
+    "SELECT tasker.create_task('complex')",
+    "SELECT tasker.claim_steps('w', max_steps => 10)",
+];
+const COMPLEX_RESULTS: &str = "SELECT tasker.complete_step(step_uuid, 1, jsonb_build_object('a', repeat('ab', 50000) || 'd')) FROM tasker.workflow_steps WHERE name = 'first'";
 
 pub const CASES: &[Case] = &[
     reads(
@@ -175,7 +204,18 @@ pub const CASES: &[Case] = &[
         )],
         helps: false,
     },
-    reads("Let its owner call grant_subscriber()", Hint::Source, &[]),
+    helps(
+        "Let its owner call grant_subscriber()",
+        &[
+            "SELECT tasker.subscribe('heard')",
+            "CREATE ROLE hints_hearer; GRANT tasker_reader TO hints_hearer",
+        ],
+        "SET ROLE hints_hearer; SELECT tasker.poll_events('heard'); RESET ROLE",
+        &[(
+            "grant_subscriber()",
+            "SELECT tasker.grant_subscriber('heard', 'hints_hearer')",
+        )],
+    ),
     helps(
         "GRANT tasker_operator TO %I",
         &[
@@ -199,39 +239,59 @@ pub const CASES: &[Case] = &[
         ],
         true,
     ),
-    reads(
-        "Raise max_worker_processes to {wanted}",
-        Hint::Source,
-        &[("max_worker_processes", "SHOW {}")],
+    row(
+        "Set both with tasker.configure_executor_pool.",
+        &[
+            "SELECT tasker.configure_executor_pool('odd', 1, 2)",
+            "UPDATE tasker_engine.executor_pools SET min_executors = 3 WHERE name = 'odd'",
+        ],
+        "SELECT hint FROM tasker.validate_resources() WHERE pool = 'odd'",
+        &[("tasker.configure_executor_pool", "SELECT {}('odd', 3, 4)")],
+        true,
     ),
-    reads(
-        "Raise max_worker_processes to {} (needs a restart), or drop",
-        Hint::Source,
-        &[("max_worker_processes", "SHOW {}")],
+    row(
+        "Raise max_executors, or switch the pool off",
+        &["SELECT tasker.configure_executor_pool('never', 0, 0)"],
+        "SELECT hint FROM tasker.validate_resources() WHERE pool = 'never'",
+        &[(
+            "enabled => false",
+            "SELECT tasker.configure_executor_pool('never', {})",
+        )],
+        true,
     ),
-    reads(
+    row(
+        "Raise max_executors, or switch the pool off",
+        &["SELECT tasker.configure_executor_pool('never', 0, 0)"],
+        "SELECT hint FROM tasker.validate_resources() WHERE pool = 'never'",
+        &[(
+            "max_executors",
+            "SELECT tasker.configure_executor_pool('never', {} => 1)",
+        )],
+        true,
+    ),
+    row(
         "Raise tasker.memory_budget_mb",
-        Hint::Source,
-        &[
-            ("tasker.memory_budget_mb", "SHOW {}"),
-            ("tasker.executor_memory_mb", "SHOW {}"),
-        ],
+        LITTLE_MEMORY,
+        MEMORY_HINT,
+        &[("tasker.memory_budget_mb", "SET {} = 200")],
+        true,
     ),
-    reads(
-        "raise max_connections",
-        Hint::Source,
-        &[("max_connections", "SHOW {}")],
+    row(
+        "set tasker.executor_memory_mb to what an executor really uses",
+        LITTLE_MEMORY,
+        MEMORY_HINT,
+        &[("tasker.executor_memory_mb", "SET {} = 20")],
+        true,
     ),
-    reads(
-        "SELECT message, hint FROM tasker.validate_resources()",
-        Hint::Source,
-        &[
-            (
-                "SELECT message, hint FROM tasker.validate_resources()",
-                "{}",
-            ),
-            ("max_worker_processes", "SHOW {}"),
-        ],
+    row(
+        "or lower the limits of the pools.",
+        LITTLE_MEMORY,
+        MEMORY_HINT,
+        &[(
+            "lower the limits of the pools",
+            "SELECT tasker.configure_executor_pool('default', 1, 1)",
+        )],
+        true,
     ),
     helps(
         "A worker has one version of a plugin",
@@ -266,47 +326,109 @@ pub const CASES: &[Case] = &[
         )],
         false,
     ),
-    reads(
+    row(
         "SELECT * FROM tasker.stuck_tasks WHERE reason = 'failed';",
-        Hint::Source,
-        &[(
-            "SELECT * FROM tasker.stuck_tasks WHERE reason = 'failed';",
-            "{}",
-        )],
-    ),
-    reads(
-        "SELECT * FROM tasker.get_error_patterns();",
-        Hint::Source,
-        &[("SELECT * FROM tasker.get_error_patterns();", "{}")],
-    ),
-    reads(
-        "SELECT duty, problem FROM tasker.maintenance_duties",
-        Hint::Source,
-        &[(
-            "SELECT duty, problem FROM tasker.maintenance_duties WHERE problem IS NOT NULL;",
-            "{}",
-        )],
-    ),
-    reads(
-        "SELECT * FROM tasker.check_integrity(); then",
-        Hint::Source,
+        FIVE_FAILED,
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'task_errors'",
         &[
-            ("SELECT * FROM tasker.check_integrity();", "{}"),
+            (
+                "SELECT * FROM tasker.stuck_tasks WHERE reason = 'failed'",
+                LISTS,
+            ),
+            (
+                "tasker.stuck_tasks",
+                "SELECT tasker.retry_task(task_uuid) FROM {}",
+            ),
+        ],
+        true,
+    ),
+    row(
+        "SELECT * FROM tasker.get_error_patterns();",
+        FIVE_FAILED,
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'step_errors'",
+        &[("SELECT * FROM tasker.get_error_patterns()", LISTS)],
+        false,
+    ),
+    row(
+        "SELECT duty, problem FROM tasker.maintenance_duties",
+        &[
+            "ALTER FUNCTION tasker_engine.duty_totals() RENAME TO aside; CREATE FUNCTION tasker_engine.duty_totals() RETURNS bigint LANGUAGE sql AS $$ SELECT 1 / count(*) FROM pg_class WHERE false $$; ALTER FUNCTION tasker_engine.duty_totals() OWNER TO tasker_owner",
+            "SELECT * FROM tasker.run_maintenance()",
+        ],
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'duties'",
+        &[
+            (
+                "SELECT duty, problem FROM tasker.maintenance_duties WHERE problem IS NOT NULL",
+                LISTS,
+            ),
+            (
+                "duty",
+                "DROP FUNCTION tasker_engine.duty_totals(); ALTER FUNCTION tasker_engine.aside() RENAME TO duty_totals",
+            ),
+            ("duty", "SELECT * FROM tasker.run_maintenance()"),
+        ],
+        true,
+    ),
+    row(
+        "SELECT * FROM tasker.check_integrity(); then",
+        &[
+            "DELETE FROM tasker_engine.queue_entries",
+            "SELECT tasker_engine.duty_integrity(), tasker_engine.duty_integrity()",
+        ],
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'integrity'",
+        &[
+            ("SELECT * FROM tasker.check_integrity()", LISTS),
             (
                 "tasker.repair_integrity(dry_run => false)",
                 "SELECT * FROM {}",
             ),
+            // The measure is that of the last round.
+            (
+                "tasker.repair_integrity",
+                "SELECT tasker_engine.duty_integrity(), tasker_engine.duty_integrity()",
+            ),
         ],
+        true,
     ),
-    reads(
+    row(
         "SELECT * FROM tasker.stale_claims; check",
-        Hint::Source,
-        &[("SELECT * FROM tasker.stale_claims;", "{}")],
+        &[
+            "SELECT tasker.claim_steps('gone')",
+            "UPDATE tasker_engine.claims SET claimed_at = claimed_at - interval '1 hour', lease_expires_at = lease_expires_at - interval '1 hour'",
+        ],
+        "SELECT hint FROM tasker.health_status() WHERE measure = 'stale_claims'",
+        &[
+            ("SELECT * FROM tasker.stale_claims", LISTS),
+            (
+                "a worker claims from these queues",
+                "SELECT 1 / count(*) FROM tasker.claim_steps('w', queues => ARRAY(SELECT queue FROM tasker.stale_claims))",
+            ),
+        ],
+        true,
     ),
-    reads(
+    row(
         "SELECT * FROM tasker.subscribers; poll",
-        Hint::Source,
-        &[("SELECT * FROM tasker.subscribers;", "{}")],
+        ONE_IS_BEHIND,
+        LAG_HINT,
+        &[
+            ("SELECT * FROM tasker.subscribers", LISTS),
+            (
+                "poll those that are behind",
+                "SELECT tasker.poll_events(subscriber) FROM tasker.subscribers",
+            ),
+            (
+                "poll those that are behind",
+                "SELECT tasker.ack_events('heard', ARRAY(SELECT event_id FROM tasker.read_events() WHERE event_id IS NOT NULL))",
+            ),
+        ],
+        true,
+    ),
+    row(
+        "or remove them: what they have not read is purged then",
+        ONE_IS_BEHIND,
+        LAG_HINT,
+        &[("or remove them", "SELECT tasker.unsubscribe('heard')")],
+        true,
     ),
     row(
         "Start workers that call tasker.claim_steps",
@@ -542,9 +664,13 @@ pub const CASES: &[Case] = &[
         "SELECT tasker.complete_step('{step}', 1, jsonb_build_object('a', repeat('x', 3000)))",
         &[("tasker.max_results_size", "SET {} = '1MB'")],
     ),
-    reads(
+    helps(
         "Use a smaller document, or raise tasker.max_working_memory_mb",
-        Hint::Source,
+        &[
+            "SELECT tasker.register_template('{\"name\": \"hashed\", \"identity_strategy\": \"hash\", \"steps\": [{\"name\": \"only\", \"handler\": \"test.only\"}]}')",
+            "SET tasker.max_working_memory_mb = 16",
+        ],
+        "SELECT tasker.create_task('hashed', (SELECT jsonb_build_object('a', jsonb_agg('[]'::jsonb)) FROM generate_series(1, 200000) n))",
         &[("tasker.max_working_memory_mb", "SET {} = 512")],
     ),
     helps(
@@ -578,15 +704,17 @@ pub const CASES: &[Case] = &[
         Hint::Refusal("SELECT tasker.publish_event('orders.x', step_uuid => gen_random_uuid())"),
         &[("SELECT * FROM tasker.list_tasks()", "{}")],
     ),
-    reads(
+    helps(
         "Use a simpler schema, or raise tasker.max_working_memory_mb",
-        Hint::Source,
-        &[("tasker.max_working_memory_mb", "SET {} = 512")],
+        &["SET tasker.max_working_memory_mb = 16"],
+        "SELECT tasker.register_event('orders.x', payload_schema => (SELECT jsonb_build_object('anyOf', jsonb_agg(jsonb_build_object('pattern', '^(?:[a-z0-9]{1,100}){' || n || '}$'))) FROM generate_series(50, 89) n))",
+        &[("tasker.max_working_memory_mb", "SET {} = 1024")],
     ),
-    reads(
+    helps(
         "Use fewer or simpler schemas and patterns, or raise tasker.max_working_memory_mb",
-        Hint::Source,
-        &[("tasker.max_working_memory_mb", "SET {} = 512")],
+        &["SET tasker.max_working_memory_mb = 16"],
+        "SELECT tasker.register_template((SELECT jsonb_build_object('name', 'patterns', 'steps', '[{\"name\": \"only\", \"handler\": \"test.only\"}]'::jsonb, 'input_schema', jsonb_build_object('anyOf', jsonb_agg(jsonb_build_object('pattern', '^(?:[a-z0-9]{1,100}){' || n || '}$')))) FROM generate_series(50, 89) n)::text)",
+        &[("tasker.max_working_memory_mb", "SET {} = 1024")],
     ),
     helps(
         "or call SELECT tasker.cancel_task('{uuid}').",
@@ -612,24 +740,54 @@ pub const CASES: &[Case] = &[
             "SELECT tasker.set_operational_state('startup', {})",
         )],
     ),
-    reads(
-        "tasker.operational_state() shows when the state changes",
-        Hint::Source,
-        &[("tasker.operational_state()", "SELECT * FROM {}")],
-    ),
+    Case {
+        source: "tasker.operational_state() shows when the state changes",
+        before: &[
+            "SELECT tasker.claim_steps('w')",
+            "SELECT tasker.set_operational_state('emergency')",
+        ],
+        hint: Hint::Notice("SELECT tasker.claim_steps('w')"),
+        says: &[
+            (
+                "Finish and report what you hold",
+                "SELECT tasker.complete_step('{step}', 1)",
+            ),
+            (
+                "tasker.operational_state()",
+                "SELECT 1 / count(*) FROM {} AS state WHERE state = 'emergency'",
+            ),
+            (
+                "when the state changes",
+                "SELECT tasker.set_operational_state('normal', force => true)",
+            ),
+            (
+                "tasker.operational_state()",
+                "SELECT 1 / count(*) FROM {} AS state WHERE state = 'normal'",
+            ),
+        ],
+        helps: true,
+    },
     reads(
         "Use the step_uuid that claim_steps returned",
         Hint::Refusal("SELECT tasker.complete_step('{task}', 1)"),
         &[("claim_steps", "SELECT step_uuid FROM tasker.{}('w')")],
     ),
-    reads(
-        "or fail the step: tasker.fail_step",
-        Hint::Source,
-        &[
-            ("or fail the step", "SELECT tasker.claim_steps('w')"),
-            ("tasker.fail_step", "SELECT {}('{step}', 1, 'too complex')"),
+    Case {
+        source: "or fail the step: tasker.fail_step",
+        before: COMPLEX,
+        hint: Hint::Refusal(COMPLEX_RESULTS),
+        says: &[
+            (
+                "Report simpler results",
+                "SELECT tasker.complete_step(step_uuid, 1, jsonb_build_object()) FROM tasker.workflow_steps WHERE name = 'first'",
+            ),
+            (
+                "tasker.fail_step",
+                "SELECT {}(step_uuid, 1, 'too complex') FROM tasker.workflow_steps WHERE name = 'second'",
+            ),
         ],
-    ),
+        helps: false,
+    },
     reads(
         "or use BEGIN ISOLATION LEVEL READ COMMITTED",
         Hint::Refusal("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT tasker.claim_steps('w')"),
@@ -655,7 +813,9 @@ pub const CASES: &[Case] = &[
     ),
     reads(
         "Call it as SELECT * FROM tasker.function(...)",
-        Hint::Source,
+        Hint::Source(
+            "PostgreSQL itself refuses a function that returns rows wherever rows are not accepted, before it calls it",
+        ),
         &[("SELECT * FROM tasker.", "{}claim_steps('w')")],
     ),
     reads(
@@ -771,102 +931,137 @@ pub const CASES: &[Case] = &[
         &[("tasker.retry_task", "SELECT {}('{task}')")],
         true,
     ),
-    reads(
-        "otherwise call tasker.run_maintenance() and tasker.run_steps()",
-        Hint::Source,
-        &[
-            ("tasker.run_maintenance()", "SELECT * FROM {}"),
-            ("tasker.run_steps()", "SELECT * FROM {}"),
-            ("shared_preload_libraries", "SHOW {}"),
-        ],
-    ),
-    reads(
-        "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0",
-        Hint::Source,
-        &[
-            (
-                "ENCODING 'UTF8' TEMPLATE template0",
-                "CREATE DATABASE hints_made {}",
-            ),
-            ("install the extension there", "DROP DATABASE hints_made"),
-        ],
-    ),
 ];
 
-/// Hints that other tests execute, and where.
-pub const ELSEWHERE: [(&str, &str); 15] = [
-    ("SELECT task_uuid FROM tasker.tasks lists", HERE),
+/// Hints that other tests execute: the file in tests/client/tests, and the test in it.
+pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("SELECT task_uuid FROM tasker.tasks lists", HERE, STATEMENTS),
     (
         "SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists",
         HERE,
+        STATEMENTS,
     ),
     (
         "SELECT * FROM tasker.get_step_readiness_status(task_uuid) shows",
         HERE,
+        STATEMENTS,
     ),
-    ("tasker.retry_task or tasker.retry_step runs it again", HERE),
+    (
+        "tasker.retry_task or tasker.retry_step runs it again",
+        HERE,
+        "each_call_in_the_hint_of_a_failed_task_brings_it_on",
+    ),
     (
         "A cancelled step is final. transition_task(task_uuid, 'error')",
+        HERE,
         REFUSED,
     ),
     (
         "A task in error does not run. Call resolve_task_manually",
+        HERE,
         REFUSED,
     ),
     (
         "Call resolve_task_manually, which ends it; a cancelled step is final",
+        HERE,
         REFUSED,
     ),
     (
         "SELECT tasker.cancel_task('{uuid}', cancel_completed => true)",
+        HERE,
         REFUSED,
     ),
     (
         "transition_step(step_uuid, 'pending') takes a step from its worker",
+        HERE,
         REFUSED,
     ),
     (
         "Wait for workers, or call resolve_step_manually for each step",
+        HERE,
         REFUSED,
     ),
     (
         "run SELECT * FROM tasker.resume_after_restore()",
+        SOURCES,
         "the_hint_before_a_resumption_resumes",
     ),
     (
         "Run ALTER EXTENSION tasker_ext UPDATE.",
+        SOURCES,
         "the_hint_of_a_schema_of_an_older_version_updates_it",
     ),
     (
         "Call tasker.resolve_step_manually or tasker.cancel_task, and create another task",
+        SOURCES,
         "the_hint_of_a_step_that_was_claimed_too_often_ends_it",
     ),
     (
         "Register it again under a higher version.",
+        SOURCES,
         "the_hint_of_a_template_that_cannot_be_read_registers_a_higher_version",
     ),
     (
-        "Rename the schema (ALTER SCHEMA %1$I RENAME TO",
-        "tests/client/tests/installing.rs",
-    ),
-];
-const HERE: &str = "tests/client/tests/hints.rs";
-const REFUSED: &str = "each_call_that_a_refused_operation_recommends_is_allowed";
-
-const OTHER_VERSION: &str = "it needs the library of another version: tests/client/tests/upgrading";
-
-/// Hints that a session of a test cannot execute, and why.
-pub const NOT_HERE: [(&str, &str); 3] = [
-    (
-        "Restart the server, so that it loads the library",
-        OTHER_VERSION,
+        "Restart the server, so that it loads the library that is installed; without shared_preload_libraries open a new session.",
+        SERVERS,
+        "the_hint_of_an_old_library_that_is_preloaded_restarts_the_server",
     ),
     (
-        "CREATE ROLE tasker_owner NOLOGIN",
-        "roles belong to the whole server, and other tests use it at the same time",
+        "run CREATE ROLE tasker_owner NOLOGIN",
+        SERVERS,
+        "the_hint_of_a_missing_owner_gives_the_engine_its_owner_back",
     ),
     (
         "Register the template again.",
-        "it needs a role that is renamed within the call",
+        SERVERS,
+        "the_hint_of_a_role_that_is_renamed_within_the_call_calls_again",
+    ),
+    (
+        "Call subscribe() again.",
+        SERVERS,
+        "the_hint_of_a_role_that_is_renamed_within_the_call_calls_again",
+    ),
+    (
+        "Raise max_worker_processes to {wanted}",
+        SERVERS,
+        OF_SETTINGS,
+    ),
+    (
+        "Add tasker_ext to shared_preload_libraries",
+        SERVERS,
+        OF_SETTINGS,
+    ),
+    ("raise max_connections", SERVERS, OF_SETTINGS),
+    (
+        "otherwise call tasker.run_maintenance() and tasker.run_steps()",
+        SERVERS,
+        OF_SETTINGS,
+    ),
+    (
+        "Raise max_worker_processes to {} (needs a restart), or drop",
+        "background.rs",
+        NINE,
+    ),
+    (
+        "SELECT message, hint FROM tasker.validate_resources()",
+        "background.rs",
+        NINE,
+    ),
+    (
+        "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0",
+        "installing.rs",
+        "a_database_that_is_not_utf8_is_refused_and_keeps_nothing",
+    ),
+    (
+        "Rename the schema (ALTER SCHEMA %1$I RENAME TO",
+        "installing.rs",
+        "a_schema_with_something_in_it_is_refused_by_name",
     ),
 ];
+const HERE: &str = "hints.rs";
+const SOURCES: &str = "hints/sources.rs";
+const SERVERS: &str = "hints/servers.rs";
+const STATEMENTS: &str = "statements_in_the_hints_of_refused_operations_run";
+const REFUSED: &str = "each_call_that_a_refused_operation_recommends_is_allowed";
+const OF_SETTINGS: &str = "the_hints_about_settings_of_the_server_are_true_after_a_restart";
+const NINE: &str = "with_nine_databases_the_reserved_slots_stay_free_and_what_waits_is_named";

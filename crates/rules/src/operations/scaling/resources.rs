@@ -220,18 +220,14 @@ fn limits(pool: &PoolLimits) -> Vec<Finding> {
     };
     let mut findings = vec![];
     if pool.min > pool.max {
-        findings.push(finding(
-            Severity::Error,
-            format!("its minimum {} is above its maximum {}", pool.min, pool.max),
-            "Set both with tasker.configure_executor_pool.",
-        ));
+        let hint = "Set both with tasker.configure_executor_pool.";
+        let message = format!("its minimum {} is above its maximum {}", pool.min, pool.max);
+        findings.push(finding(Severity::Error, message, hint));
     }
     if pool.max == 0 {
-        findings.push(finding(
-            Severity::Warning,
-            "its maximum is 0: it never has an executor".to_owned(),
-            "Raise max_executors, or switch the pool off with enabled => false.",
-        ));
+        let hint = "Raise max_executors, or switch the pool off with enabled => false.";
+        let message = "its maximum is 0: it never has an executor".to_owned();
+        findings.push(finding(Severity::Warning, message, hint));
     }
     findings
 }
@@ -335,11 +331,12 @@ impl All<'_> {
     }
 
     fn without_launcher(&self) -> Option<Finding> {
+        let hint = "Add tasker_ext to shared_preload_libraries and restart the server. Meanwhile tasker.run_steps() and tasker.run_maintenance() do the same work when they are called.";
         (self.server.own_processes == 0).then(|| {
             finding(
                 Severity::Warning,
                 "no launcher runs, so no pool has an executor".to_owned(),
-                "Add tasker_ext to shared_preload_libraries and restart the server. Meanwhile tasker.run_steps() and tasker.run_maintenance() do the same work when they are called.",
+                hint,
             )
         })
     }
