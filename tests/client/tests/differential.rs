@@ -1,7 +1,8 @@
 //! Readiness and execution context against a second implementation of the rules, in plain SQL.
 //!
 //! The second implementation is that of an older engine with the same functions. It works on facts: the graph as the test has drawn it,
-//! the rows of the log, the stored attempts, limits and clocks, and the waits that reports have asked for. Where the rules differ on purpose,
+//! the rows of the log, the stored attempts and limits, and the waits that reports have asked for. When a step runs again follows from
+//! these too, and the log must tell of the same wait. Where the rules differ on purpose,
 //! [`DIFFERENCES`] says so, with the reason. Every row of every random task is compared, column by column. A failure names its
 //! seed; `TASKER_SEED=... cargo test --test differential` repeats it alone.
 
@@ -20,14 +21,19 @@ const FACTS: &str = "
     CREATE SCHEMA older;
     CREATE TABLE older.edges (from_step uuid, to_step uuid);
     CREATE INDEX ON older.edges (to_step);
-    -- The last wait in seconds that a report of a failure has asked for, whether it was the last failure, and whether a raised limit has
-    -- started the step since.
-    CREATE TABLE older.asked (step_uuid uuid PRIMARY KEY, seconds integer, by_last boolean, raised boolean)";
+    -- The last wait in seconds that a report of a failure has asked for, whether it was the last failure, whether a raised limit has
+    -- started the step since, during which call, and the delay with which the step was given back last.
+    CREATE TABLE older.asked (
+        step_uuid uuid PRIMARY KEY, seconds integer, by_last boolean, raised boolean, raised_from timestamptz, raised_to timestamptz,
+        delay integer)";
 
 /// The rows of these tasks as the older engine has them. `$1` the tasks, `$2` the clock.
 const OLDER_STEPS: &str = "
     WITH changes AS MATERIALIZED (
-        SELECT step_uuid, id, from_state, to_state, created_at, metadata ->> 'error_class' = 'LeaseExpired' AS lost
+        SELECT step_uuid, id, from_state, to_state, created_at, metadata ->> 'error_class' = 'LeaseExpired' AS lost,
+               max(created_at) FILTER (WHERE to_state = 'in_progress') OVER (PARTITION BY step_uuid ORDER BY id) AS started_at,
+               metadata -> 'retry_after_seconds' AS logged_wait, metadata -> 'held' AS logged_held,
+               (metadata ->> 'retry_limit')::integer AS limit_then
         FROM tasker.workflow_step_transitions WHERE task_uuid = ANY ($1)),
     last AS MATERIALIZED (SELECT DISTINCT ON (step_uuid) * FROM changes ORDER BY step_uuid, id DESC),
     runs AS MATERIALIZED (
@@ -36,14 +42,15 @@ const OLDER_STEPS: &str = "
         FROM changes WHERE from_state = 'in_progress' GROUP BY step_uuid),
     parents AS MATERIALIZED (
         SELECT e.to_step AS step_uuid, count(*) AS total,
-               count(*) FILTER (WHERE l.to_state IN ('complete', 'resolved_manually')) AS completed
+               count(*) FILTER (WHERE l.to_state IN ('complete', 'resolved_manually')) AS completed, max(l.created_at) AS done_at
         FROM older.edges e LEFT JOIN last l ON l.step_uuid = e.from_step GROUP BY e.to_step),
     task_changes AS MATERIALIZED (
         SELECT task_uuid, id, from_state, to_state, created_at FROM tasker.task_transitions WHERE task_uuid = ANY ($1)),
     task AS MATERIALIZED (
         SELECT t.task_uuid, coalesce((SELECT l.to_state FROM task_changes l WHERE l.task_uuid = t.task_uuid
                                       ORDER BY l.id DESC LIMIT 1), 'pending') AS status,
-               (SELECT max(l.created_at) FROM task_changes l WHERE l.task_uuid = t.task_uuid AND l.from_state = 'error') AS taken_up_at
+               (SELECT max(l.created_at) FROM task_changes l WHERE l.task_uuid = t.task_uuid AND l.from_state = 'error') AS taken_up_at,
+               (SELECT r.run_at FROM tasker.tasks r WHERE r.task_uuid = t.task_uuid) AS run_at
         FROM unnest($1::uuid[]) t (task_uuid)),
     fact AS MATERIALIZED (
         SELECT s.step_uuid, s.task_uuid, s.named_step_id, s.name, coalesce(l.to_state, 'pending') AS current_state,
@@ -56,7 +63,12 @@ const OLDER_STEPS: &str = "
                task.status AS task_status, s.claim_number > 0 AS was_claimed, coalesce(l.lost, false) AS lost,
                coalesce(a.raised, false) AS raised, coalesce(a.by_last, false) AS asked_by_last, r.cancelled_at,
                coalesce(task.taken_up_at >= l.created_at, false) AS was_held,
-               CASE WHEN s.available_at < 'infinity' THEN s.available_at END AS clock
+               l.logged_wait, l.logged_held, l.limit_then, l.from_state = 'in_progress' AS was_run, a.delay, l.created_at AS changed_at,
+               l.started_at, task.taken_up_at, task.run_at, p.done_at,
+               -- The log does not tell of a raised limit, so the stored clock counts if it is within the call.
+               CASE WHEN a.raised AND a.raised_from > coalesce(task.taken_up_at, '-infinity')
+                    THEN CASE WHEN s.available_at BETWEEN a.raised_from AND a.raised_to THEN s.available_at ELSE a.raised_to END
+               END AS raised_at
         FROM tasker.workflow_steps s
         JOIN task USING (task_uuid)
         LEFT JOIN last l USING (step_uuid)
@@ -68,7 +80,25 @@ const OLDER_STEPS: &str = "
         SELECT f.*, total_parents = 0 OR completed_parents = total_parents AS dependencies_satisfied,
                attempts < retry_limit AS retry_eligible,
                last_attempted_at + make_interval(secs => backoff_request_seconds) AS asked_until,
-               last_failure_at + make_interval(secs => least(power(2, attempts), 30)) AS backed_off_until
+               last_failure_at + make_interval(secs => least(power(2, attempts), 30)) AS backed_off_until,
+               -- The clock of a step: when it was created, given back, retried, lost, raised, or taken up with its task.
+               CASE WHEN task_status IN ('error', 'cancelled', 'resolved_manually') THEN NULL
+                    WHEN current_state = 'error' AND raised_at IS NOT NULL THEN raised_at
+                    WHEN current_state IN ('pending', 'error') AND taken_up_at >= coalesce(changed_at, '-infinity')
+                         AND (total_parents = 0 OR completed_parents = total_parents AND done_at <= taken_up_at)
+                        THEN greatest(taken_up_at, run_at)
+                    WHEN current_state = 'error' AND lost THEN started_at
+                    WHEN current_state = 'pending' AND changed_at IS NULL THEN CASE WHEN total_parents = 0 THEN run_at END
+                    WHEN current_state = 'pending'
+                        THEN changed_at + make_interval(secs => CASE WHEN was_run THEN coalesce(delay, 0) ELSE 0 END)
+               END AS clock,
+               -- What the last row of the log must say: how long the step waits, if it runs again by itself.
+               CASE WHEN logged_held = 'true' THEN NULL
+                    WHEN current_state = 'pending' AND was_run THEN nullif(delay, 0)
+                    WHEN current_state = 'error' AND (attempts = 0 OR retryable AND attempts < limit_then)
+                        THEN CASE WHEN lost THEN 0 ELSE coalesce(CASE WHEN asked_by_last THEN backoff_request_seconds END,
+                                                                 least(power(2, attempts), 30)) END
+               END::integer AS told_wait
         FROM fact f),
     step AS MATERIALIZED (
         SELECT t.*, coalesce(asked_until, backed_off_until) AS next_retry_at,
@@ -402,8 +432,8 @@ fn unequal(wanted: &str, shown: &str, key: &str) -> String {
 struct Statements {
     /// What the extension shows, kept in a moment; by the functions for one task and for several.
     keep: [[String; 2]; 2],
-    /// What is not equal, of steps and of contexts.
-    unequal: [String; 2],
+    /// What is not equal, of steps, of contexts, and of what the log tells of waits.
+    unequal: [String; 3],
     /// The rows of the older engine as text.
     facts: String,
     /// How many rows need each column of a difference.
@@ -458,6 +488,10 @@ impl Statements {
                 format!(
                     "{contexts} {}",
                     unequal(&context_rows, &shown_contexts, "task_uuid")
+                ),
+                format!(
+                    "{OLDER_STEPS} SELECT format(E'%s\n    wait: wanted %s, logged %s', step_uuid, told_wait, logged_wait) FROM step
+                     WHERE current_state IN ('pending', 'error') AND logged_wait IS DISTINCT FROM to_jsonb(told_wait)"
                 ),
             ],
             facts: format!("{OLDER_STEPS} SELECT to_jsonb(step)::text FROM step"),
@@ -572,10 +606,14 @@ impl Case<'_> {
                 17 => self.fail(&claim, None, false),
                 18 => {
                     let step = json!([{"step_uuid": claim.step.to_string(), "claim_number": claim.number}]);
-                    let delay = f64::from(self.rng.i32(0..10));
-                    let sql =
-                        "SELECT tasker.release_steps('worker', $1, make_interval(secs => $2))";
+                    let delay = self.rng.i32(0..10);
+                    let sql = "SELECT tasker.release_steps('worker', $1, make_interval(secs => $2::integer))";
                     self.session.query(sql, &[&step, &delay]);
+                    self.session.query(
+                        "INSERT INTO older.asked (step_uuid, by_last, raised, delay) VALUES ($1, false, false, $2)
+                         ON CONFLICT (step_uuid) DO UPDATE SET delay = excluded.delay",
+                        &[&claim.step, &delay],
+                    );
                 }
                 // It runs on.
                 _ => {}
@@ -590,7 +628,7 @@ impl Case<'_> {
         );
         assert_eq!(answer, "error");
         self.session.query(
-            "INSERT INTO older.asked VALUES ($1, $2, $3, false) ON CONFLICT (step_uuid)
+            "INSERT INTO older.asked (step_uuid, seconds, by_last, raised) VALUES ($1, $2, $3, false) ON CONFLICT (step_uuid)
              DO UPDATE SET seconds = coalesce(excluded.seconds, asked.seconds), by_last = excluded.by_last, raised = false",
             &[&claim.step, &seconds, &seconds.is_some()],
         );
@@ -640,6 +678,12 @@ impl Case<'_> {
             19..22 => {
                 let seconds = self.rng.i32(1..=20);
                 inside::let_time_pass(&mut self.session, task, seconds);
+                self.session.query(
+                    "UPDATE older.asked a SET raised_from = raised_from - make_interval(secs => $2::integer),
+                            raised_to = raised_to - make_interval(secs => $2::integer)
+                     FROM tasker.workflow_steps s WHERE s.task_uuid = $1 AND a.step_uuid = s.step_uuid",
+                    &[&task, &seconds],
+                );
             }
             22 => drop(self.try_to("SELECT tasker.resolve_task_manually($1)", task, None)),
             23 => drop(self.try_to("SELECT tasker.cancel_task($1)", task, None)),
@@ -658,11 +702,15 @@ impl Case<'_> {
         let Some(&raises) = raises.first() else {
             return;
         };
+        let from: SystemTime = self.session.one("SELECT clock_timestamp()", &[]);
         let sql = "SELECT tasker.set_retry_limit($1, $2)";
         if self.try_to(sql, step, Some(&limit)) && raises {
             self.session.query(
-                "INSERT INTO older.asked VALUES ($1, NULL, false, true) ON CONFLICT (step_uuid) DO UPDATE SET raised = true",
-                &[&step],
+                "INSERT INTO older.asked (step_uuid, by_last, raised, raised_from, raised_to)
+                 VALUES ($1, false, true, $2, clock_timestamp())
+                 ON CONFLICT (step_uuid)
+                 DO UPDATE SET raised = true, raised_from = excluded.raised_from, raised_to = excluded.raised_to",
+                &[&step, &from],
             );
         }
     }
