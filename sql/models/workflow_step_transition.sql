@@ -27,7 +27,7 @@ JOIN tasker_engine.step_changes l
 LEFT JOIN tasker_engine.workers w ON w.worker_no = l.worker_no
 LEFT JOIN tasker_engine.worker_names n ON n.worker_no = l.worker_no;
 COMMENT ON VIEW tasker.workflow_step_transitions IS
-'The changes of state of each step, one row per change; a step that never changed has none. id orders them.';
+'The changes of state of each step, one row per change; a step that never changed has none. id orders them. A condition on task_uuid or step_uuid reads those rows only; one on created_at alone reads every step, because the start of a run that goes on is in the row of its step: workflow_step_transitions_in_time_range reads a span of time.';
 GRANT SELECT ON tasker.workflow_step_transitions TO tasker_reader;
 
 -- ---- scopes ---------------------------------------------------------------------------------------------------------
