@@ -10,7 +10,7 @@ use tasker_client_tests::kills::End;
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Failure, Session, Value, json, patience};
 
-use super::consumers::{Consumer, whole};
+use super::consumers::{Consumer, drain, whole};
 use super::writers::{Ledger, Lost, answered, run};
 use super::{POISON, Proof, effects, everything, has_each_event_once, pause, subscribe};
 
@@ -29,8 +29,8 @@ pub fn set_up(session: &mut Session) {
     session.execute(HANDLER);
     for arguments in [
         "'slow'",
-        "'paused', max_deliveries => 1000",
-        "'lagging', max_deliveries => 1000",
+        "'paused', '{task.*}', max_deliveries => 1000",
+        "'lagging', '{step.*}', max_deliveries => 1000",
         "'poison', '{proof.*}', handler => 'sql:public.take', batch_size => 50, max_deliveries => 2",
     ] {
         subscribe(session, &format!("{arguments}, start_at => 'beginning'"));
@@ -149,7 +149,10 @@ pub fn each_has_done_its_part(session: &mut Session, ledger: &Ledger) {
         assert!(began.elapsed() < patience(40), "the handler gets all");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let published: BTreeSet<i64> = everything(session).into_values().flatten().collect();
+    let published: BTreeSet<i64> = everything(session, "proof.*")
+        .into_values()
+        .flatten()
+        .collect();
     let (poisonous, good): (BTreeSet<i64>, BTreeSet<i64>) =
         published.into_iter().partition(|token| token % POISON == 0);
     assert!(!poisonous.is_empty());
@@ -199,7 +202,7 @@ pub fn purge_next_to_a_lagging_subscriber(proof: &Proof, session: &mut Session) 
         session.query("SELECT tasker.unsubscribe($1)", &[&name]);
     }
     finish_all_tasks(session);
-    let ids = everything(session).into_keys().collect();
+    let ids = everything(session, "step.*").into_keys().collect();
     let is_read = AtomicBool::new(false);
     let purged = std::thread::scope(|scope| {
         let purge = scope.spawn(|| {
@@ -210,14 +213,7 @@ pub fn purge_next_to_a_lagging_subscriber(proof: &Proof, session: &mut Session) 
             }
             purged
         });
-        let mut reader = proof.server.connect(PATTERN);
-        let (mut rng, mut empty) = (proof.rng(), 0);
-        while empty < 3 {
-            match whole(proof, &mut rng, &mut reader, "lagging") {
-                Ok(more) => empty = if more { 0 } else { empty + 1 },
-                Err(Lost) => reader = proof.server.connect(PATTERN),
-            }
-        }
+        drain(proof, "lagging");
         is_read.store(true, Ordering::Release);
         purge.join().expect("purge ends")
     });

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use tasker_client_tests::database::PATTERN;
 use tasker_client_tests::kills::End;
 use tasker_client_tests::{Session, Uuid, Value};
 
@@ -17,15 +18,14 @@ pub type Consumer<'p> = Box<dyn Fn(Session, &End) + Sync + 'p>;
 
 /// Eight consumers of each of the three subscribers.
 pub fn all<'p>(proof: &'p Proof) -> Vec<Consumer<'p>> {
-    let of = |name: &&'static str| of(proof, name, CONSUMERS);
-    SUBSCRIBERS.iter().flat_map(of).collect()
-}
-
-pub fn of<'p>(proof: &'p Proof, subscriber: &'static str, count: usize) -> Vec<Consumer<'p>> {
-    let consumer = |number| -> Consumer {
+    let consumer = |subscriber, number| -> Consumer {
         Box::new(move |session, end| consume(proof, subscriber, number, session, end))
     };
-    (0..count).map(consumer).collect()
+    let of = |name: &&'static str| {
+        let name: &'static str = name;
+        (0..CONSUMERS).map(move |number| consumer(name, number))
+    };
+    SUBSCRIBERS.iter().flat_map(of).collect()
 }
 
 fn consume(
@@ -39,7 +39,7 @@ fn consume(
     session.execute("SET lock_timeout = '20s'");
     while !end.has_come() {
         let turn = match subscriber {
-            "whole" | "paused" => whole(proof, &mut rng, &mut session, subscriber),
+            "whole" => whole(proof, &mut rng, &mut session, subscriber),
             _ => apart(proof, &mut rng, &mut session, subscriber, number),
         };
         match turn {
@@ -77,6 +77,18 @@ pub fn whole(
         _ => run(session, "COMMIT")?,
     }
     Ok(!rows.is_empty())
+}
+
+/// One consumer gets the rest.
+pub fn drain(proof: &Proof, subscriber: &str) {
+    let (mut session, mut rng) = (proof.server.connect(PATTERN), proof.rng());
+    let mut empty = 0;
+    while empty < 3 {
+        match whole(proof, &mut rng, &mut session, subscriber) {
+            Ok(more) => empty = if more { 0 } else { empty + 1 },
+            Err(Lost) => session = proof.server.connect(PATTERN),
+        }
+    }
 }
 
 const LEASE: Duration = Duration::from_secs(2);
