@@ -11,7 +11,7 @@ use tasker_client_tests::{Session, Uuid, Value};
 use super::writers::{Lost, answered, run};
 use super::{CONSUMERS, Proof, SUBSCRIBERS, pause};
 
-/// Who has events of a task of the subscriber that is ordered, and until when at least.
+/// The consumer that has events of a task of the ordered subscriber, and until when at least.
 pub type Holds = HashMap<Uuid, (usize, Instant)>;
 
 pub type Consumer<'p> = Box<dyn Fn(Session, &End) + Sync + 'p>;
