@@ -8,6 +8,7 @@ use crate::orchestration::resumption;
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb};
 use crate::pg::spi::Session;
+use crate::pg::wal;
 use crate::stream::{self, Event, Wanted};
 
 crate::pg::call::sql_function! {
@@ -34,6 +35,10 @@ fn read_events(call: &mut Call) -> Result<Output> {
     };
     let before = position.clone();
     let events = stream::read(&session, &mut position, &wanted)?;
+    if position != before {
+        // The reader keeps it elsewhere: a crash must not give the ids of transactions that it has seen to others.
+        wal::flush();
+    }
     for event in &events {
         let (mut values, payload) = event_args(event)?;
         values.extend([payload.arg(), datum::text(&event.position)]);

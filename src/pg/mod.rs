@@ -24,5 +24,6 @@ pub mod spi;
 pub mod subtransaction;
 pub mod tables;
 pub mod utility;
+pub mod wal;
 pub mod xact;
 pub mod zone;

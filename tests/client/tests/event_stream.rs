@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tasker_client_tests::database::PATTERN;
+use tasker_client_tests::kills::own_server;
 use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Act, Database, Session, Template, Uuid, Value, json, patience, started};
@@ -481,4 +483,27 @@ fn a_transaction_with_an_old_snapshot_reads_nothing_behind_a_newer_position() {
     reader.session = old;
     reader.all(1000);
     assert_eq!(sorted(&reader.got), sorted(&everything(&database)));
+}
+
+#[test]
+fn a_position_outlives_a_crash_also_behind_what_was_rolled_back() {
+    // Nothing reaches the disk by itself.
+    let server = own_server(&["wal_writer_delay=10s", "autovacuum=off"]);
+    let mut session = server.connect(PATTERN);
+    session.query("SELECT tasker.publish_event('orders.paid')", &[]);
+    let mut reader = tasker_client_tests::Reader::default();
+    reader.all(&mut session);
+    assert!(!reader.got.is_empty());
+    for _ in 0..5 {
+        session.execute("BEGIN; SELECT tasker.publish_event('orders.lost'); ROLLBACK");
+    }
+    reader.all(&mut session);
+    server.kill();
+    server.start_again();
+    // Without the records of what was rolled back these transactions get the same ids.
+    let mut session = server.connect(PATTERN);
+    for _ in 0..5 {
+        session.query("SELECT tasker.publish_event('orders.kept')", &[]);
+    }
+    reader.has_each_event_once(&mut session, "a reader that keeps its position");
 }
