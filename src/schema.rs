@@ -70,6 +70,7 @@ in_order! {
     "functions_stale_claims"             "../sql/functions/stale_claims.sql"
     "functions_background"               "../sql/functions/background.sql"
     "functions_sql_handlers"             "../sql/functions/sql_handlers.sql"
+    "functions_handled_subscribers"      "../sql/functions/handled_subscribers.sql"
     "functions_executor_pools"           "../sql/functions/executor_pools.sql"
     "functions_scaling"                  "../sql/functions/scaling.sql"
     "functions_schedules"                "../sql/functions/schedules.sql"

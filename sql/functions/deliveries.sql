@@ -8,7 +8,7 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'poll_events' LANGUAGE c VOLATILE COST 10000 ROWS 100 SET search_path = pg_catalog, pg_temp
 SET work_mem = '16MB'; -- a page of events is no temporary file, which temp_file_limit could refuse
 COMMENT ON FUNCTION tasker.poll_events(text, integer, interval, text) IS
-'Hands out the next events of a subscriber to this consumer until the lease ends: first those that failed or whose lease has ended, then new ones. Never waits for another session. Acknowledge them with ack_events(), in the transaction that has their effect if it is in this database. Events of the own transaction come later. P0002 for an unknown subscriber, 42501 for one that is neither the caller''s nor granted to it, 22023 for max_events outside 1 to 10,000 or a lease outside one second to one day, 25006 on a standby. Rule: docs/events.md#subscribers.
+'Hands out the next events of a subscriber to this consumer until the lease ends: first those that failed or whose lease has ended, then new ones. Never waits for another session. After a call that finds nothing, with preload, commits that give events send a NOTIFY on the channel tasker.events for a minute, at most one in 50 ms and without a payload. Acknowledge them with ack_events(), in the transaction that has their effect if it is in this database. Events of the own transaction come later. P0002 for an unknown subscriber, 42501 for one that is neither the caller''s nor granted to it, 22023 for max_events outside 1 to 10,000 or a lease outside one second to one day, 25006 on a standby. Rule: docs/events.md#subscribers.
 subscriber: Its name.
 max_events: How many events at most.
 lease: How long the consumer has time; extend_events() gives more.

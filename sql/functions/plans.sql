@@ -24,7 +24,7 @@ BEGIN
                 'tasker_engine.claim_inside', 'tasker.set_operational_state', 'tasker_engine.begin_startup',
                 'tasker_engine.duty_startup', 'tasker_engine.take_over_claims', 'tasker_engine.duty_task_timeouts',
                 'tasker_engine.duty_leases', 'tasker_engine.find_and_repair', 'tasker_engine.change_tasks',
-                'tasker.poll_events', 'tasker.ack_events', 'tasker.nack_events', 'tasker.extend_events', 'tasker_engine.take_events', 'tasker_engine.run_events',
+                'tasker.poll_events', 'tasker.ack_events', 'tasker.nack_events', 'tasker.extend_events', 'tasker_engine.take_events', 'tasker_engine.run_events', 'tasker_engine.fail_events',
                 'tasker_engine.move_subscriber', 'tasker_engine.reorder_subscriber', 'tasker_engine.note_gaps', 'tasker_engine.note_purged', 'tasker_engine.note_emptied']),
             -- Functions that read look at one task, or at the head of a queue: a few rows by their key.
             ('SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off',

@@ -30,7 +30,7 @@ BEGIN ATOMIC
     WITH activity AS MATERIALIZED (SELECT * FROM tasker_engine.background_activity())
     SELECT jsonb_build_object(
         'now', extract(epoch FROM clock_timestamp()),
-        'depth', tasker_engine.pool_depth(s.queues, s.namespaces),
+        'depth', tasker_engine.pool_depth(s.queues, s.namespaces) + tasker_engine.subscribers_behind(),
         'executors', COALESCE((
             SELECT jsonb_agg(jsonb_build_object(
                 'pid', a.pid,

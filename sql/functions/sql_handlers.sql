@@ -38,6 +38,7 @@ DECLARE
     details text;
     advice text;
     place text;
+    of_subscriber CONSTANT boolean := jsonb_typeof(argument) = 'array';
 BEGIN
     -- Constraints that may wait would wait until other rights are in force.
     SET CONSTRAINTS ALL IMMEDIATE;
@@ -45,23 +46,26 @@ BEGIN
         IF strpos(handler, '.') = 0 THEN
             RAISE EXCEPTION 'handler "sql:%" names no schema', handler
                 USING ERRCODE = 'undefined_function', DETAIL = 'The search_path of a handler is pg_catalog, pg_temp.',
-                      HINT = 'Write sql:<schema.function> in the template.';
+                      HINT = CASE WHEN of_subscriber THEN 'Call subscribe(..., handler => ''sql:<schema.function>'').'
+                                  ELSE 'Write sql:<schema.function> in the template.' END;
         END IF;
         SELECT * INTO callee FROM pg_proc p
         WHERE p.oid = to_regprocedure(handler || '(jsonb)');
         IF NOT FOUND OR callee.prokind <> 'f' OR callee.proretset
            OR callee.prorettype <> ALL (ARRAY['jsonb'::regtype, 'void'::regtype]::oid[]) THEN
             RAISE EXCEPTION 'no function %(jsonb) that returns jsonb or void', handler
-                USING ERRCODE = 'undefined_function', DETAIL = 'It is the handler of the step.',
-                      HINT = format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler);
+                USING ERRCODE = 'undefined_function', DETAIL = CASE WHEN of_subscriber THEN 'It is the handler of the subscriber.' ELSE 'It is the handler of the step.' END,
+                      HINT = CASE WHEN of_subscriber THEN format('CREATE FUNCTION %s(events jsonb) RETURNS void ...', handler)
+                                  ELSE format('CREATE FUNCTION %s(step jsonb) RETURNS jsonb ...', handler) END;
         END IF;
         -- A role that can replace the function acts with the rights that it runs with.
         IF callee.proowner <> owner_oid THEN
             RAISE EXCEPTION 'function %(jsonb) belongs to role "%", not to "%"', handler, pg_get_userbyid(callee.proowner), owner_name
                 USING ERRCODE = 'insufficient_privilege',
-                      DETAIL = format('It would run with the rights of role "%s", which trusted another owner when it registered the template.', current_user),
-                      HINT = format('ALTER FUNCTION %s(jsonb) OWNER TO %I, or trust the new owner: call register_template with replace => true as role %I.',
-                                               handler, owner_name, current_user);
+                      DETAIL = format('It would run with the rights of role "%s", which trusted another owner when it %s.', current_user,
+                                      CASE WHEN of_subscriber THEN 'subscribed' ELSE 'registered the template' END),
+                      HINT = format('ALTER FUNCTION %s(jsonb) OWNER TO %I, or trust the new owner: call %s as role %I.', handler, owner_name,
+                                    CASE WHEN of_subscriber THEN 'subscribe with the handler again' ELSE 'register_template with replace => true' END, current_user);
         END IF;
         -- regproc writes a name so that it is read back as the same function.
         IF callee.prorettype = 'void'::regtype THEN
@@ -125,6 +129,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     orphans bigint[];
+    events bigint;
 BEGIN
     -- Only where background processes are: elsewhere an executor's absence says nothing.
     IF NOT EXISTS (SELECT FROM tasker_engine.background_activity() a
@@ -132,6 +137,7 @@ BEGIN
                      AND a.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) THEN
         RETURN 0;
     END IF;
+    events := tasker_engine.return_lost_events();
     orphans := ARRAY(
         SELECT c.claim_id
         FROM tasker_engine.claims c
@@ -147,14 +153,14 @@ BEGIN
         ORDER BY c.claim_id LIMIT 100
         FOR UPDATE OF c SKIP LOCKED);
     IF cardinality(orphans) = 0 THEN
-        RETURN 0;
+        RETURN events;
     END IF;
     UPDATE tasker_engine.claims c SET lease_expires_at = clock_timestamp()
     WHERE c.claim_id = ANY (orphans);
-    RETURN cardinality(orphans);
+    RETURN cardinality(orphans) + events;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker. Returns the number of leases; 0 without a coordinator.';
+COMMENT ON FUNCTION tasker_engine.duty_orphans() IS 'Ends the leases of executors that are gone; the steps are taken over as those of any lost worker, and the events come again. Returns the number of leases and events; 0 without a coordinator.';
 
 CREATE OR REPLACE FUNCTION tasker.run_steps(
     max_steps integer DEFAULT 100, namespaces text[] DEFAULT NULL, queues text[] DEFAULT '{sql}')

@@ -68,5 +68,5 @@ COMMENT ON COLUMN tasker.scaling_decisions.from_executors IS 'Executors wanted b
 COMMENT ON COLUMN tasker.scaling_decisions.to_executors IS 'Executors wanted after the decision; unchanged if it was held.';
 COMMENT ON COLUMN tasker.scaling_decisions.rule IS 'What decided: limits, queue_depth, utilization, arrival_rate or forecast; or what held a change: errors, at_maximum, bound or cooldown.';
 COMMENT ON COLUMN tasker.scaling_decisions.reason IS 'Why, in a sentence or two.';
-COMMENT ON COLUMN tasker.scaling_decisions.inputs IS 'The figures that the decision was based on: running, queue_depth, utilization (share), arrival_rate and service_rate (steps per second; of one busy executor), error_rate (share), forecast_rate, wanted (executors by rule), min, max, target, bound (executors the server leaves to the pool).';
+COMMENT ON COLUMN tasker.scaling_decisions.inputs IS 'The figures that the decision was based on: running, queue_depth (due steps, and subscribers whose handlers have something to do), utilization (share), arrival_rate and service_rate (steps per second; of one busy executor), error_rate (share), forecast_rate, wanted (executors by rule), min, max, target, bound (executors the server leaves to the pool).';
 GRANT SELECT ON tasker.scaling_decisions TO tasker_reader;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pgrx::pg_sys;
 
 use super::duties::Duties;
+use super::hints::Hints;
 use super::pools::Pools;
 use super::process::{self, SECOND_US, transaction};
 use crate::error::Result;
@@ -25,6 +26,9 @@ static RESOURCES: Statement = Statement::new(
     "SELECT r.severity, r.message, r.hint FROM tasker.validate_resources() r",
     &[],
 );
+
+static RETURN_LOST_EVENTS: Statement =
+    Statement::new("SELECT tasker_engine.return_lost_events()", &[]);
 
 static BEGIN_STARTUP: Statement = Statement::new("SELECT tasker_engine.begin_startup()", &[]);
 
@@ -69,6 +73,7 @@ struct Coordinator {
     beat_at: Option<i64>,
     /// Whether the coordinator does nothing because `may_work` refuses.
     refuses: bool,
+    hints: Hints,
 }
 
 crate::pg::process::background_process!(tasker_coordinator_main => run);
@@ -84,6 +89,7 @@ fn run(database: u32) {
         suspects: HashSet::new(),
         beat_at: None,
         refuses: false,
+        hints: Hints::default(),
     };
     match transaction(Duties::read) {
         Ok(duties) => coordinator.duties = duties,
@@ -103,6 +109,8 @@ fn run(database: u32) {
     if let Err(error) = transaction(log_resources) {
         process::log_error("the resources cannot be validated", &error);
     }
+    // Of executors from before a crash of the server.
+    return_lost_events();
     processes::set_state(State::Idle);
     loop {
         process::check_for_interrupts();
@@ -131,16 +139,18 @@ fn run(database: u32) {
         }
         let mut more = false;
         if !coordinator.refuses {
-            more = coordinator.duties.run();
+            let hints = &mut coordinator.hints;
+            more = coordinator.duties.run(|| hints.tell());
+            coordinator.settle_lost();
             coordinator.pools.keep();
             coordinator.renew_leases_and_interrupt();
         }
         // Even with more to do: the wait notices the end of the postmaster.
-        process::wait(if more {
-            Duration::ZERO
+        if more {
+            process::wait(Duration::ZERO);
         } else {
-            until_next_second()
-        });
+            coordinator.wait();
+        }
     }
 }
 
@@ -194,7 +204,43 @@ fn log_resources(session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Events that executors held which are gone come again.
+fn return_lost_events() -> bool {
+    let returned = transaction(|session| session.run(&RETURN_LOST_EVENTS, &[]).map(|_| ()));
+    if let Err(error) = &returned {
+        process::log_error(
+            "events of executors that are gone cannot be given back",
+            error,
+        );
+    }
+    returned.is_ok()
+}
+
 impl Coordinator {
+    /// Waits for the next second. Meanwhile new events are told to polls that wait.
+    fn wait(&mut self) {
+        let second = call::clock().div_euclid(SECOND_US);
+        while call::clock().div_euclid(SECOND_US) == second && !processes::stop_requested() {
+            let mut time = until_next_second();
+            if !self.refuses {
+                self.hints.tell();
+                time = self.hints.pause().map_or(time, |pause| pause.min(time));
+            }
+            process::wait(time);
+        }
+    }
+
+    /// Executors that ended in the handler of a subscriber: their events come again, and only then another executor calls it.
+    fn settle_lost(&mut self) {
+        let lost = processes::lost(self.database);
+        if lost.is_empty() || !return_lost_events() {
+            return;
+        }
+        lost.iter()
+            .for_each(|lost| self.pools.excuse(lost.pool.as_str()));
+        processes::settle_lost(&lost);
+    }
+
     /// Says once that nothing is done, and sends the executors away; begins again when work is allowed.
     fn heed(&mut self, may: Result<()>) {
         match may {

@@ -50,7 +50,8 @@ impl Duties {
     }
 
     /// Runs the duties that are due, one small batch of each in turn: none waits for all that another has to do. Says whether a duty has more.
-    pub fn run(&mut self) -> bool {
+    /// In between calls `between`.
+    pub fn run(&mut self, mut between: impl FnMut()) -> bool {
         let begun = call::tick();
         loop {
             let mut more = false;
@@ -59,6 +60,7 @@ impl Duties {
                 if duty.due_at <= tick + SLACK_US {
                     process::check_for_interrupts();
                     more |= duty.run(tick);
+                    between();
                 }
             }
             if !more || call::tick() - begun > LONGEST_US {

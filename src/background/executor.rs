@@ -1,11 +1,13 @@
 //! An executor: claims steps whose handlers are functions of this database, and runs each with its report in one
-//! transaction: the changes of a handler and the completion of its step become visible together, or not at all.
+//! transaction: the changes of a handler and the completion of its step become visible together, or not at all. In between it calls
+//! handlers of subscribers.
 
 use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 
+use super::handlers::Handlers;
 use super::process::{self, transaction};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, OwnedJsonb, Timestamp, Uuid};
@@ -102,6 +104,7 @@ fn work_until_asked_to_end(database: u32) {
         _ => process::end(0),
     };
     let mut unreported: Vec<Unreported> = Vec::new();
+    let mut handlers = Handlers::new(&pool, &worker_id);
     loop {
         process::check_for_interrupts();
         report_again(&mut unreported);
@@ -132,22 +135,24 @@ fn work_until_asked_to_end(database: u32) {
                 continue;
             }
         };
-        if taken.is_empty() {
+        if !taken.is_empty() {
+            processes::wait_for(0);
+            for step in &taken {
+                if processes::stop_requested() {
+                    break;
+                }
+                unreported.extend(run(&pool, step));
+            }
+        }
+        // After a handler has run it looks for steps again: a wait inside the handler may have ended with the wake for one.
+        if !handlers.run() && taken.is_empty() {
             processes::set_state(State::Idle);
             let longest = if unreported.is_empty() {
                 LONGEST_SLEEP
             } else {
                 REPORT_AGAIN
             };
-            process::wait(pause(&work).min(longest));
-            continue;
-        }
-        processes::wait_for(0);
-        for step in &taken {
-            if processes::stop_requested() {
-                break;
-            }
-            unreported.extend(run(&pool, step));
+            process::wait(pause(&work).min(longest).min(handlers.pause()));
         }
     }
 }

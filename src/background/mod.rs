@@ -3,6 +3,8 @@
 mod coordinator;
 mod duties;
 mod executor;
+mod handlers;
+mod hints;
 mod launcher;
 mod pools;
 mod process;

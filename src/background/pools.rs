@@ -38,6 +38,8 @@ struct Pool {
     /// Executors that ended unasked, in a row, and the tick from which the next may start.
     failed: u32,
     start_after: i64,
+    /// How many of those that will be found to have ended do not count.
+    excused: u32,
 }
 
 pub struct Pools {
@@ -58,6 +60,11 @@ impl Pools {
             asked: HashSet::new(),
             complained_at: None,
         }
+    }
+
+    /// An executor ended in the handler of a subscriber: its events wait, not the pool.
+    pub fn excuse(&mut self, pool: &str) {
+        self.pools.entry(pool.to_owned()).or_default().excused += 1;
     }
 
     /// Asks every executor to end, without a limit.
@@ -217,6 +224,10 @@ impl Pools {
                 Err(_) if started.pid.is_some_and(|pid| asked.contains(&pid)) => false,
                 Err(_) => {
                     let pool = pools.entry(started.pool.clone()).or_default();
+                    if pool.excused > 0 {
+                        pool.excused -= 1;
+                        return false;
+                    }
                     pool.failed = pool.failed.saturating_add(1);
                     let pause = SECOND_US << pool.failed.saturating_sub(1).min(6);
                     pool.start_after = now + pause.min(SLOWEST_RESTART_US);

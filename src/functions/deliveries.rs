@@ -10,6 +10,7 @@ use crate::pg::call::{self, Call, Output};
 use crate::pg::datum;
 use crate::pg::rights;
 use crate::pg::spi::Session;
+use crate::processes;
 use crate::subscribers::{self, Ask, Nack, Subscriber};
 
 crate::pg::call::sql_function! {
@@ -60,6 +61,7 @@ fn event_ids(call: &Call) -> Result<FxHashSet<i64>> {
 fn poll_events(call: &mut Call) -> Result<Output> {
     let (most, lease_us) = (most_events(call, 1)?, lease(call, 2)?);
     let consumer = call.opt_text(3);
+    let heard = processes::heard();
     let events = of_subscriber(call, |session, subscriber| {
         let ask = Ask {
             most,
@@ -69,6 +71,9 @@ fn poll_events(call: &mut Call) -> Result<Output> {
         };
         subscribers::poll(session, subscriber, &ask)
     })?;
+    if events.is_empty() {
+        processes::wait_for_events(heard);
+    }
     for delivered in &events {
         let (mut values, payload) = event_args(&delivered.event)?;
         values.extend([payload.arg(), datum::int4(delivered.delivery)]);

@@ -10,6 +10,7 @@ use crate::pg::call::{Call, Output};
 use crate::pg::datum::{self, FromColumn, Timestamp, jsonb_text};
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
+use crate::processes;
 use crate::stream::{self, Key, Wanted};
 use crate::subscribers;
 
@@ -114,6 +115,7 @@ fn subscribe(call: &mut Call) -> Result<Output> {
         if let Some(handler) = call.opt_text(3) {
             subscribers::handler::set(&session, caller, id, &handler)?;
         }
+        processes::note_subscriber();
         Ok(Output::from(id))
     })
 }
@@ -127,6 +129,7 @@ fn pause_subscriber(call: &mut Call) -> Result<Output> {
 }
 
 fn resume_subscriber(call: &mut Call) -> Result<Output> {
+    processes::note_subscriber();
     state(pass(call, &RESUME)?)
 }
 
@@ -135,10 +138,12 @@ fn state(state: Option<String>) -> Result<Output> {
 }
 
 fn seek_subscriber(call: &mut Call) -> Result<Output> {
+    processes::note_subscriber();
     Ok(number(pass(call, &SEEK)?))
 }
 
 fn redrive_events(call: &mut Call) -> Result<Output> {
+    processes::note_subscriber();
     Ok(number(pass(call, &REDRIVE)?))
 }
 

@@ -12,7 +12,9 @@ use crate::pg::call::Sequence;
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::memory;
 use crate::pg::xact;
+use crate::processes;
 use crate::storage;
+use crate::subscribers::depth;
 
 /// The number of a transition that no worker made.
 pub const NO_WORKER: i32 = 0;
@@ -291,6 +293,7 @@ impl<'e> Log<'e> {
             })
             .collect();
         append(&storage::TRANSITIONS, &rows)?;
+        processes::note_events();
         Ok(true)
     }
 }
@@ -365,6 +368,14 @@ pub fn texts(pairs: &[(&str, Option<&str>)]) -> Option<Jsonb<'static>> {
 /// The same of values of any kind, whose size is bounded.
 pub fn object(map: Map<String, Value>) -> Option<Jsonb<'static>> {
     datum::jsonb_from_text(&Value::Object(map).to_string())
+}
+
+/// What the row of a new task says if a handler of events creates it.
+pub fn depth() -> Option<Jsonb<'static>> {
+    let depth = depth::current();
+    (depth > 0)
+        .then(|| object(Map::from_iter([(depth::KEY.to_owned(), depth.into())])))
+        .flatten()
 }
 
 /// What a row says of a failure.

@@ -24,7 +24,8 @@ use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
 use crate::pg::{budget, call, changes};
 use crate::registry::{self, StoredSchema};
-use crate::{settings, storage};
+use crate::subscribers::depth;
+use crate::{processes, settings, storage};
 
 /// What an event is about.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +102,7 @@ impl<'e> Events<'e> {
         let ids = Ids::open()?;
         let xid = datum::xid8(xact::id());
         let slot = current_slot()?;
+        let depth = depth::current();
         let mut event_ids = Vec::with_capacity(new.len());
         let mut rows = Vec::with_capacity(new.len());
         for event in &new {
@@ -116,7 +118,7 @@ impl<'e> Events<'e> {
                 datum::opt(about.step.as_ref(), |step| datum::uuid(&step.task)),
                 datum::int2(slot),
                 datum::int2(about.step.map_or(0, |step| step.no)),
-                datum::int2(0),
+                datum::int2(depth),
                 datum::text(&event.name),
                 datum::opt_text(about.namespace.as_deref()),
                 datum::text(&aggregate_type),
@@ -127,6 +129,7 @@ impl<'e> Events<'e> {
             ]);
         }
         append(&storage::EVENTS[slot as usize], &rows)?;
+        processes::note_events();
         Ok(event_ids)
     }
 }

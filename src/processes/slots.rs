@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tasker_rules::operations::scaling::resources;
 
-use super::{SHARED, Shared, WAITED_FOR, databases, is_preloaded};
+use super::{SHARED, Shared, WAITED_FOR, databases, is_preloaded, lost};
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::shmem::Latch;
 use crate::pg::{backend, call};
@@ -106,6 +106,10 @@ pub struct Slot {
     pub step: Option<Uuid>,
     /// Of an idle executor: a bit for each queue whose work it waits for, by id modulo 64.
     pub(super) waits_for: u64,
+    /// Of an executor: whether it calls handlers of subscribers, so that new events wake it.
+    pub(super) hears: bool,
+    /// Of an executor: the subscriber whose handler it calls; 0: none.
+    pub(super) subscriber: i64,
     latch: Latch,
 }
 
@@ -115,7 +119,7 @@ crate::pg::shmem::shareable! {
     struct Name { length, bytes }
     struct Slot {
         pid, database, kind, state, stop, stop_by, pool, worker_id, started_at, state_since, busy_us, steps, failures, step,
-        waits_for, latch,
+        waits_for, hears, subscriber, latch,
     }
 }
 
@@ -182,6 +186,8 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
         failures: 0,
         step: None,
         waits_for: 0,
+        hears: false,
+        subscriber: 0,
         latch: Latch::mine(),
     });
     MINE.set(Some(index));
@@ -192,7 +198,9 @@ pub fn enter(kind: Kind, database: u32, pool: &str, worker_id: &str) -> bool {
 pub fn leave() {
     if let Some(index) = MINE.take() {
         let mut shared = SHARED.exclusive();
-        shared.slots[index] = None;
+        if let Some(slot) = shared.slots[index].take() {
+            lost::note(&mut shared, &slot);
+        }
         publish(&shared);
     }
 }
@@ -235,6 +243,41 @@ pub fn count_step(busy_us: i64, failed: bool) {
         slot.steps += 1;
         slot.failures += i64::from(failed);
     });
+}
+
+/// This executor has called handlers of subscribers.
+pub fn count_busy(busy_us: i64) {
+    change(|slot| slot.busy_us += busy_us);
+}
+
+/// Says whether new events wake this executor.
+pub fn hear(hears: bool) {
+    let Some(index) = MINE.get() else { return };
+    let is_so = SHARED.share().slots[index].is_some_and(|slot| slot.hears == hears);
+    if !is_so {
+        change(|slot| slot.hears = hears);
+    }
+}
+
+/// Takes a subscriber for this executor; 0: gives it back. False if another one calls its handler, or ended in it a moment ago.
+pub fn take_subscriber(id: i64) -> bool {
+    let Some(index) = MINE.get() else {
+        return false;
+    };
+    let mut shared = SHARED.exclusive();
+    let Some(database) = shared.slots[index].map(|slot| slot.database) else {
+        return false;
+    };
+    let of_another = |slot: &Slot| slot.database == database && slot.subscriber == id;
+    if id != 0
+        && (shared.slots.iter().flatten().any(of_another) || lost::holds(&shared, database, id))
+    {
+        return false;
+    }
+    if let Some(slot) = shared.slots[index].as_mut() {
+        slot.subscriber = id;
+    }
+    true
 }
 
 /// The bit that every waiting executor has, even if there is no queue for it yet.

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
+use super::events::note_events;
 use super::slots::{self, Kind, queue_bit};
 use super::{DUTIES, WAITED_FOR, databases, is_preloaded};
 use crate::pg::backend;
@@ -58,6 +59,7 @@ fn wake_waiting(bits: impl FnOnce() -> u64) {
 /// COMMIT PREPARED ran: when it commits, the processes that may wait for what was prepared are woken.
 pub fn wake_after_prepared() {
     wake_all_executors();
+    note_events();
     let database = backend::database();
     if databases::is_absent(database) && installation::exists() {
         wake_launcher();

@@ -121,6 +121,44 @@ pub fn nack(
     Ok(counts.failed)
 }
 
+/// Events that this session was handed for the first time are dead, whatever deliveries they have left. Returns how many.
+pub fn bury(
+    session: &Session,
+    subscriber: &Subscriber,
+    events: &FxHashSet<i64>,
+    error: &str,
+) -> Result<usize> {
+    let now = Now::here();
+    let first_poll = place::first_poll(session, subscriber.id)?;
+    let mut rows = in_flight::lock(session, subscriber.id, first_poll, events)?;
+    let mut dead = vec![];
+    for row in &mut rows {
+        let open: Vec<usize> = row.open().collect();
+        for index in open {
+            if events.contains(&row.event(index)) {
+                dead.push(Due {
+                    out: row.take(index),
+                    at: now.at,
+                    dead: true,
+                });
+            }
+        }
+    }
+    in_flight::store(session, subscriber.id, &rows)?;
+    redeliver::add(session, subscriber.id, &dead, Some(error), &now)?;
+    let counts = Counts {
+        failed: dead.len(),
+        error: Some(error.to_owned()),
+        ..Counts::default()
+    };
+    counts.add(session, subscriber.id, now.at)?;
+    if subscriber.ordered {
+        let tasks = dead.iter().filter_map(|due| due.out.task).collect();
+        redeliver::wake(session, subscriber.id, &tasks, &now)?;
+    }
+    Ok(dead.len())
+}
+
 /// The consumer keeps the events until the lease ends, from now on. Returns how many it has.
 pub fn extend(
     session: &Session,

@@ -6,7 +6,8 @@
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 use rustc_hash::FxHashSet;
 
-use super::{Ask, Delivered, Nack, Subscriber, ack, nack, poll};
+use super::depth::{self, Handling};
+use super::{Ask, Delivered, Nack, Subscriber, ack, bury, nack, poll};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::spi::{Session, Statement};
@@ -35,7 +36,8 @@ static HANDLER: Statement = Statement::new(
 );
 
 static READ: Statement = Statement::new(
-    "SELECT r.sqlstate, r.message, r.detail FROM jsonb_to_record($1) AS r (sqlstate text, message text, detail text)",
+    "SELECT r.sqlstate, r.message, concat_ws(' ', r.detail, r.hint)
+     FROM jsonb_to_record($1) AS r (sqlstate text, message text, detail text, hint text)",
     &[pg_sys::JSONBOID],
 );
 
@@ -75,8 +77,12 @@ pub fn set(session: &Session, caller: pg_sys::Oid, subscriber: i64, handler: &st
     handlers::remember_subscriber(session, subscriber, handler, owner)
 }
 
-/// The next events for the handler of a subscriber.
-pub fn take(session: &Session, subscriber: i64) -> Result<Vec<Delivered>> {
+/// The next events for the handler of a subscriber, each with its depth.
+pub fn take(
+    session: &Session,
+    subscriber: i64,
+    consumer: Option<&str>,
+) -> Result<Vec<(Delivered, i16)>> {
     let Some((subscriber, batch_size)) = Subscriber::with_handler(session, subscriber)? else {
         return Ok(vec![]);
     };
@@ -92,10 +98,35 @@ pub fn take(session: &Session, subscriber: i64) -> Result<Vec<Delivered>> {
             batch_size
         },
         lease_us,
-        consumer: None,
+        consumer,
         alone: true,
     };
-    poll(session, &subscriber, &ask)
+    loop {
+        let events = poll(session, &subscriber, &ask)?;
+        let depths = depth::of(session, &events)?;
+        if depths.iter().all(|depth| *depth <= depth::MOST) {
+            return Ok(events.into_iter().zip(depths).collect());
+        }
+        let (deep, rest): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .zip(depths)
+            .partition(|(_, depth)| *depth > depth::MOST);
+        let ids = deep.iter().map(|(delivered, _)| delivered.event.id);
+        if bury(session, &subscriber, &ids.collect(), &too_deep())? == 0 {
+            // redrive_events hands it out all the same.
+            return Ok(deep);
+        }
+        if !rest.is_empty() {
+            return Ok(rest);
+        }
+    }
+}
+
+fn too_deep() -> String {
+    format!(
+        "handlers of events have caused it through more than {} events, one causing the next",
+        depth::MOST
+    )
 }
 
 /// Calls the handler and acknowledges the events; returns its error, if it failed. Then nothing of the batch is acknowledged, and its events
@@ -105,14 +136,17 @@ pub fn run(
     subscriber: i64,
     events: &FxHashSet<i64>,
     argument: Jsonb,
+    depth: i16,
 ) -> Result<Option<String>> {
     let Some((subscriber, _)) = Subscriber::with_handler(session, subscriber)? else {
         return Ok(Some(TAKEN_AWAY.to_owned()));
     };
     let done = subtransaction::attempt(|| {
+        let handling = Handling::begin(depth);
         if let Some(error) = call(session, subscriber.id, argument)? {
             return Ok(Some(error));
         }
+        drop(handling);
         if ack(session, &subscriber, events)? < events.len() {
             return Err(Error::stale(TAKEN_AWAY));
         }
@@ -125,12 +159,34 @@ pub fn run(
         Err(error) => error.described(),
     };
     let error: String = error.chars().take(ERROR_CHARACTERS).collect();
+    give_back(session, &subscriber, events, &error)?;
+    Ok(Some(error))
+}
+
+fn give_back(
+    session: &Session,
+    subscriber: &Subscriber,
+    events: &FxHashSet<i64>,
+    error: &str,
+) -> Result<usize> {
     let answer = Nack {
         retry_after_us: None,
-        error: Some(&error),
+        error: Some(error),
     };
-    nack(session, &subscriber, events, &answer)?;
-    Ok(Some(error))
+    nack(session, subscriber, events, &answer)
+}
+
+/// The handler failed, and what it did is undone already: its events come again. Returns how many.
+pub fn fail(
+    session: &Session,
+    subscriber: i64,
+    events: &FxHashSet<i64>,
+    error: &str,
+) -> Result<usize> {
+    let Some((subscriber, _)) = Subscriber::with_handler(session, subscriber)? else {
+        return Ok(0);
+    };
+    give_back(session, &subscriber, events, error)
 }
 
 /// What a handler did is undone if its events were acknowledged or moved by another session meanwhile.
@@ -177,8 +233,8 @@ fn call(session: &Session, subscriber: i64, argument: Jsonb) -> Result<Option<St
             .hint("The events are still due."));
     }
     Ok(Some(match row.opt::<String>(3) {
-        Some(detail) => format!("{class}: {message} ({detail})"),
-        None => format!("{class}: {message}"),
+        Some(detail) if !detail.is_empty() => format!("{class}: {message} ({detail})"),
+        _ => format!("{class}: {message}"),
     }))
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod data;
+pub mod depth;
 pub mod handler;
 mod in_flight;
 mod place;
@@ -23,7 +24,7 @@ use crate::pg::rights;
 use crate::pg::spi::{Row, Session, Statement};
 use crate::stream::{Key, Wanted};
 
-pub use answer::{Nack, ack, extend, nack};
+pub use answer::{Nack, ack, bury, extend, nack};
 pub use poll::{Ask, Delivered, poll};
 
 /// A subscriber with its settings.

@@ -41,6 +41,8 @@ pub enum Command {
     Latency(LatencyArgs),
     /// Polls and acknowledgements of subscribers
     Delivery(DeliveryArgs),
+    /// From a commit to the poll of a notified subscriber, and to the start of a handler; needs shared_preload_libraries
+    Notified(NotifiedArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -155,6 +157,17 @@ pub struct TransitionArgs {
     #[arg(long, default_value_t = 100)]
     pub rounds: usize,
     #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub sync: Switch,
+}
+
+#[derive(Args)]
+pub struct NotifiedArgs {
+    #[arg(long, default_value_t = 300)]
+    pub events: usize,
+    /// Longest pause between two events, milliseconds
+    #[arg(long, default_value_t = 200)]
+    pub pause: u64,
+    #[arg(long, value_enum, default_value_t = Switch::On)]
     pub sync: Switch,
 }
 

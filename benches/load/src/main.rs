@@ -47,5 +47,6 @@ fn measure(cli: &Cli) -> Result<bool> {
         Command::Transition(args) => scenarios::transition::run(&server, &mut admin, args),
         Command::Delivery(args) => scenarios::delivery::run(&server, &mut admin, args),
         Command::Latency(args) => scenarios::latency::run(&server, &mut admin, args),
+        Command::Notified(args) => scenarios::notified::run(&server, &mut admin, args),
     }
 }

@@ -8,12 +8,13 @@ use tasker_rules::engine::state::StepState;
 use super::{Created, TaskRequest};
 use crate::error::Result;
 use crate::metrics::{self, Metric};
-use crate::orchestration::audit::NO_WORKER;
+use crate::orchestration::audit::{self, NO_WORKER};
 use crate::orchestration::bypass::Bypass;
 use crate::orchestration::{Engine, StepKey, finalize};
 use crate::pg::budget;
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::Statement;
+use crate::processes;
 use crate::registry::Template;
 
 static INSERT_TASKS: Statement = Statement::new(
@@ -159,9 +160,10 @@ pub(super) fn insert(
         rows.uuids(),
         datum::timestamp(engine.now),
         datum::int4(NO_WORKER),
-        datum::opt_jsonb(bypass.origin()),
+        datum::opt_jsonb(audit::both(bypass.origin(), audit::depth())),
     ];
     engine.session.run(&INSERT_LOG, &log)?;
+    processes::note_events();
     metrics::record(|recorder| {
         recorder.count(Metric::TasksCreated, rows.tasks.len());
         recorder.count(

@@ -16,6 +16,7 @@ use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, audit, finalize};
 use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
+use crate::processes;
 
 /// A correction can show another fault, but not without limit.
 const MOST_ROUNDS: usize = 3;
@@ -187,5 +188,6 @@ fn correct_log(engine: &Engine, rows: &TaskRows, state: TaskState, found: &[Foun
         datum::texts(changes.iter().map(|(_, _, to)| Some(to.as_str()))),
     ];
     engine.session.run(&CORRECT_LOG, &args)?;
+    processes::note_events();
     Ok(())
 }

@@ -650,6 +650,7 @@ const CHANGING_FUNCTIONS: &[&str] = &[
     "tasker_engine.duty_leases",
     "tasker_engine.duty_startup",
     "tasker_engine.duty_task_timeouts",
+    "tasker_engine.fail_events",
     "tasker_engine.find_and_repair",
     "tasker_engine.move_subscriber",
     "tasker_engine.note_emptied",
@@ -869,7 +870,9 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.event_place: enable_seqscan=off jit=off",
         "tasker_engine.first_unread: enable_bitmapscan=off enable_seqscan=off jit=off",
+        "tasker_engine.handled_subscribers: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
+        "tasker_engine.return_lost_events: enable_seqscan=off jit=off",
         "tasker_engine.tell_handlers_gone: enable_bitmapscan=off enable_seqscan=off jit=off",
     ];
     let lists = [CHANGING, READING, COUNTING];

@@ -187,3 +187,155 @@ fn a_handler_that_runs_too_long_fails() {
     let calls = run(&mut session);
     assert!(calls[0].contains("57014"), "{calls:?}");
 }
+
+#[test]
+fn an_ordered_subscriber_gets_nothing_behind_an_event_of_its_task_that_fails() {
+    let (_database, mut session) = database();
+    session.execute(
+        "CREATE FUNCTION app.fail_once(events jsonb) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM app.keep(events);
+             IF jsonb_path_exists(events, '$[*] ? (@.name == \"step.completed\" && @.delivery == 1)') THEN
+                 RAISE EXCEPTION 'not yet';
+             END IF;
+         END $$",
+    );
+    // Another task, which does not wait.
+    session.create("pay");
+    session.work(|_| Act::Complete(json!({})));
+    subscribe(
+        &mut session,
+        "ordered => true, handler => 'sql:app.fail_once', patterns => '{step.completed, task.completed}'",
+    );
+    let calls = run(&mut session);
+    // The first step of each task fails, and what is behind it waits.
+    assert_eq!(
+        calls.iter().filter(|call| call.contains("not yet")).count(),
+        2,
+        "{calls:?}"
+    );
+    assert_eq!(effects(&mut session), [0; 0]);
+    run_until_nothing_is_left(&mut session);
+    let tasks: Vec<String> = session.all(
+        "SELECT string_agg(f.name, ' ' ORDER BY f.no) FROM (SELECT e.*, row_number() OVER () AS no FROM app.effects e) f
+         JOIN tasker.read_events() e ON e.event_id = f.event_id GROUP BY e.task_uuid",
+        &[],
+    );
+    let order = "step.completed step.completed task.completed";
+    assert_eq!(tasks, [order, order]);
+}
+
+#[test]
+fn a_function_that_belongs_to_another_role_since_is_not_called() {
+    let (database, mut session) = database();
+    session.execute(
+        "DROP ROLE IF EXISTS handler_first, handler_second; CREATE ROLE handler_first LOGIN; CREATE ROLE handler_second;
+         GRANT tasker_operator TO handler_first; GRANT USAGE ON SCHEMA app TO handler_first; GRANT INSERT ON app.effects TO handler_first;
+         ALTER FUNCTION app.keep OWNER TO handler_first; GRANT EXECUTE ON FUNCTION app.keep TO handler_first",
+    );
+    let mut owner = database.connect_as("handler_first");
+    subscribe(
+        &mut owner,
+        "handler => 'sql:app.keep', patterns => '{task.completed}'",
+    );
+    session.execute("ALTER FUNCTION app.keep OWNER TO handler_second; GRANT EXECUTE ON FUNCTION app.keep TO PUBLIC");
+    let calls = run(&mut session);
+    assert!(
+        calls[0].contains("42501") && calls[0].contains("belongs to role"),
+        "{calls:?}"
+    );
+    // What it says is about a subscriber.
+    assert!(
+        calls[0].contains("when it subscribed")
+            && calls[0].contains("call subscribe with the handler again"),
+        "{calls:?}"
+    );
+    assert!(!calls[0].contains("template"), "{calls:?}");
+    assert_eq!(effects(&mut session), [0; 0]);
+    // Naming the handler again trusts the new owner.
+    owner.query(
+        "SELECT tasker.subscribe('audit', handler => 'sql:app.keep')",
+        &[],
+    );
+    run_until_nothing_is_left(&mut session);
+    assert_eq!(effects(&mut session).len(), 1);
+}
+
+#[test]
+fn the_error_of_a_function_that_is_gone_speaks_of_a_subscriber() {
+    let (_database, mut session) = database();
+    subscribe(&mut session, "handler => 'sql:app.keep', batch_size => 100");
+    session.execute("DROP FUNCTION app.keep");
+    let calls = run(&mut session);
+    assert!(
+        calls[0].contains("42883") && calls[0].contains("It is the handler of the subscriber."),
+        "{calls:?}"
+    );
+    assert!(
+        calls[0].contains("CREATE FUNCTION app.keep(events jsonb) RETURNS void"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn what_a_handler_did_is_undone_if_its_events_are_acknowledged_meanwhile() {
+    let (_database, mut session) = database();
+    subscribe(&mut session, "handler => 'sql:app.keep', batch_size => 2");
+    session.execute(
+        "CREATE TABLE taken AS SELECT array_agg(e.event_id) AS ids, jsonb_agg(to_jsonb(e)) AS events
+         FROM tasker_engine.subscribers s CROSS JOIN LATERAL tasker_engine.take_events(s.subscriber_id) e",
+    );
+    let ran = "SELECT tasker_engine.run_events(s.subscriber_id, t.ids, t.events, 0) FROM taken t, tasker_engine.subscribers s";
+    session.query(
+        "SELECT tasker.ack_events('audit', ids[1:1]) FROM taken",
+        &[],
+    );
+    let error: Option<String> = session.one(ran, &[]);
+    assert_eq!(
+        error.as_deref(),
+        Some("the events were acknowledged or taken away meanwhile")
+    );
+    assert_eq!(effects(&mut session), [0; 0]);
+    // The other one is still in flight, and none has failed.
+    let counts: Vec<i64> = session.all(
+        "SELECT unnest(ARRAY[in_flight, failed, waiting]) FROM tasker.subscribers",
+        &[],
+    );
+    assert_eq!(counts, [1, 0, 0]);
+}
+
+#[test]
+fn a_loop_of_handlers_that_sessions_call_stops_at_depth_16() {
+    let (_database, mut session) = database();
+    session.execute(
+        "CREATE FUNCTION app.publish(events jsonb) RETURNS void LANGUAGE sql AS
+         $$ SELECT tasker.publish_event('orders.again') $$",
+    );
+    subscribe(
+        &mut session,
+        "handler => 'sql:app.publish', patterns => '{orders.*}', batch_size => 10",
+    );
+    session.query("SELECT tasker.publish_event('orders.new')", &[]);
+    for _ in 0..30 {
+        session.query("SELECT * FROM tasker.run_subscribers()", &[]);
+    }
+    let depths: Vec<i16> = session.all(
+        "SELECT depth FROM tasker_engine.events WHERE starts_with(name, 'orders.') ORDER BY id",
+        &[],
+    );
+    assert_eq!(depths, (0..=17).collect::<Vec<i16>>());
+    // What the session publishes afterwards is of no handler.
+    session.query("SELECT tasker.publish_event('orders.other')", &[]);
+    assert_eq!(
+        session.count(
+            "SELECT depth FROM tasker_engine.events ORDER BY id DESC LIMIT 1",
+            &[]
+        ),
+        0
+    );
+    let dead: Vec<String> = session.all("SELECT error FROM tasker.event_dead_letters", &[]);
+    assert_eq!(
+        dead,
+        ["handlers of events have caused it through more than 16 events, one causing the next"]
+    );
+}

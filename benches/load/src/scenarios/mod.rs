@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod depth;
 mod history;
 pub mod latency;
+pub mod notified;
 pub mod pinned;
 pub mod run;
 pub mod transition;
