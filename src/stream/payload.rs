@@ -268,7 +268,7 @@ fn transition_event(told: &Told) -> Option<&'static str> {
     }
 }
 
-fn format_uuid(uuid: &Uuid) -> String {
+pub fn format_uuid(uuid: &Uuid) -> String {
     uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
 }
 
