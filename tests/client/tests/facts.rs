@@ -242,6 +242,13 @@ fn every_fact_that_fires_fires_with_the_payload_of_its_schema() {
         "UPDATE tasker_engine.schedules SET next_run_at = clock_timestamp() - interval '1 hour'",
     );
     session.query("SELECT tasker_engine.duty_schedules()", &[]);
+    for call in [
+        "subscribe('audit', namespaces => '{default}')",
+        "unsubscribe('audit')",
+        "load_subscriptions('subscriptions: {audit: {class: Audit, events: []}}')",
+    ] {
+        session.query(&format!("SELECT * FROM tasker.{call}"), &[]);
+    }
     session.query("SELECT tasker.set_operational_state('emergency')", &[]);
     let told = facts(&mut session, &mut None);
     for (name, _, payload) in &told {

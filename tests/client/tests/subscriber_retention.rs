@@ -380,7 +380,7 @@ fn what_is_in_flight_is_handed_out_again_when_ordered_changes() {
     let (_database, mut session) = prepared();
     subscribe(
         &mut session,
-        "'audit', start_at => 'beginning', max_deliveries => 1",
+        "'audit', '{task.*, step.*, workflow.*}', start_at => 'beginning', max_deliveries => 1",
     );
     let got = poll(&mut session, "audit", 4, "1 hour");
     answer(&mut session, "ack_events", "audit", &got[..1]);
