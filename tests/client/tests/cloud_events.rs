@@ -56,10 +56,14 @@ struct Row {
     payload: Value,
 }
 
+/// In the order of their ids: what failed comes again in any order.
 fn rows(session: &mut Session, call: &str) -> Vec<Row> {
     let time = COLUMNS.replace("occurred_at", "tasker_engine.event_time(occurred_at)");
     session
-        .query(&format!("SELECT {time} FROM tasker.{call}"), &[])
+        .query(
+            &format!("SELECT {time} FROM tasker.{call} ORDER BY event_id"),
+            &[],
+        )
         .iter()
         .map(|row| Row {
             id: row.get(0),

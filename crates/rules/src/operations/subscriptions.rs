@@ -344,15 +344,15 @@ mod tests {
         assert_eq!(
             refused,
             [
-                (String::new(), None),
-                ("five".to_owned(), class("Auditor")),
-                ("four".to_owned(), class("Broken")),
-                ("three".to_owned(), None),
                 ("two".to_owned(), None),
+                ("three".to_owned(), None),
+                ("four".to_owned(), class("Broken")),
+                ("five".to_owned(), class("Auditor")),
+                (String::new(), None),
             ]
         );
         assert_eq!(
-            read(text).refused.last().map(|refused| &*refused.error),
+            read(text).refused.first().map(|refused| &*refused.error),
             Some(
                 "subscriptions.two.events: names no event; subscriptions.two.class: must be a text; subscriptions.two.enabled: must be true or false"
             )

@@ -76,7 +76,7 @@ class Step:
         It goes to the engine with the report of this run, in the same transaction: readers get it
         if the run succeeds and its report is accepted, and then once. With ``on_failure`` they also
         get it if the run fails; a run that is repeated then publishes again. The payload is
-        read here: what becomes of it afterwards does not matter.
+        read here: later changes of it do not count.
 
         Raises :class:`~tasker.errors.JsonEncodeError` for a payload that JSON cannot hold. What the
         engine refuses (a name without a dot, a payload that breaks the schema of the event) does
