@@ -82,6 +82,26 @@ CREATE OR REPLACE FUNCTION tasker_engine.event_retention_text() RETURNS text
 AS 'MODULE_PATHNAME', 'event_retention_text' LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.event_retention_text() IS 'tasker.event_retention as an interval is written, with all its digits.';
 
+-- A purge tells, and an answer counts, without a lock on the subscriber: what it writes while that is removed has no owner.
+CREATE OR REPLACE FUNCTION tasker_engine.forget_subscribers() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    -- From one subscriber to the next along the index, whatever each has there.
+    WITH RECURSIVE told AS (
+        SELECT (SELECT min(r.subscriber_id) FROM tasker_engine.redeliveries r) AS id
+        UNION ALL
+        SELECT (SELECT min(r.subscriber_id) FROM tasker_engine.redeliveries r WHERE r.subscriber_id > t.id) FROM told t WHERE t.id IS NOT NULL)
+    DELETE FROM tasker_engine.redeliveries r
+    WHERE r.subscriber_id = ANY (ARRAY(
+        SELECT t.id FROM told t
+        WHERE t.id IS NOT NULL AND NOT EXISTS (SELECT FROM tasker_engine.subscribers s WHERE s.subscriber_id = t.id)));
+    DELETE FROM tasker_engine.delivery_counts c
+    WHERE NOT EXISTS (SELECT FROM tasker_engine.subscribers s WHERE s.subscriber_id = c.subscriber_id);
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.forget_subscribers() IS 'Deletes what was written for subscribers while they were removed.';
+
 -- A slot is emptied once its newest row is old enough, and the ring turns to an empty slot; so no row leaves early, whatever could not be
 -- done in time. Only readers can meet the lock of TRUNCATE, for its moment: publishers write to another slot.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_events() RETURNS bigint
@@ -96,6 +116,7 @@ DECLARE
     done bigint := 0;
 BEGIN
     PERFORM tasker_engine.require_version();
+    PERFORM tasker_engine.forget_subscribers();
     DELETE FROM tasker_engine.event_gaps g
     WHERE NOT EXISTS (SELECT FROM tasker_engine.redeliveries r WHERE r.subscriber_id = g.subscriber_id AND r.event_id = g.id * 16);
     IF kept = interval '0' THEN
@@ -127,4 +148,4 @@ BEGIN
     RETURN done;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.duty_events() IS 'Empties the slots of the ring of published events whose rows are all older than tasker.event_retention, and turns the ring when the current slot has taken rows for a sixth of it; returns the number of both. Subscribers that have not read a slot are told. Removes gaps that are acknowledged. Waits at most 50 ms for a lock.';
+COMMENT ON FUNCTION tasker_engine.duty_events() IS 'Empties the slots of the ring of published events whose rows are all older than tasker.event_retention, and turns the ring when the current slot has taken rows for a sixth of it; returns the number of both. Subscribers that have not read a slot are told. Removes gaps that are acknowledged, and what was written for a subscriber while it was removed. Waits at most 50 ms for a lock.';

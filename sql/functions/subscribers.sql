@@ -128,6 +128,7 @@ RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp A
 DECLARE
     start record;
     s tasker_engine.subscribers;
+    now text;
 BEGIN
     PERFORM tasker_engine.checked($2, 'subscriber', 'subscriber');
     PERFORM tasker_engine.check_subscription($3, $7, $8, $9, $12, $13, $5);
@@ -144,6 +145,10 @@ BEGIN
         IF FOUND THEN
             INSERT INTO tasker_engine.subscriber_places (subscriber_id, place_no, position, reached, read_to, since)
             VALUES (s.subscriber_id, 0, start.here, start.reached, start.read_to, start.since);
+            now := tasker_engine.event_time(clock_timestamp());
+            PERFORM tasker_engine.publish_facts('subscriber.registered', ARRAY[$2], ARRAY[jsonb_strip_nulls(jsonb_build_object(
+                'registry_name', 'subscribers', 'entity_type', 'subscriber', 'entity_id', $2, 'entity_class', nullif($5, ''),
+                'timestamp', now, 'registered_at', now, 'patterns', s.patterns, 'namespaces', s.namespaces))]);
             RETURN s.subscriber_id;
         END IF;
     END IF;
@@ -215,7 +220,10 @@ BEGIN
         new_position := start.here;
         since := start.since;
         DELETE FROM tasker_engine.deliveries d WHERE d.subscriber_id = $1;
-        DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND r.dead_at IS NULL;
+        -- Nothing that comes again says what is missing: a gap stays until it is acknowledged.
+        DELETE FROM tasker_engine.redeliveries r
+        WHERE r.subscriber_id = $1 AND r.dead_at IS NULL
+          AND NOT EXISTS (SELECT FROM tasker_engine.event_gaps g WHERE g.subscriber_id = $1 AND r.event_id = g.id * 16);
         DELETE FROM tasker_engine.subscriber_places p WHERE p.subscriber_id = $1;
         old.place_no := old.place_no + 1;
         old.first_poll := old.place_no;
@@ -228,7 +236,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.move_subscriber(bigint, text) IS 'Moves a subscriber to where it is to begin, and forgets what is in flight; dead letters stay. NULL moves nothing, and only waits. Returns where it was and where it is.';
+COMMENT ON FUNCTION tasker_engine.move_subscriber(bigint, text) IS 'Moves a subscriber to where it is to begin, and forgets what is in flight; dead letters and gaps stay. NULL moves nothing, and only waits. Returns where it was and where it is.';
 
 -- Under the lock of move_subscriber. An answer that is open moves rows from the first to the second table.
 CREATE OR REPLACE FUNCTION tasker_engine.reorder_subscriber(subscriber_id bigint, ordered boolean)
@@ -275,7 +283,7 @@ COMMENT ON FUNCTION tasker_engine.seek_subscriber(text, text) IS 'seek_subscribe
 CREATE OR REPLACE FUNCTION tasker.seek_subscriber(subscriber text, start_at text)
 RETURNS bigint AS 'MODULE_PATHNAME', 'seek_subscriber' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.seek_subscriber(text, text) IS
-'Moves a subscriber forward or back, and returns how many events it will get again. What is in flight is forgotten, and comes again if it is behind the new place; dead letters stay. Waits for polls that are open. P0002 for an unknown subscriber, 22023 for a place that is none. Rule: docs/events.md#subscribers.
+'Moves a subscriber forward or back, and returns how many events it will get again. What is in flight is forgotten, and comes again if it is behind the new place; dead letters stay, and so does an event stream.gap that is not acknowledged. Waits for polls that are open. P0002 for an unknown subscriber, 22023 for a place that is none. Rule: docs/events.md#subscribers.
 subscriber: Its name.
 start_at: now, beginning, a time, or a position of read_events.';
 GRANT EXECUTE ON FUNCTION tasker.seek_subscriber(text, text) TO tasker_operator;
@@ -285,8 +293,12 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     id bigint;
+    handler text;
+    now text;
 BEGIN
     PERFORM tasker_engine.required($1, 'subscriber');
+    handler := (SELECT h.handler FROM tasker_engine.subscriber_handlers h JOIN tasker_engine.subscribers s ON s.subscriber_id = h.subscriber_id
+                WHERE s.subscriber = $1);
     DELETE FROM tasker_engine.subscribers s WHERE s.subscriber = $1 RETURNING s.subscriber_id INTO id;
     IF id IS NULL THEN
         RETURN false;
@@ -299,6 +311,10 @@ BEGIN
     DELETE FROM tasker_engine.event_gaps g WHERE g.subscriber_id = id;
     DELETE FROM tasker_engine.delivery_counts c WHERE c.subscriber_id = id;
     DELETE FROM tasker_engine.subscriber_grants g WHERE g.subscriber_id = id;
+    now := tasker_engine.event_time(clock_timestamp());
+    PERFORM tasker_engine.publish_facts('subscriber.unregistered', ARRAY[$1], ARRAY[jsonb_strip_nulls(jsonb_build_object(
+        'registry_name', 'subscribers', 'entity_type', 'subscriber', 'entity_id', $1, 'entity_class', handler, 'timestamp', now,
+        'unregistered_at', now))]);
     RETURN true;
 END
 $$;

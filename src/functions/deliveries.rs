@@ -3,7 +3,7 @@
 use pgrx::PgSqlErrorCode as Code;
 use rustc_hash::FxHashSet;
 
-use super::event_stream::{event_args, most_events};
+use super::event_stream::{event_args, format, formatted, most_events};
 use crate::error::{Error, Result};
 use crate::orchestration::resumption;
 use crate::pg::call::{self, Call, Output};
@@ -61,6 +61,7 @@ fn event_ids(call: &Call) -> Result<FxHashSet<i64>> {
 fn poll_events(call: &mut Call) -> Result<Output> {
     let (most, lease_us) = (most_events(call, 1)?, lease(call, 2)?);
     let consumer = call.opt_text(3);
+    let format = format(call, 4)?;
     let heard = processes::heard();
     let events = of_subscriber(call, |session, subscriber| {
         let ask = Ask {
@@ -69,7 +70,9 @@ fn poll_events(call: &mut Call) -> Result<Output> {
             consumer: consumer.as_deref(),
             alone: false,
         };
-        subscribers::poll(session, subscriber, &ask)
+        let mut events = subscribers::poll(session, subscriber, &ask)?;
+        formatted(session, format, events.iter_mut().map(|one| &mut one.event))?;
+        Ok(events)
     })?;
     if events.is_empty() {
         processes::wait_for_events(heard);

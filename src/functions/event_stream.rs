@@ -9,10 +9,49 @@ use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Arg, Jsonb};
 use crate::pg::spi::Session;
 use crate::pg::wal;
-use crate::stream::{self, Event, Wanted};
+use crate::stream::{self, Event, Sources, Wanted};
 
 crate::pg::call::sql_function! {
     read_events;
+}
+
+/// What the column `payload` holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The payload.
+    Native,
+    /// The whole event as a CloudEvent.
+    CloudEvents,
+}
+
+/// The format that a caller asks for (22023).
+pub(super) fn format(call: &Call, index: usize) -> Result<Format> {
+    let name: String = call.get(index, "format")?;
+    match &*name {
+        "native" => Ok(Format::Native),
+        "cloudevents" => Ok(Format::CloudEvents),
+        _ => Err(Error::parameter(format!(
+            "unknown format of events \"{}\"",
+            call::shortened(&name)
+        ))
+        .detail("It says what the column payload holds: the payload, or the whole event as a CloudEvent.")
+        .hint("Use native or cloudevents.")),
+    }
+}
+
+/// The events in the format.
+pub(super) fn formatted<'e>(
+    session: &Session,
+    format: Format,
+    events: impl Iterator<Item = &'e mut Event>,
+) -> Result<()> {
+    if format == Format::CloudEvents {
+        let sources = Sources::read(session)?;
+        for event in events {
+            sources.wrap(event);
+        }
+    }
+    Ok(())
 }
 
 fn read_events(call: &mut Call) -> Result<Output> {
@@ -25,6 +64,7 @@ fn read_events(call: &mut Call) -> Result<Output> {
     let namespaces: Option<Vec<String>> = call
         .opt_array::<String>(3)
         .map(|names| names.into_iter().flatten().collect());
+    let format = format(call, 4)?;
     let session = Session::open()?;
     // Before, the rows have ids of transactions of another server, which this one cannot compare.
     resumption::require_or_new(&session)?;
@@ -34,11 +74,12 @@ fn read_events(call: &mut Call) -> Result<Output> {
         ..Wanted::all(&selection, most)
     };
     let before = position.clone();
-    let events = stream::read(&session, &mut position, &wanted)?;
+    let mut events = stream::read(&session, &mut position, &wanted)?;
     if position != before {
         // The reader keeps it elsewhere: a crash must not give the ids of transactions that it has seen to others.
         wal::flush();
     }
+    formatted(&session, format, events.iter_mut())?;
     for event in &events {
         let (mut values, payload) = event_args(event)?;
         values.extend([payload.arg(), datum::text(&event.position)]);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use pgrx::pg_sys;
-use serde_json::{Map, Value};
-use tasker_rules::operations::subscriptions::{self, File, Subscription};
+use serde_json::{Map, Value, json};
+use tasker_rules::events::time::iso;
+use tasker_rules::operations::subscriptions::{self, File, Refused, Subscription};
 
 use crate::error::{Error, Result};
-use crate::orchestration::resumption;
+use crate::orchestration::{Engine, resumption};
 use crate::pg::call::{Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
@@ -64,6 +65,7 @@ fn load(text: &str, handlers: &Map<String, Value>) -> Result<Vec<Found>> {
             .collect::<Result<_>>()?;
         let File {
             subscriptions,
+            mut refused,
             problems,
         } = match subscriptions::read(text, handlers, &custom) {
             Ok(file) => file,
@@ -78,13 +80,50 @@ fn load(text: &str, handlers: &Map<String, Value>) -> Result<Vec<Found>> {
             match subtransaction::attempt(|| store(&session, caller, &subscription)) {
                 Ok(()) => {}
                 Err(error) if is_of_file(&error) => {
+                    refused.push(Refused {
+                        name: subscription.name,
+                        class: subscription.class,
+                        error: error.described(),
+                    });
                     found.push(("error", subscription.path, error.described()));
                 }
                 Err(error) => return Err(error),
             }
         }
+        tell(&session, &refused)?;
         Ok(found)
     })
+}
+
+/// How much of a text of the file a fact keeps: the longest name of a subscriber, and as the errors of steps.
+const NAME_CHARACTERS: usize = 128;
+const ERROR_CHARACTERS: usize = 2000;
+
+/// The beginning, without what jsonb cannot hold.
+fn beginning(text: &str, characters: usize) -> String {
+    let allowed = text.chars().filter(|c| *c != '\0');
+    allowed.take(characters).collect()
+}
+
+/// A fact for each subscription that is left out.
+fn tell(session: &Session, refused: &[Refused]) -> Result<()> {
+    let mut engine = Engine::open_any_isolation(session);
+    for one in refused {
+        let name = beginning(&one.name, NAME_CHARACTERS);
+        let mut fact = json!({
+            "registry_name": "subscribers",
+            "entity_type": "subscriber",
+            "entity_id": name,
+            "failed_at": iso(engine.now),
+            "validation_error": beginning(&one.error, ERROR_CHARACTERS),
+        });
+        if let Some(class) = &one.class {
+            fact["entity_class"] = beginning(class, NAME_CHARACTERS).into();
+        }
+        let of = "subscriber.validation_failed";
+        engine.events.fact(engine.now, of, &name, None, fact)?;
+    }
+    engine.close()
 }
 
 fn store(session: &Session, caller: pg_sys::Oid, subscription: &Subscription) -> Result<()> {

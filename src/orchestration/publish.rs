@@ -243,14 +243,14 @@ impl Rules {
             return Ok(());
         };
         let problems = schema.problems("payload", payload)?;
-        let Some(first) = problems.first() else {
+        if problems.is_empty() {
             return Ok(());
-        };
+        }
         let all: Vec<String> = problems
             .iter()
             .map(|problem| format!("{}: {}", problem.path, problem.message))
             .collect();
-        Err(Error::check(format!("{}: {}", first.path, first.message))
+        Err(Error::check(format!("payload of event {name} breaks its schema"))
             .detail(all.join("\n"))
             .hint("The payload_schema in tasker.event_catalog describes it; tasker.register_event replaces it."))
     }

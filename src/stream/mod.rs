@@ -2,6 +2,7 @@
 //! nothing is stored for them.
 
 mod again;
+mod cloud;
 mod facts;
 mod gaps;
 mod merge;
@@ -27,6 +28,7 @@ use payload::Payload;
 use rows::{Logged, Reader, Story};
 
 pub use again::{Key, again};
+pub use cloud::Sources;
 pub use place::{Mark, count, mark, now_position, since_position};
 
 /// What a reader wants.

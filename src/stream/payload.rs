@@ -62,6 +62,11 @@ impl Payload {
         })
     }
 
+    pub fn into_map(self) -> Map<String, Value> {
+        let owned = |(key, value): (Cow<'static, str>, Value)| (key.into_owned(), value);
+        self.0.into_iter().map(owned).collect()
+    }
+
     pub fn jsonb(&self) -> Option<Jsonb<'static>> {
         datum::object_of(self.0.iter().map(|(key, value)| (&**key, value)))
     }

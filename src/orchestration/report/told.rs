@@ -52,7 +52,13 @@ pub(super) fn publish<'e>(
                 engine.events.push(name, payload, about);
             }
             Err(error) if harms_only_itself(error.code) => {
-                let why = format!("{name}: {}", error.message);
+                // Of a payload that breaks its schema, the first place.
+                let place = error
+                    .detail
+                    .as_ref()
+                    .and_then(|detail| detail.lines().next());
+                let place = place.filter(|_| error.code == Code::ERRCODE_CHECK_VIOLATION);
+                let why = format!("{name}: {}", place.unwrap_or(&error.message));
                 refused.entry(index).or_default().push(why);
             }
             Err(error) => return Err(error),

@@ -355,6 +355,23 @@ pub fn many_silent(session: &mut Session, count: i32) {
     );
 }
 
+/// A subscriber polls and acknowledges until it has read all that there is.
+pub fn read_all(session: &mut Session, subscriber: &str) {
+    let until = std::time::Instant::now() + crate::patience(30);
+    let behind = "SELECT count(*) FROM tasker_engine.subscriber_reads r WHERE r.subscriber = $1 AND r.read_to
+                  < greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e))";
+    loop {
+        let events: i64 = session.one(
+            "SELECT count(event_id) + coalesce(sum(tasker.ack_events($1, ARRAY[event_id])), 0) * 0 FROM tasker.poll_events($1, 1000)",
+            &[&subscriber],
+        );
+        if events == 0 && session.count(behind, &[&subscriber]) == 0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{subscriber} reads all");
+    }
+}
+
 /// How many announcements are stored, of whichever worker.
 #[track_caller]
 pub fn announcements(session: &mut Session) -> i64 {

@@ -209,6 +209,16 @@ fn what_cannot_be_published_is_refused_as_a_whole() {
         session.fails(&format!("SELECT tasker.{call}"), &[]).is(code).says(&[words]);
     }
     assert_eq!(mine(&mut session), []);
+    // The message says which event, the DETAIL each place.
+    session.query("SELECT tasker.register_event('orders.lost', payload_schema => '{\"required\": [\"amount\", \"reason\"]}')", &[]);
+    let failure = session.fails("SELECT tasker.publish_event('orders.lost')", &[]);
+    assert_eq!(
+        (&*failure.message, &*failure.detail),
+        (
+            "payload of event orders.lost breaks its schema",
+            "payload.amount: is required but missing\npayload.reason: is required but missing"
+        )
+    );
     // Small enough is a matter of the setting.
     session.execute("SET tasker.max_event_bytes = '4MB'");
     session.query(

@@ -469,6 +469,41 @@ fn a_standby_gives_the_same_events_and_waits_for_the_oldest_open_transaction() {
 }
 
 #[test]
+fn a_standby_refuses_polls_and_answers_and_says_what_reads_events_there() {
+    let server = Server::start(&["wal_level=replica", "max_wal_senders=4"]);
+    let mut session = server.connect("postgres");
+    session.execute("SET client_min_messages = error; CREATE EXTENSION tasker_ext");
+    fan().register(&mut session);
+    session.create("fan");
+    session.execute("SELECT tasker.subscribe('audit', start_at => 'beginning')");
+    let polled: Vec<i64> = session.all("SELECT event_id FROM tasker.poll_events('audit', 3)", &[]);
+    assert_eq!(polled.len(), 3);
+    let standby = server.standby();
+    let mut session = standby.connect("postgres");
+    for call in [
+        "poll_events('audit')",
+        "poll_events('audit', format => 'cloudevents')",
+        "poll_events('nothing')",
+        "ack_events('audit', '{16}')",
+        "nack_events('audit', '{16}')",
+        "extend_events('audit', '{16}', '1 minute')",
+    ] {
+        session
+            .fails(&format!("SELECT * FROM tasker.{call}"), &[])
+            .is("25006")
+            .hint_says(&["tasker.read_events()"]);
+    }
+    // As the HINT says, in both formats.
+    for format in ["native", "cloudevents"] {
+        let read: Vec<i64> = session.all(
+            "SELECT event_id FROM tasker.read_events(max_events => 3, format => $1)",
+            &[&format],
+        );
+        assert_eq!(read, polled, "{format}");
+    }
+}
+
+#[test]
 fn a_transaction_with_an_old_snapshot_reads_nothing_behind_a_newer_position() {
     let (database, mut session, _) = started(&fan());
     let mut reader = Reader::new(&database);

@@ -6,7 +6,8 @@ use tasker_client_tests::{Database, Session, Value, shapes, started};
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::{Budget, Host};
 
-const FACTS: &str = "{handler.*,plugin.*,template.*,schedule.run,operational_state.changed}";
+const FACTS: &str =
+    "{handler.*,plugin.*,subscriber.*,template.*,schedule.run,operational_state.changed}";
 
 /// Name, namespace and payload of each fact behind the others.
 fn facts(
@@ -241,6 +242,13 @@ fn every_fact_that_fires_fires_with_the_payload_of_its_schema() {
         "UPDATE tasker_engine.schedules SET next_run_at = clock_timestamp() - interval '1 hour'",
     );
     session.query("SELECT tasker_engine.duty_schedules()", &[]);
+    for call in [
+        "subscribe('audit', namespaces => '{default}')",
+        "unsubscribe('audit')",
+        "load_subscriptions('subscriptions: {audit: {class: Audit, events: []}}')",
+    ] {
+        session.query(&format!("SELECT * FROM tasker.{call}"), &[]);
+    }
     session.query("SELECT tasker.set_operational_state('emergency')", &[]);
     let told = facts(&mut session, &mut None);
     for (name, _, payload) in &told {
@@ -269,4 +277,73 @@ fn every_fact_that_fires_fires_with_the_payload_of_its_schema() {
         .into_iter()
         .collect();
     assert_eq!(fired, firing);
+}
+
+#[test]
+fn subscribers_that_come_and_go_and_those_that_a_file_cannot_make_are_told() {
+    let (_database, mut session, _) = started(&shapes::chain("one", 1));
+    session.execute(
+        "CREATE SCHEMA shop; CREATE FUNCTION shop.hears(events jsonb) RETURNS void LANGUAGE sql AS ''",
+    );
+    let after = &mut None;
+    let keys = &[
+        "registry_name",
+        "entity_type",
+        "entity_id",
+        "entity_class",
+        "patterns",
+        "namespaces",
+        "validation_error",
+    ];
+    facts(&mut session, after);
+    session.query("SELECT tasker.subscribe('audit')", &[]);
+    session.query("SELECT tasker.subscribe('mails', '{task.failed,step.*}', handler => 'sql:shop.hears', namespaces => '{default}')", &[]);
+    // One that exists changes, and is not made.
+    session.query("SELECT tasker.subscribe('audit', '{task.failed}')", &[]);
+    assert_eq!(
+        lines(&mut session, after, keys),
+        [
+            "subscriber.registered subscribers subscriber audit [*]",
+            "subscriber.registered subscribers subscriber mails sql:shop.hears [task.failed,step.*] [default]",
+        ]
+    );
+    session.execute("BEGIN; SELECT tasker.subscribe('undone'); ROLLBACK");
+    session.execute("SELECT tasker.unsubscribe('nothing')");
+    assert_eq!(lines(&mut session, after, keys), [""; 0]);
+    session.execute("SELECT tasker.unsubscribe('audit'), tasker.unsubscribe('mails')");
+    assert_eq!(
+        lines(&mut session, after, keys),
+        [
+            "subscriber.unregistered subscribers subscriber audit",
+            "subscriber.unregistered subscribers subscriber mails sql:shop.hears",
+        ]
+    );
+    // A file: what it makes, and what is wrong with the rest, also what only the database knows.
+    session.query(
+        "SELECT * FROM tasker.load_subscriptions($1, '{\"Audit\": \"sql:shop.nothing\"}')",
+        &[&"subscriptions:
+  good: {events: [task.failed]}
+  empty: {events: [], enabled: 3, class: Mailer}
+  lost: {events: [task.failed], class: Audit}
+  number: 7"],
+    );
+    let told = lines(&mut session, after, keys);
+    assert_eq!(
+        told[..3],
+        [
+            "subscriber.registered subscribers subscriber good [task.failed]",
+            "subscriber.validation_failed subscribers subscriber empty Mailer subscriptions.empty.events: names no event; subscriptions.empty.enabled: must be true or false",
+            "subscriber.validation_failed subscribers subscriber number subscriptions.number: must be an object with the key events",
+        ]
+    );
+    assert!(
+        told[3].starts_with("subscriber.validation_failed subscribers subscriber lost Audit ")
+            && told[3].contains("shop.nothing"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 4);
+    let long = format!("subscriptions: {{\"{}\": 1}}", "x".repeat(1000));
+    session.query("SELECT * FROM tasker.load_subscriptions($1)", &[&long]);
+    let told = facts(&mut session, after);
+    assert_eq!(told[0].2["entity_id"].as_str().map(str::len), Some(128));
 }

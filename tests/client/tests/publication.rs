@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tasker_client_tests::server::{Server, psql, root};
 use tasker_client_tests::worker::{Ask, done};
-use tasker_client_tests::{Database, Session, Uuid, database, shapes};
+use tasker_client_tests::{Database, Session, Uuid, database, patience, shapes};
 
 /// A server that decodes its log.
 fn logical() -> Server {
@@ -274,4 +274,104 @@ fn documented(label: &str) -> String {
     statement
         .unwrap_or_else(|| panic!("no statement {label}"))
         .to_owned()
+}
+
+/// What was published, by event id.
+type Published = BTreeMap<i64, (String, String)>;
+
+/// Publishes events in many transactions, of which some are undone.
+fn publish(session: &mut Session, publisher: usize) {
+    for turn in 0..60 {
+        session.execute("BEGIN");
+        session.query(
+            "SELECT tasker.publish_event('orders.paid', jsonb_build_object('n', $1::int, 'by', $2::int))",
+            &[&turn, &(publisher as i32)],
+        );
+        session.execute(
+            "SELECT tasker.publish_events('{orders.sent,orders.sent}', ARRAY['{}', '{\"n\": 1}']::jsonb[])",
+        );
+        session.execute(if turn % 5 == 4 { "ROLLBACK" } else { "COMMIT" });
+    }
+}
+
+/// Polls and acknowledges until this number of events was had.
+fn consume(session: &mut Session, most: usize) -> Published {
+    let mut had = Published::new();
+    let until = std::time::Instant::now() + patience(60);
+    while had.len() < most {
+        assert!(std::time::Instant::now() < until, "{} of {most}", had.len());
+        let rows = session.query(
+            "SELECT event_id, name, payload::text FROM tasker.poll_events('router', 20)",
+            &[],
+        );
+        let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        for row in &rows {
+            let again = had.insert(row.get(0), (row.get(1), row.get(2)));
+            assert_eq!(again, None, "it comes once");
+        }
+        let done: i32 = session.one("SELECT tasker.ack_events('router', $1)", &[&ids]);
+        assert_eq!(done as usize, ids.len());
+    }
+    had
+}
+
+#[test]
+fn events_are_decoded_while_a_subscriber_polls_them_and_both_get_each_once() {
+    let server = logical();
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("one", 1).register(&mut session);
+    session.execute(&documented("outbox"));
+    watch(&mut session);
+    session.query("SELECT tasker.subscribe('router', '{orders.*}')", &[]);
+    let expected = 2 * 48 * 3;
+    let (mut decoded_events, mut times) = (Published::new(), 0);
+    let polled = std::thread::scope(|scope| {
+        for publisher in 0..2 {
+            let mut session = server.connect(database::PATTERN);
+            scope.spawn(move || publish(&mut session, publisher));
+        }
+        let mut consumer = server.connect(database::PATTERN);
+        let consumer = scope.spawn(move || consume(&mut consumer, expected));
+        let until = std::time::Instant::now() + patience(60);
+        while decoded_events.len() < expected || !consumer.is_finished() {
+            assert!(
+                std::time::Instant::now() < until,
+                "{}",
+                decoded_events.len()
+            );
+            let messages: Vec<Vec<u8>> = session.all(
+                "SELECT data FROM pg_logical_slot_get_binary_changes('watch', NULL, NULL, 'proto_version', '1', 'publication_names', 'outbox')",
+                &[],
+            );
+            let (_, columns, rows) = decoded(&messages);
+            let column = |name: &str| {
+                columns
+                    .iter()
+                    .position(|column| column.trim_end_matches('*') == name)
+            };
+            times += usize::from(!rows.is_empty());
+            for row in &rows {
+                let text = |name: &str| {
+                    row[column(name).expect("a column")]
+                        .clone()
+                        .unwrap_or_default()
+                };
+                let name = text("name");
+                // The fact that the subscriber was made is in the same table.
+                if name.starts_with("orders.") {
+                    let id = 16 * text("id").parse::<i64>().expect("a number");
+                    let again = decoded_events.insert(id, (name, text("payload")));
+                    assert_eq!(again, None, "it is decoded once");
+                }
+            }
+        }
+        consumer.join().expect("the consumer ends")
+    });
+    assert!(times > 1, "both at the same time");
+    assert_eq!(polled, decoded_events);
+    let stored: Vec<i64> = session.all(
+        "SELECT event_id FROM tasker.read_events(max_events => 10000, patterns => '{orders.*}') WHERE event_id IS NOT NULL ORDER BY 1",
+        &[],
+    );
+    assert_eq!(polled.into_keys().collect::<Vec<i64>>(), stored);
 }

@@ -380,7 +380,7 @@ fn what_is_in_flight_is_handed_out_again_when_ordered_changes() {
     let (_database, mut session) = prepared();
     subscribe(
         &mut session,
-        "'audit', start_at => 'beginning', max_deliveries => 1",
+        "'audit', '{task.*, step.*, workflow.*}', start_at => 'beginning', max_deliveries => 1",
     );
     let got = poll(&mut session, "audit", 4, "1 hour");
     answer(&mut session, "ack_events", "audit", &got[..1]);
@@ -398,4 +398,77 @@ fn what_is_in_flight_is_handed_out_again_when_ordered_changes() {
     assert!(again.len() > 3 && rest.iter().all(|event| again.contains(event)));
     let dead: i64 = session.count("SELECT dead FROM tasker.subscribers", &[]);
     assert_eq!(dead, 0, "a delivery that is taken away does not count");
+}
+
+#[test]
+fn what_a_purge_or_an_answer_writes_for_a_subscriber_that_is_removed_meanwhile_goes_with_the_next_round()
+ {
+    let (database, mut session) = prepared();
+    for subscriber in ["gone", "stays"] {
+        subscribe(
+            &mut session,
+            &format!("'{subscriber}', '{{task.*, step.*}}', start_at => 'beginning'"),
+        );
+    }
+    let held = poll(&mut session, "gone", 1, "1 hour");
+    assert_eq!(answer(&mut session, "nack_events", "gone", &held), 1);
+    wait_no_longer(&mut session);
+    let mut other = database.connect();
+    session.execute("BEGIN");
+    assert_eq!(purge(&mut session, "'0'"), 1);
+    other.execute("SET lock_timeout = '5s'; SELECT tasker.unsubscribe('gone')");
+    session.execute("COMMIT");
+    let rows = |session: &mut Session, of: &str| -> Vec<i64> {
+        ["redeliveries", "delivery_counts", "event_gaps"]
+            .map(|table| {
+                session.count(
+                    &format!(
+                        "SELECT count(*) FROM tasker_engine.{table} t WHERE {of}
+                         EXISTS (SELECT FROM tasker_engine.subscribers s WHERE s.subscriber_id = t.subscriber_id)"
+                    ),
+                    &[],
+                )
+            })
+            .to_vec()
+    };
+    assert_eq!(rows(&mut session, "NOT"), [1, 1, 1], "the purge wrote them");
+    session.execute("SELECT tasker_engine.duty_events()");
+    assert_eq!(rows(&mut session, "NOT"), [0, 0, 0]);
+    assert_eq!(rows(&mut session, ""), [1, 1, 1]);
+    assert_eq!(names(&drain(&mut session, "stays")), ["stream.gap"]);
+}
+
+#[test]
+fn a_gap_that_is_not_acknowledged_outlives_a_seek() {
+    let (_database, mut session) = prepared();
+    let seek = |session: &mut Session, place: &str| {
+        session.query("SELECT tasker.seek_subscriber('audit', $1)", &[&place]);
+        session.execute("SELECT tasker_engine.duty_events()");
+    };
+    subscribe(
+        &mut session,
+        "'audit', '{task.*, step.*}', start_at => 'beginning'",
+    );
+    wait_no_longer(&mut session);
+    purge(&mut session, "'0'");
+    ended(&mut session, 1);
+    seek(&mut session, "now");
+    let gap = poll(&mut session, "audit", 10, "1 second");
+    assert_eq!(names(&gap), ["stream.gap"]);
+    // One that a consumer has comes again when its lease ends, and is answered as before.
+    seek(&mut session, "beginning");
+    let rest = poll(&mut session, "audit", 1000, "1 minute");
+    assert!(rest.len() > 5 && !names(&rest).contains(&"stream.gap"));
+    std::thread::sleep(Duration::from_millis(1100));
+    let again = poll(&mut session, "audit", 1000, "1 minute");
+    assert_eq!(
+        again,
+        [Got {
+            delivery: 2,
+            ..gap[0].clone()
+        }]
+    );
+    assert_eq!(answer(&mut session, "ack_events", "audit", &again), 1);
+    seek(&mut session, "beginning");
+    assert!(!names(&drain(&mut session, "audit")).contains(&"stream.gap"));
 }

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from tasker import PermanentError, RetryableError, Step, StepHandlerCallResult, json_codec
-from tasker.reports import Report, completed, failed, failed_result, substitute, without_superseded
+from tasker.errors import JsonEncodeError
+from tasker.reports import (
+    Report,
+    completed,
+    failed,
+    failed_result,
+    released,
+    substitute,
+    without_superseded,
+)
 from tasker.results import as_results_object, result_value
 
 
@@ -132,3 +141,43 @@ def test_only_the_report_of_the_latest_claim_of_a_step_is_sent() -> None:
     step.claim_number = 8
     new, unrelated = completed(step, "w"), completed(other, "w")
     assert without_superseded([old, unrelated, new]) == ([unrelated, new], [old])
+
+
+def test_events_come_with_the_report_of_a_run_that_succeeds_as_they_were_when_published() -> None:
+    step = a_step(results={"n": 1})
+    payload = {"total": Decimal("209.970"), "lines": [1]}
+    step.publish("orders.paid", payload)
+    payload["lines"].append(2)
+    step.publish("orders.seen")
+    parsed = element(completed(step, "w"))
+    assert parsed["results"] == {"n": 1}
+    assert parsed["events"] == [
+        {"name": "orders.paid", "payload": {"total": Decimal("209.970"), "lines": [1]}},
+        {"name": "orders.seen", "payload": {}},
+    ]
+    assert "events" not in element(completed(a_step(), "w"))
+
+
+def test_a_run_that_fails_publishes_what_was_meant_for_failures_and_one_given_back_nothing() -> None:
+    step = a_step()
+    step.publish("orders.paid")
+    step.publish("orders.tried", {"n": 1}, on_failure=True)
+    tried = [{"name": "orders.tried", "payload": {"n": 1}}]
+    assert element(failed(step, "w", ValueError("no")))["events"] == tried
+    assert element(failed_result(step, "w", StepHandlerCallResult.failure("no")))["events"] == tried
+    step.results = {"when": object()}
+    assert element(completed(step, "w"))["events"] == tried
+    assert "events" not in element(released(step, "w", "not here"))
+    assert "events" not in element(substitute(completed(step, "w"), "too large"))
+
+
+def test_an_event_that_json_cannot_hold_is_refused_where_it_is_published() -> None:
+    step = a_step()
+    with pytest.raises(JsonEncodeError, match="when"):
+        step.publish("orders.paid", {"when": object()})
+    step.publish("orders.large", {"text": "x" * 10_000_000})
+    with pytest.raises(JsonEncodeError, match="16,000,000"):
+        step.publish("orders.large", {"text": "x" * 10_000_000})
+    step.publish("orders.\x00")
+    names = [event["name"] for event in element(completed(step, "w"))["events"]]
+    assert names == ["orders.large", "orders.\ufffd"]

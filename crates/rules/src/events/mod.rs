@@ -4,6 +4,7 @@
 //! A subscriber always sees the canonical name; other names of the same event are synonyms that patterns may use.
 
 pub mod catalog;
+pub mod cloud;
 pub mod counts;
 pub mod failure;
 pub mod filter;

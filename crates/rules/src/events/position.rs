@@ -143,6 +143,11 @@ impl Epochs {
         found.map_or((0, 0), |(place, (name, _))| (place, *name))
     }
 
+    /// The epoch in which a row of this id was written.
+    pub fn name_of(&self, id: i64) -> i64 {
+        self.of(id).1
+    }
+
     fn place(&self, epoch: i64) -> Option<usize> {
         let mut all = self.earlier.iter().chain([&self.current]);
         all.position(|(name, _)| *name == epoch)

@@ -17,6 +17,8 @@ pub struct Subscription {
     pub name: String,
     /// Its place in the file.
     pub path: String,
+    /// As the file says.
+    pub class: Option<String>,
     /// The function inside the database that gets its events; `None`: it is polled.
     pub handler: Option<String>,
     /// What it listens to.
@@ -25,11 +27,24 @@ pub struct Subscription {
     pub enabled: Option<bool>,
 }
 
+/// A subscription that cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The name of its subscriber.
+    pub name: String,
+    /// As the file says.
+    pub class: Option<String>,
+    /// What is wrong with it.
+    pub error: String,
+}
+
 /// What is in a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
     /// Subscriptions without an error, in the order of their names.
     pub subscriptions: Vec<Subscription>,
+    /// The others, in the same order.
+    pub refused: Vec<Refused>,
     /// What is wrong, by place.
     pub problems: Vec<Problem>,
 }
@@ -86,6 +101,10 @@ impl File {
     }
 }
 
+fn class(given: &Value) -> Option<String> {
+    given.get("class")?.as_str().map(str::to_owned)
+}
+
 struct Reader<'r> {
     handlers: &'r Map<String, Value>,
     custom: &'r BTreeSet<String>,
@@ -93,15 +112,28 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn subscription(&self, name: &str, given: &Value, file: &mut File) {
+        let before = file.problems.len();
+        let read = self.fields(name, given, file);
+        let errors = file.problems[before..].iter().filter(|p| p.is_error());
+        let errors: Vec<String> = errors.map(Problem::to_string).collect();
+        match read {
+            Some(subscription) if errors.is_empty() => file.subscriptions.push(subscription),
+            _ => file.refused.push(Refused {
+                name: name.to_owned(),
+                class: class(given),
+                error: errors.join("; "),
+            }),
+        }
+    }
+
+    fn fields(&self, name: &str, given: &Value, file: &mut File) -> Option<Subscription> {
         let path = format!("subscriptions.{name}");
-        let errors = |file: &File| file.problems.iter().filter(|p| p.is_error()).count();
-        let before = errors(file);
         if let Err(message) = names::check_subscriber(name) {
             file.error("subscriptions", message);
         }
         let Some(fields) = given.as_object() else {
             file.error(&path, "must be an object with the key events");
-            return;
+            return None;
         };
         for key in fields.keys().filter(|key| !KEYS.contains(&key.as_str())) {
             let message = names::misspelled(key, KEYS).map_or_else(
@@ -129,15 +161,14 @@ impl Reader<'_> {
                 "it is not stored: the program that handles the events has its own configuration",
             );
         }
-        if errors(file) == before {
-            file.subscriptions.push(Subscription {
-                name: name.to_owned(),
-                path,
-                handler,
-                patterns,
-                enabled,
-            });
-        }
+        Some(Subscription {
+            name: name.to_owned(),
+            path,
+            class: class(given),
+            handler,
+            patterns,
+            enabled,
+        })
     }
 
     fn patterns(&self, path: &str, given: Option<&Value>, file: &mut File) -> Vec<String> {
@@ -247,22 +278,36 @@ mod tests {
   mails: {class: Mailer, enabled: false, events: [task.completed, 'order.*'], config: {from: me}}
   plain: {events: task.failed}",
         );
-        let subscription = |name: &str, handler: Option<&str>, patterns: &[&str], enabled| {
-            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-            Subscription {
-                name: name.to_owned(),
-                path: format!("subscriptions.{name}"),
-                handler: handler.map(str::to_owned),
-                patterns: owned(patterns),
-                enabled,
-            }
-        };
+        let subscription =
+            |name: &str, class: Option<&str>, handler: Option<&str>, patterns: &[&str], enabled| {
+                let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+                Subscription {
+                    name: name.to_owned(),
+                    path: format!("subscriptions.{name}"),
+                    class: class.map(str::to_owned),
+                    handler: handler.map(str::to_owned),
+                    patterns: owned(patterns),
+                    enabled,
+                }
+            };
         assert_eq!(
             file.subscriptions,
             [
-                subscription("audit", Some("sql:shop.audit(jsonb)"), &["*"], Some(true)),
-                subscription("mails", None, &["task.completed", "order.*"], Some(false)),
-                subscription("plain", None, &["task.failed"], None),
+                subscription(
+                    "audit",
+                    Some("Auditor"),
+                    Some("sql:shop.audit(jsonb)"),
+                    &["*"],
+                    Some(true)
+                ),
+                subscription(
+                    "mails",
+                    Some("Mailer"),
+                    None,
+                    &["task.completed", "order.*"],
+                    Some(false)
+                ),
+                subscription("plain", None, None, &["task.failed"], None),
             ]
         );
         let messages: Vec<String> = file.problems.iter().map(Problem::to_string).collect();
@@ -290,6 +335,28 @@ mod tests {
             .map(|subscription| subscription.name)
             .collect();
         assert_eq!(names, ["one"]);
+        let refused: Vec<(String, Option<String>)> = read(text)
+            .refused
+            .into_iter()
+            .map(|refused| (refused.name, refused.class))
+            .collect();
+        let class = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            refused,
+            [
+                ("two".to_owned(), None),
+                ("three".to_owned(), None),
+                ("four".to_owned(), class("Broken")),
+                ("five".to_owned(), class("Auditor")),
+                (String::new(), None),
+            ]
+        );
+        assert_eq!(
+            read(text).refused.first().map(|refused| &*refused.error),
+            Some(
+                "subscriptions.two.events: names no event; subscriptions.two.class: must be a text; subscriptions.two.enabled: must be true or false"
+            )
+        );
         let mut found = problems(text);
         found.sort();
         let mut expected = vec![

@@ -251,7 +251,7 @@ fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
             "cancelled",
             "normal",
         ],
-        "format" => &["mermaid", "dot", "svg"],
+        "format" => &["mermaid", "dot", "svg", "cloudevents", "native"],
         "dependency_results" => &["parents", "ancestors", "none"],
         _ => &WORDS,
     };

@@ -410,9 +410,32 @@ fn facts(run: &mut Run) -> &'static str {
     for sql in [
         "SELECT tasker.register_template('{name: unused, namespace_name: linear_workflow, steps: [{name: a, handler: h}]}')",
         "SELECT tasker.delete_template('unused', 'linear_workflow', '0.1.0')",
+        "SELECT tasker.subscribe('audit', '{task.failed,task.cancelled}', namespaces => '{linear_workflow}')",
+        "SELECT tasker.unsubscribe('audit')",
+        "SELECT * FROM tasker.load_subscriptions('subscriptions: {audit: {class: AuditSubscriber, events: []}}')",
         "SELECT tasker.set_operational_state('graceful_shutdown', 'a new machine')",
     ] {
         run.session.execute(sql);
     }
-    "Handlers are announced and withdrawn, a schedule comes due, a template goes, the system shuts down"
+    "Handlers are announced and withdrawn, a schedule comes due, a template goes, subscribers come and go, the system shuts down"
+}
+
+/// Purge does not wait for a subscriber that has not read the life of a task.
+pub fn missed(run: &mut Run) {
+    for state in ["stopped", "startup", "normal"] {
+        run.session
+            .query("SELECT tasker.set_operational_state($1)", &[&state]);
+    }
+    run.session
+        .execute("SELECT tasker.subscribe('late', '{task.failed}')");
+    inside::read_all(&mut run.session, "late");
+    let task = run.linear();
+    run.finish(task);
+    run.session.execute(
+        "SET tasker.max_subscriber_lag = 0; SELECT tasker.purge_tasks('0', include_failed => true)",
+    );
+    run.polled(
+        "A subscriber is behind, and purge does not wait: its next poll",
+        "late",
+    );
 }

@@ -92,7 +92,9 @@ fn line(text: &mut String, event: &Event, names: &BTreeMap<String, String>) {
 fn shown(key: &str, value: &Value, names: &BTreeMap<String, String>) -> String {
     match value {
         _ if key.ends_with("_duration") => "<seconds>".to_owned(),
-        _ if key.ends_with("_at") || key == "scheduled_for" => "<time>".to_owned(),
+        _ if key.ends_with("_at") || ["from", "scheduled_for", "to"].contains(&key) => {
+            "<time>".to_owned()
+        }
         Value::String(text) => names
             .get(text)
             .cloned()

@@ -9,8 +9,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from .errors import NotAnAncestor
+from . import json_codec
+from .errors import JsonEncodeError, NotAnAncestor
 from .results import result_value
+
+
+MAX_EVENTS_LENGTH = 16_000_000
+"""How many characters of JSON the events of one run have at most."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,37 @@ class Step:
     """Set when the engine says that this run no longer counts (task cancelled, lease lost).
     A long handler looks at ``step.cancelled.is_set()`` and returns early; whatever it returns then
     is not stored."""
+    _events: list[tuple[str, bool]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def publish(
+        self, name: str, payload: Mapping[str, Any] | None = None, *, on_failure: bool = False
+    ) -> None:
+        """Publish an event about this step, such as ``step.publish("orders.paid", {"total": 12})``.
+
+        It goes to the engine with the report of this run, in the same transaction: readers get it
+        if the run succeeds and its report is accepted, and then once. With ``on_failure`` they also
+        get it if the run fails; a run that is repeated then publishes again. The payload is
+        read here: later changes of it do not count.
+
+        Raises :class:`~tasker.errors.JsonEncodeError` for a payload that JSON cannot hold. What the
+        engine refuses (a name without a dot, a payload that breaks the schema of the event) does
+        not fail the step: ``refused_events`` in its log row says why.
+        """
+        text = json_codec.dumps(
+            {"name": json_codec.clean_text(name), "payload": {} if payload is None else payload},
+            MAX_EVENTS_LENGTH,
+        )
+        if sum(len(event) for event, _ in self._events) + len(text) > MAX_EVENTS_LENGTH:
+            raise JsonEncodeError(
+                f"the events of one run have more than {MAX_EVENTS_LENGTH:,} characters"
+            )
+        self._events.append((text, on_failure))
+
+    def published(self, succeeded: bool) -> list[str]:
+        """The JSON texts of the events that the report of this run has, if it ends this way."""
+        return [event for event, on_failure in self._events if succeeded or on_failure]
 
     @property
     def last_attempt(self) -> bool:

@@ -265,6 +265,9 @@ def _report(
     payload = json_codec.dumps(element)
     if results is not None:
         payload = f'{payload[:-1]},"results":{results}}}'
+    events = [] if status == "released" else step.published(status == "complete")
+    if events:
+        payload = f'{payload[:-1]},"events":[{",".join(events)}]}}'
     return Report(
         step.uuid, step.task_uuid, step.name, step.claim_number, worker_id, status, payload,
         failure=failure,

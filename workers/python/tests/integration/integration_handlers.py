@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from tasker import (
@@ -77,6 +78,16 @@ def until_cancelled(task: Task, sequence: Sequence, step: Step) -> str:
     if step.cancelled.wait(20):
         (directory / "cancelled").touch()
     return "too late"
+
+
+@step_handler("test.publish")
+def publish(task: Task, sequence: Sequence, step: Step) -> int:
+    step.publish(f"{task.namespace}.tried", {"attempt": step.attempt}, on_failure=True)
+    step.publish(f"{task.namespace}.paid", {"total": Decimal("209.970")})
+    step.publish("nodot")
+    if step.attempt == 1:
+        raise RetryableError("not yet", retry_after=0)
+    return step.attempt
 
 
 @task_handler("integration_hooks", "hooked")

@@ -51,6 +51,29 @@ def test_results_that_break_their_schema_fail_the_step_after_one_run(
     assert "results.result: " in step["results"]["error_message"], step["results"]
 
 
+def test_events_of_a_handler_are_published_with_the_report_that_is_accepted(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.publish"}})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "complete")
+    rows = db.rows(
+        "SELECT name, payload::text, task_uuid, step_uuid = (SELECT step_uuid FROM tasker.workflow_steps w WHERE w.task_uuid = e.task_uuid)"
+        " FROM tasker.read_events(patterns => ARRAY[%s]) e WHERE event_id IS NOT NULL",
+        f"{namespace}.*",
+    )
+    assert [tuple(row) for row in rows] == [
+        (f"{namespace}.tried", '{"attempt": 1}', task, True),
+        (f"{namespace}.tried", '{"attempt": 2}', task, True),
+        (f"{namespace}.paid", '{"total": 209.970}', task, True),
+    ]
+    refused = db.rows(
+        "SELECT metadata -> 'refused_events' FROM tasker.workflow_step_transitions l JOIN tasker.workflow_steps s USING (step_uuid)"
+        " WHERE s.task_uuid = %s AND l.to_state = 'complete'", task,
+    )
+    assert "nodot" in str(refused[0][0]), refused
+
+
 HOSTILE = [
     "DateStyle=German,DMY", "IntervalStyle=sql_standard", "TimeZone=Asia/Kolkata", "search_path=pg_temp",
     "extra_float_digits=-15", "standard_conforming_strings=off", "bytea_output=escape",
