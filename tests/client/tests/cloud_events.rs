@@ -233,7 +233,7 @@ fn a_poll_hands_out_the_same_cloud_events_again_and_with_the_data_of_include_dat
     );
     let read = rows(
         &mut session,
-        "read_events(max_events => 10000, patterns => '{task.*,step.*,orders.*}', format => 'cloudevents')",
+        "read_events(max_events => 10000, format => 'cloudevents') WHERE name ~ '^(task|step|orders)[.]'",
     );
     let poll = "poll_events('plain', 10000, '1 hour', 'me', 'cloudevents') WHERE name ~ '^(task|step|orders)[.]'";
     let first = rows(&mut session, poll);

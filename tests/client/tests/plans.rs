@@ -870,6 +870,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
         "tasker_engine.duty_workers: enable_bitmapscan=off enable_seqscan=off enable_sort=off",
         "tasker_engine.event_place: enable_seqscan=off jit=off",
         "tasker_engine.first_unread: enable_bitmapscan=off enable_seqscan=off jit=off",
+        "tasker_engine.forget_subscribers: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.handled_subscribers: enable_bitmapscan=off enable_seqscan=off jit=off",
         "tasker_engine.purge_batch: enable_bitmapscan=off enable_hashjoin=off enable_material=off enable_mergejoin=off enable_seqscan=off enable_sort=off jit=off",
         "tasker_engine.return_lost_events: enable_seqscan=off jit=off",
