@@ -121,6 +121,22 @@ fn a_dependency_that_a_longer_path_implies_is_called_redundant() {
     assert_eq!(redundant_edges(&dag(1_001, &[])), None);
 }
 
+#[test]
+fn the_document_of_a_large_template_has_no_nodes_and_edges() {
+    let wide = |count: usize| {
+        let names: Vec<String> = (0..count).map(|no| format!("s{no}")).collect();
+        analyzed(&template(&steps(&names.join("\n"))))
+    };
+    let (most, more) = (wide(5_000), wide(5_001));
+    assert_eq!(most["nodes"].as_array().map(Vec::len), Some(5_000));
+    assert_eq!(
+        (&more["nodes"], &more["edges"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(more["summary"]["total_steps"], json!(5_001));
+    assert_eq!(more["topology"].as_array().map(Vec::len), Some(5_001));
+}
+
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 #[test]

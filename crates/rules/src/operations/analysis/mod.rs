@@ -28,6 +28,14 @@ use crate::engine::readiness::{NEVER, Step};
 use crate::engine::state::StepState;
 use crate::graph::Dag;
 
+/// A document of a graph with more steps or edges than this is without its nodes and edges: PostgreSQL takes many times its size
+/// to read it. Functions and views have the same as rows.
+fn is_small(dag: &Dag) -> bool {
+    const MOST_STEPS: usize = 5_000;
+    const MOST_EDGES: usize = 10_000;
+    dag.len() <= MOST_STEPS && dag.edge_count() <= MOST_EDGES
+}
+
 /// Where the duration of a step comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Basis {

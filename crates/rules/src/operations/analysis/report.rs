@@ -4,7 +4,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Number, Value, json};
 
-use super::{Level, Path, Schedule, Task};
+use super::{Level, Path, Schedule, Task, is_small};
 use super::{
     best_paths, blockers, bottlenecks, count_paths, error_chains, levels, overall, schedule,
     seconds,
@@ -15,11 +15,6 @@ use crate::engine::state::TaskState;
 
 /// The number of paths that are listed.
 const PATHS: usize = 5;
-
-/// With more steps or edges than this the document is without the graph: PostgreSQL takes many times its size to read it.
-/// Functions and views have the same as rows.
-const MOST_STEPS: usize = 5_000;
-const MOST_EDGES: usize = 10_000;
 
 /// The greatest number of entries in each other list.
 const MOST_ENTRIES: usize = 1_000;
@@ -41,8 +36,8 @@ impl Serialize for Report<'_> {
         all.serialize_entry("execution_status", counts.execution(self.state).as_str())?;
         all.serialize_entry("health_status", health)?;
         let dag = self.task.dag();
-        let is_small = dag.len() <= MOST_STEPS && dag.edge_count() <= MOST_EDGES;
-        all.serialize_entry("dependency_graph", &is_small.then_some(Graph(self)))?;
+        let graph = is_small(dag).then_some(Graph(self));
+        all.serialize_entry("dependency_graph", &graph)?;
         all.serialize_entry("critical_path", &CriticalPath(self, schedule(self.task)))?;
         let best = best_paths(self.task, health == "healthy", PATHS);
         all.serialize_entry("critical_paths", &self.paths(&best))?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::json;
 
+use super::is_small;
 use crate::graph::Dag;
 use crate::template::Template;
 
@@ -79,8 +80,9 @@ impl Serialize for Analysis<'_> {
             .map(|edges| Each(|| edges.iter().copied().map(edge)));
         let mut all = serializer.serialize_map(None)?;
         all.serialize_entry("name", &template.full_name())?;
-        all.serialize_entry("nodes", &Each(nodes))?;
-        all.serialize_entry("edges", &Each(edges))?;
+        let is_small = is_small(dag);
+        all.serialize_entry("nodes", &is_small.then_some(Each(nodes)))?;
+        all.serialize_entry("edges", &is_small.then_some(Each(edges)))?;
         all.serialize_entry("topology", &Each(|| dag.step_nos().map(name)))?;
         all.serialize_entry("cycles", &[(); 0])?;
         all.serialize_entry("levels", &ByName(dag))?;
