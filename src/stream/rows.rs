@@ -70,14 +70,12 @@ static TASKS: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID],
 );
 
-// Steps that were done, with the ids of the rows that say so.
+// The rows that say of steps that they are done.
 static DONE: Statement = Statement::new(
-    "SELECT l.task_uuid, l.step_no, min(l.id), bool_or(l.attempt = 0 AND l.created_at = t.requested_at)
+    "SELECT l.task_uuid, l.step_no, l.id, l.attempt, l.created_at
      FROM unnest($1) AS u (task_uuid)
-     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])
      JOIN tasker_engine.transitions l ON l.task_uuid = ANY (ARRAY[u.task_uuid])
-     WHERE l.step_no > 0 AND l.to_state IN ('c', 'r')
-     GROUP BY l.task_uuid, l.step_no",
+     WHERE l.step_no > 0 AND l.to_state IN ('c', 'r')",
     &[pg_sys::UUIDARRAYOID],
 );
 
@@ -309,8 +307,13 @@ impl<'s> Reader<'s> {
             return Ok(());
         }
         for row in self.session.read(&DONE, &[datum::uuids(&tasks)])?.iter() {
-            let done = self.done.entry(row.get(1)?).or_default();
-            done.insert(row.get(2)?, (row.get(3)?, row.get(4)?));
+            let (task, id): (Uuid, i64) = (row.get(1)?, row.get(3)?);
+            let (attempt, at): (i16, Timestamp) = (row.get(4)?, row.get(5)?);
+            let requested_at = self.tasks.get(&task).map(|task| task.requested_at);
+            let at_creation = attempt == 0 && requested_at == Some(at);
+            let of_task = self.done.entry(task).or_default();
+            let (first, kept) = of_task.entry(row.get(2)?).or_insert((id, at_creation));
+            (*first, *kept) = (id.min(*first), *kept || at_creation);
         }
         Ok(())
     }

@@ -779,6 +779,7 @@ fn an_idle_minute_costs_less_than_a_hundredth_of_a_core_and_writes_no_wal() {
     let seconds = scaled(15, 60) as u64;
     // What happens once comes first: the end of the startup, hint bits, the server's own snapshot of transactions.
     let (mut share, mut bytes) = (1.0, i64::MAX);
+    let most = patience(1).as_secs_f64() / 100.0;
     for _ in 0..4 {
         let wal = session.one::<String>("SELECT pg_current_wal_insert_lsn()::text", &[]);
         let cpu: f64 = pids.iter().map(|pid| cpu_seconds(*pid)).sum();
@@ -790,11 +791,11 @@ fn an_idle_minute_costs_less_than_a_hundredth_of_a_core_and_writes_no_wal() {
             &[&wal],
         );
         println!("{share:.4} of a core, {bytes} bytes of WAL in {seconds} s");
-        if bytes == 0 && share < 0.01 {
+        if bytes == 0 && share < most {
             break;
         }
     }
-    assert!(share < 0.01, "{share} of a core");
+    assert!(share < most, "{share} of a core");
     assert_eq!(bytes, 0, "bytes of WAL in {seconds} s");
 }
 
