@@ -46,8 +46,7 @@ BEGIN
         IF strpos(handler, '.') = 0 THEN
             RAISE EXCEPTION 'handler "sql:%" names no schema', handler
                 USING ERRCODE = 'undefined_function', DETAIL = 'The search_path of a handler is pg_catalog, pg_temp.',
-                      HINT = CASE WHEN of_subscriber THEN 'Call subscribe(..., handler => ''sql:<schema.function>'').'
-                                  ELSE 'Write sql:<schema.function> in the template.' END;
+                      HINT = 'Write sql:<schema.function> in the template.';
         END IF;
         SELECT * INTO callee FROM pg_proc p
         WHERE p.oid = to_regprocedure(handler || '(jsonb)');

@@ -5,9 +5,8 @@ use tasker_rules::events::position::Epochs;
 use tasker_rules::events::rows::PLACES;
 use tasker_rules::events::time::iso;
 
-use super::Event;
+use super::{Event, payload};
 use crate::error::{Error, Result};
-use crate::orchestration::format_uuid;
 use crate::pg::spi::{Session, Statement};
 
 static HERE: Statement = Statement::new(
@@ -45,8 +44,8 @@ impl Sources {
             source: cloud::source(&self.database, epoch),
             name: &event.name,
             time: iso(event.occurred_at),
-            task: event.task.as_ref().map(format_uuid),
-            step: event.step.as_ref().map(format_uuid),
+            task: event.task.as_ref().map(payload::uuid_text),
+            step: event.step.as_ref().map(payload::uuid_text),
             namespace: event.namespace.as_deref(),
             correlation_id: event.correlation_id.as_deref(),
             traceparent: event.traceparent.as_deref(),

@@ -332,12 +332,14 @@ fn transition_event(told: &Told) -> Option<&'static str> {
     }
 }
 
-fn format_uuid(uuid: &Uuid) -> Value {
+pub fn uuid_text(uuid: &Uuid) -> String {
     let mut text = uuid::Uuid::encode_buffer();
-    let text: &str = uuid::Uuid::from_bytes(*uuid)
-        .hyphenated()
-        .encode_lower(&mut text);
-    text.into()
+    let uuid = uuid::Uuid::from_bytes(*uuid).hyphenated();
+    uuid.encode_lower(&mut text).to_owned()
+}
+
+fn format_uuid(uuid: &Uuid) -> Value {
+    uuid_text(uuid).into()
 }
 
 /// ISO 8601 in UTC, with microseconds.

@@ -275,6 +275,16 @@ fn the_error_of_a_function_that_is_gone_speaks_of_a_subscriber() {
         calls[0].contains("CREATE FUNCTION app.keep(events jsonb) RETURNS void"),
         "{calls:?}"
     );
+    // As the hint says.
+    session.execute(
+        "CREATE FUNCTION app.keep(events jsonb) RETURNS void LANGUAGE sql AS $$ SELECT $$",
+    );
+    session.create("pay");
+    let calls = run(&mut session);
+    assert!(
+        !calls.is_empty() && calls.iter().all(|call| !call.contains(' ')),
+        "{calls:?}"
+    );
 }
 
 #[test]

@@ -935,6 +935,16 @@ pub const CASES: &[Case] = &[
 
 /// Hints that other tests execute: the file in tests/client/tests, and the test in it.
 pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "CREATE FUNCTION %s(events jsonb)",
+        "subscriber_handlers.rs",
+        "the_error_of_a_function_that_is_gone_speaks_of_a_subscriber",
+    ),
+    (
+        "register_template with replace => true",
+        SOURCES,
+        "what_each_hint_recommends_is_done_as_it_says",
+    ),
     ("SELECT task_uuid FROM tasker.tasks lists", HERE, STATEMENTS),
     (
         "SELECT step_uuid, name FROM tasker.workflow_steps WHERE task_uuid = ... lists",
