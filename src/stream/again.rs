@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 use tasker_rules::events::pattern::Selection;
 
-use super::rows::{self, Reader};
+use super::pages::PAGE;
+use super::rows::Reader;
 use super::{Event, facts, gaps};
 use crate::error::{Error, Result};
 use crate::pg::budget;
@@ -27,7 +28,7 @@ pub fn again(session: &Session, keys: &[Key]) -> Result<FxHashMap<i64, Event>> {
     let all = Selection::parse(["*"]).map_err(|bad| Error::corrupt(bad.to_string()))?;
     let mut reader = Reader::new(session, &all);
     let mut found = FxHashMap::default();
-    for ids in rows.chunks(rows::PAGE) {
+    for ids in rows.chunks(PAGE) {
         budget::check_for_cancel();
         for row in &reader.of_ids(ids)? {
             let story = reader.story(row)?;

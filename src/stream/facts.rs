@@ -8,12 +8,15 @@ use tasker_rules::engine::ids;
 use tasker_rules::events::rows::PLACES;
 
 use super::Event;
-use super::rows::Pages;
+use super::pages::{Pages, pages};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Session, Statement};
 
 macro_rules! facts_where {
+    ($most:literal) => {
+        facts_where!("e.id > $1", $most)
+    };
     ($which:literal, $most:literal) => {
         concat!(
             "SELECT e.id, e.xid, e.created_at, e.task_uuid, e.step_no, e.name, e.namespace, e.correlation_id, e.traceparent, e.payload::text
@@ -26,11 +29,7 @@ macro_rules! facts_where {
     };
 }
 
-static FACTS: Pages = Pages([
-    Statement::new(facts_where!("e.id > $1", 16), &[pg_sys::INT8OID]),
-    Statement::new(facts_where!("e.id > $1", 128), &[pg_sys::INT8OID]),
-    Statement::new(facts_where!("e.id > $1", 1000), &[pg_sys::INT8OID]),
-]);
+static FACTS: Pages = pages!(facts_where);
 
 static FACTS_OF_IDS: Statement = Statement::new(
     facts_where!("e.id = ANY ($1)", 1000),

@@ -6,6 +6,7 @@ mod cloud;
 mod facts;
 mod gaps;
 mod merge;
+mod pages;
 mod payload;
 mod place;
 mod rows;
@@ -82,7 +83,7 @@ impl<'w> Wanted<'w> {
     fn rows_to_read(&self, scanned: usize, found: usize) -> usize {
         let rest = self.most.saturating_sub(found) + 1;
         match found {
-            0 if scanned > 0 => rows::PAGE,
+            0 if scanned > 0 => pages::PAGE,
             // A row gives more than two events.
             0 => rest / 2,
             _ => rest.saturating_mul(scanned) / found,

@@ -4,7 +4,8 @@ use pgrx::pg_sys;
 use tasker_rules::events::position::Position;
 
 use super::merge::{Merge, Row};
-use super::rows::{Logged, PAGE, Reader};
+use super::pages::PAGE;
+use super::rows::{Logged, Reader};
 use super::{Wanted, is_contained, is_wanted, is_wanted_fact, now};
 use crate::error::{Error, Result};
 use crate::pg::budget;

@@ -13,16 +13,17 @@ use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
 
 use super::Event;
+use super::pages::{Pages, pages};
 use super::payload::{Payload, Told};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Rows, Session, Statement};
 use crate::registry::{self, Template};
 
-/// The most rows that are read at once.
-pub const PAGE: usize = 1000;
-
 macro_rules! rows_where {
+    ($most:literal) => {
+        rows_where!("l.id > $1", $most)
+    };
     ($which:literal, $most:literal) => {
         concat!(
             "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
@@ -36,31 +37,12 @@ macro_rules! rows_where {
     };
 }
 
-// A LIMIT that is a parameter would be a guess for the planner. Most polls want few events.
-static ROWS: Pages = Pages([
-    Statement::new(rows_where!("l.id > $1", 16), &[pg_sys::INT8OID]),
-    Statement::new(rows_where!("l.id > $1", 128), &[pg_sys::INT8OID]),
-    Statement::new(rows_where!("l.id > $1", 1000), &[pg_sys::INT8OID]),
-]);
+static ROWS: Pages = pages!(rows_where);
 
 static ROWS_OF_IDS: Statement = Statement::new(
     rows_where!("l.id = ANY ($1)", 1000),
     &[pg_sys::INT8ARRAYOID],
 );
-
-/// The same statement with the limits of [`Pages::SIZES`].
-pub struct Pages(pub [Statement; 3]);
-
-impl Pages {
-    const SIZES: [usize; 3] = [16, 128, PAGE];
-
-    /// The statement whose limit is at least this, and its limit.
-    pub fn of(&self, rows: usize) -> (&Statement, usize) {
-        let fits = |size: &usize| *size >= rows;
-        let place = Self::SIZES.iter().position(fits).unwrap_or(2);
-        (&self.0[place], Self::SIZES[place])
-    }
-}
 
 // What never changes of the tasks.
 static TASKS: Statement = Statement::new(
@@ -214,7 +196,7 @@ impl<'s> Reader<'s> {
         Ok((page, last))
     }
 
-    /// Those of these rows that exist, up to [`PAGE`], ascending.
+    /// Those of these rows that exist, up to a page, ascending.
     pub fn of_ids(&mut self, ids: &[i64]) -> Result<Vec<Logged>> {
         let ids = datum::int8s(ids.iter().copied());
         let rows = self.session.read(&ROWS_OF_IDS, &[ids])?;

@@ -92,13 +92,12 @@ fn next_xid(session: &mut Session) -> i64 {
     )
 }
 
-#[test]
-fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
-    let (source, readers) = source();
+/// Restores a dump into clusters whose transaction ids are lower, higher, and beyond 32 bits. The sessions have not resumed.
+fn in_other_clusters(source: &Server, mut then: impl FnMut(&str, &Server, Session)) {
     // A transaction that does not come along.
     let mut lost = source.connect(NAME);
     lost.execute("BEGIN; SELECT tasker.create_task('chain')");
-    let file = dump(&source);
+    let file = dump(source);
     let before = next_xid(&mut source.connect(NAME));
     for (what, reset) in [
         ("lower", None),
@@ -114,6 +113,14 @@ fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
         let mut session = restore(&target, &file);
         let next = next_xid(&mut session);
         assert_eq!(next < before, reset.is_none(), "{what}: {next}, {before}");
+        then(what, &target, session);
+    }
+}
+
+#[test]
+fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
+    let (source, readers) = source();
+    in_other_clusters(&source, |what, target, mut session| {
         session
             .fails("SELECT * FROM tasker.read_events()", &[])
             .is("55000")
@@ -141,8 +148,8 @@ fn each_reader_goes_on_in_a_restored_database_whatever_its_transaction_ids() {
                 .clone()
                 .has_each_event_once(&mut session, &format!("{name}, {what}, later"));
         }
-        again(&target, session, &readers);
-    }
+        again(target, session, &readers);
+    });
 }
 
 /// A dump of the restored database, restored in turn.
@@ -323,25 +330,7 @@ fn work_on(session: &mut Session) {
 #[test]
 fn each_subscriber_goes_on_in_a_restored_database_and_what_was_in_flight_comes_again() {
     let (source, had) = subscribed();
-    // A transaction that does not come along.
-    let mut lost = source.connect(NAME);
-    lost.execute("BEGIN; SELECT tasker.create_task('chain')");
-    let file = dump(&source);
-    let before = next_xid(&mut source.connect(NAME));
-    for (what, reset) in [
-        ("lower", None),
-        ("higher", Some(["-x", "30000"])),
-        ("beyond 32 bits", Some(["-e", "3"])),
-    ] {
-        let target = Server::start(&[]);
-        if let Some(arguments) = reset {
-            target.stop();
-            target.reset_transactions(&arguments);
-            target.start_again();
-        }
-        let mut session = restore(&target, &file);
-        let next = next_xid(&mut session);
-        assert_eq!(next < before, reset.is_none(), "{what}: {next}, {before}");
+    in_other_clusters(&source, |what, target, mut session| {
         session
             .fails("SELECT * FROM tasker.poll_events('first')", &[])
             .is("55000")
@@ -372,7 +361,7 @@ fn each_subscriber_goes_on_in_a_restored_database_and_what_was_in_flight_comes_a
         work_on(&mut session);
         go_on(&mut session, &had, what);
         sources_are_told(&mut session);
-    }
+    });
 }
 
 /// What came along has the source that it had in the first database; what is new has one of its own.
