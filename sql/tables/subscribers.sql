@@ -105,6 +105,8 @@ CREATE TABLE tasker_engine.deliveries (
     consumer text,
     PRIMARY KEY (subscriber_id, poll_no)
 ) WITH (fillfactor = 70);
+-- Compressing the ids of a large poll costs more than writing them.
+ALTER TABLE tasker_engine.deliveries ALTER event_ids SET STORAGE EXTERNAL, ALTER row_ids SET STORAGE EXTERNAL, ALTER task_uuids SET STORAGE EXTERNAL;
 COMMENT ON TABLE tasker_engine.deliveries IS 'One row per call of poll_events that handed out new events, until all of them are acknowledged, have failed, or the lease has ended.';
 COMMENT ON COLUMN tasker_engine.deliveries.subscriber_id IS 'The subscriber.';
 COMMENT ON COLUMN tasker_engine.deliveries.poll_no IS 'The number of the place that the call has made.';

@@ -1,4 +1,4 @@
-//! Statements that read some rows behind an id, with three limits: one that is a parameter would be a guess for the planner, and most
+//! Statements that read some rows behind an id, with four limits: one that is a parameter would be a guess for the planner, and most
 //! polls want few events.
 
 use crate::pg::spi::Statement;
@@ -7,14 +7,15 @@ use crate::pg::spi::Statement;
 pub const PAGE: usize = 1000;
 
 /// The same statement with the limits of [`Pages::SIZES`].
-pub struct Pages(pub [Statement; 3]);
+pub struct Pages(pub [Statement; 4]);
 
 /// The statements that a macro makes for a limit; their parameter is the id.
 macro_rules! pages {
     ($statement:ident) => {
         Pages([
             Statement::new($statement!(16), &[pg_sys::INT8OID]),
-            Statement::new($statement!(128), &[pg_sys::INT8OID]),
+            Statement::new($statement!(64), &[pg_sys::INT8OID]),
+            Statement::new($statement!(256), &[pg_sys::INT8OID]),
             Statement::new($statement!(1000), &[pg_sys::INT8OID]),
         ])
     };
@@ -22,12 +23,13 @@ macro_rules! pages {
 pub(super) use pages;
 
 impl Pages {
-    const SIZES: [usize; 3] = [16, 128, PAGE];
+    const SIZES: [usize; 4] = [16, 64, 256, PAGE];
 
-    /// The statement whose limit is at least this, if one is, and its limit.
+    /// The smallest statement that reads at least half of this, and its limit: rows that are read for nothing cost more than another page.
     pub fn of(&self, rows: usize) -> (&Statement, usize) {
-        let fits = |size: &usize| *size >= rows;
-        let place = Self::SIZES.iter().position(fits).unwrap_or(2);
+        let fits = |size: &usize| 2 * size >= rows;
+        let last = Self::SIZES.len() - 1;
+        let place = Self::SIZES.iter().position(fits).unwrap_or(last);
         (&self.0[place], Self::SIZES[place])
     }
 }

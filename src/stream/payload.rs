@@ -17,6 +17,9 @@ use crate::registry::Template;
 const VIABLE: &str = "workflow.viable_steps_discovered";
 const NOT_VIABLE: &str = "workflow.no_viable_steps";
 
+/// Hardly a schema names more keys.
+const MOST_KEYS: usize = 20;
+
 /// An event of a row, with what its payload is made from.
 pub struct Told<'t> {
     pub row: &'t Logged,
@@ -41,7 +44,7 @@ pub struct Payload(Vec<(Cow<'static, str>, Value)>);
 impl Payload {
     /// The keys of the event's schema that the row has values for.
     pub fn of(told: &Told) -> Result<Self> {
-        let mut entries = vec![];
+        let mut entries = Vec::with_capacity(MOST_KEYS);
         for key in told.keys()? {
             if let Some(value) = told.value(key)? {
                 entries.push((Cow::Borrowed(key), value));

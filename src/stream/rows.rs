@@ -17,6 +17,7 @@ use super::pages::{Pages, pages};
 use super::payload::{Payload, Told};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Rows, Session, Statement};
 use crate::registry::{self, Template};
 
@@ -127,6 +128,11 @@ impl Logged {
         self.change.asks_for_released(self.done_at_creation())
     }
 
+    /// Whether it is the creation of a task of which steps were done at once: bypassed, or kept by a task that runs again.
+    fn keeps_steps(&self) -> bool {
+        self.of.bypasses || self.metadata.is_some()
+    }
+
     fn metadata(&self) -> Result<Value> {
         let Some(text) = &self.metadata else {
             return Ok(Value::Object(Map::new()));
@@ -138,6 +144,9 @@ impl Logged {
 
 /// More tasks than this are forgotten together.
 const MOST_KNOWN: usize = 10_000;
+
+/// Tasks of which this session has read rows: their later rows come in later polls.
+static KNOWN: Kept<FxHashMap<Uuid, Rc<Task>>> = Kept::new();
 
 /// What a row tells.
 pub struct Story {
@@ -162,7 +171,6 @@ pub struct Reader<'s> {
     done: FxHashMap<Uuid, Done>,
     /// The same of tasks whose creation a page has told: the pages tell the rest.
     whole: FxHashMap<Uuid, Done>,
-    tasks: FxHashMap<Uuid, Rc<Task>>,
     workers: FxHashMap<i32, String>,
 }
 
@@ -177,7 +185,6 @@ impl<'s> Reader<'s> {
             asks_for_released: released.iter().any(|name| selection.matches(name)),
             done: FxHashMap::default(),
             whole: FxHashMap::default(),
-            tasks: FxHashMap::default(),
             workers: FxHashMap::default(),
         }
     }
@@ -212,8 +219,8 @@ impl<'s> Reader<'s> {
         let mut page = Vec::with_capacity(rows.len());
         for row in rows.iter() {
             let task: Uuid = row.get(3)?;
-            if let Some(of) = self.tasks.get(&task) {
-                page.push(Logged::of(&row, task, Rc::clone(of))?);
+            if let Some(of) = KNOWN.with(|known| known.get(&task).cloned()) {
+                page.push(Logged::of(&row, task, of)?);
             }
         }
         let unknown: BTreeSet<i32> = page
@@ -230,22 +237,21 @@ impl<'s> Reader<'s> {
         Ok(page)
     }
 
-    fn read_tasks(&mut self, rows: &Rows) -> Result<()> {
-        let mut unknown: BTreeSet<Uuid> = BTreeSet::new();
+    fn read_tasks(&self, rows: &Rows) -> Result<()> {
+        let mut tasks: BTreeSet<Uuid> = BTreeSet::new();
         for row in rows.iter() {
-            let task: Uuid = row.get(3)?;
-            if !self.tasks.contains_key(&task) {
-                unknown.insert(task);
-            }
+            tasks.insert(row.get(3)?);
         }
-        if unknown.is_empty() {
+        KNOWN.with(|known| {
+            if known.len() > MOST_KNOWN {
+                known.clear();
+            }
+            tasks.retain(|task| !known.contains_key(task));
+        });
+        if tasks.is_empty() {
             return Ok(());
         }
-        if self.tasks.len() > MOST_KNOWN {
-            self.tasks.clear();
-            return self.read_tasks(rows);
-        }
-        for row in self.session.read(&TASKS, &[datum::uuids(&unknown)])?.iter() {
+        for row in self.session.read(&TASKS, &[datum::uuids(&tasks)])?.iter() {
             let task = Task {
                 named_task_id: row.get(2)?,
                 requested_at: row.get(3)?,
@@ -253,7 +259,8 @@ impl<'s> Reader<'s> {
                 traceparent: row.opt(5),
                 bypasses: row.get(6)?,
             };
-            self.tasks.insert(row.get(1)?, Rc::new(task));
+            let uuid: Uuid = row.get(1)?;
+            KNOWN.with(|known| known.insert(uuid, Rc::new(task)));
         }
         Ok(())
     }
@@ -265,8 +272,8 @@ impl<'s> Reader<'s> {
         }
         for row in page {
             match row.change {
-                // A step that was done at the creation has its row behind, maybe in the next page. A task that runs again says so.
-                Change::Task(None, _) if !row.of.bypasses && row.metadata.is_none() => {
+                // A step that was done at the creation has its row behind, maybe in the next page.
+                Change::Task(None, _) if !row.keeps_steps() => {
                     self.whole.insert(row.task, Done::new());
                 }
                 Change::Step(_, to) if to.is_finished_good() => {
@@ -280,19 +287,33 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Whether only the other rows of its task say which steps can run because of the row.
+    fn depends_on_done(&self, row: &Logged) -> Result<bool> {
+        if !row.asks_for_released() || self.whole.contains_key(&row.task) {
+            return Ok(false);
+        }
+        Ok(match row.step_no {
+            0 => row.keeps_steps(),
+            no => !self.template(row)?.step(no)?.children.is_empty(),
+        })
+    }
+
     fn read_done(&mut self, page: &[Logged]) -> Result<()> {
         self.done.clear();
-        let asks = |row: &&Logged| row.asks_for_released() && !self.whole.contains_key(&row.task);
-        let asking = page.iter().filter(asks);
-        let tasks: BTreeSet<Uuid> = asking.map(|row| row.task).collect();
+        let mut tasks: BTreeMap<Uuid, Timestamp> = BTreeMap::new();
+        for row in page {
+            if self.depends_on_done(row)? {
+                tasks.insert(row.task, row.of.requested_at);
+            }
+        }
         if tasks.is_empty() {
             return Ok(());
         }
-        for row in self.session.read(&DONE, &[datum::uuids(&tasks)])?.iter() {
+        let rows = self.session.read(&DONE, &[datum::uuids(tasks.keys())])?;
+        for row in rows.iter() {
             let (task, id): (Uuid, i64) = (row.get(1)?, row.get(3)?);
             let (attempt, at): (i16, Timestamp) = (row.get(4)?, row.get(5)?);
-            let requested_at = self.tasks.get(&task).map(|task| task.requested_at);
-            let at_creation = attempt == 0 && requested_at == Some(at);
+            let at_creation = attempt == 0 && tasks.get(&task) == Some(&at);
             let of_task = self.done.entry(task).or_default();
             let (first, kept) = of_task.entry(row.get(2)?).or_insert((id, at_creation));
             (*first, *kept) = (id.min(*first), *kept || at_creation);

@@ -19,11 +19,15 @@ const STRIDE: usize = 32;
 /// The header of a varlena of four bytes comes first.
 const HEADER: usize = 4;
 
+/// Most objects need no more bytes.
+const USUAL: usize = 1024;
+
 /// A jsonb object. None: a string holds a NUL character, or the object is too large for jsonb.
 pub fn object_of<'v>(
     entries: impl Iterator<Item = (&'v str, &'v Value)>,
 ) -> Option<Jsonb<'static>> {
-    let mut out = Encoder(vec![0; HEADER]);
+    let mut out = Encoder(Vec::with_capacity(USUAL));
+    out.push(&[0; HEADER]);
     out.object(entries.collect())?;
     let bytes = out.0;
     if bytes.len() > COUNT as usize {
