@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
+use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::PLACES;
 
 use super::Event;
@@ -50,17 +51,16 @@ pub struct Fact {
     payload: String,
 }
 
-/// About this many rows behind an id, ascending, and up to which id there is no other; `None`: there are no more.
-pub fn page(session: &Session, behind: i64, rows: usize) -> Result<(Vec<Fact>, Option<i64>)> {
-    let (statement, limit) = FACTS.of(rows);
-    let rows = session.read(statement, &[datum::int8(behind)])?;
-    let facts: Vec<Fact> = rows
-        .iter()
-        .map(|row| Fact::of(&row))
-        .collect::<Result<_>>()?;
-    let last = facts.last().filter(|_| facts.len() == limit);
-    let last = last.map(|fact| fact.id);
-    Ok((facts, last))
+/// A page of rows, as [`Pages::read`] says.
+pub fn page(
+    session: &Session,
+    behind: i64,
+    rows: usize,
+    unseen: Option<&Unseen>,
+) -> Result<(Vec<Fact>, Option<i64>)> {
+    let (rows, last) = FACTS.read(session, behind, rows, unseen)?;
+    let facts = rows.iter().map(|row| Fact::of(&row));
+    Ok((facts.collect::<Result<_>>()?, last))
 }
 
 /// Those of these rows that exist, up to a page.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tasker_rules::events::position::Unseen;
+
 use super::facts::{self, Fact};
 use super::rows::{Logged, Reader};
 use crate::error::Result;
@@ -29,10 +31,19 @@ impl Row {
     }
 }
 
+/// What comes next.
+pub enum Next {
+    Row(Row),
+    /// No row up to this id: ask again.
+    NothingUpTo(i64),
+    End,
+}
+
 /// A page of each source.
 pub struct Merge<'s> {
     session: &'s Session,
     pub log: Reader<'s>,
+    unseen: Option<Unseen>,
     logged: Source<Logged>,
     facts: Source<Fact>,
 }
@@ -54,8 +65,8 @@ impl<T> Source<T> {
     }
 
     /// Reads a page when the last one is used up: what comes next is known only then.
-    fn fill(&mut self, mut read: impl FnMut(i64) -> Result<(Vec<T>, Option<i64>)>) -> Result<()> {
-        while self.page.is_empty() && self.more {
+    fn fill(&mut self, read: impl FnOnce(i64) -> Result<(Vec<T>, Option<i64>)>) -> Result<()> {
+        if self.page.is_empty() && self.more {
             let (page, last) = read(self.behind)?;
             self.page = page.into();
             self.more = last.is_some();
@@ -63,35 +74,44 @@ impl<T> Source<T> {
         }
         Ok(())
     }
+
+    /// Up to which id all rows are known, if that is not the end.
+    fn known_to(&self) -> Option<i64> {
+        (self.page.is_empty() && self.more).then_some(self.behind)
+    }
 }
 
 impl<'s> Merge<'s> {
-    pub fn new(session: &'s Session, log: Reader<'s>, behind: i64) -> Self {
+    /// The rows behind an id; where it is said what is new, only that.
+    pub fn new(session: &'s Session, log: Reader<'s>, behind: i64, unseen: Option<Unseen>) -> Self {
         Self {
             session,
             log,
+            unseen,
             logged: Source::new(behind),
             facts: Source::new(behind),
         }
     }
 
-    /// The row with the next id; None: there is none. About this many are wanted.
-    pub fn next(&mut self, rows: usize) -> Result<Option<Row>> {
-        let log = &mut self.log;
-        self.logged.fill(|behind| log.page(behind, rows))?;
-        let session = self.session;
+    /// The row with the next id. About this many are wanted.
+    pub fn next(&mut self, rows: usize) -> Result<Next> {
+        let (log, session, unseen) = (&mut self.log, self.session, self.unseen.as_ref());
+        self.logged.fill(|behind| log.page(behind, rows, unseen))?;
         self.facts
-            .fill(|behind| facts::page(session, behind, rows))?;
+            .fill(|behind| facts::page(session, behind, rows, unseen))?;
         let logged = self.logged.page.front().map(|row| row.id);
         let fact = self.facts.page.front().map(|fact| fact.id);
-        Ok(match (logged, fact) {
-            (Some(logged), Some(fact)) if fact < logged => self.fact(),
-            (None, Some(_)) => self.fact(),
-            _ => self.logged.page.pop_front().map(Row::Logged),
-        })
-    }
-
-    fn fact(&mut self) -> Option<Row> {
-        self.facts.page.pop_front().map(Row::Fact)
+        let known_to = [self.logged.known_to(), self.facts.known_to()];
+        let known_to = known_to.into_iter().flatten().min();
+        let first = logged.into_iter().chain(fact).min();
+        if let Some(known_to) = known_to.filter(|to| first.is_none_or(|first| first > *to)) {
+            return Ok(Next::NothingUpTo(known_to));
+        }
+        let row = if fact.is_some() && fact == first {
+            self.facts.page.pop_front().map(Row::Fact)
+        } else {
+            self.logged.page.pop_front().map(Row::Logged)
+        };
+        Ok(row.map_or(Next::End, Next::Row))
     }
 }

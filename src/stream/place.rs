@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 use tasker_rules::events::position::Position;
 
-use super::merge::{Merge, Row};
+use super::merge::{Merge, Next, Row};
 use super::pages::PAGE;
 use super::rows::{Logged, Reader};
 use super::{Wanted, is_contained, is_wanted, is_wanted_fact, now};
@@ -85,12 +85,14 @@ pub fn since_position(session: &Session, since: Timestamp) -> Result<Position> {
 pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wanted) -> Result<i64> {
     let (_, epochs) = now(session)?;
     let reader = Reader::new(session, wanted.selection);
-    let mut rows = Merge::new(session, reader, from.read_to());
+    let mut rows = Merge::new(session, reader, from.read_to(), None);
     let mut events = 0;
     loop {
         budget::check_for_cancel();
-        let Some(row) = rows.next(PAGE)? else {
-            return Ok(events);
+        let row = match rows.next(PAGE)? {
+            Next::Row(row) => row,
+            Next::NothingUpTo(_) => continue,
+            Next::End => return Ok(events),
         };
         let (id, xid) = (row.id(), row.xid());
         if !upto.has(id, xid, &epochs) || from.has(id, xid, &epochs) {

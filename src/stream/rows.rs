@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::pattern::Selection;
+use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
 
 use super::Event;
@@ -189,15 +190,20 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// About this many rows behind an id, ascending, and up to which id there is no other; `None`: there are no more.
-    pub fn page(&mut self, behind: i64, rows: usize) -> Result<(Vec<Logged>, Option<i64>)> {
-        let (statement, limit) = ROWS.of(rows);
-        let rows = self.session.read(statement, &[datum::int8(behind)])?;
-        let last = rows.iter().last().filter(|_| rows.len() == limit);
-        let last = last.map(|row| row.get(1)).transpose()?;
+    /// A page of rows, as [`Pages::read`] says.
+    pub fn page(
+        &mut self,
+        behind: i64,
+        rows: usize,
+        unseen: Option<&Unseen>,
+    ) -> Result<(Vec<Logged>, Option<i64>)> {
+        let (rows, last) = ROWS.read(self.session, behind, rows, unseen)?;
         let page = self.found(&rows)?;
         if self.asks_for_released {
-            self.follow(&page);
+            // The rows between those that are unseen are not there.
+            if unseen.is_none() {
+                self.follow(&page);
+            }
             self.read_done(&page)?;
         }
         Ok((page, last))

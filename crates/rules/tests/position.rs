@@ -155,6 +155,13 @@ fn page(
             break;
         }
         if visible(row) && position.is_new(*id, row.xid, epochs) {
+            let unseen = position.unseen();
+            assert!(
+                unseen.is_none_or(|of| *id > of.upto
+                    || row.xid >= of.xmax
+                    || of.running.contains(&row.xid)),
+                "a reader that asks for what is unseen does not get row {id}"
+            );
             for event in position.handed(*id)..2 {
                 if got.len() == most {
                     return true;

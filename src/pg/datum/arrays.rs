@@ -113,6 +113,18 @@ pub fn int8s(values: impl IntoIterator<Item = i64>) -> Arg<'static> {
     )
 }
 
+pub fn xid8s(values: impl IntoIterator<Item = u64>) -> Arg<'static> {
+    let mut items: Vec<Datum> = values.into_iter().map(Datum::from).collect();
+    array(
+        pg_sys::XID8ARRAYOID,
+        pg_sys::XID8OID,
+        8,
+        true,
+        pg_sys::TYPALIGN_DOUBLE,
+        &mut items,
+    )
+}
+
 pub fn booleans(values: impl IntoIterator<Item = bool>) -> Arg<'static> {
     let mut items: Vec<Datum> = values.into_iter().map(Datum::from).collect();
     array(

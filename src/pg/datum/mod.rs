@@ -16,7 +16,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::error::{Error, Result};
 
 pub use arrays::{
-    array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps, uuids,
+    array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps,
+    uuids, xid8s,
 };
 pub use encode::object_of;
 pub use fields::{Field, Object, array_fields, texts_of};

@@ -281,6 +281,45 @@ fn a_poll_remembers_how_far_it_came_although_nothing_matched() {
 }
 
 #[test]
+fn a_transaction_that_was_open_for_long_brings_its_events_in_one_poll_although_many_came_meanwhile()
+{
+    let (database, mut session, _) = started(&pay());
+    session.execute("SET tasker.max_scan_events = 3000");
+    subscribe(&mut session, "'late'");
+    let mut slow = database.connect();
+    let publish = |session: &mut Session, name: &str, task: Option<Uuid>| {
+        session.query("SELECT tasker.publish_event($1, '{}', $2)", &[&name, &task]);
+    };
+    slow.execute("BEGIN");
+    publish(&mut slow, "app.first", None);
+    slow.create("pay");
+    for _ in 0..2 {
+        // Rows of both sources, each more than five polls look at.
+        session.create_many("pay", 3000);
+        session.execute("SELECT tasker.publish_events(array_fill('app.other'::text, ARRAY[6000]), array_fill('{}'::jsonb, ARRAY[6000]))");
+        publish(&mut slow, "app.later", None);
+    }
+    drain(&mut session, "late");
+    slow.execute("COMMIT");
+    publish(&mut session, "app.last", None);
+    let names: Vec<String> = poll(&mut session, "late", 100)
+        .into_iter()
+        .map(|event| event.name)
+        .filter(|name| name.starts_with("app.") || name == "task.initialize_requested")
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "app.first",
+            "task.initialize_requested",
+            "app.later",
+            "app.later",
+            "app.last",
+        ]
+    );
+}
+
+#[test]
 fn an_event_comes_again_when_its_lease_ends_and_reads_the_same() {
     let (_database, mut session, _) = started(&pay());
     subscribe(&mut session, "'audit', start_at => 'beginning'");

@@ -180,6 +180,17 @@ struct Batch {
     part: Option<(i64, u32)>,
 }
 
+/// Which rows are new among those that were there when the position was taken: those of these transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    /// Up to this id.
+    pub upto: i64,
+    /// From this transaction on.
+    pub xmax: u64,
+    /// And these before it.
+    pub running: Vec<u64>,
+}
+
 /// What was read: all before an epoch, all of this epoch that `seen` sees, and of the batch behind it all up to an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -282,6 +293,16 @@ impl Position {
         self.batch
             .as_ref()
             .map_or(self.seen.last_id, |batch| batch.last)
+    }
+
+    /// What can be new where a transaction has ended that was open for long: almost nothing. `None`: all rows to look at are behind that.
+    pub fn unseen(&self) -> Option<Unseen> {
+        let Snapshot { xmax, running, .. } = &self.seen.snapshot;
+        (self.behind_id() < self.seen.last_id).then(|| Unseen {
+            upto: self.seen.last_id,
+            xmax: *xmax,
+            running: running.clone(),
+        })
     }
 
     /// No row behind this id belongs to the batch.
