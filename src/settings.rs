@@ -204,7 +204,7 @@ const SETTINGS: [Setting; 25] = [
     Setting {
         name: c"tasker.max_scan_events",
         short: c"How many rows of the log one call of poll_events looks at.",
-        long: c"A number of rows. The subscriber remembers how far it came although nothing matched. Rule: docs/events.md#subscribers.",
+        long: c"A number of rows; ten that can give no event of the subscriber's patterns count as one. The subscriber remembers how far it came although nothing matched. Rule: docs/events.md#subscribers.",
         value: Int(&MAX_SCAN_EVENTS, 1000, 100_000_000, GucFlags::empty()),
         context: GucContext::Suset,
     },

@@ -63,7 +63,7 @@ COMMENT ON COLUMN tasker.subscribers.missed_events IS 'Number of rows of the log
 COMMENT ON COLUMN tasker.subscribers.missed_until IS 'When the last of them was written; if it was to come again, when it was found missing. NULL if none is.';
 COMMENT ON COLUMN tasker.subscribers.last_error IS 'Why the last delivery failed; NULL if none did, or nothing was said.';
 COMMENT ON COLUMN tasker.subscribers.last_error_at IS 'When it failed.';
-COMMENT ON COLUMN tasker.subscribers.moved_at IS 'When its place last moved.';
+COMMENT ON COLUMN tasker.subscribers.moved_at IS 'When its place last moved. Polls that find nothing move it once a second at most.';
 COMMENT ON COLUMN tasker.subscribers.created_at IS 'When it was made.';
 COMMENT ON COLUMN tasker.subscribers.updated_at IS 'When a setting was last changed, or it was paused or resumed.';
 GRANT SELECT ON tasker.subscribers TO tasker_reader;

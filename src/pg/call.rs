@@ -349,10 +349,15 @@ pub fn statements_see_commits() -> bool {
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
 }
 
+/// Whether the server takes its rows from another one.
+pub fn is_standby() -> bool {
+    // SAFETY: plain call.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// Refuses calls that write on a standby (25006).
 pub fn require_primary() -> Result<()> {
-    // SAFETY: plain call.
-    if !unsafe { pg_sys::RecoveryInProgress() } {
+    if !is_standby() {
         return Ok(());
     }
     Err(Error::new(

@@ -9,7 +9,7 @@ use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::PLACES;
 
 use super::Event;
-use super::pages::{Pages, pages};
+use super::pages::{Page, Pages, pages};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Session, Statement};
@@ -57,10 +57,14 @@ pub fn page(
     behind: i64,
     rows: usize,
     unseen: Option<&Unseen>,
-) -> Result<(Vec<Fact>, Option<i64>)> {
-    let (rows, last) = FACTS.read(session, behind, rows, unseen)?;
-    let facts = rows.iter().map(|row| Fact::of(&row));
-    Ok((facts.collect::<Result<_>>()?, last))
+) -> Result<Page<Fact>> {
+    let read = FACTS.read(session, behind, rows, unseen)?;
+    let facts = read.rows.iter().map(|row| Fact::of(&row));
+    Ok(Page {
+        rows: facts.collect::<Result<_>>()?,
+        last: read.last,
+        others: read.passed_by,
+    })
 }
 
 /// Those of these rows that exist, up to a page.

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
+use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::Unseen;
 
 use super::facts::{self, Fact};
+use super::pages::Page;
 use super::rows::{Logged, Reader};
 use crate::error::Result;
 use crate::pg::spi::Session;
@@ -39,10 +41,27 @@ pub enum Next {
     End,
 }
 
+/// How much a call has looked at.
+#[derive(Default, Clone, Copy)]
+pub struct Looked {
+    /// Rows that were read.
+    pub rows: usize,
+    /// Tenths of the cost of a row: one that cannot matter is passed by for one.
+    tenths: usize,
+}
+
+impl Looked {
+    /// The cost, in rows.
+    pub fn cost(self) -> usize {
+        self.tenths / 10
+    }
+}
+
 /// A page of each source.
 pub struct Merge<'s> {
     session: &'s Session,
     pub log: Reader<'s>,
+    pub looked: Looked,
     unseen: Option<Unseen>,
     logged: Source<Logged>,
     facts: Source<Fact>,
@@ -56,19 +75,25 @@ struct Source<T> {
 }
 
 impl<T> Source<T> {
-    fn new(behind: i64) -> Self {
+    fn new(behind: i64, is_wanted: bool) -> Self {
         Self {
             page: VecDeque::new(),
             behind,
-            more: true,
+            more: is_wanted,
         }
     }
 
     /// Reads a page when the last one is used up: what comes next is known only then.
-    fn fill(&mut self, read: impl FnOnce(i64) -> Result<(Vec<T>, Option<i64>)>) -> Result<()> {
+    fn fill(
+        &mut self,
+        looked: &mut Looked,
+        read: impl FnOnce(i64) -> Result<Page<T>>,
+    ) -> Result<()> {
         if self.page.is_empty() && self.more {
-            let (page, last) = read(self.behind)?;
-            self.page = page.into();
+            let Page { rows, last, others } = read(self.behind)?;
+            looked.rows += rows.len() + others;
+            looked.tenths += 10 * rows.len() + others + 1;
+            self.page = rows;
             self.more = last.is_some();
             self.behind = last.unwrap_or(self.behind);
         }
@@ -82,23 +107,36 @@ impl<T> Source<T> {
 }
 
 impl<'s> Merge<'s> {
-    /// The rows behind an id; where it is said what is new, only that.
-    pub fn new(session: &'s Session, log: Reader<'s>, behind: i64, unseen: Option<Unseen>) -> Self {
+    /// The rows behind an id that the selection may want; where it is said what is new, only that.
+    pub fn new(
+        session: &'s Session,
+        selection: &'s Selection,
+        behind: i64,
+        unseen: Option<Unseen>,
+    ) -> Self {
         Self {
             session,
-            log,
+            log: Reader::new(session, selection),
+            looked: Looked::default(),
             unseen,
-            logged: Source::new(behind),
-            facts: Source::new(behind),
+            logged: Source::new(behind, selection.wants_rows()),
+            facts: Source::new(behind, selection.wants_facts()),
         }
+    }
+
+    /// Whether the next call of `next` reads.
+    pub fn must_read(&self) -> bool {
+        self.logged.known_to().or(self.facts.known_to()).is_some()
     }
 
     /// The row with the next id. About this many are wanted.
     pub fn next(&mut self, rows: usize) -> Result<Next> {
         let (log, session, unseen) = (&mut self.log, self.session, self.unseen.as_ref());
-        self.logged.fill(|behind| log.page(behind, rows, unseen))?;
+        let looked = &mut self.looked;
+        self.logged
+            .fill(looked, |behind| log.page(behind, rows, unseen))?;
         self.facts
-            .fill(|behind| facts::page(session, behind, rows, unseen))?;
+            .fill(looked, |behind| facts::page(session, behind, rows, unseen))?;
         let logged = self.logged.page.front().map(|row| row.id);
         let fact = self.facts.page.front().map(|fact| fact.id);
         let known_to = [self.logged.known_to(), self.facts.known_to()];

@@ -20,11 +20,12 @@ use tasker_rules::events::sample;
 
 use crate::error::{Error, Result};
 use crate::pg::budget;
+use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
 use facts::Fact;
-use merge::{Merge, Next, Row};
+use merge::{Looked, Merge, Next, Row};
 use payload::Payload;
 use rows::{Logged, Reader, Story};
 
@@ -80,13 +81,13 @@ impl<'w> Wanted<'w> {
     }
 
     /// About how many rows give the rest, if they go on as those that were looked at.
-    fn rows_to_read(&self, scanned: usize, found: usize) -> usize {
+    fn rows_to_read(&self, read: usize, found: usize) -> usize {
         let rest = self.most.saturating_sub(found) + 1;
         match found {
-            0 if scanned > 0 => pages::PAGE,
+            0 if read > 0 => pages::PAGE,
             // A row gives more than two events.
             0 => rest / 2,
-            _ => rest.saturating_mul(scanned) / found,
+            _ => rest.saturating_mul(read) / found,
         }
     }
 
@@ -119,23 +120,44 @@ pub struct Event {
     pub position: String,
 }
 
+/// The last id that was taken.
+macro_rules! last_id {
+    () => {
+        "(SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM tasker_engine.transitions_id_seq s)"
+    };
+}
+use last_id;
+
 /// How many rows a call of read_events looks at.
 const MOST_SCANNED: usize = 100_000;
 
-/// Passing by this many ids costs what looking at a row does.
-const PASSED_BY_FOR_ONE: i64 = 10;
+macro_rules! now {
+    ($last_id:expr) => {
+        concat!(
+            "SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned(), ",
+            $last_id,
+            ", ARRAY(SELECT e.epoch FROM tasker_engine.epochs e ORDER BY e.epoch),
+               ARRAY(SELECT e.last_id_before FROM tasker_engine.epochs e ORDER BY e.epoch)"
+        )
+    };
+}
 
-static NOW: Statement = Statement::new(
-    "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), pg_current_xact_id_if_assigned(),
-            greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0),
-            ARRAY(SELECT e.epoch FROM tasker_engine.epochs e ORDER BY e.epoch),
-            ARRAY(SELECT e.last_id_before FROM tasker_engine.epochs e ORDER BY e.epoch)",
+// What takes an id after this takes a larger one.
+static NOW: Statement = Statement::new(now!(last_id!()), &[]);
+
+// The sequence of a standby is ahead of that of its primary.
+static NOW_ON_STANDBY: Statement = Statement::new(
+    now!(
+        "greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0)"
+    ),
     &[],
 );
 
 /// What the calling query sees, without its own transaction, and the epochs of the log. A standby does not know which transactions run.
 fn now(session: &Session) -> Result<(Moment, Epochs)> {
-    let rows = session.read(&NOW, &[])?;
+    let standby = call::is_standby();
+    let statement = if standby { &NOW_ON_STANDBY } else { &NOW };
+    let rows = session.read(statement, &[])?;
     let row = rows
         .first()
         .ok_or_else(|| Error::corrupt("a query without tables has a row"))?;
@@ -144,16 +166,16 @@ fn now(session: &Session) -> Result<(Moment, Epochs)> {
         Snapshot::parse(&text).ok_or_else(|| Error::corrupt("a snapshot cannot be read"))?;
     // Once the snapshot is taken.
     let next = xact::next_id();
-    if row.get(2)? {
+    if standby {
         snapshot = snapshot.without_running();
     }
-    if let Some(own) = row.opt(3) {
+    if let Some(own) = row.opt(2) {
         snapshot = snapshot.before(own);
     }
-    let (names, last_ids): (Vec<i64>, Vec<i64>) = (row.get(5)?, row.get(6)?);
+    let (names, last_ids): (Vec<i64>, Vec<i64>) = (row.get(4)?, row.get(5)?);
     let moment = Moment {
         snapshot,
-        last_id: row.get(4)?,
+        last_id: row.get(3)?,
         next,
     };
     Ok((moment, Epochs::new(names.into_iter().zip(last_ids))))
@@ -170,17 +192,10 @@ pub fn read(session: &Session, position: &mut Position, wanted: &Wanted) -> Resu
     if let Some(mark) = wanted.mark {
         (now.last_id, now.next) = (mark.last_id, mark.next);
     }
-    let mut scanned = 0;
-    while scanned < wanted.scanned
+    let mut looked = Looked::default();
+    while looked.cost() < wanted.scanned
         && position.begin(now.clone(), &epochs)
-        && read_batch(
-            session,
-            position,
-            wanted,
-            &epochs,
-            &mut scanned,
-            &mut events,
-        )?
+        && read_batch(session, position, wanted, &epochs, &mut looked, &mut events)?
     {}
     if let Some(last) = events.last_mut().filter(|_| wanted.positions) {
         last.position = position.to_string();
@@ -194,26 +209,27 @@ fn read_batch(
     position: &mut Position,
     wanted: &Wanted,
     epochs: &Epochs,
-    scanned: &mut usize,
+    looked: &mut Looked,
     events: &mut Vec<Event>,
 ) -> Result<bool> {
     let last_id = position.last_id(epochs);
-    let reader = Reader::new(session, wanted.selection);
-    let mut rows = Merge::new(session, reader, position.behind_id(), position.unseen());
-    while *scanned < wanted.scanned {
+    let (behind, unseen) = (position.behind_id(), position.unseen());
+    let mut rows = Merge::new(session, wanted.selection, behind, unseen);
+    rows.looked = *looked;
+    while !rows.must_read() || looked.cost() < wanted.scanned {
         budget::check_for_cancel();
-        let wish = wanted.rows_to_read(*scanned, events.len());
-        let row = match rows.next(wish)? {
+        let left = wanted.scanned.saturating_sub(looked.cost());
+        let wish = wanted.rows_to_read(looked.rows, events.len());
+        let next = rows.next(wish.min(left))?;
+        *looked = rows.looked;
+        let row = match next {
             Next::Row(row) if row.id() <= last_id => row,
             Next::NothingUpTo(id) if id < last_id => {
-                let passed = id.saturating_sub(position.behind_id()) / PASSED_BY_FOR_ONE;
-                *scanned += passed as usize + 1;
                 position.reached(id);
                 continue;
             }
             _ => return Ok(!position.ended(epochs)),
         };
-        *scanned += 1;
         let id = row.id();
         if position.is_new(id, row.xid(), epochs) {
             let has_room = match row {

@@ -1,6 +1,8 @@
 //! Statements that read some rows behind an id, with four limits: one that is a parameter would be a guess for the planner, and most
 //! polls want few events.
 
+use std::collections::VecDeque;
+
 use tasker_rules::events::position::Unseen;
 
 use crate::error::Result;
@@ -12,6 +14,23 @@ pub const PAGE: usize = 1000;
 
 /// Where almost nothing is new, a statement passes by this many ids at most.
 const PASSED_BY: i64 = 100_000;
+
+/// Some rows of a source.
+pub struct Page<T> {
+    pub rows: VecDeque<T>,
+    /// There is no other up to this id; `None`: there are no more.
+    pub last: Option<i64>,
+    /// How many were passed by, which cannot matter to the reader.
+    pub others: usize,
+}
+
+/// What a statement has read.
+pub struct Read<'s> {
+    pub rows: Rows<'s>,
+    pub last: Option<i64>,
+    /// How many ids it has passed by.
+    pub passed_by: usize,
+}
 
 /// The same statement with the limits of [`Pages::SIZES`], and one that reads what is new where that is little.
 pub struct Pages {
@@ -58,7 +77,7 @@ impl Pages {
         behind: i64,
         rows: usize,
         unseen: Option<&Unseen>,
-    ) -> Result<(Rows<'s>, Option<i64>)> {
+    ) -> Result<Read<'s>> {
         let (statement, limit) = self.of(rows);
         if let Some(unseen) = unseen.filter(|unseen| behind < unseen.upto) {
             let upto = unseen.upto.min(behind.saturating_add(PASSED_BY));
@@ -70,12 +89,20 @@ impl Pages {
                 datum::int8(limit as i64),
             ];
             let rows = session.read(&self.unseen, &args)?;
-            let last = Self::last(&rows, limit)?;
-            return Ok((rows, last.or(Some(upto))));
+            let last = Self::last(&rows, limit)?.unwrap_or(upto);
+            return Ok(Read {
+                rows,
+                last: Some(last),
+                passed_by: (last - behind) as usize,
+            });
         }
         let rows = session.read(statement, &[datum::int8(behind)])?;
         let last = Self::last(&rows, limit)?;
-        Ok((rows, last))
+        Ok(Read {
+            rows,
+            last,
+            passed_by: 0,
+        })
     }
 
     /// The id of the last row, if there may be more.

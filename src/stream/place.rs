@@ -6,7 +6,7 @@ use tasker_rules::events::position::Position;
 use super::merge::{Merge, Next, Row};
 use super::pages::PAGE;
 use super::rows::{Logged, Reader};
-use super::{Wanted, is_contained, is_wanted, is_wanted_fact, now};
+use super::{Wanted, is_contained, is_wanted, is_wanted_fact, last_id, now};
 use crate::error::{Error, Result};
 use crate::pg::budget;
 use crate::pg::datum::{self, Timestamp};
@@ -21,10 +21,7 @@ pub struct Mark {
     pub next: u64,
 }
 
-static LAST: Statement = Statement::new(
-    "SELECT greatest((SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(e.id) FROM tasker_engine.events e), 0)",
-    &[],
-);
+static LAST: Statement = Statement::new(concat!("SELECT ", last_id!()), &[]);
 
 // The place of any subscriber says which ids the transactions that run now cannot have.
 static KNOWN: Statement = Statement::new(
@@ -84,8 +81,7 @@ pub fn since_position(session: &Session, since: Timestamp) -> Result<Position> {
 /// How many wanted events lie between two positions: behind `from`, and read at `upto`.
 pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wanted) -> Result<i64> {
     let (_, epochs) = now(session)?;
-    let reader = Reader::new(session, wanted.selection);
-    let mut rows = Merge::new(session, reader, from.read_to(), None);
+    let mut rows = Merge::new(session, wanted.selection, from.read_to(), None);
     let mut events = 0;
     loop {
         budget::check_for_cancel();

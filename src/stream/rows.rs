@@ -14,7 +14,7 @@ use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
 
 use super::Event;
-use super::pages::{Pages, pages};
+use super::pages::{Page, Pages, pages};
 use super::payload::{Payload, Told};
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
@@ -98,12 +98,7 @@ pub struct Task {
 
 impl Logged {
     fn of(row: &Row, task: Uuid, of: Rc<Task>) -> Result<Self> {
-        let step_no: i16 = row.get(4)?;
-        let change = if step_no == 0 {
-            Change::Task(row.opt::<TaskState>(9), row.get(10)?)
-        } else {
-            Change::Step(row.get(9)?, row.get(10)?)
-        };
+        let (step_no, change) = change_of(row)?;
         Ok(Self {
             id: row.get(1)?,
             xid: row.get(2)?,
@@ -143,11 +138,25 @@ impl Logged {
     }
 }
 
+/// The number of the step, and what changed.
+fn change_of(row: &Row) -> Result<(i16, Change)> {
+    let step_no: i16 = row.get(4)?;
+    let change = if step_no == 0 {
+        Change::Task(row.opt::<TaskState>(9), row.get(10)?)
+    } else {
+        Change::Step(row.get(9)?, row.get(10)?)
+    };
+    Ok((step_no, change))
+}
+
 /// More tasks than this are forgotten together.
 const MOST_KNOWN: usize = 10_000;
 
 /// Tasks of which this session has read rows: their later rows come in later polls.
 static KNOWN: Kept<FxHashMap<Uuid, Rc<Task>>> = Kept::new();
+
+/// The change that a row stands for which ends a run.
+const RUN_STARTS: Change = Change::Step(StepState::Pending, StepState::InProgress);
 
 /// What a row tells.
 pub struct Story {
@@ -167,6 +176,9 @@ type Done = BTreeMap<i16, (i64, bool)>;
 /// Reads pages of the log.
 pub struct Reader<'s> {
     session: &'s Session,
+    selection: &'s Selection,
+    /// Whether rows of a change can give an event that is wanted.
+    wanted: FxHashMap<Change, bool>,
     /// Whether an event is wanted that depends on the steps that were done before.
     asks_for_released: bool,
     done: FxHashMap<Uuid, Done>,
@@ -176,13 +188,15 @@ pub struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    pub fn new(session: &'s Session, selection: &Selection) -> Self {
+    pub fn new(session: &'s Session, selection: &'s Selection) -> Self {
         let released = [
             "workflow.viable_steps_discovered",
             "workflow.no_viable_steps",
         ];
         Self {
             session,
+            selection,
+            wanted: FxHashMap::default(),
             asks_for_released: released.iter().any(|name| selection.matches(name)),
             done: FxHashMap::default(),
             whole: FxHashMap::default(),
@@ -190,15 +204,15 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// A page of rows, as [`Pages::read`] says.
+    /// A page of rows that can give wanted events, as [`Pages::read`] says, and how many others were in it.
     pub fn page(
         &mut self,
         behind: i64,
         rows: usize,
         unseen: Option<&Unseen>,
-    ) -> Result<(Vec<Logged>, Option<i64>)> {
-        let (rows, last) = ROWS.read(self.session, behind, rows, unseen)?;
-        let page = self.found(&rows)?;
+    ) -> Result<Page<Logged>> {
+        let read = ROWS.read(self.session, behind, rows, unseen)?;
+        let page = self.found(&read.rows)?;
         if self.asks_for_released {
             // The rows between those that are unseen are not there.
             if unseen.is_none() {
@@ -206,7 +220,11 @@ impl<'s> Reader<'s> {
             }
             self.read_done(&page)?;
         }
-        Ok((page, last))
+        Ok(Page {
+            others: read.passed_by + read.rows.len() - page.len(),
+            rows: page.into(),
+            last: read.last,
+        })
     }
 
     /// Those of these rows that exist, up to a page, ascending.
@@ -220,13 +238,41 @@ impl<'s> Reader<'s> {
         Ok(page)
     }
 
+    /// Whether the row can give an event that is wanted, whatever else it says.
+    fn can_matter(&mut self, row: &Row) -> Result<bool> {
+        let (_, change) = change_of(row)?;
+        let selection = self.selection;
+        let mut gives = |change| {
+            let matches = |change| {
+                rows::names(change)
+                    .iter()
+                    .any(|name| selection.matches(name))
+            };
+            *self.wanted.entry(change).or_insert_with(|| matches(change))
+        };
+        // `follow` needs those, also where they give nothing.
+        let is_followed = match change {
+            Change::Task(from, _) => from.is_none(),
+            Change::Step(_, to) => to.is_finished_good(),
+        };
+        Ok(gives(change)
+            || row.opt::<i64>(12).is_some() && gives(RUN_STARTS)
+            || self.asks_for_released && is_followed)
+    }
+
     fn found(&mut self, rows: &Rows) -> Result<Vec<Logged>> {
-        self.read_tasks(rows)?;
-        let mut page = Vec::with_capacity(rows.len());
+        let mut kept = Vec::with_capacity(rows.len());
         for row in rows.iter() {
+            if self.can_matter(&row)? {
+                kept.push(row);
+            }
+        }
+        self.read_tasks(&kept)?;
+        let mut page = Vec::with_capacity(kept.len());
+        for row in &kept {
             let task: Uuid = row.get(3)?;
             if let Some(of) = KNOWN.with(|known| known.get(&task).cloned()) {
-                page.push(Logged::of(&row, task, of)?);
+                page.push(Logged::of(row, task, of)?);
             }
         }
         let unknown: BTreeSet<i32> = page
@@ -243,9 +289,9 @@ impl<'s> Reader<'s> {
         Ok(page)
     }
 
-    fn read_tasks(&self, rows: &Rows) -> Result<()> {
+    fn read_tasks(&self, rows: &[Row]) -> Result<()> {
         let mut tasks: BTreeSet<Uuid> = BTreeSet::new();
-        for row in rows.iter() {
+        for row in rows {
             tasks.insert(row.get(3)?);
         }
         KNOWN.with(|known| {
@@ -375,7 +421,7 @@ impl<'s> Reader<'s> {
         let mut events = vec![];
         if row.run_id.is_some() {
             events = rows::of(&Rule {
-                change: Change::Step(StepState::Pending, StepState::InProgress),
+                change: RUN_STARTS,
                 said: Said::default(),
                 ..own
             });

@@ -8,6 +8,7 @@ mod answer;
 mod data;
 pub mod depth;
 pub mod handler;
+mod idle;
 mod in_flight;
 mod place;
 mod poll;

@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 
 use super::place::{Counts, Place};
 use super::redeliver::{Due, Row};
-use super::{Now, Out, Subscriber, data, in_flight, place, redeliver};
+use super::{Now, Out, Subscriber, data, idle, in_flight, place, redeliver};
 use crate::error::Result;
 use crate::pg::datum::{Timestamp, Uuid};
 use crate::pg::snapshot;
@@ -58,6 +58,9 @@ struct Poll<'p> {
 /// The next events for this consumer. Never waits: what other transactions hold comes later.
 pub fn poll(session: &Session, subscriber: &Subscriber, ask: &Ask) -> Result<Vec<Delivered>> {
     if subscriber.paused {
+        return Ok(vec![]);
+    }
+    if idle::is_idle(session, subscriber, &Now::here())? {
         return Ok(vec![]);
     }
     let mark = stream::mark(session)?;
@@ -224,8 +227,10 @@ impl Poll<'_> {
         if room == 0 {
             return Ok(vec![]);
         }
-        let (mut position, poll) = (place.position, place.no + 1);
-        let before = (position.behind_id(), position.read_to());
+        let poll = place.no + 1;
+        let stored = place.position;
+        let mut position = idle::take(id, place.no).unwrap_or_else(|| stored.clone());
+        let before = (stored.behind_id(), stored.read_to());
         let wanted = Wanted {
             since: place.since,
             scanned: settings::max_scan_events(),
@@ -253,9 +258,13 @@ impl Poll<'_> {
             && held.is_empty()
             && (position.behind_id(), position.read_to()) == before
         {
+            idle::remember(id, place.no, position);
             return Ok(vec![]);
         }
         place::go_on(session, id, place.no, &position, fresh.len())?;
+        if fresh.is_empty() && held.is_empty() && !position.is_inside() {
+            idle::remember(id, poll, position);
+        }
         let outs = self.outs(&fresh, poll, 0, 1);
         in_flight::add(session, id, poll, &outs, &self.now, self.lease())?;
         let at = self.now.at + LOOK_AGAIN_US;

@@ -41,6 +41,10 @@ pub enum Command {
     Latency(LatencyArgs),
     /// Polls and acknowledgements of subscribers
     Delivery(DeliveryArgs),
+    /// What polls touch in a log of which purge has deleted nine rows in ten
+    Purged(PurgedArgs),
+    /// Throughput beside subscribers that wait; needs shared_preload_libraries
+    Waiting(WaitingArgs),
     /// From a commit to the poll of a notified subscriber, and to the start of a handler; needs shared_preload_libraries
     Notified(NotifiedArgs),
 }
@@ -104,6 +108,25 @@ pub struct RunArgs {
 pub struct PinnedArgs {
     #[arg(value_enum, default_value_t = Shape::Linear5)]
     pub shape: Shape,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Args)]
+pub struct PurgedArgs {
+    /// Finished steps before the purge; 1.6 rows of the log each
+    #[arg(long, default_value_t = 12_500_000)]
+    pub steps: u64,
+    #[arg(long, default_value_t = 20)]
+    pub polls: usize,
+}
+
+#[derive(Args)]
+pub struct WaitingArgs {
+    #[arg(value_enum, default_value_t = Shape::Linear5)]
+    pub shape: Shape,
+    #[arg(long, default_value_t = 10)]
+    pub subscribers: usize,
     #[command(flatten)]
     pub load: LoadArgs,
 }
@@ -184,6 +207,9 @@ pub struct DeliveryArgs {
     pub seconds: f64,
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
+    /// Seconds of polls without and with another transaction that stays open; 0: none
+    #[arg(long, default_value_t = 60.0)]
+    pub pinned: f64,
     /// Polls beside each number of other subscribers
     #[arg(long, default_value_t = 100)]
     pub polls: usize,

@@ -40,13 +40,15 @@ fn measure(cli: &Cli) -> Result<bool> {
     setup::warn_of_dev_build(&mut admin)?;
     match &cli.command {
         Command::Run(args) => scenarios::run::run(&server, &mut admin, args),
-        Command::PinnedXmin(args) => scenarios::pinned::run(&server, &mut admin, args),
+        Command::PinnedXmin(args) => scenarios::beside::pinned(&server, &mut admin, args),
         Command::Backlog(args) => scenarios::depth::backlog(&server, &mut admin, args),
         Command::Finished(args) => scenarios::depth::finished(&server, &mut admin, args),
         Command::Create(args) => scenarios::create::run(&server, &mut admin, args),
         Command::Transition(args) => scenarios::transition::run(&server, &mut admin, args),
         Command::Delivery(args) => scenarios::delivery::run(&server, &mut admin, args),
         Command::Latency(args) => scenarios::latency::run(&server, &mut admin, args),
+        Command::Purged(args) => scenarios::purged::run(&server, &mut admin, args),
+        Command::Waiting(args) => scenarios::beside::waiting(&server, &mut admin, args),
         Command::Notified(args) => scenarios::notified::run(&server, &mut admin, args),
     }
 }

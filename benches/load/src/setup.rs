@@ -54,6 +54,12 @@ pub fn namespace(scenario: &str) -> Result<String> {
     Ok(format!("bench_{scenario}_{moment}"))
 }
 
+/// Begins work in a database that has no template yet.
+pub fn begin(client: &mut Client) -> Result<()> {
+    client.execute("SELECT FROM tasker.resume_after_restore()", &[])?;
+    Ok(())
+}
+
 pub fn register(client: &mut Client, shape: Shape, namespace: &str, order: Order) -> Result<()> {
     let template = shape.template(namespace, order).to_string();
     client

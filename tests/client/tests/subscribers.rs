@@ -268,7 +268,10 @@ fn a_poll_remembers_how_far_it_came_although_nothing_matched() {
     let (_database, mut session, _) = started(&pay());
     session.execute("SET tasker.max_scan_events = 1000");
     session.create_many("pay", 2500);
-    subscribe(&mut session, "'none', '{task.completed}', 'beginning'");
+    subscribe(
+        &mut session,
+        "'none', '{task.initialize_requested}', 'beginning', filter => '{\"task_name\": \"no\"}'",
+    );
     let mut reached = vec![];
     for _ in 0..2 {
         assert!(poll(&mut session, "none", 10).is_empty());
@@ -281,10 +284,82 @@ fn a_poll_remembers_how_far_it_came_although_nothing_matched() {
 }
 
 #[test]
+fn rows_that_give_no_wanted_event_count_a_tenth_of_what_a_poll_may_look_at() {
+    let (_database, mut session, _) = started(&pay());
+    session.execute("SET tasker.max_scan_events = 1000");
+    session.create_many("pay", 2500);
+    subscribe(&mut session, "'none', '{task.completed}', 'beginning'");
+    assert!(poll(&mut session, "none", 10).is_empty());
+    assert_eq!(one(&mut session, "none", "lag_events"), 0);
+}
+
+#[test]
+fn a_consumer_that_waits_writes_nothing_and_its_place_moves_once_a_second() {
+    let (database, mut session, _) = started(&pay());
+    let mut other = database.connect();
+    subscribe(&mut session, "'waits', '{task.completed,app.*}'");
+    drain(&mut session, "waits");
+    let place = "SELECT max(p.place_no) FROM tasker_engine.subscriber_places p";
+    // Polls whatever is new, and says whether the transaction has written.
+    let mut idle = |session: &mut Session| {
+        other.create("pay");
+        session.execute("BEGIN");
+        assert!(poll(session, "waits", 10).is_empty());
+        let wrote = session.one("SELECT pg_current_xact_id_if_assigned() IS NOT NULL", &[]);
+        session.execute("COMMIT");
+        wrote
+    };
+    idle(&mut session);
+    let wrote: Vec<bool> = (0..20).map(|_| idle(&mut session)).collect();
+    let times = wrote.iter().filter(|wrote| **wrote).count();
+    assert!(times <= 2, "20 polls, of which {times} wrote");
+    let before: i64 = session.one(place, &[]);
+    wait_a_second();
+    assert!(idle(&mut session));
+    assert_eq!(session.one::<i64>(place, &[]), before + 1);
+    assert_eq!(one(&mut session, "waits", "lag_events"), 0);
+}
+
+#[test]
+fn a_consumer_that_waits_gets_what_comes_what_failed_and_what_another_one_left() {
+    let (database, mut session, _) = started(&pay());
+    let mut other = database.connect();
+    subscribe(&mut session, "'waits', '{app.*}'");
+    let waits = |session: &mut Session| {
+        for _ in 0..3 {
+            assert!(poll(session, "waits", 10).is_empty());
+        }
+    };
+    let publish = |session: &mut Session| {
+        session.execute("SELECT tasker.publish_event('app.came')");
+    };
+    waits(&mut session);
+    publish(&mut other);
+    let got = poll(&mut session, "waits", 10);
+    assert_eq!(got.len(), 1);
+    nack(&mut session, "waits", &got, "1 second");
+    waits(&mut session);
+    wait_a_second();
+    let again = poll(&mut session, "waits", 10);
+    assert_eq!((ids(&again), again[0].delivery), (ids(&got), 2));
+    ack(&mut session, "waits", &again);
+    waits(&mut session);
+    publish(&mut other);
+    let left = poll_for(&mut other, "waits", 10, "1 second");
+    assert_eq!(left.len(), 1);
+    waits(&mut session);
+    wait_a_second();
+    assert_eq!(ids(&poll(&mut session, "waits", 10)), ids(&left));
+    // The place of another one is behind this session's.
+    session.execute("SELECT tasker.seek_subscriber('waits', 'beginning')");
+    assert_eq!(poll(&mut session, "waits", 10).len(), 2);
+}
+
+#[test]
 fn a_transaction_that_was_open_for_long_brings_its_events_in_one_poll_although_many_came_meanwhile()
 {
     let (database, mut session, _) = started(&pay());
-    session.execute("SET tasker.max_scan_events = 3000");
+    session.execute("SET tasker.max_scan_events = 5000");
     subscribe(&mut session, "'late'");
     let mut slow = database.connect();
     let publish = |session: &mut Session, name: &str, task: Option<Uuid>| {

@@ -36,6 +36,9 @@ pub fn run(server: &Server, admin: &mut Client, args: &DeliveryArgs) -> Result<b
     delivery(&mut consumers, args)?;
     filter(server, admin, args, sync)?;
     others(&mut consumers[0], admin, args)?;
+    if args.pinned > 0.0 {
+        pinned(server, args, sync)?;
+    }
     Ok(true)
 }
 
@@ -241,4 +244,40 @@ fn others(consumer: &mut Consumer, admin: &mut Client, args: &DeliveryArgs) -> R
         )
         .context("the subscribers cannot be removed")?;
     Ok(())
+}
+
+/// The same polls while another session holds a snapshot and a transaction id, so that no row that they remove can go.
+fn pinned(server: &Server, args: &DeliveryArgs, sync: bool) -> Result<()> {
+    let (mut pin, mut consumer) = (
+        server.connect()?,
+        Consumer::new(server, "pinned", "{}", sync)?,
+    );
+    let free = turns(&mut consumer, args)?;
+    pin.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()")?;
+    let with = turns(&mut consumer, args)?;
+    pin.batch_execute("ROLLBACK")?;
+    println!(
+        "\nPolls of 100 and their acknowledgements in the last sixth of {} s, a second: {} without, {} while another transaction stays open, ratio {}.",
+        number(args.pinned, 0),
+        number(free, 0),
+        number(with, 0),
+        number(with / free, 2)
+    );
+    Ok(())
+}
+
+/// Turns a second at the end of the time.
+fn turns(consumer: &mut Consumer, args: &DeliveryArgs) -> Result<f64> {
+    let (started, mut turns) = (Instant::now(), 0);
+    consumer.rewind()?;
+    loop {
+        if consumer.turn(100)? < 100 {
+            consumer.rewind()?;
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        turns += u64::from(elapsed > args.pinned * 5.0 / 6.0);
+        if elapsed > args.pinned {
+            return Ok(turns as f64 / (args.pinned / 6.0));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One file per scenario.
 
+pub mod beside;
 mod cancels;
 pub mod create;
 pub mod delivery;
@@ -7,6 +8,6 @@ pub mod depth;
 mod history;
 pub mod latency;
 pub mod notified;
-pub mod pinned;
+pub mod purged;
 pub mod run;
 pub mod transition;

@@ -10,6 +10,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use crate::cli::{NotifiedArgs, Switch};
 use crate::connect::Server;
 use crate::report::{self, number};
+use crate::setup;
 
 /// A consumer that was not notified looks by itself after this time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,6 +25,7 @@ pub fn run(server: &Server, admin: &mut Client, args: &NotifiedArgs) -> Result<b
         preloaded.contains("tasker_ext"),
         "the server does not preload tasker_ext"
     );
+    setup::begin(admin)?;
     println!(
         "\n## notified: from a commit to a subscriber\n\n{} events of each kind, with pauses of up to {} ms between them.",
         args.events, args.pause

@@ -1,6 +1,6 @@
 //! Patterns of a subscription: a name, `prefix*`, `*suffix` or `*`.
 
-use super::catalog::{CATALOG, Entry, place};
+use super::catalog::{CATALOG, Entry, Source, canonical, entry, place};
 
 /// A pattern that cannot be read; the text says why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,23 @@ impl Selection {
         &self.known
     }
 
+    /// Whether rows of the log can give an event that matches.
+    pub fn wants_rows(&self) -> bool {
+        let of_row = |name: &&str| entry(name).is_some_and(|entry| entry.source == Source::Row);
+        self.known.iter().any(of_row)
+    }
+
+    /// Whether a published event or a fact can match.
+    pub fn wants_facts(&self) -> bool {
+        self.patterns.iter().any(|pattern| match pattern {
+            Pattern::Exact(name) => {
+                let entry = canonical(name).and_then(entry);
+                entry.is_none_or(|entry| entry.source != Source::Row)
+            }
+            Pattern::All | Pattern::Prefix(_) | Pattern::Suffix(_) => true,
+        })
+    }
+
     /// Whether an event of this canonical or custom name matches.
     pub fn matches(&self, name: &str) -> bool {
         match place(name) {
@@ -113,11 +130,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::events::catalog::canonical;
 
     fn known(patterns: &[&str]) -> Vec<&'static str> {
         let selection = Selection::parse(patterns.iter().copied()).expect("patterns can be read");
         selection.known().to_vec()
+    }
+
+    #[test]
+    fn a_selection_says_which_sources_it_needs() {
+        for (patterns, rows, facts) in [
+            (&["*"][..], true, true),
+            (&["step.failed"], true, false),
+            // A synonym of an event of a row.
+            (&["task.started"], true, false),
+            (&["step.failed", "orders.shipped"], true, true),
+            (&["orders.*"], false, true),
+            (&["orders.shipped"], false, true),
+            (&["template.registered"], false, true),
+            (&["*.completed"], true, true),
+        ] {
+            let selection = Selection::parse(patterns.iter().copied()).expect("they can be read");
+            assert_eq!(selection.wants_rows(), rows, "{patterns:?}");
+            assert_eq!(selection.wants_facts(), facts, "{patterns:?}");
+        }
     }
 
     #[test]
