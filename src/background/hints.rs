@@ -14,28 +14,26 @@ const CHANNEL: &str = "tasker.events";
 
 #[derive(Default)]
 pub struct Hints {
-    /// The commits that the polls which wait know of; None: none waits.
-    told: Option<u64>,
+    /// What the polls that wait were told of.
+    told: u64,
     /// The tick of the last NOTIFY.
     told_at: i64,
 }
 
 impl Hints {
-    /// Notifies if a poll waits, something was committed, and the last time was long enough ago.
+    /// Notifies if something was committed for which a poll waits, and the last time was long enough ago.
     pub fn tell(&mut self) {
-        let Some(from) = processes::poll_waits() else {
-            self.told = None;
-            return;
-        };
-        let told = *self.told.get_or_insert(from);
-        // Before it is asked what was committed: a later commit wakes this process.
-        processes::listen();
-        let commits = processes::heard().commits;
-        let tick = call::tick();
-        if told == commits || tick - self.told_at < NOTIFY_EVERY_US {
+        if !processes::a_poll_waits() {
             return;
         }
-        (self.told, self.told_at) = (Some(commits), tick);
+        // Before it is asked what was committed: a later commit wakes this process.
+        processes::listen_for_polls();
+        let awaited = processes::awaited();
+        let tick = call::tick();
+        if self.told == awaited || tick - self.told_at < NOTIFY_EVERY_US {
+            return;
+        }
+        (self.told, self.told_at) = (awaited, tick);
         let sent = transaction(|_| {
             notify(CHANNEL, "");
             Ok(())
@@ -47,7 +45,7 @@ impl Hints {
 
     /// When to tell what it was too early to tell.
     pub fn pause(&self) -> Option<Duration> {
-        if self.told? == processes::heard().commits {
+        if !processes::a_poll_waits() || self.told == processes::awaited() {
             return None;
         }
         let until = self.told_at + NOTIFY_EVERY_US - call::tick();

@@ -62,8 +62,9 @@ fn poll_events(call: &mut Call) -> Result<Output> {
     let (most, lease_us) = (most_events(call, 1)?, lease(call, 2)?);
     let consumer = call.opt_text(3);
     let format = format(call, 4)?;
-    let heard = processes::heard();
+    let mut before = None;
     let events = of_subscriber(call, |session, subscriber| {
+        before = processes::poll_begins(subscriber.topics());
         let ask = Ask {
             most,
             lease_us,
@@ -74,8 +75,8 @@ fn poll_events(call: &mut Call) -> Result<Output> {
         formatted(session, format, events.iter_mut().map(|one| &mut one.event))?;
         Ok(events)
     })?;
-    if events.is_empty() {
-        processes::wait_for_events(heard);
+    if let Some(before) = before.filter(|_| events.is_empty()) {
+        processes::poll_waits(before);
     }
     for delivered in &events {
         let (mut values, payload) = event_args(&delivered.event)?;

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::failure::Failure;
+use tasker_rules::events::rows::Change;
+use tasker_rules::events::topics::Topics;
 
 use super::StepKey;
 use crate::error::{Error, Result};
@@ -80,6 +82,17 @@ enum Transition<'e> {
 }
 
 impl Transition<'_> {
+    fn topics(&self) -> Topics {
+        match self {
+            Self::Step(row) => {
+                let own = Topics::of_change(Change::Step(row.from, row.to));
+                row.run_id
+                    .map_or(own, |_| own.with(Topics::of_change(Change::RUN_STARTS)))
+            }
+            Self::Task(row) => Topics::of_change(Change::Task(Some(row.from), row.to)),
+        }
+    }
+
     fn id(&mut self) -> &mut Option<i64> {
         match self {
             Self::Step(row) => &mut row.id,
@@ -293,7 +306,10 @@ impl<'e> Log<'e> {
             })
             .collect();
         append(&storage::TRANSITIONS, &rows)?;
-        processes::note_events();
+        processes::note_events(|| {
+            let topics = self.rows.iter().map(Transition::topics);
+            topics.fold(Topics::NONE, Topics::with)
+        });
         Ok(true)
     }
 }

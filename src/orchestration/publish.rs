@@ -10,6 +10,7 @@ use serde_json::Value;
 use tasker_rules::events::catalog;
 use tasker_rules::events::rows::PLACES;
 use tasker_rules::events::time::iso;
+use tasker_rules::events::topics::Topics;
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::json;
 
@@ -105,10 +106,12 @@ impl<'e> Events<'e> {
         let depth = depth::current();
         let mut event_ids = Vec::with_capacity(new.len());
         let mut rows = Vec::with_capacity(new.len());
+        let mut topics = Topics::NONE;
         for event in &new {
             budget::check_for_cancel();
             let id = ids.next()?;
             event_ids.push(id * i64::from(PLACES));
+            topics = topics.with(Topics::of_name(&event.name));
             let about = &event.about;
             let (aggregate_type, aggregate_id) = about.aggregate(&event.name);
             rows.push([
@@ -129,7 +132,7 @@ impl<'e> Events<'e> {
             ]);
         }
         append(&storage::EVENTS[slot as usize], &rows)?;
-        processes::note_events();
+        processes::note_events(|| topics);
         Ok(event_ids)
     }
 }

@@ -1,17 +1,20 @@
 //! Commits that gave new events: they are counted, and the first one after a process has begun to listen wakes it. A commit takes no lock
-//! otherwise.
+//! otherwise. Polls that wait are told only of commits about a topic of theirs.
 //!
 //! Databases share a cell by chance: then one hears the commits of the other, and finds nothing.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use super::slots::{self, Kind};
+use tasker_rules::events::topics::Topics;
+
+use super::slots::{self, Kind, Slot};
 use super::{EVENTS, is_preloaded};
 use crate::pg::xact::{self, End};
 use crate::pg::{backend, call};
 
 const CELLS: usize = 256;
+const TOPICS: usize = 64;
 /// How long a poll that found nothing counts as one that waits.
 const WAITS_US: i64 = 60_000_000;
 
@@ -20,12 +23,14 @@ pub struct EventCell {
     commits: AtomicU64,
     /// Commits that may have given a handler events that are not new.
     changes: AtomicU64,
-    /// Not 0: a process wants to be woken by the next commit.
-    listened_to: AtomicU32,
-    /// The tick until which a poll that found nothing counts as one that waits.
-    waits_until: AtomicI64,
-    /// The commits that the first of these polls had heard of.
-    waits_from: AtomicU64,
+    /// Not 0: an executor wants to be woken by the next commit.
+    heard_by_executors: AtomicU32,
+    /// Not 0: a coordinator wants to be woken by the next commit about a topic for which a poll waits.
+    heard_by_coordinator: AtomicU32,
+    /// Those about a topic for which a poll waits.
+    awaited: AtomicU64,
+    /// By topic, the tick until which a poll that found nothing counts as one that waits for it.
+    waits_until: [AtomicI64; TOPICS],
 }
 
 pub struct EventCells {
@@ -33,7 +38,7 @@ pub struct EventCells {
 }
 
 crate::pg::shmem::shareable! {
-    struct EventCell { commits, changes, listened_to, waits_until, waits_from }
+    struct EventCell { commits, changes, heard_by_executors, heard_by_coordinator, awaited, waits_until }
     struct EventCells { cells }
 }
 
@@ -44,9 +49,10 @@ impl EventCells {
                 EventCell {
                     commits: AtomicU64::new(0),
                     changes: AtomicU64::new(0),
-                    listened_to: AtomicU32::new(0),
-                    waits_until: AtomicI64::new(0),
-                    waits_from: AtomicU64::new(0),
+                    heard_by_executors: AtomicU32::new(0),
+                    heard_by_coordinator: AtomicU32::new(0),
+                    awaited: AtomicU64::new(0),
+                    waits_until: [const { AtomicI64::new(0) }; TOPICS],
                 }
             }; CELLS],
         }
@@ -63,7 +69,7 @@ pub struct Heard {
 std::thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     /// What this transaction did.
-    static WROTE: Cell<bool> = const { Cell::new(false) };
+    static WROTE: Cell<Topics> = const { Cell::new(Topics::NONE) };
     static CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -77,25 +83,32 @@ fn cell() -> &'static EventCell {
 
 // ---- the transaction that gives events ------------------------------------------------------------------------------
 
-/// This transaction writes rows of the log or publishes events.
-pub fn note_events() {
-    note(&WROTE);
+/// This transaction writes rows of the log or publishes events, about these topics.
+pub fn note_events(topics: impl FnOnce() -> Topics) {
+    if is_preloaded() {
+        WROTE.set(WROTE.get().with(topics()));
+        at_end();
+    }
 }
 
 /// This transaction gives a subscriber a handler, or changes what its handler gets.
 pub fn note_subscriber() {
-    note(&CHANGED);
+    if is_preloaded() {
+        CHANGED.set(true);
+        at_end();
+    }
 }
 
-fn note(what: &'static std::thread::LocalKey<Cell<bool>>) {
-    if is_preloaded() && !what.replace(true) && !REGISTERED.replace(true) {
+fn at_end() {
+    if !REGISTERED.replace(true) {
         xact::at_each_end(transaction_ends);
     }
 }
 
 /// What a savepoint took back is heard all the same.
 fn transaction_ends(end: End) {
-    let (wrote, changed) = (WROTE.take(), CHANGED.take());
+    let (topics, changed) = (WROTE.take(), CHANGED.take());
+    let wrote = topics != Topics::NONE;
     if end != End::Commit || !(wrote || changed) {
         return;
     }
@@ -106,30 +119,37 @@ fn transaction_ends(end: End) {
     }
     if wrote {
         cell.commits.fetch_add(1, Ordering::SeqCst);
-        wake_listeners(cell);
+        wake(&cell.heard_by_executors, |slot| {
+            slot.kind == Kind::Executor && slot.hears
+        });
+        if waits(cell, topics) {
+            tell(cell);
+        }
     }
 }
 
-fn wake_listeners(cell: &EventCell) {
-    if cell.listened_to.load(Ordering::SeqCst) == 0
-        || cell.listened_to.swap(0, Ordering::SeqCst) == 0
-    {
-        return;
-    }
-    let mine = index(backend::database());
-    let waits = waits(cell);
-    slots::wake(|slot| {
-        index(slot.database) == mine
-            && match slot.kind {
-                Kind::Coordinator => waits,
-                Kind::Executor => slot.hears,
-                Kind::Launcher => false,
-            }
+/// A poll waits for what was committed.
+fn tell(cell: &EventCell) {
+    cell.awaited.fetch_add(1, Ordering::SeqCst);
+    wake(&cell.heard_by_coordinator, |slot| {
+        slot.kind == Kind::Coordinator
     });
 }
 
-fn waits(cell: &EventCell) -> bool {
-    cell.waits_until.load(Ordering::SeqCst) > call::tick()
+fn wake(listened: &AtomicU32, whom: impl Fn(&Slot) -> bool) {
+    if listened.load(Ordering::SeqCst) == 0 || listened.swap(0, Ordering::SeqCst) == 0 {
+        return;
+    }
+    let mine = index(backend::database());
+    slots::wake(|slot| index(slot.database) == mine && whom(slot));
+}
+
+/// Whether a poll waits for one of the topics.
+fn waits(cell: &EventCell, topics: Topics) -> bool {
+    let now = call::tick();
+    topics
+        .numbers()
+        .any(|topic| cell.waits_until[topic].load(Ordering::SeqCst) > now)
 }
 
 // ---- those that hear of it ------------------------------------------------------------------------------------------
@@ -149,30 +169,57 @@ pub fn heard() -> Heard {
     }
 }
 
-/// The next commit that gives events wakes this process. What was committed before is not told: ask [`heard`] after this.
+/// The next commit that gives events wakes this executor. What was committed before is not told: ask [`heard`] after this.
 pub fn listen() {
-    cell().listened_to.store(1, Ordering::SeqCst);
+    cell().heard_by_executors.store(1, Ordering::SeqCst);
 }
 
-/// A poll found nothing: for a minute the coordinator notifies. What was committed since the poll had heard that is told, too.
-pub fn wait_for_events(heard: Heard) {
+/// The next commit that gives events for which a poll waits wakes this coordinator. What was committed before is not told: ask [`awaited`]
+/// after this.
+pub fn listen_for_polls() {
+    cell().heard_by_coordinator.store(1, Ordering::SeqCst);
+}
+
+/// The commits so far that gave events for which a poll waits.
+pub fn awaited() -> u64 {
+    cell().awaited.load(Ordering::SeqCst)
+}
+
+/// What a poll knew before it began.
+pub struct Before {
+    topics: Topics,
+    commits: u64,
+    /// A poll waits already for all of these topics: commits about them are told.
+    are_awaited: bool,
+}
+
+/// A poll for events about these topics begins; `None` without shared memory.
+pub fn poll_begins(topics: Topics) -> Option<Before> {
     if !is_preloaded() {
-        return;
+        return None;
     }
-    let cell = cell();
-    if !waits(cell) {
-        cell.waits_from.store(heard.commits, Ordering::SeqCst);
+    // So that none of them ends before this poll does.
+    let (cell, end) = (cell(), call::tick() + WAITS_US / 2);
+    let waits = |topic: usize| cell.waits_until[topic].load(Ordering::SeqCst) > end;
+    Some(Before {
+        topics,
+        are_awaited: topics.numbers().all(waits),
+        commits: cell.commits.load(Ordering::SeqCst),
+    })
+}
+
+/// It found nothing: for a minute commits about its topics are told. So is what was committed since it began, if that was not yet told.
+pub fn poll_waits(before: Before) {
+    let (cell, until) = (cell(), call::tick() + WAITS_US);
+    for topic in before.topics.numbers() {
+        cell.waits_until[topic].store(until, Ordering::SeqCst);
     }
-    let until = call::tick() + WAITS_US;
-    cell.waits_until.store(until, Ordering::SeqCst);
-    cell.listened_to.store(1, Ordering::SeqCst);
-    if cell.commits.load(Ordering::SeqCst) != heard.commits {
-        wake_listeners(cell);
+    if !before.are_awaited && cell.commits.load(Ordering::SeqCst) != before.commits {
+        tell(cell);
     }
 }
 
-/// If a poll waits, the commits that the first one had heard of.
-pub fn poll_waits() -> Option<u64> {
-    let cell = cell();
-    waits(cell).then(|| cell.waits_from.load(Ordering::SeqCst))
+/// Whether a poll waits for anything.
+pub fn a_poll_waits() -> bool {
+    is_preloaded() && waits(cell(), Topics::ALL)
 }

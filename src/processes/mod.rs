@@ -21,7 +21,10 @@ use events::EventCells;
 pub use databases::{
     duty_runs, judge_absent, keep_databases, may_stay, waiting_databases, wants_coordinator,
 };
-pub use events::{Heard, heard, listen, note_events, note_subscriber, poll_waits, wait_for_events};
+pub use events::{
+    Heard, a_poll_waits, awaited, heard, listen, listen_for_polls, note_events, note_subscriber,
+    poll_begins, poll_waits,
+};
 pub use lost::{Lost, last_lost, lost, settle_lost};
 pub use restarts::{Restarts, record_ended, record_healthy, restarts};
 pub use slots::{

@@ -4,6 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
+use tasker_rules::events::topics::Topics;
+
 use super::events::note_events;
 use super::slots::{self, Kind, queue_bit};
 use super::{DUTIES, WAITED_FOR, databases, is_preloaded};
@@ -59,7 +61,7 @@ fn wake_waiting(bits: impl FnOnce() -> u64) {
 /// COMMIT PREPARED ran: when it commits, the processes that may wait for what was prepared are woken.
 pub fn wake_after_prepared() {
     wake_all_executors();
-    note_events();
+    note_events(|| Topics::ALL);
     let database = backend::database();
     if databases::is_absent(database) && installation::exists() {
         wake_launcher();

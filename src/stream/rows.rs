@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
-use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::engine::state::TaskState;
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
@@ -155,9 +155,6 @@ const MOST_KNOWN: usize = 10_000;
 /// Tasks of which this session has read rows: their later rows come in later polls.
 static KNOWN: Kept<FxHashMap<Uuid, Rc<Task>>> = Kept::new();
 
-/// The change that a row stands for which ends a run.
-const RUN_STARTS: Change = Change::Step(StepState::Pending, StepState::InProgress);
-
 /// What a row tells.
 pub struct Story {
     /// All its events in their order, of which the first ones may tell the start of the run that the row ends.
@@ -256,7 +253,7 @@ impl<'s> Reader<'s> {
             Change::Step(_, to) => to.is_finished_good(),
         };
         Ok(gives(change)
-            || row.opt::<i64>(12).is_some() && gives(RUN_STARTS)
+            || row.opt::<i64>(12).is_some() && gives(Change::RUN_STARTS)
             || self.asks_for_released && is_followed)
     }
 
@@ -421,7 +418,7 @@ impl<'s> Reader<'s> {
         let mut events = vec![];
         if row.run_id.is_some() {
             events = rows::of(&Rule {
-                change: RUN_STARTS,
+                change: Change::RUN_STARTS,
                 said: Said::default(),
                 ..own
             });

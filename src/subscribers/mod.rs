@@ -17,6 +17,7 @@ mod redeliver;
 use pgrx::{PgSqlErrorCode as Code, pg_sys};
 use serde_json::{Map, Value};
 use tasker_rules::events::pattern::Selection;
+use tasker_rules::events::topics::Topics;
 
 use crate::error::{Error, Result};
 use crate::pg::call;
@@ -135,6 +136,11 @@ impl Subscriber {
             max_in_flight: row.opt(9),
             paused: row.get(10)?,
         })
+    }
+
+    /// What commits that give events for it are about.
+    pub fn topics(&self) -> Topics {
+        Topics::of_selection(&self.selection)
     }
 
     fn wanted(&self, most: usize) -> Wanted<'_> {

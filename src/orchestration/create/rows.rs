@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use pgrx::pg_sys;
-use tasker_rules::engine::state::StepState;
+use tasker_rules::engine::state::{StepState, TaskState};
+use tasker_rules::events::rows::Change;
+use tasker_rules::events::topics::Topics;
 
 use super::{Created, TaskRequest};
 use crate::error::Result;
@@ -163,7 +165,10 @@ pub(super) fn insert(
         datum::opt_jsonb(audit::both(bypass.origin(), audit::depth())),
     ];
     engine.session.run(&INSERT_LOG, &log)?;
-    processes::note_events();
+    processes::note_events(|| match bypass.is_empty() {
+        true => Topics::of_change(Change::Task(None, TaskState::Pending)),
+        false => Topics::ALL,
+    });
     metrics::record(|recorder| {
         recorder.count(Metric::TasksCreated, rows.tasks.len());
         recorder.count(

@@ -9,6 +9,7 @@ use tasker_rules::engine::readiness::unless_held;
 use tasker_rules::engine::retry;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::failure::{Failure, Next};
+use tasker_rules::events::topics::Topics;
 
 use super::rows::{self, TaskRows};
 use crate::error::Result;
@@ -188,6 +189,6 @@ fn correct_log(engine: &Engine, rows: &TaskRows, state: TaskState, found: &[Foun
         datum::texts(changes.iter().map(|(_, _, to)| Some(to.as_str()))),
     ];
     engine.session.run(&CORRECT_LOG, &args)?;
-    processes::note_events();
+    processes::note_events(|| Topics::ALL);
     Ok(())
 }

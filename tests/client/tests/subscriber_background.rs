@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postgres::fallible_iterator::FallibleIterator;
 use tasker_client_tests::server::Server;
-use tasker_client_tests::{Session, Template, json, patience};
+use tasker_client_tests::{Act, Session, Template, json, patience};
 
 const HANDLERS: &str = r#"
 CREATE SCHEMA app;
@@ -185,21 +185,24 @@ fn a_handler_starts_and_a_poll_is_notified_moments_after_the_commit() {
     }
 }
 
+/// How many notifications come until none has come for this time.
+fn notifications(listener: &mut Session, time: Duration) -> u128 {
+    let mut count = 0;
+    let mut client = listener.client().notifications();
+    let mut all = client.timeout_iter(time);
+    while all.next().expect("alive").is_some() {
+        count += 1;
+    }
+    count
+}
+
 #[test]
 fn nothing_is_notified_while_no_poll_waits_and_then_at_most_once_in_50_ms() {
     let (server, mut session) = server_with(&[]);
     subscribe(&mut session, "mail", "patterns => '{orders.*}'");
     let mut listener = server.connect("postgres");
     listener.execute("LISTEN \"tasker.events\"");
-    let mut heard = |time: Duration| {
-        let mut count = 0;
-        let mut client = listener.client().notifications();
-        let mut all = client.timeout_iter(time);
-        while all.next().expect("alive").is_some() {
-            count += 1;
-        }
-        count
-    };
+    let mut heard = |time| notifications(&mut listener, time);
     for _ in 0..20 {
         publish(&mut session, "orders.new");
         std::thread::sleep(Duration::from_millis(10));
@@ -225,6 +228,34 @@ fn nothing_is_notified_while_no_poll_waits_and_then_at_most_once_in_50_ms() {
     let count = heard(Duration::from_millis(500));
     println!("{published} commits, {count} notifications");
     assert!(count > 1 && count <= most, "{count} of at most {most}");
+}
+
+#[test]
+fn a_poll_that_waits_is_told_only_of_commits_that_can_give_its_events() {
+    let (server, mut session) = server_with(&[]);
+    Template::new("pay").step("a", &[]).register(&mut session);
+    subscribe(
+        &mut session,
+        "rare",
+        "patterns => '{step.failed,orders.never}'",
+    );
+    let mut listener = server.connect("postgres");
+    listener.execute("LISTEN \"tasker.events\"");
+    let mut heard = || notifications(&mut listener, Duration::from_secs(1));
+    let poll = |session: &mut Session| {
+        let poll = "SELECT event_id FROM tasker.poll_events('rare')";
+        session.query(poll, &[]).len()
+    };
+    assert_eq!(poll(&mut session), 0);
+    session.create_many("pay", 3);
+    session.work(|_| Act::Complete(json!({})));
+    assert_eq!(heard(), 0, "none of its events can have come");
+    publish(&mut session, "orders.never");
+    assert!(heard() > 0, "a published event has come");
+    assert_eq!((poll(&mut session), poll(&mut session)), (1, 0));
+    session.create("pay");
+    session.work(|_| Act::FailForGood);
+    assert!(heard() > 0, "a step has failed");
 }
 
 #[test]

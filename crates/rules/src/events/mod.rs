@@ -14,3 +14,4 @@ pub mod position;
 pub mod rows;
 pub mod sample;
 pub mod time;
+pub mod topics;

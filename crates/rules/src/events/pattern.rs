@@ -99,6 +99,11 @@ impl Selection {
         &self.known
     }
 
+    /// The patterns.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
     /// Whether rows of the log can give an event that matches.
     pub fn wants_rows(&self) -> bool {
         let of_row = |name: &&str| entry(name).is_some_and(|entry| entry.source == Source::Row);

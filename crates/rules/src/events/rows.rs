@@ -18,6 +18,9 @@ pub enum Change {
 }
 
 impl Change {
+    /// What a row stands for that ends a run: it tells the start as well.
+    pub const RUN_STARTS: Self = Self::Step(StepState::Pending, StepState::InProgress);
+
     /// Whether the events depend on which steps the change releases; `done_at_creation`: as in [`Row`].
     pub fn asks_for_released(self, done_at_creation: bool) -> bool {
         match self {
@@ -157,20 +160,22 @@ pub fn of(row: &Row) -> Vec<Event> {
 
 /// The names of all events that rows of this change can give, whatever else they say.
 pub fn names(change: Change) -> &'static [&'static str] {
-    static NAMES: LazyLock<FxHashMap<Change, Vec<&'static str>>> = LazyLock::new(|| {
-        let mut names: FxHashMap<Change, Vec<&'static str>> = FxHashMap::default();
-        for row in all_rows() {
-            let of_change = names.entry(row.change).or_default();
-            for event in of(&row) {
-                if !of_change.contains(&event.name) {
-                    of_change.push(event.name);
-                }
-            }
-        }
-        names
-    });
     NAMES.get(&change).map_or(&[], Vec::as_slice)
 }
+
+/// The same of all changes.
+pub(super) static NAMES: LazyLock<FxHashMap<Change, Vec<&'static str>>> = LazyLock::new(|| {
+    let mut names: FxHashMap<Change, Vec<&'static str>> = FxHashMap::default();
+    for row in all_rows() {
+        let of_change = names.entry(row.change).or_default();
+        for event in of(&row) {
+            if !of_change.contains(&event.name) {
+                of_change.push(event.name);
+            }
+        }
+    }
+    names
+});
 
 /// Every row that can occur, as far as [`of`] looks at it.
 fn all_rows() -> impl Iterator<Item = Row> {
