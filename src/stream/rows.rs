@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Map, Value};
 use tasker_rules::engine::ids;
 use tasker_rules::engine::state::TaskState;
@@ -48,9 +48,18 @@ static ROWS_OF_IDS: Statement = Statement::new(
 
 // What never changes of the tasks.
 static TASKS: Statement = Statement::new(
-    "SELECT t.task_uuid, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent, t.bypass_steps <> '[]'
+    "SELECT t.task_uuid, t.named_task_id, t.requested_at, t.correlation_id, t.traceparent, t.bypass_steps <> '[]', t.watched
      FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])",
+    &[pg_sys::UUIDARRAYOID],
+);
+
+// Those in which no operator has changed a step: there a step is done after all of its parents.
+static UNTOUCHED: Statement = Statement::new(
+    "SELECT t.task_uuid
+     FROM unnest($1) AS u (task_uuid)
+     JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])
+     WHERE NOT t.watched",
     &[pg_sys::UUIDARRAYOID],
 );
 
@@ -167,6 +176,17 @@ pub struct Story {
     released: Vec<i16>,
 }
 
+/// What says which steps can run because of a row.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Says {
+    /// The row alone.
+    Row,
+    /// The row, if no operator has changed a step of the task before its parents were done.
+    Untouched,
+    /// The rows of other steps of the task.
+    Done,
+}
+
 /// The steps of a task that are done, by number: the id of the row that says so, and whether they were done at the creation.
 type Done = BTreeMap<i16, (i64, bool)>;
 
@@ -181,6 +201,8 @@ pub struct Reader<'s> {
     done: FxHashMap<Uuid, Done>,
     /// The same of tasks whose creation a page has told: the pages tell the rest.
     whole: FxHashMap<Uuid, Done>,
+    /// Tasks in which no operator has changed a step.
+    untouched: FxHashSet<Uuid>,
     workers: FxHashMap<i32, String>,
 }
 
@@ -197,6 +219,7 @@ impl<'s> Reader<'s> {
             asks_for_released: released.iter().any(|name| selection.matches(name)),
             done: FxHashMap::default(),
             whole: FxHashMap::default(),
+            untouched: FxHashSet::default(),
             workers: FxHashMap::default(),
         }
     }
@@ -286,7 +309,7 @@ impl<'s> Reader<'s> {
         Ok(page)
     }
 
-    fn read_tasks(&self, rows: &[Row]) -> Result<()> {
+    fn read_tasks(&mut self, rows: &[Row]) -> Result<()> {
         let mut tasks: BTreeSet<Uuid> = BTreeSet::new();
         for row in rows {
             tasks.insert(row.get(3)?);
@@ -309,6 +332,9 @@ impl<'s> Reader<'s> {
                 bypasses: row.get(6)?,
             };
             let uuid: Uuid = row.get(1)?;
+            if !row.get::<bool>(7)? {
+                self.untouched.insert(uuid);
+            }
             KNOWN.with(|known| known.insert(uuid, Rc::new(task)));
         }
         Ok(())
@@ -336,24 +362,49 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Whether only the other rows of its task say which steps can run because of the row.
-    fn depends_on_done(&self, row: &Logged) -> Result<bool> {
+    /// What says, beside the row, which steps can run because of it.
+    fn says_released(&self, row: &Logged) -> Result<Says> {
         if !row.asks_for_released() || self.whole.contains_key(&row.task) {
-            return Ok(false);
+            return Ok(Says::Row);
         }
-        Ok(match row.step_no {
-            0 => row.keeps_steps(),
-            no => !self.template(row)?.step(no)?.children.is_empty(),
-        })
+        if row.step_no == 0 {
+            return Ok(match row.keeps_steps() {
+                true => Says::Done,
+                false => Says::Row,
+            });
+        }
+        let template = self.template(row)?;
+        let mut says = Says::Row;
+        for child in &template.step(row.step_no)?.children {
+            match *template.step(*child)?.parents {
+                [_] if self.untouched.contains(&row.task) => {}
+                [_] => says = says.max(Says::Untouched),
+                _ => return Ok(Says::Done),
+            }
+        }
+        Ok(says)
     }
 
     fn read_done(&mut self, page: &[Logged]) -> Result<()> {
         self.done.clear();
         let mut tasks: BTreeMap<Uuid, Timestamp> = BTreeMap::new();
+        let mut perhaps: BTreeMap<Uuid, Timestamp> = BTreeMap::new();
         for row in page {
-            if self.depends_on_done(row)? {
-                tasks.insert(row.task, row.of.requested_at);
+            let of = match self.says_released(row)? {
+                Says::Row => continue,
+                Says::Untouched => &mut perhaps,
+                Says::Done => &mut tasks,
+            };
+            of.insert(row.task, row.of.requested_at);
+        }
+        if !perhaps.is_empty() {
+            let args = [datum::uuids(perhaps.keys())];
+            for row in self.session.read(&UNTOUCHED, &args)?.iter() {
+                let task: Uuid = row.get(1)?;
+                perhaps.remove(&task);
+                self.untouched.insert(task);
             }
+            tasks.append(&mut perhaps);
         }
         if tasks.is_empty() {
             return Ok(());

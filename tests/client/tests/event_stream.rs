@@ -316,6 +316,43 @@ fn every_payload_has_the_keys_of_its_schema_and_no_other() {
 }
 
 #[test]
+fn a_step_that_an_operator_has_done_before_its_parents_is_not_released_by_them() {
+    let chain = Template::new("chain").step("a", &[]).step("b", &["a"]);
+    let (database, mut session, _) = started(&chain);
+    for touched in [false, true] {
+        let task = session.create("chain");
+        let mut reader = Reader::new(&database);
+        reader.patterns = vec![
+            "workflow.viable_steps_discovered",
+            "workflow.no_viable_steps",
+        ];
+        // Later polls do not see the creation of the task.
+        reader.all(100);
+        if touched {
+            session.execute(&format!(
+                "SELECT tasker.resolve_step_manually(step_uuid) FROM tasker.workflow_steps WHERE task_uuid = '{task}' AND name = 'b'"
+            ));
+        }
+        session.work(|_| Act::Complete(json!({})));
+        reader.got.clear();
+        reader.all(1);
+        let of_task: Vec<&str> = reader
+            .got
+            .iter()
+            .filter(|event| event.task == task)
+            .map(|event| event.name.as_str())
+            .collect();
+        let end = "workflow.no_viable_steps";
+        let first = match touched {
+            // The step of the operator releases nothing either.
+            true => end,
+            false => "workflow.viable_steps_discovered",
+        };
+        assert_eq!(of_task, [first, end], "touched: {touched}");
+    }
+}
+
+#[test]
 fn pages_of_any_size_and_other_patterns_on_the_way_give_the_same_events() {
     let (database, _session) = lived();
     let expected = everything(&database);

@@ -10,6 +10,19 @@ use crate::report;
 use crate::setup;
 use crate::shape::Shape;
 
+/// Runs all steps, those of a task in turn with those of others.
+const FINISH: &str = "DO $$
+DECLARE
+    reports jsonb := '[]';
+BEGIN
+    LOOP
+        SELECT jsonb_agg(jsonb_build_object('step_uuid', step_uuid, 'claim_number', claim_number, 'status', 'complete')) FILTER (WHERE outcome = 'claimed')
+        INTO reports FROM tasker.report_and_claim('purged', coalesce(reports, '[]'), '{purged}', 10);
+        COMMIT;
+        EXIT WHEN reports IS NULL;
+    END LOOP;
+END $$";
+
 /// Of so many tasks one is left.
 const ONE_OF: u64 = 10;
 
@@ -46,7 +59,8 @@ pub fn run(server: &Server, admin: &mut Client, args: &PurgedArgs) -> Result<boo
     // Twenty polls to begin with, so that the session has its plans.
     let mut at_head = Vec::new();
     for _ in 0..args.polls + 20 {
-        setup::create(&mut fresh, Shape::Linear5, "purged", 100)?;
+        setup::create(&mut fresh, Shape::Linear5, "purged", 6)?;
+        fresh.batch_execute(FINISH)?;
         let lag = lag(admin, "head")?;
         at_head.push((buffers(&mut head, "head")?, lag));
         while poll(&mut head, "head")? > 0 {}
