@@ -136,12 +136,12 @@ fn tell(cell: &EventCell) {
     });
 }
 
-fn wake(listened: &AtomicU32, whom: impl Fn(&Slot) -> bool) {
+fn wake(listened: &AtomicU32, is_one: impl Fn(&Slot) -> bool) {
     if listened.load(Ordering::SeqCst) == 0 || listened.swap(0, Ordering::SeqCst) == 0 {
         return;
     }
     let mine = index(backend::database());
-    slots::wake(|slot| index(slot.database) == mine && whom(slot));
+    slots::wake(|slot| index(slot.database) == mine && is_one(slot));
 }
 
 /// Whether a poll waits for one of the topics.
