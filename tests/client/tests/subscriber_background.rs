@@ -95,6 +95,14 @@ fn median_and_p99(mut times: Vec<Duration>) -> (Duration, Duration) {
 fn executors_call_handlers_and_each_event_has_its_effect_once() {
     let (_server, mut session) = server_with(&[]);
     let before = publish(&mut session, "orders.old");
+    // Without handlers an executor looks every five seconds, and has just looked.
+    let phase =
+        "SELECT min(date_part('epoch', clock_timestamp() - started_at)::numeric % 5)::float8
+                 FROM tasker.background_workers WHERE kind = 'executor'";
+    soon("a moment behind a look", 10, || {
+        (0.3..1.0).contains(&session.one::<f64>(phase, &[]))
+    });
+    let began = Instant::now();
     subscribe(
         &mut session,
         "audit",
@@ -104,6 +112,8 @@ fn executors_call_handlers_and_each_event_has_its_effect_once() {
     soon("what was there before", 3, || {
         effects(&mut session) == [before]
     });
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
     let mut events = vec![before];
     for no in 0..20 {
         session.execute("BEGIN");
@@ -286,11 +296,17 @@ fn an_error_comes_again_after_the_backoff_and_dies_and_delays_no_other_subscribe
         &[],
     );
     assert_eq!(errors, ["P0001: poison"]);
+    // Two waits lie between three deliveries.
+    let soonest: f64 = session.one(
+        "SELECT date_part('epoch', min(dead_at - occurred_at)) FROM tasker.event_dead_letters",
+        &[],
+    );
+    assert!(soonest >= 0.4, "{soonest} s");
 }
 
 #[test]
 fn a_slow_handler_holds_one_executor_and_ends_in_time() {
-    let (_server, mut session) = server_with(&["tasker.handler_timeout_seconds=3"]);
+    let (_server, mut session) = server_with(&["tasker.handler_timeout_seconds=10"]);
     session.query(
         "SELECT tasker.configure_executor_pool('default', min_executors => 2, max_executors => 2)",
         &[],
@@ -311,18 +327,25 @@ fn a_slow_handler_holds_one_executor_and_ends_in_time() {
         "good",
         "patterns => '{orders.*}', start_at => 'beginning', handler => 'sql:app.keep'",
     );
+    // Long before the slow one ends.
     soon("the other one has all", 2, || {
+        assert!(session.count(sleeping, &[]) <= 1, "both executors sleep");
         effects(&mut session).len() == 5
     });
     assert_eq!(session.count(sleeping, &[]), 1);
-    soon("too slow", 10, || number(&mut session, "dead", "slow") > 0);
+    soon("too slow", 20, || number(&mut session, "dead", "slow") > 0);
     let error: String = session.one("SELECT error FROM tasker.event_dead_letters LIMIT 1", &[]);
     assert!(error.starts_with("57014"), "{error}");
 }
 
 #[test]
 fn a_handler_that_ends_its_process_is_a_failed_delivery_and_stops_no_other() {
-    let (_server, mut session) = server_with(&["tasker.default_backoff_seconds=0.5"]);
+    let (_server, mut session) = server_with(&["tasker.default_backoff_seconds=3"]);
+    session.query(
+        "SELECT tasker.configure_executor_pool('default', min_executors => 2, max_executors => 2)",
+        &[],
+    );
+    soon("two executors", 10, || executors(&mut session) == 2);
     subscribe(
         &mut session,
         "deadly",
@@ -331,14 +354,32 @@ fn a_handler_that_ends_its_process_is_a_failed_delivery_and_stops_no_other() {
     subscribe(
         &mut session,
         "good",
-        "patterns => '{orders.*}', handler => 'sql:app.keep'",
+        "patterns => '{orders.*, bills.*}', handler => 'sql:app.keep'",
     );
-    let mut events = vec![publish(&mut session, "orders.new")];
+    // Two at once: while the first one waits, the second one ends no process.
+    session.execute("BEGIN");
+    let mut events: Vec<i64> = (0..2)
+        .map(|_| publish(&mut session, "orders.new"))
+        .collect();
+    session.execute("COMMIT");
+    let began = Instant::now();
+    let mut first_failed: Option<Instant> = None;
+    while first_failed.is_none_or(|at| at.elapsed() < Duration::from_secs(2)) {
+        assert!(began.elapsed() < patience(20), "none has failed");
+        let failed = number(&mut session, "failed", "deadly");
+        assert!(failed <= 1, "{failed} have failed");
+        if failed == 1 {
+            first_failed = first_failed.or_else(|| Some(Instant::now()));
+        }
+        // It wakes the other executor, which finds the subscriber taken, or left out.
+        events.push(publish(&mut session, "bills.new"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
     soon("one is dead", 20, || {
         number(&mut session, "dead", "deadly") > 0
     });
     // Also what comes while handlers end their processes.
-    events.push(publish(&mut session, "orders.new"));
+    events.push(publish(&mut session, "bills.new"));
     soon("the other one has all", 10, || {
         effects(&mut session) == events
     });
@@ -454,16 +495,18 @@ fn steps_and_handlers_of_subscribers_do_not_keep_each_other_from_running() {
         &[],
     );
     let tasks = session.create_many("busy", 100);
-    soon("some of both", 5, || {
-        let done = session.count(
-            "SELECT count(*) FROM tasker.tasks WHERE state = 'complete'",
-            &[],
-        );
-        done > 5 && effects(&mut session).len() > 5
-    });
     soon("all of both", 60, || {
         session.task_states(&tasks) == ["complete: 100"] && effects(&mut session).len() == 100
     });
+    // However long each takes: many of one kind are done before the last of the other.
+    let turns = session.query(
+        "WITH done AS (SELECT created_at AS at FROM tasker.task_transitions WHERE to_state = 'complete')
+         SELECT count(*) FILTER (WHERE at < (SELECT max(at) FROM app.effects)),
+                (SELECT count(*) FROM app.effects e WHERE e.at < (SELECT max(at) FROM done)) FROM done",
+        &[],
+    );
+    let turns: [i64; 2] = [turns[0].get(0), turns[0].get(1)];
+    assert!(turns.iter().all(|count| *count > 20), "{turns:?}");
 }
 
 #[test]
@@ -492,7 +535,8 @@ fn a_pool_without_executors_gets_one_for_a_handler() {
 fn a_rare_event_far_behind_in_a_long_log_is_found() {
     let (_server, mut session) = server_with(&["tasker.max_scan_events=1000"]);
     Template::new("many").step("a", &[]).register(&mut session);
-    session.create_many("many", 3000);
+    // Without new events an executor looks every five seconds: more looks than the time allows would be needed.
+    session.create_many("many", 10_000);
     let event = publish(&mut session, "orders.rare");
     session.create_many("many", 3000);
     subscribe(
