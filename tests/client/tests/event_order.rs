@@ -1,7 +1,7 @@
 //! The order of events for eight consumers: the events of a step in order, a parent's end before its child's start, and with `ordered`
 //! the events of a task at one consumer at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,29 +9,37 @@ use std::time::Duration;
 use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Database, Session, Uuid, Value, json, shapes};
 
-/// Workers in transactions that overlap, and eight consumers that poll until nothing comes any more.
+/// Tasks that the workers create.
+const TASKS: usize = 80;
+
+/// Workers in transactions that overlap, and eight consumers that poll until nothing comes any more. The consumers keep up, so that many
+/// positions lie in the midst of transactions that are open.
 fn run(database: &Database, consume: impl Fn(&mut Session, usize) -> bool + Sync) {
     let mut session = database.connect();
     shapes::small_diamond()
         .patient()
         .with("name", json!("fan"))
         .register(&mut session);
-    session.create_many("fan", 80);
-    let working = AtomicUsize::new(3);
-    std::thread::scope(|scope| {
+    let (working, created) = (AtomicUsize::new(3), AtomicUsize::new(0));
+    let (working, created) = (&working, &created);
+    let is_over = || working.load(Ordering::Acquire) == 0;
+    let seen = std::thread::scope(|scope| {
         for number in 0..3 {
-            let working = &working;
             scope.spawn(move || {
-                work(&mut database.connect(), &format!("worker {number}"));
+                work(
+                    &mut database.connect(),
+                    &format!("worker {number}"),
+                    created,
+                );
                 working.fetch_sub(1, Ordering::Release);
             });
         }
         for number in 0..8 {
-            let (consume, working) = (&consume, &working);
+            let consume = &consume;
             scope.spawn(move || {
                 let (mut session, mut empty) = (database.connect(), 0);
                 while empty < 5 {
-                    let is_over = working.load(Ordering::Acquire) == 0;
+                    let is_over = is_over();
                     if consume(&mut session, number) {
                         empty = 0;
                     } else {
@@ -41,17 +49,37 @@ fn run(database: &Database, consume: impl Fn(&mut Session, usize) -> bool + Sync
                 }
             });
         }
+        // The snapshots up to which everything was read meanwhile.
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        while !is_over() {
+            let places: Vec<String> = session.all(
+                "SELECT split_part(position, ';', 2) FROM tasker_engine.subscriber_places",
+                &[],
+            );
+            seen.extend(places);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        seen
     });
+    println!("{} positions", seen.len());
+    assert!(
+        seen.len() > 8,
+        "the consumers do not keep up: {} positions",
+        seen.len()
+    );
 }
 
-fn work(session: &mut Session, name: &str) {
+fn work(session: &mut Session, name: &str, created: &AtomicUsize) {
     let (ask, mut idle) = (Ask::by(name, 5), 0);
-    while idle < 30 {
+    while idle < 10 {
         session.execute("BEGIN");
+        if created.fetch_add(1, Ordering::Relaxed) < TASKS {
+            session.create("fan");
+        }
         let claims = session.claim(&ask);
         idle = if claims.is_empty() { idle + 1 } else { 0 };
         let reports: Vec<Value> = claims.iter().map(|claim| claim.done(json!({}))).collect();
-        std::thread::sleep(Duration::from_millis(fastrand::u64(..12)));
+        std::thread::sleep(Duration::from_millis(fastrand::u64(..60)));
         session.query(
             "SELECT tasker.report_steps($1, $2)",
             &[&name, &json!(reports)],
@@ -84,7 +112,7 @@ fn is_in_order(session: &mut Session) {
         "SELECT count(event_id) FROM tasker.read_events(max_events => 10000, patterns => '{task.*,step.*}')",
         &[],
     );
-    assert!(all > 80 * 10, "{all}");
+    assert!(all > TASKS as i64 * 10, "{all}");
     assert_eq!((events, distinct), (all, all));
     let backwards = session.count(
         "SELECT count(*) FROM (SELECT event_id, lag(event_id) OVER (PARTITION BY step ORDER BY no) AS before
@@ -114,7 +142,7 @@ fn eight_consumers_get_the_events_of_a_step_in_order_and_a_parents_end_before_it
                   done AS (INSERT INTO public.done (event_id, name, task, step, payload)
                            SELECT event_id, name, task_uuid, step_uuid, payload FROM polled)
              SELECT tasker.ack_events('audit', array_agg(event_id)) FROM polled HAVING count(*) > 0",
-            &[&(3 + 7 * number as i32)],
+            &[&(10 + 15 * number as i32)],
         );
         session.execute("COMMIT");
         !polled.is_empty()
@@ -130,7 +158,7 @@ fn eight_consumers_of_an_ordered_subscriber_have_the_events_of_a_task_one_at_a_t
     run(&database, |session, number| {
         let rows = session.query(
             "SELECT event_id, task_uuid, name, step_uuid, payload FROM tasker.poll_events('audit', $1, '1 minute')",
-            &[&(3 + 7 * number as i32)],
+            &[&(10 + 15 * number as i32)],
         );
         let mut tasks: Vec<Uuid> = rows.iter().map(|row| row.get(1)).collect();
         tasks.sort_unstable();
