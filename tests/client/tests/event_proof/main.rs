@@ -121,8 +121,17 @@ fn run(
         let mut session = proof.server.connect(PATTERN);
         let goal = events * (killed + 1) / (kills + 1);
         killed += 1;
+        let (mut count, mut changed_at) = (0, Instant::now());
         loop {
             let got_more = reader.page(&mut session, 5000);
+            let done: usize = subscribers
+                .iter()
+                .map(|name| effects(&mut session, name))
+                .sum();
+            let so_far = reader.got.len() + done;
+            if so_far != count {
+                (count, changed_at) = (so_far, Instant::now());
+            }
             let is_last = killed > kills;
             let has_all = reader.got.len() >= goal;
             if has_all && is_last {
@@ -135,7 +144,9 @@ fn run(
                         .all(|name| effects(session, name) >= reader.got.len())
             };
             let is_done = has_all && (!is_last || !got_more && is_drained(&mut session));
-            let took_too_long = began.elapsed() > patience(scaled(240, 1800) as u64);
+            // What is lost never comes: then the end says what it is.
+            let took_too_long = began.elapsed() > patience(scaled(240, 1800) as u64)
+                || changed_at.elapsed() > patience(20);
             if is_done || took_too_long || proof.failed.load(Ordering::Acquire) {
                 // Long enough for writers to be in the midst of it.
                 return Duration::from_millis(if is_last { 300 } else { 50 });
