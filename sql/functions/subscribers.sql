@@ -292,25 +292,25 @@ CREATE OR REPLACE FUNCTION tasker_engine.unsubscribe(subscriber text)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    id bigint;
+    removed_id bigint; -- no column of what follows, which would be meant
     handler text;
     now text;
 BEGIN
     PERFORM tasker_engine.required($1, 'subscriber');
     handler := (SELECT h.handler FROM tasker_engine.subscriber_handlers h JOIN tasker_engine.subscribers s ON s.subscriber_id = h.subscriber_id
                 WHERE s.subscriber = $1);
-    DELETE FROM tasker_engine.subscribers s WHERE s.subscriber = $1 RETURNING s.subscriber_id INTO id;
-    IF id IS NULL THEN
+    DELETE FROM tasker_engine.subscribers s WHERE s.subscriber = $1 RETURNING s.subscriber_id INTO removed_id;
+    IF removed_id IS NULL THEN
         RETURN false;
     END IF;
     -- Waits until no poll adds anything. An answer that is open moves rows from the first to the second table.
-    PERFORM tasker_engine.move_subscriber(id, NULL);
-    DELETE FROM tasker_engine.subscriber_places p WHERE p.subscriber_id = id;
-    DELETE FROM tasker_engine.deliveries d WHERE d.subscriber_id = id;
-    DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = id;
-    DELETE FROM tasker_engine.event_gaps g WHERE g.subscriber_id = id;
-    DELETE FROM tasker_engine.delivery_counts c WHERE c.subscriber_id = id;
-    DELETE FROM tasker_engine.subscriber_grants g WHERE g.subscriber_id = id;
+    PERFORM tasker_engine.move_subscriber(removed_id, NULL);
+    DELETE FROM tasker_engine.subscriber_places p WHERE p.subscriber_id = removed_id;
+    DELETE FROM tasker_engine.deliveries d WHERE d.subscriber_id = removed_id;
+    DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = removed_id;
+    DELETE FROM tasker_engine.event_gaps g WHERE g.subscriber_id = removed_id;
+    DELETE FROM tasker_engine.delivery_counts c WHERE c.subscriber_id = removed_id;
+    DELETE FROM tasker_engine.subscriber_grants g WHERE g.subscriber_id = removed_id;
     now := tasker_engine.event_time(clock_timestamp());
     PERFORM tasker_engine.publish_facts('subscriber.unregistered', ARRAY[$1], ARRAY[jsonb_strip_nulls(jsonb_build_object(
         'registry_name', 'subscribers', 'entity_type', 'subscriber', 'entity_id', $1, 'entity_class', handler, 'timestamp', now,
