@@ -177,30 +177,45 @@ fn a_transaction_that_was_open_when_a_subscriber_began_comes_to_it() {
 #[test]
 fn null_keeps_a_setting_and_the_place() {
     let (_database, mut session, _) = started(&pay());
+    session.execute(
+        "CREATE FUNCTION public.take(events jsonb) RETURNS void LANGUAGE sql AS $$ SELECT $$",
+    );
+    // None of them is the default.
     let id = subscribe(
         &mut session,
-        "'audit', '{step.*}', 'beginning', namespaces => '{default}', filter => '{\"step_name\": \"a\"}', max_deliveries => 2, max_in_flight => 7",
+        "'audit', '{step.*}', 'beginning', 'sql:public.take', '{default}', '{\"step_name\": \"a\"}', 0.999, 2, true, true, 7, 3",
     );
     session.work(|_| Act::Complete(json!({})));
     assert!(!drain(&mut session, "audit").is_empty());
-    assert_eq!(subscribe(&mut session, "'audit', sample_rate => 1"), id);
-    let row = session.query(
-        "SELECT patterns = '{step.*}' AND namespaces = '{default}' AND filter = '{\"step_name\": \"a\"}' AND max_deliveries = 2
-                AND max_in_flight = 7 AND batch_size = 1 AND NOT ordered AND NOT include_data AND NOT paused AND handler IS NULL
+    session.query("SELECT tasker.pause_subscriber('audit')", &[]);
+    let settings = |session: &mut Session| -> String {
+        session.one(
+            "SELECT (to_jsonb(s) - '{updated_at,lag_events,lag_seconds}'::text[])::text FROM tasker.subscribers s",
+            &[],
+        )
+    };
+    let before = settings(&mut session);
+    let as_given: bool = session.one(
+        "SELECT patterns = '{step.*}' AND namespaces = '{default}' AND filter = '{\"step_name\": \"a\"}' AND sample_rate = 0.999
+                AND max_deliveries = 2 AND ordered AND include_data AND max_in_flight = 7 AND batch_size = 3 AND paused
+                AND handler = 'sql:public.take'
          FROM tasker.subscribers",
         &[],
     );
-    assert!(row[0].get::<_, bool>(0));
+    assert!(as_given, "{before}");
+    assert_eq!(subscribe(&mut session, "'audit'"), id);
+    assert_eq!(settings(&mut session), before);
+    session.query("SELECT tasker.resume_subscriber('audit')", &[]);
     assert!(poll(&mut session, "audit", 10).is_empty());
     subscribe(
         &mut session,
         "'audit', namespaces => '{}', filter => '{}', max_in_flight => 0, handler => ''",
     );
     let row = session.query(
-        "SELECT num_nulls(namespaces, filter, max_in_flight) FROM tasker.subscribers",
+        "SELECT num_nulls(namespaces, filter, max_in_flight, handler) FROM tasker.subscribers",
         &[],
     );
-    assert_eq!(row[0].get::<_, i32>(0), 3);
+    assert_eq!(row[0].get::<_, i32>(0), 4);
 }
 
 #[test]
@@ -632,6 +647,19 @@ fn a_poll_works_under_repeatable_read_and_loses_nothing() {
     let late = other.create("pay");
     assert!(poll(&mut session, "audit", 10).is_empty());
     session.execute("COMMIT");
+    let got = drain(&mut session, "audit");
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].task, late);
+    // The same where the poll hands something out, so that its place moves.
+    let early = other.create("pay");
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    session.query("SELECT count(*) FROM tasker.tasks", &[]);
+    let late = other.create("pay");
+    let got = poll(&mut session, "audit", 10);
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].task, early);
+    assert_eq!(ack(&mut session, "audit", &got), 1);
+    session.execute("COMMIT");
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
     let got = poll(&mut session, "audit", 10);
     assert_eq!(got.len(), 1);
@@ -727,9 +755,26 @@ fn eight_consumers_of_which_some_die_acknowledge_each_event_once() {
         &mut session,
         "'audit', start_at => 'beginning', max_deliveries => 1000",
     );
-    session.create_many("pay", 40);
-    session.work(|_| Act::Complete(json!({})));
-    let got = consume(&database, "audit", 3);
+    // Transactions that overlap, while the consumers poll.
+    let write = |number: usize| {
+        let mut session = database.connect();
+        for round in 0..40 {
+            session.execute("BEGIN");
+            session.create("pay");
+            std::thread::sleep(Duration::from_millis(fastrand::u64(10..50)));
+            session.execute(if (round + number) % 7 == 0 {
+                "ROLLBACK"
+            } else {
+                "COMMIT"
+            });
+        }
+    };
+    let got = std::thread::scope(|scope| {
+        for number in 0..3 {
+            scope.spawn(move || write(number));
+        }
+        consume(&database, "audit", 3)
+    });
     let acknowledged: Vec<i64> = got.iter().flatten().map(|(_, id)| *id).collect();
     let distinct: BTreeSet<i64> = acknowledged.iter().copied().collect();
     assert_eq!(
@@ -933,23 +978,38 @@ fn a_removed_subscriber_leaves_nothing_and_its_consumers_get_an_error() {
         "SELECT tasker.grant_subscriber('audit', 'tasker_worker')",
         &[],
     );
+    session.execute(
+        "CREATE FUNCTION public.take(events jsonb) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+         SELECT tasker.subscribe('audit', handler => 'sql:public.take')",
+    );
     session.work(|_| Act::Complete(json!({})));
     let got = poll(&mut session, "audit", 4);
     nack(&mut session, "audit", &got[..2], "0");
+    session.execute(
+        "SELECT tasker_engine.note_gaps(ARRAY[(SELECT subscriber_id FROM tasker_engine.subscribers)], '{3}', ARRAY[now()], ARRAY[now()])",
+    );
+    // Every table that names a subscriber.
+    let rows = |session: &mut Session| -> Vec<(String, i64)> {
+        let tables: Vec<String> = session.all(
+            "SELECT DISTINCT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'subscriber_id'
+             WHERE c.relnamespace = 'tasker_engine'::regnamespace AND c.relkind = 'r' ORDER BY 1",
+            &[],
+        );
+        let count = |table: String| {
+            let rows = session.count(&format!("SELECT count(*) FROM tasker_engine.{table}"), &[]);
+            (table, rows)
+        };
+        tables.into_iter().map(count).collect()
+    };
+    let before = rows(&mut session);
+    assert!(
+        before.len() >= 8 && before.iter().all(|(_, rows)| *rows > 0),
+        "{before:?}"
+    );
     assert!(session.one::<bool>("SELECT tasker.unsubscribe('audit')", &[]));
     assert!(!session.one::<bool>("SELECT tasker.unsubscribe('audit')", &[]));
-    for table in [
-        "subscribers",
-        "subscriber_places",
-        "subscriber_grants",
-        "deliveries",
-        "redeliveries",
-        "delivery_counts",
-        "event_gaps",
-    ] {
-        let rows = session.count(&format!("SELECT count(*) FROM tasker_engine.{table}"), &[]);
-        assert_eq!(rows, 0, "{table}");
-    }
+    let after = rows(&mut session);
+    assert!(after.iter().all(|(_, rows)| *rows == 0), "{after:?}");
     session
         .fails("SELECT tasker.poll_events('audit')", &[])
         .is("P0002")
