@@ -957,7 +957,10 @@ fn a_seek_says_how_many_events_come_again_and_forgets_what_is_in_flight() {
     assert_eq!(seek(&mut session, "beginning"), 3);
     assert_eq!(seek(&mut session, "beginning"), 0);
     let half = poll(&mut session, "audit", 2);
+    assert_eq!(nack(&mut session, "audit", &half[..1], "0"), 1);
     assert_eq!(seek(&mut session, "beginning"), 2);
+    let kept = "SELECT (SELECT count(*) FROM tasker_engine.deliveries) + (SELECT count(*) FROM tasker_engine.redeliveries)";
+    assert_eq!(session.count(kept, &[]), 0);
     assert_eq!(ack(&mut session, "audit", &half), 0);
     assert_eq!(ids(&drain(&mut session, "audit")), ids(&first));
     session.create("pay");
@@ -1163,6 +1166,32 @@ fn a_preview_counts_what_a_subscriber_would_have_got() {
     assert_eq!(counts.len(), 1);
     assert_eq!(counts[0].get::<_, &str>(0), "step.completed");
     assert_eq!(counts[0].get::<_, i64>(1), 1);
+    // A row that is written later tells of a start before.
+    session.create("pay");
+    let claim = session.claim_one("worker");
+    let since: String = session.one("SELECT clock_timestamp()::text", &[]);
+    session.complete(&claim, &json!({}));
+    let count = |session: &mut Session, of: &str| -> Vec<String> {
+        session.all(
+            &format!("SELECT concat_ws(' ', name, events) FROM {of} ORDER BY 1"),
+            &[],
+        )
+    };
+    let read = |when: &str| {
+        format!(
+            "(SELECT name, count(*) AS events FROM tasker.read_events(max_events => 10000)
+              WHERE event_id IS NOT NULL AND {when} GROUP BY 1) r"
+        )
+    };
+    let found = count(
+        &mut session,
+        &format!("tasker.preview_subscription('{{*}}', since => '{since}')"),
+    );
+    let since = format!("occurred_at >= '{since}'");
+    assert_eq!(found, count(&mut session, &read(&since)));
+    assert!(found.len() > 2, "{found:?}");
+    let all = count(&mut session, "tasker.preview_subscription('{*}')");
+    assert_eq!(all, count(&mut session, &read("true")));
     let later = session.query(
         "SELECT * FROM tasker.preview_subscription('{*}', since => clock_timestamp() + interval '1 hour')",
         &[],
