@@ -435,8 +435,18 @@ fn a_transaction_with_an_old_turn_keeps_its_slot_until_it_is_old_enough() {
     publish(&mut session, 3, 1);
     maintain(&mut session);
     assert_eq!(mine(&mut session).len(), 2, "its lock keeps the slot");
-    old.execute("COMMIT");
-    maintain(&mut session);
+    // It commits between the first look at the slot and the lock.
+    session.execute("ALTER FUNCTION tasker_engine.duty_events() SET lock_timeout = '20s'");
+    std::thread::scope(|scope| {
+        let round = scope.spawn(|| maintain(&mut session));
+        let mut other = database.connect();
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while other.count(waits, &[]) == 0 {
+            assert!(!round.is_finished(), "it did not wait for the lock");
+        }
+        old.execute("COMMIT");
+        assert_eq!(round.join().expect("the round ends"), 0);
+    });
     let numbers: Vec<i64> = mine(&mut session)
         .iter()
         .filter_map(|event| event.payload["n"].as_i64())

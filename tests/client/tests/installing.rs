@@ -62,7 +62,15 @@ fn a_database_that_is_not_utf8_is_refused_and_keeps_nothing() {
         let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tasker%'";
         assert_eq!(session.count(left, &[]), 0);
     }
-    // What the hint says.
+    // What the hint says, also where a new database has another encoding unless one is named.
+    prepare(
+        &mut root,
+        &[
+            "ALTER DATABASE template1 IS_TEMPLATE false",
+            "DROP DATABASE template1",
+            "CREATE DATABASE template1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        ],
+    );
     let statement = hint
         .split(" makes one; install the extension there.")
         .next();
