@@ -1,7 +1,7 @@
 //! A database that is being loaded, or was copied, is left alone until tasker.resume_after_restore().
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
@@ -173,7 +173,7 @@ fn refused(error: &postgres::Error, call: &str) {
 
 /// Polls like a worker while the body runs; nothing is handed out and nothing is taken.
 fn polled(server: &Server, database: &str, body: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
+    let (stop, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let report = json!([{"step_uuid": Uuid::nil().to_string(), "claim_number": 1, "status": "complete"}]);
@@ -196,12 +196,18 @@ fn polled(server: &Server, database: &str, body: impl FnOnce()) {
                             Err(error) => refused(&error, call),
                         }
                     }
+                    rounds.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
         });
         // A failure of the body must not leave the worker at its polls.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        // Once more with all rows there.
+        let enough = rounds.load(Ordering::Relaxed) + 3;
+        while rounds.load(Ordering::Relaxed) < enough && !worker.is_finished() && outcome.is_ok() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         stop.store(true, Ordering::Relaxed);
         worker.join().expect("the worker polled");
         if let Err(panic) = outcome {

@@ -258,6 +258,16 @@ fn hint_of(
     }
 }
 
+/// Whether the hint has these words; `subscribe()` is not in `unsubscribe()`.
+fn says(hint: &str, words: &str) -> bool {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    hint.match_indices(words).any(|(at, _)| {
+        let before = hint[..at].ends_with(of_word) && words.starts_with(of_word);
+        let behind = hint[at + words.len()..].starts_with(of_word) && words.ends_with(of_word);
+        !before && !behind
+    })
+}
+
 /// Does what the hint says; then what was refused is allowed, if the hint is about that.
 fn follow(case: &Case) -> Result<(), String> {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
@@ -271,7 +281,7 @@ fn follow(case: &Case) -> Result<(), String> {
     let hint = hint_of(&mut session, case, &fill)?;
     for (said, call) in case.says {
         let said = fill(said);
-        if !hint.contains(&said) {
+        if !says(&hint, &said) {
             return Err(format!("{said:?} is not said: {hint}"));
         }
         let call = fill(call).replace("{}", &said);
