@@ -13,7 +13,7 @@ use tasker_client_tests::{Database, Session, Uuid, Value, json, shapes};
 const TASKS: usize = 80;
 
 /// Workers in transactions that overlap, and eight consumers that poll until nothing comes any more. The consumers keep up, so that many
-/// positions lie in the midst of transactions that are open.
+/// positions are in the midst of transactions that are open.
 fn run(database: &Database, consume: impl Fn(&mut Session, usize) -> bool + Sync) {
     let mut session = database.connect();
     shapes::small_diamond()

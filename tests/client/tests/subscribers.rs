@@ -762,7 +762,7 @@ fn eight_consumers_of_which_some_die_acknowledge_each_event_once() {
             session.execute("BEGIN");
             session.create("pay");
             std::thread::sleep(Duration::from_millis(fastrand::u64(10..50)));
-            session.execute(if (round + number) % 7 == 0 {
+            session.execute(if (round + number).is_multiple_of(7) {
                 "ROLLBACK"
             } else {
                 "COMMIT"
