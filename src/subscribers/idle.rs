@@ -25,6 +25,8 @@ const MOST_LOOKED_AT: usize = 1000;
 /// How far this session has looked, behind the place of this number.
 struct Seen {
     place: i64,
+    /// The position of that place: after a rollback another one can have the number.
+    stored: String,
     position: Position,
     moved: bool,
 }
@@ -32,7 +34,7 @@ struct Seen {
 static SEEN: Kept<FxHashMap<i64, Seen>> = Kept::new();
 
 static PEEK: Statement = Statement::new(
-    "SELECT p.place_no, p.moved_at, p.since,
+    "SELECT p.place_no, p.moved_at, p.since, p.position,
             EXISTS (SELECT FROM tasker_engine.deliveries d
                     WHERE d.subscriber_id = $1 AND d.poll_no >= p.first_poll AND d.lease_until <= $2)
             OR EXISTS (SELECT FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND r.due_at <= $2)
@@ -41,8 +43,9 @@ static PEEK: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// The last poll of this session has found nothing, with the place of this number here.
-pub fn remember(subscriber: i64, place: i64, position: Position) {
+/// The last poll of this session has found nothing up to here, with the place of this number there.
+pub fn remember(subscriber: i64, (place, stored): (i64, &Position), position: Position) {
+    let stored = stored.to_string();
     SEEN.with(|seen| {
         if seen.len() >= MOST_REMEMBERED {
             seen.clear();
@@ -51,6 +54,7 @@ pub fn remember(subscriber: i64, place: i64, position: Position) {
             subscriber,
             Seen {
                 place,
+                stored,
                 position,
                 moved: false,
             },
@@ -59,9 +63,9 @@ pub fn remember(subscriber: i64, place: i64, position: Position) {
 }
 
 /// Takes back what the session remembers of a subscriber: how far it has looked behind the place of this number.
-pub fn take(subscriber: i64, place: i64) -> Option<Position> {
+pub fn take(subscriber: i64, place: i64, stored: &Position) -> Option<Position> {
     let seen = SEEN.with(|seen| seen.remove(&subscriber))?;
-    (seen.place == place).then_some(seen.position)
+    (seen.place == place && seen.stored == stored.to_string()).then_some(seen.position)
 }
 
 /// Whether a consumer that found nothing the last time finds nothing again, and how far it looked need not be stored now.
@@ -75,14 +79,17 @@ pub fn is_idle(session: &Session, subscriber: &Subscriber, now: &Now) -> Result<
         return Ok(false);
     };
     let (place, moved_at): (i64, Timestamp) = (row.get(1)?, row.get(2)?);
+    let stored: String = row.get(4)?;
     let Some(mut position) = SEEN.with(|seen| {
-        let seen = seen.get(&id).filter(|seen| seen.place == place)?;
+        let seen = seen
+            .get(&id)
+            .filter(|seen| seen.place == place && seen.stored == stored)?;
         let is_due = seen.moved && now.at - moved_at >= STORE_AFTER_US;
         (!is_due).then(|| seen.position.clone())
     }) else {
         return Ok(false);
     };
-    if row.get(4)? {
+    if row.get(5)? {
         return Ok(false);
     }
     let before = (position.behind_id(), position.read_to());

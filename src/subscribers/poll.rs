@@ -229,7 +229,7 @@ impl Poll<'_> {
         }
         let poll = place.no + 1;
         let stored = place.position;
-        let mut position = idle::take(id, place.no).unwrap_or_else(|| stored.clone());
+        let mut position = idle::take(id, place.no, &stored).unwrap_or_else(|| stored.clone());
         let before = (stored.behind_id(), stored.read_to());
         let wanted = Wanted {
             since: place.since,
@@ -258,12 +258,12 @@ impl Poll<'_> {
             && held.is_empty()
             && (position.behind_id(), position.read_to()) == before
         {
-            idle::remember(id, place.no, position);
+            idle::remember(id, (place.no, &stored), position);
             return Ok(vec![]);
         }
         place::go_on(session, id, place.no, &position, fresh.len())?;
         if fresh.is_empty() && held.is_empty() && !position.is_inside() {
-            idle::remember(id, poll, position);
+            idle::remember(id, (poll, &position), position.clone());
         }
         let outs = self.outs(&fresh, poll, 0, 1);
         in_flight::add(session, id, poll, &outs, &self.now, self.lease())?;

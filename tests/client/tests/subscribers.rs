@@ -1261,3 +1261,20 @@ fn published_events_come_in_order_with_those_of_the_log_and_come_again_the_same(
     };
     assert_eq!(rows(&again), rows(&got));
 }
+
+#[test]
+fn what_a_session_remembers_of_a_poll_that_was_rolled_back_is_of_no_other_place() {
+    let (database, mut session, _) = started(&pay());
+    subscribe(&mut session, "'audit', '{order.*}'");
+    let (mut other, mut writer) = (database.connect(), database.connect());
+    // A poll that finds nothing, and moves the place all the same.
+    session.execute("BEGIN");
+    writer.create("pay");
+    assert!(poll(&mut session, "audit", 10).is_empty());
+    session.execute("ROLLBACK");
+    writer.query("SELECT tasker.publish_event('order.paid')", &[]);
+    let got = poll(&mut other, "audit", 10);
+    assert_eq!(got.len(), 1);
+    let again = poll(&mut session, "audit", 10);
+    assert!(again.is_empty(), "handed out twice: {again:?}");
+}
