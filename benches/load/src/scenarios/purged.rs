@@ -23,7 +23,7 @@ BEGIN
     END LOOP;
 END $$";
 
-/// Of so many tasks one is left.
+/// One task of this number is left.
 const ONE_OF: u64 = 10;
 
 pub fn run(server: &Server, admin: &mut Client, args: &PurgedArgs) -> Result<bool> {

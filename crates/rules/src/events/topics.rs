@@ -1,4 +1,4 @@
-//! What a transaction was about, roughly: a set of 64 topics, by which those who may want its events are told apart from those who cannot.
+//! What a transaction was about, roughly: a set of 64 topics. A consumer that waits for none of them cannot want its events.
 
 use std::sync::LazyLock;
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_other_names_has_no_topic_of_a_change() {
+    fn a_selection_of_other_names_has_no_topic_of_a_change() {
         use crate::engine::state::StepState::{Complete, InProgress};
         let change = Topics::of_change(Change::Step(InProgress, Complete));
         let with = |patterns: &[&str]| selected(patterns).0 & change.0 != 0;
