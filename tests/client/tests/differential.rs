@@ -693,9 +693,10 @@ impl Case<'_> {
 
     fn set_retry_limit(&mut self, step: Uuid) {
         let limit = self.rng.i32(0..=5);
-        // Attempts that the test has set come without a claim: a limit below them is for steps that have failed.
+        // Attempts that the test has set come without a claim: a limit below them is for steps that have failed. A step whose first run was
+        // lost runs again whatever its limit, so that raises nothing.
         let raises: Vec<bool> = self.session.all(
-            "SELECT state = 'error' AND retryable AND attempts >= retry_limit AND attempts < $2
+            "SELECT state = 'error' AND retryable AND attempts > 0 AND attempts >= retry_limit AND attempts < $2
              FROM tasker.workflow_steps WHERE step_uuid = $1 AND (state <> 'pending' OR claim_number > 0 OR attempts < $2)",
             &[&step, &limit],
         );
