@@ -1,8 +1,10 @@
 //! The counters as rows and as text for Prometheus. The views that join it are in sql/views/metrics.sql.
 
 use pgrx::pg_sys;
+use serde_json::Value;
+use tasker_rules::events::time::iso;
 use tasker_rules::operations::metrics::{
-    Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render,
+    Format, Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render,
 };
 
 use crate::error::{Error, Result};
@@ -20,6 +22,7 @@ crate::pg::call::sql_function! {
     count_finalization;
     histogram_quantile;
     metrics_prometheus;
+    export_metrics;
 }
 
 fn metric_cells(call: &mut Call) -> Result<Output> {
@@ -172,29 +175,49 @@ static SAMPLES: Statement = Statement::new(
 fn metrics_prometheus(call: &mut Call) -> Result<Output> {
     let with_workers: bool = call.get(0, "with_workers")?;
     let with_states: bool = call.get(1, "with_states")?;
+    Ok(Output::Text(render(&samples(with_workers, with_states)?)))
+}
+
+fn export_metrics(call: &mut Call) -> Result<Output> {
+    let name: String = call.get(0, "format")?;
+    let options = call.jsonb(1, "options")?;
+    let Ok(Value::Object(options)) = serde_json::from_str(&datum::jsonb_text(options)) else {
+        return Err(Error::parameter("options is no object")
+            .hint("Leave it out, or write an object such as {\"separator\": \";\"}."));
+    };
+    let format =
+        Format::of(&name, &options).map_err(|bad| Error::parameter(bad.message).hint(bad.hint))?;
+    let samples = samples(false, false)?;
+    let now = iso(call::clock());
+    Ok(Output::Text(format.write(
+        &samples,
+        &now,
+        env!("CARGO_PKG_VERSION"),
+    )))
+}
+
+fn samples(with_workers: bool, with_states: bool) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    {
-        let session = Session::open()?;
-        let arguments = [datum::boolean(with_workers), datum::boolean(with_states)];
-        for row in session.read(&SAMPLES, &arguments)?.iter() {
-            let labels: String = row.get(5)?;
-            let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&labels)
-                .map_err(|_| Error::corrupt("the labels of a metric are no object"))?;
-            samples.push(Sample {
-                family: row.get(1)?,
-                name: row.get(2)?,
-                kind: row.get(3)?,
-                help: row.get(4)?,
-                labels: labels
-                    .into_iter()
-                    .map(|(label, value)| match value {
-                        serde_json::Value::String(value) => (label, value),
-                        other => (label, other.to_string()),
-                    })
-                    .collect(),
-                value: row.get(6)?,
-            });
-        }
+    let session = Session::open()?;
+    let arguments = [datum::boolean(with_workers), datum::boolean(with_states)];
+    for row in session.read(&SAMPLES, &arguments)?.iter() {
+        let labels: String = row.get(5)?;
+        let labels: serde_json::Map<String, Value> = serde_json::from_str(&labels)
+            .map_err(|_| Error::corrupt("the labels of a metric are no object"))?;
+        samples.push(Sample {
+            family: row.get(1)?,
+            name: row.get(2)?,
+            kind: row.get(3)?,
+            help: row.get(4)?,
+            labels: labels
+                .into_iter()
+                .map(|(label, value)| match value {
+                    Value::String(value) => (label, value),
+                    other => (label, other.to_string()),
+                })
+                .collect(),
+            value: row.get(6)?,
+        });
     }
-    Ok(Output::Text(render(&samples)))
+    Ok(samples)
 }

@@ -333,6 +333,8 @@ def metrics(w):
     w.work()
     equal((w.one(w.a, name) or 0) > before, True)
     w.one(w.a, "SELECT count(*) FROM tasker.metrics_prometheus(true, true)")
+    for form in ("prometheus", "json", "csv"):
+        w.one(w.a, f"SELECT tasker.export_metrics('{form}')")
     w.maintain()
     w.one(w.a, "SELECT tasker.reset_metrics()")
 

@@ -113,6 +113,7 @@ SELECT tasker.calculate_backoff(2), count(*) FROM tasker.health_status();
 SELECT count(*) FROM tasker.validate_resources();
 SELECT count(*) FROM tasker.table_access();
 SELECT length(tasker.metrics_prometheus(true, true));
+SELECT length(tasker.export_metrics()), length(tasker.export_metrics('json')), length(tasker.export_metrics('csv', '{"flatten_labels": true}'));
 
 -- The end of everything.
 SELECT tasker.complete_step(c.step_uuid, c.claim_number) FROM tasker.claim_steps('w', max_steps => 100) c;

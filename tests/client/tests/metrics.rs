@@ -1107,6 +1107,7 @@ fn readers_read_and_only_an_admin_resets() {
         }
         assert_eq!(value(&mut reader, "finalization_claim_attempts_total"), 1.0);
         reader.query("SELECT tasker.metrics_prometheus(true, true)", &[]);
+        reader.query("SELECT tasker.export_metrics('csv')", &[]);
         for call in [
             "SELECT tasker.reset_metrics()",
             "SELECT tasker_engine.reset_shared_counts()",
@@ -1121,6 +1122,9 @@ fn readers_read_and_only_an_admin_resets() {
             .is("42501");
         worker
             .fails("SELECT tasker.metrics_prometheus()", &[])
+            .is("42501");
+        worker
+            .fails("SELECT tasker.export_metrics()", &[])
             .is("42501");
         let mut admin = home.connect_as(&format!("{prefix}_admin"));
         admin.query("SELECT tasker.reset_metrics()", &[]);
@@ -1140,6 +1144,94 @@ fn null_is_refused_where_a_boolean_is_wanted() {
         .fails("SELECT tasker.metrics_prometheus(with_states => NULL)", &[])
         .is("22004")
         .says(&["with_states"]);
+}
+
+#[test]
+fn the_exports_say_the_same_as_the_relation() {
+    for home in Home::both() {
+        let mut session = home.connect();
+        let task = claimable(&mut session);
+        claim(&mut session, task, "one");
+        home.settle(&mut session);
+        let here = |name: &str| !name.starts_with("tasker_executor_");
+        let relation = session.query(
+            "SELECT name, labels::text FROM tasker.metrics WHERE value IS NOT NULL",
+            &[],
+        );
+        let series = |rows: Vec<(String, String)>| -> BTreeSet<(String, String)> {
+            rows.into_iter().filter(|(name, _)| here(name)).collect()
+        };
+        let wanted = series(
+            relation
+                .iter()
+                .map(|row| (row.get(0), row.get(1)))
+                .collect(),
+        );
+        assert!(wanted.len() > 50);
+        let json = session.query(
+            "SELECT m ->> 'name', (m -> 'labels')::text, m ->> 'type', (m ->> 'metric_value')::float8, e -> 'metadata' ->> 'exporter'
+             FROM (SELECT tasker.export_metrics('json', '{\"field_mapping\": {\"value\": \"metric_value\"}}')::jsonb AS e) e,
+                  jsonb_array_elements(e -> 'metrics') m",
+            &[],
+        );
+        let of_json = series(json.iter().map(|row| (row.get(0), row.get(1))).collect());
+        assert_eq!(of_json, wanted);
+        assert!(json.iter().all(|row| row.get::<_, &str>(4) == "json"));
+        let created = "tasker_tasks_created_total";
+        let value = value(&mut session, created);
+        assert!(value >= 1.0);
+        let found = json.iter().find(|row| row.get::<_, &str>(0) == created);
+        assert_eq!(found.expect("a metric").get::<_, f64>(3), value);
+        let text: String = session.one(
+            "SELECT tasker.export_metrics('csv', '{\"columns\": [\"name\", \"value\"], \"include_headers\": false}')",
+            &[],
+        );
+        assert!(
+            text.lines()
+                .any(|line| line == format!("\"{created}\",{value}")),
+            "{text}"
+        );
+        assert_eq!(
+            text.lines()
+                .filter(|line| !line.contains("_executor_"))
+                .count(),
+            wanted.len()
+        );
+        let one: String = session.one("SELECT tasker.export_metrics()", &[]);
+        let (one, other) = (
+            parse(&one),
+            session.one::<String>("SELECT tasker.metrics_prometheus()", &[]),
+        );
+        assert!(one.keys().eq(parse(&other).keys()));
+    }
+}
+
+#[test]
+fn what_an_export_does_not_know_is_refused() {
+    let home = Home::plain();
+    let mut session = home.connect();
+    for (arguments, expected) in [
+        ("'xml'", "format \"xml\" does not exist"),
+        (
+            "'csv', '{\"seperator\": \";\"}'",
+            "format csv has no option \"seperator\"",
+        ),
+        (
+            "'prometheus', '{\"columns\": []}'",
+            "format prometheus has no option \"columns\"",
+        ),
+        ("'csv', '[]'", "options is no object"),
+    ] {
+        session
+            .fails(&format!("SELECT tasker.export_metrics({arguments})"), &[])
+            .is("22023")
+            .says(&[expected]);
+    }
+    for arguments in ["NULL", "'csv', NULL"] {
+        session
+            .fails(&format!("SELECT tasker.export_metrics({arguments})"), &[])
+            .is("22004");
+    }
 }
 
 /// Name, labels and value.

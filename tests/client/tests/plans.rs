@@ -862,6 +862,7 @@ fn three_lists_of_settings_pin_the_plans_of_the_functions() {
     let database = Database::new();
     let mut session = database.connect();
     let otherwise = [
+        "tasker.export_metrics: jit=off",
         "tasker.metrics_prometheus: jit=off",
         "tasker.register_template: enable_seqscan=off",
         "tasker_engine.count_live_workers: enable_bitmapscan=off enable_seqscan=off jit=off",

@@ -251,7 +251,16 @@ fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
             "cancelled",
             "normal",
         ],
-        "format" => &["mermaid", "dot", "svg", "cloudevents", "native"],
+        "format" => &[
+            "mermaid",
+            "dot",
+            "svg",
+            "cloudevents",
+            "native",
+            "prometheus",
+            "json",
+            "csv",
+        ],
         "dependency_results" => &["parents", "ancestors", "none"],
         _ => &WORDS,
     };
@@ -309,6 +318,13 @@ fn jsonb(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
         }
         "tags" => json!(["nightly", "x"]),
         "bypass_steps" => json!(["a", "b"]),
+        "options" => match rng.u8(..3) {
+            0 => json!({}),
+            1 => {
+                json!({"columns": ["name", "value", "labels"], "separator": ";", "flatten_labels": true})
+            }
+            _ => json!({"field_mapping": {"value": "metric_value"}}),
+        },
         _ => json!({"a": rng.u8(..), "b": {"c": [true, null, "é"]}}),
     };
     let document = if hostile {

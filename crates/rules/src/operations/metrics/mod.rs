@@ -4,6 +4,7 @@
 //! for the sum. Cells are numbered consecutively, so that an array in shared memory holds them all.
 
 mod catalog;
+mod export;
 mod exposition;
 mod histogram;
 mod ledger;
@@ -12,6 +13,7 @@ pub use catalog::{
     CELLS, Cell, FAMILIES, Family, Kind, Metric, Part, RECENT_CELLS, WORKER_CELLS, cells,
     recent_index,
 };
+pub use export::{BadExport, Format};
 pub use exposition::{Sample, render};
 pub use histogram::quantile;
 pub use ledger::{Key, Ledger};
