@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION tasker.metrics_prometheus(boolean, boolean) TO tasker_
 CREATE OR REPLACE FUNCTION tasker.export_metrics(format text DEFAULT 'prometheus', options jsonb DEFAULT '{}')
 RETURNS text AS 'MODULE_PATHNAME', 'export_metrics' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET extra_float_digits = 1;
-COMMENT ON FUNCTION tasker.export_metrics(text, jsonb) IS 'tasker.metrics as a text in a format of the original''s exporters. 22004 for NULL; 22023 for an unknown format, an unknown option, and a value that an option does not take. Rule: docs/metrics.md#other-formats.
+COMMENT ON FUNCTION tasker.export_metrics(text, jsonb) IS 'tasker.metrics as a text for another tool. 22004 for NULL; 22023 for an unknown format, an unknown option, and a value that an option does not take. Rule: docs/metrics.md#other-formats.
 format: prometheus (as metrics_prometheus), json (an object with metrics and metadata), or csv (a line per series).
 options: An object. Of json: field_mapping, an object from fields (name, type, value, labels, help) to other names. Of csv: columns, an array of some of timestamp, name, type, value, labels, help; separator, one character; row_separator, \n, \r\n or one character; flatten_labels, a column label_... for each label; include_headers, true unless given.';
 GRANT EXECUTE ON FUNCTION tasker.export_metrics(text, jsonb) TO tasker_reader;

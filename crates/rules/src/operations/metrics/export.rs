@@ -1,4 +1,4 @@
-//! Samples in the formats of the original's exporters, with its options.
+//! Samples in formats for other tools, with their options.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::exposition::{Sample, render};
 
-/// What a sample says, by the names of the original.
+/// What a sample says.
 const FIELDS: [&str; 5] = ["name", "type", "value", "labels", "help"];
 /// The columns of CSV that can be asked for.
 const COLUMNS: [&str; 6] = ["timestamp", "name", "type", "value", "labels", "help"];
@@ -293,7 +293,7 @@ fn separator(options: &Map<String, Value>) -> Result<u8, BadExport> {
     }
 }
 
-/// Anything that cannot stand in a number or a quoted text.
+/// Anything that is part of no number and of no quoted text.
 fn is_separator(text: &str) -> bool {
     let byte = match text.as_bytes() {
         [byte] => *byte,
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_fields_of_the_original_under_the_names_that_are_asked_for() {
+    fn json_has_its_fields_under_the_names_that_are_asked_for() {
         let text = export("json", json!({"field_mapping": {"value": "metric_value"}}));
         let read: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(
