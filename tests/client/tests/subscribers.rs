@@ -309,6 +309,37 @@ fn rows_that_give_no_wanted_event_count_a_tenth_of_what_a_poll_may_look_at() {
 }
 
 #[test]
+fn an_acknowledgement_costs_the_same_while_an_open_transaction_keeps_all_that_is_gone() {
+    let (database, mut session, _) = started(&pay());
+    subscribe(&mut session, "'busy', start_at => 'beginning'");
+    session.create_many("pay", 400);
+    let mut open = database.connect();
+    open.execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    open.query("SELECT pg_current_xact_id()", &[]);
+    let buffers = |session: &mut Session| -> i64 {
+        let got = poll(session, "busy", 1);
+        let ack = format!("SELECT tasker.ack_events('busy', '{{{}}}')", got[0].id);
+        let plan: Value = session.one(
+            &format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {ack}"),
+            &[],
+        );
+        plan[0]["Plan"]["Shared Hit Blocks"]
+            .as_i64()
+            .expect("blocks")
+    };
+    let first: Vec<i64> = (0..20).map(|_| buffers(&mut session)).collect();
+    for _ in 0..400 {
+        let got = poll(&mut session, "busy", 1);
+        ack(&mut session, "busy", &got);
+    }
+    // As autovacuum does: the table looks empty.
+    session.execute("ANALYZE tasker_engine.deliveries");
+    let last: Vec<i64> = (0..5).map(|_| buffers(&mut session)).collect();
+    let (first, last) = (first[19], last[4]);
+    assert!(last <= first + 20, "{first} buffers, then {last}");
+}
+
+#[test]
 fn a_consumer_that_waits_writes_nothing_and_its_place_moves_once_a_second() {
     let (database, mut session, _) = started(&pay());
     let mut other = database.connect();
