@@ -429,6 +429,14 @@ mod tests {
                 json!({"field_mapping": {"value": "name"}}),
                 "option field_mapping gives two fields one name",
             ),
+        ] {
+            assert_eq!(refused(format, options.clone()), expected, "{options}");
+        }
+    }
+
+    #[test]
+    fn what_csv_cannot_write_is_refused_by_name() {
+        for (format, options, expected) in [
             (
                 "csv",
                 json!({"seperator": ";"}),
