@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use postgres::Client;
 
 use crate::raw::Uuid;
@@ -54,8 +54,15 @@ pub fn namespace(scenario: &str) -> Result<String> {
     Ok(format!("bench_{scenario}_{moment}"))
 }
 
-/// Begins work in a database that has no template yet.
-pub fn begin(client: &mut Client) -> Result<()> {
+/// Begins work in a database that has no template yet, of a server that must preload the extension.
+pub fn begin_preloaded(client: &mut Client) -> Result<()> {
+    let preloaded: String = client
+        .query_one("SHOW shared_preload_libraries", &[])?
+        .try_get(0)?;
+    ensure!(
+        preloaded.contains("tasker_ext"),
+        "the server does not preload tasker_ext"
+    );
     client.execute("SELECT FROM tasker.resume_after_restore()", &[])?;
     Ok(())
 }

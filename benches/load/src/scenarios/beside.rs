@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 
@@ -50,14 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Waiting {
     fn new(server: &Server, admin: &mut Client, subscribers: usize) -> Result<Self> {
-        let preloaded: String = admin
-            .query_one("SHOW shared_preload_libraries", &[])?
-            .try_get(0)?;
-        ensure!(
-            preloaded.contains("tasker_ext"),
-            "the server does not preload tasker_ext"
-        );
-        setup::begin(admin)?;
+        setup::begin_preloaded(admin)?;
         let sessions = (0..subscribers).map(|no| {
             let mut session = server.connect()?;
             session.execute(

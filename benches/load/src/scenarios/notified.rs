@@ -18,14 +18,7 @@ const POLL: &str = "SELECT event_id FROM tasker.poll_events('notified')";
 const PUBLISH: &str = "SELECT tasker.publish_event($1)";
 
 pub fn run(server: &Server, admin: &mut Client, args: &NotifiedArgs) -> Result<bool> {
-    let preloaded: String = admin
-        .query_one("SHOW shared_preload_libraries", &[])?
-        .try_get(0)?;
-    ensure!(
-        preloaded.contains("tasker_ext"),
-        "the server does not preload tasker_ext"
-    );
-    setup::begin(admin)?;
+    setup::begin_preloaded(admin)?;
     println!(
         "\n## notified: from a commit to a subscriber\n\n{} events of each kind, with pauses of up to {} ms between them.",
         args.events, args.pause
