@@ -6,8 +6,11 @@ RETURNS TABLE (
     name text, min_executors integer, max_executors integer, target_utilization numeric, scaling_interval interval,
     scaling_cooldown interval, namespaces text[], queues text[], batch_size integer, predictive boolean, season interval,
     enabled boolean)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 2 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 2 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT n.name,
            coalesce(p.min_executors, least(1, p.max_executors)),
            coalesce(p.max_executors, greatest(2, p.min_executors)),
@@ -23,7 +26,8 @@ BEGIN ATOMIC
     FROM (SELECT 'default' AS name UNION SELECT s.name FROM tasker_engine.executor_pools s) n
     LEFT JOIN tasker_engine.executor_pools p ON p.name = n.name
     ORDER BY n.name;
-END;
+END
+$$;
 COMMENT ON FUNCTION tasker_engine.pool_settings() IS 'Every pool with the settings in force: what was set over the built-in defaults.
 name: name of the pool; default is always there.
 namespaces: NULL for all.';
@@ -31,8 +35,11 @@ GRANT EXECUTE ON FUNCTION tasker_engine.pool_settings() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.desired_executors()
 RETURNS TABLE (pool text, desired integer, queues text[], namespaces text[], batch_size integer)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 2 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 2 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT s.name,
            CASE WHEN s.enabled
                 THEN least(greatest(coalesce(t.desired, s.min_executors), s.min_executors), s.max_executors)
@@ -41,7 +48,8 @@ BEGIN ATOMIC
     FROM tasker_engine.pool_settings() s
     LEFT JOIN tasker_engine.pool_targets t ON t.pool = s.name
     ORDER BY s.name;
-END;
+END
+$$;
 COMMENT ON FUNCTION tasker_engine.desired_executors() IS 'The number of executors that each pool should have, and what they claim. A pool that is no longer listed should have none.
 pool: name of the pool.
 desired: number of executors, within minimum and maximum; 0 while the pool is switched off.

@@ -7,9 +7,15 @@ COMMENT ON FUNCTION tasker_engine.lost_handler_error() IS 'The error of events t
 -- While an event waits with which an executor ended, its subscriber gets no other: the next one could end the next executor.
 CREATE OR REPLACE FUNCTION tasker_engine.handled_subscribers()
 RETURNS TABLE (subscriber_id bigint, subscriber text, place_no bigint, behind boolean, due_at timestamptz)
-LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 SET jit = off
-BEGIN ATOMIC
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT EXISTS (SELECT FROM tasker_engine.subscriber_handlers) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT s.subscriber_id, s.subscriber, p.place_no, p.reached < l.last_id, least(d.lease_until, r.due_at)
     FROM tasker_engine.subscriber_handlers h
     JOIN tasker_engine.subscribers s ON s.subscriber_id = h.subscriber_id
@@ -29,13 +35,18 @@ BEGIN ATOMIC
                       WHERE o.subscriber_id = h.subscriber_id AND o.due_at > clock_timestamp() AND o.due_at < 'infinity'
                         AND o.holder IS NULL AND o.error = tasker_engine.lost_handler_error())
     ORDER BY s.subscriber_id;
-END;
+END
+$$;
 COMMENT ON FUNCTION tasker_engine.handled_subscribers() IS 'Subscribers whose handlers executors may call now: neither paused, nor with an event that waits because an executor ended with it.
 place_no: counts the moves of its place.
 behind: whether the log has rows behind its place.
 due_at: when events come again that failed, or whose lease ends; NULL: none.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.subscribers_behind() RETURNS integer
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
     RETURN (SELECT count(*)::integer FROM tasker_engine.handled_subscribers() s WHERE s.behind OR s.due_at <= clock_timestamp());
+END
+$$;
 COMMENT ON FUNCTION tasker_engine.subscribers_behind() IS 'How many subscribers have events for their handlers, or rows of the log that they have not looked at.';
