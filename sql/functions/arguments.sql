@@ -35,6 +35,11 @@ RETURNS text AS 'MODULE_PATHNAME', 'checked' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION tasker_engine.checked(text, text, text) IS
 'The value as it is; 22004 for NULL, 22023 where it is not a name of that kind: namespace, template, version, handler, worker id, dependent system, annotation type, remote id, plugin, plugin version, pool, queue, schedule, event, subscriber or description.';
 
+CREATE OR REPLACE FUNCTION tasker_engine.shallow(document jsonb, parameter text)
+RETURNS jsonb AS 'MODULE_PATHNAME', 'shallow' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION tasker_engine.shallow(jsonb, text) IS
+'The document as it is, NULL too; 22023 where it is nested deeper than a part of an event may be: 100 levels of objects and arrays.';
+
 CREATE OR REPLACE FUNCTION tasker_engine.require_task(task_uuid uuid)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -25,7 +25,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.publish_event(text, jsonb, uuid, uuid, text) IS
 'Publishes an event of an application and returns its event_id. Readers get it when this transaction has committed. A name need not be registered. Waits for nothing. 22023 for a name without a dot, one of the engine, a payload that is no object or larger than tasker.max_event_bytes, and a step of another task; 23514 for a payload that breaks the schema of its event, 54001 if checking it takes too much work, P0002 for an unknown task, step or namespace. Rule: docs/events.md#events-of-your-own.
 name: Segments joined by dots, as in orders.shipped.
-payload: What it says, a JSON object.
+payload: What it says, a JSON object of at most 100 levels.
 task_uuid: The task that it is about; NULL: none, or that of the step. It brings its namespace, correlation id and traceparent.
 step_uuid: The step that it is about; NULL: none.
 namespace: The namespace of an event without a task; NULL: none.';
@@ -39,7 +39,7 @@ SET work_mem = '4MB'; -- the ids are no temporary file, which temp_file_limit co
 COMMENT ON FUNCTION tasker.publish_events(text[], jsonb[], uuid[], uuid[], text) IS
 'Publishes many events, all or none, and returns their event ids in order. Errors are those of publish_event, with the number of the event; 22023 for arrays of different lengths, 54000 for more than 10,000 events. Rule: docs/events.md#events-of-your-own.
 names: The names, one per event.
-payloads: What each says, a JSON object per event.
+payloads: What each says, a JSON object of at most 100 levels per event.
 task_uuids: The tasks that they are about; NULL, as the array or an element: none, or that of the step.
 step_uuids: The steps that they are about; NULL, as the array or an element: none.
 namespace: The namespace of events without a task; NULL: none.';

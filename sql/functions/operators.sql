@@ -84,7 +84,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_task(uuid, text, jsonb) IS
 'Moves a task to a state by hand, with everything that the engine does for the same pair: error holds every step, pending from error is retry_task. Returns the state that the task has afterwards. 55000 for a pair that is not declared, 09000 where a guard refuses (complete while steps are not), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown task. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
-metadata: What to keep in the log, a JSON object.';
+metadata: What to keep in the log, a JSON object of at most 100 levels.';
 GRANT EXECUTE ON FUNCTION tasker.transition_task(uuid, text, jsonb) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.transition_step(step_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
@@ -93,7 +93,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.transition_step(uuid, text, jsonb) IS
 'Moves a step to a state by hand, with everything that claim and report do for the same pair; in_progress counts an attempt and takes a lease of 30 s for the worker manual. Returns the new state. 55000 for a pair that is not declared and in a task that has ended, 09000 where a guard refuses (in_progress while parents are not done), 22023 for an unknown state or metadata that is not an object, P0002 for an unknown step, 54000 for in_progress after 2,147,483,647 claims. Rule: docs/concepts.md#states.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
-metadata: What to keep in the log, a JSON object.';
+metadata: What to keep in the log, a JSON object of at most 100 levels.';
 GRANT EXECUTE ON FUNCTION tasker.transition_step(uuid, text, jsonb) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.try_transition_task(task_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
@@ -102,7 +102,7 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) IS
 'transition_task that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
-metadata: What to keep in the log, a JSON object.';
+metadata: What to keep in the log, a JSON object of at most 100 levels.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_task(uuid, text, jsonb) TO tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.try_transition_step(step_uuid uuid, to_state text, metadata jsonb DEFAULT '{}')
@@ -111,5 +111,5 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) IS
 'transition_step that returns false, and writes nothing, where that raises 55000 or 09000; otherwise true. Other errors stay errors.
 to_state: The new state: pending, in_progress, error, complete, cancelled or resolved_manually.
-metadata: What to keep in the log, a JSON object.';
+metadata: What to keep in the log, a JSON object of at most 100 levels.';
 GRANT EXECUTE ON FUNCTION tasker.try_transition_step(uuid, text, jsonb) TO tasker_operator;

@@ -30,6 +30,7 @@ BEGIN
             DETAIL = format('The document given is of type %s.', jsonb_typeof($6)),
             HINT = 'Leave it at its default ''{}''.';
     END IF;
+    PERFORM tasker_engine.shallow($6, 'metadata');
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.check_announcement(text, text[], text[], text, text, jsonb) IS
@@ -115,7 +116,7 @@ handlers: Names that steps of templates call, up to 255 characters each.
 namespaces: The namespaces it runs them for; NULL for all, 22023 for an array without elements.
 plugin: The plugin that brings them; NULL for none.
 plugin_version: Semantic version of the plugin; NULL if it has none, 22023 without a plugin.
-metadata: More about them, a JSON object.';
+metadata: More about them, a JSON object of at most 100 levels.';
 GRANT EXECUTE ON FUNCTION tasker.register_handlers(text, text[], text[], text, text, jsonb) TO tasker_worker;
 
 CREATE OR REPLACE FUNCTION tasker.unregister_handlers(worker_id text, handlers text[] DEFAULT NULL)

@@ -96,6 +96,7 @@ BEGIN
     IF $1 IS NOT NULL THEN
         PERFORM tasker_engine.check_patterns($1);
     END IF;
+    PERFORM tasker_engine.shallow($2, 'filter');
     fault := CASE
         WHEN jsonb_typeof($2) <> 'object'
             THEN ARRAY['filter must be an object', 'An event comes if its payload contains the filter.', 'For example filter => ''{"step_name": "pay"}''.']
@@ -184,11 +185,11 @@ patterns: Names of tasker.event_catalog, prefix*, *suffix, or *; default {*}.
 start_at: now (what commits after the call), beginning, a time, or a position of read_events; default now. For a subscriber that exists: as seek_subscriber.
 handler: sql:<schema.function>, a function(events jsonb) of this database that gets the events as an array, with the rights of the owner of the subscriber; an empty text removes it. Only a role with the rights of the owner names one. Default: none, and the events are polled. 42883 for one that does not exist.
 namespaces: Only events of tasks of these namespaces; default {}, which means all.
-filter: Only events whose payload contains this object; default {}.
+filter: Only events whose payload contains this object of at most 100 levels; default {}.
 sample_rate: The share of tasks, more than 0 to 1; a task comes with all its events or not at all. Default 1.
 max_deliveries: After that many deliveries without an acknowledgement an event is in tasker.event_dead_letters; default 5.
 ordered: The events of one task go to one consumer at a time, and later ones wait until the earlier are acknowledged or dead. A change hands out again what is in flight. Default false.
-include_data: The payload gets a key data with the context, and for a step the results and inputs, as they are when the event is read; filters do not see it. Default false.
+include_data: The payload gets a key data with the context, and for a step the results and inputs, as they are when the event is read; one nested deeper than the parser goes (127 levels) is left out and named in the array omitted. Filters do not see it. Default false.
 max_in_flight: The most events that consumers hold together; 0 for no limit, the default.
 batch_size: How many events a handler gets at a time; default 1.';
 GRANT EXECUTE ON FUNCTION tasker.subscribe(text, text[], text, text, text[], jsonb, numeric, integer, boolean, boolean, integer, integer)

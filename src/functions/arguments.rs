@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::locked_task::unknown_task;
 use crate::orchestration::workers;
 use crate::pg::call::{Call, Output};
+use crate::pg::datum;
 
 crate::pg::call::sql_function! {
     require_version;
@@ -14,6 +15,7 @@ crate::pg::call::sql_function! {
     known_state;
     of_task;
     checked;
+    shallow;
 }
 
 /// The opening of the call has checked the versions.
@@ -42,6 +44,14 @@ fn known_state(call: &mut Call) -> Result<Output> {
 fn of_task(call: &mut Call) -> Result<Output> {
     let task = call.uuid(1, "task_uuid")?;
     call.pass(0).ok_or_else(|| unknown_task(&task))
+}
+
+/// A document that can become part of an event.
+fn shallow(call: &mut Call) -> Result<Output> {
+    if let Some(document) = call.opt_jsonb(0) {
+        datum::require_shallow(document, &call.get::<String>(1, "parameter")?)?;
+    }
+    Ok(call.pass(0).unwrap_or(Output::Null))
 }
 
 /// A name, by the rules that templates obey.

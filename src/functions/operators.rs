@@ -156,6 +156,7 @@ fn target<'c>(call: &Call<'c>) -> Result<(String, Option<Jsonb<'c>>)> {
             .detail("The document given is an array or a single value.")
             .hint("For example '{\"reason\": \"why\"}'."));
     }
+    datum::require_shallow(metadata, "metadata")?;
     Ok((
         to,
         Some(metadata).filter(|metadata| datum::element_count(*metadata) > 0),

@@ -242,6 +242,7 @@ impl Rules {
                 .detail("No reader could get it: a text has at most 1 GB, and a number such as 1e131071 is printed with all its digits.")
                 .hint("Give long numbers as texts."));
         }
+        datum::require_shallow(payload, "payload")?;
         let Some(schema) = self.0.get(name) else {
             return Ok(());
         };

@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tasker_rules::engine::ids;
 
 use super::poll::Delivered;
@@ -23,9 +23,11 @@ static STEPS: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
-fn value(text: Option<String>) -> Value {
-    text.and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or(Value::Null)
+/// A document of the engine, None if it is nested deeper than the parser goes: results and contexts may be, events may not.
+type Document = Option<Value>;
+
+fn document(text: Option<String>) -> Document {
+    text.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok())
 }
 
 /// Adds the key `data` to the payloads.
@@ -34,15 +36,15 @@ pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
         return Ok(());
     }
     let tasks: Vec<Uuid> = events.iter().filter_map(|event| event.event.task).collect();
-    let mut contexts: FxHashMap<Uuid, Value> = FxHashMap::default();
+    let mut contexts: FxHashMap<Uuid, Document> = FxHashMap::default();
     for row in session.run(&CONTEXTS, &[datum::uuids(&tasks)])?.iter() {
-        contexts.insert(row.get(1)?, value(row.opt(2)));
+        contexts.insert(row.get(1)?, document(row.opt(2)));
     }
     let steps: Vec<(Uuid, i16)> = events
         .iter()
         .filter_map(|event| event.event.step.map(|step| ids::split(&step)))
         .collect();
-    let mut found: FxHashMap<Uuid, Value> = FxHashMap::default();
+    let mut found: FxHashMap<Uuid, Document> = FxHashMap::default();
     let args = [
         datum::uuids(steps.iter().map(|(task, _)| task)),
         datum::int2s(steps.iter().map(|(_, no)| *no)),
@@ -50,17 +52,30 @@ pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
     for row in session.run(&STEPS, &args)?.iter() {
         let (task, no): (Uuid, i16) = (row.get(1)?, row.get(2)?);
         let step = ids::step_uuid(&task, no);
-        found.insert(step, value(row.opt(3)));
+        found.insert(step, document(row.opt(3)));
     }
     for Delivered { event, .. } in events {
         let context = event.task.and_then(|task| contexts.get(&task));
-        let mut data = json!({"context": context});
-        if let Some(results) = event.step.and_then(|step| found.get(&step)) {
-            data["results"] = results.clone();
-            // Those of a step are the context of its task.
-            data["inputs"] = json!(context);
+        let results = event.step.and_then(|step| found.get(&step));
+        // The inputs of a step are the context of its task.
+        let parts = [
+            ("context", context.or(Some(&Some(Value::Null)))),
+            ("results", results),
+            ("inputs", context.filter(|_| results.is_some())),
+        ];
+        let mut data = Map::new();
+        let mut omitted = Vec::new();
+        for (key, part) in parts {
+            match part {
+                Some(Some(document)) => drop(data.insert(key.to_owned(), document.clone())),
+                Some(None) => omitted.push(key),
+                None => {}
+            }
         }
-        event.payload.set("data", data);
+        if !omitted.is_empty() {
+            data.insert("omitted".to_owned(), json!(omitted));
+        }
+        event.payload.set("data", Value::Object(data));
     }
     Ok(())
 }

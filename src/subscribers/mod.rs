@@ -128,7 +128,10 @@ impl Subscriber {
             selection: Selection::parse(patterns.iter().map(String::as_str))
                 .map_err(|bad| Error::corrupt(bad.to_string()))?,
             namespaces: row.opt(3),
-            filter: filter.and_then(|text| serde_json::from_str(&text).ok()),
+            filter: filter
+                .map(|text| serde_json::from_str(&text))
+                .transpose()
+                .map_err(|_| Error::corrupt("the filter of a subscriber cannot be read"))?,
             sample_rate: rate.0,
             max_deliveries: row.get(6)?,
             ordered: row.get(7)?,

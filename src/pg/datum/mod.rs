@@ -1,6 +1,7 @@
 //! Values that go into SQL or come from it.
 
 mod arrays;
+mod depth;
 mod encode;
 mod fields;
 mod jsonb;
@@ -19,6 +20,7 @@ pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps,
     uuids, xid8s,
 };
+pub use depth::require_shallow;
 pub use encode::object_of;
 pub use fields::{Field, Object, array_fields, texts_of};
 pub use jsonb::{
