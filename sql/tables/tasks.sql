@@ -24,7 +24,7 @@ CREATE TABLE tasker_engine.tasks (
 ) WITH (fillfactor = 55);
 -- For scopes by template, newest last. Neither column changes.
 CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
--- For scopes by tag. Most tasks have none and pay nothing.
+-- For scopes by tag. Most tasks have none and pay nothing; only tag_task() and untag_task() change them.
 CREATE INDEX tasks_tags ON tasker_engine.tasks USING gin (tags jsonb_path_ops) WHERE tags <> '[]';
 -- For lists, newest first. Neither column changes, so that updates stay on their page.
 CREATE INDEX tasks_requested_at ON tasker_engine.tasks (requested_at);

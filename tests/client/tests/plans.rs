@@ -844,6 +844,48 @@ fn with_settings(session: &mut Session, settings: &str) -> Vec<String> {
         .collect()
 }
 
+/// A changed column in an index, in an expression of one or in its predicate ends HOT. What the engine changes has none; tags
+/// change by hand alone.
+#[test]
+fn no_index_of_tasks_and_steps_has_a_column_that_the_engine_changes() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let columns: Vec<String> = session.all(
+        "SELECT DISTINCT format('%s.%s', t.relname, a.attname) FROM pg_index i
+         JOIN pg_class t ON t.oid = i.indrelid
+         JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = t.oid
+                         AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+         JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+         WHERE t.oid = ANY (ARRAY['tasker_engine.tasks', 'tasker_engine.steps']::regclass[]) AND NOT i.indisprimary ORDER BY 1",
+        &[],
+    );
+    assert_eq!(
+        columns,
+        [
+            "steps.step_no",
+            "steps.task_uuid",
+            "tasks.correlation_id",
+            "tasks.named_task_id",
+            "tasks.requested_at",
+            "tasks.tags",
+            "tasks.task_uuid",
+        ]
+    );
+    let primary: Vec<String> = session.all(
+        "SELECT format('%s.%s', i.indrelid::regclass, a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+         WHERE i.indrelid = ANY (ARRAY['tasker_engine.tasks', 'tasker_engine.steps']::regclass[]) AND i.indisprimary ORDER BY 1",
+        &[],
+    );
+    assert_eq!(
+        primary,
+        [
+            "tasker_engine.steps.step_no",
+            "tasker_engine.steps.task_uuid",
+            "tasker_engine.tasks.task_uuid",
+        ]
+    );
+}
+
 #[test]
 fn every_function_that_changes_rows_has_the_settings_of_the_list_or_a_reason_to_have_none() {
     let database = Database::new();
