@@ -156,7 +156,7 @@ BEGIN
         WHEN 'installation' THEN format('no work is done before tasker.resume_after_restore(): %s', paused)
         WHEN 'state' THEN format('the system is in state %s and hands out no work', current) END
         FROM unnest(failed_checks) WITH ORDINALITY AS f (name, n) ORDER BY f.n);
-    message := CASE WHEN ready THEN format('ready, in state %s', current) ELSE array_to_string(reasons, '; ') END;
+    message := CASE WHEN ready THEN format('ready, in state %s%s', current, tasker_engine.not_begun()) ELSE array_to_string(reasons, '; ') END;
     RETURN NEXT;
 END
 $$;
@@ -249,7 +249,7 @@ BEGIN
                     WHEN paused.detail IS NOT NULL THEN format('nothing is done before work is resumed: %s', paused.detail)
                     WHEN part > 0 THEN 'no coordinator is at work'
                     WHEN preloaded THEN 'at work' || coalesce('; no slot is left for the coordinators of ' || nullif(array_to_string(tasker_engine.waiting_databases(), ', '), ''), '')
-                    ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END;
+                    ELSE 'the library is not preloaded: claims and run_maintenance() do the work' END || tasker_engine.not_begun();
     hint := CASE WHEN fault.detail IS NOT NULL THEN fault.hint
                  WHEN paused.detail IS NOT NULL THEN paused.hint
                  WHEN current_database() = ANY (tasker_engine.waiting_databases())

@@ -33,6 +33,13 @@ AS 'MODULE_PATHNAME', 'installation_fault' LANGUAGE c VOLATILE ROWS 1 SET search
 COMMENT ON FUNCTION tasker_engine.installation_fault() IS
 'Why no work is done in this database, and what to do; no row if it is done, or if nothing has been registered yet.';
 
+CREATE OR REPLACE FUNCTION tasker_engine.not_begun() RETURNS text
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    RETURN CASE tasker_engine.installation_state()
+        WHEN 'new' THEN '; nothing is registered, work begins with the first register_template(), or, where rows come from elsewhere, with resume_after_restore()'
+        ELSE '' END;
+COMMENT ON FUNCTION tasker_engine.not_begun() IS 'What health adds to its messages in a database without a template; otherwise empty.';
+
 CREATE OR REPLACE FUNCTION tasker_engine.require_resumed(or_new boolean DEFAULT false)
 RETURNS boolean AS 'MODULE_PATHNAME', 'require_resumed' LANGUAGE c VOLATILE COST 1 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.require_resumed(boolean) IS

@@ -416,7 +416,15 @@ fn the_first_template_begins_work_unless_it_is_rolled_back() {
         .fails("SELECT tasker.create_task('chain')", &[])
         .is("55000")
         .says(&["resume_after_restore"]);
-    assert!(session.one::<bool>("SELECT ready FROM tasker.health_ready()", &[]));
+    // Nothing is wrong, and health says why nothing is done.
+    let said = |session: &mut Session| -> Vec<bool> {
+        session.all(
+            "SELECT message LIKE '%work begins with the first register_template()%' FROM tasker.health_ready() WHERE ready
+             UNION ALL SELECT message LIKE '%work begins with the first register_template()%' FROM tasker.health_status() WHERE measure = 'coordinator' AND level = 'healthy'",
+            &[],
+        )
+    };
+    assert_eq!(said(&mut session), [true, true]);
     session.execute("BEGIN");
     shapes::chain("chain", 1).register(&mut session);
     session.create("chain");
@@ -431,6 +439,7 @@ fn the_first_template_begins_work_unless_it_is_rolled_back() {
     session.create("chain");
     session.execute("COMMIT");
     assert_eq!(other.claim(&Ask::by("w", 10)).len(), 1);
+    assert_eq!(said(&mut session), [false, false]);
     // What rewrites the row leaves it as it is.
     session.execute("VACUUM FREEZE tasker_engine.installation");
     session.execute("VACUUM FULL tasker_engine.installation");
