@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION tasker.nack_events(text, bigint[], interval, text) TO 
 CREATE OR REPLACE FUNCTION tasker.extend_events(subscriber text, event_ids bigint[], lease interval)
 RETURNS integer AS 'MODULE_PATHNAME', 'extend_events' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.extend_events(text, bigint[], interval) IS
-'The consumer keeps the events for this long, from now on; returns how many it has. New events that one call has handed out have one lease. P0002 and 42501 as of poll_events, 22023 for a lease outside one second to one day.
+'The consumer keeps the events for this long, from now on; returns how many it has. Waits for no lock: events that another session answers now are not among them. New events that one call has handed out have one lease. P0002 and 42501 as of poll_events, 22023 for a lease outside one second to one day.
 subscriber: Its name.
 event_ids: The events.
 lease: How long.';

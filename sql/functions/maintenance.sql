@@ -89,6 +89,15 @@ BEGIN
     UPDATE tasker_engine.workers w SET last_seen_at = least(w.last_seen_at, $1), idle_until = w.idle_until - $2
     WHERE w.ctid = ANY (ARRAY(
         SELECT o.ctid FROM tasker_engine.workers o WHERE o.last_seen_at > $1 OR o.idle_until > $1 FOR UPDATE SKIP LOCKED));
+    UPDATE tasker_engine.deliveries d SET lease_until = d.lease_until - $2
+    WHERE d.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.deliveries o WHERE o.lease_until > $1 FOR UPDATE SKIP LOCKED));
+    UPDATE tasker_engine.redeliveries r SET due_at = r.due_at - $2
+    WHERE r.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM tasker_engine.redeliveries o WHERE o.due_at > $1 AND o.due_at < 'infinity' FOR UPDATE SKIP LOCKED));
+    -- Walks and evaluations begin anew.
+    UPDATE tasker_engine.retention r SET swept_to = NULL WHERE r.sweep_started_at > $1;
+    UPDATE tasker_engine.pool_targets t SET memory = NULL, changed_at = least(t.changed_at, $1) WHERE t.evaluated_at > $1;
     -- Tasks can be created among those that are added up.
     INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
     VALUES (tasker_engine.uuids_since($1), 'ffffffff-ffff-ffff-ffff-ffffffffffff');

@@ -189,7 +189,7 @@ filter: Only events whose payload contains this object of at most 100 levels; de
 sample_rate: The share of tasks, more than 0 to 1; a task comes with all its events or not at all. Default 1.
 max_deliveries: After that many deliveries without an acknowledgement an event is in tasker.event_dead_letters; default 5.
 ordered: The events of one task go to one consumer at a time, and later ones wait until the earlier are acknowledged or dead. A change hands out again what is in flight. Default false.
-include_data: The payload gets a key data with the context, and for a step the results and inputs, as they are when the event is read; one nested deeper than the parser goes (127 levels) is left out and named in the array omitted. Filters do not see it. Default false.
+include_data: The payload gets a key data with the context, and for a step the results and inputs, as they are when the event is read; one whose text is larger than 16 MB, or that is nested deeper than the parser goes (127 levels), is left out and named in the array omitted. Filters do not see it. Default false.
 max_in_flight: The most events that consumers hold together; 0 for no limit, the default.
 batch_size: How many events a handler gets at a time; default 1.';
 GRANT EXECUTE ON FUNCTION tasker.subscribe(text, text[], text, text, text[], jsonb, numeric, integer, boolean, boolean, integer, integer)

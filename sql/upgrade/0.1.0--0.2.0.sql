@@ -477,7 +477,7 @@ CREATE TABLE tasker_engine.redeliveries (
     dead_at timestamptz,
     PRIMARY KEY (subscriber_id, event_id)
 ) WITH (fillfactor = 70);
-CREATE INDEX redeliveries_due ON tasker_engine.redeliveries (subscriber_id, due_at);
+CREATE INDEX redeliveries_due ON tasker_engine.redeliveries (subscriber_id, due_at, place) WHERE due_at < 'infinity';
 CREATE INDEX redeliveries_task ON tasker_engine.redeliveries (subscriber_id, task_uuid) WHERE task_uuid IS NOT NULL;
 COMMENT ON TABLE tasker_engine.redeliveries IS 'Events that are to be handed out again, that wait for an earlier event of their task, or that are dead; and gaps.';
 COMMENT ON COLUMN tasker_engine.redeliveries.subscriber_id IS 'The subscriber.';

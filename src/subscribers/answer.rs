@@ -159,7 +159,8 @@ pub fn bury(
     Ok(dead.len())
 }
 
-/// The consumer keeps the events until the lease ends, from now on. Returns how many it has.
+/// The consumer keeps the events until the lease ends, from now on. Returns how many it has. Never waits: while it did, other leases
+/// of the consumer would end.
 pub fn extend(
     session: &Session,
     subscriber: &Subscriber,
@@ -169,7 +170,7 @@ pub fn extend(
     let now = Now::here();
     let until = now.at.saturating_add(lease_us);
     let first_poll = place::first_poll(session, subscriber.id)?;
-    let rows = in_flight::lock(session, subscriber.id, first_poll, events)?;
+    let rows = in_flight::lock_free(session, subscriber.id, first_poll, events)?;
     let held: FxHashSet<i64> = rows
         .iter()
         .flat_map(|row| row.open().map(|index| row.event(index)))

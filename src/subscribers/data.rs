@@ -9,6 +9,7 @@ use tasker_rules::engine::ids;
 use super::poll::Delivered;
 use crate::error::Result;
 use crate::pg::datum::{self, Uuid};
+use crate::pg::memory;
 use crate::pg::spi::{Session, Statement};
 
 static CONTEXTS: Statement = Statement::new(
@@ -23,11 +24,24 @@ static STEPS: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID],
 );
 
-/// A document of the engine, None if it is nested deeper than the parser goes: results and contexts may be, events may not.
+/// Bytes of text of the largest document that is added: a payload holds three, and a jsonb at most 256 MB.
+const LARGEST: usize = 16 << 20;
+/// What parsing makes of a byte of text, at most.
+const PARSED: usize = 16;
+
+/// A document of the engine, None if it is too large, or nested deeper than the parser goes: results and contexts may be, events
+/// may not.
 type Document = Option<Value>;
 
 fn document(text: Option<String>) -> Document {
-    text.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok())
+    let Some(text) = text else {
+        return Some(Value::Null);
+    };
+    if text.len() > LARGEST {
+        return None;
+    }
+    memory::require(PARSED * text.len());
+    serde_json::from_str(&text).ok()
 }
 
 /// Adds the key `data` to the payloads.

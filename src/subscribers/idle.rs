@@ -37,7 +37,7 @@ static PEEK: Statement = Statement::new(
     "SELECT p.place_no, p.moved_at, p.since, p.position,
             EXISTS (SELECT FROM tasker_engine.deliveries d
                     WHERE d.subscriber_id = $1 AND d.poll_no >= p.first_poll AND d.lease_until <= $2)
-            OR EXISTS (SELECT FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND r.due_at <= $2)
+            OR EXISTS (SELECT FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND r.due_at <= $2 AND r.due_at < 'infinity')
      FROM tasker_engine.subscriber_places p
      WHERE p.subscriber_id = $1 ORDER BY p.place_no DESC LIMIT 1",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],

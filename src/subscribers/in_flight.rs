@@ -72,6 +72,14 @@ static LOCK: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
 );
 
+static LOCK_FREE: Statement = Statement::new(
+    deliveries!(
+        "WHERE d.subscriber_id = $1 AND d.poll_no = ANY ($2) AND d.poll_no BETWEEN ($2)[1] AND ($2)[cardinality($2)]
+         ORDER BY d.poll_no FOR UPDATE SKIP LOCKED"
+    ),
+    &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+);
+
 static ENDED: Statement = Statement::new(
     deliveries!(
         "WHERE d.subscriber_id = $1 AND d.poll_no >= $2 AND d.lease_until <= $3 ORDER BY d.poll_no LIMIT 4 FOR UPDATE SKIP LOCKED"
@@ -217,6 +225,26 @@ pub fn lock(
     first_poll: i64,
     events: &FxHashSet<i64>,
 ) -> Result<Vec<Delivery>> {
+    holding(session, &LOCK, subscriber, first_poll, events)
+}
+
+/// The same without those that another session has locked.
+pub fn lock_free(
+    session: &Session,
+    subscriber: i64,
+    first_poll: i64,
+    events: &FxHashSet<i64>,
+) -> Result<Vec<Delivery>> {
+    holding(session, &LOCK_FREE, subscriber, first_poll, events)
+}
+
+fn holding(
+    session: &Session,
+    lock: &'static Statement,
+    subscriber: i64,
+    first_poll: i64,
+    events: &FxHashSet<i64>,
+) -> Result<Vec<Delivery>> {
     let (Some(least), Some(most)) = (events.iter().min(), events.iter().max()) else {
         return Ok(vec![]);
     };
@@ -239,7 +267,7 @@ pub fn lock(
     if polls.is_empty() {
         return Ok(vec![]);
     }
-    Delivery::all(&session.run(&LOCK, &[datum::int8(subscriber), datum::int8s(polls)])?)
+    Delivery::all(&session.run(lock, &[datum::int8(subscriber), datum::int8s(polls)])?)
 }
 
 /// Locks some rows whose lease has ended; never waits.

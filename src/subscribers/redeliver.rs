@@ -9,6 +9,14 @@ use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::{Session, Statement};
 use crate::stream::Key;
 
+// The ends of the list bound the scan: the list alone can be a filter on all events of the subscriber, also of those that are gone.
+macro_rules! among {
+    () => {
+        "r.event_id = ANY ($2)
+         AND r.event_id BETWEEN (SELECT min(u.one) FROM unnest($2) AS u (one)) AND (SELECT max(u.one) FROM unnest($2) AS u (one))"
+    };
+}
+
 static ADD: Statement = Statement::new(
     "INSERT INTO tasker_engine.redeliveries
          (subscriber_id, event_id, row_id, place, due_at, deliveries, task_uuid, former, error, failed_at, dead_at)
@@ -35,21 +43,27 @@ static ADD: Statement = Statement::new(
 static DUE: Statement = Statement::new(
     "SELECT r.event_id, r.row_id, r.place, r.deliveries, r.task_uuid, r.holder
      FROM tasker_engine.redeliveries r
-     WHERE r.subscriber_id = $1 AND r.due_at <= $2
-     ORDER BY r.due_at LIMIT $3 FOR UPDATE SKIP LOCKED",
+     WHERE r.subscriber_id = $1 AND r.due_at <= $2 AND r.due_at < 'infinity'
+     ORDER BY r.due_at, r.place LIMIT $3 FOR UPDATE SKIP LOCKED",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
 );
 
+// One task at a time: with a list the planner may walk over all events of the subscriber instead.
 static OF_TASKS: Statement = Statement::new(
-    "SELECT r.event_id, r.task_uuid, r.place FROM tasker_engine.redeliveries r
-     WHERE r.subscriber_id = $1 AND r.task_uuid = ANY ($2) AND r.dead_at IS NULL",
+    "SELECT r.event_id, u.task_uuid, r.place
+     FROM unnest($2) AS u (task_uuid)
+     CROSS JOIN LATERAL (SELECT o.event_id, o.place FROM tasker_engine.redeliveries o
+                         WHERE o.subscriber_id = $1 AND o.task_uuid = u.task_uuid AND o.dead_at IS NULL OFFSET 0) r",
     &[pg_sys::INT8OID, pg_sys::UUIDARRAYOID],
 );
 
 static HAND_OUT: Statement = Statement::new(
-    "UPDATE tasker_engine.redeliveries r
-     SET deliveries = r.deliveries + 1, due_at = $3, holder = $4, former = r.former || $4, consumer = $5
-     WHERE r.subscriber_id = $1 AND r.event_id = ANY ($2)",
+    concat!(
+        "UPDATE tasker_engine.redeliveries r
+         SET deliveries = r.deliveries + 1, due_at = $3, holder = $4, former = r.former || $4, consumer = $5
+         WHERE r.subscriber_id = $1 AND ",
+        among!()
+    ),
     &[
         pg_sys::INT8OID,
         pg_sys::INT8ARRAYOID,
@@ -60,7 +74,10 @@ static HAND_OUT: Statement = Statement::new(
 );
 
 static DEFER: Statement = Statement::new(
-    "UPDATE tasker_engine.redeliveries r SET due_at = $3, holder = NULL WHERE r.subscriber_id = $1 AND r.event_id = ANY ($2)",
+    concat!(
+        "UPDATE tasker_engine.redeliveries r SET due_at = $3, holder = NULL WHERE r.subscriber_id = $1 AND ",
+        among!()
+    ),
     &[
         pg_sys::INT8OID,
         pg_sys::INT8ARRAYOID,
@@ -69,7 +86,11 @@ static DEFER: Statement = Statement::new(
 );
 
 static REMOVE: Statement = Statement::new(
-    "DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND r.event_id = ANY ($2) RETURNING r.task_uuid",
+    concat!(
+        "DELETE FROM tasker_engine.redeliveries r WHERE r.subscriber_id = $1 AND ",
+        among!(),
+        " RETURNING r.task_uuid"
+    ),
     &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
 );
 
@@ -78,7 +99,9 @@ macro_rules! answered {
     ($before:literal, $also:literal) => {
         concat!(
             $before,
-            " WHERE r.subscriber_id = $1 AND r.event_id = ANY ($2) AND r.dead_at IS NULL AND r.deliveries > 0
+            " WHERE r.subscriber_id = $1 AND ",
+            among!(),
+            " AND r.dead_at IS NULL AND r.deliveries > 0
                 AND (r.holder IS NULL OR r.holder = $3 OR NOT $3 = ANY (r.former))",
             $also
         )
@@ -94,9 +117,13 @@ static LOCK: Statement = Statement::new(
 );
 
 static EXTEND: Statement = Statement::new(
-    answered!(
-        "UPDATE tasker_engine.redeliveries r SET due_at = $4",
-        " AND r.holder IS NOT NULL"
+    concat!(
+        "UPDATE tasker_engine.redeliveries o SET due_at = $4 WHERE o.subscriber_id = $1 AND o.event_id = ANY (ARRAY(",
+        answered!(
+            "SELECT r.event_id FROM tasker_engine.redeliveries r",
+            " AND r.holder IS NOT NULL FOR UPDATE SKIP LOCKED"
+        ),
+        "))"
     ),
     &[
         pg_sys::INT8OID,
@@ -107,10 +134,13 @@ static EXTEND: Statement = Statement::new(
 );
 
 static FAIL: Statement = Statement::new(
-    "UPDATE tasker_engine.redeliveries r
-     SET due_at = u.due_at, dead_at = u.dead_at, holder = NULL, error = $5, failed_at = $6
-     FROM unnest($2, $3, $4) AS u (event_id, due_at, dead_at)
-     WHERE r.subscriber_id = $1 AND r.event_id = u.event_id",
+    concat!(
+        "UPDATE tasker_engine.redeliveries r
+         SET due_at = u.due_at, dead_at = u.dead_at, holder = NULL, error = $5, failed_at = $6
+         FROM unnest($2, $3, $4) AS u (event_id, due_at, dead_at)
+         WHERE r.subscriber_id = $1 AND r.event_id = u.event_id AND ",
+        among!()
+    ),
     &[
         pg_sys::INT8OID,
         pg_sys::INT8ARRAYOID,
@@ -125,8 +155,11 @@ static FAIL: Statement = Statement::new(
 static GIVE_BACK: Statement = Statement::new(
     "UPDATE tasker_engine.redeliveries r
      SET due_at = $5, holder = NULL, deliveries = r.deliveries - 1
-     FROM unnest($2, $3) AS u (task_uuid, place)
-     WHERE r.subscriber_id = $1 AND r.task_uuid = u.task_uuid AND r.place > u.place AND r.holder = $4 AND r.dead_at IS NULL",
+     WHERE r.subscriber_id = $1 AND r.holder = $4 AND r.dead_at IS NULL AND r.event_id = ANY (ARRAY(
+         SELECT w.event_id
+         FROM unnest($2, $3) AS u (task_uuid, place)
+         CROSS JOIN LATERAL (SELECT o.event_id FROM tasker_engine.redeliveries o
+                             WHERE o.subscriber_id = $1 AND o.task_uuid = u.task_uuid AND o.place > u.place OFFSET 0) w))",
     &[
         pg_sys::INT8OID,
         pg_sys::UUIDARRAYOID,
@@ -140,9 +173,12 @@ static GIVE_BACK: Statement = Statement::new(
 static WAKE: Statement = Statement::new(
     "UPDATE tasker_engine.redeliveries r SET due_at = $3
      WHERE r.subscriber_id = $1 AND r.event_id = ANY (ARRAY(
-         SELECT o.event_id FROM tasker_engine.redeliveries o
-         WHERE o.subscriber_id = $1 AND o.task_uuid = ANY ($2) AND o.deliveries = 0 AND o.due_at > $3 AND o.dead_at IS NULL
-         FOR UPDATE SKIP LOCKED))",
+         SELECT w.event_id
+         FROM unnest($2) AS u (task_uuid)
+         CROSS JOIN LATERAL (SELECT o.event_id FROM tasker_engine.redeliveries o
+                             WHERE o.subscriber_id = $1 AND o.task_uuid = u.task_uuid AND o.deliveries = 0 AND o.due_at > $3
+                               AND o.dead_at IS NULL
+                             FOR UPDATE SKIP LOCKED) w))",
     &[
         pg_sys::INT8OID,
         pg_sys::UUIDARRAYOID,

@@ -248,6 +248,46 @@ fn a_lease_ends_no_later_than_its_length_after_the_clock_was_set_back() {
     }
 }
 
+#[test]
+fn events_come_again_no_later_than_their_pause_after_the_clock_was_set_back() {
+    let machine = Machine::start("events", &[]);
+    let mut session = machine.server.connect("postgres");
+    install(&mut session);
+    shapes::chain("single", 1).register(&mut session);
+    session.execute("SELECT tasker.subscribe('audit', '{orders.*}', max_deliveries => 9), tasker.set_retention(completed => '1 day')");
+    for (what, before, after) in BACK {
+        machine.set(before);
+        assert!(session.claim(&Ask::by("w", 1)).is_empty());
+        session.execute("SELECT count(*) FROM tasker.publish_events('{orders.held,orders.failed}', '{\"{}\",\"{}\"}')");
+        maintain(&mut session);
+        let mut poll = || -> Vec<i64> {
+            session.all(
+                "SELECT event_id FROM tasker.poll_events('audit', 10, '2 seconds') ORDER BY 1",
+                &[],
+            )
+        };
+        let held = poll();
+        assert_eq!(held.len(), 2, "{what}");
+        session.query(
+            "SELECT tasker.nack_events('audit', ARRAY[$1::bigint], '2 seconds')",
+            &[&held[1]],
+        );
+        machine.set(after);
+        session.claim(&Ask::by("w", 1));
+        let walks = "SELECT count(*) FROM tasker_engine.retention r WHERE r.sweep_started_at > clock_timestamp() + interval '1 minute' AND r.swept_to IS NOT NULL";
+        assert_eq!(session.count(walks, &[]), 0, "{what}: walks of the future");
+        let mut again: Vec<i64> = vec![];
+        soon("both come again", 2 + 5, || {
+            again.extend(session.all::<i64>(
+                "SELECT event_id FROM tasker.poll_events('audit', 10, '1 hour')",
+                &[],
+            ));
+            (again.len() == 2).then_some(())
+        });
+        session.query("SELECT tasker.ack_events('audit', $1)", &[&again]);
+    }
+}
+
 fn counts(session: &mut Session) -> (i64, i64) {
     let runs = session.one(
         "SELECT runs FROM tasker.schedules WHERE schedule_name = 'hourly'",

@@ -106,7 +106,7 @@ fn a_report_with_an_event_of_too_many_levels_is_accepted_without_it() {
 }
 
 #[test]
-fn data_that_is_nested_deeper_than_the_parser_goes_is_left_out_and_named() {
+fn data_that_is_too_deep_for_the_parser_or_too_large_is_left_out_and_named() {
     let (_database, mut session, _) = started(&shapes::chain("two", 1));
     session.execute("SELECT tasker.cancel_task(task_uuid) FROM tasker.tasks");
     session.execute("SELECT tasker.subscribe('audit', '{step.completed}', include_data => true)");
@@ -128,5 +128,10 @@ fn data_that_is_nested_deeper_than_the_parser_goes_is_left_out_and_named() {
     assert_eq!(
         data(&mut session, &deep(150), r#"{"n": 2}"#),
         json!({"results": {"n": 2}, "omitted": ["context", "inputs"]})
+    );
+    let large = format!(r#"{{"n": "{}"}}"#, "x".repeat(17 << 20));
+    assert_eq!(
+        data(&mut session, &large, r#"{"n": 3}"#),
+        json!({"results": {"n": 3}, "omitted": ["context", "inputs"]})
     );
 }
