@@ -97,7 +97,7 @@ BEGIN
         SELECT o.ctid FROM tasker_engine.redeliveries o WHERE o.due_at > $1 AND o.due_at < 'infinity' FOR UPDATE SKIP LOCKED));
     -- Walks and evaluations begin anew.
     UPDATE tasker_engine.retention r SET swept_to = NULL WHERE r.sweep_started_at > $1;
-    UPDATE tasker_engine.pool_targets t SET memory = NULL, changed_at = least(t.changed_at, $1) WHERE t.evaluated_at > $1;
+    UPDATE tasker_engine.pool_targets t SET memory = '{}', changed_at = least(t.changed_at, $1) WHERE t.evaluated_at > $1;
     -- Tasks can be created among those that are added up.
     INSERT INTO tasker_engine.unsettled_tasks (first_uuid, last_uuid)
     VALUES (tasker_engine.uuids_since($1), 'ffffffff-ffff-ffff-ffff-ffffffffffff');

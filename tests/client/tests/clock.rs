@@ -254,7 +254,7 @@ fn events_come_again_no_later_than_their_pause_after_the_clock_was_set_back() {
     let mut session = machine.server.connect("postgres");
     install(&mut session);
     shapes::chain("single", 1).register(&mut session);
-    session.execute("SELECT tasker.subscribe('audit', '{orders.*}', max_deliveries => 9), tasker.set_retention(completed => '1 day')");
+    session.execute("SELECT tasker.subscribe('audit', '{orders.*}', max_deliveries => 9), tasker.set_retention('default', completed => '1 day')");
     for (what, before, after) in BACK {
         machine.set(before);
         assert!(session.claim(&Ask::by("w", 1)).is_empty());
