@@ -95,7 +95,7 @@ BEGIN
     UPDATE tasker_engine.redeliveries r SET due_at = r.due_at - $2
     WHERE r.ctid = ANY (ARRAY(
         SELECT o.ctid FROM tasker_engine.redeliveries o WHERE o.due_at > $1 AND o.due_at < 'infinity' FOR UPDATE SKIP LOCKED));
-    -- Walks and evaluations begin anew.
+    -- Walks and evaluations start again from the beginning.
     UPDATE tasker_engine.retention r SET swept_to = NULL WHERE r.sweep_started_at > $1;
     UPDATE tasker_engine.pool_targets t SET memory = '{}', changed_at = least(t.changed_at, $1) WHERE t.evaluated_at > $1;
     -- Tasks can be created among those that are added up.

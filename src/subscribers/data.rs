@@ -29,8 +29,8 @@ const LARGEST: usize = 16 << 20;
 /// What parsing makes of a byte of text, at most.
 const PARSED: usize = 16;
 
-/// A document of the engine, None if it is too large, or nested deeper than the parser goes: results and contexts may be, events
-/// may not.
+/// A document of the engine; None if it is too large, or nested deeper than the parser goes, which events never are but results and
+/// contexts can be.
 type Document = Option<Value>;
 
 fn document(text: Option<String>) -> Document {
