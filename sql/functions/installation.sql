@@ -65,8 +65,10 @@ BEGIN
                     (SELECT max(l.id) FROM tasker_engine.transitions l), (SELECT max(v.id) FROM tasker_engine.events v))
     FROM tasker_engine.transitions_id_seq s
     WHERE tasker_engine.installation_state() <> 'new';
+    -- As repair_integrity does, which is refused here.
+    LOCK TABLE tasker_engine.queue_entries IN SHARE UPDATE EXCLUSIVE MODE;
     RETURN QUERY
-    SELECT r.problem, r.action, count(*) FROM tasker.repair_integrity(dry_run => false) r GROUP BY r.problem, r.action ORDER BY r.problem, r.action;
+    SELECT r.problem, r.action, count(*) FROM tasker_engine.find_and_repair() r GROUP BY r.problem, r.action ORDER BY r.problem, r.action;
     PERFORM tasker_engine.write_installation();
 END
 $$;

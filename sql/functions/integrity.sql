@@ -34,6 +34,8 @@ BEGIN
     IF $1 THEN
         RETURN QUERY SELECT c.problem, c.task_uuid, c.step_uuid, c.action FROM tasker.check_integrity() c;
     ELSE
+        -- What is not loaded yet is no disagreement; resume_after_restore repairs what is left.
+        PERFORM tasker_engine.require_resumed(or_new => true);
         -- Of two repairs the second waits for the first and finds what it has left. Besides, only VACUUM waits for this lock.
         LOCK TABLE tasker_engine.queue_entries IN SHARE UPDATE EXCLUSIVE MODE;
         RETURN QUERY SELECT r.problem, r.task_uuid, r.step_uuid, r.action FROM tasker_engine.find_and_repair() r;
@@ -41,7 +43,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.repair_integrity(boolean) IS
-'Finds what check_integrity finds, and repairs it unless dry_run; no row: nothing was wrong. Called again it finds only what it had to leave. Works beside claims and reports: it locks a task that it repairs as cancel_task does, one after the other until the transaction ends, and waits for reports in flight about it. For queue entries it locks nothing. 25006 on a standby, 25001 under another isolation level than READ COMMITTED, 22004 for NULL. Rule: docs/integrity.md.
+'Finds what check_integrity finds, and repairs it unless dry_run; no row: nothing was wrong. Called again it finds only what it had to leave. Works beside claims and reports: it locks a task that it repairs as cancel_task does, one after the other until the transaction ends, and waits for reports in flight about it. For queue entries it locks nothing. 25006 on a standby, 25001 under another isolation level than READ COMMITTED, 22004 for NULL, 55000 without dry_run in a restored database: resume_after_restore repairs what it repairs. Rule: docs/integrity.md.
 dry_run: True: only says what is wrong, as check_integrity does.
 problem: As in check_integrity.
 task_uuid: The task.

@@ -90,6 +90,7 @@ CREATE OR REPLACE FUNCTION tasker.reset_metrics() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM tasker_engine.require_resumed(or_new => true);
     DELETE FROM tasker_engine.metric_counts;
     PERFORM tasker_engine.reset_shared_counts();
 END

@@ -3,6 +3,7 @@
 //! Tests use the public interface only. What must look below it is in [`inside`], so that a change of the
 //! storage needs a change in one place.
 
+pub mod calls;
 pub mod database;
 pub mod failure;
 pub mod graphs;

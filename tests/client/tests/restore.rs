@@ -1,10 +1,12 @@
 //! A database that is being loaded, or was copied, is left alone until tasker.resume_after_restore().
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
+use tasker_client_tests::calls::{tasks, writing_calls};
 use tasker_client_tests::database::{self, resume};
 use tasker_client_tests::server::{Server, client, program, root, run};
 use tasker_client_tests::worker::{Ask, done};
@@ -303,6 +305,55 @@ fn goes_on(server: &Server, database: &str) {
     assert_eq!(inside::repeated_ids(&mut server.connect(database)), 0);
 }
 
+#[test]
+fn a_drained_source_is_drained_after_it_was_restored_and_resumed() {
+    let source = Server::start(&[]);
+    let target = Server::start(&[
+        "shared_preload_libraries=tasker_ext",
+        "max_worker_processes=16",
+    ]);
+    let state = "SELECT state FROM tasker.operational_status";
+    let states: [&[&str]; 2] = [&["graceful_shutdown"], &["graceful_shutdown", "stopped"]];
+    for path in states {
+        let name = *path.last().expect("a state");
+        let mut session = source.connect("postgres");
+        session.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let mut session = source.connect(name);
+        session.execute("CREATE EXTENSION tasker_ext");
+        shapes::chain("chain", 2).register(&mut session);
+        session.create("chain");
+        for state in path {
+            session.query(
+                "SELECT tasker.set_operational_state($1, 'a move')",
+                &[state],
+            );
+        }
+        let dump = source.folder().join(name);
+        let dump = dump.to_string_lossy();
+        let arguments = ["--format=custom", "--file", &dump, name];
+        run("pg_dump", source.folder(), "postgres", &arguments);
+        let mut root = target.connect("postgres");
+        root.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let into = format!("--dbname={name}");
+        let arguments = ["--exit-on-error", &into, &dump];
+        run("pg_restore", target.folder(), "postgres", &arguments);
+        let mut session = target.connect(name);
+        assert_eq!(session.one::<String>(state, &[]), name);
+        resume(&mut session);
+        // The coordinator has begun: it puts a system that was in normal operation into startup.
+        let deadline = Instant::now() + patience(30);
+        let ran = "SELECT count(*) FROM tasker.maintenance_duties WHERE last_run_at IS NULL";
+        while session.count(ran, &[]) > 0 {
+            assert!(Instant::now() < deadline, "no coordinator in {name}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(session.one::<String>(state, &[]), name);
+        assert!(session.claim(&Ask::by("w", 10)).is_empty());
+        let notices = session.take_notices().join(" ");
+        assert!(notices.contains(name), "{notices}");
+    }
+}
+
 /// A copy of a database with work, before it is resumed.
 fn copied() -> (Database, Session, Uuid, Uuid) {
     let from = Database::new();
@@ -373,6 +424,69 @@ fn in_a_copy_claims_return_nothing_what_writes_is_refused_and_reads_work() {
         &[],
     );
     assert!(hint.contains("resume_after_restore"), "{hint}");
+}
+
+/// Functions that are VOLATILE and are not refused in a copy, and why.
+const NOT_REFUSED: [(&str, &str); 9] = [
+    ("claim_steps", CLAIMS),
+    ("report_and_claim", CLAIMS),
+    ("run_steps", CLAIMS),
+    ("calculate_backoff", "computes with a random number"),
+    ("export_metrics", "reads shared memory"),
+    ("metrics_prometheus", "reads shared memory"),
+    ("health_status", "reads"),
+    ("table_access", "reads"),
+    ("validate_resources", "reads shared memory"),
+];
+const CLAIMS: &str = "returns no row with a NOTICE, so that workers can poll";
+
+#[test]
+fn in_a_copy_every_public_function_that_writes_is_refused_with_the_same_hint() {
+    let from = Database::new();
+    let mut session = from.connect();
+    let template = shapes::small_diamond();
+    let (done, open) = tasks(&mut session, &template);
+    // Something for each repair to do.
+    session.create(template.name());
+    session.claim_one("lost");
+    inside::lease_ended(&mut session, "lost", 3600);
+    session.create(template.name());
+    inside::lose_queue(&mut session);
+    session.execute(
+        "CREATE FUNCTION public.handle(events jsonb) RETURNS void LANGUAGE sql AS 'SELECT';
+         SELECT tasker.subscribe('handled', handler => 'sql:public.handle', start_at => 'beginning')",
+    );
+    drop(session);
+    let copy = Database::copy_of(&from);
+    let mut session = copy.connect();
+    let mut before = inside::dump_fingerprint(&mut session);
+    let calls = writing_calls(&mut session, done, open, template.name());
+    let mut hints = BTreeSet::new();
+    let mut wrong = vec![];
+    for (function, call) in &calls {
+        if function == "resume_after_restore" {
+            continue;
+        }
+        // A notice is given once per session.
+        let mut caller = copy.connect();
+        let outcome = caller.attempt_with(call, &[]);
+        let notices = caller.take_notices().join(" ");
+        let reason = NOT_REFUSED.iter().find(|(name, _)| name == function);
+        match (outcome, reason) {
+            (Err(refusal), None) if refusal.code == "55000" => {
+                hints.insert(refusal.hint);
+            }
+            (Ok(0), Some((_, CLAIMS))) if notices.contains("before it is resumed") => {}
+            (Ok(_), Some((_, reason))) if *reason != CLAIMS => {}
+            (other, _) => wrong.push(format!("{call}: {other:?} {notices}")),
+        }
+        if inside::dump_fingerprint(&mut session) != before {
+            wrong.push(format!("{call} writes"));
+            before = inside::dump_fingerprint(&mut session);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(hints.len(), 1, "{hints:?}");
 }
 
 #[test]
