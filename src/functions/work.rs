@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashSet;
 
-use super::reports::{ParsedReports, check_count, held_steps};
+use super::reports::{Answer, ParsedReports, check_count, held_steps};
 use crate::error::{Error, Result};
 use crate::metrics::{self, Metric};
 use crate::orchestration::claim::{self, ClaimRequest, Dependencies};
@@ -15,7 +16,7 @@ use crate::orchestration::{
     Engine, StepKey, leases, operational, report, resumption, waking, workers,
 };
 use crate::pg::call::{Call, Output};
-use crate::pg::datum::{self, Arg};
+use crate::pg::datum::{self, Arg, Uuid};
 use crate::pg::memory;
 use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
@@ -215,7 +216,8 @@ fn report_and_claim(call: &mut Call) -> Result<Output> {
         let claimant = Claimant::of(engine.session, caller)?;
         let parsed = ParsedReports::read(reports)?;
         let answers = parsed.apply(&mut engine, &claimant)?;
-        leases::begin(&mut engine, &claimant, &request.worker_id, &begun)?;
+        let running = without_reported(&begun, &answers);
+        leases::begin(&mut engine, &claimant, &request.worker_id, &running)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
             let mut row: [Arg; 18] = [Arg::NULL; 18];
             row[0] = datum::text(answer.outcome);
@@ -227,6 +229,23 @@ fn report_and_claim(call: &mut Call) -> Result<Output> {
         engine.close()?;
         Ok(Output::Rows)
     })
+}
+
+/// The steps that this call does not end: for the others nothing has to be written.
+fn without_reported(begun: &[StepKey], answers: &[Answer]) -> Vec<StepKey> {
+    if begun.is_empty() {
+        return vec![];
+    }
+    let reported: FxHashSet<Uuid> = answers
+        .iter()
+        .filter(|answer| answer.accepted)
+        .filter_map(|answer| answer.step_uuid)
+        .collect();
+    begun
+        .iter()
+        .copied()
+        .filter(|key| !reported.contains(&key.uuid()))
+        .collect()
 }
 
 /// Claims, and returns a row per step: the columns in `prefix`, then those of the step.
