@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tasker_client_tests::worker::Ask;
 use tasker_client_tests::{Database, Session, Uuid, inside, json, patience, shapes};
 
 /// What check_integrity says of a task: problem and step, sorted.
@@ -181,6 +182,35 @@ fn entries_that_are_missing_double_wrong_early_or_without_a_step_are_found_and_r
             "complete",
         ),
     ]);
+}
+
+#[test]
+fn a_claim_drops_an_entry_whose_step_is_gone_and_hands_out_the_next() {
+    for direct in ["on", "off"] {
+        let database = Database::new();
+        let mut session = database.connect();
+        session.execute(&format!("SET tasker.direct_table_access = {direct}"));
+        shapes::small_diamond().register(&mut session);
+        let lost = new(&mut session);
+        let next = new(&mut session);
+        inside::spoil(
+            &mut session,
+            lost,
+            "DELETE FROM steps WHERE task_uuid = $1 AND step_no = 1",
+        );
+        let orphaned = |session: &mut Session| {
+            let problems = found(session, CHECK);
+            let entries = problems
+                .iter()
+                .filter(|problem| problem.starts_with("orphaned_queue_entry"));
+            entries.count()
+        };
+        assert_eq!(orphaned(&mut session), 1, "{direct}");
+        let claims = session.claim(&Ask::by("w", 1));
+        let tasks: Vec<Uuid> = claims.iter().map(|claim| claim.task).collect();
+        assert_eq!(tasks, [next], "{direct}");
+        assert_eq!(orphaned(&mut session), 0, "{direct}");
+    }
 }
 
 #[test]
