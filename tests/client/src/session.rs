@@ -187,6 +187,16 @@ impl Session {
         }
     }
 
+    /// How many transaction ids a statement takes: one for its transaction and one for each subtransaction that writes. Nothing
+    /// else may run on the server.
+    #[track_caller]
+    pub fn transaction_ids(&mut self, sql: &str) -> i64 {
+        let own = "SELECT pg_current_xact_id()::text::bigint";
+        let before: i64 = self.one(own, &[]);
+        self.query(sql, &[]);
+        self.one::<i64>(own, &[]) - before - 1
+    }
+
     /// This session's backend.
     pub fn pid(&mut self) -> i32 {
         self.one("SELECT pg_catalog.pg_backend_pid()", &[])

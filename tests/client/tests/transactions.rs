@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use tasker_client_tests::database;
 use tasker_client_tests::race::together;
+use tasker_client_tests::server::Server;
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
     Claim, Database, Session, Uuid, Value, inside, json, patience, scaled, shapes, started,
@@ -427,4 +429,63 @@ fn a_worker_that_a_savepoint_took_back_is_registered_again() {
     let holders: Vec<Option<String>> =
         session.all("SELECT worker_id FROM tasker.running_steps", &[]);
     assert_eq!(holders, [Some("tried".to_owned())]);
+}
+
+/// A server on which nothing but the test takes transaction ids.
+fn quiet() -> (Server, Session) {
+    let server = Server::start(&["autovacuum=off"]);
+    database::prepare(&server);
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("one", 1).register(&mut session);
+    (server, session)
+}
+
+#[test]
+fn a_claim_that_meets_a_hundred_steps_that_cannot_be_handed_out_uses_no_subtransaction() {
+    let (_server, mut session) = quiet();
+    // The worker has a row.
+    session.claim(&Ask::by("w", 1));
+    let create = "SELECT tasker.create_tasks('one', array_fill($1::jsonb, ARRAY[100]))";
+    session.query(create, &[&json!({"name": "日本"})]);
+    let good = session.create("one");
+    // The driver reads UTF8 alone, so the claim stays inside the server.
+    session.execute("SET client_encoding = 'LATIN1'");
+    let ids =
+        session.transaction_ids("SELECT count(*) FROM tasker.claim_steps('w', max_steps => 1000)");
+    session.execute("SET client_encoding = 'UTF8'");
+    assert_eq!(ids, 1);
+    assert_eq!(session.step_state(good, "step_1"), "in_progress");
+    assert_eq!(
+        session.count(
+            "SELECT count(*) FROM tasker.tasks WHERE state = 'error'",
+            &[]
+        ),
+        100
+    );
+}
+
+#[test]
+fn one_call_for_a_hundred_tasks_uses_no_subtransaction() {
+    let (_server, mut session) = quiet();
+    for (call, from, to) in [
+        ("retry_tasks(dry_run => false)", "error", "pending"),
+        (
+            "resolve_tasks(dry_run => false)",
+            "error",
+            "resolved_manually",
+        ),
+        ("cancel_tasks(dry_run => false)", "pending", "cancelled"),
+    ] {
+        let tasks = session.create_many("one", 100);
+        if from == "error" {
+            session.query(
+                "SELECT count(tasker.transition_task(u.task, 'error')) FROM unnest($1::uuid[]) AS u (task)",
+                &[&tasks],
+            );
+        }
+        assert_eq!(session.task_states(&tasks), [format!("{from}: 100")]);
+        let ids = session.transaction_ids(&format!("SELECT count(*) FROM tasker.{call}"));
+        assert_eq!(ids, 1, "{call}");
+        assert_eq!(session.task_states(&tasks), [format!("{to}: 100")]);
+    }
 }
