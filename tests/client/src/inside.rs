@@ -316,6 +316,16 @@ pub fn worker_rows(session: &mut Session) -> [i64; 3] {
     .map(|sql| session.count(sql, &[]))
 }
 
+/// The numbers under which a worker has rows and claims: one.
+#[track_caller]
+pub fn worker_numbers(session: &mut Session, worker: &str) -> Vec<i32> {
+    session.all(
+        "SELECT w.worker_no FROM tasker_engine.workers w WHERE w.worker_id = $1
+         UNION SELECT c.worker_no FROM tasker_engine.claims c ORDER BY 1",
+        &[&worker],
+    )
+}
+
 /// The row of the worker is gone, as after ROLLBACK PREPARED of the transaction that wrote it.
 #[track_caller]
 pub fn lose_worker(session: &mut Session, worker: &str) {

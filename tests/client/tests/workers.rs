@@ -223,3 +223,57 @@ fn claims_and_health_cost_the_same_with_many_workers_on_record_that_are_gone() {
         assert!(claim <= few[0] + 3, "{claim} instead of {}", few[0]);
     }
 }
+
+/// The anonymous memory of a backend in KB: what it has allocated, shared buffers left out.
+fn own_memory(pid: i32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.expect("Linux says it").trim().trim_end_matches(" kB");
+    number.parse().expect("a number")
+}
+
+#[test]
+fn a_session_of_very_many_workers_forgets_the_oldest_and_claims_right_for_them() {
+    let (_database, mut session) = with_tasks(2);
+    let ask = |worker| Ask {
+        lease: "1 hour",
+        ..Ask::by(worker, 1)
+    };
+    assert_eq!(session.claim(&ask("early")).len(), 1);
+    let number = |session: &mut Session| -> Vec<i32> { inside::worker_numbers(session, "early") };
+    let first = number(&mut session);
+    let pid = session.pid();
+    // As long as a name can be: what is remembered for each is 1 KB.
+    let claim = |session: &mut Session, from: i32, to: i32| {
+        for no in from..to {
+            let worker = format!("{no:05}{}", "\u{1F980}".repeat(250));
+            session.claim(&Ask {
+                namespaces: vec!["elsewhere"],
+                ..Ask::by(&worker, 1)
+            });
+        }
+    };
+    claim(&mut session, 0, 1100);
+    let before = own_memory(pid);
+    claim(&mut session, 1100, 6000);
+    let more = own_memory(pid) - before;
+    // Of 4,900 names nearly 5 MB would stay.
+    println!("{more} KB");
+    assert!(more < 2500, "{more} KB more");
+    let row = &session.query(
+        "SELECT count(*), count(DISTINCT worker_id) FROM tasker.workers",
+        &[],
+    )[0];
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (6001, 6001));
+    // The first is forgotten, and goes on under its number.
+    assert_eq!(session.claim(&ask("early")).len(), 1);
+    assert_eq!(number(&mut session), first);
+    assert_eq!(first.len(), 1);
+    let held: i64 = session.count(
+        "SELECT count(*) FROM tasker.heartbeat('early') WHERE status = 'extended'",
+        &[],
+    );
+    assert_eq!(held, 2);
+}
