@@ -87,6 +87,27 @@ fn coordinated(session: &mut Session) -> i64 {
     )
 }
 
+/// What validate_resources says of databases without a coordinator: message and hint.
+fn no_slot(session: &mut Session) -> Vec<(String, String)> {
+    let rows = session.query(
+        "SELECT message, hint FROM tasker.validate_resources() WHERE message LIKE 'no slot is left for the coordinators%'",
+        &[],
+    );
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The databases that it names.
+fn waiting(session: &mut Session) -> Vec<String> {
+    let found = no_slot(session);
+    let names = found
+        .first()
+        .and_then(|(message, _)| message.split(" of ").nth(1));
+    let names = names.and_then(|names| names.split(':').next());
+    names.map_or_else(Vec::new, |names| {
+        names.split(", ").map(str::to_owned).collect()
+    })
+}
+
 #[test]
 fn with_nine_databases_the_reserved_slots_stay_free_and_what_waits_is_named() {
     let server = Server::start(&[
@@ -102,23 +123,6 @@ fn with_nine_databases_the_reserved_slots_stay_free_and_what_waits_is_named() {
         other.execute("CREATE EXTENSION tasker_ext");
         tasker_client_tests::database::resume(&mut other);
     }
-    let found = |session: &mut Session| -> Vec<(String, String)> {
-        let rows = session.query(
-            "SELECT message, hint FROM tasker.validate_resources() WHERE message LIKE 'no slot is left for the coordinators%'",
-            &[],
-        );
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-    };
-    let waiting = |session: &mut Session| -> Vec<String> {
-        let found = found(session);
-        let names = found
-            .first()
-            .and_then(|(message, _)| message.split(" of ").nth(1));
-        let names = names.and_then(|names| names.split(':').next());
-        names.map_or_else(Vec::new, |names| {
-            names.split(", ").map(str::to_owned).collect()
-        })
-    };
     soon("all others wait", 60, || waiting(&mut session).len() == 5);
     // The launcher of logical replication and ours take one each, so that two of eight stay free for any use.
     session.execute(
@@ -150,7 +154,7 @@ fn with_nine_databases_the_reserved_slots_stay_free_and_what_waits_is_named() {
         .nth(1)
         .and_then(|rest| rest.split("()").next());
     other.query(&format!("SELECT{}()", statement.expect(&health)), &[]);
-    let (_, hint) = found(&mut other).remove(0);
+    let (_, hint) = no_slot(&mut other).remove(0);
     let slots: u32 = hint
         .split(|c: char| !c.is_ascii_digit())
         .find_map(|word| word.parse().ok())
