@@ -75,7 +75,7 @@ BEGIN
         RAISE no_data_found USING MESSAGE = format('no subscriber has the name "%s"', left(run_subscribers.subscriber, 128)),
             DETAIL = 'There is none.', HINT = 'SELECT subscriber FROM tasker.subscribers lists them; subscribe() makes one.';
     END IF;
-    -- The copy of a database must not send again what the original sends.
+    -- The copy of a database must not send again what its source sends.
     PERFORM tasker_engine.require_resumed(or_new => true);
     WHILE any_left LOOP
         any_left := false;

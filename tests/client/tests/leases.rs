@@ -490,7 +490,7 @@ fn saying_what_has_begun_costs_a_batch_no_statement() {
     let mut claims = session.claim(&Ask::by("w", 50));
     let ways = ["", ", begun => '{}'", ", begun => $2"];
     let mut fewest = [i64::MAX; 3];
-    // Now and then a call does what is due once a second or rarer.
+    // Now and then a call does the work of once a second or rarer.
     for _ in 0..8 {
         for (begun, fewest) in ways.iter().zip(&mut fewest) {
             let ran = statements(&mut session, &mut watcher, &mut claims, begun);
