@@ -3,7 +3,7 @@
 use pgrx::PgSqlErrorCode as Code;
 use rustc_hash::FxHashSet;
 
-use super::event_stream::{event_args, format, formatted, most_events};
+use super::event_stream::{event_args, event_payload, format, formatted, most_events};
 use crate::error::{Error, Result};
 use crate::orchestration::resumption;
 use crate::pg::call::{self, Call, Output};
@@ -11,7 +11,8 @@ use crate::pg::datum;
 use crate::pg::rights;
 use crate::pg::spi::Session;
 use crate::processes;
-use crate::subscribers::{self, Ask, Nack, Subscriber};
+use crate::stream::Event;
+use crate::subscribers::{self, Ask, Delivered, Nack, Subscriber};
 
 crate::pg::call::sql_function! {
     poll_events;
@@ -73,6 +74,9 @@ fn poll_events(call: &mut Call) -> Result<Output> {
         };
         let mut events = subscribers::poll(session, subscriber, &ask)?;
         formatted(session, format, events.iter_mut().map(|one| &mut one.event))?;
+        if datum::client_has_other_encoding() {
+            return carried(session, subscriber, events);
+        }
         Ok(events)
     })?;
     if let Some(before) = before.filter(|_| events.is_empty()) {
@@ -84,6 +88,50 @@ fn poll_events(call: &mut Call) -> Result<Output> {
         call.row(&values)?;
     }
     Ok(Output::Rows)
+}
+
+/// The events that the client's encoding can carry. The others have failed, so that they stop none: a client with another encoding
+/// gets them, or they become dead letters that say why.
+fn carried(
+    session: &Session,
+    subscriber: &Subscriber,
+    events: Vec<Delivered>,
+) -> Result<Vec<Delivered>> {
+    let mut kept = Vec::with_capacity(events.len());
+    let mut failed = FxHashSet::default();
+    let mut tasks = FxHashSet::default();
+    for delivered in events {
+        let event = &delivered.event;
+        // What is behind it in its task goes back with it.
+        if subscriber.is_ordered() && event.task.is_some_and(|task| tasks.contains(&task)) {
+            continue;
+        }
+        if is_carried(event)? {
+            kept.push(delivered);
+        } else {
+            failed.insert(event.id);
+            tasks.extend(event.task);
+        }
+    }
+    if !failed.is_empty() {
+        let nack = Nack {
+            retry_after_us: None,
+            error: Some("client_encoding of the consumer cannot carry it"),
+        };
+        subscribers::nack(session, subscriber, &failed, &nack)?;
+    }
+    Ok(kept)
+}
+
+fn is_carried(event: &Event) -> Result<bool> {
+    let texts = [
+        Some(&*event.name),
+        event.namespace.as_deref(),
+        event.correlation_id.as_deref(),
+    ];
+    let mut texts = texts.into_iter().flatten();
+    Ok(texts.all(|text| datum::client_can_read(text.as_bytes()))
+        && datum::client_can_read(datum::jsonb_text(event_payload(event)?).as_bytes()))
 }
 
 fn ack_events(call: &mut Call) -> Result<Output> {

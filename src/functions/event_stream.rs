@@ -132,10 +132,14 @@ pub(super) fn selection(patterns: Option<Vec<Option<String>>>) -> Result<Selecti
         .map_err(|bad| Error::parameter(bad.to_string()).hint(PATTERN_HINT))
 }
 
+pub(super) fn event_payload(event: &Event) -> Result<Jsonb<'static>> {
+    let payload = event.payload.jsonb();
+    payload.ok_or_else(|| Error::corrupt("a payload is no jsonb"))
+}
+
 /// The first eight columns of an event, and its payload.
 pub(super) fn event_args(event: &Event) -> Result<(Vec<Arg<'_>>, Jsonb<'static>)> {
-    let payload = event.payload.jsonb();
-    let payload = payload.ok_or_else(|| Error::corrupt("a payload is no jsonb"))?;
+    let payload = event_payload(event)?;
     let values = vec![
         datum::int8(event.id),
         datum::text(&event.name),

@@ -141,6 +141,11 @@ impl Subscriber {
         })
     }
 
+    /// Whether the events of a task come one after another.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
     /// What commits that give events for it are about.
     pub fn topics(&self) -> Topics {
         Topics::of_selection(&self.selection)

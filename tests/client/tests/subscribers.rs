@@ -323,6 +323,56 @@ fn ack_buffers(session: &mut Session, subscriber: &str, got: &[Got]) -> i64 {
 }
 
 #[test]
+fn an_event_that_the_encoding_of_the_client_cannot_carry_stops_no_other() {
+    for ordered in [false, true] {
+        let (database, mut session, task) = started(&pay());
+        let settings =
+            format!("'audit', '{{orders.*}}', max_deliveries => 2, ordered => {ordered}");
+        subscribe(&mut session, &settings);
+        let publish = |session: &mut Session, payload: &str, task: Option<Uuid>| -> i64 {
+            session.one(
+                "SELECT tasker.publish_event('orders.a', $1::text::jsonb, $2)",
+                &[&payload, &task],
+            )
+        };
+        let first = publish(&mut session, r#"{"n": 1}"#, Some(task));
+        let lost = publish(&mut session, r#"{"n": "\u0416"}"#, Some(task));
+        let behind = publish(&mut session, r#"{"n": 3}"#, Some(task));
+        let last = publish(&mut session, r#"{"n": "é"}"#, None);
+        let mut latin = database.connect();
+        latin.execute("SET client_encoding = 'LATIN1'");
+        let numbers = |session: &mut Session| -> Vec<i64> {
+            session.all(
+                "SELECT event_id FROM tasker.poll_events('audit', 10) ORDER BY 1",
+                &[],
+            )
+        };
+        let wanted = if ordered {
+            vec![first, last]
+        } else {
+            vec![first, behind, last]
+        };
+        assert_eq!(numbers(&mut latin), wanted, "ordered {ordered}");
+        session.query("SELECT tasker.ack_events('audit', $1)", &[&wanted]);
+        let error: String = session.one("SELECT last_error FROM tasker.subscribers", &[]);
+        assert!(error.contains("client_encoding"), "{error}");
+        // A client that can have it gets it when it comes again.
+        let rest = if ordered {
+            vec![lost, behind]
+        } else {
+            vec![lost]
+        };
+        let mut got = vec![];
+        let began = std::time::Instant::now();
+        while got.len() < rest.len() && began.elapsed() < patience(20) {
+            got.extend(numbers(&mut session));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(got, rest, "ordered {ordered}");
+    }
+}
+
+#[test]
 fn extending_a_lease_waits_for_no_lock() {
     let (database, mut session, _) = started(&pay());
     session.create_many("pay", 3);
