@@ -319,8 +319,21 @@ fn every_payload_has_the_keys_of_its_schema_and_no_other() {
 fn a_step_that_an_operator_has_done_before_its_parents_is_not_released_by_them() {
     let chain = Template::new("chain").step("a", &[]).step("b", &["a"]);
     let (database, mut session, _) = started(&chain);
-    for touched in [false, true] {
+    // The tasks of a page lie beside each other, or many others between them.
+    for (touched, most, between) in [
+        (false, 1, 0),
+        (true, 1, 0),
+        (false, 100, 0),
+        (true, 100, 0),
+        (false, 100, 40),
+        (true, 100, 40),
+    ] {
         let task = session.create("chain");
+        session.query(
+            "SELECT tasker.create_task('chain', run_at => 'infinity') FROM generate_series(1, $1::int)",
+            &[&between],
+        );
+        let beside = session.create("chain");
         let mut reader = Reader::new(&database);
         reader.patterns = vec![
             "workflow.viable_steps_discovered",
@@ -330,25 +343,25 @@ fn a_step_that_an_operator_has_done_before_its_parents_is_not_released_by_them()
         reader.all(100);
         if touched {
             session.execute(&format!(
-                "SELECT tasker.resolve_step_manually(step_uuid) FROM tasker.workflow_steps WHERE task_uuid = '{task}' AND name = 'b'"
+                "SELECT tasker.resolve_step_manually(step_uuid) FROM tasker.workflow_steps WHERE task_uuid IN ('{task}', '{beside}') AND name = 'b'"
             ));
         }
         session.work(|_| Act::Complete(json!({})));
         reader.got.clear();
-        reader.all(1);
-        let of_task: Vec<&str> = reader
-            .got
-            .iter()
-            .filter(|event| event.task == task)
-            .map(|event| event.name.as_str())
-            .collect();
+        reader.all(most);
+        let of = |task| -> Vec<&str> {
+            let events = reader.got.iter().filter(|event| event.task == task);
+            events.map(|event| event.name.as_str()).collect()
+        };
         let end = "workflow.no_viable_steps";
         let first = match touched {
             // The step of the operator releases nothing either.
             true => end,
             false => "workflow.viable_steps_discovered",
         };
-        assert_eq!(of_task, [first, end], "touched: {touched}");
+        let which = (touched, most, between);
+        assert_eq!(of(task), [first, end], "{which:?}");
+        assert_eq!(of(beside), [first, end], "{which:?}");
     }
 }
 
