@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use tasker_rules::engine::ids;
+use tasker_rules::events::payload::DATA;
 
 use super::poll::Delivered;
 use crate::error::Result;
@@ -44,7 +45,7 @@ fn document(text: Option<String>) -> Document {
     serde_json::from_str(&text).ok()
 }
 
-/// Adds the key `data` to the payloads.
+/// Adds the key `data` to the payloads of events of a task.
 pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
     if events.is_empty() {
         return Ok(());
@@ -69,7 +70,10 @@ pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
         found.insert(step, document(row.opt(3)));
     }
     for Delivered { event, .. } in events {
-        let context = event.task.and_then(|task| contexts.get(&task));
+        let Some(task) = event.task else {
+            continue;
+        };
+        let context = contexts.get(&task);
         let results = event.step.and_then(|step| found.get(&step));
         // The inputs of a step are the context of its task.
         let parts = [
@@ -89,7 +93,7 @@ pub fn add(session: &Session, events: &mut [Delivered]) -> Result<()> {
         if !omitted.is_empty() {
             data.insert("omitted".to_owned(), json!(omitted));
         }
-        event.payload.set("data", Value::Object(data));
+        event.payload.set(DATA, Value::Object(data));
     }
     Ok(())
 }

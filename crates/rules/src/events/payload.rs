@@ -1,7 +1,7 @@
 //! What the payload of each event holds, as JSON Schema.
 //!
 //! A payload depends on the row of the log (or the fact) and on what never changes: the template and the creation of the task. So it
-//! reads the same at every delivery. The keys in [`Shape::as_read`] are added on request only, as they are when the event is read.
+//! reads the same at every delivery. On request an event of a task has [`DATA`] too, as it is when the event is read.
 
 use serde_json::{Map, Value, json};
 
@@ -57,8 +57,6 @@ pub struct Shape {
     pub required: &'static [&'static [&'static str]],
     /// Keys that are there if the row says them.
     pub optional: &'static [&'static [&'static str]],
-    /// Keys that come on request, as they are when the event is read.
-    pub as_read: &'static [&'static str],
 }
 
 const TASK: &[&str] = &["task_uuid", "task_name", "task_version", "timestamp"];
@@ -85,66 +83,47 @@ impl Payload {
             required: &'static [&'static [&'static str]],
             optional: &'static [&'static [&'static str]],
         ) -> Shape {
-            Shape {
-                required,
-                optional,
-                as_read: &[],
-            }
-        }
-        const fn with(shape: Shape, as_read: &'static [&'static str]) -> Shape {
-            Shape { as_read, ..shape }
+            Shape { required, optional }
         }
         const TASK_ROW: &[&[&str]] = &[TASK, CHANGE, FROM, &["total_steps"]];
         const STEP_ROW: &[&[&str]] = &[TASK, STEP, CHANGE, FROM];
         match self {
-            Self::TaskCreated => with(
-                keys(
-                    &[TASK, CHANGE, &["total_steps"]],
-                    &[FROM, &["reason", "rerun_of", "from_step"]],
-                ),
-                &["task_context"],
+            Self::TaskCreated => keys(
+                &[TASK, CHANGE, &["total_steps"]],
+                &[FROM, &["reason", "rerun_of", "from_step"]],
             ),
-            Self::TaskStarted => with(
-                keys(&[TASK, CHANGE, FROM, &["total_steps", "started_at"]], &[]),
-                &["task_context"],
-            ),
+            Self::TaskStarted => keys(&[TASK, CHANGE, FROM, &["total_steps", "started_at"]], &[]),
             Self::TaskCompleted => keys(TASK_ROW, &[ENDED, COUNTS]),
             Self::TaskFailed => keys(TASK_ROW, &[ENDED, COUNTS, FAILURE, &["error_steps"]]),
             Self::TaskRetried => keys(TASK_ROW, &[&["retry_reason"]]),
             Self::TaskCancelled => keys(TASK_ROW, &[ENDED, COUNTS, &["reason"]]),
             Self::TaskResolved => keys(TASK_ROW, &[ENDED, COUNTS, &["reason", "resolved_by"]]),
             Self::TaskTransition => keys(&[TASK, CHANGE, FROM, &["transition_event"]], &[]),
-            Self::StepStarted => with(
-                keys(
-                    &[
-                        TASK,
-                        STEP,
-                        CHANGE,
-                        FROM,
-                        &["started_at", "step_dependencies"],
-                    ],
-                    &[&["worker_id"]],
-                ),
-                &["step_inputs"],
+            Self::StepStarted => keys(
+                &[
+                    TASK,
+                    STEP,
+                    CHANGE,
+                    FROM,
+                    &["started_at", "step_dependencies"],
+                ],
+                &[&["worker_id"]],
             ),
-            Self::StepCompleted => with(keys(STEP_ROW, &[RUN]), &["step_results"]),
-            Self::StepFailed => with(
-                keys(
-                    STEP_ROW,
+            Self::StepCompleted => keys(STEP_ROW, &[RUN]),
+            Self::StepFailed => keys(
+                STEP_ROW,
+                &[
+                    RUN,
+                    FAILURE,
                     &[
-                        RUN,
-                        FAILURE,
-                        &[
-                            "backtrace",
-                            "retryable",
-                            "retry_at",
-                            "backoff_type",
-                            "retry_limit",
-                        ],
-                        &["final_failure", "expired"],
+                        "backtrace",
+                        "retryable",
+                        "retry_at",
+                        "backoff_type",
+                        "retry_limit",
                     ],
-                ),
-                &["step_results"],
+                    &["final_failure", "expired"],
+                ],
             ),
             Self::StepRetried => keys(
                 STEP_ROW,
@@ -156,10 +135,7 @@ impl Payload {
                 ]],
             ),
             Self::StepCancelled => keys(STEP_ROW, &[RUN, &["reason"]]),
-            Self::StepResolved => with(
-                keys(STEP_ROW, &[&["reason", "resolved_by", "rerun_of"]]),
-                &["step_results"],
-            ),
+            Self::StepResolved => keys(STEP_ROW, &[&["reason", "resolved_by", "rerun_of"]]),
             Self::StepReleased => keys(
                 STEP_ROW,
                 &[&[
@@ -265,10 +241,8 @@ impl Payload {
         for key in required.iter().chain(&shape.optional.concat()) {
             properties.insert((*key).to_owned(), property(key));
         }
-        for key in shape.as_read {
-            let mut schema = property(key);
-            schema["asRead"] = Value::Bool(true);
-            properties.insert((*key).to_owned(), schema);
+        if required.contains(&"task_uuid") {
+            properties.insert(DATA.to_owned(), data());
         }
         json!({
             "type": "object",
@@ -277,6 +251,29 @@ impl Payload {
             "additionalProperties": false,
         })
     }
+}
+
+/// The key that payloads of a task's events have on request.
+pub const DATA: &str = "data";
+
+/// Its schema. Filters do not see it, and at the next delivery it can be another.
+fn data() -> Value {
+    json!({
+        "type": "object",
+        "asRead": true,
+        "description": "On request (include_data): what is there when the event is read. Without results if it is not about a step.",
+        "properties": {
+            "context": {"description": "The context of the task; null if the task is gone."},
+            "results": {"description": "The results of the step; null if there are none."},
+            "inputs": {"description": "The inputs of the step: the context of its task."},
+            "omitted": {
+                "type": "array",
+                "items": {"type": "string", "enum": ["context", "results", "inputs"]},
+                "description": "What is left out because it is too large, or nested too deeply.",
+            },
+        },
+        "additionalProperties": false,
+    })
 }
 
 /// What a key holds.
@@ -522,14 +519,8 @@ const KEYS: &[(&str, Kind, &str)] = &[
         Kind::Texts,
         "Names of the parents of the step.",
     ),
-    (
-        "step_inputs",
-        Kind::Object,
-        "Results of the parents by name, and the context.",
-    ),
     ("step_name", Kind::Text, "Name of the step."),
     ("step_names", Kind::Texts, "Names of the steps."),
-    ("step_results", Kind::Object, "The results of the step."),
     ("step_uuid", Kind::Uuid, "The step."),
     ("step_uuids", Kind::Uuids, "The steps."),
     (
@@ -537,7 +528,6 @@ const KEYS: &[(&str, Kind, &str)] = &[
         Kind::Count,
         "Number of them that completed: 1 or 0.",
     ),
-    ("task_context", Kind::Object, "The context of the task."),
     ("task_name", Kind::Text, "Name of the template of the task."),
     ("task_uuid", Kind::Uuid, "The task."),
     (
@@ -595,7 +585,6 @@ mod tests {
         let shape = payload.shape();
         let mut keys = shape.required.concat();
         keys.extend(shape.optional.concat());
-        keys.extend(shape.as_read);
         keys
     }
 

@@ -155,7 +155,26 @@ fn assert_every_name_fired(run: &mut Run) {
     assert!(fired.is_subset(&names), "{fired:?}");
 }
 
-fn assert_payloads_are_valid(run: &mut Run) {
+/// All events as a subscriber to their data gets them. It leaves no trace.
+fn with_data(run: &mut Run) -> Vec<(i64, String, bool, Value)> {
+    run.session.execute(
+        "BEGIN; SELECT tasker.subscribe('with_data', start_at => 'beginning', include_data => true)",
+    );
+    let poll = "SELECT event_id, name, task_uuid IS NOT NULL, payload FROM tasker.poll_events('with_data', 1000)";
+    let mut events = vec![];
+    loop {
+        let rows = run.session.query(poll, &[]);
+        if rows.is_empty() {
+            break;
+        }
+        let rows = rows.iter();
+        events.extend(rows.map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))));
+    }
+    run.session.execute("ROLLBACK");
+    events
+}
+
+fn assert_payloads_are_valid(run: &mut Run, with_data: Vec<(i64, String, bool, Value)>) {
     let schemas: BTreeMap<String, Schema> = run
         .session
         .query(
@@ -169,18 +188,28 @@ fn assert_payloads_are_valid(run: &mut Run) {
             (row.get(0), schema)
         })
         .collect();
-    for event in run.events() {
-        let found = schemas[&event.name].validate(
-            "payload",
-            &event.payload(),
-            Budget::unlimited(Host::NONE),
-        );
-        let problems: Vec<String> = found
-            .expect("a payload is small")
-            .into_iter()
+    let problems = |name: &str, payload: &Value| -> Vec<String> {
+        let found = schemas[name].validate("payload", payload, Budget::unlimited(Host::NONE));
+        let found = found.expect("a payload is small").into_iter();
+        found
             .map(|problem| format!("{} {}", problem.path, problem.message))
-            .collect();
-        assert_eq!(problems, [] as [String; 0], "{event:?}");
+            .collect()
+    };
+    let mut plain: BTreeMap<i64, Value> = BTreeMap::new();
+    for event in run.events() {
+        let payload = event.payload();
+        assert_eq!(problems(&event.name, &payload), [""; 0], "{event:?}");
+        plain.insert(event.id, payload);
+    }
+    // With data, too, which is all that it adds, to the events of tasks.
+    assert!(with_data.len() > 100, "{}", with_data.len());
+    for (id, name, of_task, mut payload) in with_data {
+        assert_eq!(problems(&name, &payload), [""; 0], "{name} {payload}");
+        let added = payload.as_object_mut().and_then(|keys| keys.remove("data"));
+        assert_eq!(added.is_some(), of_task, "{name} {payload}");
+        if let Some(plain) = plain.get(&id) {
+            assert_eq!(*plain, payload, "{name}");
+        }
     }
 }
 
@@ -193,9 +222,10 @@ fn every_event_fires_in_a_run_of_the_examples_fits_its_schema_and_reads_the_same
     assert_eq!(Reader::new(&run.database, 3).next(), all, "another reader");
     let first: BTreeMap<i64, Event> = all.iter().map(|event| (event.id, event.clone())).collect();
     assert_eq!(run.first, first, "each event once");
+    let with_data = with_data(&mut run);
     scenes::missed(&mut run);
     assert_every_name_fired(&mut run);
-    assert_payloads_are_valid(&mut run);
+    assert_payloads_are_valid(&mut run, with_data);
 
     let told = text::of(&run);
     let golden = root().join("tests/client/tests/recorded_run/run.txt");
