@@ -268,6 +268,11 @@ impl<'e> Log<'e> {
         });
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
+        let depth = depth();
+        let metadata = |own: Option<Jsonb<'e>>| match depth {
+            Some(depth) => datum::jsonb_concat(own.unwrap_or(nothing), depth).arg(),
+            None => own.unwrap_or(nothing).arg(),
+        };
         let xid = datum::xid8(xact::id());
         self.number(&Ids::open()?)?;
         let now = datum::timestamp(now);
@@ -286,7 +291,7 @@ impl<'e> Log<'e> {
                     datum::int2(row.attempt),
                     datum::state(row.from),
                     datum::state(row.to),
-                    row.metadata.unwrap_or(nothing).arg(),
+                    metadata(row.metadata),
                     datum::opt(row.run_id, datum::int8),
                 ],
                 Transition::Task(row) => [
@@ -300,7 +305,7 @@ impl<'e> Log<'e> {
                     datum::int2(0),
                     datum::state(row.from),
                     datum::state(row.to),
-                    row.metadata.unwrap_or(nothing).arg(),
+                    metadata(row.metadata),
                     Arg::NULL,
                 ],
             })
@@ -386,7 +391,7 @@ pub fn object(map: Map<String, Value>) -> Option<Jsonb<'static>> {
     datum::jsonb_from_text(&Value::Object(map).to_string())
 }
 
-/// What the row of a new task says if a handler of events creates it.
+/// What a row says if a handler of events causes it.
 pub fn depth() -> Option<Jsonb<'static>> {
     let depth = depth::current();
     (depth > 0)

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
+use tasker_rules::engine::ids;
 
 use super::Delivered;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::pg::spi::{Session, Statement};
 
 /// Events beyond this are dead letters.
 pub const MOST: i16 = 16;
-/// The depth of a task in the metadata of the row of its creation: all its events have it.
+/// The depth in the metadata of a row of the log. Later events of its task, or of its step, have it too.
 pub const KEY: &str = "event_depth";
 
 std::thread_local! {
@@ -41,10 +42,16 @@ impl Drop for Handling {
 }
 
 static OF_TASKS: Statement = Statement::new(
-    "SELECT l.task_uuid, (l.metadata ->> 'event_depth')::smallint
-     FROM tasker_engine.transitions l
-     WHERE l.task_uuid = ANY ($1) AND l.step_no = 0 AND l.from_state IS NULL AND l.metadata ? 'event_depth'",
-    &[pg_sys::UUIDARRAYOID],
+    "SELECT u.row_id, max((l.metadata ->> 'event_depth')::smallint)
+     FROM unnest($1, $2, $3) AS u (task_uuid, step_no, row_id)
+     JOIN tasker_engine.transitions l ON l.task_uuid = u.task_uuid AND l.step_no = ANY (ARRAY[0, u.step_no])
+     WHERE l.id <= u.row_id AND l.metadata ? 'event_depth'
+     GROUP BY u.row_id",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
 );
 
 static OF_EVENTS: Statement = Statement::new(
@@ -52,12 +59,23 @@ static OF_EVENTS: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID],
 );
 
-/// The depths of these events, in their order: of one of the log that of its task, of a published one its own, or that of its task.
+/// The depths of these events, in their order: what handlers had done to the task and the step by then, and of a published one its
+/// own.
 pub fn of(session: &Session, events: &[Delivered]) -> Result<Vec<i16>> {
-    let tasks: Vec<Uuid> = events.iter().filter_map(|event| event.event.task).collect();
-    let mut of_tasks: FxHashMap<Uuid, i16> = FxHashMap::default();
+    let of_task = |delivered: &Delivered| -> Option<(Uuid, i16, i64)> {
+        let event = &delivered.event;
+        let step = event.step.map_or(0, |step| ids::split(&step).1);
+        Some((event.task?, step, event.row_id))
+    };
+    let tasks: Vec<(Uuid, i16, i64)> = events.iter().filter_map(of_task).collect();
+    let mut of_tasks: FxHashMap<i64, i16> = FxHashMap::default();
     if !tasks.is_empty() {
-        for row in session.run(&OF_TASKS, &[datum::uuids(&tasks)])?.iter() {
+        let args = [
+            datum::uuids(tasks.iter().map(|(task, _, _)| task)),
+            datum::int2s(tasks.iter().map(|(_, step, _)| *step)),
+            datum::int8s(tasks.iter().map(|(_, _, row)| *row)),
+        ];
+        for row in session.run(&OF_TASKS, &args)?.iter() {
             of_tasks.insert(row.get(1)?, row.get(2)?);
         }
     }
@@ -67,13 +85,11 @@ pub fn of(session: &Session, events: &[Delivered]) -> Result<Vec<i16>> {
         own.insert(row.get(1)?, row.get(2)?);
     }
     let depth = |delivered: &Delivered| {
-        let event = &delivered.event;
-        let of_task = event.task.and_then(|task| of_tasks.get(&task));
-        let of_task = of_task.copied().unwrap_or_default();
-        own.get(&event.row_id)
-            .copied()
-            .unwrap_or_default()
-            .max(of_task)
+        let of = |depths: &FxHashMap<i64, i16>| {
+            let depth = depths.get(&delivered.event.row_id);
+            depth.copied().unwrap_or_default()
+        };
+        of(&own).max(of(&of_tasks))
     };
     Ok(events.iter().map(depth).collect())
 }

@@ -315,6 +315,53 @@ fn what_a_handler_did_is_undone_if_its_events_are_acknowledged_meanwhile() {
 }
 
 #[test]
+fn a_handler_that_retries_what_has_failed_stops_at_depth_16() {
+    for (pattern, retry) in [
+        (
+            "task.failed",
+            "tasker.retry_task((e ->> 'task_uuid')::uuid)",
+        ),
+        (
+            "step.failed",
+            "tasker.retry_step((e ->> 'step_uuid')::uuid)",
+        ),
+    ] {
+        let (_database, mut session) = database();
+        // Another step keeps the task open.
+        let loop_template = Template::new("loop").step("fails", &[]).step("runs", &[]);
+        loop_template.register(&mut session);
+        session.execute(&format!(
+            "CREATE FUNCTION app.retry(events jsonb) RETURNS void LANGUAGE sql AS
+             $$ SELECT {retry} FROM jsonb_array_elements(events) e $$"
+        ));
+        subscribe(
+            &mut session,
+            &format!("handler => 'sql:app.retry', patterns => '{{{pattern}}}'"),
+        );
+        let task = session.create("loop");
+        if pattern == "task.failed" {
+            session.execute(&format!("SELECT tasker.resolve_step_manually(step_uuid) FROM tasker.workflow_steps WHERE task_uuid = '{task}' AND name = 'runs'"));
+        }
+        let mut failures = 0;
+        for _ in 0..30 {
+            for claim in session.claim_all("w") {
+                if claim.name == "fails" {
+                    failures += 1;
+                    session.query(
+                        "SELECT tasker.fail_step($1, $2, 'it broke', retryable => false)",
+                        &[&claim.step, &claim.number],
+                    );
+                }
+            }
+            session.query("SELECT * FROM tasker.run_subscribers()", &[]);
+        }
+        assert_eq!(failures, 18, "{pattern}");
+        let dead: String = session.one("SELECT error FROM tasker.event_dead_letters", &[]);
+        assert!(dead.contains("more than 16"), "{dead}");
+    }
+}
+
+#[test]
 fn a_loop_of_handlers_that_sessions_call_stops_at_depth_16() {
     let (_database, mut session) = database();
     session.execute(
