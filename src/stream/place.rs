@@ -1,5 +1,7 @@
 //! Where a subscriber begins, and how much lies between two places.
 
+use std::ops::Range;
+
 use pgrx::pg_sys;
 use tasker_rules::events::position::Position;
 
@@ -91,11 +93,21 @@ pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wante
             Next::End => return Ok(events),
         };
         let (id, xid) = (row.id(), row.xid());
-        if !upto.has(id, xid, &epochs) || from.has(id, xid, &epochs) {
+        if from.has(id, xid, &epochs) {
+            continue;
+        }
+        // A position can lie between the events of a row.
+        let first = from.handed(id) as usize;
+        let end = match upto.has(id, xid, &epochs) {
+            true => usize::MAX,
+            false => upto.handed(id) as usize,
+        };
+        if first >= end {
             continue;
         }
         events += match row {
-            Row::Logged(row) => count_row(&rows.log, &row, wanted)?,
+            Row::Logged(row) => count_row(&rows.log, &row, first..end, wanted)?,
+            Row::Fact(_) if first > 0 => 0,
             Row::Fact(fact) => {
                 i64::from(is_wanted_fact(&fact, wanted) && wanted.contains(&fact.event()?))
             }
@@ -103,12 +115,13 @@ pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wante
     }
 }
 
-fn count_row(reader: &Reader, row: &Logged, wanted: &Wanted) -> Result<i64> {
+/// Of the events of a row with these numbers.
+fn count_row(reader: &Reader, row: &Logged, numbers: Range<usize>, wanted: &Wanted) -> Result<i64> {
     if !is_wanted(reader, row, wanted)? {
         return Ok(0);
     }
     let (story, mut events) = (reader.story(row)?, 0);
-    for index in 0..story.events.len() {
+    for index in numbers.start..numbers.end.min(story.events.len()) {
         let named = wanted.selection.matches(story.events[index].name);
         let wants = named && is_contained(reader, row, &story, index, wanted)?;
         events += i64::from(wants);
