@@ -175,16 +175,15 @@ fn step_to<'e>(
             locked.steps[index].results = results.or_else(|| datum::jsonb_from_text("{}"))
         }
         StepState::Error => note = fail_by_hand(engine, &mut locked, index, note)?,
-        StepState::Pending => {
-            if from == StepState::InProgress {
-                let step = &mut locked.steps[index];
-                step.attempts = step.attempts().without_this_run().made;
-            }
-            locked.run_now(engine, index);
-        }
+        StepState::Pending => locked.run_now(engine, index),
         StepState::Cancelled | StepState::ResolvedManually => {}
     }
     move_step(engine, &mut locked, index, to, worker_no, note)?;
+    // Only then: the log says which attempt it was.
+    if (from, to) == (StepState::InProgress, StepState::Pending) {
+        let step = &mut locked.steps[index];
+        step.attempts = step.attempts().without_this_run().made;
+    }
     locked.settle(engine)?;
     Ok(to)
 }

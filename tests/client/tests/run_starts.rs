@@ -130,6 +130,89 @@ fn every_end_of_a_run_has_its_beginning_its_worker_and_its_attempt() {
     assert_eq!(wrong, [] as [String; 0]);
 }
 
+/// A step that may run for a minute, of a worker that asks for an hour.
+fn running(session: &mut Session, way: &'static str) -> Claim {
+    session.create("slow");
+    let ask = Ask {
+        lease: "1 hour",
+        ..Ask::by(way, 1)
+    };
+    session.claim(&ask).remove(0)
+}
+
+/// Ends a run in one of the ways; `$1` is the step and `$2` the task.
+fn end(session: &mut Session, way: &str, claim: &Claim) {
+    let another = |session: &mut Session| {
+        // Leases and timeouts are looked for at most fifty times a second.
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        session.claim(&Ask::by("another", 1));
+    };
+    let call = match way {
+        "complete" => return drop(session.complete(claim, &json!({}))),
+        "failed" => return drop(session.fail_and_wait(claim)),
+        "lease" => {
+            inside::lease_ended(session, way, 1);
+            return another(session);
+        }
+        "timeout" => {
+            inside::run_for(session, 61);
+            return another(session);
+        }
+        "released" => {
+            "SELECT tasker.release_steps('released') FROM (VALUES ($1::uuid, $2::uuid)) v"
+        }
+        "cancel_task" => "SELECT tasker.cancel_task($2) FROM (VALUES ($1::uuid)) v",
+        "cancel_step" => "SELECT tasker.cancel_step($1) FROM (VALUES ($2::uuid)) v",
+        "to complete" => "SELECT tasker.transition_step($1, 'complete') FROM (VALUES ($2::uuid)) v",
+        "to error" => "SELECT tasker.transition_step($1, 'error') FROM (VALUES ($2::uuid)) v",
+        "to pending" => "SELECT tasker.transition_step($1, 'pending') FROM (VALUES ($2::uuid)) v",
+        _ => panic!("{way}"),
+    };
+    session.query(call, &[&claim.step, &claim.task]);
+}
+
+#[test]
+fn the_event_of_a_start_has_its_time_its_worker_and_its_attempt_whatever_ended_the_run() {
+    let database = Database::new();
+    let mut session = database.connect();
+    Template::new("slow")
+        .step_with("call", &[], json!({"timeout_seconds": 60}))
+        .register(&mut session);
+    for way in [
+        "complete",
+        "failed",
+        "released",
+        "lease",
+        "timeout",
+        "cancel_task",
+        "cancel_step",
+        "to complete",
+        "to error",
+        "to pending",
+    ] {
+        let claim = running(&mut session, way);
+        let starts = "SELECT concat_ws(' ', payload ->> 'worker_id', payload ->> 'attempt_number', payload ->> 'started_at' = tasker_engine.event_time(occurred_at),
+                              occurred_at BETWEEN now() - interval '10 minutes' AND now())
+                      FROM tasker.read_events(patterns => '{step.execution_requested}') WHERE step_uuid = $1 ORDER BY event_id LIMIT 1";
+        assert_eq!(session.all::<String>(starts, &[&claim.step]), [""; 0]);
+        end(&mut session, way, &claim);
+        let found: Vec<String> = session.all(starts, &[&claim.step]);
+        assert_eq!(found, [format!("{way} 1 t t")], "{way}");
+        let ended: Vec<String> = session.all(
+            "SELECT concat_ws(' ', from_state, worker_id, attempt) FROM tasker.workflow_step_transitions
+             WHERE step_uuid = $1 AND from_state = 'in_progress' ORDER BY id LIMIT 1",
+            &[&claim.step],
+        );
+        assert_eq!(ended, [format!("in_progress {way} 1")]);
+        // The next claim gets a step of another task.
+        inside::end_open(&mut session);
+    }
+    assert_eq!(
+        inside::ends_that_lack_a_run(&mut session),
+        [] as [String; 0]
+    );
+}
+
 #[test]
 fn a_parent_ends_in_the_log_before_its_child_starts() {
     let (_database, mut session, _) = started(&fan());
