@@ -917,3 +917,28 @@ pub fn age_events(session: &mut Session, by: &str) {
         &[&by],
     );
 }
+
+/// How many rows what consumers have takes: one for each poll, and one for each event that comes again.
+#[track_caller]
+pub fn rows_in_flight(session: &mut Session) -> [i64; 2] {
+    ["deliveries", "redeliveries"]
+        .map(|table| session.count(&format!("SELECT count(*) FROM tasker_engine.{table}"), &[]))
+}
+
+/// The leases of all polls end.
+#[track_caller]
+pub fn end_leases(session: &mut Session) {
+    session.query(
+        "UPDATE tasker_engine.deliveries SET lease_until = clock_timestamp()",
+        &[],
+    );
+}
+
+/// Dead rows of the engine's tables that the last VACUUM could not remove.
+#[track_caller]
+pub fn dead_rows(session: &mut Session) -> i64 {
+    session.count(
+        "SELECT coalesce(sum(t.n_dead_tup), 0) FROM pg_stat_all_tables t WHERE t.schemaname = 'tasker_engine'",
+        &[],
+    )
+}

@@ -176,6 +176,12 @@ fn each_role_may_do_its_own_work_and_no_more() {
         "SELECT tasker.resume_namespace('default')".to_owned(),
         format!("SELECT tasker.transition_task('{uuid}', 'error')"),
         format!("SELECT tasker.try_transition_step('{uuid}', 'error')"),
+        "SELECT tasker.subscribe('x')".to_owned(),
+        "SELECT tasker.unsubscribe('x')".to_owned(),
+        "SELECT tasker.pause_subscriber('x')".to_owned(),
+        "SELECT tasker.resume_subscriber('x')".to_owned(),
+        "SELECT tasker.seek_subscriber('x', 'now')".to_owned(),
+        "SELECT tasker.redrive_events('x')".to_owned(),
     ];
     let administer = [format!(
         "SELECT tasker.register_template('{}')",

@@ -45,6 +45,65 @@ fn the_routes_begin_with_the_22_defaults() {
     );
 }
 
+/// The routes of the original, by backend.
+const DEFAULTS: [(&str, &[&str]); 3] = [
+    (
+        "trace+metrics",
+        &[
+            "task.initialize_requested",
+            "task.start_requested",
+            "task.completed",
+            "task.failed",
+            "step.execution_requested",
+            "step.completed",
+            "step.failed",
+            "step.retry_requested",
+            "workflow.viable_steps_discovered",
+            "observability.step.backoff",
+            "observability.step.skip",
+            "observability.step.max_retries_reached",
+            "database.query_executed",
+            "batch.step_execution",
+            "performance.slow_operation",
+        ],
+    ),
+    (
+        "metrics",
+        &["observability.task.enqueue", "memory.spike_detected"],
+    ),
+    (
+        "trace",
+        &[
+            "observability.task.finalize",
+            "observability.step.find_viable",
+            "observability.step.handle",
+            "step.before_handle",
+            "dependency.resolved",
+        ],
+    ),
+];
+
+#[test]
+fn each_default_route_has_the_name_and_the_backends_of_the_original() {
+    let database = Database::new();
+    let mut session = database.connect();
+    let mut expected: Vec<String> = DEFAULTS
+        .iter()
+        .flat_map(|(backends, events)| {
+            events
+                .iter()
+                .map(move |event| format!("{event}|{backends}"))
+        })
+        .collect();
+    expected.sort();
+    assert_eq!(expected.len(), 22);
+    let found: Vec<String> = session.all(
+        "SELECT event || '|' || array_to_string(backends, '+') FROM tasker.event_routes ORDER BY event COLLATE \"C\"",
+        &[],
+    );
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn what_a_call_does_not_give_stays_as_it_is() {
     let database = Database::new();

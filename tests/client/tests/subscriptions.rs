@@ -1,6 +1,7 @@
 //! Files of subscriptions make subscribers.
 
-use tasker_client_tests::{Database, Session};
+use tasker_client_tests::worker::done;
+use tasker_client_tests::{Database, Session, Template, started};
 
 const FILE: &str = "
 subscriptions:
@@ -125,4 +126,38 @@ fn what_is_no_file_is_said_and_only_operators_load_one() {
     session
         .fails("SELECT * FROM tasker.load_subscriptions('')", &[])
         .is("42501");
+}
+
+#[test]
+fn a_class_that_is_mapped_to_a_function_is_called_with_its_events() {
+    let (_database, mut session, _) = started(&Template::new("pay").step("a", &[]));
+    session.execute(
+        "CREATE SCHEMA app;
+         CREATE TABLE app.mails (name text);
+         CREATE FUNCTION app.mail(events jsonb) RETURNS void LANGUAGE sql AS
+         $$ INSERT INTO app.mails SELECT e ->> 'name' FROM jsonb_array_elements(events) e $$",
+    );
+    let file = "subscriptions:
+  mail: {events: [task.completed], class: Mailer}
+  other: {events: [task.completed]}";
+    let mapped = "SELECT concat_ws('|', severity, path, message) FROM tasker.load_subscriptions($1, '{\"Mailer\": \"sql:app.mail\"}')";
+    let found: Vec<String> = session.all(mapped, &[&file]);
+    assert_eq!(found, [""; 0]);
+    let handlers =
+        "SELECT concat_ws(' ', subscriber, handler) FROM tasker.subscribers ORDER BY subscriber";
+    assert_eq!(
+        session.all::<String>(handlers, &[]),
+        ["mail sql:app.mail", "other"]
+    );
+    session.work(|_| done());
+    let ran: Vec<String> = session.all(
+        "SELECT concat_ws(' ', subscriber_name, cardinality(event_ids), error) FROM tasker.run_subscribers()",
+        &[],
+    );
+    assert_eq!(ran, ["mail 1"]);
+    let mails: Vec<String> = session.all("SELECT name FROM app.mails", &[]);
+    assert_eq!(mails, ["task.completed"]);
+    // A class that is mapped no more is polled again.
+    load(&mut session, file);
+    assert_eq!(session.all::<String>(handlers, &[]), ["mail", "other"]);
 }
