@@ -17,6 +17,7 @@ pub mod reader;
 pub mod server;
 pub mod session;
 pub mod shapes;
+pub mod three;
 pub mod worker;
 
 pub use database::{Database, started};

@@ -11,7 +11,7 @@ use tasker_client_tests::database::{self, resume};
 use tasker_client_tests::server::{Server, client, program, root, run};
 use tasker_client_tests::worker::{Ask, done};
 use tasker_client_tests::{
-    Database, Reader, Session, Uuid, inside, json, patience, scaled, shapes,
+    Database, Reader, Session, Uuid, inside, json, patience, scaled, shapes, three,
 };
 
 /// The ways of a restore.
@@ -581,6 +581,32 @@ fn a_promoted_standby_goes_on_by_itself() {
     reader.has_each_event_once(&mut session, "promoted");
 }
 
+#[test]
+fn each_subscriber_goes_on_at_a_promoted_standby() {
+    let server = Server::start(&[]);
+    database::prepare(&server);
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("chain", 3).register(&mut session);
+    session.execute("CHECKPOINT");
+    let standby = server.standby();
+    let had = three::subscribed(&server, database::PATTERN);
+    let last: String = session.one("SELECT pg_current_wal_flush_lsn()::text", &[]);
+    let mut there = standby.connect("postgres");
+    let deadline = Instant::now() + patience(60);
+    let comes = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn";
+    while !there.one::<bool>(comes, &[&last]) {
+        assert!(Instant::now() < deadline, "the standby does not follow");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(session);
+    server.stop();
+    there.query("SELECT pg_promote()", &[]);
+    let mut session = standby.connect(database::PATTERN);
+    session.create_many("chain", 3);
+    session.work(|_| done());
+    three::go_on(&mut session, &had, "promoted");
+}
+
 /// Waits until the WAL so far is in the archive.
 fn archive(session: &mut Session) {
     let file: String = session.one("SELECT pg_walfile_name(pg_switch_wal())", &[]);
@@ -645,6 +671,35 @@ fn a_database_recovered_to_a_point_in_time_goes_on_by_itself() {
     assert_eq!(session.count("SELECT count(*) FROM tasker.tasks", &[]), 6);
     assert_eq!(inside::repeated_ids(&mut session), 0);
     reader.has_each_event_once(&mut session, "recovered");
+}
+
+#[test]
+fn each_subscriber_goes_on_in_a_database_recovered_to_a_point_in_time() {
+    let server = Server::start(&Server::ARCHIVE);
+    database::prepare(&server);
+    let mut session = server.connect(database::PATTERN);
+    shapes::chain("chain", 3).register(&mut session);
+    session.execute("CHECKPOINT");
+    let backup = server.backup();
+    let had = three::subscribed(&server, database::PATTERN);
+    session.query("SELECT pg_create_restore_point('before_the_mistake')", &[]);
+    // What they do after the point is lost, and so is what they hear of then.
+    session.create_many("chain", 2);
+    for name in three::SUBSCRIBERS {
+        let got = three::poll(&mut session, name, 20, "1 hour");
+        three::ack(&mut session, name, &got);
+    }
+    archive(&mut session);
+    backup.recover(&server, "before_the_mistake");
+    let mut session = backup.connect(database::PATTERN);
+    let deadline = Instant::now() + patience(60);
+    while session.one("SELECT pg_is_in_recovery()", &[]) {
+        assert!(Instant::now() < deadline, "recovery does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    session.create_many("chain", 3);
+    session.work(|_| done());
+    three::go_on(&mut session, &had, "recovered");
 }
 
 #[test]

@@ -164,6 +164,9 @@ fn end(session: &mut Session, way: &str, claim: &Claim) {
         "cancel_task" => "SELECT tasker.cancel_task($2) FROM (VALUES ($1::uuid)) v",
         "cancel_step" => "SELECT tasker.cancel_step($1) FROM (VALUES ($2::uuid)) v",
         "to complete" => "SELECT tasker.transition_step($1, 'complete') FROM (VALUES ($2::uuid)) v",
+        "to cancelled" => {
+            "SELECT tasker.transition_step($1, 'cancelled') FROM (VALUES ($2::uuid)) v"
+        }
         "to error" => "SELECT tasker.transition_step($1, 'error') FROM (VALUES ($2::uuid)) v",
         "to pending" => "SELECT tasker.transition_step($1, 'pending') FROM (VALUES ($2::uuid)) v",
         _ => panic!("{way}"),
@@ -188,6 +191,7 @@ fn the_event_of_a_start_has_its_time_its_worker_and_its_attempt_whatever_ended_t
         "cancel_step",
         "to complete",
         "to error",
+        "to cancelled",
         "to pending",
     ] {
         let claim = running(&mut session, way);
