@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postgres::fallible_iterator::FallibleIterator;
 use tasker_client_tests::server::Server;
-use tasker_client_tests::{Act, Session, Template, json, patience};
+use tasker_client_tests::{Act, Session, Template, json, long, patience};
 
 const HANDLERS: &str = r#"
 CREATE SCHEMA app;
@@ -266,6 +266,32 @@ fn a_poll_that_waits_is_told_only_of_commits_that_can_give_its_events() {
     session.create("pay");
     session.work(|_| Act::FailForGood);
     assert!(heard() > 0, "a step has failed");
+}
+
+#[test]
+fn a_poll_that_found_nothing_waits_for_a_minute_and_no_longer() {
+    // The minute is the rule, so it passes.
+    if !long() {
+        return;
+    }
+    let (server, mut session) = server_with(&[]);
+    subscribe(&mut session, "patient", "patterns => '{orders.never}'");
+    let mut listener = server.connect("postgres");
+    listener.execute("LISTEN \"tasker.events\"");
+    let mut heard = || notifications(&mut listener, Duration::from_secs(1));
+    let poll = "SELECT event_id FROM tasker.poll_events('patient')";
+    assert_eq!(session.query(poll, &[]).len(), 0);
+    std::thread::sleep(Duration::from_secs(50));
+    publish(&mut session, "orders.never");
+    assert!(heard() > 0, "it waits for a minute");
+    std::thread::sleep(Duration::from_secs(11));
+    publish(&mut session, "orders.never");
+    assert_eq!(heard(), 0, "it has not come again for more than a minute");
+    // The next one that finds nothing waits again.
+    assert_eq!(session.query(poll, &[]).len(), 2);
+    assert_eq!(session.query(poll, &[]).len(), 0);
+    publish(&mut session, "orders.never");
+    assert!(heard() > 0, "another poll waits");
 }
 
 #[test]
