@@ -45,7 +45,7 @@ fn the_routes_begin_with_the_22_defaults() {
     );
 }
 
-/// The routes of the original, by backend.
+/// The default routes, by backend.
 const DEFAULTS: [(&str, &[&str]); 3] = [
     (
         "trace+metrics",
@@ -84,7 +84,7 @@ const DEFAULTS: [(&str, &[&str]); 3] = [
 ];
 
 #[test]
-fn each_default_route_has_the_name_and_the_backends_of_the_original() {
+fn each_default_route_has_its_name_and_its_backends() {
     let database = Database::new();
     let mut session = database.connect();
     let mut expected: Vec<String> = DEFAULTS
