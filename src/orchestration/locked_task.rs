@@ -429,7 +429,8 @@ impl<'w> LockedTask<'w> {
         Ok(())
     }
 
-    /// Queue entries: for steps with a new schedule, and for pending ones whose last parent has just completed or been resolved.
+    /// Queue entries: for steps with a new schedule, and for those that wait and whose last parent has just completed or been resolved;
+    /// one that was set to error by hand before waits, too.
     fn release(&mut self, engine: &mut Engine) -> Result<()> {
         for index in 0..self.steps.len() {
             let (step, before) = (&self.steps[index], &self.before[index]);
@@ -437,12 +438,13 @@ impl<'w> LockedTask<'w> {
                 continue;
             }
             let ready = self.open_parents_of(&self.steps, step.no)? == 0;
-            let was_ready = before.state == StepState::Pending
+            let was_ready = before.state == step.state
                 && !before.unreachable
                 && self.open_parents_of(&self.before, step.no)? == 0;
             let rescheduled = step.available_at.is_some()
                 && (step.available_at != before.available_at || step.state != before.state);
-            let newly_ready = step.state == StepState::Pending && ready && !was_ready;
+            let waits = step.state == StepState::Pending || step.available_at.is_some();
+            let newly_ready = waits && ready && !was_ready;
             if !(ready && (rescheduled || newly_ready)) || step.available_at == Some(HELD) {
                 continue;
             }

@@ -270,6 +270,35 @@ fn a_step_started_by_hand_counts_an_attempt_and_is_held_by_manual() {
 }
 
 #[test]
+fn a_step_failed_by_hand_before_its_parents_are_done_runs_after_them() {
+    let (_database, mut session, first) = started(&shapes::chain("two", 2));
+    for how in ["by a report", "by hand"] {
+        let task = if how == "by hand" {
+            session.create("two")
+        } else {
+            first
+        };
+        let steps: Vec<Uuid> = session.all(
+            "SELECT step_uuid FROM tasker.workflow_steps WHERE task_uuid = $1 ORDER BY name",
+            &[&task],
+        );
+        session.query("SELECT tasker.transition_step($1, 'error')", &[&steps[1]]);
+        if how == "by hand" {
+            session.query("SELECT tasker.resolve_step_manually($1)", &[&steps[0]]);
+        } else {
+            let claim = session.claim_one("w");
+            session.complete(&claim, &json!({}));
+        }
+        let wrong = "SELECT problem FROM tasker.check_integrity()";
+        assert_eq!(session.all::<String>(wrong, &[]), [""; 0], "{how}");
+        // After its pause.
+        let claims = session.claim_soon(&Ask::by("w", 1), 1);
+        assert_eq!(claims[0].step, steps[1], "{how}");
+        session.complete(&claims[0], &json!({}));
+    }
+}
+
+#[test]
 fn a_step_failed_by_hand_is_retried_like_any_other() {
     let (_database, mut session, task) = started(
         &shapes::chain("one", 1)
