@@ -752,8 +752,8 @@ fn disturb(chaos: &Chaos, rng: &mut Rng, mut session: Session, end: &End) {
     }
 }
 
-/// What disagreed a moment ago, with all that is known of it, unless it has gone by itself.
-fn stays(session: &mut Session, found: &[String]) {
+/// Fails with what disagreed a moment ago, and shows whether it stays.
+fn disagree(session: &mut Session, found: &[String]) -> ! {
     let about = "SELECT concat_ws(' ', p.problem, p.task_uuid,
             (SELECT jsonb_agg(to_jsonb(s) - 'results') FROM tasker_engine.steps s
              WHERE s.task_uuid = p.task_uuid AND tasker.step_uuid(s.task_uuid, s.step_no) = p.step_uuid),
@@ -764,13 +764,9 @@ fn stays(session: &mut Session, found: &[String]) {
     println!("rows disagree in the midst of the work: {found:?}");
     for wait in [0, 1] {
         std::thread::sleep(Duration::from_secs(wait));
-        let Answer::Rows(rows) = ask(session, &[], about, &[]) else {
-            return;
-        };
-        let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        println!("{wait} s later: {rows:?}");
-        if rows.is_empty() {
-            return;
+        if let Answer::Rows(rows) = ask(session, &[], about, &[]) {
+            let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            println!("{wait} s later: {rows:?}");
         }
     }
     panic!("rows disagree in the midst of the work: {found:?}");
@@ -783,7 +779,7 @@ fn look(session: &mut Session) -> bool {
         Answer::Rows(rows) => {
             let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
             if !found.is_empty() {
-                stays(session, &found);
+                disagree(session, &found);
             }
             false
         }
