@@ -859,7 +859,17 @@ fn drain(session: &mut Session) {
         if open.is_empty() {
             return;
         }
-        assert!(Instant::now() < deadline, "these do not end: {open:#?}");
+        if Instant::now() >= deadline {
+            let rows: Vec<String> = session.all(
+                "SELECT concat_ws(' ', (to_jsonb(t) - 'context')::text,
+                        (SELECT jsonb_agg(to_jsonb(s) - 'results' ORDER BY s.step_no) FROM tasker_engine.steps s WHERE s.task_uuid = t.task_uuid),
+                        (SELECT jsonb_agg(to_jsonb(e)) FROM tasker_engine.queue_entries e WHERE e.task_uuid = t.task_uuid),
+                        (SELECT array_agg(p.problem) FROM tasker.check_integrity() p))
+                 FROM tasker_engine.tasks t WHERE t.state IN ('p', 'i')",
+                &[],
+            );
+            panic!("these do not end: {open:#?}, now {rows:#?}");
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
