@@ -19,9 +19,9 @@ GRANT EXECUTE ON FUNCTION tasker_engine.state_name("char") TO tasker_reader;
 -- The rule itself is tasker_rules::engine::readiness::can_still_run; a test compares both.
 CREATE OR REPLACE FUNCTION tasker_engine.can_still_run(state "char", available_at timestamptz, unreachable boolean)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN state = 'i' OR state = 'p' AND NOT unreachable OR state = 'e' AND available_at IS NOT NULL;
+    RETURN state = 'i' OR NOT unreachable AND (state = 'p' OR state = 'e' AND available_at IS NOT NULL);
 COMMENT ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) IS
-'Whether a step in this state runs, or may still run without an operator: in progress, pending and not unreachable, or in error with a retry scheduled.';
+'Whether a step in this state runs, or may still run without an operator: in progress, or reachable and either pending or in error with a retry scheduled.';
 GRANT EXECUTE ON FUNCTION tasker_engine.can_still_run("char", timestamptz, boolean) TO tasker_reader;
 
 -- A held step has an available_at that never comes: NEVER in the same file.

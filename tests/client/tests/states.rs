@@ -299,6 +299,20 @@ fn a_step_failed_by_hand_before_its_parents_are_done_runs_after_them() {
 }
 
 #[test]
+fn a_step_failed_by_hand_whose_parents_can_never_be_done_keeps_no_task_open() {
+    let (_database, mut session, task) = started(&shapes::chain("three", 3));
+    let steps: Vec<Uuid> = session.all(
+        "SELECT step_uuid FROM tasker.workflow_steps WHERE task_uuid = $1 ORDER BY name",
+        &[&task],
+    );
+    session.query("SELECT tasker.transition_step($1, 'error')", &[&steps[1]]);
+    session.query("SELECT tasker.cancel_step($1)", &[&steps[0]]);
+    assert_eq!(session.task_state(task), "error");
+    let wrong = "SELECT problem FROM tasker.check_integrity()";
+    assert_eq!(session.all::<String>(wrong, &[]), [""; 0]);
+}
+
+#[test]
 fn a_step_failed_by_hand_is_retried_like_any_other() {
     let (_database, mut session, task) = started(
         &shapes::chain("one", 1)

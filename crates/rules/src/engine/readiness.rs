@@ -32,7 +32,7 @@ pub const fn failed_permanently(state: StepState, available_at: Option<i64>) -> 
     matches!(state, StepState::Error) && available_at.is_none()
 }
 
-/// Whether a run of the step may still begin without an operator.
+/// Whether a run of the step may still begin without an operator. One that was set to error by hand can be unreachable, too.
 pub const fn may_still_start(
     state: StepState,
     available_at: Option<i64>,
@@ -40,7 +40,7 @@ pub const fn may_still_start(
 ) -> bool {
     match state {
         StepState::Pending => !unreachable,
-        StepState::Error => available_at.is_some(),
+        StepState::Error => !unreachable && available_at.is_some(),
         _ => false,
     }
 }
