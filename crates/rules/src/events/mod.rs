@@ -11,6 +11,7 @@ pub mod filter;
 pub mod pattern;
 pub mod payload;
 pub mod position;
+pub mod route;
 pub mod rows;
 pub mod sample;
 pub mod time;
