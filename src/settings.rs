@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use tasker_rules::engine::backoff::Config;
+use tasker_rules::names::check_event;
 use tasker_rules::operations::diagram::{Places, is_link_template, link};
 use tasker_rules::operations::operational::Multipliers;
 
@@ -27,6 +28,8 @@ static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static DEFAULT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static EVENT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
+static EVENT_SAMPLING_RATE: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static FILTERED_EVENTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
@@ -65,16 +68,18 @@ enum Value {
     Text(&'static GucSetting<Option<CString>>),
     /// Comma-separated seconds.
     Seconds(&'static GucSetting<Option<CString>>),
+    /// Comma-separated names of events.
+    Events(&'static GucSetting<Option<CString>>),
     /// Templates of links.
     StepUrl(&'static GucSetting<Option<CString>>),
     TaskUrl(&'static GucSetting<Option<CString>>),
 }
 
-use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
+use Value::{Bool, Events, Float, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 25] = [
+const SETTINGS: [Setting; 27] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -132,6 +137,13 @@ const SETTINGS: [Setting; 25] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.event_sampling_rate",
+        short: c"Share of the tasks whose events go to spans, labelled metrics and the log.",
+        long: c"A share, 0 to 1; the rate of an event's route is multiplied by it. Events themselves and their subscribers do not change. Rule: docs/events.md#routes.",
+        value: Float(&EVENT_SAMPLING_RATE, 0.0, 1.0, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.executor_drain_seconds",
         short: c"How long an executor that is to end may still work on its step.",
         long: c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
@@ -143,6 +155,13 @@ const SETTINGS: [Setting; 25] = [
         short: c"Memory that one executor is expected to use.",
         long: c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
         value: Int(&EXECUTOR_MEMORY_MB, 1, 1_048_576, GucFlags::UNIT_MB),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.filtered_events",
+        short: c"Events that go to no span, no labelled metric and no log, whatever their routes say.",
+        long: c"Names of events with commas between them, synonyms included; empty: none. Rule: docs/events.md#routes.",
+        value: Events(&FILTERED_EVENTS),
         context: GucContext::Suset,
     },
     Setting {
@@ -279,6 +298,9 @@ pub fn define() {
             Seconds(value) => {
                 guc::define_checked_string::<BackoffList>(name, short, long, value, context);
             }
+            Events(value) => {
+                guc::define_checked_string::<EventList>(name, short, long, value, context);
+            }
             StepUrl(value) => {
                 guc::define_checked_string::<StepLink>(name, short, long, value, context);
             }
@@ -379,6 +401,21 @@ fn interval(seconds: &GucSetting<f64>) -> String {
     }
 }
 
+/// The names of a list with commas.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+/// Share of the tasks whose events go to telemetry.
+pub fn event_sampling_rate() -> f64 {
+    EVENT_SAMPLING_RATE.get()
+}
+
+/// The events that go to no telemetry, a list of [`names`]; None: there is none.
+pub fn filtered_events() -> Option<String> {
+    text(&FILTERED_EVENTS)
+}
+
 fn parse_list(text: &str) -> Option<Vec<f64>> {
     text.split(',')
         .map(|item| {
@@ -397,6 +434,16 @@ impl Check for BackoffList {
 
     fn accepts(text: &str) -> bool {
         parse_list(text).is_some()
+    }
+}
+
+struct EventList;
+
+impl Check for EventList {
+    const HINT: &'static CStr = c"Use names of events with commas between them, such as step.retry_requested,order.paid. tasker.event_catalog lists them.";
+
+    fn accepts(text: &str) -> bool {
+        text.trim().is_empty() || names(text).all(|name| check_event(name).is_ok())
     }
 }
 
@@ -450,8 +497,12 @@ pub fn backoff() -> Config {
 
 /// The environment whose overrides apply, if any.
 pub fn environment() -> Option<String> {
-    ENVIRONMENT
+    text(&ENVIRONMENT)
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    setting
         .get()
-        .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| !name.is_empty())
+        .map(|text| text.to_string_lossy().into_owned())
+        .filter(|text| !text.is_empty())
 }
