@@ -782,6 +782,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker_engine.duty_scaling",
         "writes rows of pools; the queue is read by pool_depth",
     ),
+    (
+        "tasker_engine.event_routes_changed",
+        "only invalidates caches",
+    ),
     ("tasker_engine.executor_restarts", "reads shared memory"),
     (
         "tasker_engine.installation_fault",
