@@ -6,8 +6,10 @@
 pub mod catalog;
 pub mod cloud;
 pub mod counts;
+pub mod exports;
 pub mod failure;
 pub mod filter;
+pub mod measures;
 pub mod pattern;
 pub mod payload;
 pub mod position;
