@@ -80,6 +80,8 @@ in_order! {
     "functions_metrics"                  "../sql/functions/metrics.sql"
     "functions_events"                   "../sql/functions/events.sql"
     "functions_event_routes"             "../sql/functions/event_routes.sql"
+    "functions_event_measures"           "../sql/functions/event_measures.sql"
+    "functions_exports"                  "../sql/functions/exports.sql"
     "functions_maintenance"              "../sql/functions/maintenance.sql"
     "functions_table_access"             "../sql/functions/table_access.sql"
     "functions_integrity"                "../sql/functions/integrity.sql"

@@ -143,7 +143,7 @@ static TURN: Statement = Statement::new(
 );
 
 /// The slot that takes new rows.
-fn current_slot() -> Result<i16> {
+pub fn current_slot() -> Result<i16> {
     let mut turn: i64 = 0;
     if let Some(walk) = Walk::to_read(&storage::EVENT_TURNS)? {
         walk.each_from_end(|row| {

@@ -87,6 +87,13 @@ impl From<&str> for Output {
     }
 }
 
+impl Output {
+    /// An array that this call has made.
+    pub fn array(values: &Arg) -> Self {
+        values.datum().map_or(Self::Null, Self::Value)
+    }
+}
+
 /// Runs the body of a function and turns its result or error into what PostgreSQL expects.
 pub fn dispatch(
     fcinfo: FunctionCallInfo,
@@ -353,6 +360,12 @@ pub fn statements_see_commits() -> bool {
 pub fn is_standby() -> bool {
     // SAFETY: plain call.
     unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether this transaction may write: not on a standby, and not if it is READ ONLY.
+pub fn may_write() -> bool {
+    // SAFETY: a plain read of the backend's own variable.
+    !is_standby() && !unsafe { pg_sys::XactReadOnly }
 }
 
 /// Refuses calls that write on a standby (25006).
