@@ -114,9 +114,7 @@ fn every_name_says_when_it_fires_and_only_these_never_do() {
     );
     assert_eq!(
         names(&mut session, "fires_when LIKE 'Later: %'"),
-        words(
-            "breaker.opened breaker.half_opened breaker.closed"
-        )
+        words("breaker.opened breaker.half_opened breaker.closed")
     );
     for name in words(
         "workflow.viable_steps_discovered observability.step.backoff observability.step.max_retries_reached

@@ -434,7 +434,10 @@ const NOT_REFUSED: [(&str, &str); 10] = [
     ("calculate_backoff", "computes with a random number"),
     ("export_metrics", "reads shared memory"),
     ("metrics_prometheus", "reads shared memory"),
-    ("record_export", "tells nothing, so that an exporter goes on"),
+    (
+        "record_export",
+        "tells nothing, so that an exporter goes on",
+    ),
     ("health_status", "reads"),
     ("table_access", "reads"),
     ("validate_resources", "reads shared memory"),

@@ -334,7 +334,7 @@ fn a_real_failure_has_each_key_that_subscribers_of_earlier_engines_ask_for() {
             "attempt:1"
         ]
     );
-    // An operator's retry counts attempts anew, and this one is the last.
+    // An operator's retry counts attempts from 1 again. This one is the last.
     session.query("SELECT tasker.retry_step($1)", &[&claim.step]);
     let again = session.claim_one("w");
     session.query(

@@ -1,4 +1,4 @@
-//! Facts of the export of telemetry: who tells them, how often, and what they say.
+//! Facts that exporters of telemetry tell: how often an exporter is heard, and what a fact says.
 
 use serde_json::{Map, Value};
 
@@ -16,11 +16,11 @@ pub enum Export {
     PluginUnregistered,
 }
 
-/// The rows behind which nothing is looked for: so many published events say that much else happens.
+/// The newest published events, among which earlier facts are looked for.
 pub const LOOKED_AT: i64 = 1000;
 /// The longest time that [`Export::rest_seconds`] gives.
 pub const LONGEST_REST_SECONDS: i64 = 60;
-/// No more of these facts within the rows and the time that are looked at, whoever tells them.
+/// The most of these facts, of all exporters together, within the rows and the time that are looked at.
 pub const MOST: usize = 100;
 /// The largest document that a caller may give, in bytes.
 pub const MOST_BYTES: usize = 4096;
@@ -111,7 +111,7 @@ const DETAILS: &str = "details";
 pub struct Told {
     /// Its event.
     pub event: String,
-    /// Who told it.
+    /// The exporter that told it.
     pub exporter: String,
     /// When; of one that this transaction wrote, 0 at least.
     pub microseconds_ago: i64,
