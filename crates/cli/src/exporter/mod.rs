@@ -1,20 +1,26 @@
 //! `tasker exporter`: one process beside the database. It answers probes and gives metrics over HTTP.
 
+mod access;
 mod database;
+mod flight;
+mod http;
 mod log;
 mod options;
 mod own_metrics;
+mod probes;
 mod target;
 mod tls;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use access::Access;
 use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
@@ -99,8 +105,18 @@ async fn serve(options: Options) -> Result<(), String> {
 }
 
 /// The parts that run until the end. Each returns an error if it cannot go on.
-async fn start(_context: &Context) -> Result<JoinSet<Result<(), String>>, String> {
-    Ok(JoinSet::new())
+async fn start(context: &Context) -> Result<JoinSet<Result<(), String>>, String> {
+    let mut parts = JoinSet::new();
+    let token = std::env::var("TASKER_EXPORTER_TOKEN").ok();
+    let access = Access::new(&context.options.access, token)?;
+    let listen = context.options.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    log::info("listens", &[("address", &address.to_string())]);
+    parts.spawn(http::serve(listener, access, context.clone()));
+    Ok(parts)
 }
 
 async fn finish(parts: &mut JoinSet<Result<(), String>>) {
