@@ -214,7 +214,7 @@ impl Database {
         answer
     }
 
-    /// Closes the connection, within a moment.
+    /// Closes the connection, within a moment; the next statement makes a new one.
     pub async fn close(&self) {
         if let Ok(mut slot) = timeout(CANCEL_GRACE, self.inner.slot.lock()).await {
             self.inner.disconnect(&mut slot);
@@ -256,13 +256,21 @@ impl Inner {
         } else {
             deadline
         };
-        match self.attempt(&mut slot, ask, first).await {
+        let answer = match self.attempt(&mut slot, ask, first).await {
             Err(Failure::Timeout | Failure::Lost) if again && Instant::now() < deadline => {
                 self.disconnect(&mut slot);
                 self.attempt(&mut slot, ask, deadline).await
             }
             answer => answer,
+        };
+        // A session keeps the library that it has loaded; after an update only a new one has the new library.
+        if answer
+            .as_ref()
+            .is_err_and(|failure| failure.is_sql(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE))
+        {
+            self.disconnect(&mut slot);
         }
+        answer
     }
 
     async fn wait_for_slot(

@@ -159,6 +159,13 @@ async fn ask_ready(database: &Database) -> Answer {
             value::<Vec<String>>(row, "failed_checks")?,
         ))
     });
+    if found
+        .as_ref()
+        .is_ok_and(|(_, _, failed)| failed.iter().any(|check| check == "version"))
+    {
+        // Our session has loaded the library that was there before an update, perhaps.
+        database.close().await;
+    }
     match found {
         Ok((ready, message, failed)) => ready_answer(ready, &message, &failed, begun),
         Err(failure) => ready_failure(&failure, begun),
