@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod database;
+pub mod exporter;
 pub mod failure;
 pub mod graphs;
 pub mod inside;
