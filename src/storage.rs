@@ -89,7 +89,7 @@ pub static STEPS: Table<10> = Table::new(
     &[Update, Read],
 );
 
-pub static TRANSITIONS: Table<12> = Table::new(
+pub static TRANSITIONS: Table<13> = Table::new(
     c"transitions",
     [
         (c"id", pg_sys::INT8OID),
@@ -104,6 +104,7 @@ pub static TRANSITIONS: Table<12> = Table::new(
         (c"to_state", pg_sys::CHAROID),
         (c"metadata", pg_sys::JSONBOID),
         (c"run_id", pg_sys::INT8OID),
+        (c"claim_number", pg_sys::INT4OID),
     ],
     None,
     Insert::Arrays(&INSERT_TRANSITIONS),
@@ -112,8 +113,8 @@ pub static TRANSITIONS: Table<12> = Table::new(
 
 static INSERT_TRANSITIONS: Statement = Statement::new(
     "INSERT INTO tasker_engine.transitions
-         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata, run_id)
-     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS u",
+         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata, run_id, claim_number)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS u",
     &[
         pg_sys::INT8ARRAYOID,
         pg_sys::UUIDARRAYOID,
@@ -127,6 +128,7 @@ static INSERT_TRANSITIONS: Statement = Statement::new(
         pg_sys::CHARARRAYOID,
         pg_sys::JSONBARRAYOID,
         pg_sys::INT8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
     ],
 );
 

@@ -3,8 +3,16 @@
 -- What a claim asks for, what a worker has begun, and what it gives back.
 SELECT tasker_engine.script_replace_function('tasker.claim_steps(text,text[],integer,interval,text,text[])', 'tasker.claim_steps(text,text[],integer,interval,text,text[],text[])');
 SELECT tasker_engine.script_replace_function('tasker.report_and_claim(text,jsonb,text[],integer,interval,text,text[])', 'tasker.report_and_claim(text,jsonb,text[],integer,interval,text,text[],text[],uuid[])');
+SELECT tasker_engine.script_replace_function('tasker_engine.claim_inside(text,text[],text[],integer,interval)', 'tasker_engine.claim_inside(text,text[],text[],integer,interval)');
+SELECT tasker_engine.script_replace_function('tasker.create_task(text,jsonb,text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text,text,text)', 'tasker.create_task(text,jsonb,text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text,text,text,text)');
+SELECT tasker_engine.script_replace_function('tasker.create_tasks(text,jsonb[],text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text[],text,text)', 'tasker.create_tasks(text,jsonb[],text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text[],text,text,text)');
 SELECT tasker_engine.script_replace_function('tasker.heartbeat(text,interval)', 'tasker.heartbeat(text,interval,uuid[])');
 SELECT tasker_engine.script_replace_function('tasker.release_steps(text)', 'tasker.release_steps(text,jsonb,interval,text)');
+
+-- Traces.
+ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text;
+COMMENT ON COLUMN tasker_engine.tasks.traceparent IS 'W3C trace context of the caller, as it came in.';
+COMMENT ON COLUMN tasker_engine.tasks.tracestate IS 'W3C tracestate of the caller, as it came in.';
 
 -- Read by a session's first claim and whenever the clock was set; written only then.
 CREATE TABLE tasker_engine.clock_readings (
@@ -187,6 +195,8 @@ COMMENT ON COLUMN tasker_engine.steps.run_id IS
 ALTER TABLE tasker_engine.transitions ADD COLUMN run_id bigint;
 COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began.';
 COMMENT ON COLUMN tasker_engine.transitions.run_id IS 'The id of the change to in_progress that began this run and has no row; NULL: no run ended, or the change has a row.';
+ALTER TABLE tasker_engine.transitions ADD COLUMN claim_number integer;
+COMMENT ON COLUMN tasker_engine.transitions.claim_number IS 'The number of the claim whose run this change ended; NULL: no run ended, or an earlier version wrote the row.';
 DROP INDEX tasker_engine.transitions_time;
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at, started_at) WITH (pages_per_range = 64);
 

@@ -4,5 +4,7 @@ pub mod cache;
 pub mod handlers;
 pub mod register;
 pub mod routes;
+pub mod traces;
 
 pub use cache::{StoredSchema, Template, TemplateStep, definition, get, get_readable};
+pub use traces::Tracing;

@@ -57,8 +57,7 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
                 .correlation_id
                 .iter()
                 .map(|id| ("correlation_id", id)),
-        )
-        .chain(request.traceparent.iter().map(|id| ("traceparent", id)));
+        );
     for (name, value) in texts {
         if value.len() > LONGEST_KEY {
             return Err(Error::too_large(format!("{name} is too long"))

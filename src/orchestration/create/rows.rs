@@ -22,8 +22,8 @@ use crate::registry::Template;
 static INSERT_TASKS: Statement = Statement::new(
     "INSERT INTO tasker_engine.tasks
          (task_uuid, requested_at, named_task_id, open_leaves, priority, initiator, source_system, reason,
-          run_at, correlation_id, traceparent, tags, bypass_steps, watched, context)
-     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, u.context
+          run_at, correlation_id, traceparent, tags, bypass_steps, watched, tracestate, context)
+     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, u.context
      FROM unnest($1, $2) AS u (task_uuid, context)",
     &[
         pg_sys::UUIDARRAYOID,
@@ -41,6 +41,7 @@ static INSERT_TASKS: Statement = Statement::new(
         pg_sys::JSONBOID,
         pg_sys::JSONBOID,
         pg_sys::BOOLOID,
+        pg_sys::TEXTOID,
     ],
 );
 
@@ -216,6 +217,7 @@ impl Rows<'_, '_> {
                 request.bypass_steps.arg(),
                 // If a leaf is bypassed, the count of leaves alone does not show the end.
                 datum::boolean(!self.bypass.is_empty()),
+                datum::opt_text(request.tracestate.as_deref()),
             ],
         )?;
         if datum::element_count(request.tags) > 0 {

@@ -14,7 +14,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
-use crate::orchestration::{Engine, StepKey};
+use crate::orchestration::{Engine, StepKey, audit};
 use crate::pg::datum::{self, Jsonb};
 use crate::settings;
 use failure::decide;
@@ -114,9 +114,13 @@ pub fn apply<'e>(
             (None, None) => None,
         };
         let why = told::noted(why, refused_events.get(&index));
+        let run = audit::RunKey {
+            id: held.run_id,
+            claim_number: report.claim_number,
+        };
         engine
             .log
-            .ended(report.key, held.run_id, None, held.attempts, state, why);
+            .ended(report.key, run, None, held.attempts, state, why);
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);

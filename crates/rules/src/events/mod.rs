@@ -18,3 +18,4 @@ pub mod rows;
 pub mod sample;
 pub mod time;
 pub mod topics;
+pub mod trace;
