@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys;
 
 use super::take_over::Expired;
+use tasker_rules::events::log_line::Level;
+use crate::logging::Said;
 use crate::error::{Error, Result};
 use crate::orchestration::Engine;
 use crate::pg::call;
@@ -163,9 +165,13 @@ pub(super) fn hold_back(engine: &Engine, claim_id: i64, problem: &Error) {
             all.insert(claim_id, engine.tick + HELD_BACK_US);
         }
     });
-    pgrx::warning!(
-        "tasker_ext: the steps of claim {claim_id} cannot be taken over: {} ({})",
+    let message = format!(
+        "the steps of claim {claim_id} cannot be taken over: {} ({})",
         problem.message,
         problem.sqlstate()
     );
+    Said::new(Level::Warn, &message)
+        .with("claim_id", claim_id)
+        .error(problem)
+        .write();
 }

@@ -4,6 +4,8 @@ use pgrx::pg_sys;
 use tasker_rules::engine::state::TaskState;
 
 use super::tasks::time_out;
+use tasker_rules::events::log_line::Level;
+use crate::logging::Said;
 use crate::error::Result;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, format_uuid};
@@ -106,12 +108,16 @@ fn try_to_end(engine: &mut Engine, task: Uuid) -> bool {
     };
     ended.unwrap_or_else(|problem| {
         engine.forget_since(before);
-        pgrx::warning!(
-            "tasker_ext: task {} has exceeded its timeout and cannot be ended: {} ({})",
-            format_uuid(&task),
+        let uuid = format_uuid(&task);
+        let message = format!(
+            "task {uuid} has exceeded its timeout and cannot be ended: {} ({})",
             problem.message,
             problem.sqlstate()
         );
+        Said::new(Level::Warn, &message)
+            .with("task_uuid", uuid)
+            .error(&problem)
+            .write();
         false
     })
 }

@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, NaiveDateTime};
 
-use super::log_line::Level;
-
 /// Lines of a claim at most; one more says what was cut.
 pub const MOST_LINES: usize = 1000;
 /// Bytes of all its messages and fields.
@@ -36,11 +34,6 @@ pub fn time_of_text(text: &str) -> Option<i64> {
 pub fn time_of_number(seconds: f64) -> Option<i64> {
     let in_range = (0.0..=LAST_SECOND).contains(&seconds);
     in_range.then(|| (seconds * 1e6).round() as i64 - ZERO_US)
-}
-
-/// A level that was given: the level, and whether the word is one that is known.
-pub fn level(word: &str) -> (Level, bool) {
-    Level::of_word(word.trim()).map_or((Level::Info, false), |level| (level, true))
 }
 
 /// How much of the log of a claim is kept.
