@@ -163,11 +163,19 @@ pub fn warn(message: &str) {
     Said::new(Level::Warn, message).write();
 }
 
-/// Warns of an operation that took longer than tasker.slow_query_threshold_seconds.
-pub fn note_slow(operation: &str, microseconds: i64) {
-    let Some(threshold) = settings::slow_us().filter(|threshold| microseconds > *threshold) else {
+/// Warns of an operation that took longer than tasker.slow_query_threshold_seconds since this tick.
+pub fn note_slow(operation: &str, began: i64) {
+    let Some(threshold) = settings::slow_us() else {
         return;
     };
+    let microseconds = call::tick() - began;
+    if microseconds > threshold {
+        tell_slow(operation, microseconds, threshold);
+    }
+}
+
+#[cold]
+fn tell_slow(operation: &str, microseconds: i64, threshold: i64) {
     let seconds = microseconds as f64 / 1e6;
     let message = format!(
         "slow operation: {operation} took {} ms, more than {} ms",

@@ -7,8 +7,8 @@ use pgrx::pg_sys;
 
 use super::launcher;
 use super::process::{self, SECOND_US, SLOWEST_RESTART_US, transaction};
-use crate::logging;
 use crate::error::Result;
+use crate::logging;
 use crate::pg::call;
 use crate::pg::spi::Statement;
 use crate::processes::{self, Kind, Slot, State};

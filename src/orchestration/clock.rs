@@ -7,8 +7,8 @@
 use pgrx::pg_sys;
 
 use super::{Engine, queue_entries};
-use crate::logging;
 use crate::error::Result;
+use crate::logging;
 use crate::pg::call;
 use crate::pg::datum;
 use crate::pg::installation::Kept;

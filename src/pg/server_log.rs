@@ -57,8 +57,7 @@ pub fn to_server(severity: Severity, message: &str) {
 /// Warns the client alone.
 pub fn to_client(message: &str) {
     // SAFETY: PostgreSQL's own variable.
-    let _quiet =
-        unsafe { Instead::of(&raw mut pg_sys::log_min_messages, pg_sys::PANIC as c_int) };
+    let _quiet = unsafe { Instead::of(&raw mut pg_sys::log_min_messages, pg_sys::PANIC as c_int) };
     report(PgLogLevel::WARNING, Code::ERRCODE_WARNING, message);
 }
 

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys;
 
 use super::take_over::Expired;
-use tasker_rules::events::log_line::Level;
-use crate::logging::Said;
 use crate::error::{Error, Result};
+use crate::logging::Said;
 use crate::orchestration::Engine;
 use crate::pg::call;
 use crate::pg::datum;
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
+use tasker_rules::events::log_line::Level;
 
 // Live claims are few; the walk begins at the first of them.
 static FIND: Statement = Statement::new(

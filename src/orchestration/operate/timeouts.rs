@@ -4,15 +4,15 @@ use pgrx::pg_sys;
 use tasker_rules::engine::state::TaskState;
 
 use super::tasks::time_out;
-use tasker_rules::events::log_line::Level;
-use crate::logging::Said;
 use crate::error::Result;
+use crate::logging::Said;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, format_uuid};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
 use crate::pg::subtransaction;
+use tasker_rules::events::log_line::Level;
 
 // The clock of a task that ended in time, or waits to be started again, has no meaning any more.
 static FORGET: Statement = Statement::new(

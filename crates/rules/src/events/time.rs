@@ -61,7 +61,10 @@ mod tests {
         assert_eq!(iso(817_656_923_000_123), "2025-11-28T14:55:23.000123Z");
         assert_eq!(iso(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(iso(i64::MAX), "infinity");
-        assert_eq!(milliseconds(817_656_923_987_654), "2025-11-28T14:55:23.987Z");
+        assert_eq!(
+            milliseconds(817_656_923_987_654),
+            "2025-11-28T14:55:23.987Z"
+        );
         assert_eq!(milliseconds(i64::MAX), "infinity");
     }
 
