@@ -190,6 +190,41 @@ static INSERT_COUNTS: Statement = Statement::new(
     ],
 );
 
+/// The logs of runs.
+pub static STEP_LOGS: Table<9> = Table::new(
+    c"step_logs",
+    [
+        (c"task_uuid", pg_sys::UUIDOID),
+        (c"at", pg_sys::TIMESTAMPTZOID),
+        (c"claim_number", pg_sys::INT4OID),
+        (c"line", pg_sys::INT4OID),
+        (c"step_no", pg_sys::INT2OID),
+        (c"attempt", pg_sys::INT2OID),
+        (c"level", pg_sys::TEXTOID),
+        (c"message", pg_sys::TEXTOID),
+        (c"fields", pg_sys::JSONBOID),
+    ],
+    None,
+    Insert::Arrays(&INSERT_STEP_LOGS),
+    &[Append],
+);
+
+static INSERT_STEP_LOGS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.step_logs (task_uuid, at, claim_number, line, step_no, attempt, level, message, fields)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS u",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
+    ],
+);
+
 pub mod queues {
     pub const QUEUE_ID: usize = 0;
     pub const PAUSED: usize = 1;
@@ -335,6 +370,7 @@ pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)
     of(&TRANSITIONS, &mut all)?;
     of(&CLAIMS, &mut all)?;
     of(&METRIC_COUNTS, &mut all)?;
+    of(&STEP_LOGS, &mut all)?;
     of(&QUEUES, &mut all)?;
     of(&WORKERS, &mut all)?;
     of(&OPERATIONAL_CHANGES, &mut all)?;

@@ -562,3 +562,35 @@ COMMENT ON COLUMN tasker_engine.subscriber_handlers.role_oid IS 'That role: the 
 COMMENT ON COLUMN tasker_engine.subscriber_handlers.function_owner IS 'The name of the role that owned the function when subscribe named it; for a dump.';
 COMMENT ON COLUMN tasker_engine.subscriber_handlers.function_owner_oid IS 'That role: a function of another owner is not called. NULL if no role had the name when the row was restored.';
 GRANT SELECT, DELETE ON tasker_engine.subscriber_handlers TO tasker_owner;
+
+-- What workers' reports say of the logs of runs.
+CREATE TABLE tasker_engine.step_logs (
+    task_uuid uuid NOT NULL,
+    at timestamptz NOT NULL,
+    claim_number integer NOT NULL,
+    line integer NOT NULL,
+    step_no smallint NOT NULL,
+    attempt smallint NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    fields jsonb,
+    PRIMARY KEY (task_uuid, step_no, claim_number, line)
+);
+COMMENT ON TABLE tasker_engine.step_logs IS 'Lines of the logs of runs, as reports brought them; tasker.step_logs shows it. Insert-only.';
+COMMENT ON COLUMN tasker_engine.step_logs.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.step_logs.at IS 'When the worker wrote the line; that of the report if it did not say.';
+COMMENT ON COLUMN tasker_engine.step_logs.claim_number IS 'Number of the claim whose run it is.';
+COMMENT ON COLUMN tasker_engine.step_logs.line IS 'Number of the line in the log of the run, from 1.';
+COMMENT ON COLUMN tasker_engine.step_logs.step_no IS 'Number of the step in its task.';
+COMMENT ON COLUMN tasker_engine.step_logs.attempt IS 'Number of the attempt.';
+COMMENT ON COLUMN tasker_engine.step_logs.level IS 'trace, debug, info, warn, error or fatal.';
+COMMENT ON COLUMN tasker_engine.step_logs.message IS 'What it says.';
+COMMENT ON COLUMN tasker_engine.step_logs.fields IS 'More that it says, a JSON object; NULL: nothing.';
+
+-- How far events were written to the server's log.
+CREATE TABLE tasker_engine.event_log_positions (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position text NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.event_log_positions IS 'How far events were written to the server''s log: one row while a route of an event names the log.';
+COMMENT ON COLUMN tasker_engine.event_log_positions.position IS 'A position as tasker.read_events has them.';

@@ -11,6 +11,7 @@ mod bulk_operations;
 mod create;
 mod deliveries;
 mod diagrams;
+mod event_log;
 mod event_measures;
 mod event_routes;
 mod event_stream;

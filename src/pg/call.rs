@@ -2,6 +2,7 @@
 //!
 //! The SQL side is declared in sql/functions/, where every tool can read it; `sql_function!` exports the symbol.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
@@ -94,6 +95,15 @@ impl Output {
     }
 }
 
+std::thread_local! {
+    static RUNNING: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// The name of the function that runs, of our own.
+pub fn running() -> &'static str {
+    RUNNING.get()
+}
+
 /// Runs the body of a function and turns its result or error into what PostgreSQL expects.
 pub fn dispatch(
     fcinfo: FunctionCallInfo,
@@ -110,7 +120,11 @@ pub fn dispatch(
         memory: unsafe { pg_sys::CurrentMemoryContext },
         alive: PhantomData,
     };
-    match body(&mut call) {
+    let outer = RUNNING.replace(name);
+    let outcome = body(&mut call);
+    // After an error that PostgreSQL has raised it stays: the next call sets it.
+    RUNNING.set(outer);
+    match outcome {
         Ok(output) => call.finish(output),
         Err(error) => error.raise(name),
     }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod hold;
+mod logs;
 mod refusal;
 mod told;
 
@@ -34,6 +35,8 @@ pub struct Report<'a> {
     pub returned: Option<Returned>,
     /// An array of events to publish with it, as it was given.
     pub events: Option<Jsonb<'a>>,
+    /// The log of the run, as it was given.
+    pub logs: Option<Jsonb<'a>>,
 }
 
 impl Report<'_> {
@@ -103,6 +106,7 @@ pub fn apply<'e>(
     let held = hold(engine, claimant, reports, &order, &mut outcomes)?;
     let failures = decide(engine, reports, &held)?;
     let refused_events = told::publish(engine, reports, &held)?;
+    logs::store(engine, reports, &held)?;
     for (&index, held) in &held {
         let report = &reports[index];
         let state = report.reported_state();

@@ -794,6 +794,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row, until work is resumed",
     ),
     ("tasker_engine.note_duty_run", "writes shared memory"),
+    (
+        "tasker_engine.note_duty_time",
+        "writes to the log of the server",
+    ),
     ("tasker_engine.publish_facts", "appends rows"),
     (
         "tasker_engine.refresh_handler_roles",

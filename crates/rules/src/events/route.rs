@@ -207,6 +207,12 @@ impl Routes {
         takes(self.share(backend, event), task)
     }
 
+    /// The names with routes to the backend, of events of applications too.
+    pub fn routed(&self, backend: Backend) -> impl Iterator<Item = &str> {
+        let goes = move |name: &&str| self.share(backend, name) > 0.0;
+        self.shares.keys().map(String::as_str).filter(goes)
+    }
+
     /// The events of the catalogue that go to the backend, by their canonical names.
     pub fn events(&self, backend: Backend) -> impl Iterator<Item = &'static str> {
         CATALOG
@@ -311,6 +317,22 @@ mod tests {
         let routes = Routes::new([off], 1.0, []);
         assert_eq!(routes.events(Backend::Log).count(), 0);
         assert_eq!(routes.share(Backend::Metrics, "task.failed"), 0.0);
+    }
+
+    #[test]
+    fn events_of_applications_are_routed_too() {
+        let routes = Routes::new(
+            [
+                set("orders.paid", &["log"], 1.0),
+                set("task.failed", &["log"], 0.0),
+            ],
+            1.0,
+            [],
+        );
+        assert_eq!(
+            routes.routed(Backend::Log).collect::<Vec<_>>(),
+            ["orders.paid"]
+        );
     }
 
     #[test]

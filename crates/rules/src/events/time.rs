@@ -23,6 +23,15 @@ pub fn microseconds(text: &str) -> Option<i64> {
     time.timestamp_micros().checked_sub(ZERO_US)
 }
 
+/// The same with milliseconds.
+pub fn milliseconds(at: i64) -> String {
+    let mut text = iso(at);
+    if text.len() == "2000-01-01T00:00:00.000000Z".len() {
+        text.replace_range(23..26, "");
+    }
+    text
+}
+
 /// Each payload has several times, and chrono's patterns cost ten times as much as its calendar.
 fn shown(time: &DateTime<Utc>) -> String {
     let mut text = String::with_capacity(27);
@@ -65,6 +74,11 @@ mod tests {
             microseconds("2025-11-28T15:55:23.000123+01:00"),
             Some(817_656_923_000_123)
         );
+        assert_eq!(
+            milliseconds(817_656_923_987_654),
+            "2025-11-28T14:55:23.987Z"
+        );
+        assert_eq!(milliseconds(i64::MAX), "infinity");
     }
 
     proptest! {

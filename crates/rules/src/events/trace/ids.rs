@@ -45,8 +45,7 @@ impl Trace {
 
     /// The id of a span, not 0: within a task, each has its own.
     pub fn span(&self, kind: Kind, step_no: i16, number: i32) -> u64 {
-        let key =
-            (kind as u64) << 48 | u64::from(step_no as u16) << 32 | u64::from(number as u32);
+        let key = (kind as u64) << 48 | u64::from(step_no as u16) << 32 | u64::from(number as u32);
         let id = mixed(self.seed ^ key.wrapping_mul(STEP));
         if id == 0 { u64::MAX } else { id }
     }
@@ -141,10 +140,7 @@ mod tests {
             ids(own),
             "00-fda6da70f1e44057072a8c08109cbbca-4236eebb95bf8001-01 80325491bac9d6ff"
         );
-        assert_eq!(
-            ids(came),
-            "CAME"
-        );
+        assert_eq!(ids(came), "CAME");
     }
 
     #[test]
