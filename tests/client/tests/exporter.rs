@@ -51,7 +51,7 @@ fn force(session: &mut Session, state: &str) {
 
 #[test]
 fn live_is_answered_without_a_database() {
-    let exporter = Exporter::start("host=/nowhere user=nobody", &[], &[]);
+    let exporter = Exporter::start("host=/nowhere user=none", &[], &[]);
     let reply = exporter.get("/health/live");
     assert_eq!(reply.code, 200);
     let body = reply.json();
@@ -103,7 +103,7 @@ fn ready_is_what_health_ready_says() {
 }
 
 #[test]
-fn a_draining_system_is_ready_for_those_who_still_report() {
+fn a_draining_system_is_ready_for_workers_that_still_report() {
     let database = Database::new();
     force(&mut database.connect(), "graceful_shutdown");
     let exporter = Exporter::of(&database, &[]);
@@ -116,7 +116,7 @@ fn a_draining_system_is_ready_for_those_who_still_report() {
         (503, "false".into())
     );
 
-    let away = Exporter::start("host=/nowhere user=nobody", &[], &[]);
+    let away = Exporter::start("host=/nowhere user=none", &[], &[]);
     assert_eq!(away.get("/health/ready?while_draining").code, 503);
 }
 
@@ -1132,7 +1132,7 @@ fn a_password_is_checked_and_never_shown() {
 
 #[test]
 fn slow_and_large_requests_and_too_many_clients_are_cut_off() {
-    let exporter = Exporter::start("host=/nowhere user=nobody", &["--max-connections=4"], &[]);
+    let exporter = Exporter::start("host=/nowhere user=none", &["--max-connections=4"], &[]);
     let connect = || TcpStream::connect(exporter.address()).expect("it listens");
     let read_all = |stream: &mut TcpStream| {
         stream
@@ -1229,7 +1229,7 @@ fn a_stop_waits_no_longer_than_its_limit() {
 
 #[test]
 fn what_cannot_work_ends_at_the_start_with_a_reason() {
-    let taken = Exporter::start("host=/nowhere user=nobody", &[], &[]);
+    let taken = Exporter::start("host=/nowhere user=none", &[], &[]);
     let address = taken.address().to_string();
     for (dsn, arguments, reason) in [
         ("sslmode=maybe password=secret", vec![], "sslmode"),
@@ -1261,7 +1261,7 @@ fn what_cannot_work_ends_at_the_start_with_a_reason() {
 
 #[test]
 fn the_log_is_lines_of_json_or_text() {
-    let exporter = Exporter::start("host=/nowhere user=nobody", &[], &[]);
+    let exporter = Exporter::start("host=/nowhere user=none", &[], &[]);
     exporter.get("/health/ready");
     let log = exporter.log();
     let entries: Vec<Value> = log

@@ -89,7 +89,7 @@ impl Failure {
             "3D000" => "there is no such database",
             "53300" => "it has no connection left",
             "57P03" => "it is starting, recovering or shutting down",
-            "42501" => "the role may not connect",
+            "42501" => "the role is not allowed to connect",
             _ => "the log of the exporter says why",
         })
     }
@@ -142,7 +142,7 @@ pub struct Database {
 struct Inner {
     target: Target,
     limit: Duration,
-    /// Whoever is not urgent waits here first, so that only one such statement is before an urgent one.
+    /// A statement that is not urgent waits here first, so that only one such is before an urgent one.
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
     make_way: Notify,
@@ -359,7 +359,7 @@ impl Inner {
         (Err(failure), ended)
     }
 
-    /// Beside the connection, because that hangs. A second answers whether it worked: nobody waits for more.
+    /// Beside the connection, because that hangs.
     fn send_cancel(&self, live: &Live) {
         let cancel = live.cancel.clone();
         let tls = self.target.tls.clone();
@@ -429,7 +429,7 @@ impl Inner {
             .await
             .map_err(failed)?;
         let driver = tokio::spawn(async move {
-            // What was wrong is told to whoever asks next.
+            // The next statement finds out what was wrong.
             let _ = connection.await;
         });
         let live = Live {

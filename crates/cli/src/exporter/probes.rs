@@ -14,7 +14,7 @@ use super::own_metrics::OwnMetrics;
 
 const READY: &str = "SELECT ready, message, failed_checks FROM tasker.health_ready()";
 
-/// The measures with their levels, and the numbers by the names that Tasker for Rails gives them.
+/// The measures with their levels, and numbers of tasks, steps, retries and connections.
 const STATUS: &str = "\
 WITH status AS MATERIALIZED (SELECT * FROM tasker.health_status())
 SELECT json_build_object(
