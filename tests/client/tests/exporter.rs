@@ -14,7 +14,7 @@ use tasker_client_tests::database::PATTERN;
 use tasker_client_tests::exporter::{Exporter, ROLE, Reply, Stopped, dsn, make_role};
 use tasker_client_tests::kills::own_server;
 use tasker_client_tests::server::{Server, config_in};
-use tasker_client_tests::{Database, Session, Value, json, patience, shapes};
+use tasker_client_tests::{Database, Session, Value, json, patience, scaled, shapes};
 
 /// The time limit of the exporters in tests that let it lapse.
 const LIMIT: &str = "--readiness-timeout=2";
@@ -953,6 +953,25 @@ fn a_standby_is_not_ready_gives_metrics_and_is_ready_after_its_promotion() {
 }
 
 #[test]
+fn a_server_that_only_recovers_says_so() {
+    let server = own_server(&[]);
+    make_role(&server);
+    server
+        .connect("postgres")
+        .execute("ALTER SYSTEM SET hot_standby = off");
+    let standby = server.standby();
+    let exporter = Exporter::start(&dsn(&standby, PATTERN), &[], &[]);
+    let reply = exporter.get("/health/ready");
+    assert_eq!(reply.says("failed_checks"), (503, "[\"database\"]".into()));
+    assert!(
+        reply.says("message").1.contains("recovering"),
+        "{}",
+        reply.text
+    );
+    assert_eq!(exporter.get("/metrics").metric("tasker_up"), Some(0.0));
+}
+
+#[test]
 fn a_database_without_the_extension_says_so() {
     let _with_the_roles = Database::new();
     let database = Database::empty();
@@ -1177,6 +1196,32 @@ fn slow_and_large_requests_and_too_many_clients_are_cut_off() {
     assert_eq!(
         reply.metric("tasker_exporter_refused_connections_total"),
         Some(1.0)
+    );
+}
+
+#[test]
+fn memory_does_not_grow_with_requests() {
+    let database = Database::new();
+    let exporter = Exporter::of(&database, &["--cache-duration=0"]);
+    let ask = |count: usize| {
+        for number in 0..count {
+            exporter.get(["/metrics", "/health/ready", "/health/status", "/nothing"][number % 4]);
+        }
+    };
+    let resident = || -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", exporter.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+            .expect("a number")
+    };
+    ask(scaled(200, 2_000));
+    let before = resident();
+    ask(scaled(600, 20_000));
+    let after = resident();
+    assert!(
+        after < 100_000 && after < before + 4_000,
+        "{before} kB, then {after} kB"
     );
 }
 
