@@ -189,6 +189,7 @@ impl Database {
     }
 
     /// Runs a statement at most once: its rows, or why not, within the time limit.
+    #[allow(dead_code)] // Of the exports.
     pub async fn query(
         &self,
         statement: &str,
