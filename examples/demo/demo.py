@@ -131,7 +131,7 @@ def show_http(address: str) -> None:
         except urllib.error.HTTPError as error:  # a status code like 503
             return error.read().decode().strip()
 
-    # The background processes of the server may not be at work yet.
+    # The background processes of the server need a moment to start.
     deadline = time.monotonic() + TIME_LIMIT
     while not json.loads(ready := get("/health/ready"))["ready"]:
         if time.monotonic() > deadline:
