@@ -89,7 +89,7 @@ impl Failure {
             "3D000" => "there is no such database",
             "53300" => "it has no connection left",
             "57P03" => "it is starting, recovering or shutting down",
-            "42501" => "the role may not connect",
+            "42501" => "the role is not allowed to connect",
             _ => "the log of the exporter says why",
         })
     }
@@ -142,7 +142,7 @@ pub struct Database {
 struct Inner {
     target: Target,
     limit: Duration,
-    /// Whoever is not urgent waits here first, so that only one such statement is before an urgent one.
+    /// A statement that is not urgent waits here first, so that only one such is before an urgent one.
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
     make_way: Notify,
@@ -156,6 +156,8 @@ struct Slot {
     failures: u32,
     not_before: Option<Instant>,
     last_failure: Option<Failure>,
+    /// Whether the log says that there is a connection.
+    announced: bool,
 }
 
 struct Live {
@@ -187,6 +189,7 @@ impl Database {
     }
 
     /// Runs a statement at most once: its rows, or why not, within the time limit.
+    #[allow(dead_code)] // Of the exports.
     pub async fn query(
         &self,
         statement: &str,
@@ -359,7 +362,7 @@ impl Inner {
         (Err(failure), ended)
     }
 
-    /// Beside the connection, because that hangs. A second answers whether it worked: nobody waits for more.
+    /// Beside the connection, because that hangs.
     fn send_cancel(&self, live: &Live) {
         let cancel = live.cancel.clone();
         let tls = self.target.tls.clone();
@@ -387,7 +390,9 @@ impl Inner {
                 slot.last_failure = None;
                 self.metrics.database_connected.set(1);
                 self.metrics.database_connects.inc();
-                log::info("connected", &[("to", &self.target.describe())]);
+                if !std::mem::replace(&mut slot.announced, true) {
+                    log::info("connected", &[("to", &self.target.describe())]);
+                }
                 return Ok(());
             }
             Ok(Err((failure, detail))) => {
@@ -402,6 +407,7 @@ impl Inner {
         let backoff = SHORTEST_BACKOFF * 2_u32.saturating_pow(slot.failures.min(10));
         slot.not_before = Some(Instant::now() + backoff.min(LONGEST_BACKOFF));
         slot.failures = slot.failures.saturating_add(1);
+        slot.announced = false;
         slot.last_failure = Some(failure.clone());
         Err(failure)
     }
@@ -429,7 +435,7 @@ impl Inner {
             .await
             .map_err(failed)?;
         let driver = tokio::spawn(async move {
-            // What was wrong is told to whoever asks next.
+            // The next statement finds out what was wrong.
             let _ = connection.await;
         });
         let live = Live {

@@ -14,7 +14,7 @@ use super::own_metrics::OwnMetrics;
 
 const READY: &str = "SELECT ready, message, failed_checks FROM tasker.health_ready()";
 
-/// The measures with their levels, and the numbers by the names that Tasker for Rails gives them.
+/// The measures with their levels, and numbers of tasks, steps, retries and connections.
 const STATUS: &str = "\
 WITH status AS MATERIALIZED (SELECT * FROM tasker.health_status())
 SELECT json_build_object(
@@ -139,7 +139,8 @@ impl Probes {
         match text.unwrap_or(Err(Failure::Lost)) {
             Ok(text) => {
                 self.metrics.up.set(1);
-                format!("{text}{}", self.metrics.text())
+                let end = if text.ends_with('\n') { "" } else { "\n" };
+                format!("{text}{end}{}", self.metrics.text())
             }
             Err(_) => {
                 self.metrics.up.set(0);
