@@ -38,6 +38,8 @@ static FILTER_PARAMETERS: GucSetting<Option<CString>> = GucSetting::<Option<CStr
 ));
 static LOG_FORMAT: GucSetting<LogFormat> = GucSetting::<LogFormat>::new(LogFormat::Text);
 static SLOW_QUERY_THRESHOLD: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static SERVICE_NAME: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"tasker"));
 static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
@@ -102,7 +104,7 @@ use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 31] = [
+const SETTINGS: [Setting; 32] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -297,6 +299,13 @@ const SETTINGS: [Setting; 31] = [
         short: c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
         long: c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
         value: Float(&PRIORITY_AGING_SECONDS, 0.0, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.service_name",
+        short: c"Name of the service in traces: the beginning of the keys of the attributes of spans.",
+        long: c"Empty: tasker. Rule: docs/tracing.md#spans.",
+        value: Text(&SERVICE_NAME),
         context: GucContext::Suset,
     },
     Setting {
@@ -568,6 +577,11 @@ pub fn backoff() -> Config {
             0.0
         },
     }
+}
+
+/// The name of the service in traces.
+pub fn service_name() -> String {
+    text(&SERVICE_NAME).unwrap_or_else(|| "tasker".to_owned())
 }
 
 /// The environment whose overrides apply, if any.

@@ -35,6 +35,7 @@ def echo(task: Task, sequence: Sequence, step: Step) -> dict[str, object]:
         "task": task.full_name,
         "correlation_id": task.correlation_id,
         "traceparent": task.traceparent,
+        "tracestate": task.tracestate,
     }
 
 
