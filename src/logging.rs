@@ -122,7 +122,7 @@ impl<'s> Said<'s> {
         let mut line = Line::new()
             .with("timestamp", time::milliseconds(call::clock()))
             .with("level", self.level.name());
-        // In the order of the original, where there is one.
+        // The ids come before the message.
         let mut own = Line::new();
         let mut rest = self.line;
         rest.each(|key, value| {

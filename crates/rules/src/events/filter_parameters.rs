@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The names of the original, as a setting has them.
+/// Parts of keys, as a setting has them.
 pub const DEFAULT_PARAMETERS: &str = "passw,email,secret,token,_key,crypt,salt,certificate,otp,ssn";
-/// What stands in place of a value, unless a setting says something else.
+/// What replaces a value, unless a setting says something else.
 pub const DEFAULT_MASK: &str = "[FILTERED]";
 
 /// Puts a mask in place of the values whose keys contain one of the parameters, in whatever letters.
@@ -29,7 +29,7 @@ impl Mask {
         }
     }
 
-    /// What stands in place of a value.
+    /// What replaces a value.
     pub fn mask(&self) -> &str {
         &self.mask
     }
