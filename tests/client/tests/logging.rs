@@ -55,7 +55,7 @@ fn a_task_without_a_correlation_id_gets_one_of_its_own() {
         "SELECT DISTINCT correlation_id FROM tasker.read_events(patterns => '{task.*,step.*}') WHERE task_uuid = $1",
         &[&task],
     );
-    assert_eq!(told, [id.clone()]);
+    assert_eq!(told, std::slice::from_ref(&id));
     let found: Vec<Uuid> = session.all(
         "SELECT task_uuid FROM tasker.list_tasks(correlation_id => $1)",
         &[&id],
@@ -183,8 +183,8 @@ fn about(session: &mut Session, task: Uuid, event: &str) -> Option<(String, Stri
     })
 }
 
-#[test]
-fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
+/// A server with three destinations of its log, whose coordinator writes events.
+fn telling() -> (Server, Session) {
     let server = Server::start(&[
         "shared_preload_libraries=tasker_ext",
         "logging_collector=on",
@@ -196,8 +196,106 @@ fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
     session.execute("CREATE EXTENSION tasker_ext");
     tasker_client_tests::database::resume(&mut session);
     shapes::chain("one", 1).register(&mut session);
-    session.execute("SELECT tasker.set_event_route(e, backends => '{log}') FROM unnest('{task.completed,step.completed,step.failed}'::text[]) e");
-    // The coordinator's own line.
+    session.execute(
+        "SELECT tasker.set_event_route(e, backends => '{log}') FROM unnest('{task.completed,step.completed,step.failed}'::text[]) e",
+    );
+    soon("the log begins", || {
+        inside::event_log_has_begun(&mut session).then_some(())
+    });
+    (server, session)
+}
+
+fn set_format(session: &mut Session, format: &str) {
+    session.execute(&format!("ALTER SYSTEM SET tasker.log_format = {format}"));
+    session.execute("SELECT pg_reload_conf()");
+    // The coordinator reads its settings each second.
+    std::thread::sleep(Duration::from_millis(1500));
+}
+
+fn object(text: &str) -> Value {
+    let from = text.find('{').expect("an object");
+    serde_json::from_str(&text[from..]).expect("an object")
+}
+
+#[track_caller]
+fn has(line: &Value, expected: &[(&str, Value)]) {
+    for (key, value) in expected {
+        assert_eq!(line[*key], *value, "{key} of {line}");
+    }
+}
+
+fn is_of_the_task(session: &mut Session, task: Uuid, text: &str) {
+    let line = object(text);
+    let id = correlation(session, task);
+    let uuid = json!(task.to_string());
+    has(
+        &line,
+        &[
+            ("level", json!("info")),
+            ("correlation_id", json!(id)),
+            ("component", json!("events")),
+            ("event_name", json!("task.completed")),
+            ("entity_type", json!("task")),
+            ("task_uuid", uuid.clone()),
+            ("task_id", uuid.clone()),
+            ("task_name", json!("one")),
+            ("task_status", json!("complete")),
+        ],
+    );
+    assert_eq!(line["payload"]["task_uuid"], uuid);
+    let (text, _) = about(session, task, "step.completed").expect("it was first");
+    let line = object(&text);
+    assert!(line["duration_ms"].is_number() && line["performance_category"].is_string());
+    has(
+        &line,
+        &[("worker", json!("w")), ("step_status", json!("complete"))],
+    );
+}
+
+#[test]
+fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
+    let (_server, mut session) = telling();
+    for format in ["json", "pretty_json", "logfmt", "text"] {
+        set_format(&mut session, format);
+        let task = run_one(&mut session, "one");
+        let event = match format {
+            "text" => "Task completed",
+            _ => "task.completed",
+        };
+        let (text, severity) = soon(format, || about(&mut session, task, event));
+        assert_eq!(severity, "LOG");
+        match format {
+            "json" | "pretty_json" => {
+                assert_eq!(text.contains('\n'), format == "pretty_json");
+                is_of_the_task(&mut session, task, &text);
+            }
+            "logfmt" => {
+                assert!(text.starts_with("timestamp=\"20"), "{text}");
+                let id = correlation(&mut session, task);
+                assert!(
+                    text.contains(&format!(" correlation_id=\"{id}\" ")),
+                    "{text}"
+                );
+                assert!(text.contains(" process_id="), "{text}");
+            }
+            _ => assert!(
+                text.starts_with(&format!("tasker_ext: Task completed (ID: {task}")),
+                "{text}"
+            ),
+        }
+        let csv = file(&mut session, "csvlog");
+        assert!(csv.contains(&text.replace('"', "\"\"")), "csvlog {format}");
+        let plain = file(&mut session, "stderr");
+        assert!(
+            plain.contains(&text.replace('\n', "\n\t")),
+            "stderr {format}"
+        );
+    }
+}
+
+#[test]
+fn the_lines_of_processes_and_of_failures_say_who_and_what() {
+    let (_server, mut session) = telling();
     let text = soon("the coordinator's line", || {
         let all = messages(&mut session);
         all.iter()
@@ -205,7 +303,7 @@ fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
             .find(|text| text.starts_with('{') && text.contains("at work"))
             .map(str::to_owned)
     });
-    let line: Value = serde_json::from_str(&text).expect("an object");
+    let line = object(&text);
     let keys: Vec<&String> = line.as_object().expect("an object").keys().collect();
     assert_eq!(
         keys,
@@ -219,99 +317,27 @@ fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
             "process_id"
         ]
     );
-    assert_eq!(
-        [
-            &line["level"],
-            &line["component"],
-            &line["environment"],
-            &line["tasker_version"]
-        ],
-        ["info", "coordinator", "staging", env!("CARGO_PKG_VERSION")]
-    );
     let coordinator: i32 = session.one(
         "SELECT pid FROM pg_stat_activity WHERE backend_type = 'tasker_ext coordinator'",
         &[],
     );
-    assert_eq!(line["process_id"], coordinator);
+    has(
+        &line,
+        &[
+            ("level", json!("info")),
+            ("component", json!("coordinator")),
+            ("environment", json!("staging")),
+            ("tasker_version", json!(env!("CARGO_PKG_VERSION"))),
+            ("process_id", json!(coordinator)),
+        ],
+    );
     let timestamp = line["timestamp"].as_str().expect("a text");
     assert!(
         timestamp.len() == 24 && timestamp.ends_with('Z'),
         "{timestamp}"
     );
 
-    soon("the log begins", || {
-        let begun = inside::event_log_has_begun(&mut session);
-        begun.then_some(())
-    });
-    for format in ["json", "pretty_json", "logfmt", "text"] {
-        session.execute(&format!("ALTER SYSTEM SET tasker.log_format = {format}"));
-        session.execute("SELECT pg_reload_conf()");
-        std::thread::sleep(Duration::from_millis(1500));
-        let task = run_one(&mut session, "one");
-        let (text, severity) = soon(format, || {
-            about(
-                &mut session,
-                task,
-                if format == "text" {
-                    "Task completed"
-                } else {
-                    "task.completed"
-                },
-            )
-        });
-        assert_eq!(severity, "LOG");
-        let id = correlation(&mut session, task);
-        match format {
-            "json" | "pretty_json" => {
-                assert_eq!(text.contains('\n'), format == "pretty_json");
-                let line: Value = serde_json::from_str(&text).expect("an object");
-                for (key, value) in [
-                    ("level", json!("info")),
-                    ("correlation_id", json!(id)),
-                    ("component", json!("events")),
-                    ("event_name", json!("task.completed")),
-                    ("entity_type", json!("task")),
-                    ("task_uuid", json!(task.to_string())),
-                    ("task_id", json!(task.to_string())),
-                    ("task_name", json!("one")),
-                    ("task_status", json!("complete")),
-                ] {
-                    assert_eq!(line[key], value, "{key}");
-                }
-                assert_eq!(line["payload"]["task_uuid"], json!(task.to_string()));
-                let (text, _) = about(&mut session, task, "step.completed").expect("it was first");
-                let line: Value = serde_json::from_str(&text).expect("an object");
-                assert!(
-                    line["duration_ms"].is_number() && line["performance_category"].is_string()
-                );
-                assert_eq!([&line["worker"], &line["step_status"]], ["w", "complete"]);
-            }
-            "logfmt" => {
-                assert!(text.starts_with("timestamp=\"20"), "{text}");
-                assert!(
-                    text.contains(&format!(" correlation_id=\"{id}\" ")),
-                    "{text}"
-                );
-                assert!(text.contains(" process_id="), "{text}");
-            }
-            _ => assert!(
-                text.starts_with(&format!("tasker_ext: Task completed (ID: {task}")),
-                "{text}"
-            ),
-        }
-        assert!(
-            file(&mut session, "csvlog").contains(&text.replace('"', "\"\"")),
-            "csvlog {format}"
-        );
-        assert!(
-            file(&mut session, "stderr").contains(&text.replace('\n', "\n\t")),
-            "stderr {format}"
-        );
-    }
     // A failure is a warning.
-    session.execute("ALTER SYSTEM SET tasker.log_format = json");
-    session.execute("SELECT pg_reload_conf()");
-    std::thread::sleep(Duration::from_millis(1500));
     let task = session.create("one");
     let claim = session.claim_one("w");
     session.execute(&format!(
@@ -320,18 +346,19 @@ fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
     ));
     let (text, severity) = soon("a failure", || about(&mut session, task, "step.failed"));
     assert_eq!(severity, "WARNING");
-    let line: Value = serde_json::from_str(&text).expect("an object");
-    assert_eq!(
-        [
-            &line["level"],
-            &line["step"],
-            &line["worker"],
-            &line["exception_class"]
+    let line = object(&text);
+    has(
+        &line,
+        &[
+            ("level", json!("error")),
+            ("step", json!(claim.name)),
+            ("step_uuid", json!(claim.step.to_string())),
+            ("worker", json!("w")),
+            ("attempt", json!(claim.attempt)),
+            ("exception_class", json!("Wrong")),
+            ("exception_message", json!("token=[FILTERED] is wrong")),
         ],
-        ["error", claim.name.as_str(), "w", "Wrong"]
     );
-    assert_eq!(line["attempt"], claim.attempt);
-    assert_eq!(line["exception_message"], "token=[FILTERED] is wrong");
     assert_eq!(
         line["payload"]["error_message"],
         "token=[FILTERED] is wrong"
