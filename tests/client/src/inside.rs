@@ -970,3 +970,21 @@ pub fn claimed_at(session: &mut Session) -> i64 {
         &[],
     )
 }
+
+/// Makes a task as one of version 0.1.0, which took any correlation id and gave none.
+#[track_caller]
+pub fn set_correlation_id(session: &mut Session, task: Uuid, id: Option<&str>) {
+    session.query(
+        "UPDATE tasker_engine.tasks SET correlation_id = $2 WHERE task_uuid = $1",
+        &[&task, &id],
+    );
+}
+
+/// Whether events are written to the server's log from a position on.
+#[track_caller]
+pub fn event_log_has_begun(session: &mut Session) -> bool {
+    session.one(
+        "SELECT EXISTS (SELECT FROM tasker_engine.event_log_positions)",
+        &[],
+    )
+}

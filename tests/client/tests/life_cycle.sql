@@ -37,7 +37,8 @@ SELECT tasker.fail_step(:'other_uuid', :other_number, 'it broke', retry_after =>
 SELECT count(*) FROM tasker.claim_steps('w', max_steps => 10);
 SELECT tasker.release_steps('w');
 SELECT count(*) FROM tasker.report_steps('w', (
-    SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete'))
+    SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete',
+        'logs', '[{"message": "token=1", "fields": {"a": {"token": 1}}}]'::jsonb))
     FROM tasker.claim_steps('w', max_steps => 2) c));
 SELECT count(*) FROM tasker.report_and_claim('w', (
     SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete'))

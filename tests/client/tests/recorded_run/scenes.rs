@@ -226,7 +226,7 @@ fn order(run: &mut Run) -> &'static str {
     let task = run.create(
         "process_order",
         "fulfillment",
-        ", correlation_id => 'order 42'",
+        ", correlation_id => 'order-42'",
     );
     let claim = run.up_to("process_payment");
     let lines: Vec<String> = (1..=12).map(|line| format!("payment.py:{line}")).collect();
