@@ -1,14 +1,18 @@
 //! `tasker exporter`: one process beside the database. It answers probes and gives metrics over HTTP.
 
+mod access;
 mod addresses;
 mod database;
 mod delivery;
 mod export_metrics;
 mod exports;
+mod flight;
+mod http;
 mod log;
 mod options;
 mod otlp;
 mod own_metrics;
+mod probes;
 mod remote_write;
 mod retry;
 mod target;
@@ -18,11 +22,13 @@ mod webhook;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use access::Access;
 use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
@@ -115,6 +121,15 @@ async fn serve(options: Options) -> Result<(), String> {
 async fn start(context: &Context) -> Result<JoinSet<Result<(), String>>, String> {
     let mut parts = JoinSet::new();
     exports::start(context, &mut parts)?;
+    let token = std::env::var("TASKER_EXPORTER_TOKEN").ok();
+    let access = Access::new(&context.options.access, token)?;
+    let listen = context.options.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    log::info("listens", &[("address", &address.to_string())]);
+    parts.spawn(http::serve(listener, access, context.clone()));
     Ok(parts)
 }
 

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, Check};
+use super::tls::{self, Check, Tls};
 
 #[derive(Clone)]
 pub struct Target {
     pub config: Config,
-    pub tls: MakeRustlsConnect,
+    pub tls: Tls,
 }
 
 /// Variables, and the keywords that they stand for.
@@ -93,7 +92,13 @@ impl Target {
             }
         }
         let (mode, check) = ssl_mode(own.get("sslmode").map(String::as_str))?;
-        config.ssl_mode(mode);
+        // As libpq does: what does not leave the machine is not encrypted.
+        let leaves = config
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Tcp(_)))
+            || !config.get_hostaddrs().is_empty();
+        config.ssl_mode(if leaves { mode } else { SslMode::Disable });
         config.tcp_user_timeout(limit);
         config.keepalives_idle(limit.max(Duration::from_secs(1)));
         let path = |keyword: &str| {

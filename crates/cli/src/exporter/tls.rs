@@ -11,7 +11,28 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+use tokio_postgres::Socket;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A Unix socket has no host whose name could be checked; the connection over it is made all the same, without TLS.
+#[derive(Clone)]
+pub struct Tls(MakeRustlsConnect);
+
+impl MakeTlsConnect<Socket> for Tls {
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+    type Error = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Error;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
+        let domain = if domain.is_empty() {
+            "localhost"
+        } else {
+            domain
+        };
+        MakeTlsConnect::<Socket>::make_tls_connect(&mut self.0, domain)
+    }
+}
 
 /// What of a server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +50,7 @@ pub fn connector(
     check: Check,
     roots: Option<&Path>,
     identity: Option<(&Path, &Path)>,
-) -> Result<MakeRustlsConnect, String> {
+) -> Result<Tls, String> {
     // As libpq does: with a file of roots, `require` checks the issuer.
     let check = if check == Check::Nothing && roots.is_some() {
         Check::Issuer
@@ -68,7 +89,7 @@ pub fn connector(
                 .map_err(|error| format!("sslcert: {error}"))?
         }
     };
-    Ok(MakeRustlsConnect::new(config))
+    Ok(Tls(MakeRustlsConnect::new(config)))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
