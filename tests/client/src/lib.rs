@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod database;
+pub mod exporter;
 pub mod failure;
 pub mod graphs;
 pub mod inside;
@@ -14,6 +15,7 @@ mod patience;
 pub mod postgres_tree;
 pub mod race;
 pub mod reader;
+pub mod receiver;
 pub mod server;
 pub mod session;
 pub mod shapes;
