@@ -9,7 +9,7 @@ help: ## this list
 	@echo 'make TARGET [PG_CONFIG=/path/to/pg_config]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## install what is missing, run two workflows with two Python workers on a server of their own, clean up
+demo: ## install what is missing, run two workflows with two Python workers on a server of their own, ask tasker exporter, clean up
 	@examples/demo/run
 
 test: ## every test there is; PART="python demo" runs some of them

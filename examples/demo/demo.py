@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +99,47 @@ def running_workers(dsn: str, namespaces: list[str], logs: Path) -> Iterator[lis
                 worker.wait()
 
 
+@contextmanager
+def running_exporter(tasker: str, dsn: str, log: Path) -> Iterator[str]:
+    """The address of `tasker exporter`, which listens on a free port until the block ends."""
+    with log.open("wb") as file:
+        exporter = subprocess.Popen([tasker, "exporter", "--dsn", dsn, "--listen", "127.0.0.1:0", "--log-format", "json"],
+                                    stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + TIME_LIMIT
+        while not (started := [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["message"] == "listens"]):
+            if exporter.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"tasker exporter does not start: {log.read_text()}")
+            time.sleep(0.02)
+        yield started[0]["address"]
+    finally:
+        exporter.terminate()
+        exporter.wait()
+
+
+def show_http(address: str) -> None:
+    """What a load balancer and Prometheus get."""
+    say(f"\n=== tasker exporter at http://{address} ===")
+    # A proxy of the environment has no way to this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def get(path: str) -> str:
+        with opener.open(f"http://{address}{path}", timeout=10) as response:
+            return response.read().decode()
+
+    say("GET /health/ready")
+    ready = get("/health/ready").strip()
+    say(ready)
+    if not json.loads(ready)["ready"]:
+        raise Failure("/health/ready is not ready")
+    say("\nGET /metrics, some lines")
+    wanted = ("tasker_tasks_completed_total ", "tasker_steps_completed_total ", "tasker_step_run_seconds_count", "tasker_up ")
+    lines = [line for line in get("/metrics").splitlines() if line.startswith(wanted)]
+    say("\n".join(lines))
+    if "tasker_up 1" not in lines or len(lines) < len(wanted):
+        raise Failure("/metrics lacks a series")
+
+
 def create_tasks(db: psycopg.Connection[Any]) -> dict[str, Workflow]:
     """task_uuid -> its workflow."""
     tasks = {}
@@ -173,6 +215,7 @@ def main() -> int:
     parser.add_argument("--templates", required=True, type=Path)
     parser.add_argument("--logs", required=True, type=Path)
     parser.add_argument("--psql", required=True)
+    parser.add_argument("--tasker", required=True)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with psycopg.connect(arguments.dsn, autocommit=True) as db:
@@ -184,6 +227,8 @@ def main() -> int:
             follow(db, tasks, workers)
         for task, workflow in tasks.items():
             show(arguments.dsn, arguments.psql, task, workflow)
+        with running_exporter(arguments.tasker, arguments.dsn, arguments.logs / "exporter.log") as address:
+            show_http(address)
         for task, workflow in tasks.items():
             check(db, task, workflow)
     say("\nBoth tasks are complete and every result is as expected. The server is stopped and removed now.")

@@ -112,6 +112,45 @@ fn upward(rooms: &[&str], folder: &Path, room: Option<&str>, found: &mut Vec<Str
     }
 }
 
+/// Every source of the command `tasker`, with its text.
+fn sources_of_the_command(folder: &Path) -> Vec<(String, String)> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).expect("the sources can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            found.extend(sources_of_the_command(&path));
+        } else {
+            let text = std::fs::read_to_string(&path).expect("a source can be read");
+            found.push((path.display().to_string(), text));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_command_uses_the_schema_tasker_alone_and_connects_in_one_place() {
+    let sources = sources_of_the_command(&root().join("crates/cli/src"));
+    assert!(sources.len() > 5);
+    for (path, text) in sources {
+        assert!(
+            !text.contains("tasker_engine"),
+            "{path} uses the private schema"
+        );
+        assert!(!text.contains("unsafe "), "{path} has unsafe code");
+        let connects = text.contains(".connect(") && text.contains("tokio_postgres");
+        assert!(
+            !connects || path.ends_with("exporter/database.rs"),
+            "{path} connects to the database"
+        );
+    }
+    let manifest =
+        std::fs::read_to_string(root().join("crates/cli/Cargo.toml")).expect("a manifest");
+    assert!(
+        !manifest.contains("tasker_ext =") && !manifest.contains("pgrx"),
+        "{manifest}"
+    );
+}
+
 #[test]
 fn every_form_of_an_import_is_found() {
     let text = "use crate::pg::call;\n//! crate::background\nfn f() { crate::metrics::count(); }\n\

@@ -90,7 +90,7 @@ impl Failure {
             "3D000" => "there is no such database",
             "53300" => "it has no connection left",
             "57P03" => "it is starting, recovering or shutting down",
-            "42501" => "the role may not connect",
+            "42501" => "the role is not allowed to connect",
             _ => "the log of the exporter says why",
         })
     }
@@ -143,7 +143,7 @@ pub struct Database {
 struct Inner {
     target: Target,
     limit: Duration,
-    /// Whoever is not urgent waits here first, so that only one such statement is before an urgent one.
+    /// A statement that is not urgent waits here first, so that only one such is before an urgent one.
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
     make_way: Notify,
@@ -223,7 +223,7 @@ impl Database {
         self.inner.events.notified().await;
     }
 
-    /// Closes the connection, within a moment.
+    /// Closes the connection, within a moment; the next statement makes a new one.
     pub async fn close(&self) {
         if let Ok(mut slot) = timeout(CANCEL_GRACE, self.inner.slot.lock()).await {
             self.inner.disconnect(&mut slot);
@@ -265,13 +265,21 @@ impl Inner {
         } else {
             deadline
         };
-        match self.attempt(&mut slot, ask, first).await {
+        let answer = match self.attempt(&mut slot, ask, first).await {
             Err(Failure::Timeout | Failure::Lost) if again && Instant::now() < deadline => {
                 self.disconnect(&mut slot);
                 self.attempt(&mut slot, ask, deadline).await
             }
             answer => answer,
+        };
+        // A session keeps the library that it has loaded; after an update only a new one has the new library.
+        if answer
+            .as_ref()
+            .is_err_and(|failure| failure.is_sql(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE))
+        {
+            self.disconnect(&mut slot);
         }
+        answer
     }
 
     async fn wait_for_slot(
@@ -360,7 +368,7 @@ impl Inner {
         (Err(failure), ended)
     }
 
-    /// Beside the connection, because that hangs. A second answers whether it worked: nobody waits for more.
+    /// Beside the connection, because that hangs.
     fn send_cancel(&self, live: &Live) {
         let cancel = live.cancel.clone();
         let tls = self.target.tls.clone();
@@ -431,7 +439,7 @@ impl Inner {
             .map_err(failed)?;
         let events = self.events.clone();
         let driver = tokio::spawn(async move {
-            // What was wrong is told to whoever asks next.
+            // The next statement finds out what was wrong.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
             {
                 if matches!(message, AsyncMessage::Notification(_)) {

@@ -293,8 +293,7 @@ impl Telemetry {
         } else {
             "plugin_unregistered"
         };
-        self.record(event, serde_json::json!({ "name": self.name }))
-            .await;
+        self.record(event, serde_json::json!({})).await;
     }
 
     /// Beside the export, which does not wait for it.
@@ -316,13 +315,18 @@ impl Telemetry {
         if self.missing.load(Ordering::Relaxed) {
             return;
         }
-        details["name"] = Value::String(self.name.clone());
+        details["format"] = Value::String(self.export.to_owned());
+        // A name of at most 128 characters.
+        let name: String = format!("{}({})", self.export, self.name)
+            .chars()
+            .take(128)
+            .collect();
         let answer = self
             .database
             .query(
                 "SELECT tasker.record_export($1, $2, $3)",
                 vec![
-                    Box::new(self.export.to_owned()),
+                    Box::new(name),
                     Box::new(event.to_owned()),
                     Box::new(details),
                 ],

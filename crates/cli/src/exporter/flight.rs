@@ -1,4 +1,4 @@
-//! A question that is asked once for all who want its answer at the same time.
+//! A question that is asked once for all requests that want its answer at the same time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_at_the_same_time_gets_the_same_answer_and_a_later_one_asks_again() {
+    async fn requests_at_the_same_time_get_the_same_answer_and_a_later_one_asks_again() {
         let flight = Arc::new(Flight::new());
         let asked = Arc::new(AtomicU32::new(0));
         let ask = || {

@@ -1,4 +1,4 @@
-//! HTTP: the paths, who may ask them, and bounds for clients.
+//! HTTP: the paths, the token, and bounds for clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -54,7 +54,7 @@ pub struct Options {
     pub exports: super::exports::ExportOptions,
 }
 
-/// Who may ask what. The token comes from a file or from `TASKER_EXPORTER_TOKEN`.
+/// Which paths want a token. It comes from a file or from `TASKER_EXPORTER_TOKEN`.
 #[derive(Args, Clone)]
 pub struct AccessOptions {
     /// File that holds the bearer token; without it TASKER_EXPORTER_TOKEN may hold the token.

@@ -532,7 +532,7 @@ impl Otlp {
                     "the receiver refuses spans, which are dropped",
                     &[("spans", &count.to_string()), ("reason", &why)],
                 );
-                let details = json!({ "spans": count, "error": why });
+                let details = json!({ "spans": count, "error_message": why });
                 self.telemetry.tell(Told::Failed, details).await;
             }
             Outcome::Stopped => return false,

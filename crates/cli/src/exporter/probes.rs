@@ -14,7 +14,7 @@ use super::own_metrics::OwnMetrics;
 
 const READY: &str = "SELECT ready, message, failed_checks FROM tasker.health_ready()";
 
-/// The measures with their levels, and the numbers by the names that Tasker for Rails gives them.
+/// The measures with their levels, and numbers of tasks, steps, retries and connections.
 const STATUS: &str = "\
 WITH status AS MATERIALIZED (SELECT * FROM tasker.health_status())
 SELECT json_build_object(
@@ -159,6 +159,13 @@ async fn ask_ready(database: &Database) -> Answer {
             value::<Vec<String>>(row, "failed_checks")?,
         ))
     });
+    if found
+        .as_ref()
+        .is_ok_and(|(_, _, failed)| failed.iter().any(|check| check == "version"))
+    {
+        // Our session has loaded the library that was there before an update, perhaps.
+        database.close().await;
+    }
     match found {
         Ok((ready, message, failed)) => ready_answer(ready, &message, &failed, begun),
         Err(failure) => ready_failure(&failure, begun),

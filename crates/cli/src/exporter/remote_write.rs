@@ -384,7 +384,7 @@ impl RemoteWrite {
                     "the receiver refuses metrics, which are dropped",
                     &[("samples", &samples.to_string()), ("reason", &why)],
                 );
-                let details = json!({ "samples": samples, "error": why });
+                let details = json!({ "samples": samples, "error_message": why });
                 self.telemetry.tell(Told::Failed, details).await;
             }
             Outcome::Stopped => return false,

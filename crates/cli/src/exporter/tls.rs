@@ -34,12 +34,12 @@ impl MakeTlsConnect<Socket> for Tls {
     }
 }
 
-/// What of a server's certificate is checked.
+/// Which part of a server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// Nothing: disable, allow, prefer, require.
     Nothing,
-    /// Who issued it: verify-ca.
+    /// Its issuer: verify-ca.
     Issuer,
     /// That, and whether it names the host: verify-full.
     IssuerAndName,

@@ -367,7 +367,7 @@ impl Receiver {
             ],
         );
         self.source.refuse(&[event.id], why, stop).await;
-        let details = json!({ "events": 1, "error": why });
+        let details = json!({ "events": 1, "error_message": why });
         self.telemetry.tell(Told::Failed, details).await;
     }
 

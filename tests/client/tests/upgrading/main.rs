@@ -181,6 +181,7 @@ fn the_archive_of_the_package_holds_the_files_that_are_installed() {
         .map(|name| format!("{extensions}/{name}"))
         .collect();
     installed.insert(installed_library);
+    installed.insert(lines(Command::new(&config).arg("--bindir")).remove(0) + "/tasker");
     assert_eq!(packed, installed);
     // The scripts are the same, byte for byte.
     lines(
