@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod database;
 pub mod exporter;
+pub mod exports;
 pub mod failure;
 pub mod graphs;
 pub mod inside;

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tasker_client_tests::exporter::{Exporter, ROLE, dsn, make_role, signal};
+use tasker_client_tests::exports::{self, wait_for};
 use tasker_client_tests::receiver::{Answer, Identity, Receiver, free_address, hex};
 use tasker_client_tests::{Database, Session, Template, patience, scaled};
 
@@ -90,22 +91,8 @@ fn started(database: &Database, variables: &[(&str, &str)]) -> Exporter {
     Exporter::start(&dsn(database.server(), database.name()), &[], variables)
 }
 
-fn of_subscriber(session: &mut Session, column: &str) -> i64 {
-    session.one(
-        &format!(
-            "SELECT {column}::bigint FROM tasker.subscribers WHERE subscriber = 'tasker_otlp'"
-        ),
-        &[],
-    )
-}
-
-#[track_caller]
-fn wait_for(what: &str, mut wanted: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patience(60);
-    while !wanted() {
-        assert!(Instant::now() < deadline, "it never comes: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+fn of_subscriber(session: &mut Session, number: &str) -> i64 {
+    exports::of_subscriber(session, "tasker_otlp", number)
 }
 
 /// Waits until the receiver has accepted every span.
@@ -119,9 +106,8 @@ fn wait_for_all(receiver: &Receiver, session: &mut Session) -> Vec<String> {
     receiver.span_ids()
 }
 
-fn counted(exporter: &Exporter, name: &str) -> f64 {
-    let series = format!("tasker_exporter_{name}{{export=\"otlp\",name=\"tasker_otlp\"}}");
-    exporter.get("/metrics").metric(&series).unwrap_or_default()
+fn counted(exporter: &Exporter, counter: &str) -> f64 {
+    exports::counted(exporter, "otlp", "tasker_otlp", counter)
 }
 
 #[track_caller]
