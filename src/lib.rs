@@ -1,7 +1,7 @@
 //! tasker_ext: a workflow engine inside PostgreSQL.
 //!
 //! The rooms, each of which imports only from those before it: `error`; `pg`, the only one that touches PostgreSQL's C
-//! interface; `settings`; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
+//! interface; `settings`; `logging`, the lines of the server's log; `storage`, the tables below SQL; `processes`, the shared memory of background processes; `metrics`;
 //! `registry`, the templates; `readiness`, which reads tasks for the rules; `stream`, which reads the log as events; `subscribers`, which hands them out; `orchestration`, the engine; `functions`, the
 //! bodies of SQL functions; `background`, the processes. `schema` lists the SQL. The crate `tasker_rules` decides without a
 //! database.
@@ -18,6 +18,7 @@ macro_rules! thread_local {
 mod background;
 mod error;
 mod functions;
+mod logging;
 mod metrics;
 mod orchestration;
 mod pg;

@@ -3,8 +3,10 @@
 
 use std::ffi::{CStr, CString};
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use tasker_rules::engine::backoff::Config;
+use tasker_rules::events::log_line;
+use tasker_rules::names::check_event;
 use tasker_rules::operations::diagram::{Places, is_link_template, link};
 use tasker_rules::operations::operational::Multipliers;
 
@@ -27,6 +29,15 @@ static MEMORY_BUDGET_MB: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PRIORITY_AGING_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static DEFAULT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static EVENT_RETENTION: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
+static EVENT_SAMPLING_RATE: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static FILTERED_EVENTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static FILTER_MASK: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"[FILTERED]"));
+static FILTER_PARAMETERS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(
+    c"passw,email,secret,token,_key,crypt,salt,certificate,otp,ssn",
+));
+static LOG_FORMAT: GucSetting<LogFormat> = GucSetting::<LogFormat>::new(LogFormat::Text);
+static SLOW_QUERY_THRESHOLD: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
@@ -46,6 +57,20 @@ const DAY_SECONDS: i64 = 86_400;
 /// The largest number of seconds, or of megabytes.
 const MOST: f64 = i32::MAX as f64;
 
+/// How lines of the server's log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+#[allow(non_camel_case_types)] // The names of the setting's values.
+pub enum LogFormat {
+    #[name = c"text"]
+    Text,
+    #[name = c"json"]
+    Json,
+    #[name = c"pretty_json"]
+    PrettyJson,
+    #[name = c"logfmt"]
+    Logfmt,
+}
+
 /// A setting: its name, its description in SHOW ALL, its unit with special values and the page with its rule, its value, and
 /// the context that can change it.
 struct Setting {
@@ -63,18 +88,21 @@ enum Value {
     /// Also where 0 has a meaning of its own: PostgreSQL rounds an integer, and `1ms` would become that 0.
     Float(&'static GucSetting<f64>, f64, f64, GucFlags),
     Text(&'static GucSetting<Option<CString>>),
+    Format(&'static GucSetting<LogFormat>),
     /// Comma-separated seconds.
     Seconds(&'static GucSetting<Option<CString>>),
+    /// Comma-separated names of events.
+    Events(&'static GucSetting<Option<CString>>),
     /// Templates of links.
     StepUrl(&'static GucSetting<Option<CString>>),
     TaskUrl(&'static GucSetting<Option<CString>>),
 }
 
-use Value::{Bool, Float, Int, Seconds, StepUrl, TaskUrl, Text};
+use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 25] = [
+const SETTINGS: [Setting; 31] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -132,6 +160,13 @@ const SETTINGS: [Setting; 25] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.event_sampling_rate",
+        short: c"Share of the tasks whose events go to spans, labelled metrics and the log.",
+        long: c"A share, 0 to 1; the rate of an event's route is multiplied by it. Events themselves and their subscribers do not change. Rule: docs/events.md#routes.",
+        value: Float(&EVENT_SAMPLING_RATE, 0.0, 1.0, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.executor_drain_seconds",
         short: c"How long an executor that is to end may still work on its step.",
         long: c"Seconds. Then it is terminated, and the step counts as a crashed run. Rule: docs/background-workers.md#executors.",
@@ -143,6 +178,27 @@ const SETTINGS: [Setting; 25] = [
         short: c"Memory that one executor is expected to use.",
         long: c"Megabytes. Only compared with tasker.memory_budget_mb; nothing is limited by it. Rule: docs/executor-pools.md#what-the-server-can-carry.",
         value: Int(&EXECUTOR_MEMORY_MB, 1, 1_048_576, GucFlags::UNIT_MB),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.filter_mask",
+        short: c"What the log and spans have in place of values that tasker.filter_parameters hides.",
+        long: c"A text. Rule: docs/logging.md#secrets.",
+        value: Text(&FILTER_MASK),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.filter_parameters",
+        short: c"Keys whose values are hidden in the log, in logs of steps and in spans, at any depth.",
+        long: c"Parts of keys with commas between them, in whatever letters; empty: nothing is hidden. Rule: docs/logging.md#secrets.",
+        value: Text(&FILTER_PARAMETERS),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.filtered_events",
+        short: c"Events that go to no span, no labelled metric and no log, whatever their routes say.",
+        long: c"Names of events with commas between them, synonyms included; empty: none. Rule: docs/events.md#routes.",
+        value: Events(&FILTERED_EVENTS),
         context: GucContext::Suset,
     },
     Setting {
@@ -164,6 +220,13 @@ const SETTINGS: [Setting; 25] = [
         short: c"Largest share of the delay that jitter adds or takes away.",
         long: c"A share: 0.1 is ten percent. The result never exceeds the cap. Rule: docs/concepts.md#retry.",
         value: Float(&JITTER_MAX_PERCENTAGE, 0.0, 1.0, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.log_format",
+        short: c"How the extension writes its lines of the server's log.",
+        long: c"text: a message; json, pretty_json: the message is an object, on one line or several; logfmt: the message is key=value pairs. log_destination does not matter. Rule: docs/logging.md#formats.",
+        value: Format(&LOG_FORMAT),
         context: GucContext::Suset,
     },
     Setting {
@@ -244,6 +307,13 @@ const SETTINGS: [Setting; 25] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.slow_query_threshold_seconds",
+        short: c"Calls and duties that take longer write a warning to the server's log.",
+        long: c"Seconds, or with a unit such as 500ms; 0: off. Rule: docs/logging.md#slow-operations.",
+        value: Float(&SLOW_QUERY_THRESHOLD, 0.0, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.startup_health_threshold_multiplier",
         short: c"Factor applied to each health threshold while the system starts up.",
         long: c"A factor: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
@@ -276,8 +346,14 @@ pub fn define() {
             Text(value) => {
                 GucRegistry::define_string_guc(name, short, long, value, context, none);
             }
+            Format(value) => {
+                GucRegistry::define_enum_guc(name, short, long, value, context, none);
+            }
             Seconds(value) => {
                 guc::define_checked_string::<BackoffList>(name, short, long, value, context);
+            }
+            Events(value) => {
+                guc::define_checked_string::<EventList>(name, short, long, value, context);
             }
             StepUrl(value) => {
                 guc::define_checked_string::<StepLink>(name, short, long, value, context);
@@ -379,6 +455,42 @@ fn interval(seconds: &GucSetting<f64>) -> String {
     }
 }
 
+/// The names of a list with commas.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+/// Share of the tasks whose events go to telemetry.
+pub fn event_sampling_rate() -> f64 {
+    EVENT_SAMPLING_RATE.get()
+}
+
+/// The events that go to no telemetry, a list of [`names`]; None: there is none.
+pub fn filtered_events() -> Option<String> {
+    text(&FILTERED_EVENTS)
+}
+
+/// What must not be written to logs and spans: parts of keys, a list of [`names`], and what stands for their values.
+pub fn filter() -> (Option<CString>, Option<CString>) {
+    (FILTER_PARAMETERS.get(), FILTER_MASK.get())
+}
+
+/// How lines of the server's log are written.
+pub fn log_format() -> log_line::Format {
+    match LOG_FORMAT.get() {
+        LogFormat::Text => log_line::Format::Text,
+        LogFormat::Json => log_line::Format::Json,
+        LogFormat::PrettyJson => log_line::Format::PrettyJson,
+        LogFormat::Logfmt => log_line::Format::Logfmt,
+    }
+}
+
+/// What takes longer is slow, microseconds; None: nothing is.
+pub fn slow_us() -> Option<i64> {
+    let seconds = SLOW_QUERY_THRESHOLD.get();
+    (seconds > 0.0).then(|| (seconds * 1e6).ceil() as i64)
+}
+
 fn parse_list(text: &str) -> Option<Vec<f64>> {
     text.split(',')
         .map(|item| {
@@ -397,6 +509,16 @@ impl Check for BackoffList {
 
     fn accepts(text: &str) -> bool {
         parse_list(text).is_some()
+    }
+}
+
+struct EventList;
+
+impl Check for EventList {
+    const HINT: &'static CStr = c"Use names of events with commas between them, such as step.retry_requested,order.paid. tasker.event_catalog lists them.";
+
+    fn accepts(text: &str) -> bool {
+        text.trim().is_empty() || names(text).all(|name| check_event(name).is_ok())
     }
 }
 
@@ -450,8 +572,12 @@ pub fn backoff() -> Config {
 
 /// The environment whose overrides apply, if any.
 pub fn environment() -> Option<String> {
-    ENVIRONMENT
+    text(&ENVIRONMENT)
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    setting
         .get()
-        .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| !name.is_empty())
+        .map(|text| text.to_string_lossy().into_owned())
+        .filter(|text| !text.is_empty())
 }

@@ -89,7 +89,7 @@ pub static STEPS: Table<10> = Table::new(
     &[Update, Read],
 );
 
-pub static TRANSITIONS: Table<12> = Table::new(
+pub static TRANSITIONS: Table<13> = Table::new(
     c"transitions",
     [
         (c"id", pg_sys::INT8OID),
@@ -104,6 +104,7 @@ pub static TRANSITIONS: Table<12> = Table::new(
         (c"to_state", pg_sys::CHAROID),
         (c"metadata", pg_sys::JSONBOID),
         (c"run_id", pg_sys::INT8OID),
+        (c"claim_number", pg_sys::INT4OID),
     ],
     None,
     Insert::Arrays(&INSERT_TRANSITIONS),
@@ -112,8 +113,8 @@ pub static TRANSITIONS: Table<12> = Table::new(
 
 static INSERT_TRANSITIONS: Statement = Statement::new(
     "INSERT INTO tasker_engine.transitions
-         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata, run_id)
-     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS u",
+         (id, task_uuid, created_at, started_at, xid, worker_no, step_no, attempt, from_state, to_state, metadata, run_id, claim_number)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS u",
     &[
         pg_sys::INT8ARRAYOID,
         pg_sys::UUIDARRAYOID,
@@ -127,6 +128,7 @@ static INSERT_TRANSITIONS: Statement = Statement::new(
         pg_sys::CHARARRAYOID,
         pg_sys::JSONBARRAYOID,
         pg_sys::INT8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
     ],
 );
 
@@ -185,6 +187,41 @@ static INSERT_COUNTS: Statement = Statement::new(
         pg_sys::BOOLOID,
         pg_sys::INT2ARRAYOID,
         pg_sys::INT8ARRAYOID,
+    ],
+);
+
+/// The logs of runs.
+pub static STEP_LOGS: Table<9> = Table::new(
+    c"step_logs",
+    [
+        (c"task_uuid", pg_sys::UUIDOID),
+        (c"at", pg_sys::TIMESTAMPTZOID),
+        (c"claim_number", pg_sys::INT4OID),
+        (c"line", pg_sys::INT4OID),
+        (c"step_no", pg_sys::INT2OID),
+        (c"attempt", pg_sys::INT2OID),
+        (c"level", pg_sys::TEXTOID),
+        (c"message", pg_sys::TEXTOID),
+        (c"fields", pg_sys::JSONBOID),
+    ],
+    None,
+    Insert::Arrays(&INSERT_STEP_LOGS),
+    &[Append],
+);
+
+static INSERT_STEP_LOGS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.step_logs (task_uuid, at, claim_number, line, step_no, attempt, level, message, fields)
+     SELECT u.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS u",
+    &[
+        pg_sys::UUIDARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
     ],
 );
 
@@ -333,6 +370,7 @@ pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)
     of(&TRANSITIONS, &mut all)?;
     of(&CLAIMS, &mut all)?;
     of(&METRIC_COUNTS, &mut all)?;
+    of(&STEP_LOGS, &mut all)?;
     of(&QUEUES, &mut all)?;
     of(&WORKERS, &mut all)?;
     of(&OPERATIONAL_CHANGES, &mut all)?;

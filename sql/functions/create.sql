@@ -5,10 +5,10 @@ CREATE OR REPLACE FUNCTION tasker.create_task(
     initiator text DEFAULT 'unknown', source_system text DEFAULT 'unknown', reason text DEFAULT 'unknown',
     tags jsonb DEFAULT '[]', bypass_steps jsonb DEFAULT '[]', priority integer DEFAULT 2,
     run_at timestamptz DEFAULT NULL, idempotency_key text DEFAULT NULL, correlation_id text DEFAULT NULL,
-    traceparent text DEFAULT NULL)
+    traceparent text DEFAULT NULL, tracestate text DEFAULT NULL)
 RETURNS uuid AS 'MODULE_PATHNAME', 'create_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text) IS
+COMMENT ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text, text) IS
 'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is not an object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request within the template''s identity_window where its identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
 name: Name of the template.
 context: What the task works on, a JSON object that satisfies the template''s input_schema.
@@ -23,8 +23,9 @@ priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
 run_at: No step starts before this time; NULL: at once. Without an offset PostgreSQL reads it in the TimeZone of the session.
 idempotency_key: The caller''s own name for the request: met again, it returns the existing task and creates nothing.
 correlation_id: The caller''s own id, handed to the workers as it is.
-traceparent: W3C trace context of the caller, handed to the workers as it is.';
-GRANT EXECUTE ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text)
+traceparent: W3C trace context of the caller: the span of the task hangs below its span. A malformed one is ignored with a WARNING (22023). Rule: docs/tracing.md.
+tracestate: W3C tracestate that belongs to it, handed to the workers as it is; a malformed one is ignored with a WARNING (22023).';
+GRANT EXECUTE ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text, text)
 TO tasker_worker, tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.create_tasks(
@@ -32,14 +33,14 @@ CREATE OR REPLACE FUNCTION tasker.create_tasks(
     initiator text DEFAULT 'unknown', source_system text DEFAULT 'unknown', reason text DEFAULT 'unknown',
     tags jsonb DEFAULT '[]', bypass_steps jsonb DEFAULT '[]', priority integer DEFAULT 2,
     run_at timestamptz DEFAULT NULL, idempotency_keys text[] DEFAULT NULL, correlation_id text DEFAULT NULL,
-    traceparent text DEFAULT NULL)
+    traceparent text DEFAULT NULL, tracestate text DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'create_tasks' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text) IS
+COMMENT ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text, text) IS
 'Creates one task per context, all or none, in one set of statements, and returns their uuids in the same order. Everything else as create_task; each value holds for all of them.
 contexts: One JSON object per task, at most 10,000 (54000 beyond). No element may be NULL.
 idempotency_keys: NULL, or one key per context, NULL where it has none; 22023 for another length.';
-GRANT EXECUTE ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text)
+GRANT EXECUTE ON FUNCTION tasker.create_tasks(text, jsonb[], text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text[], text, text, text)
 TO tasker_worker, tasker_operator;
 
 CREATE OR REPLACE FUNCTION tasker.rerun_task(task_uuid uuid, from_step text DEFAULT NULL, context jsonb DEFAULT NULL)

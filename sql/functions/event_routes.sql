@@ -1,5 +1,28 @@
 -- The routes of events to telemetry: what set_event_route has set over the defaults.
 
+CREATE OR REPLACE FUNCTION tasker_engine.default_event_routes()
+RETURNS TABLE (event text, backends text[], sampling_rate numeric, priority text)
+AS 'MODULE_PATHNAME', 'default_event_routes' LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 22
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.default_event_routes() IS 'The routes that hold as long as set_event_route has set nothing else.
+event: name of the event.
+backends: where it goes.
+sampling_rate: share of the tasks, 0 to 1.
+priority: low, normal, high or critical.';
+GRANT EXECUTE ON FUNCTION tasker_engine.default_event_routes() TO tasker_reader;
+
+CREATE OR REPLACE FUNCTION tasker_engine.event_routes_changed() RETURNS void
+AS 'MODULE_PATHNAME', 'event_routes_changed' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.event_routes_changed() IS 'Tells every session that it must read tasker_engine.changed_event_routes again.';
+
+CREATE OR REPLACE FUNCTION tasker.event_share(event text, backend text) RETURNS double precision
+AS 'MODULE_PATHNAME', 'event_share' LANGUAGE c STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker.event_share(text, text) IS 'Which share of the tasks has its events of this name in a backend, when the route, tasker.event_sampling_rate and tasker.filtered_events are put together; 0: none. An event without a route is counted, and goes nowhere else. 22023 for a name that no event can have, and for an unknown backend. Rule: docs/events.md#routes.
+event: Name of the event; a synonym stands for its event.
+backend: trace, metrics or log.';
+GRANT EXECUTE ON FUNCTION tasker.event_share(text, text) TO tasker_reader;
+
 CREATE OR REPLACE FUNCTION tasker.set_event_route(
     event text, backends text[] DEFAULT NULL, enabled boolean DEFAULT NULL, sampling_rate numeric DEFAULT NULL,
     priority text DEFAULT NULL, metadata jsonb DEFAULT NULL)
@@ -42,6 +65,7 @@ BEGIN
         sampling_rate = coalesce($4, c.sampling_rate),
         priority = coalesce($5, c.priority),
         metadata = coalesce($6, c.metadata);
+    PERFORM tasker_engine.event_routes_changed();
 END
 $$;
 COMMENT ON FUNCTION tasker.set_event_route(text, text[], boolean, numeric, text, jsonb) IS

@@ -24,6 +24,7 @@ BEGIN ATOMIC
         ('stuck', interval '1 minute', 'Looks for open tasks of which nothing can run, 50,000 tasks at a time.', 12),
         ('totals', interval '1 minute', 'Adds up tasks that have ended, so that counts do not read them again.', 14),
         ('workers', interval '1 minute', 'Removes workers that have ended or are long silent.', 13),
+        ('event_log', interval '1 second', 'Writes the events that routes send to the log to the server''s log.', 16),
         ('events', interval '1 minute', 'Removes published events that are older than tasker.event_retention.', 15),
         -- After the others, since it looks at how they went.
         ('health', interval '30 seconds', 'Records that the level of health has changed.', 9)
@@ -44,6 +45,10 @@ COMMENT ON FUNCTION tasker_engine.try_duty_lock(integer) IS 'Locks a duty until 
 CREATE OR REPLACE FUNCTION tasker_engine.note_duty_run(duty_no integer) RETURNS boolean
 AS 'MODULE_PATHNAME', 'note_duty_run' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.note_duty_run(integer) IS 'When this transaction commits, shared memory knows that the duty has run now; false if there is none, and the caller has to write it.';
+
+CREATE OR REPLACE FUNCTION tasker_engine.note_duty_time(duty text) RETURNS void
+AS 'MODULE_PATHNAME', 'note_duty_time' LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker_engine.note_duty_time(text) IS 'Writes a warning to the server''s log if the duty of which this transaction has just taken the lock took longer than tasker.slow_query_threshold_seconds.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.duty_clocks() RETURNS TABLE (duty_no integer, last_run_at timestamptz, since timestamptz)
 AS 'MODULE_PATHNAME', 'duty_clocks' LANGUAGE c VOLATILE ROWS 16 SET search_path = pg_catalog, pg_temp;
@@ -309,6 +314,7 @@ BEGIN
             last_error = EXCLUDED.last_error, last_error_at = EXCLUDED.last_error_at;
         RETURN -1;
     END;
+    PERFORM tasker_engine.note_duty_time(run_duty.duty);
     at := clock_timestamp();
     noted := tasker_engine.note_duty_run(number);
     IF amount > 0 OR NOT noted AND NOT EXISTS (

@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION tasker.metrics_prometheus(boolean, boolean) TO tasker_
 CREATE OR REPLACE FUNCTION tasker.export_metrics(format text DEFAULT 'prometheus', options jsonb DEFAULT '{}')
 RETURNS text AS 'MODULE_PATHNAME', 'export_metrics' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET extra_float_digits = 1;
-COMMENT ON FUNCTION tasker.export_metrics(text, jsonb) IS 'tasker.metrics as a text for another tool. 22004 for NULL; 22023 for an unknown format, an unknown option, and a value that an option does not take. Rule: docs/metrics.md#other-formats.
+COMMENT ON FUNCTION tasker.export_metrics(text, jsonb) IS 'tasker.metrics as a text for another tool. 22004 for NULL; 22023 for an unknown format, an unknown option, and a value that an option does not take. In a transaction that may write, it also tells of the export, at most once a minute and format (docs/events.md#export-of-telemetry). Rule: docs/metrics.md#other-formats.
 format: prometheus (as metrics_prometheus), json (an object with metrics and metadata), or csv (a line per series).
 options: An object. Of json: field_mapping, an object from fields (name, type, value, labels, help) to other names. Of csv: columns, an array of some of timestamp, name, type, value, labels, help; separator, one character; row_separator, \n, \r\n or one character; flatten_labels, a column label_... for each label; include_headers, true unless given.';
 GRANT EXECUTE ON FUNCTION tasker.export_metrics(text, jsonb) TO tasker_reader;
@@ -97,6 +97,20 @@ END
 $$;
 COMMENT ON FUNCTION tasker.reset_metrics() IS 'Sets every counter and histogram of this database to zero, those of finalization claims and of workers included; what maintenance_duties counts stays. In shared memory at once, whatever becomes of the transaction.';
 GRANT EXECUTE ON FUNCTION tasker.reset_metrics() TO tasker_admin;
+
+CREATE OR REPLACE FUNCTION tasker_engine.tell_counts_synced(source text, amount bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF amount > 0 THEN
+        PERFORM tasker_engine.publish_facts('tasker.telemetry.cache_synced', ARRAY[source], ARRAY[jsonb_build_object(
+            'source', source, 'synced_count', amount, 'timestamp', tasker_engine.event_time(clock_timestamp()))]);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tasker_engine.tell_counts_synced(text, bigint) IS 'Writes the fact that the duty metrics did something, if it did.
+source: where the counts are, as in metrics_source.
+amount: how many things it took up or gave back.';
 
 -- Rows of the last minutes stay for the alerts. Counts of workers that are no longer known go.
 CREATE OR REPLACE FUNCTION tasker_engine.duty_metrics() RETURNS bigint
@@ -132,6 +146,7 @@ BEGIN
         GROUP BY s.worker_no
     )
     SELECT count(*) INTO amount FROM gone g WHERE NOT g.folded;
+    PERFORM tasker_engine.tell_counts_synced('table', amount);
     RETURN amount;
 END
 $$;

@@ -36,7 +36,7 @@ BEGIN
                 'tasker.task_blockers', 'tasker_engine.pool_depth', 'tasker.check_integrity', 'tasker_engine.check_page', 'tasker_engine.task_candidates',
                 'tasker_engine.select_tasks', 'tasker.list_tasks', 'tasker_engine.duty_stuck',
                 'tasker_engine.duty_totals', 'tasker.read_events', 'tasker.publish_event', 'tasker.publish_events',
-                'tasker_engine.events_again', 'tasker_engine.count_events']),
+                'tasker_engine.events_again', 'tasker_engine.count_events', 'tasker.record_export', 'tasker_engine.note_export']),
             -- Functions that count over a period or over everything: the best plan depends on the period and the filters of the
             -- call. jit takes a plan with a look-up per row for far more expensive than it is.
             ('SET plan_cache_mode = force_custom_plan SET jit = off', ARRAY[

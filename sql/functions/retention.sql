@@ -109,6 +109,7 @@ BEGIN
                + (SELECT count(*) FROM tasker_engine.task_deadlines o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker_engine.rare_tasks o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker_engine.tags_of_tasks(held))
+               + (SELECT count(*) FROM tasker_engine.step_logs o WHERE o.task_uuid = ANY (held))
                + (SELECT count(*) FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held)) INTO other_rows;
         RETURN;
     END IF;
@@ -140,6 +141,9 @@ BEGIN
     GET DIAGNOSTICS gone = ROW_COUNT;
     other_rows := other_rows + gone;
     DELETE FROM tasker_engine.task_tags o USING tasker_engine.tags_of_tasks(held) g WHERE o.tag = g.tag AND o.task_uuid = g.task_uuid;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    other_rows := other_rows + gone;
+    DELETE FROM tasker_engine.step_logs o WHERE o.task_uuid = ANY (held);
     GET DIAGNOSTICS gone = ROW_COUNT;
     other_rows := other_rows + gone;
     DELETE FROM tasker.task_annotations o WHERE o.task_uuid = ANY (held);
@@ -209,7 +213,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) IS
-'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call, and so are tasks whose log a subscriber to events has not read, up to tasker.max_subscriber_lag. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
+'Deletes one batch of tasks that ended long ago, oldest first, with their steps, results, log, logs of runs, annotations, idempotency keys and everything else that belongs to them. Waits for no lock, and no claim waits for it; what another session has locked is left for the next call, and so are tasks whose log a subscriber to events has not read, up to tasker.max_subscriber_lag. Call it until it returns 0 tasks, each time in a transaction of its own. An idempotency key of a purged task may be used again. 22023 for an age or a batch out of range, P0002 for an unknown namespace. Rule: docs/retention.md.
 older_than: Tasks that ended longer ago than this, 0 or more.
 batch: The most tasks, 1 to 100,000, and no more of them than have 50,000 steps together.
 namespace: Only tasks of this namespace; NULL for all.

@@ -12,7 +12,9 @@ BEGIN
         s.task_name, s.context, s.namespace_name, s.version, initiator => 'schedule', source_system => s.schedule_name,
         reason => 'scheduled for ' || moment, tags => s.tags, priority => s.priority, run_at => $3,
         idempotency_key => format('schedule %s %s', s.schedule_name, moment),
-        correlation_id => format('%s@%s', s.schedule_name, moment));
+        -- In the characters of an id.
+        correlation_id => format('schedule_%s_%s', left(regexp_replace(s.schedule_name, '[^A-Za-z0-9_-]', '_', 'g'), 60),
+                                 to_char($2 AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"')));
 END
 $$;
 COMMENT ON FUNCTION tasker_engine.create_scheduled_task(tasker_engine.schedules, timestamptz, timestamptz) IS

@@ -97,13 +97,13 @@ BEGIN ATOMIC
            jsonb_build_object(
                'task_uuid', c.task_uuid, 'step_uuid', c.step_uuid, 'step_name', c.step_name, 'attempt', c.attempt,
                'context', c.context, 'dependency_results', coalesce(c.dependency_results, '{}'),
-               'handler_config', c.handler_config)
+               'handler_config', c.handler_config, 'traceparent', c.traceparent, 'tracestate', c.tracestate)
     FROM tasker_engine.claim_inside(take_steps.worker_id, take_steps.namespaces, take_steps.queues, take_steps.max_steps,
                                     take_steps.lease) c;
 END;
 COMMENT ON FUNCTION tasker_engine.take_steps(text, text[], text[], integer, interval) IS 'Claims steps for handlers inside the database, with the argument of each.
 full_name: namespace.name@version of the template.
-argument: {task_uuid, step_uuid, step_name, attempt, context, dependency_results, handler_config}.';
+argument: {task_uuid, step_uuid, step_name, attempt, context, dependency_results, handler_config, traceparent, tracestate}.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.run_step(step_uuid uuid, claim_number integer, argument jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'run_step' LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;

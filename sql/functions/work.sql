@@ -8,7 +8,8 @@ CREATE OR REPLACE FUNCTION tasker.claim_steps(
 RETURNS TABLE (
     step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
     queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
-    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
+    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text,
+    tracestate text)
 AS 'MODULE_PATHNAME', 'claim_steps' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[], text[]) IS
@@ -24,7 +25,8 @@ attempt: Which attempt of the step this is, from 1.
 namespace: Namespace of the template.
 version: Version of the template, x.y.z.
 step_name: Name of the step in the template.
-claim_number: Number of this claim, which every report must carry; it never comes back.';
+claim_number: Number of this claim, which every report must carry; it never comes back.
+traceparent: W3C trace context: names the span of this run, so that a worker''s spans hang below it. Always there; its flag says whether the run is recorded (docs/tracing.md).';
 GRANT EXECUTE ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[], text[]) TO tasker_worker;
 
 -- A claim by executors and by run_steps. SECURITY DEFINER: the engine itself claims, whichever role calls.
@@ -33,7 +35,8 @@ CREATE OR REPLACE FUNCTION tasker_engine.claim_inside(
 RETURNS TABLE (
     step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer, namespace text,
     queue text, task_name text, version text, step_name text, handler text, handler_config jsonb, context jsonb,
-    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
+    dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text,
+    tracestate text)
 AS 'MODULE_PATHNAME', 'claim_inside' LANGUAGE c VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.claim_inside(text, text[], text[], integer, interval) IS 'claim_steps for handlers inside the database: with the results of all ancestors, and without waiting for a NOTIFY afterwards.
@@ -46,7 +49,8 @@ CREATE OR REPLACE FUNCTION tasker.report_and_claim(
 RETURNS TABLE (
     outcome text, step_uuid uuid, task_uuid uuid, claim_number integer, attempt integer, retry_limit integer,
     namespace text, queue text, task_name text, version text, step_name text, handler text, handler_config jsonb,
-    context jsonb, dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text)
+    context jsonb, dependency_results jsonb, lease_expires_at timestamptz, correlation_id text, traceparent text,
+    tracestate text)
 AS 'MODULE_PATHNAME', 'report_and_claim' LANGUAGE c VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[], text[], uuid[]) IS
@@ -58,6 +62,7 @@ step_uuid: The step; of a refused report NULL where it cannot be read.
 attempt: Which attempt of the step this is, from 1.
 version: Version of the template, x.y.z.
 claim_number: Number of this claim, which every report must carry; it never comes back.
+traceparent: W3C trace context: names the span of this run, so that a worker''s spans hang below it. NULL in a row that hands out no step.
 dependency_results: As a parameter none, parents or ancestors; as a result an object from step name to results.';
 GRANT EXECUTE ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[], text[], uuid[]) TO tasker_worker;
 

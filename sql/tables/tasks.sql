@@ -20,7 +20,8 @@ CREATE TABLE tasker_engine.tasks (
     traceparent text,
     tags jsonb NOT NULL,
     bypass_steps jsonb NOT NULL,
-    context jsonb NOT NULL
+    context jsonb NOT NULL,
+    tracestate text
 ) WITH (fillfactor = 55);
 -- For scopes by template, newest last. Neither column changes.
 CREATE INDEX tasks_named_task ON tasker_engine.tasks (named_task_id, task_uuid);
@@ -32,6 +33,8 @@ CREATE INDEX tasks_correlation_id ON tasker_engine.tasks (left(correlation_id, 2
 COMMENT ON TABLE tasker_engine.tasks IS 'Storage of tasks; tasker.tasks shows it.';
 COMMENT ON COLUMN tasker_engine.tasks.state IS
 'p pending, i in_progress, e error, c complete, x cancelled, r resolved_manually.';
+COMMENT ON COLUMN tasker_engine.tasks.traceparent IS 'W3C trace context of the caller, as it came in.';
+COMMENT ON COLUMN tasker_engine.tasks.tracestate IS 'W3C tracestate of the caller, as it came in.';
 
 CREATE TABLE tasker_engine.steps (
     task_uuid uuid NOT NULL,
@@ -95,7 +98,8 @@ CREATE TABLE tasker_engine.transitions (
     from_state "char",
     to_state "char" NOT NULL,
     metadata jsonb NOT NULL DEFAULT '{}',
-    run_id bigint
+    run_id bigint,
+    claim_number integer
 );
 ALTER TABLE tasker_engine.transitions REPLICA IDENTITY FULL; -- as above
 CREATE INDEX transitions_entity ON tasker_engine.transitions (task_uuid, step_no);
@@ -108,6 +112,7 @@ COMMENT ON TABLE tasker_engine.transitions IS
 'The log of every change of state, insert-only, and the stream of events.';
 COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began.';
 COMMENT ON COLUMN tasker_engine.transitions.run_id IS 'The id of the change to in_progress that began this run and has no row; NULL: no run ended, or the change has a row.';
+COMMENT ON COLUMN tasker_engine.transitions.claim_number IS 'The number of the claim whose run this change ended; NULL: no run ended, or an earlier version wrote the row.';
 COMMENT ON COLUMN tasker_engine.transitions.step_no IS 'Number of the step; 0 for the task itself.';
 
 -- Identity of tasks that have one: strategy hash, or the caller's own key. The primary key decides between racers.

@@ -3,8 +3,16 @@
 -- What a claim asks for, what a worker has begun, and what it gives back.
 SELECT tasker_engine.script_replace_function('tasker.claim_steps(text,text[],integer,interval,text,text[])', 'tasker.claim_steps(text,text[],integer,interval,text,text[],text[])');
 SELECT tasker_engine.script_replace_function('tasker.report_and_claim(text,jsonb,text[],integer,interval,text,text[])', 'tasker.report_and_claim(text,jsonb,text[],integer,interval,text,text[],text[],uuid[])');
+SELECT tasker_engine.script_replace_function('tasker_engine.claim_inside(text,text[],text[],integer,interval)', 'tasker_engine.claim_inside(text,text[],text[],integer,interval)');
+SELECT tasker_engine.script_replace_function('tasker.create_task(text,jsonb,text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text,text,text)', 'tasker.create_task(text,jsonb,text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text,text,text,text)');
+SELECT tasker_engine.script_replace_function('tasker.create_tasks(text,jsonb[],text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text[],text,text)', 'tasker.create_tasks(text,jsonb[],text,text,text,text,text,jsonb,jsonb,integer,timestamptz,text[],text,text,text)');
 SELECT tasker_engine.script_replace_function('tasker.heartbeat(text,interval)', 'tasker.heartbeat(text,interval,uuid[])');
 SELECT tasker_engine.script_replace_function('tasker.release_steps(text)', 'tasker.release_steps(text,jsonb,interval,text)');
+
+-- Traces.
+ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text;
+COMMENT ON COLUMN tasker_engine.tasks.traceparent IS 'W3C trace context of the caller, as it came in.';
+COMMENT ON COLUMN tasker_engine.tasks.tracestate IS 'W3C tracestate of the caller, as it came in.';
 
 -- Read by a session's first claim and whenever the clock was set; written only then.
 CREATE TABLE tasker_engine.clock_readings (
@@ -187,6 +195,8 @@ COMMENT ON COLUMN tasker_engine.steps.run_id IS
 ALTER TABLE tasker_engine.transitions ADD COLUMN run_id bigint;
 COMMENT ON COLUMN tasker_engine.transitions.started_at IS 'When the run that this change ended began.';
 COMMENT ON COLUMN tasker_engine.transitions.run_id IS 'The id of the change to in_progress that began this run and has no row; NULL: no run ended, or the change has a row.';
+ALTER TABLE tasker_engine.transitions ADD COLUMN claim_number integer;
+COMMENT ON COLUMN tasker_engine.transitions.claim_number IS 'The number of the claim whose run this change ended; NULL: no run ended, or an earlier version wrote the row.';
 DROP INDEX tasker_engine.transitions_time;
 CREATE INDEX transitions_time ON tasker_engine.transitions USING brin (created_at, started_at) WITH (pages_per_range = 64);
 
@@ -552,3 +562,35 @@ COMMENT ON COLUMN tasker_engine.subscriber_handlers.role_oid IS 'That role: the 
 COMMENT ON COLUMN tasker_engine.subscriber_handlers.function_owner IS 'The name of the role that owned the function when subscribe named it; for a dump.';
 COMMENT ON COLUMN tasker_engine.subscriber_handlers.function_owner_oid IS 'That role: a function of another owner is not called. NULL if no role had the name when the row was restored.';
 GRANT SELECT, DELETE ON tasker_engine.subscriber_handlers TO tasker_owner;
+
+-- What workers' reports say of the logs of runs.
+CREATE TABLE tasker_engine.step_logs (
+    task_uuid uuid NOT NULL,
+    at timestamptz NOT NULL,
+    claim_number integer NOT NULL,
+    line integer NOT NULL,
+    step_no smallint NOT NULL,
+    attempt smallint NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    fields jsonb,
+    PRIMARY KEY (task_uuid, step_no, claim_number, line)
+);
+COMMENT ON TABLE tasker_engine.step_logs IS 'Lines of the logs of runs, as reports brought them; tasker.step_logs shows it. Insert-only.';
+COMMENT ON COLUMN tasker_engine.step_logs.task_uuid IS 'The task.';
+COMMENT ON COLUMN tasker_engine.step_logs.at IS 'When the worker wrote the line; that of the report if it did not say.';
+COMMENT ON COLUMN tasker_engine.step_logs.claim_number IS 'Number of the claim whose run it is.';
+COMMENT ON COLUMN tasker_engine.step_logs.line IS 'Number of the line in the log of the run, from 1.';
+COMMENT ON COLUMN tasker_engine.step_logs.step_no IS 'Number of the step in its task.';
+COMMENT ON COLUMN tasker_engine.step_logs.attempt IS 'Number of the attempt.';
+COMMENT ON COLUMN tasker_engine.step_logs.level IS 'trace, debug, info, warn, error or fatal.';
+COMMENT ON COLUMN tasker_engine.step_logs.message IS 'What it says.';
+COMMENT ON COLUMN tasker_engine.step_logs.fields IS 'More that it says, a JSON object; NULL: nothing.';
+
+-- How far events were written to the server's log.
+CREATE TABLE tasker_engine.event_log_positions (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position text NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tasker_engine.event_log_positions IS 'How far events were written to the server''s log: one row while a route of an event names the log.';
+COMMENT ON COLUMN tasker_engine.event_log_positions.position IS 'A position as tasker.read_events has them.';

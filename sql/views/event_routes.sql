@@ -4,30 +4,7 @@ CREATE OR REPLACE VIEW tasker.event_routes AS
 SELECT coalesce(c.event, d.event) AS event, coalesce(c.backends, d.backends) AS backends, coalesce(c.enabled, true) AS enabled,
        coalesce(c.sampling_rate, d.sampling_rate) AS sampling_rate, coalesce(c.priority, d.priority) AS priority,
        coalesce(c.metadata, '{}') AS metadata
-FROM (VALUES
-    ('task.initialize_requested', '{trace,metrics}'::text[], 1::numeric, 'normal'),
-    ('task.start_requested', '{trace,metrics}', 1, 'normal'),
-    ('task.completed', '{trace,metrics}', 1, 'normal'),
-    ('task.failed', '{trace,metrics}', 1, 'normal'),
-    ('step.execution_requested', '{trace,metrics}', 1, 'normal'),
-    ('step.completed', '{trace,metrics}', 1, 'normal'),
-    ('step.failed', '{trace,metrics}', 1, 'normal'),
-    ('step.retry_requested', '{trace,metrics}', 1, 'normal'),
-    ('workflow.viable_steps_discovered', '{trace,metrics}', 1, 'normal'),
-    ('observability.step.backoff', '{trace,metrics}', 1, 'normal'),
-    ('observability.step.skip', '{trace,metrics}', 1, 'normal'),
-    ('observability.step.max_retries_reached', '{trace,metrics}', 1, 'high'),
-    ('database.query_executed', '{trace,metrics}', 0.1, 'normal'),
-    ('batch.step_execution', '{trace,metrics}', 1, 'normal'),
-    ('performance.slow_operation', '{trace,metrics}', 1, 'high'),
-    ('observability.task.enqueue', '{metrics}', 1, 'high'),
-    ('memory.spike_detected', '{metrics}', 1, 'critical'),
-    ('observability.task.finalize', '{trace}', 1, 'normal'),
-    ('observability.step.find_viable', '{trace}', 1, 'normal'),
-    ('observability.step.handle', '{trace}', 1, 'normal'),
-    ('step.before_handle', '{trace}', 1, 'normal'),
-    ('dependency.resolved', '{trace}', 1, 'normal')
-) AS d (event, backends, sampling_rate, priority)
+FROM tasker_engine.default_event_routes() d
 FULL JOIN tasker_engine.changed_event_routes c ON c.event = d.event;
 COMMENT ON VIEW tasker.event_routes IS 'Which telemetry an event goes to: the defaults, and what set_event_route has set. A name that event_catalog does not list is an event that an application may publish. Rule: docs/events.md#routes.';
 COMMENT ON COLUMN tasker.event_routes.event IS 'Name of the event.';

@@ -45,3 +45,40 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION tasker_engine.steps_changed_between(timestamptz, timestamptz) IS 'The steps that changed between the two times, both included; a step comes once for each change.';
 GRANT EXECUTE ON FUNCTION tasker_engine.steps_changed_between(timestamptz, timestamptz) TO tasker_reader;
+
+-- What was due at an instant in the past is not stored. The log says it: the last of what the run waited for.
+CREATE OR REPLACE FUNCTION tasker.step_queue_time(step_uuid uuid, attempt integer DEFAULT NULL)
+RETURNS double precision LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH step AS (
+        SELECT s.task_uuid, s.step_no, s.named_task_id FROM tasker_engine.steps s
+        WHERE tasker_engine.require_version()
+          AND s.task_uuid = tasker.step_task_uuid($1) AND s.step_no = tasker.step_number($1)
+    ), run AS (
+        SELECT c.id, c.created_at FROM tasker_engine.step_changes c
+        WHERE c.task_uuid = (SELECT s.task_uuid FROM step s) AND c.step_no = (SELECT s.step_no FROM step s)
+          AND c.to_state = 'i' AND ($2 IS NULL OR c.attempt = $2)
+        ORDER BY c.id DESC LIMIT 1
+    ), waits AS (
+        SELECT greatest(t.requested_at, t.run_at) AS until FROM tasker_engine.tasks t WHERE t.task_uuid = (SELECT s.task_uuid FROM step s)
+        UNION ALL
+        SELECT l.created_at + coalesce((l.metadata ->> 'retry_after_seconds')::double precision, 0) * '1 second'::interval
+        FROM tasker_engine.transitions l
+        WHERE l.task_uuid = (SELECT s.task_uuid FROM step s) AND l.step_no = (SELECT s.step_no FROM step s)
+          AND l.id < (SELECT r.id FROM run r) AND l.to_state IN ('e', 'p')
+          -- The claim that begins the next attempt writes this row: nothing waited for it.
+          AND NOT (l.from_state = 'e' AND l.to_state = 'p' AND l.worker_no <> 0)
+        UNION ALL
+        SELECT l.created_at
+        FROM step s
+        JOIN tasker.named_tasks_named_steps n ON n.named_task_id = s.named_task_id AND n.step_no = s.step_no
+        JOIN tasker_engine.transitions l ON l.task_uuid = s.task_uuid AND l.step_no = ANY (n.parents)
+        WHERE l.id < (SELECT r.id FROM run r) AND l.to_state IN ('c', 'r')
+    )
+    SELECT greatest(extract(epoch FROM r.created_at - (SELECT max(w.until) FROM waits w)), 0)::double precision FROM run r;
+END;
+COMMENT ON FUNCTION tasker.step_queue_time(uuid, integer) IS
+'Seconds that a run waited for a claim: from the instant at which it was due (its task was created, its parents were done, its wait was over) to its start. NULL for an unknown step, and for a run that has not begun or that the log has lost. Rule: docs/events.md#measures-of-an-event.
+step_uuid: The step.
+attempt: Number of the attempt; NULL: the last one that has begun.';
+GRANT EXECUTE ON FUNCTION tasker.step_queue_time(uuid, integer) TO tasker_reader;

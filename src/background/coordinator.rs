@@ -11,6 +11,7 @@ use super::hints::Hints;
 use super::pools::Pools;
 use super::process::{self, SECOND_US, transaction};
 use crate::error::Result;
+use crate::logging;
 use crate::pg::call;
 use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -99,9 +100,9 @@ fn run(database: u32) {
             process::end(1);
         }
     }
-    pgrx::log!(
-        "tasker_ext: coordinator of database {database} at work, extension version {version}"
-    );
+    logging::info(&format!(
+        "coordinator of database {database} at work, extension version {version}"
+    ));
     // After a restart, a system that was in normal operation starts up again, with the health thresholds of a startup.
     if let Err(error) = transaction(|session| session.run(&BEGIN_STARTUP, &[]).map(|_| ())) {
         process::log_error("the startup cannot be recorded", &error);
@@ -199,7 +200,7 @@ fn log_resources(session: &Session) -> Result<()> {
     for row in session.read(&RESOURCES, &[])?.iter() {
         let (severity, message): (String, String) = (row.get(1)?, row.get(2)?);
         let hint = row.opt::<String>(3).unwrap_or_default();
-        pgrx::warning!("tasker_ext: {severity}: {message} {hint}");
+        logging::warn(&format!("{severity}: {message} {hint}"));
     }
     Ok(())
 }
@@ -246,10 +247,10 @@ impl Coordinator {
         match may {
             Ok(()) if self.refuses => {
                 self.refuses = false;
-                pgrx::log!(
-                    "tasker_ext: coordinator of database {} at work again",
+                logging::info(&format!(
+                    "coordinator of database {} at work again",
                     self.database
-                );
+                ));
             }
             Ok(()) => {}
             Err(error) => {

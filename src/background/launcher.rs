@@ -10,6 +10,7 @@ use pgrx::bgworkers::{
 use pgrx::pg_sys;
 
 use super::process::{self, SLOWEST_RESTART_US};
+use crate::logging;
 use crate::pg::{backend, call};
 use crate::processes::{self, Kind, State};
 
@@ -106,11 +107,11 @@ fn run(_argument: u32) {
                 Some(handle) => started.push(handle),
                 None if room && complained_at.is_none_or(|at| now - at > 60_000_000) => {
                     complained_at = Some(now);
-                    pgrx::warning!(
-                        "tasker_ext: database {name} has no coordinator: other users hold the {} slots of max_worker_processes beside {} of tasker_ext",
+                    logging::warn(&format!(
+                        "database {name} has no coordinator: other users hold the {} slots of max_worker_processes beside {} of tasker_ext",
                         backend::worker_slots(),
                         processes.len()
-                    );
+                    ));
                 }
                 None => {}
             }
@@ -132,12 +133,12 @@ fn name_waiting(databases: &[(u32, String)], waiting: &[u32], waited: &mut Vec<S
         .map(|database| database.1.clone())
         .collect();
     if names != *waited && !names.is_empty() {
-        pgrx::warning!(
-            "tasker_ext: no slot is left for the coordinators of {}: max_worker_processes {} carries {} processes of tasker_ext; tasker.validate_resources() says what to set",
+        logging::warn(&format!(
+            "no slot is left for the coordinators of {}: max_worker_processes {} carries {} processes of tasker_ext; tasker.validate_resources() says what to set",
             names.join(", "),
             backend::worker_slots(),
             processes::capacity()
-        );
+        ));
     }
     *waited = names;
 }

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::launcher;
 use super::process::{self, SECOND_US, SLOWEST_RESTART_US, transaction};
 use crate::error::Result;
+use crate::logging;
 use crate::pg::call;
 use crate::pg::spi::Statement;
 use crate::processes::{self, Kind, Slot, State};
@@ -191,9 +192,9 @@ impl Pools {
         let long_ago = |at| now - at > 60 * SECOND_US;
         if self.complained_at.is_none_or(long_ago) {
             self.complained_at = Some(now);
-            pgrx::warning!(
-                "tasker_ext: no slot of max_worker_processes is left for an executor of pool {pool}; tasker.validate_resources() says what to set"
-            );
+            logging::warn(&format!(
+                "no slot of max_worker_processes is left for an executor of pool {pool}; tasker.validate_resources() says what to set"
+            ));
         }
     }
 
@@ -249,11 +250,11 @@ impl Pools {
 fn enforce_deadlines(executors: &[Slot], now: i64) {
     for slot in executors.iter().filter(|slot| slot.stop) {
         if slot.stop_by != 0 && now > slot.stop_by {
-            pgrx::log!(
-                "tasker_ext: executor {} of pool {} did not end in time and is terminated",
+            logging::info(&format!(
+                "executor {} of pool {} did not end in time and is terminated",
                 slot.pid,
                 slot.pool.as_str()
-            );
+            ));
             process::signal(slot.pid, pg_sys::SIGTERM as i32);
         }
     }

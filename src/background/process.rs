@@ -2,7 +2,10 @@
 
 use pgrx::pg_sys;
 
+use tasker_rules::events::log_line::Level;
+
 use crate::error::{Error, Result};
+use crate::logging::{self, Said};
 use crate::orchestration::resumption;
 pub use crate::pg::process::{
     check_for_interrupts, report_activity, set_application_name, signal, wait,
@@ -18,6 +21,7 @@ pub const SLOWEST_RESTART_US: i64 = 60 * SECOND_US;
 /// Starts the process. It enters the shared list before it connects: a command that needs the database alone finds the process
 /// there, or the process finds the database held and ends.
 pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
+    logging::begin(kind.as_str());
     process::begin(database, processes::leave, || {
         if processes::enter(kind, database, pool, worker_id) {
             Ok(())
@@ -81,7 +85,8 @@ pub fn log_always(what: &str, error: &Error) {
     let sentences: String = more.map(|text| format!(" {text}")).collect();
     // A message has no full stop, a DETAIL and a HINT have.
     let stop = if sentences.is_empty() { "" } else { "." };
-    pgrx::log!("tasker_ext: {what}: {}{stop}{sentences}", error.message);
+    let message = format!("{what}: {}{stop}{sentences}", error.message);
+    Said::new(Level::Error, &message).error(error).write();
 }
 
 /// Ends the process in order.

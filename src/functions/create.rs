@@ -20,6 +20,7 @@ fn request<'c>(
     contexts: Vec<Jsonb<'c>>,
     idempotency_keys: Vec<Option<String>>,
 ) -> Result<TaskRequest<'c>> {
+    let (traceparent, tracestate) = create::context(call.opt_text(13), call.opt_text(14));
     Ok(TaskRequest {
         name: call.get(0, "name")?,
         contexts,
@@ -34,7 +35,8 @@ fn request<'c>(
         run_at: call.opt(10),
         idempotency_keys,
         correlation_id: call.opt_text(12),
-        traceparent: call.opt_text(13),
+        traceparent,
+        tracestate,
     })
 }
 

@@ -1,6 +1,9 @@
 //! The locks and clocks of duties, and the duties `leases` and `task_timeouts`. Each other duty is in the file of its theme.
 
+use std::cell::Cell;
+
 use crate::error::{Error, Result};
+use crate::logging;
 use crate::orchestration::{Engine, clock, leases, operate};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::spi::Session;
@@ -10,6 +13,7 @@ use crate::processes;
 crate::pg::call::sql_function! {
     try_duty_lock;
     note_duty_run;
+    note_duty_time;
     duty_clocks;
     duty_leases;
     duty_task_timeouts;
@@ -24,8 +28,20 @@ fn number(call: &Call) -> Result<u16> {
         .ok_or_else(|| Error::corrupt("no duty has this number"))
 }
 
+std::thread_local! {
+    /// The tick at which the duty that runs has begun.
+    static BEGAN: Cell<i64> = const { Cell::new(0) };
+}
+
 fn try_duty_lock(call: &mut Call) -> Result<Output> {
+    BEGAN.set(call::tick());
     Ok(Output::from(lock::try_part_of_extension(number(call)?)?))
+}
+
+fn note_duty_time(call: &mut Call) -> Result<Output> {
+    let duty: String = call.get(0, "duty")?;
+    logging::note_slow(&format!("duty {duty}"), BEGAN.get());
+    Ok(Output::Null)
 }
 
 fn note_duty_run(call: &mut Call) -> Result<Output> {

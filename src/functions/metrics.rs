@@ -1,7 +1,7 @@
 //! The counters as rows and as text for Prometheus. The views that join it are in sql/views/metrics.sql.
 
 use pgrx::pg_sys;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tasker_rules::events::time::iso;
 use tasker_rules::operations::metrics::{
     Format, Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render,
@@ -187,14 +187,29 @@ fn export_metrics(call: &mut Call) -> Result<Output> {
     };
     let format =
         Format::of(&name, &options).map_err(|bad| Error::parameter(bad.message).hint(bad.hint))?;
+    let began = call::tick();
     let samples = samples(false, false)?;
     let now = iso(call::clock());
-    Ok(Output::Text(format.write(
-        &samples,
-        &now,
-        env!("CARGO_PKG_VERSION"),
-    )))
+    let text = format.write(&samples, &now, env!("CARGO_PKG_VERSION"));
+    if call::may_write() {
+        let details = json!({
+            "format": name,
+            "duration": (call::tick() - began).max(0) as f64 / 1e6,
+            "size_bytes": text.len(),
+            "metrics_count": samples.len(),
+        });
+        let details = datum::jsonb_from_text(&details.to_string())
+            .ok_or_else(|| Error::corrupt("what an export was is JSON"))?;
+        let session = Session::open()?;
+        session.run(&NOTE_EXPORT, &[datum::text(&name), details.arg()])?;
+    }
+    Ok(Output::Text(text))
 }
+
+static NOTE_EXPORT: Statement = Statement::new(
+    "SELECT tasker_engine.note_export($1, $2)",
+    &[pg_sys::TEXTOID, pg_sys::JSONBOID],
+);
 
 fn samples(with_workers: bool, with_states: bool) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();

@@ -71,6 +71,7 @@ fn complete_step(call: &mut Call) -> Result<Output> {
         failure: None,
         returned: None,
         events: None,
+        logs: None,
     })
 }
 
@@ -94,6 +95,7 @@ fn fail_step(call: &mut Call) -> Result<Output> {
         failure: Some(failure),
         returned: None,
         events: None,
+        logs: None,
     })
 }
 
@@ -169,7 +171,7 @@ pub struct ParsedReports<'a> {
 }
 
 /// The keys of an element.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "step_uuid",
     "claim_number",
     "status",
@@ -181,6 +183,7 @@ const KEYS: [&str; 11] = [
     "backtrace",
     "reason",
     "events",
+    "logs",
 ];
 
 /// An element that is read. A field has one type: what has another cannot be read.
@@ -203,6 +206,12 @@ impl<'a> Fields<'a> {
         let field = self.object.get(key)?;
         self.read.set(self.read.get() + 1);
         (!field.is_null()).then_some(field)
+    }
+
+    /// A field that is read last: nothing is looked for once all keys were read.
+    fn rest(&self, key: &str) -> Option<Field<'a>> {
+        let all_read = self.read.get() == self.object.len();
+        (!all_read).then(|| self.get(key)).flatten()
     }
 
     /// A field that may be missing. The outer `None`: it cannot be read.
@@ -344,6 +353,7 @@ fn element<'a>(step_uuid: &Uuid, fields: &Fields<'a>) -> Option<Report<'a>> {
         failure,
         returned,
         events: fields.get("events").map(Field::to_jsonb),
+        logs: fields.rest("logs").map(Field::to_jsonb),
     })
 }
 

@@ -219,7 +219,7 @@ fn report_and_claim(call: &mut Call) -> Result<Output> {
         let running = without_reported(&begun, &answers);
         leases::begin(&mut engine, &claimant, &request.worker_id, &running)?;
         for answer in answers.iter().filter(|answer| !answer.accepted) {
-            let mut row: [Arg; 18] = [Arg::NULL; 18];
+            let mut row: [Arg; 19] = [Arg::NULL; 19];
             row[0] = datum::text(answer.outcome);
             row[1] = datum::opt(answer.step_uuid.as_ref(), datum::uuid);
             call.row(&row)?;
@@ -272,7 +272,7 @@ fn hand_out(
         // claim_steps has no column for it.
         (Some(current), []) => current.tell_once(),
         (Some(_), _) => {
-            let mut row: [Arg; 18] = [Arg::NULL; 18];
+            let mut row: [Arg; 19] = [Arg::NULL; 19];
             row[0] = datum::text(operational::DRAINING);
             call.row(&row)?;
         }

@@ -28,6 +28,13 @@ pub struct Run {
     pub started_at: Timestamp,
 }
 
+/// What names a run: the id of its start in the log, if that has no row, and the number of its claim.
+#[derive(Debug, Clone, Copy)]
+pub struct RunKey {
+    pub id: Option<i64>,
+    pub claim_number: i32,
+}
+
 struct StepTransition<'e> {
     id: Option<i64>,
     key: StepKey,
@@ -35,7 +42,7 @@ struct StepTransition<'e> {
     /// When the run began that this change ends.
     started_at: Option<Timestamp>,
     /// The run that this change ends.
-    run_id: Option<i64>,
+    ended: Option<RunKey>,
     attempt: i16,
     from: StepState,
     to: StepState,
@@ -58,7 +65,7 @@ impl<'e> StepTransition<'e> {
             key,
             worker_no: NO_WORKER,
             started_at: None,
-            run_id: None,
+            ended: None,
             attempt,
             from,
             to,
@@ -86,7 +93,8 @@ impl Transition<'_> {
         match self {
             Self::Step(row) => {
                 let own = Topics::of_change(Change::Step(row.from, row.to));
-                row.run_id
+                row.ended
+                    .and_then(|run| run.id)
                     .map_or(own, |_| own.with(Topics::of_change(Change::RUN_STARTS)))
             }
             Self::Task(row) => Topics::of_change(Change::Task(Some(row.from), row.to)),
@@ -175,7 +183,7 @@ impl<'e> Log<'e> {
     pub fn ended(
         &mut self,
         key: StepKey,
-        run_id: Option<i64>,
+        ended: RunKey,
         run: Option<Run>,
         attempt: i16,
         to: StepState,
@@ -184,7 +192,7 @@ impl<'e> Log<'e> {
         self.push_step(StepTransition {
             worker_no: run.map_or(NO_WORKER, |run| run.worker_no),
             started_at: run.map(|run| run.started_at),
-            run_id,
+            ended: Some(ended),
             ..StepTransition::new(key, attempt, StepState::InProgress, to, metadata)
         });
     }
@@ -193,7 +201,7 @@ impl<'e> Log<'e> {
     pub fn lost(
         &mut self,
         key: StepKey,
-        run_id: Option<i64>,
+        ended: RunKey,
         run: Run,
         attempt: i16,
         why: Option<Jsonb<'e>>,
@@ -201,7 +209,7 @@ impl<'e> Log<'e> {
         self.push_step(StepTransition {
             worker_no: run.worker_no,
             started_at: Some(run.started_at),
-            run_id,
+            ended: Some(ended),
             expired: true,
             ..StepTransition::new(key, attempt, StepState::InProgress, StepState::Error, why)
         });
@@ -292,7 +300,8 @@ impl<'e> Log<'e> {
                     datum::state(row.from),
                     datum::state(row.to),
                     metadata(row.metadata),
-                    datum::opt(row.run_id, datum::int8),
+                    datum::opt(row.ended.and_then(|run| run.id), datum::int8),
+                    datum::opt(row.ended.map(|run| run.claim_number), datum::int4),
                 ],
                 Transition::Task(row) => [
                     datum::opt(row.id, datum::int8),
@@ -306,6 +315,7 @@ impl<'e> Log<'e> {
                     datum::state(row.from),
                     datum::state(row.to),
                     metadata(row.metadata),
+                    Arg::NULL,
                     Arg::NULL,
                 ],
             })

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 use super::{Engine, queue_entries};
 use crate::error::Result;
+use crate::logging;
 use crate::pg::call;
 use crate::pg::datum;
 use crate::pg::installation::Kept;
@@ -73,10 +74,10 @@ pub fn heed(engine: &mut Engine) -> Result<()> {
     let write = [datum::text(&start), datum::int8(offset)];
     engine.session.run(&WRITE, &write)?;
     if let Some(back) = known.map(|known| known - offset).filter(|back| *back > 0) {
-        pgrx::log!(
-            "tasker_ext: the clock was set back by {} ms; what was due before is due now",
+        logging::info(&format!(
+            "the clock was set back by {} ms; what was due before is due now",
             back / 1000
-        );
+        ));
         let args = [datum::timestamp(engine.now), datum::interval(back)];
         engine.session.run(&SET_BACK, &args)?;
     }

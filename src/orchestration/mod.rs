@@ -29,6 +29,7 @@ use tasker_rules::engine::backoff::{self, Policy};
 use tasker_rules::engine::retry::{self, Attempts, Wait};
 
 use crate::error::Result;
+use crate::logging;
 use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{Timestamp, Uuid};
@@ -148,6 +149,7 @@ impl<'e> Engine<'e> {
         if wrote {
             metrics::write_if_due(self.now, self.tick)?;
         }
+        logging::note_slow(call::running(), self.tick);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use tasker_rules::events::catalog;
 use tasker_rules::events::rows::PLACES;
 use tasker_rules::events::time::iso;
 use tasker_rules::events::topics::Topics;
+use tasker_rules::events::trace::ids::Trace;
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::template::json;
 
@@ -24,7 +25,7 @@ use crate::pg::scan::Walk;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
 use crate::pg::{budget, call, changes};
-use crate::registry::{self, StoredSchema};
+use crate::registry::{self, StoredSchema, Tracing};
 use crate::subscribers::depth;
 use crate::{processes, settings, storage};
 
@@ -143,7 +144,7 @@ static TURN: Statement = Statement::new(
 );
 
 /// The slot that takes new rows.
-fn current_slot() -> Result<i16> {
+pub fn current_slot() -> Result<i16> {
     let mut turn: i64 = 0;
     if let Some(walk) = Walk::to_read(&storage::EVENT_TURNS)? {
         walk.each_from_end(|row| {
@@ -269,7 +270,8 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 static TASKS: Statement = Statement::new(
-    "SELECT u.task_uuid, u.step_no, t.named_task_id, t.correlation_id, t.traceparent, u.step_no = 0 OR s.step_no IS NOT NULL
+    "SELECT u.task_uuid, u.step_no, t.named_task_id, t.correlation_id, t.traceparent, u.step_no = 0 OR s.step_no IS NOT NULL,
+            nullif(s.claim_number, 0)
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.tasks t ON t.task_uuid = ANY (ARRAY[u.task_uuid])
      LEFT JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no",
@@ -286,6 +288,7 @@ pub fn about(session: &Session, keys: &BTreeSet<StepKey>) -> Result<FxHashMap<St
         datum::uuids(keys.iter().map(|key| &key.task)),
         datum::int2s(keys.iter().map(|key| key.no)),
     ];
+    let tracing = Tracing::current()?;
     for row in session.run(&TASKS, &args)?.iter() {
         let key = StepKey {
             task: row.get(1)?,
@@ -294,11 +297,12 @@ pub fn about(session: &Session, keys: &BTreeSet<StepKey>) -> Result<FxHashMap<St
         if !row.get::<bool>(6)? {
             continue;
         }
+        let trace = Trace::of(&key.task, row.opt::<String>(5).as_deref());
         let about = About {
             step: Some(key),
             namespace: Some(registry::get(session, row.get(3)?)?.namespace.clone()),
             correlation_id: row.opt(4),
-            traceparent: row.opt(5),
+            traceparent: Some(tracing.of_event(&trace, &key.task, key.no, row.opt(7))),
             which: None,
         };
         found.insert(key, about);

@@ -2,6 +2,7 @@
 //!
 //! The SQL side is declared in sql/functions/, where every tool can read it; `sql_function!` exports the symbol.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
@@ -87,6 +88,22 @@ impl From<&str> for Output {
     }
 }
 
+impl Output {
+    /// An array that this call has made.
+    pub fn array(values: &Arg) -> Self {
+        values.datum().map_or(Self::Null, Self::Value)
+    }
+}
+
+std::thread_local! {
+    static RUNNING: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// The name of the function that runs, of our own.
+pub fn running() -> &'static str {
+    RUNNING.get()
+}
+
 /// Runs the body of a function and turns its result or error into what PostgreSQL expects.
 pub fn dispatch(
     fcinfo: FunctionCallInfo,
@@ -103,7 +120,11 @@ pub fn dispatch(
         memory: unsafe { pg_sys::CurrentMemoryContext },
         alive: PhantomData,
     };
-    match body(&mut call) {
+    let outer = RUNNING.replace(name);
+    let outcome = body(&mut call);
+    // After an error that PostgreSQL has raised it stays: the next call sets it.
+    RUNNING.set(outer);
+    match outcome {
         Ok(output) => call.finish(output),
         Err(error) => error.raise(name),
     }
@@ -353,6 +374,12 @@ pub fn statements_see_commits() -> bool {
 pub fn is_standby() -> bool {
     // SAFETY: plain call.
     unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether this transaction may write: not on a standby, and not if it is READ ONLY.
+pub fn may_write() -> bool {
+    // SAFETY: a plain read of the backend's own variable.
+    !is_standby() && !unsafe { pg_sys::XactReadOnly }
 }
 
 /// Refuses calls that write on a standby (25006).

@@ -35,6 +35,8 @@ unsafe impl Sync for Watched {}
 pub static CLAIMANTS: Watched = Watched::new(c"claimants");
 /// The schemas of events that applications publish.
 pub static EVENTS: Watched = Watched::new(c"registered_events");
+/// The routes of events.
+pub static EVENT_ROUTES: Watched = Watched::new(c"changed_event_routes");
 
 std::thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
@@ -106,7 +108,7 @@ unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    for table in [&CLAIMANTS, &EVENTS] {
+    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES] {
         if relation == table.oid.get() || relation == pg_sys::InvalidOid {
             table.count();
         }

@@ -18,6 +18,7 @@ pub mod restricted;
 pub mod rights;
 pub mod scan;
 pub mod search_path;
+pub mod server_log;
 pub mod shmem;
 pub mod snapshot;
 pub mod spi;

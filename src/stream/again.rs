@@ -26,7 +26,7 @@ pub fn again(session: &Session, keys: &[Key]) -> Result<FxHashMap<i64, Event>> {
     let rows: Vec<i64> = rows.into_iter().collect();
     // What the subscriber wants may have changed since.
     let all = Selection::parse(["*"]).map_err(|bad| Error::corrupt(bad.to_string()))?;
-    let mut reader = Reader::new(session, &all);
+    let mut reader = Reader::new(session, &all)?;
     let mut found = FxHashMap::default();
     for ids in rows.chunks(PAGE) {
         budget::check_for_cancel();

@@ -113,15 +113,15 @@ impl<'s> Merge<'s> {
         selection: &'s Selection,
         behind: i64,
         unseen: Option<Unseen>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             session,
-            log: Reader::new(session, selection),
+            log: Reader::new(session, selection)?,
             looked: Looked::default(),
             unseen,
             logged: Source::new(behind, selection.wants_rows()),
             facts: Source::new(behind, selection.wants_facts()),
-        }
+        })
     }
 
     /// Whether the next call of `next` reads.

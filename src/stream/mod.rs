@@ -214,7 +214,7 @@ fn read_batch(
 ) -> Result<bool> {
     let last_id = position.last_id(epochs);
     let (behind, unseen) = (position.behind_id(), position.unseen());
-    let mut rows = Merge::new(session, wanted.selection, behind, unseen);
+    let mut rows = Merge::new(session, wanted.selection, behind, unseen)?;
     rows.looked = *looked;
     while !rows.must_read() || looked.cost() < wanted.scanned {
         budget::check_for_cancel();

@@ -225,7 +225,9 @@ impl Told<'_> {
                 let lines = self.metadata.get(key).and_then(Value::as_array)?;
                 Some(lines.iter().filter_map(Value::as_str).collect())
             }
-            "delay_seconds" | "backoff_seconds" => self.said.retry_after_seconds.map(Value::from),
+            "delay_seconds" | "backoff_seconds" | "retry_delay" => {
+                self.said.retry_after_seconds.map(Value::from)
+            }
             "scheduled_for" | "retry_at" => {
                 let wait = self.said.retry_after_seconds?;
                 let at = self.row.at.saturating_add((wait * 1e6).round() as i64);

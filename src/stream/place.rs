@@ -83,7 +83,7 @@ pub fn since_position(session: &Session, since: Timestamp) -> Result<Position> {
 /// How many wanted events lie between two positions: behind `from`, and read at `upto`.
 pub fn count(session: &Session, from: &Position, upto: &Position, wanted: &Wanted) -> Result<i64> {
     let (_, epochs) = now(session)?;
-    let mut rows = Merge::new(session, wanted.selection, from.read_to(), None);
+    let mut rows = Merge::new(session, wanted.selection, from.read_to(), None)?;
     let mut events = 0;
     loop {
         budget::check_for_cancel();

@@ -12,6 +12,7 @@ use tasker_rules::engine::state::TaskState;
 use tasker_rules::events::pattern::Selection;
 use tasker_rules::events::position::Unseen;
 use tasker_rules::events::rows::{self, Change, PLACES, Row as Rule, Said};
+use tasker_rules::events::trace::ids::Trace;
 
 use super::Event;
 use super::pages::{Page, Pages, pages};
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Rows, Session, Statement};
-use crate::registry::{self, Template};
+use crate::registry::{self, Template, Tracing};
 
 macro_rules! rows_where {
     ($most:literal) => {
@@ -29,7 +30,7 @@ macro_rules! rows_where {
     ($which:literal, $most:literal) => {
         concat!(
             "SELECT l.id, l.xid, l.task_uuid, l.step_no, l.created_at, l.started_at, l.worker_no, l.attempt, l.from_state, l.to_state,
-                    CASE WHEN l.metadata <> '{}' THEN l.metadata::text END, l.run_id
+                    CASE WHEN l.metadata <> '{}' THEN l.metadata::text END, l.run_id, l.claim_number
              FROM tasker_engine.transitions l
              WHERE ",
             $which,
@@ -101,6 +102,8 @@ pub struct Logged {
     /// None: an empty object.
     metadata: Option<String>,
     pub run_id: Option<i64>,
+    /// The claim whose run the row ends.
+    pub claim_number: Option<i32>,
     pub of: Rc<Task>,
 }
 
@@ -109,7 +112,7 @@ pub struct Task {
     pub named_task_id: i32,
     pub requested_at: Timestamp,
     pub correlation_id: Option<String>,
-    pub traceparent: Option<String>,
+    pub trace: Trace,
     bypasses: bool,
 }
 
@@ -128,6 +131,7 @@ impl Logged {
             change,
             metadata: row.opt(11),
             run_id: row.opt(12),
+            claim_number: row.opt(13),
             of,
         })
     }
@@ -212,15 +216,16 @@ pub struct Reader<'s> {
     /// Tasks in which no operator has changed a step.
     untouched: FxHashSet<Uuid>,
     workers: FxHashMap<i32, String>,
+    tracing: Tracing,
 }
 
 impl<'s> Reader<'s> {
-    pub fn new(session: &'s Session, selection: &'s Selection) -> Self {
+    pub fn new(session: &'s Session, selection: &'s Selection) -> Result<Self> {
         let released = [
             "workflow.viable_steps_discovered",
             "workflow.no_viable_steps",
         ];
-        Self {
+        Ok(Self {
             session,
             selection,
             wanted: FxHashMap::default(),
@@ -229,7 +234,8 @@ impl<'s> Reader<'s> {
             whole: FxHashMap::default(),
             untouched: FxHashSet::default(),
             workers: FxHashMap::default(),
-        }
+            tracing: Tracing::current()?,
+        })
     }
 
     /// A page of rows that can give wanted events, as [`Pages::read`] says, and how many others were in it.
@@ -332,14 +338,14 @@ impl<'s> Reader<'s> {
             return Ok(());
         }
         for row in self.session.read(&TASKS, &[datum::uuids(&tasks)])?.iter() {
+            let uuid: Uuid = row.get(1)?;
             let task = Task {
                 named_task_id: row.get(2)?,
                 requested_at: row.get(3)?,
                 correlation_id: row.opt(4),
-                traceparent: row.opt(5),
+                trace: Trace::of(&uuid, row.opt::<String>(5).as_deref()),
                 bypasses: row.get(6)?,
             };
-            let uuid: Uuid = row.get(1)?;
             if !row.get::<bool>(7)? {
                 self.untouched.insert(uuid);
             }
@@ -580,7 +586,12 @@ impl<'s> Reader<'s> {
                 task: Some(row.task),
                 step: told.step,
                 correlation_id: row.of.correlation_id.clone(),
-                traceparent: row.of.traceparent.clone(),
+                traceparent: Some(self.tracing.of_event(
+                    &row.of.trace,
+                    &row.task,
+                    row.step_no,
+                    row.claim_number,
+                )),
                 payload: Payload::of(told)?,
                 position: String::new(),
             })

@@ -10,6 +10,7 @@ pub mod depth;
 pub mod handler;
 mod idle;
 mod in_flight;
+pub mod log_lines;
 mod place;
 mod poll;
 mod redeliver;

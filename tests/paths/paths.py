@@ -335,6 +335,7 @@ def metrics(w):
     w.one(w.a, "SELECT count(*) FROM tasker.metrics_prometheus(true, true)")
     for form in ("prometheus", "json", "csv"):
         w.one(w.a, f"SELECT tasker.export_metrics('{form}')")
+    w.one(w.a, "SELECT tasker.record_export('spans', 'export_failed')")
     w.maintain()
     w.one(w.a, "SELECT tasker.reset_metrics()")
 

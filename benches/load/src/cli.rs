@@ -47,6 +47,8 @@ pub enum Command {
     Waiting(WaitingArgs),
     /// From a commit to the poll of a notified subscriber, and to the start of a handler; needs shared_preload_libraries
     Notified(NotifiedArgs),
+    /// Throughput with telemetry of every task against telemetry of none; needs shared_preload_libraries
+    Telemetry(TelemetryArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,6 +129,20 @@ pub struct WaitingArgs {
     pub shape: Shape,
     #[arg(long, default_value_t = 10)]
     pub subscribers: usize,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Args)]
+pub struct TelemetryArgs {
+    #[arg(value_enum, default_value_t = Shape::Linear5)]
+    pub shape: Shape,
+    /// A command that runs in every second window, such as an exporter; SIGTERM ends it
+    #[arg(long)]
+    pub program: Option<String>,
+    /// SQL that runs before, such as a call of subscribe
+    #[arg(long)]
+    pub subscribe: Option<String>,
     #[command(flatten)]
     pub load: LoadArgs,
 }

@@ -49,6 +49,7 @@ fn measure(cli: &Cli) -> Result<bool> {
         Command::Latency(args) => scenarios::latency::run(&server, &mut admin, args),
         Command::Purged(args) => scenarios::purged::run(&server, &mut admin, args),
         Command::Waiting(args) => scenarios::beside::waiting(&server, &mut admin, args),
+        Command::Telemetry(args) => scenarios::beside::telemetry(&server, &mut admin, args),
         Command::Notified(args) => scenarios::notified::run(&server, &mut admin, args),
     }
 }

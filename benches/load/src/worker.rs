@@ -17,7 +17,8 @@ use crate::raw::{Json, Raw, Uuid};
 
 const NARROW: &str = "outcome, step_uuid, claim_number";
 const FULL: &str = "outcome, step_uuid, claim_number, task_uuid, attempt, retry_limit, namespace, queue, task_name, \
-     version, step_name, handler, handler_config, context, dependency_results, lease_expires_at, correlation_id, traceparent";
+     version, step_name, handler, handler_config, context, dependency_results, lease_expires_at, correlation_id, traceparent, \
+     tracestate";
 
 /// How the workers of a run behave.
 #[derive(Clone)]

@@ -37,6 +37,8 @@ pub const RESERVED_EVENT_SEGMENTS: [&str; 5] =
 
 /// Longest name of a subscriber.
 pub const SUBSCRIBER_MAX: usize = 128;
+/// Longest name of a program that exports telemetry.
+pub const EXPORTER_MAX: usize = 128;
 
 /// Checks a namespace name. Errors: the sentence to show.
 pub fn check_namespace(name: &str) -> Result<(), String> {
@@ -143,6 +145,11 @@ pub fn check_event(name: &str) -> Result<(), String> {
 /// Checks the name of a subscriber. Errors: the sentence to show.
 pub fn check_subscriber(name: &str) -> Result<(), String> {
     check_name("subscriber", name, SUBSCRIBER_MAX)
+}
+
+/// Checks the name of a program that exports telemetry. Errors: the sentence to show.
+pub fn check_exporter(name: &str) -> Result<(), String> {
+    check_name("exporter", name, EXPORTER_MAX)
 }
 
 /// Checks the name of an application's own event: segments joined by dots, the first one not the engine's.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tasker_rules::engine::state::TaskState;
+use tasker_rules::events::trace::ids::Trace;
 
 use super::unfit::{self, Unfit};
 use super::{Claimed, Dependencies};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::{Engine, StepKey, operational, timeouts};
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
 use crate::pg::spi::{Rows, Statement};
+use crate::registry::Tracing;
 use crate::settings;
 
 /// The steps of one claim call with the data that workers need, in claim order. The jsonb values live as long as the session.
@@ -30,11 +32,12 @@ pub struct ClaimedSteps<'s> {
 struct TaskData<'s> {
     context: Arg<'s>,
     correlation_id: Arg<'s>,
-    traceparent: Arg<'s>,
+    trace: Trace,
+    tracestate: Arg<'s>,
 }
 
 static READ_TASKS: Statement = Statement::new(
-    "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent
+    "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent, t.tracestate
      FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
@@ -112,7 +115,8 @@ impl<'s> ClaimedSteps<'s> {
                 TaskData {
                     context: row.arg(3),
                     correlation_id: row.arg(4),
-                    traceparent: row.arg(5),
+                    trace: Trace::of(&task, row.opt::<String>(5).as_deref()),
+                    tracestate: row.arg(6),
                 },
             );
         }
@@ -284,8 +288,9 @@ impl<'s> ClaimedSteps<'s> {
     }
 
     /// The columns of claim_steps for each step, in claim order. `empty` stands for "no results".
-    pub fn rows(&self, empty: Jsonb<'s>) -> Result<Vec<[Arg<'_>; 17]>> {
+    pub fn rows(&self, empty: Jsonb<'s>) -> Result<Vec<[Arg<'_>; 18]>> {
         let mut texts = Texts::default();
+        let tracing = Tracing::current()?;
         self.steps
             .iter()
             .map(|claimed| {
@@ -317,7 +322,13 @@ impl<'s> ClaimedSteps<'s> {
                         self.lease_expires_at.min(self.claimed_at + timeout)
                     })),
                     task.correlation_id,
-                    task.traceparent,
+                    datum::text(&tracing.of_run(
+                        &task.trace,
+                        &claimed.key.task,
+                        claimed.key.no,
+                        claimed.claim_number,
+                    )),
+                    task.tracestate,
                 ])
             })
             .collect()

@@ -103,6 +103,7 @@ pub(super) fn fail(
                 failure: Some(why.failure()),
                 returned: None,
                 events: None,
+                logs: None,
             })
         })
         .collect();

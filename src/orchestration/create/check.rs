@@ -1,9 +1,11 @@
 //! Checks of a request.
 
+use tasker_rules::engine::correlation;
 use tasker_rules::template::json;
 
 use super::TaskRequest;
 use crate::error::{Error, Result};
+use crate::pg::call::shortened;
 use crate::pg::datum::{self, Jsonb};
 use crate::pg::{budget, memory};
 use crate::registry::Template;
@@ -50,16 +52,7 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
         );
     }
     let keys = request.idempotency_keys.iter().flatten();
-    let texts = keys
-        .map(|key| ("idempotency_key", key))
-        .chain(
-            request
-                .correlation_id
-                .iter()
-                .map(|id| ("correlation_id", id)),
-        )
-        .chain(request.traceparent.iter().map(|id| ("traceparent", id)));
-    for (name, value) in texts {
+    for (name, value) in keys.map(|key| ("idempotency_key", key)) {
         if value.len() > LONGEST_KEY {
             return Err(Error::too_large(format!("{name} is too long"))
                 .detail(format!(
@@ -68,6 +61,19 @@ pub(super) fn check(request: &TaskRequest) -> Result<()> {
                 ))
                 .hint("Give a digest of a long text, or put the text into the context."));
         }
+    }
+    if let Some(id) = &request.correlation_id
+        && !correlation::is_valid(id)
+    {
+        return Err(Error::parameter(format!(
+            "correlation_id \"{}\" breaks the pattern of ids",
+            shortened(id)
+        ))
+        .detail(format!(
+            "It has 1 to {} letters, digits, - and _ of ASCII, of which the first is a letter or a digit.",
+            correlation::LONGEST
+        ))
+        .hint("Give another id, or none: then the task gets one of its own."));
     }
     for (name, value) in [
         ("initiator", &request.initiator),

@@ -5,6 +5,7 @@ mod identities;
 mod rerun;
 mod rows;
 mod template;
+mod trace;
 
 use crate::error::Result;
 use crate::orchestration::Engine;
@@ -18,6 +19,7 @@ use template::keep_template;
 pub use check::MOST_TAGS;
 pub use rerun::rerun;
 pub use template::find_template;
+pub use trace::context;
 
 /// A request: one task per context.
 pub struct TaskRequest<'a> {
@@ -36,6 +38,7 @@ pub struct TaskRequest<'a> {
     pub idempotency_keys: Vec<Option<String>>,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
 }
 
 impl TaskRequest<'_> {

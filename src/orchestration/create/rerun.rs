@@ -71,6 +71,7 @@ pub fn rerun<'e>(
         run_at: None,
         idempotency_keys: vec![],
         traceparent: None,
+        tracestate: None,
     };
     let mut kept = BTreeSet::new();
     if let Some(again) = again {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgrx::pg_sys;
+use tasker_rules::engine::correlation;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::rows::Change;
 use tasker_rules::events::topics::Topics;
@@ -22,9 +23,9 @@ use crate::registry::Template;
 static INSERT_TASKS: Statement = Statement::new(
     "INSERT INTO tasker_engine.tasks
          (task_uuid, requested_at, named_task_id, open_leaves, priority, initiator, source_system, reason,
-          run_at, correlation_id, traceparent, tags, bypass_steps, watched, context)
-     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, u.context
-     FROM unnest($1, $2) AS u (task_uuid, context)",
+          run_at, correlation_id, traceparent, tags, bypass_steps, watched, tracestate, context)
+     SELECT u.task_uuid, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, u.correlation_id), $12, $13, $14, $15, $16, u.context
+     FROM unnest($1, $2, $17) AS u (task_uuid, context, correlation_id)",
     &[
         pg_sys::UUIDARRAYOID,
         pg_sys::JSONBARRAYOID,
@@ -41,6 +42,8 @@ static INSERT_TASKS: Statement = Statement::new(
         pg_sys::JSONBOID,
         pg_sys::JSONBOID,
         pg_sys::BOOLOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTARRAYOID,
     ],
 );
 
@@ -197,6 +200,15 @@ impl Rows<'_, '_> {
             .tasks
             .iter()
             .map(|(index, _)| Some(request.contexts[*index]));
+        // Of the uuids: it costs no randomness of its own.
+        let own: Vec<String> = match request.correlation_id {
+            Some(_) => vec![],
+            None => self
+                .tasks
+                .iter()
+                .map(|(_, task)| correlation::of_task(task))
+                .collect(),
+        };
         engine.session.run(
             &INSERT_TASKS,
             &[
@@ -216,6 +228,8 @@ impl Rows<'_, '_> {
                 request.bypass_steps.arg(),
                 // If a leaf is bypassed, the count of leaves alone does not show the end.
                 datum::boolean(!self.bypass.is_empty()),
+                datum::opt_text(request.tracestate.as_deref()),
+                datum::texts(own.iter().map(|id| Some(id.as_str()))),
             ],
         )?;
         if datum::element_count(request.tags) > 0 {

@@ -126,7 +126,10 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
         expired: true,
         backtrace: vec![],
     });
-    let run_id = step.run_id;
+    let ended = audit::RunKey {
+        id: step.run_id,
+        claim_number: step.claim_number,
+    };
     // Only the claim knew when it began.
     let run = audit::Run {
         worker_no: audit::NO_WORKER,
@@ -135,7 +138,7 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
     let key = locked.key(no);
     engine
         .log
-        .ended(key, run_id, Some(run), attempts.made, StepState::Error, why);
+        .ended(key, ended, Some(run), attempts.made, StepState::Error, why);
     Ok(())
 }
 

@@ -7,11 +7,13 @@ use pgrx::pg_sys;
 
 use super::take_over::Expired;
 use crate::error::{Error, Result};
+use crate::logging::Said;
 use crate::orchestration::Engine;
 use crate::pg::call;
 use crate::pg::datum;
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
+use tasker_rules::events::log_line::Level;
 
 // Live claims are few; the walk begins at the first of them.
 static FIND: Statement = Statement::new(
@@ -163,9 +165,13 @@ pub(super) fn hold_back(engine: &Engine, claim_id: i64, problem: &Error) {
             all.insert(claim_id, engine.tick + HELD_BACK_US);
         }
     });
-    pgrx::warning!(
-        "tasker_ext: the steps of claim {claim_id} cannot be taken over: {} ({})",
+    let message = format!(
+        "the steps of claim {claim_id} cannot be taken over: {} ({})",
         problem.message,
         problem.sqlstate()
     );
+    Said::new(Level::Warn, &message)
+        .with("claim_id", claim_id)
+        .error(problem)
+        .write();
 }

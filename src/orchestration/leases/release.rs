@@ -19,7 +19,7 @@ use crate::pg::spi::Statement;
 use crate::registry::{self, Template};
 
 static LOCK_TO_RELEASE: Statement = Statement::new(
-    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id, s.run_id, s.available_at
+    "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.priority, s.claim_id, s.run_id, s.available_at, s.claim_number
      FROM unnest($1, $2, $3, $4) AS u (task_uuid, step_no, claim_id, claim_number)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = u.claim_id AND s.claim_number = coalesce(u.claim_number, s.claim_number)
@@ -161,9 +161,13 @@ pub fn release(
         };
         let template = registry::get(engine.session, row.get(3)?)?;
         let why = returned.metadata(engine, &template, key, row.opt(8))?;
+        let run = audit::RunKey {
+            id: row.opt(7),
+            claim_number: row.get(9)?,
+        };
         engine
             .log
-            .ended(key, row.opt(7), None, row.get(4)?, StepState::Pending, why);
+            .ended(key, run, None, row.get(4)?, StepState::Pending, why);
         *lowered.entry(row.get(6)?).or_default() += 1;
         claim_of.insert(key, row.get(6)?);
         released.push((key, template, row.get(5)?));

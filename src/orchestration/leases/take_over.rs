@@ -27,7 +27,7 @@ static LOCK_CLAIMS: Statement = Statement::new(
 /// The steps that a claim still holds; locked ones of others are left out.
 static LOCK_HELD: Statement = Statement::new(
     "SELECT s.task_uuid, s.step_no, s.named_task_id, s.attempts, s.retry_limit, s.retryable, s.priority,
-            s.available_at, s.run_id
+            s.available_at, s.run_id, s.claim_number
      FROM unnest($1, $2) AS u (task_uuid, step_no)
      JOIN tasker_engine.steps s ON s.task_uuid = u.task_uuid AND s.step_no = u.step_no
      WHERE s.state = 'i' AND s.claim_id = $3
@@ -277,12 +277,12 @@ fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Op
 }
 
 impl TakenOver {
-    /// Logs it; the run had this id and this number.
+    /// Logs it; the run was this one, and the attempt with this number.
     fn add(
         &mut self,
         engine: &mut Engine,
         expired: &Expired,
-        run: (Option<i64>, i16),
+        run: (audit::RunKey, i16),
         taken: Taken,
     ) {
         let metadata = audit::failure(&Failure {
@@ -381,7 +381,11 @@ fn take(
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|template| Ok((template, template.step(key.no)?)));
-    let run = (row.opt(9), attempts.made);
+    let run = audit::RunKey {
+        id: row.opt(9),
+        claim_number: row.get(10)?,
+    };
+    let run = (run, attempts.made);
     let (step, descendants) = match step {
         Ok((template, step)) => {
             let begun = expired.has_begun(key);

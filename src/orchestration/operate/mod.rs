@@ -51,10 +51,14 @@ fn move_step<'e>(
     let run = locked.run(engine, index)?;
     let step = &mut locked.steps[index];
     let from = std::mem::replace(&mut step.state, to);
-    let (no, attempts, run_id) = (step.no, step.attempts, step.run_id);
+    let (no, attempts) = (step.no, step.attempts);
+    let ended = audit::RunKey {
+        id: step.run_id,
+        claim_number: step.claim_number,
+    };
     let key = locked.key(no);
     if from == StepState::InProgress {
-        engine.log.ended(key, run_id, run, attempts, to, metadata);
+        engine.log.ended(key, ended, run, attempts, to, metadata);
     } else {
         engine
             .log

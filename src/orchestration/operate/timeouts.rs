@@ -5,12 +5,14 @@ use tasker_rules::engine::state::TaskState;
 
 use super::tasks::time_out;
 use crate::error::Result;
+use crate::logging::Said;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, format_uuid};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::installation::Kept;
 use crate::pg::spi::Statement;
 use crate::pg::subtransaction;
+use tasker_rules::events::log_line::Level;
 
 // The clock of a task that ended in time, or waits to be started again, has no meaning any more.
 static FORGET: Statement = Statement::new(
@@ -106,12 +108,16 @@ fn try_to_end(engine: &mut Engine, task: Uuid) -> bool {
     };
     ended.unwrap_or_else(|problem| {
         engine.forget_since(before);
-        pgrx::warning!(
-            "tasker_ext: task {} has exceeded its timeout and cannot be ended: {} ({})",
-            format_uuid(&task),
+        let uuid = format_uuid(&task);
+        let message = format!(
+            "task {uuid} has exceeded its timeout and cannot be ended: {} ({})",
             problem.message,
             problem.sqlstate()
         );
+        Said::new(Level::Warn, &message)
+            .with("task_uuid", uuid)
+            .error(&problem)
+            .write();
         false
     })
 }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod hold;
+mod logs;
 mod refusal;
 mod told;
 
@@ -14,7 +15,7 @@ use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
 use crate::orchestration::queue_entries::Entry;
-use crate::orchestration::{Engine, StepKey};
+use crate::orchestration::{Engine, StepKey, audit};
 use crate::pg::datum::{self, Jsonb};
 use crate::settings;
 use failure::decide;
@@ -34,6 +35,8 @@ pub struct Report<'a> {
     pub returned: Option<Returned>,
     /// An array of events to publish with it, as it was given.
     pub events: Option<Jsonb<'a>>,
+    /// The log of the run, as it was given.
+    pub logs: Option<Jsonb<'a>>,
 }
 
 impl Report<'_> {
@@ -103,6 +106,7 @@ pub fn apply<'e>(
     let held = hold(engine, claimant, reports, &order, &mut outcomes)?;
     let failures = decide(engine, reports, &held)?;
     let refused_events = told::publish(engine, reports, &held)?;
+    logs::store(engine, reports, &held)?;
     for (&index, held) in &held {
         let report = &reports[index];
         let state = report.reported_state();
@@ -114,9 +118,13 @@ pub fn apply<'e>(
             (None, None) => None,
         };
         let why = told::noted(why, refused_events.get(&index));
+        let run = audit::RunKey {
+            id: held.run_id,
+            claim_number: report.claim_number,
+        };
         engine
             .log
-            .ended(report.key, held.run_id, None, held.attempts, state, why);
+            .ended(report.key, run, None, held.attempts, state, why);
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);

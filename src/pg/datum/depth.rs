@@ -13,7 +13,7 @@ const SMALLEST_LEVEL: usize = 8;
 
 /// 22023 for a document of more levels.
 pub fn require_shallow(jsonb: Jsonb, parameter: &str) -> Result<()> {
-    if size(jsonb) <= DEEPEST * SMALLEST_LEVEL || !is_deeper(jsonb) {
+    if is_shallow(jsonb) {
         return Ok(());
     }
     Err(
@@ -23,6 +23,11 @@ pub fn require_shallow(jsonb: Jsonb, parameter: &str) -> Result<()> {
             ))
             .hint("Give the inner part as a text."),
     )
+}
+
+/// Whether a document has no more levels.
+pub fn is_shallow(jsonb: Jsonb) -> bool {
+    size(jsonb) <= DEEPEST * SMALLEST_LEVEL || !is_deeper(jsonb)
 }
 
 fn is_deeper(jsonb: Jsonb) -> bool {

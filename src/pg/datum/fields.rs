@@ -97,6 +97,23 @@ pub fn array_fields<'a>(jsonb: Jsonb<'a>) -> impl Iterator<Item = Field<'a>> {
     first_fields(jsonb, count)
 }
 
+/// The document itself as a value, if it is no array.
+pub fn field_of<'a>(jsonb: Jsonb<'a>) -> Option<Field<'a>> {
+    if !is_object(jsonb) {
+        return first_fields(jsonb, 1).next();
+    }
+    // SAFETY: as in `Object::of`; the value points to the document.
+    unsafe {
+        let plain = pg_sys::pg_detoast_datum(jsonb.datum.cast_mut_ptr());
+        let mut value: pg_sys::JsonbValue = std::mem::zeroed();
+        pg_sys::JsonbToJsonbValue(plain.cast(), &mut value);
+        Some(Field {
+            value,
+            alive: PhantomData,
+        })
+    }
+}
+
 /// The texts among the elements of an array, or the text that the document is.
 pub fn texts_of<'a>(jsonb: Jsonb<'a>) -> impl Iterator<Item = &'a str> {
     let count = if is_object(jsonb) {

@@ -5,6 +5,7 @@ mod depth;
 mod encode;
 mod fields;
 mod jsonb;
+mod masked;
 mod read;
 mod sizes;
 mod states;
@@ -20,13 +21,14 @@ pub use arrays::{
     array_literal, booleans, int2s, int4s, int8s, jsonbs, opt_int4s, texts, tids, timestamps,
     uuids, xid8s,
 };
-pub use depth::require_shallow;
+pub use depth::{is_shallow, require_shallow};
 pub use encode::object_of;
-pub use fields::{Field, Object, array_fields, texts_of};
+pub use fields::{Field, Object, array_fields, field_of, texts_of};
 pub use jsonb::{
     Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_concat,
     jsonb_from_text, jsonb_text, opt_jsonb,
 };
+pub use masked::masked;
 pub use read::{Element, FromColumn, Numeric};
 pub(super) use read::{attribute, elements, jsonb_elements};
 pub use sizes::{

@@ -39,6 +39,7 @@ fn argument(
     let step = format!("tasker.step_uuid('{done}', 2::smallint)");
     match (function, parameter) {
         ("set_operational_state", "state") => "'normal'".into(),
+        ("record_export", "event") => "'export_requested'".into(),
         ("pause_namespace" | "resume_namespace" | "delete_namespace", "name") => "'default'".into(),
         ("publish_event" | "register_event", "name") => "'orders.shipped'".into(),
         (_, "names") => "ARRAY['orders.shipped']".into(),

@@ -27,6 +27,7 @@ pub struct Claim {
     pub lease_expires_at: SystemTime,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
 }
 
 impl Claim {
@@ -50,6 +51,7 @@ impl Claim {
             lease_expires_at: row.get("lease_expires_at"),
             correlation_id: row.get("correlation_id"),
             traceparent: row.get("traceparent"),
+            tracestate: row.get("tracestate"),
         }
     }
 

@@ -215,3 +215,77 @@ fn readers_see_routes_and_administrators_change_them() {
         session.execute("RESET ROLE");
     }
 }
+
+fn share(session: &mut Session, event: &str, backend: &str) -> f64 {
+    session.one("SELECT tasker.event_share($1, $2)", &[&event, &backend])
+}
+
+#[test]
+fn a_change_of_a_route_reaches_sessions_that_know_the_routes() {
+    let database = Database::new();
+    let (mut admin, mut other) = (database.connect(), database.connect());
+    assert_eq!(share(&mut other, "task.completed", "log"), 0.0);
+    assert_eq!(share(&mut other, "task.completed", "trace"), 1.0);
+
+    admin.execute("BEGIN");
+    admin.execute("SELECT tasker.set_event_route('task.completed', backends => '{log}', sampling_rate => 0.5)");
+    assert_eq!(share(&mut admin, "task.completed", "log"), 0.5);
+    assert_eq!(share(&mut other, "task.completed", "log"), 0.0);
+    admin.execute("COMMIT");
+    assert_eq!(share(&mut other, "task.completed", "log"), 0.5);
+    assert_eq!(share(&mut other, "task.completed", "trace"), 0.0);
+
+    admin.execute("BEGIN");
+    admin.execute("SELECT tasker.set_event_route('task.completed', enabled => false)");
+    assert_eq!(share(&mut admin, "task.completed", "log"), 0.0);
+    admin.execute("ROLLBACK");
+    assert_eq!(share(&mut admin, "task.completed", "log"), 0.5);
+}
+
+#[test]
+fn an_old_snapshot_does_not_make_a_session_forget_a_change() {
+    let database = Database::new();
+    let (mut admin, mut other) = (database.connect(), database.connect());
+    other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(share(&mut other, "task.failed", "log"), 0.0);
+    admin.execute("SELECT tasker.set_event_route('task.failed', backends => '{log}')");
+    assert_eq!(share(&mut other, "task.failed", "log"), 0.0);
+    other.execute("COMMIT");
+    assert_eq!(share(&mut other, "task.failed", "log"), 1.0);
+}
+
+#[test]
+fn the_share_of_all_events_and_the_names_left_out_hold_for_every_route() {
+    let database = Database::new();
+    let mut session = database.connect();
+    session.execute("SET tasker.event_sampling_rate = 0.25");
+    assert_eq!(share(&mut session, "task.completed", "trace"), 0.25);
+    assert_eq!(share(&mut session, "order.paid", "metrics"), 0.25);
+    session.execute("SET tasker.filtered_events = 'task.started, order.paid'");
+    for event in ["task.started", "task.start_requested", "order.paid"] {
+        for backend in ["trace", "metrics", "log"] {
+            assert_eq!(share(&mut session, event, backend), 0.0, "{event}");
+        }
+    }
+    assert_eq!(share(&mut session, "task.completed", "trace"), 0.25);
+    for bad in ["a,,b", ", order.paid", ","] {
+        let failure = session.fails(&format!("SET tasker.filtered_events = '{bad}'"), &[]);
+        let failure = failure.is("22023");
+        assert!(failure.hint.contains("commas"), "{}", failure.hint);
+    }
+}
+
+#[test]
+fn a_share_of_what_cannot_be_is_refused() {
+    let database = Database::new();
+    let mut session = database.connect();
+    for (call, code) in [
+        ("'', 'trace'", "22023"),
+        ("'task.failed', 'disk'", "22023"),
+        ("NULL, 'trace'", "22004"),
+    ] {
+        session
+            .fails(&format!("SELECT tasker.event_share({call})"), &[])
+            .is(code);
+    }
+}

@@ -114,11 +114,7 @@ fn every_name_says_when_it_fires_and_only_these_never_do() {
     );
     assert_eq!(
         names(&mut session, "fires_when LIKE 'Later: %'"),
-        words(
-            "tasker.telemetry.cache_synced tasker.telemetry.export_requested tasker.telemetry.export_completed
-             tasker.telemetry.export_failed tasker.telemetry.plugin_registered tasker.telemetry.plugin_unregistered
-             breaker.opened breaker.half_opened breaker.closed"
-        )
+        words("breaker.opened breaker.half_opened breaker.closed")
     );
     for name in words(
         "workflow.viable_steps_discovered observability.step.backoff observability.step.max_retries_reached

@@ -675,6 +675,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker.publish_event",
     "tasker.publish_events",
     "tasker.read_events",
+    "tasker.record_export",
     "tasker.task_blockers",
     "tasker.task_bottlenecks",
     "tasker.task_critical_path",
@@ -687,6 +688,7 @@ const READING_FUNCTIONS: &[&str] = &[
     "tasker_engine.duty_stuck",
     "tasker_engine.duty_totals",
     "tasker_engine.events_again",
+    "tasker_engine.note_export",
     "tasker_engine.pool_depth",
     "tasker_engine.select_tasks",
     "tasker_engine.task_candidates",
@@ -782,12 +784,20 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker_engine.duty_scaling",
         "writes rows of pools; the queue is read by pool_depth",
     ),
+    (
+        "tasker_engine.event_routes_changed",
+        "only invalidates caches",
+    ),
     ("tasker_engine.executor_restarts", "reads shared memory"),
     (
         "tasker_engine.installation_fault",
         "one row, until work is resumed",
     ),
     ("tasker_engine.note_duty_run", "writes shared memory"),
+    (
+        "tasker_engine.note_duty_time",
+        "writes to the log of the server",
+    ),
     ("tasker_engine.publish_facts", "appends rows"),
     (
         "tasker_engine.refresh_handler_roles",

@@ -10,6 +10,7 @@ const LIBRARY: &[&str] = &[
     "error",
     "pg",
     "settings",
+    "logging",
     "storage",
     "processes",
     "metrics",

@@ -194,7 +194,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
     return {
         "step_uuid": uuid.uuid4(), "task_uuid": uuid.uuid4(), "namespace": "n", "task_name": "t",
-        "version": "1.0.0", "context": b'{"n": 1}', "correlation_id": None, "traceparent": None,
+        "version": "1.0.0", "context": b'{"n": 1}', "correlation_id": None,
+        "traceparent": None, "tracestate": None,
         "step_name": "s", "handler": "h", "claim_number": 1, "attempt": 1, "retry_limit": 3,
         "handler_config": None, "queue": "default", "lease_ends": 1767225600, "dependency_results": None,
     } | changes

@@ -1,17 +1,18 @@
-//! Throughput beside something else: a session that holds a snapshot and a transaction id, so that dead rows stay where they are, or
-//! subscribers that wait for an event that never comes.
+//! Throughput beside something else: a session that holds a snapshot and a transaction id, so that dead rows stay where they are,
+//! subscribers that wait for an event that never comes, or telemetry.
 
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 
 use crate::checks;
-use crate::cli::{LoadArgs, PinnedArgs, WaitingArgs};
+use crate::cli::{LoadArgs, PinnedArgs, TelemetryArgs, WaitingArgs};
 use crate::connect::Server;
 use crate::lane::{Lane, Window};
 use crate::report::{self, Spread, number};
@@ -104,6 +105,93 @@ impl Beside for Waiting {
         }
         Ok(())
     }
+}
+
+/// Telemetry of every task, against telemetry of none; and a program that sends it.
+struct Telemetry<'p> {
+    admin: Client,
+    program: Option<&'p str>,
+    running: Option<Child>,
+}
+
+/// Until every session has read a changed setting.
+const RELOAD: Duration = Duration::from_millis(300);
+/// How long the program may take to begin.
+const START: Duration = Duration::from_secs(1);
+
+impl Telemetry<'_> {
+    fn share(&mut self, share: u8) -> Result<()> {
+        self.admin.batch_execute(&format!(
+            "ALTER SYSTEM SET tasker.event_sampling_rate = {share}"
+        ))?;
+        self.admin.batch_execute("SELECT pg_reload_conf()")?;
+        thread::sleep(RELOAD);
+        Ok(())
+    }
+}
+
+impl Beside for Telemetry<'_> {
+    fn begin(&mut self) -> Result<()> {
+        self.share(1)?;
+        if let Some(program) = self.program {
+            // `exec`: the signal reaches the program and not the shell.
+            let command = format!("exec {program}");
+            self.running = Some(Command::new("sh").args(["-c", &command]).spawn()?);
+            thread::sleep(START);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if let Some(mut running) = self.running.take() {
+            let pid = running.id().to_string();
+            Command::new("kill").args(["-TERM", &pid]).status()?;
+            let status = running.wait()?;
+            ensure!(status.success(), "the program ended with {status}");
+        }
+        self.share(0)
+    }
+}
+
+pub fn telemetry(server: &Server, admin: &mut Client, args: &TelemetryArgs) -> Result<bool> {
+    println!(
+        "\n## telemetry: {}{}\n",
+        args.shape.name(),
+        if args.program.is_some() {
+            ", beside a program that sends it"
+        } else {
+            ""
+        }
+    );
+    setup::begin_preloaded(admin)?;
+    if let Some(subscribe) = &args.subscribe {
+        admin.batch_execute(subscribe)?;
+    }
+    let mut telemetry = Telemetry {
+        admin: server.connect()?,
+        program: args.program.as_deref(),
+        running: None,
+    };
+    telemetry.share(0)?;
+    let correct = compare(server, admin, args.shape, &args.load, &mut telemetry)?;
+    for row in admin.query(
+        "SELECT subscriber, delivered, lag_events FROM tasker.subscribers ORDER BY subscriber",
+        &[],
+    )? {
+        let (name, delivered, behind): (String, i64, i64) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        println!("\nSubscriber {name}: {delivered} events delivered, {behind} rows behind.");
+    }
+    let series = admin.query_one(
+        "SELECT count(*), sum(value) FROM tasker.metrics WHERE name = 'tasker_steps_completed_by_step_total'",
+        &[],
+    )?;
+    println!(
+        "\n{} series of completed steps, {} steps in them.",
+        series.try_get::<_, i64>(0)?,
+        number(series.try_get::<_, Option<f64>>(1)?.unwrap_or_default(), 0)
+    );
+    Ok(correct)
 }
 
 pub fn pinned(server: &Server, admin: &mut Client, args: &PinnedArgs) -> Result<bool> {

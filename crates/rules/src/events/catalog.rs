@@ -169,12 +169,12 @@ catalog! {
         "observability.step.max_retries_reached" Row: "The row of a step to error by which its attempts reach its retry_limit." => MaxRetries;
     }
     "export" {
-        "tasker.telemetry.cache_synced" Later: "when the export of telemetry has taken up what was counted.";
-        "tasker.telemetry.export_requested" Later: "when an export of telemetry begins.";
-        "tasker.telemetry.export_completed" Later: "when an export of telemetry ends.";
-        "tasker.telemetry.export_failed" Later: "when an export of telemetry fails.";
-        "tasker.telemetry.plugin_registered" Later: "when a format of the export is added.";
-        "tasker.telemetry.plugin_unregistered" Later: "when a format of the export is removed.";
+        "tasker.telemetry.cache_synced" Fact: "The duty metrics has folded counts that sessions wrote to the table; at most one a run." => CountsSynced;
+        "tasker.telemetry.export_requested" Fact: "An export begins: an exporter says it by record_export, or export_metrics is called in a transaction that may write; at most one a minute and exporter." => ExportRequested;
+        "tasker.telemetry.export_completed" Fact: "An export ended, told as export_requested is." => ExportCompleted;
+        "tasker.telemetry.export_failed" Fact: "An exporter says by record_export that an export failed; at most one a minute and exporter." => ExportFailed;
+        "tasker.telemetry.plugin_registered" Fact: "An exporter says by record_export that it starts; at most one in ten seconds and exporter." => ExporterRegistered;
+        "tasker.telemetry.plugin_unregistered" Fact: "An exporter says by record_export that it ends; at most one in ten seconds and exporter." => ExporterUnregistered;
     }
     "test" {
         "test.event" Never: "only tests of a publisher use it, for two constants.";

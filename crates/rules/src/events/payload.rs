@@ -47,6 +47,12 @@ pub enum Payload {
     TemplateDeleted,
     ScheduleRun,
     OperationalState,
+    CountsSynced,
+    ExportRequested,
+    ExportCompleted,
+    ExportFailed,
+    ExporterRegistered,
+    ExporterUnregistered,
     Gap,
 }
 
@@ -73,6 +79,7 @@ const COUNTS: &[&str] = &super::counts::KEYS;
 const ENDED: &[&str] = &["started_at", "completed_at", "total_execution_duration"];
 const FAILURE: &[&str] = &["error_message", "exception_class"];
 const REGISTRY: &[&str] = &["registry_name", "entity_type", "entity_id", "timestamp"];
+const EXPORT: &[&str] = &["exporter", "timestamp"];
 const TEMPLATE: &[&str] = &["namespace", "task_name", "task_version", "timestamp"];
 
 impl Payload {
@@ -119,6 +126,7 @@ impl Payload {
                         "backtrace",
                         "retryable",
                         "retry_at",
+                        "retry_delay",
                         "backoff_type",
                         "retry_limit",
                     ],
@@ -228,6 +236,24 @@ impl Payload {
             Self::OperationalState => keys(
                 &[&["state", "timestamp"]],
                 &[&["previous_state", "reason", "changed_by"]],
+            ),
+            Self::CountsSynced => keys(&[&["source", "synced_count", "timestamp"]], &[]),
+            Self::ExportRequested | Self::ExporterRegistered | Self::ExporterUnregistered => {
+                keys(&[EXPORT], &[&["format", "details"]])
+            }
+            Self::ExportCompleted => keys(
+                &[EXPORT],
+                &[&[
+                    "format",
+                    "duration",
+                    "size_bytes",
+                    "metrics_count",
+                    "details",
+                ]],
+            ),
+            Self::ExportFailed => keys(
+                &[EXPORT],
+                &[FAILURE, &["format", "duration", "retryable", "details"]],
             ),
             Self::Gap => keys(&[&["from", "to", "events"]], &[]),
         }
@@ -371,6 +397,8 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "Seconds until it can go on.",
     ),
     ("deleted_at", Kind::Time, "When it was deleted."),
+    ("details", Kind::Object, "What else the exporter says."),
+    ("duration", Kind::Seconds, "Seconds that it took."),
     (
         "entity_class",
         Kind::Text,
@@ -410,6 +438,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         Kind::Flag,
         "Whether the run ended without a report.",
     ),
+    (
+        "exporter",
+        Kind::Text,
+        "The program, or the format of export_metrics, that exports.",
+    ),
     ("failed_at", Kind::Time, "When it was refused."),
     (
         "failed_steps",
@@ -426,6 +459,7 @@ const KEYS: &[(&str, Kind, &str)] = &[
         Kind::State,
         "The state in which finalization left the task.",
     ),
+    ("format", Kind::Text, "The format of what is exported."),
     ("from", Kind::Time, "When the first missed event happened."),
     ("from_state", Kind::State, "The state before the change."),
     (
@@ -437,6 +471,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "in_progress_steps",
         Kind::Count,
         "Steps in state in_progress when the task ended.",
+    ),
+    (
+        "metrics_count",
+        Kind::Count,
+        "Number of series that were exported.",
     ),
     ("namespace", Kind::Text, "Its namespace."),
     ("namespaces", Kind::Texts, "Its namespaces; missing: all."),
@@ -487,6 +526,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "When the step may run again; missing: not by itself.",
     ),
     (
+        "retry_delay",
+        Kind::Seconds,
+        "Seconds from the failure to the retry; missing: not by itself.",
+    ),
+    (
         "retry_limit",
         Kind::Count,
         "The limit of attempts of the step when the run ended.",
@@ -506,6 +550,12 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "scheduled_for",
         Kind::Time,
         "The time for which it is scheduled.",
+    ),
+    ("size_bytes", Kind::Count, "Bytes that were exported."),
+    (
+        "source",
+        Kind::Text,
+        "Where the numbers are kept, as in metrics_source.",
     ),
     (
         "started_at",
@@ -527,6 +577,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "successful_count",
         Kind::Count,
         "Number of them that completed: 1 or 0.",
+    ),
+    (
+        "synced_count",
+        Kind::Count,
+        "Number of rows that were folded.",
     ),
     ("task_name", Kind::Text, "Name of the template of the task."),
     ("task_uuid", Kind::Uuid, "The task."),
@@ -563,6 +618,18 @@ const KEYS: &[(&str, Kind, &str)] = &[
     ("validation_error", Kind::Text, "Why it was refused."),
     ("worker_id", Kind::Text, "The worker."),
 ];
+
+/// Whether a value is of the kind that a key holds, for keys of texts, numbers and flags.
+pub(super) fn fits(key: &str, value: &Value) -> bool {
+    let known = KEYS.iter().find(|(name, _, _)| *name == key);
+    known.is_some_and(|(_, kind, _)| match kind {
+        Kind::Text => value.is_string(),
+        Kind::Flag => value.is_boolean(),
+        Kind::Count => value.as_u64().is_some(),
+        Kind::Seconds => value.as_f64().is_some_and(|number| number >= 0.0),
+        _ => false,
+    })
+}
 
 fn property(key: &str) -> Value {
     let known = KEYS.iter().find(|(name, _, _)| *name == key);

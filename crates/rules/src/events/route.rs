@@ -60,6 +60,71 @@ impl Route {
     }
 }
 
+/// A route that holds as long as nothing else is set.
+#[derive(Debug)]
+pub struct DefaultRoute {
+    /// Its event.
+    pub event: &'static str,
+    /// Where it goes.
+    pub backends: &'static [Backend],
+    /// Share of the tasks.
+    pub sampling_rate: f64,
+    /// How urgent it is to people.
+    pub priority: &'static str,
+}
+
+const fn route(event: &'static str, backends: &'static [Backend]) -> DefaultRoute {
+    DefaultRoute {
+        event,
+        backends,
+        sampling_rate: 1.0,
+        priority: "normal",
+    }
+}
+
+impl DefaultRoute {
+    const fn priority(self, priority: &'static str) -> Self {
+        Self { priority, ..self }
+    }
+
+    const fn sampled(self, sampling_rate: f64) -> Self {
+        Self {
+            sampling_rate,
+            ..self
+        }
+    }
+}
+
+const BOTH: &[Backend] = &[Backend::Trace, Backend::Metrics];
+const METRICS: &[Backend] = &[Backend::Metrics];
+const TRACE: &[Backend] = &[Backend::Trace];
+
+/// The default routes. Names that the catalogue does not list are events that an application may publish.
+pub const DEFAULTS: [DefaultRoute; 22] = [
+    route("task.initialize_requested", BOTH),
+    route("task.start_requested", BOTH),
+    route("task.completed", BOTH),
+    route("task.failed", BOTH),
+    route("step.execution_requested", BOTH),
+    route("step.completed", BOTH),
+    route("step.failed", BOTH),
+    route("step.retry_requested", BOTH),
+    route("workflow.viable_steps_discovered", BOTH),
+    route("observability.step.backoff", BOTH),
+    route("observability.step.skip", BOTH),
+    route("observability.step.max_retries_reached", BOTH).priority("high"),
+    route("database.query_executed", BOTH).sampled(0.1),
+    route("batch.step_execution", BOTH),
+    route("performance.slow_operation", BOTH).priority("high"),
+    route("observability.task.enqueue", METRICS).priority("high"),
+    route("memory.spike_detected", METRICS).priority("critical"),
+    route("observability.task.finalize", TRACE),
+    route("observability.step.find_viable", TRACE),
+    route("observability.step.handle", TRACE),
+    route("step.before_handle", TRACE),
+    route("dependency.resolved", TRACE),
+];
+
 /// All routes, with what holds for every event.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -69,9 +134,33 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The routes in force. A route of a canonical name comes before those of its synonyms; of these, the largest share counts.
+    /// The routes in force: those that were set, and the defaults of other events.
+    pub fn in_force<'f>(
+        changed: Vec<Route>,
+        sampling_rate: f64,
+        filtered: impl IntoIterator<Item = &'f str>,
+    ) -> Self {
+        let defaults = DEFAULTS.iter().filter(|default| {
+            let is_its = |route: &Route| route.event == default.event;
+            !changed.iter().any(is_its)
+        });
+        let defaults = defaults.map(|default| Route {
+            event: default.event.to_owned(),
+            backends: default
+                .backends
+                .iter()
+                .map(|backend| backend.name().to_owned())
+                .collect(),
+            enabled: true,
+            sampling_rate: default.sampling_rate,
+        });
+        let all: Vec<Route> = defaults.chain(changed.iter().cloned()).collect();
+        Self::new(all, sampling_rate, filtered)
+    }
+
+    /// A route of a canonical name comes before those of its synonyms; of these, the largest share counts.
     /// `sampling_rate` multiplies every share; `filtered` are names of events that go nowhere, of synonyms too.
-    pub fn new<'f>(
+    fn new<'f>(
         routes: impl IntoIterator<Item = Route>,
         sampling_rate: f64,
         filtered: impl IntoIterator<Item = &'f str>,
@@ -118,6 +207,12 @@ impl Routes {
         takes(self.share(backend, event), task)
     }
 
+    /// The names with routes to the backend, of events of applications too.
+    pub fn routed(&self, backend: Backend) -> impl Iterator<Item = &str> {
+        let goes = move |name: &&str| self.share(backend, name) > 0.0;
+        self.shares.keys().map(String::as_str).filter(goes)
+    }
+
     /// The events of the catalogue that go to the backend, by their canonical names.
     pub fn events(&self, backend: Backend) -> impl Iterator<Item = &'static str> {
         CATALOG
@@ -141,7 +236,7 @@ fn canonical(event: &str) -> String {
 mod tests {
     use super::*;
 
-    fn route(event: &str, backends: &[&str], sampling_rate: f64) -> Route {
+    fn set(event: &str, backends: &[&str], sampling_rate: f64) -> Route {
         Route {
             event: event.to_owned(),
             backends: backends.iter().map(|name| (*name).to_owned()).collect(),
@@ -152,10 +247,23 @@ mod tests {
 
     #[test]
     fn an_event_goes_where_its_route_says() {
-        let routes = Routes::new([route("task.completed", &["trace", "log"], 0.5)], 1.0, []);
+        let routes = Routes::new([set("task.completed", &["trace", "log"], 0.5)], 1.0, []);
         assert_eq!(routes.share(Backend::Trace, "task.completed"), 0.5);
         assert_eq!(routes.share(Backend::Log, "task.completed"), 0.5);
         assert_eq!(routes.share(Backend::Metrics, "task.completed"), 0.0);
+    }
+
+    #[test]
+    fn what_is_set_replaces_the_default_of_its_event_alone() {
+        let routes = Routes::in_force(vec![set("task.failed", &["log"], 1.0)], 1.0, []);
+        let shares = |event| Backend::ALL.map(|backend| routes.share(backend, event));
+        assert_eq!(shares("task.failed"), [0.0, 0.0, 1.0]);
+        assert_eq!(shares("task.completed"), [1.0, 1.0, 0.0]);
+        assert_eq!(shares("database.query_executed"), [0.1, 0.1, 0.0]);
+        assert_eq!(
+            shares("workflow.task_finalization_completed"),
+            [1.0, 0.0, 0.0]
+        );
     }
 
     #[test]
@@ -169,17 +277,17 @@ mod tests {
 
     #[test]
     fn the_rate_of_all_events_multiplies_that_of_the_route() {
-        let routes = Routes::new([route("step.failed", &["metrics"], 0.5)], 0.5, []);
+        let routes = Routes::new([set("step.failed", &["metrics"], 0.5)], 0.5, []);
         assert_eq!(routes.share(Backend::Metrics, "step.failed"), 0.25);
         assert_eq!(routes.share(Backend::Metrics, "step.released"), 0.5);
     }
 
     #[test]
     fn a_route_of_a_synonym_holds_unless_the_event_has_its_own() {
-        let synonym = || route("step.before_handle", &["trace"], 1.0);
+        let synonym = || set("step.before_handle", &["trace"], 1.0);
         let alone = Routes::new([synonym()], 1.0, []);
         assert_eq!(alone.share(Backend::Trace, "step.execution_requested"), 1.0);
-        let own = route("step.execution_requested", &["metrics"], 1.0);
+        let own = set("step.execution_requested", &["metrics"], 1.0);
         let both = Routes::new([synonym(), own], 1.0, []);
         assert_eq!(both.share(Backend::Trace, "step.execution_requested"), 0.0);
         assert_eq!(both.share(Backend::Trace, "step.handle"), 0.0);
@@ -188,7 +296,7 @@ mod tests {
     #[test]
     fn a_filtered_name_goes_nowhere_by_any_of_its_names() {
         let routes = Routes::new(
-            [route("task.start_requested", &["trace", "metrics"], 1.0)],
+            [set("task.start_requested", &["trace", "metrics"], 1.0)],
             1.0,
             ["task.started"],
         );
@@ -204,11 +312,27 @@ mod tests {
     fn a_route_that_is_off_sends_nothing() {
         let off = Route {
             enabled: false,
-            ..route("task.failed", &["trace", "metrics", "log"], 1.0)
+            ..set("task.failed", &["trace", "metrics", "log"], 1.0)
         };
         let routes = Routes::new([off], 1.0, []);
         assert_eq!(routes.events(Backend::Log).count(), 0);
         assert_eq!(routes.share(Backend::Metrics, "task.failed"), 0.0);
+    }
+
+    #[test]
+    fn events_of_applications_are_routed_too() {
+        let routes = Routes::new(
+            [
+                set("orders.paid", &["log"], 1.0),
+                set("task.failed", &["log"], 0.0),
+            ],
+            1.0,
+            [],
+        );
+        assert_eq!(
+            routes.routed(Backend::Log).collect::<Vec<_>>(),
+            ["orders.paid"]
+        );
     }
 
     #[test]

@@ -17,6 +17,21 @@ pub fn iso(at: i64) -> String {
         .map_or_else(|| "infinity".to_owned(), |time| shown(&time))
 }
 
+/// The opposite of [`iso`]; `None`: no such time.
+pub fn microseconds(text: &str) -> Option<i64> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    time.timestamp_micros().checked_sub(ZERO_US)
+}
+
+/// The same with milliseconds.
+pub fn milliseconds(at: i64) -> String {
+    let mut text = iso(at);
+    if text.len() == "2000-01-01T00:00:00.000000Z".len() {
+        text.replace_range(23..26, "");
+    }
+    text
+}
+
 /// Each payload has several times, and chrono's patterns cost ten times as much as its calendar.
 fn shown(time: &DateTime<Utc>) -> String {
     let mut text = String::with_capacity(27);
@@ -52,6 +67,18 @@ mod tests {
         assert_eq!(iso(817_656_923_000_123), "2025-11-28T14:55:23.000123Z");
         assert_eq!(iso(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(iso(i64::MAX), "infinity");
+        for text in ["infinity", "", "2025-11-28", "2025-11-28T14:55:23"] {
+            assert_eq!(microseconds(text), None, "{text}");
+        }
+        assert_eq!(
+            microseconds("2025-11-28T15:55:23.000123+01:00"),
+            Some(817_656_923_000_123)
+        );
+        assert_eq!(
+            milliseconds(817_656_923_987_654),
+            "2025-11-28T14:55:23.987Z"
+        );
+        assert_eq!(milliseconds(i64::MAX), "infinity");
     }
 
     proptest! {
@@ -60,6 +87,9 @@ mod tests {
             for at in [at, near] {
                 if let Some(time) = at.checked_add(ZERO_US).and_then(DateTime::from_timestamp_micros) {
                     prop_assert_eq!(iso(at), time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+                    if (0..=9999).contains(&time.year()) {
+                        prop_assert_eq!(microseconds(&iso(at)), Some(at));
+                    }
                 }
             }
         }

@@ -89,6 +89,7 @@ class Client:
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
         traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> UUID:
         """Create a task and return its uuid.
 
@@ -113,6 +114,7 @@ class Client:
             idempotency_key=idempotency_key,
             correlation_id=correlation_id,
             traceparent=traceparent,
+            tracestate=tracestate,
         ).fetchone()
         assert row is not None
         created: UUID = row[0]
@@ -135,6 +137,7 @@ class Client:
         idempotency_keys: Sequence[str | None] | None = None,
         correlation_id: str | None = None,
         traceparent: str | None = None,
+        tracestate: str | None = None,
     ) -> list[UUID]:
         """Create one task per context, all or none; the uuids come in the order of ``contexts``."""
         rows = self._call(
@@ -153,6 +156,7 @@ class Client:
             idempotency_keys=None if idempotency_keys is None else list(idempotency_keys),
             correlation_id=correlation_id,
             traceparent=traceparent,
+            tracestate=tracestate,
         ).fetchall()
         return [row[0] for row in rows]
 

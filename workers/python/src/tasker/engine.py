@@ -147,7 +147,7 @@ class PostgresSession:
         rows = self._rows(
             "SELECT outcome, step_uuid, task_uuid, claim_number, attempt, retry_limit, namespace,"
             " queue, task_name, version, step_name, handler, handler_config, context,"
-            " dependency_results, correlation_id, traceparent,"
+            " dependency_results, correlation_id, traceparent, tracestate,"
             " extract(epoch FROM lease_expires_at) AS lease_ends"
             " FROM tasker.report_and_claim(worker_id => %s, reports => %s::pg_catalog.jsonb,"
             " namespaces => %s::pg_catalog.text[], max_steps => %s::pg_catalog.int4,"
@@ -292,6 +292,7 @@ def _claimed_step(row: dict[str, Any], worker_id: str) -> ClaimedStep:
         context=documents["context"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
+        tracestate=row["tracestate"],
     )
     step = Step(
         uuid=row["step_uuid"],

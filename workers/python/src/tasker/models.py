@@ -30,7 +30,10 @@ class Task:
     """The JSON object given at creation; integers are ``int``, other numbers ``Decimal``."""
     correlation_id: str | None = None
     traceparent: str | None = None
-    """W3C trace context of the creator, to be passed on to systems that the handler calls."""
+    """W3C trace context that names the span of this run: the parent of the handler's spans, and
+    what to pass on to systems that the handler calls."""
+    tracestate: str | None = None
+    """W3C tracestate of the creator, to be passed on with ``traceparent``."""
 
     @property
     def full_name(self) -> str:
