@@ -243,7 +243,7 @@ impl Drop for Receiver {
     }
 }
 
-/// Where nobody listens, for now.
+/// An address with a port that is free now.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

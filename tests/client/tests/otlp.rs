@@ -594,7 +594,7 @@ fn a_missing_subscriber_or_right_is_said_with_the_statement_that_helps() {
         let end = log[from..].find(';').expect("it has an end");
         log[from..from + end].to_owned()
     };
-    // As it stands in the message.
+    // As the message has it.
     let subscribe = statement(&exporter, "SELECT tasker.subscribe(");
     session.query(&subscribe, &[]);
     let grant = statement(&exporter, "SELECT tasker.grant_subscriber(");

@@ -1,7 +1,7 @@
 //! Which addresses a webhook may go to: those of the public internet, unless the operator allows others.
 //!
-//! Names are resolved here, for each connection, and the connection goes to an address that was looked at. So a name that
-//! leads elsewhere a moment later leads nowhere.
+//! Names are resolved here, for each connection, and the connection goes to an address that was looked at. A name
+//! that changes its address a moment later does not help an attacker.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// The scheme, and an address that stands in the URL itself: the client resolves no name for it.
+/// The scheme, and an address that is in the URL itself: the client resolves no name for it.
 pub fn check_url(url: &Url) -> Result<(), String> {
     if url.scheme() != "https" {
         return Err(
@@ -206,7 +206,7 @@ mod tests {
 
     /// A name whose address is public the first time, and this machine later.
     #[tokio::test]
-    async fn a_name_that_changes_its_address_leads_nowhere() {
+    async fn a_name_that_changes_its_address_is_refused() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
@@ -236,10 +236,10 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         let accepted =
             tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept());
-        assert!(accepted.await.is_err(), "somebody connected");
+        assert!(accepted.await.is_err(), "a connection came");
     }
 
-    /// The connection goes to the address that was looked at, and nobody resolves the name again.
+    /// The connection goes to the address that was looked at, and the name is resolved once.
     #[tokio::test]
     async fn each_connection_goes_to_the_address_that_was_looked_at() {
         let asked = Arc::new(AtomicUsize::new(0));

@@ -147,7 +147,7 @@ struct Inner {
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
     make_way: Notify,
-    /// The database says that there are new events for somebody.
+    /// The database says that there are new events.
     events: Arc<Notify>,
     metrics: Arc<OwnMetrics>,
 }

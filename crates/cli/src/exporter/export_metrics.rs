@@ -84,7 +84,7 @@ impl ExportMetrics {
             )?,
             batches: counter(
                 "batches_total",
-                "Requests that a receiver has answered for good.",
+                "Requests that a receiver has accepted or refused.",
             )?,
             bytes: counter(
                 "sent_bytes_total",

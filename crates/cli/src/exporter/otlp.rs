@@ -1,6 +1,6 @@
 //! Spans to a receiver of OTLP over HTTP, as protobuf.
 //!
-//! A batch is acknowledged when the receiver has accepted the spans of its events, or refused them for good.
+//! A batch is acknowledged when the receiver has accepted the spans of its events, or refused them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -557,7 +557,7 @@ impl Otlp {
     }
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 enum Sent {
     /// The receiver has answered.
     Done,

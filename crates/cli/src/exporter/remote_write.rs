@@ -122,7 +122,7 @@ fn is_label(name: &str) -> bool {
         && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
-/// Who sends: of the variables and files of the options.
+/// The headers, and the user with the password, of the variables and files.
 fn authentication(
     options: &RemoteWriteOptions,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -486,7 +486,11 @@ mod tests {
         assert_eq!(marks.len(), 1);
         assert_eq!(marks[0].0, a);
         assert_eq!(marks[0].1.to_bits(), STALE);
-        assert!(gone(&[b.clone()], &[b]).next().is_none());
+        assert!(
+            gone(std::slice::from_ref(&b), std::slice::from_ref(&b))
+                .next()
+                .is_none()
+        );
     }
 
     #[test]

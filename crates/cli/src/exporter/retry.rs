@@ -29,7 +29,7 @@ pub enum Temporary {
     AnyServerError,
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 pub enum Answer {
     Accepted(Bytes),
@@ -42,7 +42,7 @@ pub enum Answer {
     Refused(String),
 }
 
-/// What came of all attempts.
+/// The outcome of all attempts.
 #[derive(Debug)]
 pub enum Outcome {
     Accepted(Bytes),
@@ -243,7 +243,7 @@ pub struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends until the receiver has answered for good.
+    /// Sends until the receiver has accepted or refused it.
     pub async fn send(&self, stop: &Stop, request: impl Fn() -> RequestBuilder) -> Outcome {
         let began = Instant::now();
         let mut failures = 0;

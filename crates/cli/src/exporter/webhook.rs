@@ -385,7 +385,7 @@ impl Receiver {
         sending.send(stop, || self.request(event)).await
     }
 
-    /// Signed anew for each attempt, because the receiver refuses an old time.
+    /// Signed again for each attempt, because the receiver refuses an old time.
     fn request(&self, event: &Event) -> RequestBuilder {
         let id = event.id.to_string();
         let timestamp = SystemTime::now()
