@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,14 +125,19 @@ def show_http(address: str) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def get(path: str) -> str:
-        with opener.open(f"http://{address}{path}", timeout=10) as response:
-            return response.read().decode()
+        try:
+            with opener.open(f"http://{address}{path}", timeout=10) as response:
+                return response.read().decode().strip()
+        except urllib.error.HTTPError as error:  # a status code like 503
+            return error.read().decode().strip()
 
-    say("GET /health/ready")
-    ready = get("/health/ready").strip()
-    say(ready)
-    if not json.loads(ready)["ready"]:
-        raise Failure("/health/ready is not ready")
+    # The background processes of the server need a moment to start.
+    deadline = time.monotonic() + TIME_LIMIT
+    while not json.loads(ready := get("/health/ready"))["ready"]:
+        if time.monotonic() > deadline:
+            raise Failure(f"not ready: {ready}")
+        time.sleep(0.1)
+    say(f"GET /health/ready\n{ready}")
     say("\nGET /metrics, some lines")
     wanted = ("tasker_tasks_completed_total ", "tasker_steps_completed_total ", "tasker_step_run_seconds_count", "tasker_up ")
     lines = [line for line in get("/metrics").splitlines() if line.startswith(wanted)]

@@ -14,7 +14,7 @@ use tasker_client_tests::database::PATTERN;
 use tasker_client_tests::exporter::{Exporter, ROLE, Reply, Stopped, dsn, make_role};
 use tasker_client_tests::kills::own_server;
 use tasker_client_tests::server::{Server, config_in};
-use tasker_client_tests::{Database, Session, Value, json, patience, shapes};
+use tasker_client_tests::{Database, Session, Value, json, patience, scaled, shapes};
 
 /// The time limit of the exporters in tests that let it lapse.
 const LIMIT: &str = "--readiness-timeout=2";
@@ -604,16 +604,23 @@ fn a_network_that_drops_packets_is_answered_for_in_time() {
 // ---- TLS to the database ----------------------------------------------------------------------------------------------
 
 #[track_caller]
-fn openssl(folder: &Path, arguments: &[&str]) {
+fn openssl(folder: &Path, command: &str) {
     let output = Command::new("openssl")
-        .args(arguments)
+        .args(command.split_whitespace())
         .current_dir(folder)
         .output()
         .expect("openssl runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+}
+
+/// An authority's key and certificate.
+fn authority(folder: &Path, name: &str) {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.crt"
+        ),
     );
 }
 
@@ -622,60 +629,15 @@ fn server_with_tls() -> (Server, String) {
     let server = own_server(&[]);
     make_role(&server);
     let data = server.folder().join("data");
+    authority(&data, "root");
+    authority(&data, "other");
     openssl(
         &data,
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=authority",
-            "-keyout",
-            "root.key",
-            "-out",
-            "root.crt",
-        ],
+        "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.csr",
     );
     openssl(
         &data,
-        &[
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            "server.key",
-            "-out",
-            "server.csr",
-        ],
-    );
-    openssl(
-        &data,
-        &[
-            "x509",
-            "-req",
-            "-in",
-            "server.csr",
-            "-CA",
-            "root.crt",
-            "-CAkey",
-            "root.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-copy_extensions",
-            "copy",
-            "-out",
-            "server.crt",
-        ],
+        "x509 -req -in server.csr -CA root.crt -CAkey root.key -CAcreateserial -days 2 -copy_extensions copy -out server.crt",
     );
     std::fs::write(
         data.join("pg_hba.conf"),
@@ -745,26 +707,6 @@ fn tls_to_the_database_is_as_sslmode_says() {
             503,
         ),
     ] {
-        if more.contains("other.crt") {
-            openssl(
-                &server.folder().join("data"),
-                &[
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "rsa:2048",
-                    "-nodes",
-                    "-days",
-                    "2",
-                    "-subj",
-                    "/CN=other",
-                    "-keyout",
-                    "other.key",
-                    "-out",
-                    "other.crt",
-                ],
-            );
-        }
         assert_eq!(code(host, &more), wanted, "{host} {more}");
     }
     let encrypted = Exporter::start(
@@ -950,6 +892,25 @@ fn a_standby_is_not_ready_gives_metrics_and_is_ready_after_its_promotion() {
         .connect("postgres")
         .query("SELECT pg_promote()", &[]);
     exporter.wait_until("/health/ready", |reply| reply.code == 200);
+}
+
+#[test]
+fn a_server_that_only_recovers_says_so() {
+    let server = own_server(&[]);
+    make_role(&server);
+    server
+        .connect("postgres")
+        .execute("ALTER SYSTEM SET hot_standby = off");
+    let standby = server.standby();
+    let exporter = Exporter::start(&dsn(&standby, PATTERN), &[], &[]);
+    let reply = exporter.get("/health/ready");
+    assert_eq!(reply.says("failed_checks"), (503, "[\"database\"]".into()));
+    assert!(
+        reply.says("message").1.contains("recovering"),
+        "{}",
+        reply.text
+    );
+    assert_eq!(exporter.get("/metrics").metric("tasker_up"), Some(0.0));
 }
 
 #[test]
@@ -1177,6 +1138,32 @@ fn slow_and_large_requests_and_too_many_clients_are_cut_off() {
     assert_eq!(
         reply.metric("tasker_exporter_refused_connections_total"),
         Some(1.0)
+    );
+}
+
+#[test]
+fn memory_does_not_grow_with_requests() {
+    let database = Database::new();
+    let exporter = Exporter::of(&database, &["--cache-duration=0"]);
+    let ask = |count: usize| {
+        for number in 0..count {
+            exporter.get(["/metrics", "/health/ready", "/health/status", "/nothing"][number % 4]);
+        }
+    };
+    let resident = || -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", exporter.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+            .expect("a number")
+    };
+    ask(scaled(200, 2_000));
+    let before = resident();
+    ask(scaled(600, 20_000));
+    let after = resident();
+    assert!(
+        after < 100_000 && after < before + 4_000,
+        "{before} kB, then {after} kB"
     );
 }
 

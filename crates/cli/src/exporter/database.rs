@@ -159,6 +159,8 @@ struct Slot {
     failures: u32,
     not_before: Option<Instant>,
     last_failure: Option<Failure>,
+    /// Whether the log says that there is a connection.
+    announced: bool,
 }
 
 struct Live {
@@ -191,6 +193,7 @@ impl Database {
     }
 
     /// Runs a statement at most once: its rows, or why not, within the time limit.
+    #[allow(dead_code)] // Of the exports.
     pub async fn query(
         &self,
         statement: &str,
@@ -396,7 +399,9 @@ impl Inner {
                 slot.last_failure = None;
                 self.metrics.database_connected.set(1);
                 self.metrics.database_connects.inc();
-                log::info("connected", &[("to", &self.target.describe())]);
+                if !std::mem::replace(&mut slot.announced, true) {
+                    log::info("connected", &[("to", &self.target.describe())]);
+                }
                 return Ok(());
             }
             Ok(Err((failure, detail))) => {
@@ -411,6 +416,7 @@ impl Inner {
         let backoff = SHORTEST_BACKOFF * 2_u32.saturating_pow(slot.failures.min(10));
         slot.not_before = Some(Instant::now() + backoff.min(LONGEST_BACKOFF));
         slot.failures = slot.failures.saturating_add(1);
+        slot.announced = false;
         slot.last_failure = Some(failure.clone());
         Err(failure)
     }

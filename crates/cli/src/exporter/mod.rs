@@ -67,7 +67,12 @@ pub fn run(options: Options) -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(options)),
+        Ok(runtime) => {
+            let result = runtime.block_on(serve(options));
+            // A name server that does not answer must not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.to_string()),
     };
     match result {

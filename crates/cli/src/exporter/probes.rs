@@ -139,7 +139,8 @@ impl Probes {
         match text.unwrap_or(Err(Failure::Lost)) {
             Ok(text) => {
                 self.metrics.up.set(1);
-                format!("{text}{}", self.metrics.text())
+                let end = if text.ends_with('\n') { "" } else { "\n" };
+                format!("{text}{end}{}", self.metrics.text())
             }
             Err(_) => {
                 self.metrics.up.set(0);

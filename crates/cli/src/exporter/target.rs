@@ -106,11 +106,11 @@ impl Target {
                 .filter(|value| !value.is_empty())
                 .map(Path::new)
         };
-        let tls = tls::connector(
-            check,
-            path("sslrootcert"),
-            path("sslcert").zip(path("sslkey")),
-        )?;
+        if path("sslcert").is_some() != path("sslkey").is_some() {
+            return Err("sslcert and sslkey belong together".to_owned());
+        }
+        let identity = path("sslcert").zip(path("sslkey"));
+        let tls = tls::connector(check, path("sslrootcert"), identity)?;
         Ok(Self { config, tls })
     }
 
