@@ -26,7 +26,18 @@ pub fn tasker() -> PathBuf {
             .parent()
             .and_then(Path::parent)
             .expect("in target/debug/deps");
-        let output = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        // What cargo says to a test about its package makes build scripts run again.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
+                cargo.env_remove(name.as_ref());
+            }
+        }
+        let output = cargo
             .args(["build", "--quiet", "--locked", "--package", "tasker_cli"])
             .current_dir(root())
             .stdin(Stdio::null())

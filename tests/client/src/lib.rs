@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod database;
 pub mod exporter;
+pub mod exports;
 pub mod failure;
 pub mod graphs;
 pub mod inside;
@@ -15,6 +16,7 @@ mod patience;
 pub mod postgres_tree;
 pub mod race;
 pub mod reader;
+pub mod receiver;
 pub mod server;
 pub mod session;
 pub mod shapes;

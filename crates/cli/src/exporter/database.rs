@@ -4,6 +4,7 @@
 //! is cancelled, and if that does not help, the connection is dropped and the next statement makes a new one. A readiness
 //! check does not wait long behind another statement: after a while that one is cancelled for it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, Client, Error, Row};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Error, Row};
 
 use super::log;
 use super::own_metrics::OwnMetrics;
@@ -146,6 +147,8 @@ struct Inner {
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
     make_way: Notify,
+    /// The database says that there are new events.
+    events: Arc<Notify>,
     metrics: Arc<OwnMetrics>,
 }
 
@@ -183,6 +186,7 @@ impl Database {
                 ordinary: Mutex::new(()),
                 slot: Mutex::default(),
                 make_way: Notify::new(),
+                events: Arc::default(),
                 metrics,
             }),
         }
@@ -215,6 +219,11 @@ impl Database {
         };
         self.inner.note(&answer);
         answer
+    }
+
+    /// Returns when the database has said that there are new events, which is only a hint.
+    pub async fn notified(&self) {
+        self.inner.events.notified().await;
     }
 
     /// Closes the connection, within a moment; the next statement makes a new one.
@@ -428,15 +437,21 @@ impl Inner {
 
     async fn new_connection(&self) -> Result<Live, (Failure, String)> {
         let failed = |error: Error| (Failure::of_connection(&error), with_cause(&error));
-        let (client, connection) = self
+        let (client, mut connection) = self
             .target
             .config
             .connect(self.target.tls.clone())
             .await
             .map_err(failed)?;
+        let events = self.events.clone();
         let driver = tokio::spawn(async move {
             // The next statement finds out what was wrong.
-            let _ = connection.await;
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
+            {
+                if matches!(message, AsyncMessage::Notification(_)) {
+                    events.notify_waiters();
+                }
+            }
         });
         let live = Live {
             cancel: client.cancel_token(),
@@ -444,7 +459,7 @@ impl Inner {
             driver,
         };
         let settings = format!(
-            "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning; SET statement_timeout = {}",
+            "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning; SET statement_timeout = {}; LISTEN \"tasker.events\"",
             self.limit.as_millis().max(1)
         );
         live.client.batch_execute(&settings).await.map_err(failed)?;

@@ -1,15 +1,23 @@
 //! `tasker exporter`: one process beside the database. It answers probes and gives metrics over HTTP.
 
 mod access;
+mod addresses;
 mod database;
+mod delivery;
+mod export_metrics;
+mod exports;
 mod flight;
 mod http;
 mod log;
 mod options;
+mod otlp;
 mod own_metrics;
 mod probes;
+mod remote_write;
+mod retry;
 mod target;
 mod tls;
+mod webhook;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,6 +48,11 @@ pub struct Context {
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
+    /// Whether the exporter is to end.
+    pub fn has_come(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
     /// Returns when the exporter is to end.
     pub async fn wait(&mut self) {
         // Without a sender the end has come, too.
@@ -112,6 +125,7 @@ async fn serve(options: Options) -> Result<(), String> {
 /// The parts that run until the end. Each returns an error if it cannot go on.
 async fn start(context: &Context) -> Result<JoinSet<Result<(), String>>, String> {
     let mut parts = JoinSet::new();
+    exports::start(context, &mut parts)?;
     let token = std::env::var("TASKER_EXPORTER_TOKEN").ok();
     let access = Access::new(&context.options.access, token)?;
     let listen = context.options.listen;

@@ -49,6 +49,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub access: AccessOptions,
+
+    #[command(flatten)]
+    pub exports: super::exports::ExportOptions,
 }
 
 /// Which paths want a token. It comes from a file or from `TASKER_EXPORTER_TOKEN`.
