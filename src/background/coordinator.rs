@@ -12,6 +12,7 @@ use super::pools::Pools;
 use super::process::{self, SECOND_US, transaction};
 use crate::error::Result;
 use crate::logging;
+use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -127,6 +128,7 @@ fn run(database: u32) {
                 // Dropped, created again or updated: another coordinator begins from the start.
                 if found.is_none() {
                     processes::judge_absent(database);
+                    metrics::forget(database);
                 }
                 processes::request_stop(
                     |slot| slot.database == database && slot.kind == Kind::Executor,

@@ -304,11 +304,9 @@ pub fn class_number(label: &str) -> u64 {
     if label == OTHER {
         return OTHER_CLASS;
     }
-    let hash = label
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     mixed(hash).max(OTHER_CLASS + 1)
 }
 
