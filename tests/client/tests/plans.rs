@@ -806,6 +806,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "the small tables that name roles",
     ),
     (
+        "tasker_engine.release_shared_series",
+        "writes shared memory",
+    ),
+    (
         "tasker_engine.require_resumed",
         "one row, until work is resumed",
     ),
@@ -816,6 +820,8 @@ const UNLISTED: &[(&str, &str)] = &[
     ),
     ("tasker_engine.shared_counts", "reads shared memory"),
     ("tasker_engine.shared_recent", "reads shared memory"),
+    ("tasker_engine.shared_series", "reads shared memory"),
+    ("tasker_engine.shared_series_used", "reads shared memory"),
     ("tasker_engine.shared_since", "reads shared memory"),
     ("tasker_engine.try_duty_lock", "takes a lock"),
     ("tasker_engine.waiting_database_oids", "reads shared memory"),

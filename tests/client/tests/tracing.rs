@@ -717,10 +717,7 @@ fn an_event_names_the_run_that_it_is_about_otherwise_the_task() {
 #[test]
 fn a_subscriber_gets_the_traceparents_of_read_events() {
     let (_database, mut session, task) = started(&two());
-    session.query(
-        "SELECT tasker.subscribe('audit', '{*}', 'beginning')",
-        &[],
-    );
+    session.query("SELECT tasker.subscribe('audit', '{*}', 'beginning')", &[]);
     work(&mut session);
     let polled: Vec<String> = session.all(
         "SELECT concat_ws(' ', name, traceparent) FROM tasker.poll_events('audit', 1000)",
