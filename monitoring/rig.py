@@ -162,16 +162,16 @@ class Server:
 
 
 class Prometheus:
-    """A Prometheus that scrapes these targets: job and address."""
+    """A Prometheus that scrapes these targets: job and addresses."""
 
-    def __init__(self, folder: Path, targets: dict[str, str], interval: str) -> None:
+    def __init__(self, folder: Path, targets: dict[str, list[str]], interval: str) -> None:
         self.config = yaml.safe_load((HERE / "prometheus.yml").read_text())
         self.config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
         self.config["rule_files"] = [str(HERE / "prometheus-rules.yml")]
         jobs = []
         for job in self.config["scrape_configs"]:
             if job["job_name"] in targets:
-                jobs.append(job | {"static_configs": [{"targets": [targets[job["job_name"]]]}]})
+                jobs.append(job | {"static_configs": [{"targets": targets[job["job_name"]]}]})
         assert len(jobs) == len(targets), "prometheus.yml has not every job"
         self.config["scrape_configs"] = jobs
         file = folder / "prometheus.yml"
@@ -256,7 +256,7 @@ class Rig:
         program.ready("the exporter answers", lambda: "tasker_up 1" in answers(f"http://{address}/metrics"))
         return program, address
 
-    def prometheus(self, targets: dict[str, str], interval: str = "1s") -> Prometheus:
+    def prometheus(self, targets: dict[str, list[str]], interval: str = "1s") -> Prometheus:
         prometheus = Prometheus(self.folder, targets, interval)
         self.ends.append(prometheus.program.end)
         return prometheus

@@ -105,9 +105,9 @@ def watched() -> Iterator[Watched]:
         session.execute(
             "SELECT tasker.register_template('{name: doubled, namespace_name: inside, steps: [{name: twice, handler: \"sql:public.twice\"}]}')")
         _, sql = rig.sql_exporter([server.url("shop")])
-        targets = {"tasker-sql": sql}
+        targets = {"tasker-sql": [sql]}
         if tasker() and "--listen" in subprocess.run([tasker(), "exporter", "--help"], capture_output=True, text=True).stdout:
-            _, targets["tasker"] = rig.exporter(server, "shop")
+            targets["tasker"] = [rig.exporter(server, "shop")[1]]
         watched = Watched(server, session, rig.prometheus(targets), list(targets))
         watched.some_work()
         yield watched
@@ -215,7 +215,7 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 def filled(query: str, job: str) -> str:
     """As Grafana sends it, with one namespace and its template chosen."""
-    values = {"job": job, "instance": ".*", "namespace": "shop|billing|inside", "template": "order", "__rate_interval": "30s"}
+    values = {"job": job, "instance": ".*", "namespace": "shop|billing|inside", "template": "order", "__rate_interval": "2m"}
     query = re.sub(r"\$(\w+)", lambda found: values[found[1]], query)
     assert "$" not in query
     return query
