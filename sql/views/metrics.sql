@@ -239,6 +239,11 @@ FROM (
     ) AS g (family, value, unit, help)
     WHERE b.kind = 'executor'
     UNION ALL
+    SELECT 'tasker_coordinator_running', NULL, 'gauge', NULL, tasker_engine.has_coordinator()::integer::double precision, '',
+           '1 while a coordinator is at work in this database; not there without preload and on a standby.'
+    FROM tasker_engine.shared_since() s
+    WHERE s.preloaded AND NOT pg_is_in_recovery()
+    UNION ALL
     SELECT 'tasker_operational_state', NULL, 'gauge', jsonb_build_object('state', o.state),
            (o.state = n.now)::integer::double precision, '', '1 for the operational state of the system.'
     FROM tasker_engine.operational_rules() o
