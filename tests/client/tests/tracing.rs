@@ -1052,7 +1052,7 @@ fn secrets_are_hidden_in_what_a_span_says() {
     let (_database, mut session, task) = started(&Template::new("one").step("a", &[]));
     let claim = session.claim_one("worker");
     session.query(
-        "SELECT tasker.fail_step($1, $2, 'no entry: password=hunter2 for bob', 'Broken', false, backtrace => '{\"token: abc123, line 1\"}')",
+        "SELECT tasker.fail_step($1, $2, 'no entry: password=hunter2 for bob', 'Broken', false, backtrace => '{\"token=abc123 line 1\"}')",
         &[&claim.step, &claim.number],
     );
     let spans = of_task(&mut session, task);
