@@ -23,6 +23,8 @@ LOGS=$WORK/logs
 VENV=$WORK/venv
 # Survives `make clean` and is shared by every checkout: building cargo-pgrx takes minutes.
 TOOLS=${XDG_CACHE_HOME:-${HOME:-$WORK}/.cache}/tasker_ext
+# Prometheus and its SQL exporter, as Debian's packages hold them.
+MONITORING=$TOOLS/monitoring
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 # pgrx looks for its configuration here; our own, so that ~/.pgrx is neither needed nor touched.
 export PGRX_HOME=$WORK/pgrx-home PG_CONFIG

@@ -122,7 +122,7 @@ impl<'s> Said<'s> {
         let mut line = Line::new()
             .with("timestamp", time::milliseconds(call::clock()))
             .with("level", self.level.name());
-        // In the order of the original, where there is one.
+        // The ids come before the message.
         let mut own = Line::new();
         let mut rest = self.line;
         rest.each(|key, value| {
@@ -138,15 +138,11 @@ impl<'s> Said<'s> {
             .with("tasker_version", env!("CARGO_PKG_VERSION"))
             .with("process_id", backend::pid())
             .and(rest);
-        line.each(|key, value| match value {
-            _ if mask.hides(key) => *value = mask.mask().into(),
-            Value::String(text) => {
-                if let std::borrow::Cow::Owned(masked) = mask.text(text) {
-                    *text = masked;
-                }
-            }
-            _ => {
-                mask.apply(value);
+        line.each(|key, value| {
+            if mask.hides(key) {
+                *value = mask.mask().into();
+            } else {
+                mask.apply_to_texts(value);
             }
         });
         line.written(format)

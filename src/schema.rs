@@ -89,6 +89,7 @@ in_order! {
     "functions_table_access"             "../sql/functions/table_access.sql"
     "functions_integrity"                "../sql/functions/integrity.sql"
     "functions_event_stream"             "../sql/functions/event_stream.sql"
+    "functions_traces"                   "../sql/functions/traces.sql"
     "functions_subscribers"              "../sql/functions/subscribers.sql"
     "functions_deliveries"               "../sql/functions/deliveries.sql"
     "functions_subscriber_handlers"      "../sql/functions/subscriber_handlers.sql"

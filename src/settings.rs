@@ -10,6 +10,7 @@ use tasker_rules::names::check_event;
 use tasker_rules::operations::diagram::{Places, is_link_template, link};
 use tasker_rules::operations::operational::Multipliers;
 
+use crate::pg::backend;
 use crate::pg::guc::{self, Check};
 use crate::pg::tables;
 
@@ -38,6 +39,11 @@ static FILTER_PARAMETERS: GucSetting<Option<CString>> = GucSetting::<Option<CStr
 ));
 static LOG_FORMAT: GucSetting<LogFormat> = GucSetting::<LogFormat>::new(LogFormat::Text);
 static SLOW_QUERY_THRESHOLD: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static SERVICE_NAME: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"tasker"));
+static MAX_ERROR_CLASSES: GucSetting<i32> = GucSetting::<i32>::new(10);
+static MAX_METRIC_SERIES: GucSetting<i32> = GucSetting::<i32>::new(2000);
+static METRICS_RETENTION_HOURS: GucSetting<f64> = GucSetting::<f64>::new(24.0);
 static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
@@ -102,7 +108,7 @@ use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 31] = [
+const SETTINGS: [Setting; 35] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -251,11 +257,25 @@ const SETTINGS: [Setting; 31] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.max_error_classes",
+        short: c"How many error classes of a step the metrics tell apart.",
+        long: c"A number; 0: none. The most frequent classes have series of their own, the others count under error_class other. Rule: docs/metrics.md#labels.",
+        value: Int(&MAX_ERROR_CLASSES, 0, 1000, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.max_event_bytes",
         short: c"Largest payload of a published event.",
         long: c"Bytes of the jsonb, or with a unit such as 1MB. A larger one is refused with 22023, and in a report recorded with the step. Rule: docs/events.md#events-of-your-own.",
         value: Int(&MAX_EVENT_BYTES, 1024, LARGEST_JSONB, GucFlags::UNIT_BYTE),
         context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.max_metric_series",
+        short: c"How many combinations of labels the metrics of the server tell apart.",
+        long: c"A number; with shared_preload_libraries it needs a restart, and each takes 420 bytes of shared memory. Beyond it counts go to the labels other. Rule: docs/metrics.md#labels.",
+        value: Int(&MAX_METRIC_SERIES, 1, 1_000_000, GucFlags::empty()),
+        context: GucContext::Postmaster,
     },
     Setting {
         name: c"tasker.max_results_size",
@@ -293,10 +313,24 @@ const SETTINGS: [Setting; 31] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.metrics_retention_hours",
+        short: c"How long a combination of labels that nothing is counted for keeps its series.",
+        long: c"Hours; 0: forever. Then what it has counted goes to the labels other. Read by maintenance. Rule: docs/metrics.md#labels.",
+        value: Float(&METRICS_RETENTION_HOURS, 0.0, 87_600.0, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.priority_aging_seconds",
         short: c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
         long: c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
         value: Float(&PRIORITY_AGING_SECONDS, 0.0, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.service_name",
+        short: c"Name of the service in traces: the beginning of the keys of the attributes of spans.",
+        long: c"Empty: tasker. Rule: docs/tracing.md#spans.",
+        value: Text(&SERVICE_NAME),
         context: GucContext::Suset,
     },
     Setting {
@@ -333,6 +367,11 @@ pub fn define() {
         context,
     } in SETTINGS
     {
+        // What the server's start decides is fixed only where the library is there at the start.
+        let context = match context {
+            GucContext::Postmaster if !backend::is_preloading() => GucContext::Sighup,
+            other => other,
+        };
         match value {
             Bool(value) => {
                 GucRegistry::define_bool_guc(name, short, long, value, context, none);
@@ -400,6 +439,21 @@ pub fn max_dependency_results_size() -> usize {
 /// How many rows of the log a poll looks at.
 pub fn max_scan_events() -> usize {
     MAX_SCAN_EVENTS.get().unsigned_abs() as usize
+}
+
+/// How many error classes of a step have series of their own.
+pub fn max_error_classes() -> usize {
+    bytes(&MAX_ERROR_CLASSES)
+}
+
+/// How many combinations of labels have a series.
+pub fn max_metric_series() -> usize {
+    bytes(&MAX_METRIC_SERIES)
+}
+
+/// How long a series without counts keeps its place, microseconds; 0: forever.
+pub fn metrics_retention_us() -> i64 {
+    (METRICS_RETENTION_HOURS.get() * 3600e6).ceil() as i64
 }
 
 /// The memory that checking a document or a template may use, bytes.
@@ -568,6 +622,11 @@ pub fn backoff() -> Config {
             0.0
         },
     }
+}
+
+/// The name of the service in traces.
+pub fn service_name() -> String {
+    text(&SERVICE_NAME).unwrap_or_else(|| "tasker".to_owned())
 }
 
 /// The environment whose overrides apply, if any.

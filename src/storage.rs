@@ -225,6 +225,36 @@ static INSERT_STEP_LOGS: Statement = Statement::new(
     ],
 );
 
+pub static SERIES_COUNTS: Table<7> = Table::new(
+    c"series_counts",
+    [
+        (c"at", pg_sys::TIMESTAMPTZOID),
+        (c"folded", pg_sys::BOOLOID),
+        (c"named_task_ids", pg_sys::INT4ARRAYOID),
+        (c"step_nos", pg_sys::INT2ARRAYOID),
+        (c"error_classes", pg_sys::TEXTARRAYOID),
+        (c"cells", pg_sys::INT2ARRAYOID),
+        (c"amounts", pg_sys::INT8ARRAYOID),
+    ],
+    None,
+    Insert::Values(&INSERT_SERIES_COUNTS),
+    &[Append],
+);
+
+static INSERT_SERIES_COUNTS: Statement = Statement::new(
+    "INSERT INTO tasker_engine.series_counts (at, folded, named_task_ids, step_nos, error_classes, cells, amounts)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::BOOLOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT2ARRAYOID,
+        pg_sys::INT8ARRAYOID,
+    ],
+);
+
 pub mod queues {
     pub const QUEUE_ID: usize = 0;
     pub const PAUSED: usize = 1;
@@ -371,6 +401,7 @@ pub fn ways() -> crate::error::Result<Vec<(String, &'static str, Option<String>)
     of(&CLAIMS, &mut all)?;
     of(&METRIC_COUNTS, &mut all)?;
     of(&STEP_LOGS, &mut all)?;
+    of(&SERIES_COUNTS, &mut all)?;
     of(&QUEUES, &mut all)?;
     of(&WORKERS, &mut all)?;
     of(&OPERATIONAL_CHANGES, &mut all)?;

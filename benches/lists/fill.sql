@@ -7,13 +7,13 @@ FROM (VALUES ('pay', '[{"name": "a", "handler": "h"}, {"name": "b", "handler": "
 SELECT tasker.register_template('{"namespace_name": "other", "name": "odd", "steps": [{"name": "a", "handler": "h"}]}') \g /dev/null
 SELECT format('SELECT count(*) FROM tasker.create_tasks(%L, array_fill(''{"n": 1}''::jsonb, ARRAY[10000]), %L, tags => %L, correlation_id => %L)',
               CASE WHEN n % 5 = 0 THEN 'ship' ELSE 'pay' END, 'shop', CASE WHEN n % 10 = 0 THEN '["common", "x"]' ELSE '[]' END,
-              CASE WHEN n % 3 = 0 THEN 'order ' || n END)
+              CASE WHEN n % 3 = 0 THEN 'order-' || n END)
 FROM generate_series(1, :tasks / 20000) n \gexec
 SELECT count(*) FROM tasker.create_tasks('odd', array_fill('{"n": 2}'::jsonb, ARRAY[50]), 'other', tags => '["rare"]', correlation_id => 'rare',
                                          idempotency_keys => ARRAY(SELECT 'key ' || n FROM generate_series(1, 50) n));
 SELECT format('SELECT count(*) FROM tasker.create_tasks(%L, array_fill(''{"n": 1}''::jsonb, ARRAY[10000]), %L, tags => %L, correlation_id => %L)',
               CASE WHEN n % 5 = 0 THEN 'ship' ELSE 'pay' END, 'shop', CASE WHEN n % 10 = 0 THEN '["common", "x"]' ELSE '[]' END,
-              CASE WHEN n % 3 = 0 THEN 'order ' || n END)
+              CASE WHEN n % 3 = 0 THEN 'order-' || n END)
 FROM generate_series(:tasks / 20000 + 1, :tasks / 10000) n \gexec
 BEGIN;
 CREATE TEMP TABLE done AS

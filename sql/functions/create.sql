@@ -22,7 +22,7 @@ bypass_steps: A JSON array of names of skippable steps that never run: resolved_
 priority: 1 low, 2 normal, 3 high, 4 urgent; larger first.
 run_at: No step starts before this time; NULL: at once. Without an offset PostgreSQL reads it in the TimeZone of the session.
 idempotency_key: The caller''s own name for the request: met again, it returns the existing task and creates nothing.
-correlation_id: The caller''s own id, handed to the workers as it is.
+correlation_id: Names the request to which the task belongs, handed to the workers: up to 100 letters, digits, - and _, the first a letter or a digit (22023); NULL: the task gets one of its own. Rule: docs/logging.md#correlation-ids.
 traceparent: W3C trace context of the caller: the span of the task hangs below its span. A malformed one is ignored with a WARNING (22023). Rule: docs/tracing.md.
 tracestate: W3C tracestate that belongs to it, handed to the workers as it is; a malformed one is ignored with a WARNING (22023).';
 GRANT EXECUTE ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text, text)

@@ -36,14 +36,14 @@ BEGIN
                 'tasker.task_blockers', 'tasker_engine.pool_depth', 'tasker.check_integrity', 'tasker_engine.check_page', 'tasker_engine.task_candidates',
                 'tasker_engine.select_tasks', 'tasker.list_tasks', 'tasker_engine.duty_stuck',
                 'tasker_engine.duty_totals', 'tasker.read_events', 'tasker.publish_event', 'tasker.publish_events',
-                'tasker_engine.events_again', 'tasker_engine.count_events', 'tasker.record_export', 'tasker_engine.note_export']),
+                'tasker_engine.events_again', 'tasker_engine.count_events', 'tasker.record_export', 'tasker_engine.note_export', 'tasker.spans_of_events']),
             -- Functions that count over a period or over everything: the best plan depends on the period and the filters of the
             -- call. jit takes a plan with a look-up per row for far more expensive than it is.
             ('SET plan_cache_mode = force_custom_plan SET jit = off', ARRAY[
                 'tasker_engine.period_metrics', 'tasker.get_slowest_steps', 'tasker.get_slowest_tasks',
                 'tasker.get_error_patterns', 'tasker.get_dependency_bottlenecks', 'tasker.get_duration_percentiles',
                 'tasker.get_system_health_counts', 'tasker_engine.health_measures', 'tasker.get_processor_claim_stats',
-                'tasker_engine.stuck_causes'])
+                'tasker_engine.stuck_causes', 'tasker.trace_spans'])
         ) AS l (settings, functions)
         CROSS JOIN unnest(l.functions) AS f (name)
         LEFT JOIN (pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')

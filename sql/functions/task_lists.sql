@@ -210,7 +210,7 @@ context_contains: What the context contains, as the operator @> does.
 after: Tasks older than this one: the last task of the page before.
 limit_count: The largest number of tasks in the page, 1 to 10000.
 task_state: State of the task.
-task_correlation_id: The correlation_id of the request; NULL if it had none.
+task_correlation_id: The correlation_id of the request; NULL: version 0.1.0 created the task without one.
 task_idempotency_key: The idempotency_key of the request; NULL if it had none.
 error_step: Name of the first failed step, if the task is in error or was resolved from there.
 task_error_class: Its error class.

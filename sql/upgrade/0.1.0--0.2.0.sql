@@ -593,4 +593,26 @@ CREATE TABLE tasker_engine.event_log_positions (
     position text NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE tasker_engine.event_log_positions IS 'How far events were written to the server''s log: one row while a route of an event names the log.';
+COMMENT ON COLUMN tasker_engine.event_log_positions.one IS 'Keeps it at one row.';
 COMMENT ON COLUMN tasker_engine.event_log_positions.position IS 'A position as tasker.read_events has them.';
+
+-- Counts by labels of a backend: a place of each array for each number. Insert-only like tasker_engine.metric_counts; a duty makes one
+-- row per series of them.
+CREATE TABLE tasker_engine.series_counts (
+    at timestamptz NOT NULL,
+    folded boolean NOT NULL,
+    named_task_ids integer[] NOT NULL,
+    step_nos smallint[] NOT NULL,
+    error_classes text[] NOT NULL,
+    cells smallint[] NOT NULL,
+    amounts bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+ALTER TABLE tasker_engine.series_counts REPLICA IDENTITY FULL; -- it has no key, see tasker_engine.queue_entries
+COMMENT ON TABLE tasker_engine.series_counts IS 'What backends counted by labels without shared memory, and sums of older rows.';
+COMMENT ON COLUMN tasker_engine.series_counts.at IS 'When it was written; of a folded row, when its series was last counted in.';
+COMMENT ON COLUMN tasker_engine.series_counts.folded IS 'Whether it is the sum of older rows, for one series.';
+COMMENT ON COLUMN tasker_engine.series_counts.named_task_ids IS 'The template of each number; 0: all labels are other.';
+COMMENT ON COLUMN tasker_engine.series_counts.step_nos IS 'Its step; 0: it is about tasks.';
+COMMENT ON COLUMN tasker_engine.series_counts.error_classes IS 'Its error class, if it is about failures.';
+COMMENT ON COLUMN tasker_engine.series_counts.cells IS 'What was counted, as in labelled_metric_cells(); -1: how frequent the class is among those of its step.';
+COMMENT ON COLUMN tasker_engine.series_counts.amounts IS 'Each count since the backend''s last row.';

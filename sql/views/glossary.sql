@@ -38,7 +38,7 @@ BEGIN
         ('completion_percentage', 'Completed steps of all steps, 0.00 to 100.00.'),
         ('configuration', 'The template as registered, environments included.'),
         ('context', 'What the task works on, a JSON object.'),
-        ('correlation_id', 'The caller''s own id, handed to the workers.'),
+        ('correlation_id', 'Names the request to which it belongs: the caller''s own id, or one that the task got.'),
         ('created_at', 'When the row was created.'),
         ('current_state', 'pending, in_progress, error, complete, cancelled or resolved_manually.'),
         ('default_retry_limit', 'Attempts in total.'),

@@ -34,6 +34,70 @@ COMMENT ON COLUMN tasker_engine.counted_cells.help IS 'One sentence.';
 COMMENT ON COLUMN tasker_engine.counted_cells.amount IS 'The count; of a bucket, of its own values only.';
 COMMENT ON COLUMN tasker_engine.counted_cells.up_to_here IS 'Of a bucket: the values in it and in all lower ones.';
 
+CREATE OR REPLACE VIEW tasker_engine.labelled_counts AS
+SELECT c.named_task_id, c.step_no, c.error_class, c.cell, sum(c.amount)::double precision AS amount
+FROM (
+    SELECT s.named_task_id, s.step_no, s.error_class, s.cell, s.amount FROM tasker_engine.shared_series() s
+    UNION ALL
+    SELECT u.named_task_id, u.step_no, u.error_class, u.cell::integer, u.amount
+    FROM tasker_engine.series_counts m
+    CROSS JOIN LATERAL ROWS FROM (
+        unnest(m.named_task_ids), unnest(m.step_nos), unnest(m.error_classes), unnest(m.cells), unnest(m.amounts))
+        AS u (named_task_id, step_no, error_class, cell, amount)
+    WHERE u.cell >= 0
+) c
+GROUP BY c.named_task_id, c.step_no, c.error_class, c.cell;
+COMMENT ON VIEW tasker_engine.labelled_counts IS 'Everything counted by labels.';
+COMMENT ON COLUMN tasker_engine.labelled_counts.named_task_id IS 'The template; 0: all labels are other.';
+COMMENT ON COLUMN tasker_engine.labelled_counts.step_no IS 'The step; 0: it is about tasks.';
+COMMENT ON COLUMN tasker_engine.labelled_counts.error_class IS 'The error class, if it is about failures.';
+COMMENT ON COLUMN tasker_engine.labelled_counts.cell IS 'As in labelled_metric_cells().';
+COMMENT ON COLUMN tasker_engine.labelled_counts.amount IS 'The count; of a sum, microseconds.';
+
+-- A histogram has all its buckets, a counter only what it has counted.
+CREATE OR REPLACE VIEW tasker_engine.labelled_samples AS
+WITH named AS MATERIALIZED (
+    SELECT m.family, l.labels, c.cell, sum(c.amount) AS amount
+    FROM tasker_engine.labelled_counts c
+    JOIN tasker_engine.labelled_metric_cells() m ON m.cell = c.cell
+    LEFT JOIN tasker.named_tasks t ON t.named_task_id = c.named_task_id
+    LEFT JOIN tasker.task_namespaces n ON n.task_namespace_id = t.task_namespace_id
+    LEFT JOIN tasker.named_tasks_named_steps s ON s.named_task_id = c.named_task_id AND s.step_no = c.step_no
+    CROSS JOIN LATERAL (
+        SELECT jsonb_build_object('namespace', COALESCE(n.name, 'other'), 'template', COALESCE(t.name, 'other'),
+                                  'version', COALESCE(t.version, 'other'))
+               || CASE WHEN m.scope = 'template' THEN '{}' ELSE jsonb_build_object('step', COALESCE(s.name, 'other')) END
+               || CASE WHEN m.scope = 'class' THEN jsonb_build_object('error_class', c.error_class) ELSE '{}' END
+    ) AS l (labels)
+    GROUP BY m.family, l.labels, c.cell
+), cells AS (
+    SELECT m.family, m.kind, m.part, m.upper_bound, m.unit, m.help, f.labels, COALESCE(d.amount, 0) AS amount,
+           sum(COALESCE(d.amount, 0)) OVER (PARTITION BY m.family, f.labels, m.part ORDER BY m.upper_bound) AS up_to_here
+    FROM (SELECT DISTINCT d.family, d.labels FROM named d) f
+    JOIN tasker_engine.labelled_metric_cells() m ON m.family = f.family
+    LEFT JOIN named d ON d.cell = m.cell AND d.labels = f.labels
+)
+SELECT c.family, p.suffix, c.kind, c.labels || p.labels AS labels, p.value, c.unit, c.help
+FROM cells c
+CROSS JOIN LATERAL (
+    SELECT NULL, '{}'::jsonb, c.amount WHERE c.part = 'total'
+    UNION ALL
+    SELECT '_bucket', jsonb_build_object('le', CASE WHEN c.upper_bound = 'Infinity' THEN '+Inf' ELSE c.upper_bound::text END), c.up_to_here
+    WHERE c.part = 'bucket'
+    UNION ALL
+    SELECT '_count', '{}', c.up_to_here WHERE c.upper_bound = 'Infinity'::double precision
+    UNION ALL
+    SELECT '_sum', '{}', c.amount / 1000000 WHERE c.part = 'sum'
+) AS p (suffix, labels, value);
+COMMENT ON VIEW tasker_engine.labelled_samples IS 'Samples by namespace, template, version, step and error class.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.family IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.suffix IS 'What the name of the sample has behind that of the metric, if anything.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.kind IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.labels IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.value IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.unit IS 'As in tasker.metrics.';
+COMMENT ON COLUMN tasker_engine.labelled_samples.help IS 'As in tasker.metrics.';
+
 -- The first entries of each level of a queue, in the order of its index: what lies far behind them costs nothing.
 CREATE OR REPLACE VIEW tasker_engine.queue_depths AS
 SELECT n.name AS namespace_name, q.name AS queue, q.paused, d.ready, d.waiting, d.oldest_at
@@ -113,6 +177,17 @@ FROM (
         SELECT '_sum', NULL, c.amount / 1000000 WHERE c.part = 'sum'
     ) AS p (suffix, labels, value)
     UNION ALL
+    SELECT l.family, l.suffix, l.kind, l.labels, l.value, l.unit, l.help
+    FROM tasker_engine.labelled_samples l
+    UNION ALL
+    SELECT 'tasker_metric_series', NULL, 'gauge', NULL,
+           CASE s.source
+               WHEN 'table' THEN (SELECT count(DISTINCT (c.named_task_id, c.step_no, c.error_class))
+                                  FROM tasker_engine.labelled_counts c WHERE c.named_task_id <> 0)
+               ELSE tasker_engine.shared_series_used()
+           END::double precision, '', 'Series with labels; in shared memory, of all databases of the server.'
+    FROM tasker.metrics_source s
+    UNION ALL
     SELECT g.family, NULL, 'gauge', jsonb_build_object('namespace', q.namespace_name, 'queue', q.queue), g.value, g.unit, g.help
     FROM tasker_engine.queue_depths q
     CROSS JOIN LATERAL (VALUES
@@ -163,6 +238,11 @@ FROM (
         ('tasker_executor_busy_seconds_total', b.busy_ms::double precision / 1000, 'seconds', 'Time an executor spent running steps.')
     ) AS g (family, value, unit, help)
     WHERE b.kind = 'executor'
+    UNION ALL
+    SELECT 'tasker_coordinator_running', NULL, 'gauge', NULL, tasker_engine.has_coordinator()::integer::double precision, '',
+           '1 while a coordinator is at work in this database; not there without preload and on a standby.'
+    FROM tasker_engine.shared_since() s
+    WHERE s.preloaded AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'tasker_operational_state', NULL, 'gauge', jsonb_build_object('state', o.state),
            (o.state = n.now)::integer::double precision, '', '1 for the operational state of the system.'

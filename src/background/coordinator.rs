@@ -12,6 +12,7 @@ use super::pools::Pools;
 use super::process::{self, SECOND_US, transaction};
 use crate::error::Result;
 use crate::logging;
+use crate::metrics;
 use crate::pg::call;
 use crate::pg::datum::{self, Uuid};
 use crate::pg::spi::{Session, Statement};
@@ -126,7 +127,7 @@ fn run(database: u32) {
             Ok(found) => {
                 // Dropped, created again or updated: another coordinator begins from the start.
                 if found.is_none() {
-                    processes::judge_absent(database);
+                    is_absent(database);
                 }
                 processes::request_stop(
                     |slot| slot.database == database && slot.kind == Kind::Executor,
@@ -156,6 +157,12 @@ fn run(database: u32) {
 }
 
 /// Waits until the coordinator may work, and says which extension it is for. Without one it ends.
+/// The database has no extension, or none any more.
+fn is_absent(database: u32) {
+    processes::judge_absent(database);
+    metrics::forget(database);
+}
+
 fn begin(database: u32) -> (u32, String) {
     let mut refuses = false;
     loop {
@@ -170,12 +177,12 @@ fn begin(database: u32) -> (u32, String) {
                 processes::set_state(State::Idle);
             }
             Ok(None) => {
-                processes::judge_absent(database);
+                is_absent(database);
                 process::end(0);
             }
             // Without the role there is no extension: it owns its tables.
             Err(error) if error.code == pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
-                processes::judge_absent(database);
+                is_absent(database);
                 process::end(0);
             }
             Err(error) => {

@@ -62,7 +62,7 @@ fn with_payload<T>(call: &Call, of: impl Fn(Payload) -> T) -> Result<Option<T>> 
     let object = Object::of(payload).ok_or_else(|| {
         Error::parameter("payload must be a JSON object")
             .detail("The document given is an array or a single value.")
-            .hint("Give the payload of an event, as tasker.read_events returns it.")
+            .hint("Give the payload of an event.")
     })?;
     Ok(Some(of(&|path| {
         let mut keys = path.split('.');

@@ -1,10 +1,11 @@
 //! The counters as rows and as text for Prometheus. The views that join it are in sql/views/metrics.sql.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum};
 use serde_json::{Value, json};
 use tasker_rules::events::time::iso;
 use tasker_rules::operations::metrics::{
-    Format, Part, RECENT_CELLS, Sample, cells, quantile, recent_index, render,
+    Format, Part, RECENT_CELLS, Sample, Scope, cells, labelled_cells, quantile, recent_index,
+    render,
 };
 
 use crate::error::{Error, Result};
@@ -12,10 +13,16 @@ use crate::metrics::{self, Metric};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum;
 use crate::pg::spi::{Session, Statement};
+use crate::settings;
 
 crate::pg::call::sql_function! {
     metric_cells;
+    labelled_metric_cells;
     shared_counts;
+    shared_series;
+    shared_series_used;
+    release_shared_series;
+    series_limits;
     shared_recent;
     shared_since;
     reset_shared_counts;
@@ -61,6 +68,68 @@ fn shared_counts(call: &mut Call) -> Result<Output> {
             datum::int8(amount as i64),
         ])?;
     }
+    Ok(Output::Rows)
+}
+
+fn labelled_metric_cells(call: &mut Call) -> Result<Output> {
+    for cell in labelled_cells() {
+        let (part, bound) = match cell.part {
+            Part::Total => ("total", None),
+            Part::Bucket(bound) => ("bucket", Some(bound)),
+            Part::Sum => ("sum", None),
+        };
+        let scope = match cell.family.scope {
+            Scope::Template => "template",
+            Scope::Step => "step",
+            Scope::Class => "class",
+        };
+        call.row(&[
+            datum::int4(cell.number.into()),
+            datum::text(cell.family.name),
+            datum::text(cell.family.kind().as_str()),
+            datum::text(scope),
+            datum::text(part),
+            datum::opt(bound, datum::float8),
+            datum::text(cell.family.unit()),
+            datum::text(cell.family.help),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn shared_series(call: &mut Call) -> Result<Output> {
+    for count in metrics::shared_series() {
+        call.row(&[
+            datum::int4(count.series.template),
+            datum::int2(count.series.step),
+            datum::opt_text(count.error_class.as_deref()),
+            datum::int4(count.cell as i32),
+            datum::int8(count.amount as i64),
+        ])?;
+    }
+    Ok(Output::Rows)
+}
+
+fn shared_series_used(_: &mut Call) -> Result<Output> {
+    let used = metrics::shared_series_used();
+    Ok(Output::Value(Datum::from(used as i32)))
+}
+
+fn release_shared_series(_: &mut Call) -> Result<Output> {
+    let released = metrics::release_series(settings::metrics_retention_us());
+    Ok(Output::Value(Datum::from(released as i32)))
+}
+
+fn series_limits(call: &mut Call) -> Result<Output> {
+    let retention = settings::metrics_retention_us();
+    call.row(&[
+        datum::int4(settings::max_metric_series() as i32),
+        datum::int4(settings::max_error_classes() as i32),
+        datum::opt(
+            (retention > 0).then_some(retention as f64 / 1e6),
+            datum::float8,
+        ),
+    ])?;
     Ok(Output::Rows)
 }
 

@@ -44,4 +44,5 @@ mod subscriptions;
 mod table_access;
 mod task_lists;
 mod templates;
+mod traces;
 mod work;

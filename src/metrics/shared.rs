@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::lwlock::PgLwLock;
 use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
-use tasker_rules::operations::metrics::{CELLS, Key, RECENT_CELLS, WORKER_CELLS, recent_index};
+use tasker_rules::operations::metrics::{
+    CELLS, Cells, Key, LABELLED_CELLS, Metric, RECENT_CELLS, Series, WORKER_CELLS, recent_index,
+};
 
+use super::series;
 use crate::pg::datum::Timestamp;
 use crate::pg::shmem::Piece;
 use crate::pg::{backend, call};
@@ -33,6 +36,8 @@ struct Slot {
     schema: AtomicU32,
     started_at: AtomicI64,
     cells: [AtomicU64; CELLS],
+    /// What found no place in the table of series: all its labels are `other`.
+    other: [AtomicU64; LABELLED_CELLS],
     ticks: [Tick; TICKS],
 }
 
@@ -58,6 +63,7 @@ impl Counters {
                     schema: AtomicU32::new(0),
                     started_at: AtomicI64::new(0),
                     cells: [const { AtomicU64::new(0) }; CELLS],
+                    other: [const { AtomicU64::new(0) }; LABELLED_CELLS],
                     ticks: [const {
                         Tick {
                             number: AtomicI64::new(0),
@@ -79,7 +85,7 @@ impl Counters {
 
 crate::pg::shmem::shareable! {
     struct Tick { number, cells }
-    struct Slot { database, schema, started_at, cells, ticks }
+    struct Slot { database, schema, started_at, cells, other, ticks }
     struct Worker { key, seen_at, cells }
     struct Counters { slots, workers }
 }
@@ -101,6 +107,7 @@ std::thread_local! {
 pub fn define() {
     pg_shmem_init!(COUNTERS = Piece(Counters::zero()));
     pg_shmem_init!(LOCK = Piece(0));
+    series::define();
     PRELOADED.store(true, Ordering::Relaxed);
 }
 
@@ -127,8 +134,16 @@ impl Slot {
             && self.schema.load(Ordering::Acquire) == of.schema
     }
 
+    fn add_other(&self, series: Series, cell: usize, amount: u64) {
+        let cell = series.scope().first() + cell;
+        if let Some(counter) = self.other.get(cell) {
+            counter.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
     fn begin(&self, now: Timestamp) {
         zero(&self.cells);
+        zero(&self.other);
         for tick in &self.ticks {
             tick.number.store(0, Ordering::Relaxed);
             zero(&tick.cells);
@@ -143,6 +158,11 @@ fn forget_workers(database: u32) {
             worker.key.store(0, Ordering::Relaxed);
         }
     }
+}
+
+fn forget_database(database: u32) {
+    forget_workers(database);
+    series::clear(database);
 }
 
 /// The slot of this installation, if it has one.
@@ -172,7 +192,7 @@ fn take(of: Installation, now: Timestamp) -> Option<usize> {
     let slot = &slots[index];
     // Another backend may have been faster.
     if !slot.is(of) {
-        forget_workers(of.database);
+        forget_database(of.database);
         slot.begin(now);
         slot.schema.store(of.schema, Ordering::Release);
         slot.database.store(of.database, Ordering::Release);
@@ -184,8 +204,9 @@ fn take(of: Installation, now: Timestamp) -> Option<usize> {
 /// Adds counts of a committed transaction to the slot of its installation.
 pub struct Adder {
     slot: &'static Slot,
-    database: u32,
+    of: Installation,
     now: Timestamp,
+    tick: i64,
 }
 
 impl Adder {
@@ -195,8 +216,9 @@ impl Adder {
         }
         take(of, now).map(|index| Self {
             slot: &COUNTERS.get().slots[index],
-            database: of.database,
+            of,
             now,
+            tick: call::tick(),
         })
     }
 
@@ -204,10 +226,9 @@ impl Adder {
         let cell = usize::from(key.cell);
         if key.worker_no != 0 {
             if cell < WORKER_CELLS {
-                let tick = call::tick();
-                let worker = worker(self.database, key.worker_no, tick);
+                let worker = worker(self.of.database, key.worker_no, self.tick);
                 worker.cells[cell].fetch_add(amount, Ordering::Relaxed);
-                worker.seen_at.store(tick, Ordering::Relaxed);
+                worker.seen_at.store(self.tick, Ordering::Relaxed);
             }
             return;
         }
@@ -223,6 +244,18 @@ impl Adder {
             }
             tick.cells[index].fetch_add(amount, Ordering::Relaxed);
         }
+    }
+
+    /// Adds the counts of a series, to `other` if the table is full.
+    pub fn add_series(&self, series: Series, cells: &Cells) {
+        if series::add(self.of, series, cells, self.tick) {
+            return;
+        }
+        for (cell, amount) in cells.iter() {
+            self.slot.add_other(series, cell, amount);
+        }
+        self.slot.cells[usize::from(Metric::SeriesDropped.cell())]
+            .fetch_add(cells.events(series.scope()), Ordering::Relaxed);
     }
 }
 
@@ -282,6 +315,30 @@ pub fn counts(of: Installation) -> Vec<(i32, u16, u64)> {
     all
 }
 
+/// What has no series of its own: place among the cells of all scopes, count.
+pub fn other_counts(of: Installation) -> Vec<(usize, u64)> {
+    let Some(slot) = exists().then(|| find(of)).flatten() else {
+        return Vec::new();
+    };
+    let other = COUNTERS.get().slots[slot].other.iter().enumerate();
+    other
+        .map(|(cell, counter)| (cell, counter.load(Ordering::Relaxed)))
+        .filter(|(_, amount)| *amount != 0)
+        .collect()
+}
+
+/// Gives back the places of series that nobody has counted in since this tick, and of installations that are gone. Returns how many.
+pub fn release_series(of: Installation, since: i64) -> usize {
+    let Some(own) = exists().then(|| find(of)).flatten() else {
+        return 0;
+    };
+    let slots = &COUNTERS.get().slots;
+    let is_alive = |of| slots.iter().any(|slot| slot.is(of));
+    series::release_untouched(of, since, is_alive, |series, cell, amount| {
+        slots[own].add_other(series, cell, amount);
+    })
+}
+
 /// The last minutes: when a tick began, place of the cell among the recent ones, count.
 pub fn recent(of: Installation, now: Timestamp) -> Vec<(Timestamp, usize, u64)> {
     let mut all = Vec::new();
@@ -319,9 +376,29 @@ pub fn started_at(of: Installation) -> Option<Timestamp> {
 pub fn reset(of: Installation, now: Timestamp) {
     if let Some(slot) = exists().then(|| find(of)).flatten() {
         let _guard = LOCK.exclusive();
-        forget_workers(of.database);
+        forget_database(of.database);
         COUNTERS.get().slots[slot].begin(now);
     }
+}
+
+/// Frees the slot of a database without the extension.
+pub fn forget(database: u32) {
+    if !exists() {
+        return;
+    }
+    let _guard = LOCK.exclusive();
+    let slots = &COUNTERS.get().slots;
+    let its = |slot: &&Slot| slot.database.load(Ordering::Acquire) == database;
+    if let Some(slot) = slots.iter().find(its) {
+        free(slot, database);
+    }
+}
+
+/// Under the lock.
+fn free(slot: &Slot, database: u32) {
+    slot.schema.store(0, Ordering::Release);
+    slot.database.store(0, Ordering::Release);
+    forget_database(database);
 }
 
 /// Frees the slots of databases that are gone.
@@ -338,9 +415,7 @@ pub fn sweep() {
         }
         let _guard = LOCK.exclusive();
         if slot.database.load(Ordering::Acquire) == database {
-            forget_workers(database);
-            slot.schema.store(0, Ordering::Release);
-            slot.database.store(0, Ordering::Release);
+            free(slot, database);
         }
     }
 }

@@ -6,9 +6,9 @@ use tasker_rules::events::failure::Failure;
 use tasker_rules::events::rows::Change;
 use tasker_rules::events::topics::Topics;
 
-use super::StepKey;
+use super::{StepKey, labelled};
 use crate::error::{Error, Result};
-use crate::metrics::{self, Metric};
+use crate::metrics::{Class, Metric};
 use crate::pg::append::append;
 use crate::pg::call::Sequence;
 use crate::pg::datum::{self, Arg, Jsonb, Timestamp, Uuid};
@@ -49,11 +49,16 @@ struct StepTransition<'e> {
     metadata: Option<Jsonb<'e>>,
     /// The run ended because its lease ended.
     expired: bool,
+    /// Its template.
+    template: i32,
+    /// Why the run failed.
+    class: Class,
 }
 
 impl<'e> StepTransition<'e> {
     /// A change that ends no run.
     fn new(
+        template: i32,
         key: StepKey,
         attempt: i16,
         from: StepState,
@@ -71,12 +76,15 @@ impl<'e> StepTransition<'e> {
             to,
             metadata,
             expired: false,
+            template,
+            class: Class::UNKNOWN,
         }
     }
 }
 
 struct TaskTransition<'e> {
     id: Option<i64>,
+    template: i32,
     task: Uuid,
     from: TaskState,
     to: TaskState,
@@ -155,8 +163,10 @@ impl<'e> Log<'e> {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments)] // A row of the log has them.
     pub fn step(
         &mut self,
+        template: i32,
         key: StepKey,
         worker_no: i32,
         attempt: i16,
@@ -166,22 +176,38 @@ impl<'e> Log<'e> {
     ) {
         self.push_step(StepTransition {
             worker_no,
-            ..StepTransition::new(key, attempt, from, to, metadata)
+            ..StepTransition::new(template, key, attempt, from, to, metadata)
         });
     }
 
     /// A failed step is about to run again; the id was taken before that of its run.
-    pub fn tries_again(&mut self, id: i64, key: StepKey, worker_no: i32, attempt: i16) {
+    pub fn tries_again(
+        &mut self,
+        id: i64,
+        template: i32,
+        key: StepKey,
+        worker_no: i32,
+        attempt: i16,
+    ) {
         self.push_step(StepTransition {
             id: Some(id),
             worker_no,
-            ..StepTransition::new(key, attempt, StepState::Error, StepState::Pending, None)
+            ..StepTransition::new(
+                template,
+                key,
+                attempt,
+                StepState::Error,
+                StepState::Pending,
+                None,
+            )
         });
     }
 
     /// A run ends. Without a `run` that is known yet, [`Self::credit`] adds it.
+    #[expect(clippy::too_many_arguments)] // A row of the log has them.
     pub fn ended(
         &mut self,
+        template: i32,
         key: StepKey,
         ended: RunKey,
         run: Option<Run>,
@@ -193,13 +219,14 @@ impl<'e> Log<'e> {
             worker_no: run.map_or(NO_WORKER, |run| run.worker_no),
             started_at: run.map(|run| run.started_at),
             ended: Some(ended),
-            ..StepTransition::new(key, attempt, StepState::InProgress, to, metadata)
+            ..StepTransition::new(template, key, attempt, StepState::InProgress, to, metadata)
         });
     }
 
     /// A lease ended before the step was reported.
     pub fn lost(
         &mut self,
+        template: i32,
         key: StepKey,
         ended: RunKey,
         run: Run,
@@ -211,7 +238,14 @@ impl<'e> Log<'e> {
             started_at: Some(run.started_at),
             ended: Some(ended),
             expired: true,
-            ..StepTransition::new(key, attempt, StepState::InProgress, StepState::Error, why)
+            ..StepTransition::new(
+                template,
+                key,
+                attempt,
+                StepState::InProgress,
+                StepState::Error,
+                why,
+            )
         });
     }
 
@@ -226,13 +260,21 @@ impl<'e> Log<'e> {
         self.rows.push(Transition::Step(row));
     }
 
-    pub fn task(&mut self, task: Uuid, from: TaskState, to: TaskState) {
-        self.task_with(task, from, to, None);
+    pub fn task(&mut self, template: i32, task: Uuid, from: TaskState, to: TaskState) {
+        self.task_with(template, task, from, to, None);
+    }
+
+    /// The class of the failure that ended the last run.
+    pub fn failed_with(&mut self, class: Class) {
+        if let Some(Transition::Step(row)) = self.rows.last_mut() {
+            row.class = class;
+        }
     }
 
     /// The same with metadata; what an operator said of it comes behind them.
     pub fn task_with(
         &mut self,
+        template: i32,
         task: Uuid,
         from: TaskState,
         to: TaskState,
@@ -241,6 +283,7 @@ impl<'e> Log<'e> {
         debug_assert!(from.allowed(to), "a task went from {from} to {to}");
         self.rows.push(Transition::Task(TaskTransition {
             id: None,
+            template,
             task,
             from,
             to,
@@ -271,9 +314,9 @@ impl<'e> Log<'e> {
         if self.rows.is_empty() {
             return Ok(false);
         }
-        metrics::record(|recorder| {
-            self.rows.iter().for_each(|row| count(recorder, row, now));
-        });
+        labelled::record(|counts| {
+            self.rows.iter().for_each(|row| count(counts, row, now));
+        })?;
         let nothing = datum::jsonb_from_text("{}")
             .ok_or_else(|| Error::corrupt("an empty object is JSON"))?;
         let depth = depth();
@@ -329,26 +372,32 @@ impl<'e> Log<'e> {
     }
 }
 
-fn count(recorder: &mut metrics::Recorder, row: &Transition, now: Timestamp) {
+fn count(counts: &mut labelled::Counts, row: &Transition, now: Timestamp) {
     match row {
-        Transition::Step(row) => count_step(recorder, row, now),
+        Transition::Step(row) => count_step(counts, row, now),
         Transition::Task(row) => {
             if let Some(metric) = metric_of_task(row.from, row.to) {
-                recorder.count_for(NO_WORKER, metric);
+                counts.task(metric, row.template, &row.task, now);
             }
         }
     }
 }
 
-fn count_step(recorder: &mut metrics::Recorder, row: &StepTransition, now: Timestamp) {
+fn count_step(counts: &mut labelled::Counts, row: &StepTransition, now: Timestamp) {
     let Some(metric) = metric_of_step(row) else {
         return;
     };
-    recorder.count_for(row.worker_no, metric);
+    counts.step(metric, row.worker_no, row.template, &row.key, row.class);
     if let (Metric::StepsCompleted | Metric::StepsFailed, Some(started_at)) =
         (metric, row.started_at)
     {
-        recorder.observe(Metric::StepRun, now - started_at);
+        counts.duration(
+            Metric::StepRun,
+            metric,
+            row.template,
+            &row.key,
+            now - started_at,
+        );
     }
 }
 

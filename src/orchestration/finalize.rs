@@ -31,7 +31,7 @@ static LEAVES: Statement = Statement::new(
                              ELSE t.completed_at END
      FROM unnest($1, $2) AS u (task_uuid, leaves)
      WHERE t.task_uuid = u.task_uuid
-     RETURNING t.task_uuid, t.state, t.open_leaves, t.watched",
+     RETURNING t.task_uuid, t.state, t.open_leaves, t.watched, t.named_task_id",
     &[pg_sys::UUIDARRAYOID, pg_sys::INT2ARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
@@ -61,7 +61,8 @@ static STEPS_LEFT: Statement = Statement::new(
                                   WHERE s.task_uuid = u.task_uuid AND s.state NOT IN ('c', 'r')
                                   ORDER BY s.step_no DESC LIMIT 1)
                  THEN (SELECT jsonb_strip_nulls(jsonb_build_object('resolved_steps', nullif(count(*), 0)))
-                       FROM tasker_engine.steps s WHERE s.task_uuid = u.task_uuid AND s.state = 'r') END
+                       FROM tasker_engine.steps s WHERE s.task_uuid = u.task_uuid AND s.state = 'r') END,
+            t.named_task_id
      FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
@@ -128,6 +129,7 @@ static TAKE_BACK: Statement = Statement::new(
 
 /// A change of a locked task.
 pub struct Change<'e> {
+    pub template: i32,
     pub task: Uuid,
     pub from: TaskState,
     pub to: TaskState,
@@ -136,8 +138,9 @@ pub struct Change<'e> {
 }
 
 impl Change<'_> {
-    pub fn of(task: Uuid, from: TaskState, to: TaskState) -> Self {
+    pub fn of(template: i32, task: Uuid, from: TaskState, to: TaskState) -> Self {
         Self {
+            template,
             task,
             from,
             to,
@@ -173,7 +176,8 @@ impl Tasks {
         }
         let leaves = std::mem::take(&mut self.leaves);
         let never_started = self.count_leaves(engine, &leaves)?;
-        let complete = |task| Change::of(task, TaskState::Pending, TaskState::Complete);
+        let complete =
+            |(template, task)| Change::of(template, task, TaskState::Pending, TaskState::Complete);
         end(engine, never_started.into_iter().map(complete).collect())?;
         end_finished(engine, &self.check)
     }
@@ -183,7 +187,7 @@ impl Tasks {
         &mut self,
         engine: &mut Engine,
         leaves: &BTreeMap<Uuid, i16>,
-    ) -> Result<Vec<Uuid>> {
+    ) -> Result<Vec<(i32, Uuid)>> {
         let mut never_started = Vec::new();
         if leaves.is_empty() {
             return Ok(never_started);
@@ -197,20 +201,20 @@ impl Tasks {
             ],
         )?;
         for row in rows.iter() {
-            let (task, state, open, watched) = (
+            let (task, state, open, watched, template) = (
                 row.get::<Uuid>(1)?,
                 row.get::<TaskState>(2)?,
                 row.get::<i16>(3)?,
                 row.get::<bool>(4)?,
+                row.get::<i32>(5)?,
             );
             if watched {
                 self.check.insert(task);
             } else if open == 0 && state == TaskState::Complete {
-                engine
-                    .log
-                    .task(task, TaskState::InProgress, TaskState::Complete);
+                let from = TaskState::InProgress;
+                engine.log.task(template, task, from, TaskState::Complete);
             } else if open == 0 && state == TaskState::Pending {
-                never_started.push(task);
+                never_started.push((template, task));
             }
         }
         Ok(never_started)
@@ -239,7 +243,7 @@ pub fn end_finished(engine: &mut Engine, tasks: &BTreeSet<Uuid>) -> Result<()> {
             };
             ended.push(Change {
                 metadata: all_good,
-                ..Change::of(task, from, to)
+                ..Change::of(row.get(5)?, task, from, to)
             });
         }
     }
@@ -298,18 +302,16 @@ pub fn forget(engine: &Engine, task: Uuid) -> Result<()> {
 }
 
 /// A locked task in error goes on; `locked_task` has taken up its steps.
-fn reopen(engine: &mut Engine, task: Uuid) -> Result<()> {
+fn reopen(engine: &mut Engine, template: i32, task: Uuid) -> Result<()> {
     forget(engine, task)?;
-    set_states(
-        engine,
-        &[Change::of(task, TaskState::Error, TaskState::Pending)],
-    )
+    let change = Change::of(template, task, TaskState::Error, TaskState::Pending);
+    set_states(engine, &[change])
 }
 
 /// One transition of a locked task.
 pub fn move_task<'e>(engine: &mut Engine<'e>, change: Change<'e>) -> Result<()> {
     match (change.from, change.to) {
-        (TaskState::Error, TaskState::Pending) => reopen(engine, change.task),
+        (TaskState::Error, TaskState::Pending) => reopen(engine, change.template, change.task),
         (_, open) if open.is_open() => set_states(engine, &[change]),
         _ => end(engine, vec![change]),
     }
@@ -352,13 +354,15 @@ fn set_states<'e>(engine: &mut Engine<'e>, changes: &[Change<'e>]) -> Result<()>
         ],
     )?;
     for change in changes {
-        let (task, to) = (change.task, change.to);
+        let (template, task, to) = (change.template, change.task, change.to);
         let mut from = change.from;
         if (from, to) == (TaskState::Pending, TaskState::Complete) {
-            engine.log.task(task, from, TaskState::InProgress);
+            engine.log.task(template, task, from, TaskState::InProgress);
             from = TaskState::InProgress;
         }
-        engine.log.task_with(task, from, to, change.metadata);
+        engine
+            .log
+            .task_with(template, task, from, to, change.metadata);
     }
     Ok(())
 }

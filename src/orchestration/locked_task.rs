@@ -531,7 +531,7 @@ impl<'w> LockedTask<'w> {
         for next in std::iter::once(&own).chain(path) {
             if *next != at {
                 let metadata = self.said_of(*next);
-                let change = finalize::Change::of(self.uuid, at, *next);
+                let change = finalize::Change::of(self.template.id, self.uuid, at, *next);
                 finalize::move_task(engine, finalize::Change { metadata, ..change })?;
                 at = *next;
             }

@@ -12,6 +12,7 @@ pub mod create;
 pub mod finalize;
 mod growth;
 pub mod integrity;
+mod labelled;
 pub mod leases;
 pub mod locked_task;
 pub mod operate;

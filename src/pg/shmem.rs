@@ -1,7 +1,9 @@
 //! Shared memory: what it can hold, and the latches by which processes wake each other.
 
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pgrx::{PGRXSharedMemory, pg_sys};
 
@@ -91,6 +93,123 @@ macro_rules! shared_memory {
     };
 }
 pub(crate) use shared_memory;
+
+/// A part of shared memory whose length is known when the server starts. It is empty where the library is not preloaded.
+pub struct Slice<T: 'static> {
+    label: &'static CStr,
+    make: fn() -> T,
+    length: AtomicUsize,
+    /// Set in the postmaster, inherited by every backend.
+    first: AtomicPtr<T>,
+}
+
+impl<T: Shareable + Sync> Slice<T> {
+    /// The label is unique in the server; `make` makes each element.
+    pub const fn new(label: &'static CStr, make: fn() -> T) -> Self {
+        Self {
+            label,
+            make,
+            length: AtomicUsize::new(0),
+            first: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    pub fn get(&self) -> &'static [T] {
+        let first = self.first.load(Ordering::Relaxed);
+        if first.is_null() {
+            return &[];
+        }
+        // SAFETY: so many elements were made there, and the memory lives as long as the process.
+        unsafe { std::slice::from_raw_parts(first, self.length.load(Ordering::Relaxed)) }
+    }
+
+    /// Requests the memory; only while the library is preloaded.
+    pub fn define(&'static self, length: usize) {
+        self.length.store(length, Ordering::Relaxed);
+        if PARTS.with_borrow(Vec::is_empty) {
+            chain_hooks();
+        }
+        PARTS.with_borrow_mut(|parts| parts.push(self));
+        #[cfg(feature = "pg14")]
+        request_memory(self);
+    }
+}
+
+trait Part {
+    fn size(&self) -> usize;
+    fn attach(&self);
+}
+
+impl<T: Shareable + Sync> Part for Slice<T> {
+    fn size(&self) -> usize {
+        self.length.load(Ordering::Relaxed) * size_of::<T>()
+    }
+
+    fn attach(&self) {
+        let mut found = false;
+        // SAFETY: called by the hook that PostgreSQL calls for this; memory of this size was requested.
+        unsafe {
+            let memory = pg_sys::ShmemInitStruct(self.label.as_ptr(), self.size(), &mut found);
+            let first = memory.cast::<T>();
+            if !found {
+                for index in 0..self.length.load(Ordering::Relaxed) {
+                    first.add(index).write((self.make)());
+                }
+            }
+            self.first.store(first, Ordering::Relaxed);
+        }
+    }
+}
+
+type Hook = Option<unsafe extern "C-unwind" fn()>;
+
+std::thread_local! {
+    static PARTS: RefCell<Vec<&'static dyn Part>> = const { RefCell::new(Vec::new()) };
+    static NEXT_REQUEST: Cell<Hook> = const { Cell::new(None) };
+    static NEXT_STARTUP: Cell<Hook> = const { Cell::new(None) };
+}
+
+fn request_memory(part: &dyn Part) {
+    // SAFETY: called while PostgreSQL takes requests.
+    unsafe { pg_sys::RequestAddinShmemSpace(part.size()) };
+}
+
+fn chain_hooks() {
+    // SAFETY: the variables of the postmaster's one thread; the hooks live as long as the process.
+    unsafe {
+        #[cfg(not(feature = "pg14"))]
+        {
+            NEXT_REQUEST.set(pg_sys::shmem_request_hook);
+            pg_sys::shmem_request_hook = Some(memory_is_requested);
+        }
+        NEXT_STARTUP.set(pg_sys::shmem_startup_hook);
+        pg_sys::shmem_startup_hook = Some(memory_is_there);
+    }
+}
+
+/// Calls what was hooked before.
+fn call_next(hook: Hook) {
+    if let Some(next) = hook {
+        // SAFETY: a hook of PostgreSQL, called where PostgreSQL calls it.
+        #[expect(ffi_unwind_calls)]
+        unsafe {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| next());
+        }
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn memory_is_requested() {
+    call_next(NEXT_REQUEST.get());
+    PARTS.with_borrow(|parts| parts.iter().for_each(|part| request_memory(*part)));
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn memory_is_there() {
+    call_next(NEXT_STARTUP.get());
+    PARTS.with_borrow(|parts| parts.iter().for_each(|part| part.attach()));
+}
 
 /// The latch of a process.
 #[derive(Clone, Copy)]

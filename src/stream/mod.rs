@@ -10,6 +10,7 @@ mod pages;
 mod payload;
 mod place;
 mod rows;
+mod spans;
 
 use std::borrow::Cow;
 
@@ -32,6 +33,7 @@ use rows::{Logged, Reader, Story};
 pub use again::{Key, again};
 pub use cloud::Sources;
 pub use place::{Mark, count, mark, now_position, since_position};
+pub use spans::{Span, Spans};
 
 /// What a reader wants.
 pub struct Wanted<'w> {

@@ -81,7 +81,7 @@ static DONE: Statement = Statement::new(
     &[pg_sys::UUIDARRAYOID],
 );
 
-static WORKERS: Statement = Statement::new(
+pub(super) static WORKERS: Statement = Statement::new(
     "SELECT w.worker_no, w.worker_id FROM tasker_engine.workers w WHERE w.worker_no = ANY ($1)
      UNION ALL
      SELECT n.worker_no, n.worker_id FROM tasker_engine.worker_names n WHERE n.worker_no = ANY ($1)",

@@ -76,7 +76,8 @@ class World:
         return self.rows(connection or self.a, f"SELECT * FROM tasker.{call}", worker or self.namespace, [self.namespace], most, lease)
 
     def complete(self, claims, worker=None, connection=None):
-        reports = [{"step_uuid": str(c.step_uuid), "claim_number": c.claim_number, "status": "complete", "results": {"from": c.step_name}}
+        reports = [{"step_uuid": str(c.step_uuid), "claim_number": c.claim_number, "status": "complete", "results": {"from": c.step_name},
+                    "logs": ["a line", {"at": 1764535140, "message": "token=1", "fields": {"a": [{"token": 1}]}}]}
                    for c in claims]
         outcomes = self.rows(connection or self.a, "SELECT outcome FROM tasker.report_steps(%s, %s)", worker or self.namespace, json.dumps(reports))
         return [outcome for outcome, in outcomes]

@@ -52,7 +52,7 @@ static START_TASKS: Statement = Statement::new(
          JOIN tasker_engine.tasks p ON p.task_uuid = u.task_uuid
          WHERE p.state = 'p'
          FOR UPDATE OF p SKIP LOCKED))
-     RETURNING t.task_uuid",
+     RETURNING t.task_uuid, t.named_task_id",
     &[pg_sys::UUIDARRAYOID, pg_sys::TIMESTAMPTZOID],
 );
 
@@ -127,14 +127,15 @@ impl<'s> ClaimedSteps<'s> {
             )?;
             let started = started
                 .iter()
-                .map(|row| row.get(1))
-                .collect::<Result<Vec<Uuid>>>()?;
-            for task in &started {
+                .map(|row| Ok((row.get(1)?, row.get(2)?)))
+                .collect::<Result<Vec<(Uuid, i32)>>>()?;
+            for (task, template) in &started {
                 engine
                     .log
-                    .task(*task, TaskState::Pending, TaskState::InProgress);
+                    .task(*template, *task, TaskState::Pending, TaskState::InProgress);
             }
-            self.start_clocks(engine, &started.into_iter().collect())?;
+            let started = started.into_iter().map(|(task, _)| task);
+            self.start_clocks(engine, &started.collect())?;
         }
         Ok(())
     }

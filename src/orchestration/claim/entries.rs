@@ -6,9 +6,9 @@ use rustc_hash::FxHashSet;
 use super::start::start_steps;
 use super::{Claimed, NewClaim};
 use crate::error::Result;
-use crate::metrics::{self, Metric};
+use crate::metrics::{Class, Metric};
 use crate::orchestration::queue_entries::{self, Found, Search};
-use crate::orchestration::{Engine, StepKey, audit, leases};
+use crate::orchestration::{Engine, StepKey, audit, labelled, leases};
 use crate::pg::datum::{self, Arg};
 use crate::pg::spi::Statement;
 use crate::registry;
@@ -61,12 +61,24 @@ pub(super) fn start(
     let first = claim.steps.is_empty();
     let rows = start_steps(engine, &entries, claim.claim_id, first, &ids)?;
     let mut started = vec![false; entries.len()];
+    let worker_no = claim.worker.no;
+    labelled::record(|counts| {
+        for row in &rows {
+            let (key, template) = (&entries[row.index].entry.key, row.named_task_id);
+            let waited = engine.now - entries[row.index].entry.available_at;
+            let metric = Metric::StepsClaimed;
+            counts.step(metric, worker_no, template, key, Class::UNKNOWN);
+            counts.duration(Metric::StepWait, metric, template, key, waited);
+        }
+    })?;
     for row in rows {
         let key = entries[row.index].entry.key;
         started[row.index] = true;
-        let worker_no = claim.worker.no;
         if let Some(id) = row.again_id {
-            engine.log.tries_again(id, key, worker_no, row.attempt - 1);
+            let template = row.named_task_id;
+            engine
+                .log
+                .tries_again(id, template, key, worker_no, row.attempt - 1);
         }
         claim.steps.push(Claimed {
             key,
@@ -79,17 +91,6 @@ pub(super) fn start(
             claim.max = 1;
         }
     }
-    let worker_no = claim.worker.no;
-    metrics::record(|recorder| {
-        let started = entries
-            .iter()
-            .zip(&started)
-            .filter(|(_, started)| **started);
-        started.for_each(|(found, _)| {
-            recorder.count_for(worker_no, Metric::StepsClaimed);
-            recorder.observe(Metric::StepWait, engine.now - found.entry.available_at);
-        });
-    });
     let refused: Vec<&Found> = entries
         .iter()
         .zip(&started)

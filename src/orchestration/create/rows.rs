@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::metrics::{self, Metric};
 use crate::orchestration::audit::{self, NO_WORKER};
 use crate::orchestration::bypass::Bypass;
-use crate::orchestration::{Engine, StepKey, finalize};
+use crate::orchestration::{Engine, StepKey, finalize, labelled};
 use crate::pg::budget;
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
 use crate::pg::spi::Statement;
@@ -172,13 +172,11 @@ pub(super) fn insert(
         true => Topics::of_change(Change::Task(None, TaskState::Pending)),
         false => Topics::ALL,
     });
-    metrics::record(|recorder| {
-        recorder.count(Metric::TasksCreated, rows.tasks.len());
-        recorder.count(
-            Metric::StepsCreated,
-            rows.tasks.len() * template.steps().len(),
-        );
-    });
+    let steps = rows.tasks.len() * template.steps().len();
+    labelled::record(|counts| {
+        counts.created(template.id, rows.tasks.iter().map(|(_, task)| task));
+        counts.recorder.count(Metric::StepsCreated, steps);
+    })?;
     if !bypass.is_empty() {
         rows.resolve_bypassed(engine)?;
     }
@@ -316,6 +314,7 @@ impl Rows<'_, '_> {
             for task in &tasks {
                 let key = StepKey { task: *task, no };
                 engine.log.step(
+                    self.template.id,
                     key,
                     NO_WORKER,
                     0,

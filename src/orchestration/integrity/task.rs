@@ -13,6 +13,7 @@ use tasker_rules::events::topics::Topics;
 
 use super::rows::{self, TaskRows};
 use crate::error::Result;
+use crate::metrics::Class;
 use crate::orchestration::locked_task::LockedTask;
 use crate::orchestration::{Engine, audit, finalize};
 use crate::pg::datum::{self, Uuid};
@@ -136,9 +137,11 @@ fn lose<'e>(engine: &mut Engine<'e>, locked: &mut LockedTask<'e>, no: i16) -> Re
         started_at: engine.now,
     };
     let key = locked.key(no);
+    let (template, to) = (locked.template.id, StepState::Error);
     engine
         .log
-        .ended(key, ended, Some(run), attempts.made, StepState::Error, why);
+        .ended(template, key, ended, Some(run), attempts.made, to, why);
+    engine.log.failed_with(Class::of(Some(CLASS)));
     Ok(())
 }
 

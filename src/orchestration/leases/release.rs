@@ -165,9 +165,10 @@ pub fn release(
             id: row.opt(7),
             claim_number: row.get(9)?,
         };
+        let (attempt, to) = (row.get(4)?, StepState::Pending);
         engine
             .log
-            .ended(key, run, None, row.get(4)?, StepState::Pending, why);
+            .ended(template.id, key, run, None, attempt, to, why);
         *lowered.entry(row.get(6)?).or_default() += 1;
         claim_of.insert(key, row.get(6)?);
         released.push((key, template, row.get(5)?));

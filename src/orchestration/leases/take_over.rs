@@ -276,15 +276,16 @@ fn held_steps(engine: &Engine, expired: &Expired) -> Result<BTreeMap<StepKey, Op
     Ok(held)
 }
 
+/// A run that is taken away.
+struct Ending {
+    template: i32,
+    key: audit::RunKey,
+    attempt: i16,
+}
+
 impl TakenOver {
-    /// Logs it; the run was this one, and the attempt with this number.
-    fn add(
-        &mut self,
-        engine: &mut Engine,
-        expired: &Expired,
-        run: (audit::RunKey, i16),
-        taken: Taken,
-    ) {
+    /// Logs it.
+    fn add(&mut self, engine: &mut Engine, expired: &Expired, run: Ending, taken: Taken) {
         let metadata = audit::failure(&Failure {
             message: &taken.message,
             class: Some(taken.class),
@@ -298,7 +299,9 @@ impl TakenOver {
             worker_no: expired.worker_no,
             started_at: expired.claimed_at,
         };
-        engine.log.lost(taken.key, run.0, of, run.1, metadata);
+        engine
+            .log
+            .lost(run.template, taken.key, run.key, of, run.attempt, metadata);
         self.steps.push(taken);
     }
 
@@ -381,11 +384,14 @@ fn take(
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|template| Ok((template, template.step(key.no)?)));
-    let run = audit::RunKey {
-        id: row.opt(9),
-        claim_number: row.get(10)?,
+    let run = Ending {
+        template: row.get(3)?,
+        key: audit::RunKey {
+            id: row.opt(9),
+            claim_number: row.get(10)?,
+        },
+        attempt: attempts.made,
     };
-    let run = (run, attempts.made);
     let (step, descendants) = match step {
         Ok((template, step)) => {
             let begun = expired.has_begun(key);

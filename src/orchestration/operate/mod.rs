@@ -56,13 +56,15 @@ fn move_step<'e>(
         id: step.run_id,
         claim_number: step.claim_number,
     };
-    let key = locked.key(no);
+    let (key, template) = (locked.key(no), locked.template.id);
     if from == StepState::InProgress {
-        engine.log.ended(key, ended, run, attempts, to, metadata);
+        engine
+            .log
+            .ended(template, key, ended, run, attempts, to, metadata);
     } else {
         engine
             .log
-            .step(key, worker_no, attempts, from, to, metadata);
+            .step(template, key, worker_no, attempts, from, to, metadata);
     }
     Ok(())
 }

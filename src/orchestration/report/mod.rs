@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use tasker_rules::engine::state::StepState;
 
 use crate::error::Result;
+use crate::metrics::Class;
 use crate::orchestration::claimants::Claimant;
 use crate::orchestration::leases::{GivenBack, Returned, lower_claims, put_back};
 use crate::orchestration::propagate::Propagation;
@@ -122,9 +123,12 @@ pub fn apply<'e>(
             id: held.run_id,
             claim_number: report.claim_number,
         };
-        engine
-            .log
-            .ended(report.key, run, None, held.attempts, state, why);
+        let (template, attempts) = (held.template.id, held.attempts);
+        let log = &mut engine.log;
+        log.ended(template, report.key, run, None, attempts, state, why);
+        if let Some(failure) = &report.failure {
+            log.failed_with(Class::of(failure.class.as_deref()));
+        }
         *claims.entry(held.claim_id).or_default() += 1;
         claim_of.insert(report.key, held.claim_id);
         outcomes[index] = Outcome::Accepted(state);

@@ -26,9 +26,18 @@ const USUAL: usize = 1024;
 pub fn object_of<'v>(
     entries: impl Iterator<Item = (&'v str, &'v Value)>,
 ) -> Option<Jsonb<'static>> {
+    jsonb_of(|out| out.object(entries.collect()))
+}
+
+/// The same of an array.
+pub fn array_of(values: &[Value]) -> Option<Jsonb<'static>> {
+    jsonb_of(|out| out.array(values))
+}
+
+fn jsonb_of(write: impl FnOnce(&mut Encoder) -> Option<usize>) -> Option<Jsonb<'static>> {
     let mut out = Encoder(Vec::with_capacity(USUAL));
     out.push(&[0; HEADER]);
-    out.object(entries.collect())?;
+    write(&mut out)?;
     let bytes = out.0;
     if bytes.len() > COUNT as usize {
         return None;

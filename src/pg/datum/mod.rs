@@ -22,7 +22,7 @@ pub use arrays::{
     uuids, xid8s,
 };
 pub use depth::{is_shallow, require_shallow};
-pub use encode::object_of;
+pub use encode::{array_of, object_of};
 pub use fields::{Field, Object, array_fields, field_of, texts_of};
 pub use jsonb::{
     Jsonb, OwnedJsonb, array_element, element_count, is_array, is_object, jsonb_concat,

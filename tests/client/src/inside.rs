@@ -942,3 +942,49 @@ pub fn dead_rows(session: &mut Session) -> i64 {
         &[],
     )
 }
+
+/// Rows of the log as version 0.1.0 wrote them: without the numbers of claims.
+#[track_caller]
+pub fn forget_claim_numbers(session: &mut Session) {
+    session.query(
+        "UPDATE tasker_engine.transitions SET claim_number = NULL WHERE claim_number IS NOT NULL",
+        &[],
+    );
+}
+
+/// The claims whose runs ended, as the log of a step says.
+#[track_caller]
+pub fn claim_numbers(session: &mut Session, task: Uuid, step_no: i16) -> Vec<i32> {
+    session.all(
+        "SELECT l.claim_number FROM tasker_engine.transitions l
+         WHERE l.task_uuid = $1 AND l.step_no = $2 AND l.from_state = 'i' ORDER BY l.id",
+        &[&task, &step_no],
+    )
+}
+
+/// When the only claim that goes on was made, in microseconds.
+#[track_caller]
+pub fn claimed_at(session: &mut Session) -> i64 {
+    session.one(
+        "SELECT (extract(epoch FROM c.claimed_at) * 1e6)::bigint FROM tasker_engine.claims c WHERE c.remaining > 0",
+        &[],
+    )
+}
+
+/// Makes a task as one of version 0.1.0, which took any correlation id and gave none.
+#[track_caller]
+pub fn set_correlation_id(session: &mut Session, task: Uuid, id: Option<&str>) {
+    session.query(
+        "UPDATE tasker_engine.tasks SET correlation_id = $2 WHERE task_uuid = $1",
+        &[&task, &id],
+    );
+}
+
+/// Whether events are written to the server's log from a position on.
+#[track_caller]
+pub fn event_log_has_begun(session: &mut Session) -> bool {
+    session.one(
+        "SELECT EXISTS (SELECT FROM tasker_engine.event_log_positions)",
+        &[],
+    )
+}

@@ -20,7 +20,7 @@ static SHARED: OnceLock<Server> = OnceLock::new();
 
 /// Settings of every test server: waiting times can be compared.
 const SETTINGS: [&str; 5] = [
-    "max_connections=200",
+    "max_connections=300",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
     "max_prepared_transactions=20",

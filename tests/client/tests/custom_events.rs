@@ -79,11 +79,11 @@ fn an_event_says_what_it_is_about() {
     template.register(&mut session);
     let task: Uuid = session.one("SELECT tasker.create_task('two', namespace => 'shop')", &[]);
     session.query(
-        "SELECT tasker.create_task('two', namespace => 'shop', correlation_id => 'c 1', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')",
+        "SELECT tasker.create_task('two', namespace => 'shop', correlation_id => 'c-1', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')",
         &[],
     );
     let other: Uuid = session.one(
-        "SELECT task_uuid FROM tasker.tasks WHERE correlation_id = 'c 1'",
+        "SELECT task_uuid FROM tasker.tasks WHERE correlation_id = 'c-1'",
         &[],
     );
     let step: Uuid = session.one(
@@ -125,7 +125,7 @@ fn an_event_says_what_it_is_about() {
         [
             (None, None, None, false, false),
             (shop.clone(), None, None, false, false),
-            (shop.clone(), Some(task), None, false, false),
+            (shop.clone(), Some(task), None, false, true),
             (shop.clone(), Some(other), Some(step), true, true),
             (shop, Some(other), Some(step), true, true),
         ]

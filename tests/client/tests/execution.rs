@@ -1377,6 +1377,8 @@ fn several_namespaces_are_asked_in_rotation() {
     assert_eq!(session.claim(&Ask { most: 100, ..ask }).len(), 30);
 }
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 #[test]
 fn a_claim_hands_out_everything_a_worker_needs() {
     let database = Database::new();
@@ -1391,8 +1393,8 @@ fn a_claim_hands_out_everything_a_worker_needs() {
         )
         .register(&mut session);
     let task: Uuid = session.one(
-        "SELECT tasker.create_task('full', '{\"a\": 1}', 'shop', correlation_id => 'c-1', traceparent => 't-1')",
-        &[],
+        "SELECT tasker.create_task('full', '{\"a\": 1}', 'shop', correlation_id => 'c-1', traceparent => $1, tracestate => 'rojo=1')",
+        &[&TRACE],
     );
     let claim = session
         .claim(&Ask {
@@ -1419,12 +1421,13 @@ fn a_claim_hands_out_everything_a_worker_needs() {
         (json!({"a": 1}), json!({}))
     );
     assert_eq!(
-        (
-            claim.correlation_id.as_deref(),
-            claim.traceparent.as_deref()
-        ),
-        (Some("c-1"), Some("t-1"))
+        (claim.correlation_id.as_deref(), claim.tracestate.as_deref()),
+        (Some("c-1"), Some("rojo=1"))
     );
+    // The span of the run, of the trace that came in.
+    let traceparent = claim.traceparent.expect("always there");
+    assert_eq!(traceparent[..36], TRACE[..36]);
+    assert_ne!(traceparent, TRACE);
     let left = claim
         .lease_expires_at
         .duration_since(std::time::SystemTime::now())

@@ -37,7 +37,8 @@ SELECT tasker.fail_step(:'other_uuid', :other_number, 'it broke', retry_after =>
 SELECT count(*) FROM tasker.claim_steps('w', max_steps => 10);
 SELECT tasker.release_steps('w');
 SELECT count(*) FROM tasker.report_steps('w', (
-    SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete'))
+    SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete',
+        'logs', '[{"message": "token=1", "fields": {"a": {"token": 1}}}]'::jsonb))
     FROM tasker.claim_steps('w', max_steps => 2) c));
 SELECT count(*) FROM tasker.report_and_claim('w', (
     SELECT jsonb_agg(jsonb_build_object('step_uuid', c.step_uuid, 'claim_number', c.claim_number, 'status', 'complete'))
@@ -108,6 +109,8 @@ INSERT INTO tasker_engine.metric_counts SELECT clock_timestamp() - interval '1 h
 SELECT tasker.run_maintenance();
 SELECT tasker.remove_executor_pool('mine'), tasker.unschedule_task('often');
 SELECT tasker.set_operational_state('graceful_shutdown'), tasker.set_operational_state('stopped'), tasker.set_operational_state('startup'), tasker.set_operational_state('normal');
+SELECT count(*) FROM tasker.trace_spans(limit_count => 10);
+SELECT count(*) FROM tasker.spans_of_events(ARRAY(SELECT event_id FROM tasker.read_events() WHERE event_id IS NOT NULL));
 SELECT tasker.set_event_route('task.failed', backends => '{log}');
 SELECT tasker.calculate_backoff(2), count(*) FROM tasker.health_status();
 SELECT count(*) FROM tasker.validate_resources();

@@ -66,7 +66,7 @@ fn the_events_of_an_accepted_report_come_behind_it_with_what_is_known_of_its_tas
     assert_eq!(steps, [true; 3]);
     // The same event by hand, and the correlation id.
     session.query(
-        "SELECT tasker.create_task('two', correlation_id => 'order 7')",
+        "SELECT tasker.create_task('two', correlation_id => 'order-7')",
         &[],
     );
     let claim = session.claim_one("w");
@@ -76,7 +76,7 @@ fn the_events_of_an_accepted_report_come_behind_it_with_what_is_known_of_its_tas
         "SELECT correlation_id FROM tasker.read_events(patterns => '{orders.lost}')",
         &[],
     );
-    assert_eq!(of, "order 7");
+    assert_eq!(of, "order-7");
 }
 
 #[test]

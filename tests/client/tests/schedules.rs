@@ -249,7 +249,7 @@ fn a_due_schedule_creates_its_task_and_the_handler_learns_the_time() {
     assert_eq!(claim.context, json!({"a": 1}));
     assert_eq!(
         claim.correlation_id.as_deref(),
-        Some(format!("nightly@{due}").as_str())
+        Some(format!("schedule_nightly_{}", due.replace(['-', ':'], "")).as_str())
     );
     let task: String = session.one(
         "SELECT concat_ws(' | ', initiator, source_system, reason, priority, tags, to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))

@@ -3,7 +3,7 @@ SELECT play.templates('tasks');
 SELECT tasker.register_template('{"name": "checked", "namespace_name": "tasks", "identity_strategy": "hash", "steps": [{"name": "only", "handler": "x"}],
     "input_schema": {"type": "object", "required": ["order"], "properties": {"order": {"type": "integer"}}}}') > 0 AS registered;
 SELECT tasker.create_task('line', '{"order": 1}', 'tasks', initiator => 'web', source_system => 'shop', reason => 'sold', tags => '["new"]', priority => 3,
-    run_at => '2001-01-01 00:00+00', idempotency_key => 'order-1', correlation_id => 'c-1', traceparent => '00-aa-bb-01') AS task \gset
+    run_at => '2001-01-01 00:00+00', idempotency_key => 'order-1', correlation_id => 'c-1', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01') AS task \gset
 SELECT name, namespace_name, version, full_name, state, complete, initiator, source_system, reason, tags, bypass_steps, context, priority,
        correlation_id, traceparent, identity_hash IS NOT NULL AS identified, run_at AT TIME ZONE 'UTC' AS run_at, started_at, completed_at,
        requested_at = created_at AS requested, updated_at >= created_at AS updated

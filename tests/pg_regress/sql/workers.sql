@@ -1,11 +1,11 @@
 -- The loop of a worker: claim_steps, complete_step, fail_step, report_steps, report_and_claim, heartbeat, release_steps,
 -- get_dependency_results, notify_channel; and which roles see which rows.
 SELECT play.templates('workers');
-SELECT tasker.create_task('diamond', '{"n": 1}', 'workers', correlation_id => 'c-1', traceparent => 't-1') AS task \gset
+SELECT tasker.create_task('diamond', '{"n": 1}', 'workers', correlation_id => 'c-1', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate => 'rojo=1') AS task \gset
 
 CREATE TEMP TABLE c AS SELECT * FROM tasker.claim_steps('w1', '{workers}', 10);
 SELECT step_name, claim_number, attempt, retry_limit, namespace, queue, task_name, version, handler, handler_config, context, dependency_results,
-       correlation_id, traceparent, task_uuid = :'task' AS task, lease_expires_at - clock_timestamp() BETWEEN '20 s' AND '30 s' AS lease FROM c;
+       correlation_id, left(traceparent, 36) AS trace, right(traceparent, 3) AS flags, tracestate, task_uuid = :'task' AS task, lease_expires_at - clock_timestamp() BETWEEN '20 s' AND '30 s' AS lease FROM c;
 SELECT name, namespace_name, task_name, version, queue, worker_id, attempt, retry_limit, claim_number, step_no, running_since <= lease_expires_at AS since,
        running_for > '0' AS running, overdue FROM tasker.running_steps WHERE task_uuid = :'task';
 SELECT worker_id, namespaces, state, held_steps, next_lease_expires_at > clock_timestamp() AS lease, idle_until

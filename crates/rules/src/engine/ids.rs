@@ -115,6 +115,11 @@ pub fn first_task_uuid(unix_ms: i64) -> [u8; 16] {
     compose(unix_ms.clamp(0, MS_MASK as i64) as u64, 0)
 }
 
+/// When a task was created, milliseconds since 1970, as its identifier says.
+pub fn created_ms(task: &[u8; 16]) -> i64 {
+    (u128::from_be_bytes(*task) >> 80) as i64
+}
+
 fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -161,6 +166,13 @@ pub fn split(step: &[u8; 16]) -> ([u8; 16], i16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identifier_says_when_its_task_was_created() {
+        let task = first_task_uuid(1_700_000_000_123);
+        assert_eq!(created_ms(&task), 1_700_000_000_123);
+        assert!((now_ms() as i64 - created_ms(&new_task_uuid())).abs() < 60_000);
+    }
 
     #[test]
     fn the_first_uuid_of_a_time_divides_what_was_made_before_from_what_was_made_after() {

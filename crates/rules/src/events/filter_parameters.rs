@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The names of the original, as a setting has them.
+/// Parts of keys, as a setting has them.
 pub const DEFAULT_PARAMETERS: &str = "passw,email,secret,token,_key,crypt,salt,certificate,otp,ssn";
-/// What stands in place of a value, unless a setting says something else.
+/// What replaces a value, unless a setting says something else.
 pub const DEFAULT_MASK: &str = "[FILTERED]";
 
 /// Puts a mask in place of the values whose keys contain one of the parameters, in whatever letters.
@@ -29,7 +29,7 @@ impl Mask {
         }
     }
 
-    /// What stands in place of a value.
+    /// What replaces a value.
     pub fn mask(&self) -> &str {
         &self.mask
     }
@@ -45,6 +45,15 @@ impl Mask {
 
     /// Hides values at any depth. Says whether there was one.
     pub fn apply(&self, value: &mut Value) -> bool {
+        self.walk(value, false)
+    }
+
+    /// The same, and what [`Self::text`] hides in each text.
+    pub fn apply_to_texts(&self, value: &mut Value) {
+        self.walk(value, true);
+    }
+
+    fn walk(&self, value: &mut Value, texts: bool) -> bool {
         let mut hidden = false;
         // Not recursive: a value can be nested more deeply than a stack is high.
         let mut open = vec![value];
@@ -59,6 +68,11 @@ impl Mask {
                         } else {
                             open.push(value);
                         }
+                    }
+                }
+                Value::String(text) if texts => {
+                    if let Cow::Owned(masked) = self.text(text) {
+                        *text = masked;
                     }
                 }
                 _ => {}
@@ -188,6 +202,13 @@ mod tests {
             })
         );
         assert!(!mask().apply(&mut json!({"user": ["ann"]})));
+        let mut texts = json!([{"message": "token=a b", "n": 1}, "otp=1"]);
+        assert!(!mask().apply(&mut texts));
+        mask().apply_to_texts(&mut texts);
+        assert_eq!(
+            texts,
+            json!([{"message": "token=[FILTERED] b", "n": 1}, "otp=[FILTERED]"])
+        );
     }
 
     #[test]

@@ -202,6 +202,13 @@ impl Routes {
         share * self.sampling_rate
     }
 
+    /// The same; `None`: nothing was said of the event, neither by a route nor by a filter.
+    pub fn routed_share(&self, backend: Backend, event: &str) -> Option<f64> {
+        let event = canonical(event);
+        let known = self.filtered.contains(&event) || self.shares.contains_key(&event);
+        known.then(|| self.share(backend, &event))
+    }
+
     /// Whether this event of a task goes to the backend: for a task the same each time, so that a trace is whole.
     pub fn admits(&self, backend: Backend, event: &str, task: &[u8; 16]) -> bool {
         takes(self.share(backend, event), task)

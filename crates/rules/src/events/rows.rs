@@ -104,7 +104,8 @@ pub struct Event {
 pub const PLACES: u8 = 16;
 
 const BEFORE: u8 = 0;
-const CHANGED: u8 = 1;
+/// The place of the event that names the change itself.
+pub const CHANGED: u8 = 1;
 const VIABLE: u8 = 2;
 const EXECUTED: u8 = 3;
 const ATTEMPTS: u8 = 4;

@@ -56,7 +56,7 @@ impl Kept {
         MOST_BYTES - self.bytes
     }
 
-    /// A line with so many bytes of fields; how much of its message is kept, and whether its fields are. What does not fit is the end.
+    /// A line with this many bytes of fields; how much of its message is kept, and whether its fields are. What does not fit ends the log.
     pub fn take<'m>(&mut self, message: &'m str, fields: usize) -> (&'m str, bool) {
         self.lines += 1;
         if message.len() + fields <= self.room() {

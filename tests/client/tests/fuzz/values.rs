@@ -355,6 +355,10 @@ fn report(world: &World, rng: &mut Rng) -> Value {
         ("retry_after_seconds", json!(0.5)),
         ("backtrace", json!(["a", "b"])),
         ("reason", json!("no handler")),
+        (
+            "logs",
+            json!(["a", {"at": 0, "level": "warn", "message": {"token": 1}, "fields": {"otp": [1]}}]),
+        ),
     ] {
         if rng.bool() {
             report[key] = value;

@@ -30,6 +30,7 @@ pub fn play(run: &mut Run) {
         bypassed,
         rerun,
         repaired,
+        telemetry,
         facts,
     ] {
         let title = scene(run);
@@ -225,7 +226,7 @@ fn order(run: &mut Run) -> &'static str {
     let task = run.create(
         "process_order",
         "fulfillment",
-        ", correlation_id => 'order 42'",
+        ", correlation_id => 'order-42'",
     );
     let claim = run.up_to("process_payment");
     let lines: Vec<String> = (1..=12).map(|line| format!("payment.py:{line}")).collect();
@@ -388,6 +389,22 @@ fn repaired(run: &mut Run) -> &'static str {
     run.look();
     run.finish(task);
     "A row of the log is lost, and later a claim: repair_integrity corrects both"
+}
+
+/// An exporter comes, sends, fails and goes, and counts of sessions are folded.
+fn telemetry(run: &mut Run) -> &'static str {
+    for sql in [
+        "SELECT tasker.record_export('spans', 'plugin_registered', '{\"format\": \"otlp\", \"endpoint\": \"collector\"}')",
+        "SELECT tasker.record_export('spans', 'export_requested', '{\"format\": \"otlp\"}')",
+        "SELECT tasker.record_export('spans', 'export_completed', '{\"duration\": 0.5, \"size_bytes\": 2048, \"metrics_count\": 12}')",
+        "SELECT tasker.record_export('spans', 'export_failed', '{\"error_message\": \"no answer\", \"exception_class\": \"ConnectTimeout\", \"retryable\": true}')",
+        "SELECT tasker.record_export('spans', 'plugin_unregistered')",
+        "INSERT INTO tasker_engine.metric_counts SELECT clock_timestamp() - interval '1 hour', 0, false, '{1}', '{1}' FROM generate_series(1, 150)",
+        "SELECT tasker_engine.duty_metrics()",
+    ] {
+        run.session.execute(sql);
+    }
+    "An exporter comes, sends, fails and goes; counts are folded"
 }
 
 /// The last scene: the system stays in a state in which nothing is handed out.

@@ -18,6 +18,7 @@ from .handler import StepHandler, TaskHandler
 from .models import Sequence, Step, StepStatus, Task
 from .registry import HandlerRegistry, default_registry, step_handler, task_handler
 from .results import StepHandlerCallResult
+from .run_log import RunContext
 from .runner import Runner, run_worker
 from .settings import WorkerSettings
 
@@ -32,6 +33,7 @@ __all__ = [
     "NotAnAncestor",
     "PermanentError",
     "RetryableError",
+    "RunContext",
     "Runner",
     "Sequence",
     "Step",

@@ -40,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--no-listen", action="store_true", help="do not LISTEN for wake-ups, only poll")
     add("--once", action="store_true", help="claim one batch, run it, end")
     add("--until-idle", action="store_true", help="end when nothing is claimable")
+    add("--logs", default="info", metavar="LEVEL",
+        help="level from which records of handlers are sent with reports, or off (info)")
     add("--verbose", "-v", action="store_true", help="debug log, tracebacks")
     return parser
 
@@ -81,6 +83,7 @@ def _settings(options: argparse.Namespace) -> WorkerSettings:
         listen=not options.no_listen,
         once=options.once,
         until_idle=options.until_idle,
+        logs=options.logs,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from . import reports, story
+from . import reports, run_log, story
 from .engine import ClaimedStep
 from .handler import StepHandler
 from .models import Sequence
@@ -23,17 +23,22 @@ FetchAncestors = Callable[[UUID], dict[str, dict[str, Any]]]
 
 
 class StepExecutor:
-    """Knows handlers, not the database: ``fetch_ancestors`` and ``before_step`` are given to it."""
+    """Knows handlers, not the database: ``fetch_ancestors`` and ``before_step`` are given to it.
+
+    Records of handlers of at least ``log_level`` go with the report; ``None``: none does.
+    """
 
     def __init__(
         self,
         registry: HandlerRegistry,
         fetch_ancestors: FetchAncestors,
         before_step: Callable[[ClaimedStep], None] = lambda claim: None,
+        log_level: int | None = logging.INFO,
     ) -> None:
         self._registry = registry
         self._fetch_ancestors = fetch_ancestors
         self._before_step = before_step
+        self._log_level = log_level
 
     def run(self, claim: ClaimedStep) -> Report | None:
         """Run the handler; never raises. ``None`` when the run was cancelled before it began."""
@@ -48,15 +53,17 @@ class StepExecutor:
             return report
         began = time.monotonic()
         permanent: tuple[type[BaseException], ...] = StepHandler.permanent_errors
-        try:
-            if claim.fault is not None:
-                raise claim.fault
-            handler = self._registry.create(claim.step.handler)
-            permanent = handler.permanent_errors
-            report = self._process(claim, handler)
-        except BaseException as error:  # SystemExit too: the step ends, not the thread
-            log.debug("Handler %s", claim.step.handler, exc_info=True)
-            report = reports.failed(claim.step, claim.worker_id, error, permanent)
+        with run_log.keep(claim, self._log_level) as logs:
+            try:
+                if claim.fault is not None:
+                    raise claim.fault
+                handler = self._registry.create(claim.step.handler)
+                permanent = handler.permanent_errors
+                report = self._process(claim, handler)
+            except BaseException as error:  # SystemExit too: the step ends, not the thread
+                log.debug("Handler %s", claim.step.handler, exc_info=True)
+                report = reports.failed(claim.step, claim.worker_id, error, permanent)
+        report = reports.with_logs(report, logs.close())
         story.ended(claim, report, time.monotonic() - began)
         return report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -154,6 +154,13 @@ def substitute(report: Report, reason: str) -> Report:
         report.worker_id, "error", json_codec.dumps(payload), substitute=True,
         failure=Failure(message, NOT_STORABLE, False, None),
     )
+
+
+def with_logs(report: Report, logs: str | None) -> Report:
+    """The report with the log of its run, a JSON array; ``None``: nothing was logged."""
+    if logs is None:
+        return report
+    return replace(report, payload=f'{report.payload[:-1]},"logs":{logs}}}')
 
 
 def without_superseded(reports: list[Report]) -> tuple[list[Report], list[Report]]:

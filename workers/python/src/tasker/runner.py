@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from . import reports, story
+from . import reports, run_log, story
 from .connection import Backoff, Trouble, classify, one_line
 from .engine import ClaimedStep, PostgresSession, Refusal, Session
 from .executor import StepExecutor
@@ -59,7 +59,9 @@ class Runner:
         self._identity = Identity()
         self._lookup = Lookup(self._connect)
         self._hooks = TaskHooks(registry, self._lookup)
-        self._executor = StepExecutor(registry, self._lookup.ancestors, self._hooks.before_step)
+        self._executor = StepExecutor(
+            registry, self._lookup.ancestors, self._hooks.before_step, settings.log_level,
+        )
         self._pool: ThreadPool | None = None
         self._pacer = Pacer(settings.poll)
         self._backoff = Backoff()
@@ -92,8 +94,12 @@ class Runner:
         claim fails; later troubles are logged and overcome.
         """
         loop = threading.Thread(target=self._guarded_loop, name="tasker-loop", daemon=True)
-        loop.start()
-        loop.join()
+        run_log.Installed.begin()
+        try:
+            loop.start()
+            loop.join()
+        finally:
+            run_log.Installed.end()
         if self._failure is not None:
             raise self._failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -9,6 +10,11 @@ import socket
 from dataclasses import dataclass
 
 from .errors import ConfigurationError
+
+
+_LEVELS = {
+    name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error", "critical")
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class WorkerSettings:
     """Claim one batch, run and report it, and stop."""
     until_idle: bool = False
     """Stop as soon as nothing is claimable and nothing is held."""
+    logs: str = "info"
+    """From which level on records of a handler are sent with the report of its run: debug, info,
+    warning, error, critical, or off. What the logger of a record drops is not sent."""
 
     def __post_init__(self) -> None:
         if not self.namespaces or not all(self.namespaces):
@@ -53,8 +62,15 @@ class WorkerSettings:
         for name in ("lease", "poll"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be more than 0 seconds")
+        if self.logs != "off" and self.logs not in _LEVELS:
+            raise ConfigurationError(f"logs is one of {', '.join(_LEVELS)}, off")
         if not self.grace >= 0:
             raise ConfigurationError("grace must be 0 or more seconds")
+
+    @property
+    def log_level(self) -> int | None:
+        """The level as a number; ``None`` sends nothing."""
+        return _LEVELS.get(self.logs)
 
     @property
     def capacity(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +36,7 @@ def echo(task: Task, sequence: Sequence, step: Step) -> dict[str, object]:
         "task": task.full_name,
         "correlation_id": task.correlation_id,
         "traceparent": task.traceparent,
+        "tracestate": task.tracestate,
     }
 
 
@@ -52,6 +54,22 @@ def hold(task: Task, sequence: Sequence, step: Step) -> str:
 def sleep(task: Task, sequence: Sequence, step: Step) -> str:
     time.sleep(float(task.context["seconds"]))
     return "slept"
+
+
+log = logging.getLogger("app.talk")
+
+
+@step_handler("test.talk")
+def talk(task: Task, sequence: Sequence, step: Step) -> None:
+    """Logs at several levels, with a secret, and fails at the first attempt."""
+    log.debug("not kept")
+    log.info("attempt %d", step.attempt, extra={"card": {"token": "4711"}})
+    if step.attempt == 1:
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            log.exception("password=hunter2 is wrong")
+        raise RetryableError("not yet", retry_after=0)
 
 
 @step_handler("test.retry_once")

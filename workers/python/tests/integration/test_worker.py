@@ -54,6 +54,27 @@ def test_a_retry_waits_for_retry_after(db: Any, worker: Start, namespace: str) -
     assert db.steps(task)["s"]["attempts"] == 2 and db.results(task)["s"] == {"result": 2}
 
 
+def test_what_a_handler_logs_is_kept_with_the_claim_of_its_run(
+    db: Any, worker: Start, namespace: str
+) -> None:
+    task = db.create(namespace, {"s": {"handler": "test.talk"}, "quiet": {}})
+    worker(namespace, "--poll", "0.1")
+    db.wait_status(task, "complete")
+    rows = db.rows(
+        "SELECT l.attempt, l.line, l.level, l.message, l.fields, l.claim_number, s.name"
+        " FROM tasker.step_logs l JOIN tasker.workflow_steps s USING (step_uuid)"
+        " WHERE l.task_uuid = %s ORDER BY l.claim_number, l.line", task,
+    )
+    assert [tuple(row[:4]) for row in rows] == [
+        (1, 1, "info", "attempt 1"),
+        (1, 2, "error", "password=[FILTERED] is wrong"),
+        (2, 1, "info", "attempt 2"),
+    ]
+    assert rows[0][4] == {"logger": "app.talk", "card": {"token": "[FILTERED]"}}
+    assert "ValueError: inner" in rows[1][4]["exception"]
+    assert rows[0][5] < rows[2][5] and {row[6] for row in rows} == {"s"}
+
+
 def test_a_permanent_error_blocks_the_task_at_once(
     db: Any, worker: Start, namespace: str
 ) -> None:

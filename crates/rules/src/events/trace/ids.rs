@@ -140,7 +140,10 @@ mod tests {
             ids(own),
             "00-fda6da70f1e44057072a8c08109cbbca-4236eebb95bf8001-01 80325491bac9d6ff"
         );
-        assert_eq!(ids(came), "CAME");
+        assert_eq!(
+            ids(came),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-5a9939d3e7ed8d5f-01 89e508b80bf7500c"
+        );
     }
 
     #[test]

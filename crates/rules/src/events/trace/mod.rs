@@ -4,3 +4,4 @@
 
 pub mod context;
 pub mod ids;
+pub mod tree;

@@ -63,7 +63,7 @@ const CLAIM_SECONDS: &[f64] = &[
 ];
 
 /// Steps run and wait from milliseconds to hours.
-const STEP_SECONDS: &[f64] = &[
+pub(super) const STEP_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
     300.0, 1800.0, 7200.0,
 ];
@@ -131,6 +131,7 @@ families! {
     ExtendAttempts "finalization_claim_extend_attempts_total" "" "Calls of extend_finalization_claim.";
     ExtendSuccess "finalization_claim_extend_success_total" "" "Calls of extend_finalization_claim by the holder of a live claim.";
     ExtendFailed "finalization_claim_extend_failed_total" "" "Calls of extend_finalization_claim by another, or after the claim had ended.";
+    SeriesDropped "tasker_metric_series_dropped_total" "" "Counts with labels that found no place in the table of series and went to other.";
 }
 
 const FIRST: [u16; FAMILIES.len() + 1] = {

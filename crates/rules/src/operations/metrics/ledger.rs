@@ -12,29 +12,49 @@ pub struct Key {
     pub cell: u16,
 }
 
-struct Entry {
+/// What is added up under a key.
+pub trait Amount: Default + Clone {
+    /// Adds another amount.
+    fn add(&mut self, other: &Self);
+}
+
+impl Amount for u64 {
+    fn add(&mut self, other: &Self) {
+        *self += other;
+    }
+}
+
+struct Entry<K, A> {
     level: i32,
-    key: Key,
-    amount: u64,
+    key: K,
+    amount: A,
 }
 
 /// Counts that were written to a table within the transaction: they return if that write is rolled back.
-struct Written {
+struct Written<K, A> {
     level: i32,
-    entries: Vec<Entry>,
-    kept: BTreeMap<Key, u64>,
+    entries: Vec<Entry<K, A>>,
+    kept: BTreeMap<K, A>,
 }
+
+/// The memory of so many entries stays for the next transaction.
+const ENTRIES_KEPT: usize = 256;
 
 /// The counts that one session has not passed on. Levels are those of nested transactions: 1 is the transaction, 2 a
 /// savepoint in it.
-#[derive(Default)]
-pub struct Ledger {
-    entries: Vec<Entry>,
-    written: Vec<Written>,
-    kept: BTreeMap<Key, u64>,
+pub struct Ledger<K, A> {
+    entries: Vec<Entry<K, A>>,
+    written: Vec<Written<K, A>>,
+    kept: BTreeMap<K, A>,
 }
 
-impl Ledger {
+impl<K, A> Default for Ledger<K, A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, A> Ledger<K, A> {
     /// An empty ledger.
     pub const fn new() -> Self {
         Self {
@@ -44,27 +64,43 @@ impl Ledger {
         }
     }
 
-    /// Counts at this level. A call has few different counts, so a list is the fastest map.
-    pub fn add(&mut self, level: i32, key: Key, amount: u64) {
-        match self
-            .entries
-            .iter_mut()
-            .rev()
-            .find(|entry| entry.key == key && entry.level == level)
-        {
-            Some(entry) => entry.amount += amount,
-            None => self.entries.push(Entry { level, key, amount }),
-        }
-    }
-
-    /// Counts whether or not the transaction commits.
-    pub fn keep(&mut self, key: Key, amount: u64) {
-        *self.kept.entry(key).or_default() += amount;
-    }
-
     /// Whether the transaction has nothing to count and nothing to restore.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.written.is_empty()
+    }
+
+    /// Whether nothing waits to be passed on either.
+    pub fn is_empty(&self) -> bool {
+        self.is_idle() && self.kept.is_empty()
+    }
+}
+
+impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
+    /// What is counted at this level. A call has few different keys, so a list is the fastest map.
+    pub fn at(&mut self, level: i32, key: K) -> &mut A {
+        let known = self
+            .entries
+            .iter()
+            .rposition(|entry| entry.key == key && entry.level == level);
+        let place = known.unwrap_or_else(|| {
+            self.entries.push(Entry {
+                level,
+                key,
+                amount: A::default(),
+            });
+            self.entries.len() - 1
+        });
+        &mut self.entries[place].amount
+    }
+
+    /// Counts at this level.
+    pub fn add(&mut self, level: i32, key: K, amount: A) {
+        self.at(level, key).add(&amount);
+    }
+
+    /// Counts whether or not the transaction commits.
+    pub fn keep(&mut self, key: K, amount: A) {
+        self.kept.entry(key).or_default().add(&amount);
     }
 
     /// A savepoint was released, its counts belong to the level around it.
@@ -109,26 +145,43 @@ impl Ledger {
 
     /// The transaction committed; its counts are kept until they are written.
     pub fn commit(&mut self) {
+        self.commit_within(usize::MAX, |key| key, |_, _| ());
+    }
+
+    /// The same for at most so many keys: what has no place is counted under its key `other`, which always has one, and given to
+    /// `dropped`.
+    pub fn commit_within(
+        &mut self,
+        most: usize,
+        other: impl Fn(K) -> K,
+        mut dropped: impl FnMut(K, &A),
+    ) {
         self.written.clear();
         for entry in std::mem::take(&mut self.entries) {
-            self.keep(entry.key, entry.amount);
+            if self.kept.len() < most || self.kept.contains_key(&entry.key) {
+                self.keep(entry.key, entry.amount);
+            } else {
+                dropped(entry.key, &entry.amount);
+                self.keep(other(entry.key), entry.amount);
+            }
         }
     }
 
     /// The transaction committed: passes on its counts and those kept before.
-    pub fn hand_on(&mut self, mut sink: impl FnMut(Key, u64)) {
+    pub fn hand_on(&mut self, mut sink: impl FnMut(K, &A)) {
         self.written.clear();
         // The list keeps its memory for the next transaction.
         for entry in self.entries.drain(..) {
-            sink(entry.key, entry.amount);
+            sink(entry.key, &entry.amount);
         }
+        self.entries.shrink_to(ENTRIES_KEPT);
         for (key, amount) in std::mem::take(&mut self.kept) {
-            sink(key, amount);
+            sink(key, &amount);
         }
     }
 
     /// All counts, to be written to a table at this level; they return if the level is rolled back.
-    pub fn write(&mut self, level: i32) -> BTreeMap<Key, u64> {
+    pub fn write(&mut self, level: i32) -> BTreeMap<K, A> {
         let written = Written {
             level,
             entries: std::mem::take(&mut self.entries),
@@ -136,7 +189,7 @@ impl Ledger {
         };
         let mut all = written.kept.clone();
         for entry in &written.entries {
-            *all.entry(entry.key).or_default() += entry.amount;
+            all.entry(entry.key).or_default().add(&entry.amount);
         }
         self.written.push(written);
         all
@@ -157,9 +210,9 @@ mod tests {
         cell: 1,
     };
 
-    fn committed(ledger: &mut Ledger) -> Vec<(Key, u64)> {
+    fn committed(ledger: &mut Ledger<Key, u64>) -> Vec<(Key, u64)> {
         let mut all = BTreeMap::new();
-        ledger.hand_on(|key, amount| *all.entry(key).or_default() += amount);
+        ledger.hand_on(|key, amount| *all.entry(key).or_default() += *amount);
         all.into_iter().collect()
     }
 
@@ -201,6 +254,23 @@ mod tests {
         ledger.add(1, B, 1);
         ledger.abort();
         assert_eq!(committed(&mut ledger), [(A, 1)]);
+    }
+
+    #[test]
+    fn keys_beyond_the_limit_are_counted_as_other() {
+        const OTHER: Key = Key {
+            worker_no: -1,
+            cell: 1,
+        };
+        let mut ledger = Ledger::new();
+        let mut dropped = 0;
+        for round in 1..=2 {
+            ledger.add(1, A, 1);
+            ledger.add(1, B, 10);
+            ledger.commit_within(1, |_| OTHER, |_, amount| dropped += amount);
+            assert_eq!(dropped, 10 * round);
+        }
+        assert_eq!(committed(&mut ledger), [(OTHER, 20), (A, 2)]);
     }
 
     #[test]
