@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use postgres::Row;
 use tasker_client_tests::exporter::{Exporter, ROLE, dsn, make_role, signal};
 use tasker_client_tests::exports::{self, wait_for};
-use tasker_client_tests::receiver::{Answer, Identity, Receiver, free_address, hex};
-use tasker_client_tests::{Database, Session, Template, patience, scaled};
+use tasker_client_tests::receiver::{Answer, Identity, Received, Receiver, free_address, hex};
+use tasker_client_tests::{Database, Session, Template, Value, json, patience, scaled};
 
 const SUBSCRIBE: &str = "SELECT tasker.subscribe('tasker_otlp', '{step.*, task.*}', 'beginning', max_deliveries => 1000)";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -153,6 +156,94 @@ fn spans_are_acknowledged_after_the_receiver_has_accepted_them() {
     assert_eq!(counted(&exporter, "retries_total"), 0.0);
 }
 
+/// Where the spans of a request come from.
+#[track_caller]
+fn check_resource(request: &Received) {
+    for of_resource in request.traces().resource_spans {
+        let resource: BTreeMap<String, Option<Any>> = of_resource
+            .resource
+            .expect("a resource")
+            .attributes
+            .into_iter()
+            .map(|pair| (pair.key, pair.value.and_then(|value| value.value)))
+            .collect();
+        let text = |text: &str| Some(Any::StringValue(text.to_owned()));
+        assert_eq!(resource["service.name"], text("shop"));
+        assert_eq!(resource["deployment.environment"], text("test"));
+        let scope = of_resource.scope_spans[0].scope.as_ref();
+        assert_eq!(scope.expect("a scope").name, "tasker");
+    }
+}
+
+/// A span that was sent, and the row that says what it must be.
+#[track_caller]
+fn check_span(span: &Span, row: &Row) {
+    assert_eq!(hex(&span.trace_id), row.get::<_, String>("trace_id"));
+    let parent: Option<String> = row.get("parent_span_id");
+    assert_eq!(hex(&span.parent_span_id), parent.unwrap_or_default());
+    assert_eq!(span.name, row.get::<_, String>("name"));
+    let nanoseconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        since.expect("after 1970").as_nanos() as u64
+    };
+    assert_eq!(
+        span.start_time_unix_nano,
+        nanoseconds(row.get("started_at"))
+    );
+    assert_eq!(span.end_time_unix_nano, nanoseconds(row.get("ended_at")));
+    let kind = match row.get::<_, &str>("kind") {
+        "internal" => SpanKind::Internal,
+        "consumer" => SpanKind::Consumer,
+        "producer" => SpanKind::Producer,
+        other => panic!("{other}"),
+    };
+    assert_eq!(span.kind(), kind);
+    let code = match row.get::<_, &str>("status") {
+        "ok" => StatusCode::Ok,
+        "error" => StatusCode::Error,
+        _ => StatusCode::Unset,
+    };
+    assert_eq!(span.status.as_ref().expect("a status").code(), code);
+    let said = |pairs: &[KeyValue]| -> BTreeMap<String, Value> {
+        let value = |value: Option<Any>| match value {
+            Some(Any::StringValue(text)) => json!(text),
+            Some(Any::BoolValue(flag)) => json!(flag),
+            Some(Any::IntValue(whole)) => json!(whole),
+            Some(Any::DoubleValue(real)) => json!(real),
+            other => panic!("{other:?}"),
+        };
+        pairs
+            .iter()
+            .map(|pair| {
+                let inner = pair.value.clone().and_then(|value| value.value);
+                (pair.key.clone(), value(inner))
+            })
+            .collect()
+    };
+    let wanted = |object: &Value| -> BTreeMap<String, Value> {
+        let pairs = object.as_object().into_iter().flatten();
+        pairs
+            .map(|(key, value)| match value {
+                // A whole number and its fraction of zero are the same here.
+                Value::Number(number) if number.as_i64().is_none() => {
+                    (key.clone(), json!(number.as_f64()))
+                }
+                other => (key.clone(), other.clone()),
+            })
+            .collect()
+    };
+    let attributes: Value = row.get("attributes");
+    assert_eq!(said(&span.attributes), wanted(&attributes));
+    let events: Value = row.get("events");
+    let events = events.as_array().cloned().unwrap_or_default();
+    assert_eq!(span.events.len(), events.len());
+    for (event, wanted_event) in span.events.iter().zip(&events) {
+        assert_eq!(json!(event.name), wanted_event["name"]);
+        assert_eq!(said(&event.attributes), wanted(&wanted_event["attributes"]));
+        assert!(event.time_unix_nano > 1_700_000_000_000_000_000);
+    }
+}
+
 #[test]
 fn a_span_is_what_the_database_says() {
     let (database, mut session) = prepared();
@@ -177,90 +268,23 @@ fn a_span_is_what_the_database_says() {
     let requests = receiver.received();
     for request in &requests {
         assert_eq!(request.headers["content-type"], "application/x-protobuf");
-        for of_resource in request.traces().resource_spans {
-            let resource: BTreeMap<String, Option<Any>> = of_resource
-                .resource
-                .expect("a resource")
-                .attributes
-                .into_iter()
-                .map(|pair| (pair.key, pair.value.and_then(|value| value.value)))
-                .collect();
-            assert_eq!(
-                resource["service.name"],
-                Some(Any::StringValue("shop".into()))
-            );
-            assert_eq!(
-                resource["deployment.environment"],
-                Some(Any::StringValue("test".into()))
-            );
-            assert_eq!(
-                of_resource.scope_spans[0]
-                    .scope
-                    .as_ref()
-                    .expect("a scope")
-                    .name,
-                "tasker"
-            );
-        }
+        check_resource(request);
     }
     let events: Vec<i64> = session.all(
         "SELECT event_id FROM tasker.read_events(max_events => 10000, patterns => '{step.*, task.*}') WHERE event_id IS NOT NULL",
         &[],
     );
     let rows = session.query("SELECT * FROM tasker.spans_of_events($1)", &[&events]);
-    let spans: Vec<_> = requests
-        .iter()
-        .flat_map(|request| request.spans())
-        .collect();
+    let spans: Vec<Span> = requests.iter().flat_map(Received::spans).collect();
     assert_eq!(spans.len(), rows.len());
-    for row in rows {
+    for row in &rows {
         let id: String = row.get("span_id");
-        let span = spans
-            .iter()
-            .find(|span| hex(&span.span_id) == id)
-            .expect("it was sent");
-        assert_eq!(hex(&span.trace_id), row.get::<_, String>("trace_id"));
-        let parent: Option<String> = row.get("parent_span_id");
-        assert_eq!(hex(&span.parent_span_id), parent.unwrap_or_default());
-        assert_eq!(span.name, row.get::<_, String>("name"));
-        let nanoseconds = |time: SystemTime| {
-            time.duration_since(SystemTime::UNIX_EPOCH)
-                .expect("after 1970")
-                .as_nanos() as u64
-        };
-        assert_eq!(
-            span.start_time_unix_nano,
-            nanoseconds(row.get("started_at"))
-        );
-        assert_eq!(span.end_time_unix_nano, nanoseconds(row.get("ended_at")));
-        let kind = match row.get::<_, &str>("kind") {
-            "internal" => SpanKind::Internal,
-            "consumer" => SpanKind::Consumer,
-            "producer" => SpanKind::Producer,
-            other => panic!("{other}"),
-        };
-        assert_eq!(span.kind(), kind);
-        let status = span.status.as_ref().expect("a status");
-        let code = match row.get::<_, &str>("status") {
-            "ok" => StatusCode::Ok,
-            "error" => StatusCode::Error,
-            _ => StatusCode::Unset,
-        };
-        assert_eq!(status.code(), code);
-        let attributes: tasker_client_tests::Value = row.get("attributes");
-        assert_eq!(
-            span.attributes.len(),
-            attributes.as_object().map_or(0, |object| object
-                .values()
-                .filter(|value| !value.is_null())
-                .count())
-        );
+        let span = spans.iter().find(|span| hex(&span.span_id) == id);
+        check_span(span.expect("it was sent"), row);
     }
-    let failed = spans.iter().filter_map(|span| span.status.as_ref());
+    let mut statuses = spans.iter().filter_map(|span| span.status.as_ref());
     assert!(
-        failed
-            .into_iter()
-            .any(|status| status.message.contains("it broke")),
+        statuses.any(|status| status.message.contains("it broke")),
         "the message of the failure is there"
     );
 }
