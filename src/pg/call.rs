@@ -147,8 +147,13 @@ pub struct Call<'c> {
 
 impl<'c> Call<'c> {
     fn arg(&self, index: usize) -> Option<Datum> {
-        // SAFETY: the SQL declaration gives the function this many arguments.
-        unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index) }
+        // SAFETY: the arguments that the call gives are there. The declaration of an earlier version has fewer.
+        unsafe {
+            let given = usize::try_from((*self.fcinfo).nargs).unwrap_or_default();
+            (index < given)
+                .then(|| pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index))
+                .flatten()
+        }
     }
 
     /// The first parameters, which the SQL declaration gives these types, to be passed on as they are.

@@ -358,9 +358,15 @@ fn register_by_old_library(session: &mut Session) {
 
 /// A task by a library that only says that it is the old one: it writes a column that the old extension does not have.
 fn create_by_old_library(session: &mut Session) -> Uuid {
-    session.execute("ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint");
+    session.execute(
+        "ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint;
+         ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text",
+    );
     let task = session.create("small_diamond");
-    session.execute("ALTER TABLE tasker_engine.queue_entries DROP COLUMN handler_key");
+    session.execute(
+        "ALTER TABLE tasker_engine.queue_entries DROP COLUMN handler_key;
+         ALTER TABLE tasker_engine.tasks DROP COLUMN tracestate",
+    );
     task
 }
 
