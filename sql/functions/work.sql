@@ -26,7 +26,8 @@ namespace: Namespace of the template.
 version: Version of the template, x.y.z.
 step_name: Name of the step in the template.
 claim_number: Number of this claim, which every report must carry; it never comes back.
-traceparent: W3C trace context: names the span of this run, so that a worker''s spans hang below it. Always there; its flag says whether the run is recorded (docs/tracing.md).';
+traceparent: W3C trace context: names the span of this run, so that a worker''s spans hang below it. Always there; its flag says whether the run is recorded (docs/tracing.md).
+tracestate: W3C tracestate of the caller, as it came in; NULL: it gave none.';
 GRANT EXECUTE ON FUNCTION tasker.claim_steps(text, text[], integer, interval, text, text[], text[]) TO tasker_worker;
 
 -- A claim by executors and by run_steps. SECURITY DEFINER: the engine itself claims, whichever role calls.
@@ -63,6 +64,7 @@ attempt: Which attempt of the step this is, from 1.
 version: Version of the template, x.y.z.
 claim_number: Number of this claim, which every report must carry; it never comes back.
 traceparent: W3C trace context: names the span of this run, so that a worker''s spans hang below it. NULL in a row that hands out no step.
+tracestate: W3C tracestate of the caller, as it came in; NULL: it gave none.
 dependency_results: As a parameter none, parents or ancestors; as a result an object from step name to results.';
 GRANT EXECUTE ON FUNCTION tasker.report_and_claim(text, jsonb, text[], integer, interval, text, text[], text[], uuid[]) TO tasker_worker;
 

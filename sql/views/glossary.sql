@@ -157,7 +157,6 @@ BEGIN
         ('total_parents', 'Number of steps that this one needs directly.'),
         ('total_steps', 'All steps of the task.'),
         ('traceparent', 'W3C trace context: of the caller, or of the span that the row is about.'),
-        ('tracestate', 'W3C tracestate of the caller, handed to the workers as it is.'),
         ('updated_at', 'When it changed last.'),
         ('version', 'Version of the template, x.y.z.'),
         ('version_order', 'The version as numbers, for sorting.'),
