@@ -9,7 +9,10 @@ SELECT tasker_engine.script_replace_function('tasker.create_tasks(text,jsonb[],t
 SELECT tasker_engine.script_replace_function('tasker.heartbeat(text,interval)', 'tasker.heartbeat(text,interval,uuid[])');
 SELECT tasker_engine.script_replace_function('tasker.release_steps(text)', 'tasker.release_steps(text,jsonb,interval,text)');
 
--- Traces.
+-- Traces. What the columns mean is written again.
+COMMENT ON COLUMN tasker.tasks.traceparent IS NULL;
+COMMENT ON COLUMN tasker.tasks.correlation_id IS NULL;
+COMMENT ON COLUMN tasker_engine.tasks.correlation_id IS NULL;
 ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text;
 COMMENT ON COLUMN tasker_engine.tasks.traceparent IS 'W3C trace context of the caller, as it came in.';
 COMMENT ON COLUMN tasker_engine.tasks.tracestate IS 'W3C tracestate of the caller, as it came in.';

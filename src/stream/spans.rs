@@ -494,19 +494,32 @@ impl<'s> Spans<'s> {
                 }
             }
         }
+        self.more(task, span, outcome, &mut all)?;
+        Ok(all)
+    }
+
+    /// The error, and what OpenTelemetry calls it and the queue.
+    fn more(
+        &self,
+        task: &Task,
+        span: &tree::Span,
+        outcome: &Outcome,
+        all: &mut Map<String, Value>,
+    ) -> Result<()> {
+        let row = &task.rows[span.row];
         if let Some(error) = row.text("error_message").filter(|_| outcome.failed) {
-            own("error", self.hider.text(error).into());
+            all.insert(self.keys.own("error"), self.hider.text(error).into());
         }
         let class = row.text("error_class").filter(|_| outcome.failed);
         if let Some(class) = class {
-            own("exception_class", class.into());
+            all.insert(self.keys.own("exception_class"), class.into());
         }
         if outcome.failed {
             let class = class.unwrap_or("_OTHER");
             all.insert("error.type".to_owned(), class.into());
         }
         if matches!(span.kind, Kind::Run | Kind::Queued) {
-            let step = template.step(span.step_no)?;
+            let step = task.template.step(span.step_no)?;
             all.insert("messaging.system".to_owned(), "tasker".into());
             let queue = step.queue.as_str().into();
             all.insert("messaging.destination.name".to_owned(), queue);
@@ -518,7 +531,7 @@ impl<'s> Spans<'s> {
                 all.insert("messaging.message.conversation_id".to_owned(), id);
             }
         }
-        Ok(all)
+        Ok(())
     }
 }
 

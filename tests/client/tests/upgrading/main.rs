@@ -360,12 +360,15 @@ fn register_by_old_library(session: &mut Session) {
 fn create_by_old_library(session: &mut Session) -> Uuid {
     session.execute(
         "ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint;
-         ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text",
+         ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text;
+         CREATE TABLE tasker_engine.changed_event_routes (event text, backends text[], enabled boolean, sampling_rate numeric);
+         ALTER TABLE tasker_engine.changed_event_routes OWNER TO tasker_owner",
     );
     let task = session.create("small_diamond");
     session.execute(
         "ALTER TABLE tasker_engine.queue_entries DROP COLUMN handler_key;
-         ALTER TABLE tasker_engine.tasks DROP COLUMN tracestate",
+         ALTER TABLE tasker_engine.tasks DROP COLUMN tracestate;
+         DROP TABLE tasker_engine.changed_event_routes",
     );
     task
 }
