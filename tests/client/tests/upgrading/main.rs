@@ -362,13 +362,15 @@ fn create_by_old_library(session: &mut Session) -> Uuid {
         "ALTER TABLE tasker_engine.queue_entries ADD COLUMN handler_key bigint;
          ALTER TABLE tasker_engine.tasks ADD COLUMN tracestate text;
          CREATE TABLE tasker_engine.changed_event_routes (event text, backends text[], enabled boolean, sampling_rate numeric);
+         CREATE TABLE tasker_engine.series_counts (at timestamptz, folded boolean, named_task_ids integer[], step_nos smallint[], error_classes text[], cells smallint[], amounts bigint[]);
+         ALTER TABLE tasker_engine.series_counts OWNER TO tasker_owner;
          ALTER TABLE tasker_engine.changed_event_routes OWNER TO tasker_owner",
     );
     let task = session.create("small_diamond");
     session.execute(
         "ALTER TABLE tasker_engine.queue_entries DROP COLUMN handler_key;
          ALTER TABLE tasker_engine.tasks DROP COLUMN tracestate;
-         DROP TABLE tasker_engine.changed_event_routes",
+         DROP TABLE tasker_engine.changed_event_routes, tasker_engine.series_counts",
     );
     task
 }
