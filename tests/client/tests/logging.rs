@@ -294,7 +294,7 @@ fn a_line_is_an_object_whatever_the_destination_of_the_log_is() {
 }
 
 #[test]
-fn the_lines_of_processes_and_of_failures_say_who_and_what() {
+fn lines_name_their_process_and_a_failure_is_a_warning_with_its_step() {
     let (_server, mut session) = telling();
     let text = soon("the coordinator's line", || {
         let all = messages(&mut session);

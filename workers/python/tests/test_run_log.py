@@ -19,7 +19,7 @@ from tasker import ConfigurationError, HandlerRegistry, RunContext, Step, Task, 
 from tasker.engine import ClaimedStep
 from tasker.executor import StepExecutor
 from tasker.reports import Report
-from tasker.run_log import MAX_BYTES, MAX_LINES, Installed
+from tasker.run_log import MAX_BYTES, MAX_LINES, Installed, keep
 
 log = logging.getLogger("app.orders")
 Handler = Callable[[Task, Any, Step], Any]
@@ -224,6 +224,11 @@ def test_a_record_after_the_report_is_lost() -> None:
     report, logs = run(handler)
     late[0]()
     assert logs == [] and "late" not in report.payload
+    # It takes no memory either: a thread can live as long as the process.
+    with keep(claim(), logging.INFO) as kept:
+        assert kept.close() is None
+        log.info("late")
+        assert kept.close() is None
 
 
 def test_a_worker_sends_them_and_leaves_the_root_logger_as_it_was(
