@@ -79,6 +79,7 @@ pub struct Exporter {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 /// An answer, whatever its status code.
@@ -153,7 +154,7 @@ impl Exporter {
             log.lock().expect("no panic").push_str(&format!("{line}\n"));
         }
         let kept = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 kept.lock()
                     .expect("no panic")
@@ -164,6 +165,7 @@ impl Exporter {
             child,
             address: address.expect("the loop ends with one"),
             log,
+            reader: Some(reader),
         }
     }
 
@@ -261,6 +263,8 @@ impl Exporter {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
+                // The log is complete then.
+                let _ = self.reader.take().map(std::thread::JoinHandle::join);
                 return status;
             }
             assert!(

@@ -193,7 +193,6 @@ impl Database {
     }
 
     /// Runs a statement at most once: its rows, or why not, within the time limit.
-    #[allow(dead_code)] // Of the exports.
     pub async fn query(
         &self,
         statement: &str,
@@ -459,10 +458,12 @@ impl Inner {
             driver,
         };
         let settings = format!(
-            "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning; SET statement_timeout = {}; LISTEN \"tasker.events\"",
+            "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning; SET statement_timeout = {}",
             self.limit.as_millis().max(1)
         );
         live.client.batch_execute(&settings).await.map_err(failed)?;
+        // A standby refuses it; probes and metrics work there all the same.
+        let _ = live.client.batch_execute("LISTEN \"tasker.events\"").await;
         Ok(live)
     }
 }
