@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tasker_client_tests::exporter::Exporter;
+use tasker_client_tests::exports::wait_for;
+use tasker_client_tests::receiver::{Answer, Receiver};
 use tasker_client_tests::{
-    Database, Session, Template, Uuid, Value, inside, json, shapes, started,
+    Database, Session, Template, Uuid, Value, inside, json, patience, shapes, started,
 };
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::{Budget, Host};
@@ -475,4 +478,40 @@ fn a_run_says_how_long_it_waited_for_a_claim() {
     near(performance["queue_time"].as_f64(), waited);
     assert_eq!(queue_time(&mut session, &a, Some(3)), None);
     assert_eq!(queue_time(&mut session, &Uuid::now_v7(), None), None);
+}
+
+#[test]
+fn the_exporter_tells_when_it_starts_sends_fails_and_ends() {
+    let (database, mut session) = audited();
+    let receiver = Receiver::start(|number, _| Answer::code(if number == 0 { 400 } else { 200 }));
+    let url = format!("--remote-write-url={}/api/v1/write", receiver.url());
+    let mut exporter = Exporter::of(&database, &[&url, "--remote-write-interval=1s"]);
+    receiver.wait_until("three readings", |received| received.len() >= 3);
+    let mut told = vec![];
+    wait_for("the first export that is accepted is told", || {
+        told.extend(got(&mut session));
+        told.iter()
+            .any(|(name, _)| name == "tasker.telemetry.export_completed")
+    });
+    exporter.signal("TERM");
+    exporter.wait(patience(30));
+    told.extend(got(&mut session));
+    let named = |(name, payload): &(String, Value)| {
+        let word = name.rsplit('.').next().unwrap_or_default();
+        format!("{word} {} {}", payload["exporter"], payload["format"]).replace('"', "")
+    };
+    let lines: Vec<String> = told.iter().map(named).collect();
+    let one = |word: &str| format!("{word} remote_write(remote_write) remote_write");
+    assert_eq!(lines.first(), Some(&one("plugin_registered")));
+    assert_eq!(lines.last(), Some(&one("plugin_unregistered")));
+    let all: BTreeSet<String> = lines.iter().cloned().collect();
+    let words = [
+        "plugin_registered",
+        "export_requested",
+        "export_failed",
+        "export_completed",
+        "plugin_unregistered",
+    ];
+    assert_eq!(all, words.map(one).into_iter().collect());
+    assert_eq!(lines.len(), words.len(), "each once: {lines:?}");
 }
