@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tasker_client_tests::exporter::Exporter;
 use tasker_client_tests::exports::wait_for;
 use tasker_client_tests::receiver::{Answer, Receiver};
+use tasker_client_tests::server::Server;
 use tasker_client_tests::{
-    Database, Session, Template, Uuid, Value, inside, json, patience, shapes, started,
+    Database, Session, Template, Uuid, Value, database, inside, json, patience, shapes, started,
 };
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::{Budget, Host};
@@ -125,6 +126,29 @@ fn the_duty_that_folds_counts_tells_once_a_run_and_only_if_it_did_something() {
     let told = got(&mut session);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1["synced_count"], json!(300));
+}
+
+#[test]
+fn places_in_shared_memory_that_are_given_back_are_told_once_a_run() {
+    let server = Server::start(&["shared_preload_libraries=tasker_ext"]);
+    let mut session = server.connect("postgres");
+    database::install(&mut session);
+    shapes::chain("one", 1).register(&mut session);
+    session.query(
+        "SELECT tasker.subscribe('audit', '{tasker.telemetry.*}')",
+        &[],
+    );
+    session.create("one");
+    session.execute("SET tasker.metrics_retention_hours = 0.0000001");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let done: i64 = session.one("SELECT tasker_engine.duty_metrics()", &[]);
+    assert!(done > 0);
+    session.query("SELECT tasker_engine.duty_metrics()", &[]);
+    let told = got(&mut session);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "tasker.telemetry.cache_synced");
+    assert_eq!(told[0].1["source"], "shared memory");
+    assert_eq!(told[0].1["synced_count"], json!(done));
 }
 
 #[test]
