@@ -146,19 +146,21 @@ $$;
 COMMENT ON FUNCTION tasker.reset_metrics() IS 'Sets every counter and histogram of this database to zero, those of finalization claims and of workers included; what maintenance_duties counts stays. In shared memory at once, whatever becomes of the transaction.';
 GRANT EXECUTE ON FUNCTION tasker.reset_metrics() TO tasker_admin;
 
-CREATE OR REPLACE FUNCTION tasker_engine.tell_counts_synced(source text, amount bigint) RETURNS void
+CREATE OR REPLACE FUNCTION tasker_engine.tell_counts_synced(folded bigint, released bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    source CONSTANT text := CASE WHEN released > 0 THEN 'shared memory' ELSE 'table' END;
 BEGIN
-    IF amount > 0 THEN
+    IF folded + released > 0 THEN
         PERFORM tasker_engine.publish_facts('tasker.telemetry.cache_synced', ARRAY[source], ARRAY[jsonb_build_object(
-            'source', source, 'synced_count', amount, 'timestamp', tasker_engine.event_time(clock_timestamp()))]);
+            'source', source, 'synced_count', folded + released, 'timestamp', tasker_engine.event_time(clock_timestamp()))]);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tasker_engine.tell_counts_synced(text, bigint) IS 'Writes the fact that the duty metrics did something, if it did.
-source: where the counts are, as in metrics_source.
-amount: how many things it took up or gave back.';
+COMMENT ON FUNCTION tasker_engine.tell_counts_synced(bigint, bigint) IS 'Writes the fact that the duty metrics did something, if it did.
+folded: rows of the table that it folded.
+released: places of series in shared memory that it gave back.';
 
 -- Of each class there is a row with cell -1: how often it came, whether or not it has a series. So one that comes often enough gets the
 -- place of a rarer one; an eighth more often, or two classes would take turns.
@@ -283,7 +285,7 @@ BEGIN
     SELECT count(*) INTO amount
     FROM (SELECT FROM tasker_engine.metric_counts m WHERE NOT m.folded AND m.at < old_enough LIMIT 100) old;
     IF amount < 100 THEN
-        PERFORM tasker_engine.tell_counts_synced('table', folded);
+        PERFORM tasker_engine.tell_counts_synced(folded, released);
         RETURN folded + released;
     END IF;
     WITH gone AS (
@@ -307,7 +309,7 @@ BEGIN
         GROUP BY s.worker_no
     )
     SELECT count(*) INTO amount FROM gone g WHERE NOT g.folded;
-    PERFORM tasker_engine.tell_counts_synced('table', amount + folded);
+    PERFORM tasker_engine.tell_counts_synced(amount + folded, released);
     RETURN amount + folded + released;
 END
 $$;

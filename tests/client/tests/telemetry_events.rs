@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tasker_client_tests::exporter::Exporter;
+use tasker_client_tests::exports::wait_for;
+use tasker_client_tests::receiver::{Answer, Receiver};
+use tasker_client_tests::server::Server;
 use tasker_client_tests::{
-    Database, Session, Template, Uuid, Value, inside, json, shapes, started,
+    Database, Session, Template, Uuid, Value, database, inside, json, patience, shapes, started,
 };
 use tasker_rules::template::input_schema::Schema;
 use tasker_rules::{Budget, Host};
@@ -122,6 +126,29 @@ fn the_duty_that_folds_counts_tells_once_a_run_and_only_if_it_did_something() {
     let told = got(&mut session);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1["synced_count"], json!(300));
+}
+
+#[test]
+fn places_in_shared_memory_that_are_given_back_are_told_once_a_run() {
+    let server = Server::start(&["shared_preload_libraries=tasker_ext"]);
+    let mut session = server.connect("postgres");
+    database::install(&mut session);
+    shapes::chain("one", 1).register(&mut session);
+    session.query(
+        "SELECT tasker.subscribe('audit', '{tasker.telemetry.*}')",
+        &[],
+    );
+    session.create("one");
+    session.execute("SET tasker.metrics_retention_hours = 0.0000001");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let done: i64 = session.one("SELECT tasker_engine.duty_metrics()", &[]);
+    assert!(done > 0);
+    session.query("SELECT tasker_engine.duty_metrics()", &[]);
+    let told = got(&mut session);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "tasker.telemetry.cache_synced");
+    assert_eq!(told[0].1["source"], "shared memory");
+    assert_eq!(told[0].1["synced_count"], json!(done));
 }
 
 #[test]
@@ -475,4 +502,40 @@ fn a_run_says_how_long_it_waited_for_a_claim() {
     near(performance["queue_time"].as_f64(), waited);
     assert_eq!(queue_time(&mut session, &a, Some(3)), None);
     assert_eq!(queue_time(&mut session, &Uuid::now_v7(), None), None);
+}
+
+#[test]
+fn the_exporter_tells_when_it_starts_sends_fails_and_ends() {
+    let (database, mut session) = audited();
+    let receiver = Receiver::start(|number, _| Answer::code(if number == 0 { 400 } else { 200 }));
+    let url = format!("--remote-write-url={}/api/v1/write", receiver.url());
+    let mut exporter = Exporter::of(&database, &[&url, "--remote-write-interval=1s"]);
+    receiver.wait_until("three readings", |received| received.len() >= 3);
+    let mut told = vec![];
+    wait_for("the first export that is accepted is told", || {
+        told.extend(got(&mut session));
+        told.iter()
+            .any(|(name, _)| name == "tasker.telemetry.export_completed")
+    });
+    exporter.signal("TERM");
+    exporter.wait(patience(30));
+    told.extend(got(&mut session));
+    let named = |(name, payload): &(String, Value)| {
+        let word = name.rsplit('.').next().unwrap_or_default();
+        format!("{word} {} {}", payload["exporter"], payload["format"]).replace('"', "")
+    };
+    let lines: Vec<String> = told.iter().map(named).collect();
+    let one = |word: &str| format!("{word} remote_write(remote_write) remote_write");
+    assert_eq!(lines.first(), Some(&one("plugin_registered")));
+    assert_eq!(lines.last(), Some(&one("plugin_unregistered")));
+    let all: BTreeSet<String> = lines.iter().cloned().collect();
+    let words = [
+        "plugin_registered",
+        "export_requested",
+        "export_failed",
+        "export_completed",
+        "plugin_unregistered",
+    ];
+    assert_eq!(all, words.map(one).into_iter().collect());
+    assert_eq!(lines.len(), words.len(), "each once: {lines:?}");
 }

@@ -169,7 +169,7 @@ catalog! {
         "observability.step.max_retries_reached" Row: "The row of a step to error by which its attempts reach its retry_limit." => MaxRetries;
     }
     "export" {
-        "tasker.telemetry.cache_synced" Fact: "The duty metrics has folded counts that sessions wrote to the table; at most one a run." => CountsSynced;
+        "tasker.telemetry.cache_synced" Fact: "The duty metrics has folded counts that sessions wrote to the table, or has given back places of series in shared memory; at most one a run." => CountsSynced;
         "tasker.telemetry.export_requested" Fact: "An export begins: an exporter says it by record_export, or export_metrics is called in a transaction that may write; at most one a minute and exporter." => ExportRequested;
         "tasker.telemetry.export_completed" Fact: "An export ended, told as export_requested is." => ExportCompleted;
         "tasker.telemetry.export_failed" Fact: "An exporter says by record_export that an export failed; at most one a minute and exporter." => ExportFailed;

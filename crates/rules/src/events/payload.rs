@@ -555,7 +555,7 @@ const KEYS: &[(&str, Kind, &str)] = &[
     (
         "source",
         Kind::Text,
-        "Where the numbers are kept, as in metrics_source.",
+        "Where the numbers are, as in metrics_source.",
     ),
     (
         "started_at",
@@ -581,7 +581,7 @@ const KEYS: &[(&str, Kind, &str)] = &[
     (
         "synced_count",
         Kind::Count,
-        "Number of rows that were folded.",
+        "Number of rows that were folded, and of places of series that were given back.",
     ),
     ("task_name", Kind::Text, "Name of the template of the task."),
     ("task_uuid", Kind::Uuid, "The task."),
