@@ -798,6 +798,18 @@ fn every_worker_has_its_own_counters() {
 }
 
 #[test]
+fn the_coordinator_is_measured_where_there_is_to_be_one() {
+    let samples_of = |home: &Home| samples(&mut home.connect());
+    assert!(!samples_of(&Home::plain()).contains_key("tasker_coordinator_running"));
+    let home = Home::preloaded();
+    let deadline = Instant::now() + patience(30);
+    while samples_of(&home)["tasker_coordinator_running"] != 1.0 {
+        assert!(Instant::now() < deadline, "no coordinator came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn executors_are_counted_by_pool_and_as_workers() {
     let home = Home::preloaded();
     let mut session = home.connect();
