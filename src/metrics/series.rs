@@ -11,16 +11,13 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use tasker_rules::operations::metrics::{
     CANDIDATES, CLASS_CHARACTERS, Candidates, Cells, OTHER, OTHER_CLASS, SERIES_CELLS, Scope,
-    Series, mixed, takes_place,
+    Series, mixed, place, takes_place,
 };
 
 use super::classes;
 use super::shared::Installation;
 use crate::pg::shmem::{Piece, Slice};
 use crate::settings;
-
-/// In `state`: the series is in use. The bits below count pins.
-const IN_USE: u64 = 1 << 63;
 
 /// In the index: a series was here, and a search goes on behind it.
 const GONE: u32 = u32::MAX;
@@ -43,7 +40,7 @@ const _: () = assert!(OTHERS_COUNTS + CANDIDATES <= SERIES_CELLS);
 const _: () = assert!(CLASS_TEXT + TEXT_CELLS <= SERIES_CELLS);
 
 struct Counted {
-    /// IN_USE, and how many backends add to it now.
+    /// As [`place`] has it: a pin for each backend that adds now.
     state: AtomicU64,
     /// Database and oid of the extension's schema.
     owner: AtomicU64,
@@ -150,26 +147,24 @@ impl Counted {
     }
 
     fn in_use(&self) -> bool {
-        self.state.load(Ordering::Acquire) & IN_USE != 0
+        place::in_use(&self.state)
     }
 
     /// No backend takes it away until the pin is dropped; `None` if it is not this series any more.
     fn pin(&'static self, key: Key) -> Option<Pin> {
-        let before = self.state.fetch_add(1, Ordering::Acquire);
+        let in_use = place::pin(&self.state);
         let pin = Pin(self);
-        (before & IN_USE != 0 && self.key() == key).then_some(pin)
+        (in_use && self.key() == key).then_some(pin)
     }
 
     /// Gives the place back unless a backend adds to it now. Under the lock.
     fn give_back(&self, number: usize) -> bool {
-        let free = self
-            .state
-            .compare_exchange(IN_USE, 0, Ordering::AcqRel, Ordering::Relaxed);
-        if free.is_ok() {
+        let free = place::give_back(&self.state);
+        if free {
             forget(self.key(), number);
             HEAD.get().used.fetch_sub(1, Ordering::Relaxed);
         }
-        free.is_ok()
+        free
     }
 
     fn candidates(&self) -> Candidates<'_> {
@@ -228,7 +223,7 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.0.state.fetch_sub(1, Ordering::Release);
+        place::unpin(&self.0.state);
     }
 }
 
@@ -291,7 +286,7 @@ fn insert(key: Key, tick: i64) -> Option<Pin> {
     counted.class.store(key.class, Ordering::Relaxed);
     counted.seen_at.store(tick, Ordering::Relaxed);
     // Pinned at once.
-    counted.state.fetch_add(IN_USE + 1, Ordering::Release);
+    place::take(&counted.state);
     index[at].store(number as u32 + 1, Ordering::Release);
     head.used.fetch_add(1, Ordering::Relaxed);
     Some(Pin(counted))

@@ -10,6 +10,7 @@ mod exposition;
 mod histogram;
 mod labelled;
 mod ledger;
+pub mod place;
 
 pub use candidates::{CANDIDATES, Candidates, takes_place};
 pub use catalog::{
