@@ -78,13 +78,11 @@ def end_with_parent() -> None:
 
 
 def tasker() -> Path | None:
-    """The command tasker, if this tree has built it; TASKER_COMMAND names another."""
-    if named := os.environ.get("TASKER_COMMAND"):
-        return Path(named)
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    found = [target / kind / "tasker" for kind in ("release", "debug")]
-    found = [path for path in found if path.exists()]
-    return max(found, key=lambda path: path.stat().st_mtime) if found else None
+    """The command tasker, as it is installed beside the server's programs; TASKER_COMMAND names another."""
+    config = os.environ.get("PG_CONFIG") or "/usr/lib/postgresql/15/bin/pg_config"
+    folder = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+    path = Path(os.environ.get("TASKER_COMMAND") or Path(folder) / "tasker")
+    return path if path.exists() else None
 
 
 class Program:
@@ -246,7 +244,7 @@ class Rig:
     def exporter(self, server: Server, database: str) -> tuple[Program, str]:
         """`tasker exporter`, and its address."""
         command = tasker()
-        assert command, "the command tasker is not built: cargo build -p tasker_cli"
+        assert command, "the command tasker is not installed: scripts/install-extension"
         address = f"127.0.0.1:{free_port()}"
         program = Program(
             "tasker exporter",

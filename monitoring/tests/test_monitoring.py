@@ -119,7 +119,7 @@ def watched() -> Iterator[Watched]:
 @pytest.mark.parametrize("job", ["tasker-sql", "tasker"])
 def test_prometheus_has_what_the_relation_has_in_two_intervals(watched: Watched, job: str) -> None:
     if job not in watched.jobs:
-        pytest.skip("the command tasker is not built")
+        pytest.skip("the command tasker is not installed")
     earlier: Series = {}
     for _ in range(2):
         # Maintenance goes on meanwhile, so a number lies between what it was before and after.

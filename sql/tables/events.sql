@@ -50,7 +50,7 @@ COMMENT ON COLUMN tasker_engine.events.namespace IS 'The namespace that it belon
 COMMENT ON COLUMN tasker_engine.events.aggregate_type IS 'What it is about, for a router of outboxes: step, task, namespace, or the first segment of its name.';
 COMMENT ON COLUMN tasker_engine.events.aggregate_id IS 'Which one of these: a uuid or a name. Events of one aggregate are to stay in order.';
 COMMENT ON COLUMN tasker_engine.events.correlation_id IS 'That of its task.';
-COMMENT ON COLUMN tasker_engine.events.traceparent IS 'That of its task.';
+COMMENT ON COLUMN tasker_engine.events.traceparent IS 'Names the span that it is about: of the last run of its step, otherwise of its task.';
 COMMENT ON COLUMN tasker_engine.events.payload IS 'What it says, a JSON object.';
 
 -- Read by each call that publishes, and so only inserted and deleted: no call waits for the turn.

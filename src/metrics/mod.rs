@@ -335,7 +335,7 @@ pub fn shared_series_used() -> u32 {
     if shared::exists() { series::used() } else { 0 }
 }
 
-/// In shared memory, gives back the places of databases that are gone and of series that nobody has counted in for so long (0: forever).
+/// In shared memory, gives back the places of databases that are gone and of series without a count for this time (0: forever).
 /// Returns how many series had to go.
 pub fn release_series(untouched_us: i64) -> usize {
     if !shared::exists() {

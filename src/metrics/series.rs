@@ -1,8 +1,8 @@
 //! Series with labels in shared memory: a table for the whole server, of a size that its start decides.
 //!
-//! Counting takes no lock. Whoever adds pins a series, looks whether it is still the same, adds and unpins. A series is taken away only while
-//! nobody pins it, so that no count goes to what has its place afterwards. The lock is for what is rare: a new series, one that
-//! goes, and a reader, who sees all counts either before or behind such a change. Insertion takes it because two
+//! Counting takes no lock. A backend pins a series, looks whether it is still the same, adds and unpins. A series is taken away only while
+//! no backend pins it: no count goes to what has its place afterwards. The lock is for what is rare: a new series, one that
+//! goes, and a reader, which sees all counts either before or behind such a change. Insertion takes it because two
 //! backends could otherwise insert the same series twice.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -24,7 +24,7 @@ const IN_USE: u64 = 1 << 63;
 
 /// In the index: a series was here, and a search goes on behind it.
 const GONE: u32 = u32::MAX;
-/// The index has this many places for each series, and a search looks at so many.
+/// The index has this many places for each series, and a search looks at no more than that number.
 const PLACES_PER_SERIES: usize = 4;
 const MOST_PROBES: usize = 256;
 
@@ -153,7 +153,7 @@ impl Counted {
         self.state.load(Ordering::Acquire) & IN_USE != 0
     }
 
-    /// Nobody takes it away until the pin is dropped; `None` if it is not this series any more.
+    /// No backend takes it away until the pin is dropped; `None` if it is not this series any more.
     fn pin(&'static self, key: Key) -> Option<Pin> {
         let before = self.state.fetch_add(1, Ordering::Acquire);
         let pin = Pin(self);
@@ -444,7 +444,7 @@ pub fn used() -> u32 {
     HEAD.get().used.load(Ordering::Relaxed)
 }
 
-/// Gives back the places of series that nobody has counted in since this tick, of this installation and of those that are gone. What they
+/// Gives back the places of series without a count since this tick, of this installation and of those that are gone. What they
 /// have counted is given to `other` first, which sees it before any reader does. Returns how many.
 pub fn release_untouched(
     of: Installation,

@@ -327,7 +327,7 @@ pub fn other_counts(of: Installation) -> Vec<(usize, u64)> {
         .collect()
 }
 
-/// Gives back the places of series that nobody has counted in since this tick, and of installations that are gone. Returns how many.
+/// Gives back the places of series without a count since this tick, and of installations that are gone. Returns how many.
 pub fn release_series(of: Installation, since: i64) -> usize {
     let Some(own) = exists().then(|| find(of)).flatten() else {
         return 0;

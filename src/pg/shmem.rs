@@ -119,7 +119,7 @@ impl<T: Shareable + Sync> Slice<T> {
         if first.is_null() {
             return &[];
         }
-        // SAFETY: so many elements were made there, and the memory lives as long as the process.
+        // SAFETY: elements of this number were made there, and the memory lives as long as the process.
         unsafe { std::slice::from_raw_parts(first, self.length.load(Ordering::Relaxed)) }
     }
 

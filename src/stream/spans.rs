@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tasker_rules::engine::ids;
 use tasker_rules::engine::state::{StepState, TaskState};
 use tasker_rules::events::counts::Counts;
+use tasker_rules::events::filter_parameters::Mask;
 use tasker_rules::events::route::Backend;
 use tasker_rules::events::rows::{CHANGED, Change, PLACES, Said};
 use tasker_rules::events::time::iso;
@@ -20,6 +21,7 @@ use super::pages::PAGE;
 use super::payload::uuid_text;
 use super::rows::WORKERS;
 use crate::error::{Error, Result};
+use crate::logging;
 use crate::pg::budget;
 use crate::pg::call;
 use crate::pg::datum::{self, Jsonb, Timestamp, Uuid};
@@ -160,6 +162,7 @@ pub struct Spans<'s> {
     shares: FxHashMap<&'static str, Option<f64>>,
     workers: FxHashMap<i32, String>,
     keys: Keys,
+    hider: Hider,
 }
 
 impl<'s> Spans<'s> {
@@ -170,6 +173,7 @@ impl<'s> Spans<'s> {
             shares: FxHashMap::default(),
             workers: FxHashMap::default(),
             keys: Keys::new(settings::service_name()),
+            hider: Hider::new(),
         })
     }
 
@@ -381,6 +385,8 @@ impl<'s> Spans<'s> {
         let row = &task.rows[span.row];
         let outcome = Outcome::of(span.kind, row);
         let sampled = self.is_recorded(task, span.kind, outcome.event);
+        let message = outcome.message.as_deref();
+        let message = message.map(|message| self.hider.text(message));
         let mut events = vec![];
         for (event, name, at) in outcome.events(span) {
             if event.is_none_or(|event| self.admits(task, event)) {
@@ -388,13 +394,13 @@ impl<'s> Spans<'s> {
             }
         }
         if span.kind == Kind::Run
-            && let Some(exception) = exception(row)
+            && let Some(mut exception) = exception(row, &self.hider)
         {
+            self.hider.hide(&mut exception);
             events.push(event_of("exception", span.ended_at, exception));
         }
-        let attributes = self.attributes(task, span, &outcome)?;
-        let mut both = json!({ "attributes": attributes, "events": events });
-        mask(&mut both);
+        let mut attributes = self.attributes(task, span, &outcome)?;
+        self.hider.hide(&mut attributes);
         let parent = span
             .parent
             .or_else(|| task.trace.parent.map(|parent| parent.span_id));
@@ -409,9 +415,11 @@ impl<'s> Spans<'s> {
             started_at: span.started_at,
             ended_at: span.ended_at,
             status: outcome.status,
-            status_message: outcome.message,
-            attributes: jsonb(&both["attributes"])?,
-            events: jsonb(&both["events"])?,
+            status_message: message,
+            attributes: made(datum::object_of(
+                attributes.iter().map(|(key, value)| (&**key, value)),
+            ))?,
+            events: made(datum::array_of(&events))?,
             sampled,
             task: task.uuid,
             step: (span.step_no > 0).then(|| ids::step_uuid(&task.uuid, span.step_no)),
@@ -487,7 +495,7 @@ impl<'s> Spans<'s> {
             }
         }
         if let Some(error) = row.text("error_message").filter(|_| outcome.failed) {
-            own("error", error.into());
+            own("error", self.hider.text(error).into());
         }
         let class = row.text("error_class").filter(|_| outcome.failed);
         if let Some(class) = class {
@@ -523,7 +531,7 @@ impl Span {
 /// The first part of the time that is looked at.
 const FIRST_WIDTH: i64 = 1_000_000;
 
-/// The keys of attributes begin with the name of the service, as the original's do.
+/// The keys of attributes begin with the name of the service.
 struct Keys(String);
 
 impl Keys {
@@ -584,7 +592,7 @@ impl Outcome {
         }
     }
 
-    /// The events of the span with the names that the original gives them, and the events that decide whether they are recorded.
+    /// The events of the span, and the events of the stream that decide whether they are recorded.
     fn events(&self, span: &tree::Span) -> Vec<(Option<&'static str>, &'static str, Timestamp)> {
         let end = |name| (self.event, name, span.ended_at);
         match span.kind {
@@ -617,14 +625,14 @@ fn event_of(name: &str, at: Timestamp, attributes: Map<String, Value>) -> Value 
 }
 
 /// What OpenTelemetry says of an exception, of a run that failed.
-fn exception(row: &Logged) -> Option<Map<String, Value>> {
+fn exception(row: &Logged, hider: &Hider) -> Option<Map<String, Value>> {
     let Change::Step(_, StepState::Error) = row.rule.change else {
         return None;
     };
     let mut said = Map::new();
     let mut say = |key: &str, value: Option<String>| {
         if let Some(value) = value {
-            said.insert(format!("exception.{key}"), value.into());
+            said.insert(format!("exception.{key}"), hider.text(&value).into());
         }
     };
     say("type", row.text("error_class").map(str::to_owned));
@@ -641,13 +649,41 @@ fn exception(row: &Logged) -> Option<Map<String, Value>> {
 }
 
 /// Hides what tasker.filter_parameters names.
-fn mask(_said: &mut Value) {}
+struct Hider {
+    mask: Mask,
+    /// The same keys come again and again.
+    hides: FxHashMap<String, bool>,
+}
 
-fn jsonb(value: &Value) -> Result<Jsonb<'static>> {
-    let jsonb = match value {
-        Value::Array(values) => datum::array_of(values),
-        Value::Object(map) => datum::object_of(map.iter().map(|(key, value)| (&**key, value))),
-        _ => None,
-    };
+impl Hider {
+    fn new() -> Self {
+        Self {
+            mask: logging::mask(),
+            hides: FxHashMap::default(),
+        }
+    }
+
+    fn hide(&mut self, attributes: &mut Map<String, Value>) {
+        for (key, value) in attributes {
+            let hides = match self.hides.get(key) {
+                Some(hides) => *hides,
+                None => {
+                    let hides = self.mask.hides(key);
+                    self.hides.insert(key.clone(), hides);
+                    hides
+                }
+            };
+            if hides {
+                *value = self.mask.mask().into();
+            }
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        self.mask.text(text).into_owned()
+    }
+}
+
+fn made(jsonb: Option<Jsonb<'static>>) -> Result<Jsonb<'static>> {
     jsonb.ok_or_else(|| Error::corrupt("what a span says is no jsonb"))
 }

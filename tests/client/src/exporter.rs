@@ -190,6 +190,29 @@ impl Exporter {
         command
     }
 
+    /// The exit code and the log of an exporter that ends by itself, as one that cannot start does.
+    #[track_caller]
+    pub fn ends(command: &mut Command) -> (Option<i32>, String) {
+        let mut child = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the exporter starts");
+        let deadline = Instant::now() + patience(10);
+        while child.try_wait().expect("our child").is_none() {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the exporter started");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = child.wait_with_output().expect("our child");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -125,7 +125,7 @@ fn an_event_says_what_it_is_about() {
         [
             (None, None, None, false, false),
             (shop.clone(), None, None, false, false),
-            (shop.clone(), Some(task), None, false, true),
+            (shop.clone(), Some(task), None, true, true),
             (shop.clone(), Some(other), Some(step), true, true),
             (shop, Some(other), Some(step), true, true),
         ]

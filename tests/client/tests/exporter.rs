@@ -355,11 +355,10 @@ fn status_wants_the_token_where_there_is_one_and_the_others_where_told() {
 
 #[test]
 fn without_a_token_no_path_can_want_one() {
-    let output = Exporter::command("", &["--ready-requires-authentication"], &[])
-        .output()
-        .expect("it runs");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no token"));
+    let wants = ["--ready-requires-authentication"];
+    let (code, log) = Exporter::ends(&mut Exporter::command("", &wants, &[]));
+    assert_eq!(code, Some(1));
+    assert!(log.contains("there is no token"), "{log}");
 }
 
 // ---- the database is away ---------------------------------------------------------------------------------------------
@@ -1230,18 +1229,13 @@ fn what_cannot_work_ends_at_the_start_with_a_reason() {
         ),
     ] {
         let mut command = Exporter::command(dsn, &[], &[]);
-        // The last --listen counts for nothing: clap takes one.
-        let output = if arguments.first() == Some(&"--listen") {
-            std::process::Command::new(command.get_program())
-                .args(["exporter", "--dsn", dsn])
-                .args(&arguments)
-                .output()
-        } else {
-            command.args(&arguments).output()
-        };
-        let output = output.expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        // clap takes one --listen.
+        if arguments.first() == Some(&"--listen") {
+            command = std::process::Command::new(command.get_program());
+            command.args(["exporter", "--dsn", dsn]);
+        }
+        let (code, said) = Exporter::ends(command.args(&arguments));
+        assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(reason) && !said.contains("secret"), "{said}");
     }
 }

@@ -133,7 +133,7 @@ fn fail_with(session: &mut Session, claim: &Claim, class: Option<&str>) {
     );
 }
 
-/// Fails the one step of the template `failing` so many times with this class.
+/// Fails the one step of the template `failing` this many times with this class.
 fn fail_often(session: &mut Session, class: &str, times: usize) {
     for _ in 0..times {
         session.create("failing");
@@ -242,6 +242,24 @@ fn each_change_counts_under_its_labels() {
                 "cancelled_by_template shop.wide.2.1.0 +1",
             ],
         );
+        agree(&mut session);
+    }
+}
+
+#[test]
+fn the_ends_of_tasks_count_under_their_labels() {
+    for home in Home::both(&[]) {
+        let mut session = home.connect();
+        shapes::chain("line", 1).register(&mut session);
+        session.create_many("line", 3);
+        home.settle(&mut session);
+        let mut before = labelled(&mut session);
+        let mut check = |session: &mut Session, wanted: &[&str]| {
+            home.settle(session);
+            let after = labelled(session);
+            assert_eq!(moved(&before, &after), wanted);
+            before = after;
+        };
         let line = session.claim(&Ask::by("worker", 1)).remove(0);
         session.fail_for_good(&line);
         session.query("SELECT tasker.retry_task($1)", &[&line.task]);
@@ -693,7 +711,7 @@ fn the_most_frequent_classes_of_a_step_have_series() {
         let mut session = home.connect();
         shapes::wide("failing", 1).register(&mut session);
         shapes::wide("another", 1).register(&mut session);
-        let mut fail = |session: &mut Session, class: &str, times| {
+        let fail = |session: &mut Session, class: &str, times| {
             fail_often(session, class, times);
             home.settle(session);
             maintain_now(&home, session);

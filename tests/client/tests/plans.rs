@@ -783,6 +783,10 @@ const UNLISTED: &[(&str, &str)] = &[
     ),
     ("tasker_engine.duty_clocks", "reads shared memory"),
     (
+        "tasker_engine.duty_event_log",
+        "reads the stream of events, whose statements walk by keys",
+    ),
+    (
         "tasker_engine.duty_scaling",
         "writes rows of pools; the queue is read by pool_depth",
     ),

@@ -435,7 +435,7 @@ fn retries_are_siblings() {
 }
 
 #[test]
-fn spans_say_what_the_original_says_and_what_opentelemetry_does() {
+fn spans_have_the_keys_of_the_service_and_those_of_opentelemetry() {
     let database = Database::new();
     let mut session = database.connect();
     two().register(&mut session);
@@ -968,7 +968,7 @@ fn what_cannot_be_asked_for_is_refused() {
 }
 
 #[test]
-fn readers_may_read_spans_and_nobody_else() {
+fn readers_may_read_spans_and_workers_are_refused() {
     let database = Database::new();
     let mut session = database.connect();
     for call in ["trace_spans()", "spans_of_events('{1}')"] {
@@ -1045,4 +1045,35 @@ fn reading_spans_writes_nothing() {
     ] {
         assert_eq!(session.transaction_ids(call), 0, "{call}");
     }
+}
+
+#[test]
+fn secrets_are_hidden_in_what_a_span_says() {
+    let (_database, mut session, task) = started(&Template::new("one").step("a", &[]));
+    let claim = session.claim_one("worker");
+    session.query(
+        "SELECT tasker.fail_step($1, $2, 'no entry: password=hunter2 for bob', 'Broken', false, backtrace => '{\"token=abc123 line 1\"}')",
+        &[&claim.step, &claim.number],
+    );
+    let spans = of_task(&mut session, task);
+    let text = format!("{spans:?}");
+    assert!(
+        !text.contains("hunter2") && !text.contains("abc123"),
+        "{text}"
+    );
+    let run = named(&spans, RUN)[0];
+    assert_eq!(
+        run.message.as_deref(),
+        Some("no entry: password=[FILTERED] for bob")
+    );
+    session.execute("SET tasker.filter_parameters = 'step_name, exception.type'; SET tasker.filter_mask = '***'");
+    let spans = of_task(&mut session, task);
+    let run = named(&spans, RUN)[0];
+    assert_eq!(run.attributes["tasker.step_name"], "***");
+    assert_eq!(run.events[1]["attributes"]["exception.type"], "***");
+    assert!(
+        run.message
+            .as_deref()
+            .is_some_and(|message| message.contains("hunter2"))
+    );
 }

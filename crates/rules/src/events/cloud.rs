@@ -21,7 +21,7 @@ pub struct Cloud<'e> {
     pub namespace: Option<&'e str>,
     /// That of its task.
     pub correlation_id: Option<&'e str>,
-    /// That of its task.
+    /// Names the span that it is about: of its run, or of its task.
     pub traceparent: Option<&'e str>,
 }
 

@@ -283,6 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_which_nothing_was_said_has_no_share_of_a_route() {
+        let routes = Routes::new([set("step.failed", &["log"], 0.5)], 0.5, ["step.cancelled"]);
+        let share = |event| routes.routed_share(Backend::Log, event);
+        assert_eq!(share("step.failed"), Some(0.25));
+        assert_eq!(share("step.released"), None);
+        assert_eq!(share("step.cancelled"), Some(0.0));
+        assert_eq!(
+            routes.routed_share(Backend::Trace, "step.failed"),
+            Some(0.0)
+        );
+    }
+
+    #[test]
     fn the_rate_of_all_events_multiplies_that_of_the_route() {
         let routes = Routes::new([set("step.failed", &["metrics"], 0.5)], 0.5, []);
         assert_eq!(routes.share(Backend::Metrics, "step.failed"), 0.25);

@@ -237,6 +237,11 @@ fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
     // A name that fits the parameter, more often than not.
     let words: &[&str] = match name {
         "worker_id" | "processor_id" => &["w1", "w2", "w3"],
+        "traceparent" => &[
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+        ],
+        "tracestate" => &["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo"],
         "namespace" => &["default", "shop"],
         "name" | "task_name" => &["linear", "small_diamond", "mixed", "fuzzed", "shop", "w1"],
         "schedule_name" => &["nightly"],

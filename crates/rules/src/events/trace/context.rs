@@ -15,7 +15,7 @@ pub struct Parent {
 
 /// The caller records its spans.
 pub const SAMPLED: u8 = 1;
-/// The id of the trace is random; who hands the trace on says so too.
+/// The id of the trace is random; it stays so for all that the trace is handed to.
 pub const RANDOM: u8 = 2;
 
 /// Version, ids and flags with dashes between them.

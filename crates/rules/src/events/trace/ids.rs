@@ -129,7 +129,7 @@ mod tests {
 
     /// Spans are stored nowhere, so their ids must not change with a version.
     #[test]
-    fn ids_are_the_same_for_ever() {
+    fn ids_are_the_same_forever() {
         let own = Trace::of(&task(1), None);
         let came = Trace::of(&task(1), Some(IN));
         let ids = |trace: Trace| {

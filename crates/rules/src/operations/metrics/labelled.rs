@@ -1,7 +1,7 @@
 //! Metrics by namespace, template, version, step and error class.
 //!
 //! A series is one combination of labels, with the cells of all metrics that have these labels. Template, step and class are
-//! numbers here: whoever reads them puts the names to them. A metric with labels has a name of its own, so that a sum over all
+//! numbers here: the views that read them put the names to them. A metric with labels has a name of its own, so that a sum over all
 //! series of a name counts nothing twice.
 
 use super::catalog::{Kind, Metric, Part, STEP_SECONDS};

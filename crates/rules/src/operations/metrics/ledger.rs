@@ -37,7 +37,7 @@ struct Written<K, A> {
     kept: BTreeMap<K, A>,
 }
 
-/// The memory of so many entries stays for the next transaction.
+/// The memory of this number of entries stays for the next transaction.
 const ENTRIES_KEPT: usize = 256;
 
 /// The counts that one session has not passed on. Levels are those of nested transactions: 1 is the transaction, 2 a
@@ -148,7 +148,7 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
         self.commit_within(usize::MAX, |key| key, |_, _| ());
     }
 
-    /// The same for at most so many keys: what has no place is counted under its key `other`, which always has one, and given to
+    /// The same for at most this number of keys: what has no place is counted under its key `other`, which always has one, and given to
     /// `dropped`.
     pub fn commit_within(
         &mut self,
