@@ -374,7 +374,7 @@ impl RemoteWrite {
                 self.counters.batches.inc();
                 self.counters.sent.inc_by(samples);
                 self.counters.bytes.inc_by(body.len() as u64);
-                let details = json!({ "samples": samples });
+                let details = json!({ "metrics_count": samples, "size_bytes": body.len() });
                 self.telemetry.tell(Told::Completed, details).await;
             }
             Outcome::Refused(why) | Outcome::GaveUp(why) => {

@@ -157,6 +157,16 @@ pub const CASES: &[Case] = &[
         helps: false,
     },
     reads(
+        "SELECT name FROM tasker.event_catalog lists the names",
+        Hint::Refusal("SELECT tasker.event_share('', 'trace')"),
+        &[("SELECT name FROM tasker.event_catalog", "{}")],
+    ),
+    reads(
+        "tasker.event_catalog lists them",
+        Hint::Refusal("SET tasker.filtered_events = ','"),
+        &[("tasker.event_catalog", "TABLE {}")],
+    ),
+    reads(
         "SELECT * FROM tasker.load_subscriptions(yaml,",
         Hint::Refusal("SELECT tasker.load_subscriptions('', '[]')"),
         &[(
