@@ -13,7 +13,7 @@ use tasker_rules::events::filter_parameters::Mask;
 use tasker_rules::events::route::Backend;
 use tasker_rules::events::rows::{CHANGED, Change, PLACES, Said};
 use tasker_rules::events::time::iso;
-use tasker_rules::events::trace::context::id_text;
+use tasker_rules::events::trace::context::{span_text, trace_text};
 use tasker_rules::events::trace::ids::{Kind, Trace};
 use tasker_rules::events::trace::tree::{self, Row as Rule};
 
@@ -406,9 +406,9 @@ impl<'s> Spans<'s> {
             .or_else(|| task.trace.parent.map(|parent| parent.span_id));
         Ok(Span {
             event_id: row.rule.id * i64::from(PLACES) + i64::from(CHANGED),
-            trace_id: id_text(task.trace.id, 32),
-            span_id: id_text(span.id.into(), 16),
-            parent_span_id: parent.map(|id| id_text(id.into(), 16)),
+            trace_id: trace_text(task.trace.id),
+            span_id: span_text(span.id),
+            parent_span_id: parent.map(|id| span_text(id)),
             trace_state: task.tracestate.clone(),
             name: span.kind.name(),
             kind: kind_text(span.kind),

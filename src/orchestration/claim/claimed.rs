@@ -36,8 +36,9 @@ struct TaskData<'s> {
     tracestate: Arg<'s>,
 }
 
+// The context is behind correlation_id: PostgreSQL reaches a column behind a long value only by walking over it.
 static READ_TASKS: Statement = Statement::new(
-    "SELECT t.task_uuid, t.state, t.context, t.correlation_id, t.traceparent, t.tracestate
+    "SELECT t.task_uuid, t.state, t.correlation_id, t.context, t.traceparent, t.tracestate
      FROM unnest($1) AS u (task_uuid)
      JOIN tasker_engine.tasks t ON t.task_uuid = u.task_uuid",
     &[pg_sys::UUIDARRAYOID],
@@ -113,8 +114,8 @@ impl<'s> ClaimedSteps<'s> {
             self.tasks.insert(
                 task,
                 TaskData {
-                    context: row.arg(3),
-                    correlation_id: row.arg(4),
+                    context: row.arg(4),
+                    correlation_id: row.arg(3),
                     trace: Trace::of(&task, row.opt::<String>(5).as_deref()),
                     tracestate: row.arg(6),
                 },
