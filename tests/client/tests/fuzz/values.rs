@@ -194,6 +194,47 @@ const WORDS: [&str; 40] = [
     "h",
 ];
 
+/// Words that a parameter takes.
+fn words_for(name: &str) -> &'static [&'static str] {
+    match name {
+        "worker_id" | "processor_id" => &["w1", "w2", "w3"],
+        "traceparent" => &[
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+        ],
+        "tracestate" => &["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo"],
+        "namespace" => &["default", "shop"],
+        "name" | "task_name" => &["linear", "small_diamond", "mixed", "fuzzed", "shop", "w1"],
+        "schedule_name" => &["nightly"],
+        "event" => &["export_requested", "export_failed", "plugin_registered"],
+        "error_class" => &["ReadTimeout", "Odd"],
+        "error_message" => &["HTTP 404", "no answer"],
+        "cron" => &["* * * * *", "0 3 * * 1-5"],
+        "time_zone" => &["UTC", "Europe/Berlin"],
+        "version" => &["1.0.0"],
+        "to_state" | "state" => &[
+            "pending",
+            "in_progress",
+            "error",
+            "complete",
+            "cancelled",
+            "normal",
+        ],
+        "format" => &[
+            "mermaid",
+            "dot",
+            "svg",
+            "cloudevents",
+            "native",
+            "prometheus",
+            "json",
+            "csv",
+        ],
+        "dependency_results" => &["parents", "ancestors", "none"],
+        _ => &WORDS,
+    }
+}
+
 fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
     if name == "template" {
         let document = template(rng);
@@ -235,43 +276,7 @@ fn text(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
         .replace('\u{0}', "\\000");
     }
     // A name that fits the parameter, more often than not.
-    let words: &[&str] = match name {
-        "worker_id" | "processor_id" => &["w1", "w2", "w3"],
-        "traceparent" => &[
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
-        ],
-        "tracestate" => &["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo"],
-        "namespace" => &["default", "shop"],
-        "name" | "task_name" => &["linear", "small_diamond", "mixed", "fuzzed", "shop", "w1"],
-        "schedule_name" => &["nightly"],
-        "event" => &["export_requested", "export_failed", "plugin_registered"],
-        "error_class" => &["ReadTimeout", "Odd"],
-        "error_message" => &["HTTP 404", "no answer"],
-        "cron" => &["* * * * *", "0 3 * * 1-5"],
-        "time_zone" => &["UTC", "Europe/Berlin"],
-        "version" => &["1.0.0"],
-        "to_state" | "state" => &[
-            "pending",
-            "in_progress",
-            "error",
-            "complete",
-            "cancelled",
-            "normal",
-        ],
-        "format" => &[
-            "mermaid",
-            "dot",
-            "svg",
-            "cloudevents",
-            "native",
-            "prometheus",
-            "json",
-            "csv",
-        ],
-        "dependency_results" => &["parents", "ancestors", "none"],
-        _ => &WORDS,
-    };
+    let words = words_for(name);
     match rng.u8(..8) {
         0 if !world.names.is_empty() => quoted(&world.names[rng.usize(..world.names.len())]),
         1 => quoted(one(&WORDS, rng)),

@@ -94,7 +94,8 @@ pub fn span_text(id: u64) -> String {
 }
 
 fn ascii(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
+    // Digits and dashes are UTF-8.
+    String::from_utf8(text.to_vec()).unwrap_or_default()
 }
 
 // The formatting of the standard library costs ten times as much, and a claim does this for each step.
