@@ -304,15 +304,16 @@ pub fn shared_series() -> Vec<SeriesCount> {
     if !shared::exists() {
         return all;
     }
-    series::counts(installation(), |series, text, cell, amount| {
+    let put = |series: Series, text: &str, cell, amount| {
         all.push(SeriesCount {
             series,
             error_class: (series.scope() == Scope::Class).then(|| text.to_owned()),
             cell: series.scope().first() + cell,
             amount,
         });
-    });
-    for (cell, amount) in shared::other_counts(installation()) {
+    };
+    let others = series::counts(installation(), put, || shared::other_counts(installation()));
+    for (cell, amount) in others {
         let scopes = Scope::ALL.iter().rev();
         let scope = scopes.copied().find(|scope| scope.first() <= cell);
         let series = match scope {

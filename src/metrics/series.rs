@@ -412,8 +412,13 @@ fn displace(key: Key, frequency: u64, others: &Pin, tick: i64) -> Option<Pin> {
     Some(pin)
 }
 
-/// What the series of an installation have counted: series, text of its class, place of the cell, count.
-pub fn counts(of: Installation, mut put: impl FnMut(Series, &str, usize, u64)) {
+/// What the series of an installation have counted: series, text of its class, place of the cell, count. Also what `others` reads: under
+/// the same lock, so that what a series gave to them is there once.
+pub fn counts<T>(
+    of: Installation,
+    mut put: impl FnMut(Series, &str, usize, u64),
+    others: impl FnOnce() -> T,
+) -> T {
     let owner = owner(of);
     let _guard = LOCK.share();
     for counted in COUNTED.get() {
@@ -432,6 +437,7 @@ pub fn counts(of: Installation, mut put: impl FnMut(Series, &str, usize, u64)) {
             }
         }
     }
+    others()
 }
 
 /// How many series the server has.

@@ -391,7 +391,11 @@ impl Prometheus {
         let folder = std::env::temp_dir().join(format!("tasker-prometheus-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(folder.join("empty.yml"), "global: {}\n").expect("written");
-        let program = root().join("target/tasker/monitoring/usr/bin/prometheus");
+        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
+        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
+        let program = cache
+            .map_or_else(home, PathBuf::from)
+            .join("tasker_ext/monitoring/usr/bin/prometheus");
         let child = Command::new(&program)
             .arg("--web.enable-remote-write-receiver")
             .arg(format!("--web.listen-address={address}"))

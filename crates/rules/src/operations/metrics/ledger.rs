@@ -37,6 +37,9 @@ struct Written<K, A> {
     kept: BTreeMap<K, A>,
 }
 
+/// A call has few different keys, so a list is the fastest map; with more entries than this, places are looked up.
+const FEW: usize = 32;
+
 /// The memory of this number of entries stays for the next transaction.
 const ENTRIES_KEPT: usize = 256;
 
@@ -44,6 +47,8 @@ const ENTRIES_KEPT: usize = 256;
 /// savepoint in it.
 pub struct Ledger<K, A> {
     entries: Vec<Entry<K, A>>,
+    /// Where the entries are, by level and key. Empty while there are few, and whenever entries went.
+    places: BTreeMap<(i32, K), usize>,
     written: Vec<Written<K, A>>,
     kept: BTreeMap<K, A>,
 }
@@ -59,6 +64,7 @@ impl<K, A> Ledger<K, A> {
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            places: BTreeMap::new(),
             written: Vec::new(),
             kept: BTreeMap::new(),
         }
@@ -76,21 +82,37 @@ impl<K, A> Ledger<K, A> {
 }
 
 impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
-    /// What is counted at this level. A call has few different keys, so a list is the fastest map.
+    /// What is counted at this level.
     pub fn at(&mut self, level: i32, key: K) -> &mut A {
-        let known = self
-            .entries
-            .iter()
-            .rposition(|entry| entry.key == key && entry.level == level);
-        let place = known.unwrap_or_else(|| {
+        let place = self.place(level, key).unwrap_or_else(|| {
+            let place = self.entries.len();
             self.entries.push(Entry {
                 level,
                 key,
                 amount: A::default(),
             });
-            self.entries.len() - 1
+            if place > FEW {
+                self.places.insert((level, key), place);
+            }
+            place
         });
         &mut self.entries[place].amount
+    }
+
+    fn place(&mut self, level: i32, key: K) -> Option<usize> {
+        if self.entries.len() <= FEW {
+            return self
+                .entries
+                .iter()
+                .rposition(|entry| entry.key == key && entry.level == level);
+        }
+        if self.places.is_empty() {
+            let entries = self.entries.iter().zip(0..);
+            self.places = entries
+                .map(|(entry, place)| ((entry.level, entry.key), place))
+                .collect();
+        }
+        self.places.get(&(level, key)).copied()
     }
 
     /// Counts at this level.
@@ -105,6 +127,7 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
 
     /// A savepoint was released, its counts belong to the level around it.
     pub fn commit_level(&mut self, level: i32) {
+        self.places.clear();
         for entry in std::mem::take(&mut self.entries) {
             self.add(entry.level.min(level - 1), entry.key, entry.amount);
         }
@@ -120,12 +143,14 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
     pub fn abort_level(&mut self, level: i32) {
         self.undo(level);
         self.entries.retain(|entry| entry.level < level);
+        self.places.clear();
     }
 
     /// The whole transaction was rolled back.
     pub fn abort(&mut self) {
         self.undo(0);
         self.entries.clear();
+        self.places.clear();
     }
 
     fn undo(&mut self, level: i32) {
@@ -157,6 +182,7 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
         mut dropped: impl FnMut(K, &A),
     ) {
         self.written.clear();
+        self.places.clear();
         for entry in std::mem::take(&mut self.entries) {
             if self.kept.len() < most || self.kept.contains_key(&entry.key) {
                 self.keep(entry.key, entry.amount);
@@ -170,6 +196,7 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
     /// The transaction committed: passes on its counts and those kept before.
     pub fn hand_on(&mut self, mut sink: impl FnMut(K, &A)) {
         self.written.clear();
+        self.places.clear();
         // The list keeps its memory for the next transaction.
         for entry in self.entries.drain(..) {
             sink(entry.key, &entry.amount);
@@ -182,6 +209,7 @@ impl<K: Copy + Ord, A: Amount> Ledger<K, A> {
 
     /// All counts, to be written to a table at this level; they return if the level is rolled back.
     pub fn write(&mut self, level: i32) -> BTreeMap<K, A> {
+        self.places.clear();
         let written = Written {
             level,
             entries: std::mem::take(&mut self.entries),
@@ -301,6 +329,27 @@ mod tests {
         Write,
         Commit,
         Abort,
+    }
+
+    #[test]
+    fn many_keys_are_counted_each_in_one_entry() {
+        let key = |cell| Key { worker_no: 0, cell };
+        let mut ledger = Ledger::new();
+        for level in [1, 2, 1, 2, 3] {
+            for cell in 0..200 {
+                ledger.add(level, key(cell), 1);
+            }
+        }
+        assert_eq!(ledger.entries.len(), 600);
+        ledger.abort_level(3);
+        ledger.commit_level(2);
+        ledger.add(1, key(7), 1);
+        assert_eq!(ledger.entries.len(), 200);
+        let all = committed(&mut ledger);
+        let expected = (0..200).map(|cell| (key(cell), if cell == 7 { 5 } else { 4 }));
+        assert_eq!(all, expected.collect::<Vec<_>>());
+        ledger.add(1, key(7), 1);
+        assert_eq!(committed(&mut ledger), [(key(7), 1)]);
     }
 
     proptest! {
