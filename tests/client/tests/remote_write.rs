@@ -10,7 +10,6 @@ use prost::Message;
 use tasker_client_tests::exporter::{Exporter, dsn, make_role};
 use tasker_client_tests::exports::{counted, wait_for};
 use tasker_client_tests::receiver::{Answer, Received, Receiver, free_address};
-use tasker_client_tests::server::root;
 use tasker_client_tests::{Database, Session, Template, Value, json};
 
 /// What Prometheus declares in prompb/remote.proto and types.proto, by their numbers.

@@ -184,10 +184,16 @@ fn a_handler_is_given_one_document_and_a_pinned_search_path() {
     let results = session.results(task, "only");
     assert_eq!(results["path"], "pg_catalog, pg_temp");
     let step = session.step(task, "only");
+    let traceparent: String = session.one(
+        "SELECT '00-' || trace_id || '-' || span_id || '-01' FROM tasker.trace_spans(task_uuid => $1)
+         WHERE name = 'tasker.step.execution'",
+        &[&task],
+    );
     assert_eq!(
         results["argument"],
         json!({"task_uuid": task.to_string(), "step_uuid": step.to_string(), "step_name": "only", "attempt": 1,
-               "context": {"b": 2}, "dependency_results": {}, "handler_config": {"a": 1}})
+               "context": {"b": 2}, "dependency_results": {}, "handler_config": {"a": 1},
+               "traceparent": traceparent, "tracestate": null})
     );
 }
 
