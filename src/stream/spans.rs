@@ -408,7 +408,7 @@ impl<'s> Spans<'s> {
             event_id: row.rule.id * i64::from(PLACES) + i64::from(CHANGED),
             trace_id: trace_text(task.trace.id),
             span_id: span_text(span.id),
-            parent_span_id: parent.map(|id| span_text(id)),
+            parent_span_id: parent.map(span_text),
             trace_state: task.tracestate.clone(),
             name: span.kind.name(),
             kind: kind_text(span.kind),
