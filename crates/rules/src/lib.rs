@@ -15,6 +15,7 @@
 )]
 
 mod budget;
+pub mod configuration;
 pub mod engine;
 pub mod events;
 pub mod graph;
