@@ -46,6 +46,11 @@ static MAX_METRIC_SERIES: GucSetting<i32> = GucSetting::<i32>::new(2000);
 static METRICS_RETENTION_HOURS: GucSetting<f64> = GucSetting::<f64>::new(24.0);
 static MAX_SUBSCRIBER_LAG: GucSetting<f64> = GucSetting::<f64>::new(7.0 * DAY_SECONDS as f64);
 static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
+static READINESS_TIMEOUT: GucSetting<f64> = GucSetting::<f64>::new(5.0);
+static HEALTH_CACHE_DURATION: GucSetting<f64> = GucSetting::<f64>::new(15.0);
+static READY_REQUIRES_AUTHENTICATION: GucSetting<bool> = GucSetting::<bool>::new(false);
+static STATUS_REQUIRES_AUTHENTICATION: GucSetting<bool> = GucSetting::<bool>::new(true);
+static METRICS_AUTH_REQUIRED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EXECUTOR_DRAIN_SECONDS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static HANDLER_TIMEOUT_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(300.0);
 static SHUTDOWN_HEALTH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
@@ -108,7 +113,7 @@ use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Setting; 35] = [
+const SETTINGS: [Setting; 40] = [
     Setting {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -215,6 +220,13 @@ const SETTINGS: [Setting; 35] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.health_cache_duration_seconds",
+        short: c"How long the exporter gives an answer of /health/status again.",
+        long: c"Seconds; 0: never. Read by the command tasker exporter; its own option comes first. Rule: docs/health.md#over-http.",
+        value: Float(&HEALTH_CACHE_DURATION, 0.0, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.jitter_enabled",
         short: c"Whether backoff is spread at random where the template does not say.",
         long: c"By up to tasker.jitter_max_percentage; a retry_after never is. Rule: docs/concepts.md#retry.",
@@ -313,6 +325,13 @@ const SETTINGS: [Setting; 35] = [
         context: GucContext::Suset,
     },
     Setting {
+        name: c"tasker.metrics_auth_required",
+        short: c"Whether the exporter wants the token for /metrics.",
+        long: c"Without a token of the exporter every request is refused. Read by the command tasker exporter; its own option comes first. Rule: docs/health.md#over-http.",
+        value: Bool(&METRICS_AUTH_REQUIRED),
+        context: GucContext::Suset,
+    },
+    Setting {
         name: c"tasker.metrics_retention_hours",
         short: c"How long a combination of labels that nothing is counted for keeps its series.",
         long: c"Hours; 0: forever. Then what it has counted goes to the labels other. Read by maintenance. Rule: docs/metrics.md#labels.",
@@ -324,6 +343,20 @@ const SETTINGS: [Setting; 35] = [
         short: c"A ready step that has waited this long times its level (1 low to 3 high) moves up a level.",
         long: c"Seconds; 0: never. So nothing starves behind urgent work. Rule: docs/concepts.md#priorities.",
         value: Float(&PRIORITY_AGING_SECONDS, 0.0, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.readiness_timeout_seconds",
+        short: c"Within which time the exporter answers each request, also when the database hangs.",
+        long: c"Seconds, or with a unit such as 500ms. Read by the command tasker exporter; its own option comes first. Rule: docs/health.md#over-http.",
+        value: Float(&READINESS_TIMEOUT, 0.05, 86_400.0, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.ready_requires_authentication",
+        short: c"Whether the exporter wants the token for /health/ready.",
+        long: c"Without a token of the exporter every request is refused. Read by the command tasker exporter; its own option comes first. Rule: docs/health.md#over-http.",
+        value: Bool(&READY_REQUIRES_AUTHENTICATION),
         context: GucContext::Suset,
     },
     Setting {
@@ -352,6 +385,13 @@ const SETTINGS: [Setting; 35] = [
         short: c"Factor applied to each health threshold while the system starts up.",
         long: c"A factor: 1 is as in normal operation, 0.5 half of it. Rule: docs/health.md#thresholds.",
         value: Float(&STARTUP_HEALTH, 0.0, 1.0, GucFlags::empty()),
+        context: GucContext::Suset,
+    },
+    Setting {
+        name: c"tasker.status_requires_authentication",
+        short: c"Whether the exporter wants the token for /health/status.",
+        long: c"By default it does if it has one; set to on, every request is refused if it has none. Read by the command tasker exporter; its own option comes first. Rule: docs/health.md#over-http.",
+        value: Bool(&STATUS_REQUIRES_AUTHENTICATION),
         context: GucContext::Suset,
     },
 ];

@@ -353,6 +353,81 @@ fn status_wants_the_token_where_there_is_one_and_the_others_where_told() {
     }
 }
 
+/// `ALTER SYSTEM` and a new reading of the files.
+fn set_in_server(session: &mut Session, name: &str, value: &str) {
+    session.execute(&format!("ALTER SYSTEM SET tasker.{name} = '{value}'"));
+    session.execute("SELECT pg_reload_conf()");
+}
+
+#[test]
+fn settings_of_the_database_say_what_no_option_says() {
+    let server = own_server(&[]);
+    let mut session = server.connect(PATTERN);
+    session.execute("SELECT tasker.health_ready()");
+    for (name, value) in [
+        ("readiness_timeout_seconds", "2s"),
+        ("health_cache_duration_seconds", "0"),
+        ("ready_requires_authentication", "on"),
+        ("status_requires_authentication", "off"),
+        ("metrics_auth_required", "on"),
+    ] {
+        set_in_server(&mut session, name, value);
+    }
+    make_role(&server);
+    let dsn = dsn(&server, PATTERN);
+    let token = [("TASKER_EXPORTER_TOKEN", "s3cret-of-the-exporter")];
+    let told = Exporter::start(&dsn, &[], &token);
+    let tokenless = Exporter::start(&dsn, &[], &[]);
+    let own = [
+        "--readiness-timeout=0.5",
+        "--cache-duration=60",
+        "--metrics-auth-required=false",
+        "--ready-requires-authentication=false",
+    ];
+    let own = Exporter::start(&dsn, &own, &token);
+
+    for exporter in [&told, &tokenless] {
+        exporter.wait_until("/metrics", |reply| reply.code == 401);
+        assert_eq!(exporter.get("/health/ready").code, 401);
+        for _ in 0..2 {
+            let status = exporter.get("/health/status");
+            assert_eq!(status.says("cached"), (200, "false".into()));
+        }
+    }
+    let let_in = told.request("GET", "/metrics", Some("Bearer s3cret-of-the-exporter"));
+    assert_eq!(let_in.code, 200);
+    assert_eq!(own.get("/health/ready").code, 200);
+    assert_eq!(own.get("/metrics").code, 200);
+    assert_eq!(own.get("/health/status").says("cached").1, "false");
+    assert_eq!(own.get("/health/status").says("cached").1, "true");
+
+    // The connected exporter sees a change, too.
+    set_in_server(&mut session, "ready_requires_authentication", "off");
+    let deadline = Instant::now() + Duration::from_secs(15) + patience(5);
+    while told.get("/health/ready").code != 200 {
+        assert!(Instant::now() < deadline, "the change is not seen");
+        // What is asked of the database reads its settings.
+        told.get("/health/status");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    // The answer without a database comes by the time that it said.
+    let stopped = Stopped::postmaster(&server);
+    let backends: Vec<Stopped> = session
+        .query("SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = 'tasker exporter'", &[])
+        .iter()
+        .map(|row| Stopped::new(row.get(0)))
+        .collect();
+    let reply = told.get("/health/ready");
+    assert_eq!(reply.code, 503);
+    assert!(reply.took > Duration::from_secs(1), "{:?}", reply.took);
+    in_time(&reply);
+    let reply = own.get("/health/ready");
+    assert_eq!(reply.code, 503);
+    assert!(reply.took < Duration::from_secs(1), "{:?}", reply.took);
+    drop((stopped, backends));
+}
+
 #[test]
 fn without_a_token_no_path_can_want_one() {
     let wants = ["--ready-requires-authentication"];

@@ -1,6 +1,7 @@
 //! The bearer token: which paths want it, and whether a request has it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -8,41 +9,57 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::options::AccessOptions;
+use super::settings::Settings;
 
 /// No token that a person chose by accident is shorter.
 const SHORTEST_TOKEN: usize = 8;
 
 pub struct Access {
     token: Option<Token>,
-    pub ready: bool,
-    pub status: bool,
-    pub metrics: bool,
+    settings: Arc<Settings>,
 }
 
 impl Access {
-    /// `variable`: the value of `TASKER_EXPORTER_TOKEN`. An option that wants a token where there is none is an error.
-    pub fn new(options: &AccessOptions, variable: Option<String>) -> Result<Self, String> {
+    /// `variable`: the value of `TASKER_EXPORTER_TOKEN`. An option that wants a token where there is none is an error; where a
+    /// setting of the database wants one, every request is refused.
+    pub fn new(
+        options: &AccessOptions,
+        variable: Option<String>,
+        settings: Arc<Settings>,
+    ) -> Result<Self, String> {
         let text = match &options.token_file {
             Some(file) => Some(read(file)?),
             None => variable.filter(|token| !token.is_empty()),
         };
         let token = text.map(|text| Token::new(text.trim())).transpose()?;
-        let this = Self {
-            ready: options.ready_requires_authentication,
-            status: options
-                .status_requires_authentication
-                .unwrap_or(token.is_some()),
-            metrics: options.metrics_auth_required,
-            token,
-        };
-        if this.token.is_none() && (this.ready || this.status || this.metrics) {
+        let wants = [
+            options.ready_requires_authentication,
+            options.status_requires_authentication,
+            options.metrics_auth_required,
+        ];
+        if token.is_none() && wants.contains(&Some(true)) {
             return Err("a path requires authentication and there is no token: set --token-file or TASKER_EXPORTER_TOKEN".to_owned());
         }
-        Ok(this)
+        Ok(Self { token, settings })
     }
 
-    /// Whether a request to a path that wants the token may have its answer.
-    pub fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request to /health/ready may have its answer.
+    pub fn ready(&self, headers: &HeaderMap) -> bool {
+        !self.settings.ready_requires_authentication() || self.admits(headers)
+    }
+
+    /// Whether one to /health/status may; if nothing says otherwise, it wants the token if there is one.
+    pub fn status(&self, headers: &HeaderMap) -> bool {
+        let wanted = self.settings.status_requires_authentication();
+        !wanted.unwrap_or(self.token.is_some()) || self.admits(headers)
+    }
+
+    /// Whether one to /metrics may.
+    pub fn metrics(&self, headers: &HeaderMap) -> bool {
+        !self.settings.metrics_auth_required() || self.admits(headers)
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else {
             return false;
         };
@@ -96,13 +113,33 @@ impl Token {
 mod tests {
     use super::*;
 
+    const TOKEN: &str = "correct-horse";
+
     fn options() -> AccessOptions {
         AccessOptions {
             token_file: None,
-            metrics_auth_required: false,
-            ready_requires_authentication: false,
+            metrics_auth_required: None,
+            ready_requires_authentication: None,
             status_requires_authentication: None,
         }
+    }
+
+    fn access(
+        options: &AccessOptions,
+        token: Option<&str>,
+        rows: &[(&str, &str)],
+    ) -> Result<Access, String> {
+        let settings = Settings::of(options, rows);
+        Access::new(options, token.map(str::to_owned), Arc::new(settings))
+    }
+
+    /// Whether ready, status and metrics admit the headers.
+    fn open(access: &Access, headers: &HeaderMap) -> [bool; 3] {
+        [
+            access.ready(headers),
+            access.status(headers),
+            access.metrics(headers),
+        ]
     }
 
     fn headers(value: &str) -> HeaderMap {
@@ -113,34 +150,47 @@ mod tests {
 
     #[test]
     fn the_status_wants_the_token_where_there_is_one() {
-        assert!(!Access::new(&options(), None).expect("open").status);
-        let access = Access::new(&options(), Some("correct-horse".into())).expect("with a token");
-        assert!(access.status && !access.ready && !access.metrics);
-        let open = AccessOptions {
+        let nobody = HeaderMap::new();
+        let free = access(&options(), None, &[]).expect("open");
+        assert_eq!(open(&free, &nobody), [true; 3]);
+        let usual = access(&options(), Some(TOKEN), &[]).expect("with a token");
+        assert_eq!(open(&usual, &nobody), [true, false, true]);
+        let opened = AccessOptions {
             status_requires_authentication: Some(false),
             ..options()
         };
-        assert!(
-            !Access::new(&open, Some("correct-horse".into()))
-                .expect("open")
-                .status
-        );
+        let opened = access(&opened, Some(TOKEN), &[]).expect("open");
+        assert_eq!(open(&opened, &nobody), [true; 3]);
     }
 
     #[test]
-    fn a_path_that_wants_a_token_needs_one_to_be_configured() {
+    fn a_setting_of_the_database_that_wants_a_token_lets_nobody_in_without_one() {
+        let rows = [
+            ("tasker.ready_requires_authentication", "on"),
+            ("tasker.status_requires_authentication", "on"),
+            ("tasker.metrics_auth_required", "on"),
+        ];
+        let closed = access(&options(), None, &rows).expect("no option wants one");
+        assert_eq!(open(&closed, &headers("Bearer ")), [false; 3]);
+        let closed = access(&options(), Some(TOKEN), &rows).expect("with a token");
+        assert_eq!(open(&closed, &HeaderMap::new()), [false; 3]);
+        assert_eq!(open(&closed, &headers("Bearer correct-horse")), [true; 3]);
+    }
+
+    #[test]
+    fn an_option_that_wants_a_token_needs_one_to_be_configured() {
         let wants = AccessOptions {
-            ready_requires_authentication: true,
+            ready_requires_authentication: Some(true),
             ..options()
         };
-        assert!(Access::new(&wants, None).is_err());
-        assert!(Access::new(&wants, Some(String::new())).is_err());
-        assert!(Access::new(&options(), Some("short".into())).is_err());
+        assert!(access(&wants, None, &[]).is_err());
+        assert!(access(&wants, Some(""), &[]).is_err());
+        assert!(access(&options(), Some("short"), &[]).is_err());
     }
 
     #[test]
     fn the_token_is_the_whole_token_after_the_word_bearer() {
-        let access = Access::new(&options(), Some("correct-horse\n".into())).expect("with a token");
+        let access = access(&options(), Some("correct-horse\n"), &[]).expect("with a token");
         assert!(access.admits(&headers("Bearer correct-horse")));
         assert!(access.admits(&headers("bearer correct-horse")));
         for wrong in [

@@ -17,6 +17,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Error, Row};
 
 use super::log;
 use super::own_metrics::OwnMetrics;
+use super::settings::Settings;
 use super::target::{Target, with_cause};
 
 /// A parameter of a statement, which outlives the asker.
@@ -142,7 +143,7 @@ pub struct Database {
 
 struct Inner {
     target: Target,
-    limit: Duration,
+    settings: Arc<Settings>,
     /// A statement that is not urgent waits here first, so that only one such is before an urgent one.
     ordinary: Mutex<()>,
     slot: Mutex<Slot>,
@@ -177,12 +178,12 @@ impl Drop for Live {
 }
 
 impl Database {
-    /// Connects at the first statement. `limit`: how long a statement may take, with the waiting for its turn and for a connection.
-    pub fn new(target: Target, limit: Duration, metrics: Arc<OwnMetrics>) -> Self {
+    /// Connects at the first statement.
+    pub fn new(target: Target, settings: Arc<Settings>, metrics: Arc<OwnMetrics>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 target,
-                limit,
+                settings,
                 ordinary: Mutex::new(()),
                 slot: Mutex::default(),
                 make_way: Notify::new(),
@@ -203,7 +204,7 @@ impl Database {
 
     /// Likewise. The statement goes on when the asker is gone, so that the connection is always known to be free or not.
     pub async fn ask(&self, ask: Ask) -> Result<Vec<Row>, Failure> {
-        let deadline = Instant::now() + self.inner.limit;
+        let deadline = Instant::now() + self.inner.limit();
         let (sender, receiver) = oneshot::channel();
         let inner = self.inner.clone();
         tokio::spawn(async move {
@@ -234,6 +235,12 @@ impl Database {
 }
 
 impl Inner {
+    /// How long a statement may take, with the waiting for its turn and for a connection. A tenth of the time of a request
+    /// remains for the way of its answer.
+    fn limit(&self) -> Duration {
+        self.settings.readiness_timeout() * 9 / 10
+    }
+
     fn note(&self, answer: &Result<Vec<Row>, Failure>) {
         match answer {
             Ok(_) => {
@@ -292,7 +299,7 @@ impl Inner {
         let lock = self.slot.lock();
         tokio::pin!(lock);
         if urgent {
-            let patience = self.limit * 2 / 5;
+            let patience = self.limit() * 2 / 5;
             if let Ok(slot) = timeout(patience, &mut lock).await {
                 return Ok(slot);
             }
@@ -337,6 +344,13 @@ impl Inner {
         answer
     }
 
+    async fn read_settings(&self, client: &Client) -> Result<(), Error> {
+        self.settings.read(client).await;
+        let limit = self.limit().as_millis().max(1);
+        let statement = format!("SET statement_timeout = {limit}");
+        client.batch_execute(&statement).await
+    }
+
     /// The answer, and whether the connection is free again.
     async fn run(
         &self,
@@ -350,7 +364,12 @@ impl Inner {
             .iter()
             .map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync))
             .collect();
-        let query = live.client.query(&ask.statement, &parameters);
+        let query = async {
+            if self.settings.are_old() {
+                self.read_settings(&live.client).await?;
+            }
+            live.client.query(&ask.statement, &parameters).await
+        };
         tokio::pin!(query);
         let failure = tokio::select! {
             answer = timeout_at(deadline, &mut query) => match answer {
@@ -438,7 +457,7 @@ impl Inner {
         let failed = |error: Error| (Failure::of_connection(&error), with_cause(&error));
         let (client, mut connection) = self
             .target
-            .config
+            .config(self.limit())
             .connect(self.target.tls.clone())
             .await
             .map_err(failed)?;
@@ -457,11 +476,9 @@ impl Inner {
             client,
             driver,
         };
-        let settings = format!(
-            "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning; SET statement_timeout = {}",
-            self.limit.as_millis().max(1)
-        );
-        live.client.batch_execute(&settings).await.map_err(failed)?;
+        let path = "SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning";
+        live.client.batch_execute(path).await.map_err(failed)?;
+        self.read_settings(&live.client).await.map_err(failed)?;
         // A standby refuses it; probes and metrics work there all the same.
         let _ = live.client.batch_execute("LISTEN \"tasker.events\"").await;
         Ok(live)

@@ -65,7 +65,7 @@ async fn ready(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    if app.access.ready && !app.access.admits(&headers) {
+    if !app.access.ready(&headers) {
         return unauthorized();
     }
     let while_draining =
@@ -74,7 +74,7 @@ async fn ready(
 }
 
 async fn status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if app.access.status && !app.access.admits(&headers) {
+    if !app.access.status(&headers) {
         return unauthorized();
     }
     app.probes.status().await.into_response()
@@ -82,7 +82,7 @@ async fn status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
 
 /// 200 also while the database is away: then `tasker_up` is 0, and the exporter's own metrics say why.
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if app.access.metrics && !app.access.admits(&headers) {
+    if !app.access.metrics(&headers) {
         return unauthorized();
     }
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -154,7 +154,7 @@ pub async fn serve(listener: TcpListener, access: Access, context: Context) -> R
         probes: Probes::new(
             context.database.clone(),
             context.metrics.clone(),
-            context.options.cache_duration,
+            context.settings.clone(),
         ),
         metrics: context.metrics.clone(),
     });
@@ -169,7 +169,7 @@ pub async fn serve(listener: TcpListener, access: Access, context: Context) -> R
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match places.clone().try_acquire_owned() {
                     Ok(place) => {
-                        let longest_answer = context.options.readiness_timeout;
+                        let longest_answer = context.settings.readiness_timeout();
                         clients.spawn(serve_client(stream, router.clone(), context.stop.clone(), longest_answer, place));
                     }
                     Err(_) => context.metrics.refused_connections.inc(),

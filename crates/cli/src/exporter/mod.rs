@@ -15,6 +15,7 @@ mod own_metrics;
 mod probes;
 mod remote_write;
 mod retry;
+mod settings;
 mod target;
 mod tls;
 mod webhook;
@@ -32,12 +33,14 @@ use access::Access;
 use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
+use settings::Settings;
 use target::Target;
 
 /// What each part of the exporter works with.
 #[derive(Clone)]
 pub struct Context {
     pub options: Arc<Options>,
+    pub settings: Arc<Settings>,
     pub database: Database,
     pub metrics: Arc<OwnMetrics>,
     pub stop: Stop,
@@ -85,14 +88,14 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), String> {
-    let target = Target::new(&options.dsn, options.readiness_timeout)?;
+    let target = Target::new(&options.dsn)?;
+    let settings = Arc::new(Settings::new(&options));
     let metrics = Arc::new(OwnMetrics::new().map_err(|error| error.to_string())?);
-    // A tenth of the time remains for the way of the answer.
-    let limit = options.readiness_timeout * 9 / 10;
-    let database = Database::new(target, limit, metrics.clone());
+    let database = Database::new(target, settings.clone(), metrics.clone());
     let (stopping, stop) = watch::channel(false);
     let context = Context {
         options: Arc::new(options),
+        settings,
         database,
         metrics,
         stop: Stop(stop),
@@ -127,7 +130,7 @@ async fn start(context: &Context) -> Result<JoinSet<Result<(), String>>, String>
     let mut parts = JoinSet::new();
     exports::start(context, &mut parts)?;
     let token = std::env::var("TASKER_EXPORTER_TOKEN").ok();
-    let access = Access::new(&context.options.access, token)?;
+    let access = Access::new(&context.options.access, token, context.settings.clone())?;
     let listen = context.options.listen;
     let listener = TcpListener::bind(listen)
         .await

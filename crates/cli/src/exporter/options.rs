@@ -22,13 +22,15 @@ pub struct Options {
     #[arg(long, env = "TASKER_EXPORTER_LISTEN", default_value = "127.0.0.1:9187")]
     pub listen: SocketAddr,
 
-    /// Seconds within which each request has its answer, also when the database hangs.
-    #[arg(long, env = "TASKER_EXPORTER_READINESS_TIMEOUT", default_value = "5", value_parser = some_seconds)]
-    pub readiness_timeout: Duration,
+    /// Seconds within which each request has its answer, also when the database hangs. Without it the database's setting
+    /// tasker.readiness_timeout_seconds says so, 5 seconds until it is read.
+    #[arg(long, env = "TASKER_EXPORTER_READINESS_TIMEOUT", value_parser = some_seconds)]
+    pub readiness_timeout: Option<Duration>,
 
-    /// Seconds for which an answer of /health/status is given again; 0: never.
-    #[arg(long, env = "TASKER_EXPORTER_CACHE_DURATION", default_value = "15", value_parser = seconds)]
-    pub cache_duration: Duration,
+    /// Seconds for which an answer of /health/status is given again; 0: never. Without it the database's setting
+    /// tasker.health_cache_duration_seconds says so.
+    #[arg(long, env = "TASKER_EXPORTER_CACHE_DURATION", value_parser = seconds)]
+    pub cache_duration: Option<Duration>,
 
     /// Seconds that a stop waits for requests and exports that are under way.
     #[arg(long, env = "TASKER_EXPORTER_SHUTDOWN_TIMEOUT", default_value = "10", value_parser = seconds)]
@@ -54,7 +56,8 @@ pub struct Options {
     pub exports: super::exports::ExportOptions,
 }
 
-/// Which paths want a token. It comes from a file or from `TASKER_EXPORTER_TOKEN`.
+/// Which paths want a token; without an option the database's settings of the same names say so. The token comes from a
+/// file or from `TASKER_EXPORTER_TOKEN`.
 #[derive(Args, Clone)]
 pub struct AccessOptions {
     /// File that holds the bearer token; without it TASKER_EXPORTER_TOKEN may hold the token.
@@ -62,12 +65,12 @@ pub struct AccessOptions {
     pub token_file: Option<PathBuf>,
 
     /// Whether /metrics wants the token.
-    #[arg(long, env = "TASKER_EXPORTER_METRICS_AUTH_REQUIRED", value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
-    pub metrics_auth_required: bool,
+    #[arg(long, env = "TASKER_EXPORTER_METRICS_AUTH_REQUIRED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub metrics_auth_required: Option<bool>,
 
     /// Whether /health/ready wants the token.
-    #[arg(long, env = "TASKER_EXPORTER_READY_REQUIRES_AUTHENTICATION", value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
-    pub ready_requires_authentication: bool,
+    #[arg(long, env = "TASKER_EXPORTER_READY_REQUIRES_AUTHENTICATION", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub ready_requires_authentication: Option<bool>,
 
     /// Whether /health/status wants the token; true if there is one.
     #[arg(long, env = "TASKER_EXPORTER_STATUS_REQUIRES_AUTHENTICATION", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]

@@ -1,7 +1,7 @@
 //! What the paths answer: the rows of the SQL functions as JSON, and what is said when the database gives none.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
@@ -11,6 +11,7 @@ use super::database::{Ask, Database, Failure};
 use super::flight::Flight;
 use super::log;
 use super::own_metrics::OwnMetrics;
+use super::settings::Settings;
 
 const READY: &str = "SELECT ready, message, failed_checks FROM tasker.health_ready()";
 
@@ -49,19 +50,19 @@ pub struct Probes {
     ready: Flight<Answer>,
     status: Flight<Answer>,
     text: Flight<Result<Arc<str>, Failure>>,
-    cache_duration: Duration,
+    settings: Arc<Settings>,
     last_status: Arc<Mutex<Option<(Instant, Answer)>>>,
 }
 
 impl Probes {
-    pub fn new(database: Database, metrics: Arc<OwnMetrics>, cache_duration: Duration) -> Self {
+    pub fn new(database: Database, metrics: Arc<OwnMetrics>, settings: Arc<Settings>) -> Self {
         Self {
             database,
             metrics,
             ready: Flight::new(),
             status: Flight::new(),
             text: Flight::new(),
-            cache_duration,
+            settings,
             last_status: Arc::default(),
         }
     }
@@ -121,7 +122,7 @@ impl Probes {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (at, answer) = last.as_ref()?;
-        if at.elapsed() >= self.cache_duration {
+        if at.elapsed() >= self.settings.cache_duration() {
             return None;
         }
         let mut answer = answer.clone();

@@ -14,7 +14,7 @@ use super::tls::{self, Check, Tls};
 
 #[derive(Clone)]
 pub struct Target {
-    pub config: Config,
+    config: Config,
     pub tls: Tls,
 }
 
@@ -50,16 +50,19 @@ const OWN: &[&str] = &[
 ];
 
 impl Target {
-    /// `limit` bounds the waiting for what has been sent over TCP, so that dropped packets are noticed.
-    pub fn new(dsn: &str, limit: Duration) -> Result<Self, String> {
-        Self::from_parts(dsn, &|name| std::env::var(name).ok(), limit)
+    pub fn new(dsn: &str) -> Result<Self, String> {
+        Self::from_parts(dsn, &|name| std::env::var(name).ok())
     }
 
-    fn from_parts(
-        dsn: &str,
-        variable: &dyn Fn(&str) -> Option<String>,
-        limit: Duration,
-    ) -> Result<Self, String> {
+    /// The connection to make. `limit` bounds the waiting for what has been sent over TCP, so that dropped packets are noticed.
+    pub fn config(&self, limit: Duration) -> Config {
+        let mut config = self.config.clone();
+        config.tcp_user_timeout(limit);
+        config.keepalives_idle(limit.max(Duration::from_secs(1)));
+        config
+    }
+
+    fn from_parts(dsn: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut words = words(dsn)?;
         if words.contains_key("service") || variable("PGSERVICE").is_some() {
             return Err("service is not read here: name host, dbname and user".to_owned());
@@ -99,8 +102,6 @@ impl Target {
             .any(|host| matches!(host, Host::Tcp(_)))
             || !config.get_hostaddrs().is_empty();
         config.ssl_mode(if leaves { mode } else { SslMode::Disable });
-        config.tcp_user_timeout(limit);
-        config.keepalives_idle(limit.max(Duration::from_secs(1)));
         let path = |keyword: &str| {
             own.get(keyword)
                 .filter(|value| !value.is_empty())
@@ -370,7 +371,7 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        Target::from_parts(dsn, &variable, Duration::from_secs(5))
+        Target::from_parts(dsn, &variable)
     }
 
     #[test]
