@@ -15,3 +15,10 @@ RETURNS void AS 'MODULE_PATHNAME', 'note_export' LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.note_export(text, jsonb) IS
 'Tells that export_metrics was asked for and is done, as record_export does.';
+
+CREATE OR REPLACE FUNCTION tasker.processor_seconds() RETURNS double precision
+AS 'MODULE_PATHNAME', 'processor_seconds' LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION tasker.processor_seconds() IS
+'Seconds of processor time that this session has used. An exporter compares them with the clock: where it gets less of a processor than it could use, it gives way.';
+GRANT EXECUTE ON FUNCTION tasker.processor_seconds() TO tasker_reader;

@@ -15,6 +15,15 @@ use crate::pg::spi::{Session, Statement};
 crate::pg::call::sql_function! {
     record_export;
     note_export;
+    processor_seconds;
+}
+
+/// For the pace of an exporter, which compares it with the clock.
+fn processor_seconds(_: &mut Call) -> Result<Output> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Output::Float(
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9,
+    ))
 }
 
 fn record_export(call: &mut Call) -> Result<Output> {

@@ -337,6 +337,7 @@ def metrics(w):
     for form in ("prometheus", "json", "csv"):
         w.one(w.a, f"SELECT tasker.export_metrics('{form}')")
     w.one(w.a, "SELECT tasker.record_export('spans', 'export_failed')")
+    w.one(w.a, "SELECT tasker.processor_seconds()")
     w.maintain()
     w.one(w.a, "SELECT tasker.reset_metrics()")
 

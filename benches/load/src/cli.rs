@@ -137,12 +137,9 @@ pub struct WaitingArgs {
 pub struct TelemetryArgs {
     #[arg(value_enum, default_value_t = Shape::Linear5)]
     pub shape: Shape,
-    /// A command that runs in every second window, such as an exporter; SIGTERM ends it
+    /// A command that sends spans in every second window; SIGTERM ends it
     #[arg(long)]
-    pub program: Option<String>,
-    /// SQL that runs before, such as a call of subscribe
-    #[arg(long)]
-    pub subscribe: Option<String>,
+    pub exporter: Option<String>,
     #[command(flatten)]
     pub load: LoadArgs,
 }

@@ -118,6 +118,7 @@ SELECT count(*) FROM tasker.table_access();
 SELECT length(tasker.metrics_prometheus(true, true));
 SELECT length(tasker.export_metrics()), length(tasker.export_metrics('json')), length(tasker.export_metrics('csv', '{"flatten_labels": true}'));
 SELECT tasker.record_export('spans', 'export_failed', '{"error_message": "no answer"}');
+SELECT tasker.processor_seconds() > 0;
 SELECT tasker.error_type('Timeout'), tasker.extract_error_metrics(e.payload), tasker.extract_timing_metrics(e.payload), tasker.extract_performance_metrics(e.payload), tasker.metric_tags(e.payload)
 FROM tasker.read_events(patterns => '{step.failed}', max_events => 1) e;
 SELECT tasker.step_queue_time(s.step_uuid) FROM tasker.workflow_steps s LIMIT 1;

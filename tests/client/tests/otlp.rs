@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -90,8 +90,57 @@ fn expected(session: &mut Session) -> BTreeSet<String> {
     }
 }
 
+/// It does not give way: other tests want the processors, too.
 fn started(database: &Database, variables: &[(&str, &str)]) -> Exporter {
-    Exporter::start(&dsn(database.server(), database.name()), &[], variables)
+    let options = ["--otlp-give-way=false"];
+    Exporter::start(
+        &dsn(database.server(), database.name()),
+        &options,
+        variables,
+    )
+}
+
+/// Keeps all processors busy until the value is dropped.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn new() -> Self {
+        let busy = Self(Arc::new(AtomicBool::new(true)));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..4 * processors {
+            let goes_on = busy.0.clone();
+            std::thread::spawn(move || while goes_on.load(Ordering::Relaxed) {});
+        }
+        busy
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_export_gives_way_while_others_want_the_processors() {
+    let (database, mut session) = prepared();
+    run_tasks(&mut session, 300);
+    let receiver = Receiver::willing();
+    let busy = Busy::new();
+    let dsn = dsn(database.server(), database.name());
+    let gives_way = Exporter::start(&dsn, &[], &[(ENDPOINT, &receiver.url())]);
+    wait_for("a pause", || counted(&gives_way, "pauses_total") > 0.0);
+    drop(busy);
+    wait_for_all(&receiver, &mut session);
+
+    let receiver = Receiver::willing();
+    session.execute("SELECT tasker.seek_subscriber('tasker_otlp', 'beginning')");
+    drop(gives_way);
+    let busy = Busy::new();
+    let goes_on = started(&database, &[(ENDPOINT, &receiver.url())]);
+    wait_for_all(&receiver, &mut session);
+    assert_eq!(counted(&goes_on, "pauses_total"), 0.0);
+    drop(busy);
 }
 
 fn of_subscriber(session: &mut Session, number: &str) -> i64 {

@@ -434,6 +434,7 @@ const NOT_REFUSED: [(&str, &str); 10] = [
     ("calculate_backoff", "computes with a random number"),
     ("export_metrics", "reads shared memory"),
     ("metrics_prometheus", "reads shared memory"),
+    ("processor_seconds", "reads the clock of its process"),
     (
         "record_export",
         "tells nothing, so that an exporter goes on",

@@ -107,16 +107,20 @@ impl Beside for Waiting {
     }
 }
 
-/// Telemetry of every task, against telemetry of none; and a program that sends it.
+/// Telemetry of every task, against telemetry of none; and an exporter that sends its spans.
 struct Telemetry<'p> {
     admin: Client,
-    program: Option<&'p str>,
+    exporter: Option<&'p str>,
     running: Option<Child>,
 }
 
+/// As the docs make the exporter's subscriber.
+const SUBSCRIBE: &str = "\
+SELECT tasker.subscribe('tasker_otlp', '{task.initialize_requested, task.completed, task.failed, task.cancelled, step.completed, step.failed,
+    step.released, step.cancelled, step.retry_requested}', max_deliveries => 1000)";
 /// Until every session has read a changed setting.
 const RELOAD: Duration = Duration::from_millis(300);
-/// How long the program may take to begin.
+/// How long the exporter may take to begin.
 const START: Duration = Duration::from_secs(1);
 
 impl Telemetry<'_> {
@@ -133,9 +137,9 @@ impl Telemetry<'_> {
 impl Beside for Telemetry<'_> {
     fn begin(&mut self) -> Result<()> {
         self.share(1)?;
-        if let Some(program) = self.program {
-            // `exec`: the signal reaches the program and not the shell.
-            let command = format!("exec {program}");
+        if let Some(exporter) = self.exporter {
+            // `exec`: the signal reaches the exporter and not the shell.
+            let command = format!("exec {exporter}");
             self.running = Some(Command::new("sh").args(["-c", &command]).spawn()?);
             thread::sleep(START);
         }
@@ -147,7 +151,7 @@ impl Beside for Telemetry<'_> {
             let pid = running.id().to_string();
             Command::new("kill").args(["-TERM", &pid]).status()?;
             let status = running.wait()?;
-            ensure!(status.success(), "the program ended with {status}");
+            ensure!(status.success(), "the exporter ended with {status}");
         }
         self.share(0)
     }
@@ -157,19 +161,19 @@ pub fn telemetry(server: &Server, admin: &mut Client, args: &TelemetryArgs) -> R
     println!(
         "\n## telemetry: {}{}\n",
         args.shape.name(),
-        if args.program.is_some() {
-            ", beside a program that sends it"
+        if args.exporter.is_some() {
+            ", beside an exporter that sends spans"
         } else {
             ""
         }
     );
     setup::begin_preloaded(admin)?;
-    if let Some(subscribe) = &args.subscribe {
-        admin.batch_execute(subscribe)?;
+    if args.exporter.is_some() {
+        admin.batch_execute(SUBSCRIBE)?;
     }
     let mut telemetry = Telemetry {
         admin: server.connect()?,
-        program: args.program.as_deref(),
+        exporter: args.exporter.as_deref(),
         running: None,
     };
     telemetry.share(0)?;

@@ -17,6 +17,7 @@ pub struct ExportMetrics {
     retries: IntCounterVec,
     batches: IntCounterVec,
     bytes: IntCounterVec,
+    pauses: IntCounterVec,
     seconds: HistogramVec,
 }
 
@@ -34,6 +35,8 @@ pub struct Counters {
     pub retries: IntCounter,
     pub batches: IntCounter,
     pub bytes: IntCounter,
+    /// How often it gave way to the work of the database.
+    pub pauses: IntCounter,
     pub seconds: Histogram,
 }
 
@@ -90,6 +93,10 @@ impl ExportMetrics {
                 "sent_bytes_total",
                 "Bytes of the requests that a receiver has accepted, compressed.",
             )?,
+            pauses: counter(
+                "pauses_total",
+                "Pauses in which an export gave way to the work of the database.",
+            )?,
             seconds,
         })
     }
@@ -107,6 +114,7 @@ impl ExportMetrics {
             retries: self.retries.with_label_values(&labels),
             batches: self.batches.with_label_values(&labels),
             bytes: self.bytes.with_label_values(&labels),
+            pauses: self.pauses.with_label_values(&labels),
             seconds: self.seconds.with_label_values(&labels),
         }
     }

@@ -12,6 +12,7 @@ mod log;
 mod options;
 mod otlp;
 mod own_metrics;
+mod pace;
 mod probes;
 mod remote_write;
 mod retry;

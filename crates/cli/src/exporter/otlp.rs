@@ -26,6 +26,7 @@ use super::database::Failure;
 use super::delivery::{Source, Telemetry, Told, Wanted};
 use super::export_metrics::Counters;
 use super::log;
+use super::pace::{Pace, Times};
 use super::retry::{self, Outcome, Sending, Temporary};
 use super::{Context, Stop};
 
@@ -63,6 +64,10 @@ pub struct OtlpOptions {
     /// The most events of a batch.
     #[arg(long, env = "TASKER_EXPORTER_OTLP_BATCH", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub otlp_batch: i32,
+
+    /// Whether to send less while the database is busy, so that its work goes before.
+    #[arg(long, env = "TASKER_EXPORTER_OTLP_GIVE_WAY", value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true)]
+    pub otlp_give_way: bool,
 }
 
 /// What the options and the variables say.
@@ -246,13 +251,22 @@ fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The columns of `spans_of_events` that a span is made of; the times of its events in microseconds.
-const COLUMNS: &str = "s.trace_id, s.span_id, s.parent_span_id, s.trace_state, s.name, s.kind, s.started_at, s.ended_at, s.status,
-    s.status_message, s.attributes,
-    CASE WHEN jsonb_array_length(s.events) > 0 THEN
-        (SELECT jsonb_agg(jsonb_build_object('name', e.value -> 'name', 'attributes', e.value -> 'attributes',
-                     'at', (extract(epoch FROM (e.value ->> 'at')::timestamptz) * 1000000)::bigint) ORDER BY e.ordinality)
-         FROM jsonb_array_elements(s.events) WITH ORDINALITY e) END, s.sampled";
+/// The columns of `spans_of_events` that a span is made of, and the times when the first is there.
+const SPANS: &str = "SELECT s.trace_id, s.span_id, s.parent_span_id, s.trace_state, s.name, s.kind, s.started_at, s.ended_at, s.status,
+    s.status_message, s.attributes, s.events, s.sampled,
+    (SELECT extract(epoch FROM clock_timestamp())::float8), (SELECT tasker.processor_seconds())
+    FROM tasker.spans_of_events($1) s";
+/// The events of a poll, and the times when they are there.
+const EVENTS: &str = "event_id, (SELECT extract(epoch FROM clock_timestamp())::float8), (SELECT tasker.processor_seconds())";
+
+/// The times in these columns.
+fn times(row: Option<&Row>, clock: usize, processor: usize) -> Option<Times> {
+    let row = row?;
+    Some(Times {
+        clock: row.try_get(clock).ok()?,
+        processor: row.try_get(processor).ok()?,
+    })
+}
 
 /// None for a span whose ids are none, and for one that is not sampled.
 fn span(row: &Row) -> Result<Option<Span>, tokio_postgres::Error> {
@@ -313,9 +327,10 @@ fn span_events(events: Option<Value>) -> Vec<Event> {
         .map(|mut event| Event {
             time_unix_nano: event
                 .get("at")
-                .and_then(Value::as_u64)
-                .unwrap_or_default()
-                .saturating_mul(1000),
+                .and_then(Value::as_str)
+                .and_then(|at| humantime::parse_rfc3339(at).ok())
+                .map(nanoseconds)
+                .unwrap_or_default(),
             name: event
                 .get("name")
                 .and_then(Value::as_str)
@@ -378,6 +393,8 @@ pub struct Otlp {
     source: Source,
     batch: i32,
     grace: Duration,
+    give_way: bool,
+    pace: Pace,
     counters: Counters,
     telemetry: Arc<Telemetry>,
 }
@@ -393,6 +410,8 @@ impl Otlp {
             source: Source::new(context, &options.otlp_subscriber),
             batch: options.otlp_batch,
             grace: context.options.shutdown_timeout / 2,
+            give_way: options.otlp_give_way,
+            pace: Pace::default(),
             telemetry: Telemetry::new(context, "otlp", &options.otlp_subscriber),
             counters,
             settings,
@@ -418,9 +437,9 @@ impl Otlp {
     async fn send_batches(&self, mut stop: Stop) {
         // A batch that takes the database too long is a smaller one the next time.
         let mut most = self.batch;
-        while !stop.has_come() {
-            let events = match self.source.poll("event_id", "native", most).await {
-                Ok(rows) => rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(),
+        while self.pace.wait(&mut stop).await && !stop.has_come() {
+            let rows = match self.source.poll(EVENTS, "native", most).await {
+                Ok(rows) => rows,
                 Err(failure) => {
                     if matches!(failure, Failure::Timeout) {
                         most = (most / 2).max(1);
@@ -431,15 +450,20 @@ impl Otlp {
                     continue;
                 }
             };
-            if events.is_empty() {
+            if rows.is_empty() {
                 if !self.source.wait(&mut stop).await {
                     return;
                 }
                 continue;
             }
+            let polled = times(rows.last(), 1, 2);
+            let events: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+            if usize::try_from(most).is_ok_and(|most| events.len() < most) {
+                self.pace.found_few();
+            }
             match self
                 .source
-                .keep(&events, self.send_events(&events, &mut stop))
+                .keep(&events, self.send_events(&events, polled, &mut stop))
                 .await
             {
                 Sent::Done => {
@@ -456,9 +480,9 @@ impl Otlp {
         }
     }
 
-    async fn send_events(&self, events: &[i64], stop: &mut Stop) -> Sent {
+    async fn send_events(&self, events: &[i64], polled: Option<Times>, stop: &mut Stop) -> Sent {
         let spans = loop {
-            match self.spans(events).await {
+            match self.spans(events, polled).await {
                 Ok(spans) => break spans,
                 Err(Failure::Sql { message, .. }) => {
                     log::warning("spans cannot be read", &[("reason", &message)]);
@@ -479,14 +503,17 @@ impl Otlp {
         Sent::Done
     }
 
-    async fn spans(&self, events: &[i64]) -> Result<Vec<Span>, Failure> {
+    async fn spans(&self, events: &[i64], polled: Option<Times>) -> Result<Vec<Span>, Failure> {
         let rows = self
             .source
-            .query(
-                &format!("SELECT {COLUMNS} FROM tasker.spans_of_events($1) s"),
-                vec![Box::new(events.to_vec())],
-            )
+            .query(SPANS, vec![Box::new(events.to_vec())])
             .await?;
+        if let (true, Some(polled), Some(read)) =
+            (self.give_way, polled, times(rows.first(), 13, 14))
+            && self.pace.ran(polled, read)
+        {
+            self.counters.pauses.inc();
+        }
         rows.iter()
             .filter_map(|row| span(row).transpose())
             .collect::<Result<_, _>>()
@@ -600,6 +627,7 @@ mod tests {
             otlp_traces_endpoint: endpoints[1].map(str::to_owned),
             otlp_subscriber: "tasker_otlp".to_owned(),
             otlp_batch: 1000,
+            otlp_give_way: true,
         };
         Settings::new(&options, &|name| {
             variables
@@ -781,7 +809,7 @@ mod tests {
     #[test]
     fn events_of_a_span_have_their_time_and_attributes() {
         let found = span_events(Some(
-            json!([{"name": "step.retry", "at": 1_700_000_000_000_001_u64, "attributes": {"n": 2}}]),
+            json!([{"name": "step.retry", "at": "2023-11-14T22:13:20.000001Z", "attributes": {"n": 2}}]),
         ));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].time_unix_nano, 1_700_000_000_000_001_000);
