@@ -8,6 +8,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, GucSource as Source};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgLogLevel, PgSqlErrorCode};
 
+use super::datum;
+use super::spi::{Session, Statement};
+use crate::error::Result;
+
 /// Who decides a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -382,4 +386,52 @@ fn may_come_from(source: Source::Type) -> bool {
             _ => true,
         }
     }
+}
+
+static OF_DATABASE: Statement = Statement::new(
+    "SELECT s.setdatabase = 0, split_part(c.setting, '=', 1), substr(c.setting, strpos(c.setting, '=') + 1)
+     FROM pg_db_role_setting s, unnest(s.setconfig) AS c (setting)
+     WHERE s.setrole = 0 AND s.setdatabase IN (0, $1) AND c.setting LIKE 'tasker.%'
+     ORDER BY s.setdatabase",
+    &[pg_sys::OIDOID],
+);
+
+/// Without preload, what a role says has taken the place of what the database says before this library was loaded. It was refused
+/// then; this sets again what the database says, and lets the next statement read the server's files again.
+pub fn restore_refused() -> Result<()> {
+    // SAFETY: plain reads of the backend's own variables.
+    if !REFUSED_SOME.get() || unsafe { pg_sys::IsInParallelMode() } {
+        return Ok(());
+    }
+    REFUSED_SOME.set(false);
+    let session = Session::open()?;
+    // SAFETY: the backend's own database, and a flag that PostgreSQL reads before the next statement.
+    let database = unsafe {
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
+        pg_sys::MyDatabaseId
+    };
+    for row in session.read(&OF_DATABASE, &[datum::oid(database)])?.iter() {
+        let (of_all, name, value): (bool, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else {
+            continue;
+        };
+        // SAFETY: as PostgreSQL applies these rows when a session begins; a value that does not fit is a warning.
+        unsafe {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                if of_all {
+                    Source::PGC_S_GLOBAL
+                } else {
+                    Source::PGC_S_DATABASE
+                },
+                pg_sys::GucAction::GUC_ACTION_SET,
+                true,
+                pg_sys::WARNING as i32,
+                false,
+            );
+        }
+    }
+    Ok(())
 }

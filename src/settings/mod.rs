@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::{GucContext, GucFlags, GucSetting, PostgresGucEnum};
+use tasker_rules::configuration::Component;
 use tasker_rules::engine::backoff::Config;
 use tasker_rules::events::log_line;
 use tasker_rules::names::check_event;
@@ -15,13 +16,17 @@ use tasker_rules::operations::operational::Multipliers;
 
 use crate::pg::backend;
 use crate::pg::call;
-use crate::pg::guc::{Any, Check, Described, Setting};
+use crate::pg::guc::{Any, Check, Described, Says, Setting};
 use crate::pg::tables;
 
 use own::Read;
 
 mod files;
 mod own;
+mod typed;
+pub mod values;
+
+pub use files::{look_now, typed, values_of};
 
 static DEFAULT_BACKOFF_SECONDS: Setting<Option<CString>> = Setting::of_database(GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32")));
 static MAX_BACKOFF_SECONDS: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(300));
@@ -614,9 +619,32 @@ pub fn service_name() -> String {
     text(&SERVICE_NAME).unwrap_or_else(|| "tasker".to_owned())
 }
 
-/// The environment whose overrides apply, if any.
+/// The environment in force, if any: whose files of the configuration are read, and whose overrides of templates apply.
 pub fn environment() -> Option<String> {
-    text(&ENVIRONMENT)
+    files::environment()
+}
+
+/// What the setting tasker.environment says, which comes before set_environment.
+fn spoken_environment() -> Option<String> {
+    let spoken = match ENVIRONMENT.says() {
+        Says::Nothing => None,
+        Says::Current => ENVIRONMENT.shown(),
+        Says::Reset => ENVIRONMENT.reset_value(),
+    };
+    spoken
+        .map(|text| text.to_string_lossy().into_owned())
+        .filter(|text| !text.is_empty())
+}
+
+/// The key of the configuration that stands for a setting.
+fn home(number: usize) -> Option<(Component, &'static str)> {
+    match SETTINGS[number].name.to_bytes() {
+        b"tasker.max_backoff_seconds" => Some((Component::System, "backoff.max_backoff_seconds")),
+        b"tasker.max_event_bytes" => Some((Component::Engine, "events.max_event_bytes")),
+        b"tasker.default_retention" => Some((Component::Engine, "retention.default_retention")),
+        b"tasker.max_context_size" => Some((Component::Engine, "limits.max_context_size")),
+        _ => None,
+    }
 }
 
 fn text(setting: &Setting<Option<CString>>) -> Option<String> {
