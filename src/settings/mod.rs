@@ -640,6 +640,8 @@ fn spoken_environment() -> Option<String> {
 fn home(number: usize) -> Option<(Component, &'static str)> {
     match SETTINGS[number].name.to_bytes() {
         b"tasker.max_backoff_seconds" => Some((Component::System, "backoff.max_backoff_seconds")),
+        b"tasker.default_backoff_seconds" => Some((Component::System, "backoff.default_backoff_seconds")),
+        b"tasker.jitter_enabled" => Some((Component::System, "backoff.jitter_enabled")),
         b"tasker.max_event_bytes" => Some((Component::Engine, "events.max_event_bytes")),
         b"tasker.default_retention" => Some((Component::Engine, "retention.default_retention")),
         b"tasker.max_context_size" => Some((Component::Engine, "limits.max_context_size")),

@@ -988,3 +988,32 @@ pub fn event_log_has_begun(session: &mut Session) -> bool {
         &[],
     )
 }
+
+/// Lets the coordinator note what it takes for the default retention, with each duty that it runs; [`coordinator_retention`] reads it.
+pub fn watch_coordinator(session: &mut Session) {
+    session.execute(
+        "CREATE TABLE harness.retention_seen (at timestamptz, value text);
+         GRANT ALL ON harness.retention_seen TO tasker_owner;
+         GRANT USAGE ON SCHEMA harness TO tasker_owner;
+         CREATE FUNCTION harness.note_retention() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             INSERT INTO harness.retention_seen VALUES (clock_timestamp(), tasker_engine.default_retention()::text);
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER note_retention AFTER INSERT OR UPDATE ON tasker_engine.duty_runs
+             FOR EACH STATEMENT EXECUTE FUNCTION harness.note_retention();
+         SELECT tasker_engine.run_duty('leases')",
+    );
+}
+
+/// What the coordinator took for it last.
+pub fn coordinator_retention(session: &mut Session) -> Option<String> {
+    session
+        .all("SELECT value FROM harness.retention_seen ORDER BY at DESC LIMIT 1", &[])
+        .pop()
+}
+
+/// What this session takes for the default retention.
+pub fn default_retention(session: &mut Session) -> String {
+    session.one("SELECT tasker_engine.default_retention()::text", &[])
+}
