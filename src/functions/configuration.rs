@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
 use serde_json::{Value, json};
-use tasker_rules::configuration::component::File;
-use tasker_rules::configuration::{Component, Finding, Leaves, Severity};
+use tasker_rules::configuration::check::place;
+use tasker_rules::configuration::component::environment_name;
+use tasker_rules::configuration::{
+    File, Finding, Home, Key, Origin, Resolved, Rules, Secrets, Set, Severity, Shape, diff,
+    has_error, read,
+};
 
 use crate::error::{Error, Result};
 use crate::pg::call::{self, Call, Output};
 use crate::pg::datum::{self, Jsonb};
-use crate::pg::spi::{Session, Statement};
+use crate::pg::spi::{Row, Session, Statement};
 use crate::pg::{rights, snapshot};
+use crate::settings;
 
 crate::pg::call::sql_function! {
     effective_config;
@@ -93,54 +98,43 @@ static VERSION: Statement = Statement::new(
     &[pg_sys::INT8OID],
 );
 
-/// All files that are loaded.
-type Files = BTreeMap<File, Leaves>;
-
-fn load_config(call: &mut Call) -> Result<Output> {
-    let (files, force) = one_file(call)?;
-    load(call, files, force)
-}
-
-fn load_config_set(call: &mut Call) -> Result<Output> {
-    let (files, force) = several_files(call)?;
-    load(call, files, force)
-}
-
-fn validate_config(call: &mut Call) -> Result<Output> {
-    let (files, force) = one_file(call)?;
-    let findings = rights::as_owner(|_| {
-        snapshot::with_newest(|_| {
-            let session = Session::open()?;
-            Ok(checked(&loaded(&session)?, files, force).1)
-        })
-    })?;
-    rows(call, &findings)
-}
-
-fn validate_config_set(call: &mut Call) -> Result<Output> {
-    let (files, force) = several_files(call)?;
-    let findings = rights::as_owner(|_| {
-        snapshot::with_newest(|_| {
-            let session = Session::open()?;
-            Ok(checked(&loaded(&session)?, files, force).1)
-        })
-    })?;
-    rows(call, &findings)
-}
+// What functions have set. It stands above the files.
+static BY_FUNCTIONS: Statement = Statement::new(
+    "SELECT 'executor_pools.' || p.name || '.' || k.key, k.value
+     FROM tasker_engine.executor_pools p,
+          LATERAL (VALUES ('min_executors', to_jsonb(p.min_executors)), ('max_executors', to_jsonb(p.max_executors)),
+                          ('batch_size', to_jsonb(p.batch_size))) AS k (key, value)
+     WHERE k.value IS NOT NULL",
+    &[],
+);
 
 /// A file with its text; None removes it.
 type Text = (File, Option<String>);
 
+fn load_config(call: &mut Call) -> Result<Output> {
+    let (texts, force) = one_file(call)?;
+    load(call, texts, force)
+}
+
+fn load_config_set(call: &mut Call) -> Result<Output> {
+    let (texts, force) = several_files(call)?;
+    load(call, texts, force)
+}
+
+fn validate_config(call: &mut Call) -> Result<Output> {
+    let (texts, force) = one_file(call)?;
+    validate(call, texts, force)
+}
+
+fn validate_config_set(call: &mut Call) -> Result<Output> {
+    let (texts, force) = several_files(call)?;
+    validate(call, texts, force)
+}
+
 fn one_file(call: &Call) -> Result<(Vec<Text>, bool)> {
     let component: String = call.get(0, "component")?;
     let toml: String = call.get(1, "toml")?;
-    let file = File {
-        environment: call.opt_text(2),
-        component: component_of(&component)?,
-    };
-    if let Some(name) = &file.environment {
-        check_environment(name)?;
-    }
+    let file = File::new(&component, call.opt_text(2).as_deref()).map_err(refused)?;
     Ok((vec![(file, Some(toml))], call.get(3, "force")?))
 }
 
@@ -148,19 +142,21 @@ fn several_files(call: &Call) -> Result<(Vec<Text>, bool)> {
     let files: Jsonb = call.jsonb(0, "files")?;
     let force = call.get(1, "force")?;
     let Ok(Value::Object(files)) = serde_json::from_str(&datum::jsonb_text(files)) else {
-        return Err(Error::parameter("files must be an object from path to text")
-            .detail("The call gave another kind of JSON.")
-            .hint("Such as {\"base/engine.toml\": \"...\", \"environments/test/engine.toml\": \"...\"}."));
+        return Err(
+            Error::parameter("files must be an object from path to text")
+                .detail("The call gave another kind of JSON.")
+                .hint("Such as {\"base/engine.toml\": \"...\"}."),
+        );
     };
     let texts = files
         .into_iter()
         .map(|(path, text)| {
-            let file = file_of(&path)?;
+            let file = path.parse().map_err(refused)?;
             match text {
                 Value::Null => Ok((file, None)),
                 Value::String(text) => Ok((file, Some(text))),
                 Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    Err(Error::parameter(format!("the content of {} is no text", call::shortened(&path)))
+                    Err(Error::parameter(format!("the content of {file} is no text"))
                         .hint("Give the text of the TOML file, or null to remove it."))
                 }
             }
@@ -169,39 +165,23 @@ fn several_files(call: &Call) -> Result<(Vec<Text>, bool)> {
     Ok((texts, force))
 }
 
-fn component_of(name: &str) -> Result<Component> {
-    name.parse().map_err(|_| {
-        let known: Vec<&str> = Component::ALL.map(Component::name).to_vec();
-        Error::parameter(format!("there is no component \"{}\"", call::shortened(name)))
-            .hint(format!("The components are {}.", known.join(", ")))
-    })
+/// A name that cannot be.
+fn refused(sentence: String) -> Error {
+    Error::parameter(sentence).hint(
+        "Name a component such as engine, an environment such as production, or a path such as environments/production/engine.toml.",
+    )
 }
 
-fn file_of(path: &str) -> Result<File> {
-    let refused = || {
-        Error::parameter(format!("\"{}\" is no path of a file of the configuration", call::shortened(path)))
-            .hint("Use base/COMPONENT.toml or environments/ENVIRONMENT/COMPONENT.toml.")
-    };
-    let (environment, name) = match path.split('/').collect::<Vec<_>>()[..] {
-        ["base", name] => (None, name),
-        ["environments", environment, name] => (Some(environment.to_owned()), name),
-        _ => return Err(refused()),
-    };
-    let component = component_of(name.strip_suffix(".toml").ok_or_else(refused)?)?;
-    if let Some(name) = &environment {
-        check_environment(name)?;
-    }
-    Ok(File { environment, component })
-}
-
-/// A name that can be that of a directory.
-fn check_environment(name: &str) -> Result<()> {
-    let is_plain = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-".contains(character);
-    if !name.is_empty() && name.len() <= 63 && name.chars().all(is_plain) {
-        return Ok(());
-    }
-    Err(Error::parameter(format!("\"{}\" is no name of an environment", call::shortened(name)))
-        .hint("Use small letters, digits, _ and -, such as production."))
+fn validate(call: &mut Call, texts: Vec<Text>, force: bool) -> Result<Output> {
+    let environment = settings::environment();
+    let findings = rights::as_owner(|_| {
+        snapshot::with_newest(|_| {
+            let session = Session::open()?;
+            let before = files(session.read(&LOADED, &[])?.iter())?;
+            Ok(checked(&before, texts, environment.as_deref()).1)
+        })
+    })?;
+    rows(call, &findings, force)
 }
 
 /// Checks and stores; returns what was found.
@@ -210,49 +190,70 @@ fn load(call: &mut Call, texts: Vec<Text>, force: bool) -> Result<Output> {
     let findings = rights::as_owner(|caller| {
         let session = Session::open()?;
         session.run(&LOCK, &[])?;
-        let before = loaded(&session)?;
-        let (after, findings) = checked(&before, texts, force);
-        if findings.iter().all(|finding| finding.severity == Severity::Warning) && before != after {
+        let before = files(session.run(&LOADED, &[])?.iter())?;
+        let current = settings::environment();
+        let (after, findings) = checked(&before, texts, current.as_deref());
+        if !has_error(&findings, force) && before != after {
             let environment = environment(&session)?;
-            store(&session, caller, &before, &after, (&environment, &environment), None)?;
+            let environments = (&environment, &environment);
+            store(&session, caller, &before, &after, environments, None)?;
         }
         Ok(findings)
     })?;
-    rows(call, &findings)
+    rows(call, &findings, force)
 }
 
 fn require_change() -> Result<()> {
     call::require_primary()?;
-    call::require_read_committed()
+    if call::statements_see_commits() {
+        return Ok(());
+    }
+    Err(Error::new(
+        pgrx::PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+        "changes of the configuration need the isolation level READ COMMITTED",
+    )
+    .detail("With one snapshot for the whole transaction a loader would not see what another one has loaded.")
+    .hint("Run the call in a transaction of its own, or use BEGIN ISOLATION LEVEL READ COMMITTED."))
 }
 
 /// The files as they would be, and what is wrong with them.
-fn checked(before: &Files, texts: Vec<Text>, force: bool) -> (Files, Vec<Finding>) {
+fn checked(before: &Set, texts: Vec<Text>, environment: Option<&str>) -> (Set, Vec<Finding>) {
+    let (parameters, mask) = settings::filter();
+    let text = |text: Option<std::ffi::CString>| {
+        text.map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    let (parameters, mask) = (text(parameters), text(mask));
+    let secrets = Secrets::new(settings::names(&parameters), &mask);
+    let rules = Rules {
+        keys: settings::keys(),
+        secrets: &secrets,
+        variables: None,
+    };
     let mut after = before.clone();
-    let mut findings = vec![];
+    let (mut findings, mut places) = (vec![], BTreeMap::new());
     for (file, text) in texts {
         let Some(text) = text else {
-            after.remove(&file);
+            after.files.remove(&file);
             continue;
         };
-        let (leaves, found) = read(&file, &text);
-        findings.extend(found);
-        after.insert(file, leaves);
+        let found = read(&file, &text, &rules);
+        findings.extend(found.findings);
+        places.insert(file.clone(), found.places);
+        after.files.insert(file, found.leaves);
     }
-    findings.extend(check_set(&after));
-    for finding in &mut findings {
-        if finding.severity == Severity::Forcible {
-            finding.severity = if force { Severity::Warning } else { Severity::Error };
-        }
-    }
+    let mut together = after.check(settings::keys(), environment);
+    place(&mut together, &places);
+    findings.extend(together);
     (after, findings)
 }
 
-fn rows(call: &mut Call, findings: &[Finding]) -> Result<Output> {
+fn rows(call: &mut Call, findings: &[Finding], force: bool) -> Result<Output> {
     for finding in findings {
         let severity = match finding.severity {
-            Severity::Error | Severity::Forcible => "error",
-            Severity::Warning => "warning",
+            Severity::Error => "error",
+            Severity::Forcible if !force => "error",
+            Severity::Forcible | Severity::Warning => "warning",
         };
         call.row(&[
             datum::text(severity),
@@ -263,12 +264,9 @@ fn rows(call: &mut Call, findings: &[Finding]) -> Result<Output> {
     Ok(Output::Rows)
 }
 
-fn loaded(session: &Session) -> Result<Files> {
-    files(session.run(&LOADED, &[])?.iter())
-}
-
-fn files<'r, 's: 'r>(rows: impl Iterator<Item = crate::pg::spi::Row<'r, 's>>) -> Result<Files> {
-    let mut files = Files::new();
+/// Rows of environment, component and leaves.
+fn files<'r, 's: 'r>(rows: impl Iterator<Item = Row<'r, 's>>) -> Result<Set> {
+    let mut set = Set::default();
     for row in rows {
         let (environment, component): (String, String) = (row.get(1)?, row.get(2)?);
         let Some(leaves) = row.opt_jsonb(3) else {
@@ -279,12 +277,17 @@ fn files<'r, 's: 'r>(rows: impl Iterator<Item = crate::pg::spi::Row<'r, 's>>) ->
         // A component of a later version stays as it is.
         if let Ok(component) = component.parse() {
             let environment = (!environment.is_empty()).then_some(environment);
-            files.insert(File { environment, component }, leaves);
+            let file = File {
+                environment,
+                component,
+            };
+            set.files.insert(file, leaves);
         }
     }
-    Ok(files)
+    Ok(set)
 }
 
+/// What set_environment has set.
 fn environment(session: &Session) -> Result<Option<String>> {
     let rows = session.run(&STATE, &[])?;
     Ok(rows.first().and_then(|row| row.opt(1)))
@@ -294,30 +297,38 @@ fn environment(session: &Session) -> Result<Option<String>> {
 fn store(
     session: &Session,
     caller: pg_sys::Oid,
-    before: &Files,
-    after: &Files,
+    before: &Set,
+    after: &Set,
     environments: (&Option<String>, &Option<String>),
     reason: Option<&str>,
 ) -> Result<i64> {
     let rows = session.run(&CURRENT_VERSION, &[])?;
     let version = rows.first().map_or(Ok(0), |row| row.get::<i64>(1))? + 1;
-    let mut diff = diff(before, after);
+    let mut changes: Vec<Value> = diff(before, after)
+        .into_iter()
+        .map(|change| json!(change))
+        .collect();
     if environments.0 != environments.1 {
-        diff.push(json!({"component": null, "key": "environment", "environment": null, "old": environments.0, "new": environments.1}));
+        changes.push(json!({
+            "component": null, "key": "environment", "environment": null, "old": environments.0, "new": environments.1,
+        }));
     }
-    let changed: Vec<Value> = before
+    let removed = before
+        .files
         .keys()
-        .chain(after.keys().filter(|file| !before.contains_key(file)))
-        .filter(|file| before.get(file) != after.get(file))
+        .filter(|file| !after.files.contains_key(file));
+    let changed: Vec<Value> = removed
+        .chain(after.files.keys())
+        .filter(|file| before.files.get(file) != after.files.get(file))
         .map(|file| {
             json!({
                 "environment": file.environment.as_deref().unwrap_or_default(),
                 "component": file.component.name(),
-                "leaves": after.get(file),
+                "leaves": after.files.get(file),
             })
         })
         .collect();
-    let (diff, changed) = (jsonb(diff)?, jsonb(changed)?);
+    let (changes, changed) = (array(changes)?, array(changed)?);
     session.run(
         &NEW_VERSION,
         &[
@@ -326,7 +337,7 @@ fn store(
             datum::text(&rights::role_name(caller)),
             datum::opt_text(reason),
             datum::opt_text(environments.1.as_deref()),
-            diff.arg(),
+            changes.arg(),
             changed.arg(),
         ],
     )?;
@@ -338,7 +349,7 @@ fn store(
     Ok(version)
 }
 
-fn jsonb(values: Vec<Value>) -> Result<Jsonb<'static>> {
+fn array(values: Vec<Value>) -> Result<Jsonb<'static>> {
     datum::jsonb_from_text(&Value::Array(values).to_string())
         .ok_or_else(|| Error::too_large("the configuration is too large"))
 }
@@ -355,75 +366,196 @@ fn rollback_config(call: &mut Call) -> Result<Output> {
             Some(row) => row.opt::<String>(1),
             None if version == 0 => None,
             None => {
-                return Err(Error::not_found(format!("there is no version {version} of the configuration"))
-                    .hint("SELECT DISTINCT version FROM tasker.config_history lists them."));
+                return Err(Error::not_found(format!(
+                    "there is no version {version} of the configuration"
+                ))
+                .hint("SELECT DISTINCT version FROM tasker.config_history lists them."));
             }
         };
-        let before = loaded(&session)?;
+        let before = files(session.run(&LOADED, &[])?.iter())?;
         let after = files(session.run(&OF_VERSION, &[datum::int8(version)])?.iter())?;
         let from = environment(&session)?;
-        let made = store(&session, caller, &before, &after, (&from, &to), reason.as_deref())?;
+        let environments = (&from, &to);
+        let made = store(&session, caller, &before, &after, environments, reason.as_deref())?;
         Ok(Output::from(made))
     })
 }
 
 fn set_environment(call: &mut Call) -> Result<Output> {
-    let to = call.opt_text(0);
-    if let Some(name) = &to {
-        check_environment(name)?;
-    }
+    let to = call
+        .opt_text(0)
+        .map(|name| environment_name(&name))
+        .transpose()
+        .map_err(refused)?;
     require_change()?;
     rights::as_owner(|caller| {
         let session = Session::open()?;
         session.run(&LOCK, &[])?;
+        let set = files(session.run(&LOADED, &[])?.iter())?;
         let from = environment(&session)?;
-        if from != to {
-            let files = loaded(&session)?;
-            store(&session, caller, &files, &files, (&from, &to), None)?;
+        if from == to {
+            return Ok(Output::Null);
         }
+        if let Some(name) = &to {
+            require_fit(&set, name)?;
+        }
+        store(&session, caller, &set, &set, (&from, &to), None)?;
         Ok(Output::Null)
     })
 }
 
-fn effective_config(_: &mut Call) -> Result<Output> {
+/// What the base says may be refused in an environment.
+fn require_fit(set: &Set, environment: &str) -> Result<()> {
+    let findings = set.check(settings::keys(), Some(environment));
+    let Some(finding) = findings
+        .iter()
+        .find(|finding| finding.severity != Severity::Warning)
+    else {
+        return Ok(());
+    };
+    Err(Error::state(format!(
+        "the files that are loaded are not fit for environment {environment}"
+    ))
+    .detail(format!("{}: {}.", finding.path(), finding.message))
+    .hint("Load others with tasker.load_config_set."))
+}
+
+/// A value with where it comes from.
+struct InForce {
+    value: Option<Value>,
+    origin: &'static str,
+    file: Option<String>,
+}
+
+/// What decides which values are in force.
+struct Sources {
+    environment: Option<String>,
+    resolved: Resolved,
+    /// By component and key.
+    by_functions: BTreeMap<String, Value>,
+}
+
+impl Sources {
+    fn in_force(&self, key: &Key, path: &str) -> InForce {
+        let without_file = |value, origin| InForce {
+            value,
+            origin,
+            file: None,
+        };
+        if let Home::Setting(name) = key.home
+            && let Some(spoken) = settings::spoken(name)
+        {
+            return InForce {
+                value: Some(as_shape(key.shape, spoken.value)),
+                origin: spoken.origin,
+                file: spoken.file,
+            };
+        }
+        if let Some(value) = self.by_functions.get(&format!("{}.{path}", key.component)) {
+            return without_file(Some(value.clone()), "function");
+        }
+        let Some((value, origin)) = self.resolved.get(key.component, path) else {
+            return without_file(key.default_value(), "default");
+        };
+        let file = File {
+            environment: match origin {
+                Origin::Base => None,
+                Origin::Environment => self.environment.clone(),
+            },
+            component: key.component,
+        };
+        InForce {
+            value: Some(value.clone()),
+            origin: origin.name(),
+            file: Some(file.to_string()),
+        }
+    }
+
+    /// The names that a key has: more or fewer than one if a part of it stands for any name.
+    fn names_of(&self, key: &'static Key) -> Vec<String> {
+        if !key.path.split('.').any(|part| part == "*") {
+            return vec![key.path.to_owned()];
+        }
+        let prefix = format!("{}.", key.component);
+        let of_functions = self
+            .by_functions
+            .keys()
+            .filter_map(|full| full.strip_prefix(&prefix));
+        let of_files = self.resolved.of(key.component).map(|(path, ..)| path);
+        let is_it = |path: &&str| {
+            let found = settings::keys().find(key.component, path);
+            found.is_some_and(|found| std::ptr::eq(found, key))
+        };
+        let mut names: Vec<String> = of_files
+            .chain(of_functions)
+            .filter(is_it)
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+fn effective_config(call: &mut Call) -> Result<Output> {
+    let environment = match call.opt_text(0) {
+        Some(name) => Some(environment_name(&name).map_err(refused)?),
+        None => settings::environment().map(|name| name.to_lowercase()),
+    };
+    let sources = snapshot::with_newest(|_| {
+        let session = Session::open()?;
+        let set = files(session.read(&LOADED, &[])?.iter())?;
+        let mut by_functions = BTreeMap::new();
+        for row in session.read(&BY_FUNCTIONS, &[])?.iter() {
+            let value = serde_json::from_str(&datum::jsonb_text(row.jsonb(2)?))
+                .map_err(|_| Error::corrupt("what a function has set is no JSON"))?;
+            by_functions.insert(row.get::<String>(1)?, value);
+        }
+        Ok(Sources {
+            resolved: set.resolve(environment.as_deref()),
+            environment,
+            by_functions,
+        })
+    })?;
+    for key in settings::keys().iter() {
+        for path in sources.names_of(key) {
+            let found = sources.in_force(key, &path);
+            call.row(&[
+                datum::text(key.component.name()),
+                datum::text(&path),
+                datum::opt_jsonb(found.value.as_ref().and_then(to_jsonb)),
+                datum::opt_text((!key.unit.is_empty()).then_some(key.unit)),
+                datum::text(found.origin),
+                datum::opt_text(found.file.as_deref()),
+                datum::opt_jsonb(key.default_value().as_ref().and_then(to_jsonb)),
+                datum::opt_text(key.needs.name()),
+            ])?;
+        }
+    }
     Ok(Output::Rows)
 }
 
-// Until the rules have them.
-fn read(file: &File, text: &str) -> (Leaves, Vec<Finding>) {
-    let mut leaves = Leaves::new();
-    let mut section = String::new();
-    let mut findings = vec![];
-    for (number, line) in text.lines().enumerate() {
-        if let Some(name) = line.trim().strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = name.to_owned();
-        } else if let Some((key, value)) = line.split_once('=') {
-            let path = if section.is_empty() || section == file.component.name() { key.trim().to_owned() } else { format!("{section}.{}", key.trim()) };
-            match serde_json::from_str(value.trim()) {
-                Ok(value) => {
-                    leaves.insert(path, value);
-                }
-                Err(_) => findings.push(Finding { severity: Severity::Error, file: Some(file.clone()), at: Some((number + 1, 1)), message: "no value".into() }),
-            }
-        }
-    }
-    (leaves, findings)
+fn to_jsonb(value: &Value) -> Option<Jsonb<'static>> {
+    datum::jsonb_from_text(&value.to_string())
 }
 
-fn check_set(_: &Files) -> Vec<Finding> {
-    vec![]
-}
-
-fn diff(before: &Files, after: &Files) -> Vec<Value> {
-    let mut rows = vec![];
-    let none = Leaves::new();
-    for file in before.keys().chain(after.keys().filter(|file| !before.contains_key(file))) {
-        let (old, new) = (before.get(file).unwrap_or(&none), after.get(file).unwrap_or(&none));
-        for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
-            if old.get(key) != new.get(key) {
-                rows.push(json!({"component": file.component.name(), "key": key, "environment": file.environment, "old": old.get(key), "new": new.get(key)}));
-            }
+/// A setting writes a list with commas.
+fn as_shape(shape: Shape, value: Value) -> Value {
+    let items = |make: fn(&str) -> Value| {
+        let text = value.as_str().unwrap_or_default();
+        let items = settings::names(text).filter(|item| !item.is_empty());
+        Value::Array(items.map(make).collect())
+    };
+    match shape {
+        Shape::Names => items(|item| json!(item)),
+        Shape::Numbers(..) => {
+            items(|item| serde_json::from_str(item).unwrap_or_else(|_| json!(item)))
         }
+        Shape::Bool
+        | Shape::Int(..)
+        | Shape::Float(..)
+        | Shape::Text
+        | Shape::Name
+        | Shape::Choice(_) => value,
     }
-    rows
 }

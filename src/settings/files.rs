@@ -8,10 +8,9 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use serde_json::Value;
-use tasker_rules::configuration::{Component, Leaves};
+use tasker_rules::configuration::{Component, File, Leaves, Resolved, Set};
 
 use super::typed::Typed;
-use super::values::Values;
 use super::{home, spoken_environment};
 use crate::error::Result;
 use crate::pg::installation::Kept;
@@ -102,8 +101,9 @@ fn read(changes: u64, spoken: Option<String>) -> Result<Known> {
     let count = super::SETTINGS.len();
     known.by_setting = (0..count)
         .map(|number| {
-            let (component, key) = home(number)?;
-            values.get(component, key).cloned()
+            let key = home(number)?;
+            let (value, _) = values.get(key.component, key.path)?;
+            Some(value.clone())
         })
         .collect();
     tables::allow_direct(
@@ -116,17 +116,24 @@ fn read(changes: u64, spoken: Option<String>) -> Result<Known> {
 }
 
 /// The values of the base and of this environment.
-pub fn values_of(session: &Session, environment: Option<&str>) -> Result<Values> {
-    let mut values = Values::default();
-    for row in session.read(&FILES, &[datum::opt_text(environment)])?.iter() {
+fn values_of(session: &Session, environment: Option<&str>) -> Result<Resolved> {
+    let environment = environment.map(str::to_lowercase);
+    let mut set = Set::default();
+    let rows = session.read(&FILES, &[datum::opt_text(environment.as_deref())])?;
+    for row in rows.iter() {
         let (of, component): (String, String) = (row.get(1)?, row.get(2)?);
         let leaves: Option<Leaves> = serde_json::from_str(&datum::jsonb_text(row.jsonb(3)?)).ok();
         // What this library does not know is of a later version.
         if let (Ok(component), Some(leaves)) = (component.parse::<Component>(), leaves) {
-            values.put(component, leaves, !of.is_empty());
+            let environment = (!of.is_empty()).then_some(of);
+            let file = File {
+                environment,
+                component,
+            };
+            set.files.insert(file, leaves);
         }
     }
-    Ok(values)
+    Ok(set.resolve(environment.as_deref()))
 }
 
 /// What the files say about the setting with this number, made what the reader wants.
@@ -139,6 +146,7 @@ pub fn value<T>(setting: usize, make: impl FnOnce(&Value) -> Option<T>) -> Optio
 }
 
 /// What the files say beside the settings.
+#[allow(dead_code)] // Until typed.rs has values.
 pub fn typed<R>(body: impl FnOnce(&Typed) -> R) -> R {
     look();
     let typed = KNOWN.with(|known| Rc::clone(&known.typed));

@@ -7,7 +7,8 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::{GucContext, GucFlags, GucSetting, PostgresGucEnum};
-use tasker_rules::configuration::Component;
+use serde_json::json;
+use tasker_rules::configuration::Key;
 use tasker_rules::engine::backoff::Config;
 use tasker_rules::events::log_line;
 use tasker_rules::names::check_event;
@@ -16,17 +17,20 @@ use tasker_rules::operations::operational::Multipliers;
 
 use crate::pg::backend;
 use crate::pg::call;
-use crate::pg::guc::{Any, Check, Described, Says, Setting};
+use crate::pg::guc::{self, Any, Check, Described, Setting};
 use crate::pg::tables;
 
-use own::Read;
+use own::{Counted, Read};
 
+mod catalog;
 mod files;
 mod own;
 mod typed;
-pub mod values;
 
-pub use files::{look_now, typed, values_of};
+pub use catalog::keys;
+pub use files::look_now;
+#[allow(unused_imports)] // Until typed.rs has values.
+pub use files::typed;
 
 static DEFAULT_BACKOFF_SECONDS: Setting<Option<CString>> = Setting::of_database(GucSetting::<Option<CString>>::new(Some(c"1,2,4,8,16,32")));
 static MAX_BACKOFF_SECONDS: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(300));
@@ -84,6 +88,17 @@ pub enum LogFormat {
     PrettyJson,
     #[name = c"logfmt"]
     Logfmt,
+}
+
+impl LogFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::PrettyJson => "pretty_json",
+            Self::Logfmt => "logfmt",
+        }
+    }
 }
 
 /// A setting: its name, its description in SHOW ALL, its unit with special values and the page with its rule, its value, and
@@ -626,27 +641,50 @@ pub fn environment() -> Option<String> {
 
 /// What the setting tasker.environment says, which comes before set_environment.
 fn spoken_environment() -> Option<String> {
-    let spoken = match ENVIRONMENT.says() {
-        Says::Nothing => None,
-        Says::Current => ENVIRONMENT.shown(),
-        Says::Reset => ENVIRONMENT.reset_value(),
-    };
-    spoken
+    ENVIRONMENT
+        .counted()
+        .flatten()
         .map(|text| text.to_string_lossy().into_owned())
         .filter(|text| !text.is_empty())
 }
 
-/// The key of the configuration that stands for a setting.
-fn home(number: usize) -> Option<(Component, &'static str)> {
-    match SETTINGS[number].name.to_bytes() {
-        b"tasker.max_backoff_seconds" => Some((Component::System, "backoff.max_backoff_seconds")),
-        b"tasker.default_backoff_seconds" => Some((Component::System, "backoff.default_backoff_seconds")),
-        b"tasker.jitter_enabled" => Some((Component::System, "backoff.jitter_enabled")),
-        b"tasker.max_event_bytes" => Some((Component::Engine, "events.max_event_bytes")),
-        b"tasker.default_retention" => Some((Component::Engine, "retention.default_retention")),
-        b"tasker.max_context_size" => Some((Component::Engine, "limits.max_context_size")),
-        _ => None,
-    }
+/// The key of the configuration that stands for the setting with this number.
+fn home(number: usize) -> Option<&'static Key> {
+    let name = SETTINGS[number].name.to_str().ok()?;
+    catalog::key_of_setting(name.strip_prefix("tasker.")?)
+}
+
+/// What somebody has set that counts: the value, where it was set, and in which file.
+pub struct Spoken {
+    pub value: serde_json::Value,
+    pub origin: &'static str,
+    pub file: Option<String>,
+}
+
+/// What was set for the setting `tasker.<name>`; None: nothing that counts.
+pub fn spoken(name: &str) -> Option<Spoken> {
+    let short = |listed: &Listed| {
+        let full = listed.name.to_str().ok()?;
+        full.strip_prefix("tasker.").map(str::to_owned)
+    };
+    let listed = SETTINGS
+        .into_iter()
+        .find(|listed| short(listed).as_deref() == Some(name))?;
+    let text = |value: Option<CString>| value.map(|text| text.to_string_lossy().into_owned());
+    let (scope, value) = match listed.value {
+        Bool(setting) => (setting.scope(), json!(setting.counted()?)),
+        Int(setting, ..) => (setting.scope(), json!(setting.counted()?)),
+        Float(setting, ..) => (setting.scope(), json!(setting.counted()?)),
+        Format(setting) => (setting.scope(), json!(setting.counted()?.name())),
+        Text(setting) | Seconds(setting) | Events(setting) | StepUrl(setting)
+        | TaskUrl(setting) => (setting.scope(), json!(text(setting.counted()?))),
+    };
+    let (origin, file) = guc::origin(listed.name, scope)?;
+    Some(Spoken {
+        value,
+        origin,
+        file,
+    })
 }
 
 fn text(setting: &Setting<Option<CString>>) -> Option<String> {

@@ -23,6 +23,21 @@ pub trait Read<T> {
     fn get(&self) -> T;
 }
 
+/// Reads what somebody has set that counts.
+pub trait Counted<T> {
+    fn counted(&self) -> Option<T>;
+}
+
+impl<T: OfFile> Counted<T> for Setting<T> {
+    fn counted(&self) -> Option<T> {
+        match self.says() {
+            Says::Current => Some(self.shown()),
+            Says::Reset => Some(T::reset(self)),
+            Says::Nothing => None,
+        }
+    }
+}
+
 impl<T: OfFile> Read<T> for Setting<T> {
     fn get(&self) -> T {
         match self.says() {

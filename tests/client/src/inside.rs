@@ -1017,3 +1017,20 @@ pub fn coordinator_retention(session: &mut Session) -> Option<String> {
 pub fn default_retention(session: &mut Session) -> String {
     session.one("SELECT tasker_engine.default_retention()::text", &[])
 }
+
+/// Files of the configuration that are not as the last version that changed them says.
+pub fn config_faults(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT coalesce(f.environment, c.environment) || ' ' || coalesce(f.version, 0)
+         FROM tasker_engine.config_files f
+         FULL JOIN (SELECT DISTINCT ON (c.environment, c.component) c.environment, c.component, c.leaves, v.version
+                    FROM tasker_engine.config_versions v,
+                         jsonb_to_recordset(v.files) AS c (environment text, component text, leaves jsonb)
+                    ORDER BY c.environment, c.component, v.version DESC) c
+             ON c.environment = f.environment AND c.component = f.component
+         WHERE f.leaves IS DISTINCT FROM c.leaves OR f.version IS DISTINCT FROM c.version
+         UNION ALL
+         SELECT 'a version is missing' FROM tasker_engine.config_versions v HAVING count(*) <> max(v.version)",
+        &[],
+    )
+}
