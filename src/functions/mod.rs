@@ -8,6 +8,8 @@ mod analysis;
 mod arguments;
 mod background;
 mod bulk_operations;
+mod config_changes;
+mod configuration;
 mod create;
 mod deliveries;
 mod diagrams;

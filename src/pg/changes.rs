@@ -38,6 +38,9 @@ pub static EVENTS: Watched = Watched::new(c"registered_events");
 /// The routes of events.
 pub static EVENT_ROUTES: Watched = Watched::new(c"changed_event_routes");
 
+/// The files of the configuration, and the environment.
+pub static CONFIGURATION: Watched = Watched::new(c"config_files");
+
 std::thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
     static LISTENS_TO_TABLES: Cell<bool> = const { Cell::new(false) };
@@ -80,6 +83,15 @@ pub fn watch(table: &Watched) -> Result<()> {
     Ok(())
 }
 
+/// The same; false if the table is not there: before a script has made it.
+pub fn watch_if_there(table: &Watched) -> bool {
+    match oid_of(table.name) {
+        Ok(oid) => table.oid.set(oid),
+        Err(_) => return false,
+    }
+    true
+}
+
 /// Tells every backend that a table of the engine has changed: this one with the next statement, the others when the
 /// transaction commits.
 pub fn tell(table: &Watched) -> Result<()> {
@@ -92,7 +104,7 @@ pub fn tell(table: &Watched) -> Result<()> {
 fn oid_of(table: &CStr) -> Result<Oid> {
     // SAFETY: lookups in the system cache.
     let oid = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
+        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), true);
         pg_sys::get_relname_relid(table.as_ptr(), schema)
     };
     if oid == pg_sys::InvalidOid {
@@ -108,7 +120,7 @@ unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES] {
+    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES, &CONFIGURATION] {
         if relation == table.oid.get() || relation == pg_sys::InvalidOid {
             table.count();
         }

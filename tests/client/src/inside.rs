@@ -988,3 +988,52 @@ pub fn event_log_has_begun(session: &mut Session) -> bool {
         &[],
     )
 }
+
+/// Lets the coordinator note what it takes for the default retention, with each duty that it runs; [`coordinator_retention`] reads it.
+pub fn watch_coordinator(session: &mut Session) {
+    session.execute(
+        "CREATE TABLE harness.retention_seen (at timestamptz, value text);
+         GRANT ALL ON harness.retention_seen TO tasker_owner;
+         GRANT USAGE ON SCHEMA harness TO tasker_owner;
+         CREATE FUNCTION harness.note_retention() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             INSERT INTO harness.retention_seen VALUES (clock_timestamp(), tasker_engine.default_retention()::text);
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER note_retention AFTER INSERT OR UPDATE ON tasker_engine.duty_runs
+             FOR EACH STATEMENT EXECUTE FUNCTION harness.note_retention();
+         SELECT tasker_engine.run_duty('leases')",
+    );
+}
+
+/// What the coordinator took for it last.
+pub fn coordinator_retention(session: &mut Session) -> Option<String> {
+    session
+        .all(
+            "SELECT value FROM harness.retention_seen ORDER BY at DESC LIMIT 1",
+            &[],
+        )
+        .pop()
+}
+
+/// What this session takes for the default retention.
+pub fn default_retention(session: &mut Session) -> String {
+    session.one("SELECT tasker_engine.default_retention()::text", &[])
+}
+
+/// Files of the configuration that are not as the last version that changed them says.
+pub fn config_faults(session: &mut Session) -> Vec<String> {
+    session.all(
+        "SELECT coalesce(f.environment, c.environment) || ' ' || coalesce(f.version, 0)
+         FROM tasker_engine.config_files f
+         FULL JOIN (SELECT DISTINCT ON (c.environment, c.component) c.environment, c.component, c.leaves, v.version
+                    FROM tasker_engine.config_versions v,
+                         jsonb_to_recordset(v.files) AS c (environment text, component text, leaves jsonb)
+                    ORDER BY c.environment, c.component, v.version DESC) c
+             ON c.environment = f.environment AND c.component = f.component
+         WHERE f.leaves IS DISTINCT FROM c.leaves OR f.version IS DISTINCT FROM c.version
+         UNION ALL
+         SELECT 'a version is missing' FROM tasker_engine.config_versions v HAVING count(*) <> max(v.version)",
+        &[],
+    )
+}

@@ -1,8 +1,11 @@
 -- Every function of schema tasker that writes, called once at least on a server without background processes: for tests of what a DBA
 -- puts around the tables. psql with ON_ERROR_STOP; needs the extension in the database and nothing else.
 
+-- SET does not count for settings of the engine.
+ALTER DATABASE :"DBNAME" SET tasker.priority_aging_seconds = 1;
+ALTER DATABASE :"DBNAME" SET tasker.max_subscriber_lag = 0;
+\c -
 SET track_functions = 'all';
-SET tasker.priority_aging_seconds = 1;
 SET client_min_messages = warning;
 \o /dev/null
 
@@ -131,7 +134,6 @@ SELECT * FROM tasker.retry_tasks(dry_run => false, max_tasks => 1);
 SELECT * FROM tasker.resolve_tasks(dry_run => false, resolved_by => 'me');
 SELECT * FROM tasker.cancel_tasks(dry_run => false, max_tasks => 1);
 SELECT tasker.cancel_task(t.task_uuid) FROM tasker.tasks t WHERE t.state IN ('pending', 'in_progress');
-SET tasker.max_subscriber_lag = 0;
 SELECT tasker.purge_tasks('0 seconds', include_failed => true);
 SELECT count(*) FROM tasker.poll_events('audit');
 SELECT tasker.reset_metrics();

@@ -1,5 +1,6 @@
 -- Both state machines by hand: every pair of states, allowed or refused. transition_task, transition_step and the try_ functions.
-SET tasker.jitter_enabled = off;
+ALTER DATABASE :"DBNAME" SET tasker.jitter_enabled = off;
+\c -
 SELECT play.templates('states');
 SELECT tasker.create_task('line', namespace => 'states') AS task \gset
 
@@ -80,3 +81,4 @@ SELECT play.refusal(format('SELECT tasker.transition_task(%L, ''complete'')', :'
 SELECT tasker.transition_task(:'task', 'done'); \echo :SQLSTATE
 SELECT tasker.try_transition_step(:'task', NULL); \echo :SQLSTATE
 SELECT tasker.transition_step(play.step(:'task', 'first'), 'in_progress', '[]'); \echo :SQLSTATE
+ALTER DATABASE :"DBNAME" RESET tasker.jitter_enabled;

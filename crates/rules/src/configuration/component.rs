@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::names::{check_environment, nearest, shown};
+
 /// A component; its file has its [`name`](Component::name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // Their names say all.
@@ -79,6 +81,65 @@ pub struct File {
     pub environment: Option<String>,
     /// What it configures.
     pub component: Component,
+}
+
+impl File {
+    /// Of an environment, whose name is taken in small letters, or of the base. Errors: the sentence to show.
+    pub fn new(component: &str, environment: Option<&str>) -> Result<Self, String> {
+        let component = component.parse().map_err(|Unknown| {
+            let names = Component::ALL.map(Component::name);
+            format!(
+                "there is no component {}{}",
+                shown(component),
+                match nearest(component, names) {
+                    Some(near) => format!("; did you mean {near}?"),
+                    None => format!("; the components are {}", names.join(", ")),
+                }
+            )
+        })?;
+        let environment = environment.map(environment_name).transpose()?;
+        Ok(Self {
+            environment,
+            component,
+        })
+    }
+}
+
+/// The name of an environment in small letters. It is a directory too. Errors: the sentence to show.
+pub fn environment_name(name: &str) -> Result<String, String> {
+    let name = name.trim().to_lowercase();
+    check_environment(&name)?;
+    match name
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+    {
+        true => Ok(name),
+        false => Err(format!(
+            "environment {} has other characters than letters, digits, _ and -",
+            shown(&name)
+        )),
+    }
+}
+
+impl FromStr for File {
+    type Err = String;
+
+    /// Of a path as it is displayed.
+    fn from_str(path: &str) -> Result<Self, String> {
+        let parts: Vec<_> = path.split('/').collect();
+        let (environment, name) = match parts[..] {
+            ["base", name] => (None, name),
+            ["environments", environment, name] => (Some(environment), name),
+            _ => (None, ""),
+        };
+        match name.strip_suffix(".toml") {
+            Some(component) => Self::new(component, environment),
+            None => Err(format!(
+                "{} is no path of a configuration file; it must be base/<component>.toml or environments/<environment>/<component>.toml",
+                shown(path)
+            )),
+        }
+    }
 }
 
 impl fmt::Display for File {

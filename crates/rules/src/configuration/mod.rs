@@ -3,13 +3,32 @@
 //! The catalog lists all keys: checking a file, `effective_config`, the documentation and the command `tasker config`
 //! read it. A file is read into [`Leaves`], checked on its way; files together make the values that are in force.
 
+pub mod check;
 pub mod component;
+pub mod diff;
+pub mod document;
+pub mod environment;
 pub mod finding;
 pub mod key;
+pub mod keys;
+mod limits;
+pub mod secrets;
+pub mod set;
+mod shape;
+mod suggest;
+mod together;
+pub mod variables;
+pub mod write;
 
-pub use component::Component;
+pub use check::{Read, Rules, has_error, read};
+pub use component::{Component, File};
+pub use diff::diff;
 pub use finding::{Finding, Severity};
 pub use key::{Home, Key, Needs, Shape};
+pub use keys::Keys;
+pub use secrets::Secrets;
+pub use set::{Origin, Resolved, Set};
+pub use together::same;
 
 use std::collections::BTreeMap;
 
