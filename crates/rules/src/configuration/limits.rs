@@ -109,6 +109,6 @@ pub fn outside(component: Component, path: &str, value: &Value) -> Option<String
         (_, true) => format!("{most} or less"),
     };
     Some(format!(
-        "the original's limit is {inside}; {value} is taken all the same"
+        "the limit of the originals is {inside}; the file wins, and {value} holds"
     ))
 }
