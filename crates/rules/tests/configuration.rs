@@ -2,6 +2,8 @@
 
 #[path = "configuration/keys.rs"]
 mod keys;
+#[path = "configuration/laws.rs"]
+mod laws;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
