@@ -67,7 +67,7 @@ fn get(
 }
 
 #[test]
-fn the_files_of_the_originals_load_without_an_error() {
+fn the_files_of_this_repository_load_without_an_error() {
     let (set, findings) = load(&originals(), &keys(), true);
     assert_eq!(set.files.len(), 29);
     assert_eq!(set.environments(), ["development", "production", "test"]);
@@ -79,7 +79,7 @@ fn the_files_of_the_originals_load_without_an_error() {
 }
 
 #[test]
-fn each_key_of_the_originals_is_read_back_with_its_value_and_origin() {
+fn each_key_of_the_files_is_read_back_with_its_value_and_origin() {
     let (set, _) = load(&originals(), &keys(), true);
     for (environment, count) in [
         (None, 205),
@@ -157,8 +157,8 @@ fn each_key_of_the_originals_is_read_back_with_its_value_and_origin() {
 fn a_file_that_breaks_its_own_rule_wins_with_a_warning() {
     let (_, findings) = load(&originals(), &keys(), true);
     let warnings = lines(&findings);
-    let wanted = "warning environments/test/executor_pools.toml:8:28 coordinator.scaling_cooldown_seconds: the limit of the \
-                  originals is 10 or more; the file wins, and 2 holds";
+    let wanted = "warning environments/test/executor_pools.toml:8:28 coordinator.scaling_cooldown_seconds: the limit is \
+                  10 or more; the file wins, and 2 holds";
     assert!(warnings.iter().any(|line| line == wanted), "{warnings:#?}");
     let connections = "warning environments/development/database.toml:12:19 pool.max_connections: is 50 in development, and the pools of \
                        executor_pools.toml have 46 executors at most (92 %); more than 85 % leaves little for others";
@@ -169,7 +169,7 @@ fn a_file_that_breaks_its_own_rule_wins_with_a_warning() {
 }
 
 #[test]
-fn the_server_refuses_the_originals_while_a_variable_is_not_replaced() {
+fn the_server_refuses_a_file_while_a_variable_is_not_replaced() {
     let (set, findings) = load(&originals(), &keys(), false);
     let errors: Vec<_> = lines(&findings)
         .into_iter()
@@ -183,7 +183,7 @@ fn the_server_refuses_the_originals_while_a_variable_is_not_replaced() {
     assert_eq!(get(&set, None, Component::Database, "url"), None);
 }
 
-/// Each file of tests/configuration/broken takes the place of a file of the originals, which its first line names, and has what is
+/// Each file of tests/configuration/broken takes the place of a file of config/tasker, which its first line names, and has what is
 /// found beside it. `TASKER_WRITE=1` writes those files.
 #[test]
 fn broken_files_have_the_messages_that_an_operator_needs() {
@@ -216,7 +216,7 @@ fn broken_files_have_the_messages_that_an_operator_needs() {
             .is_some_and(|name| name.to_string_lossy().starts_with("server_"));
         let mut files: Vec<_> = originals
             .iter()
-            // The server has no variables, and the originals' own one would be refused too.
+            // The server has no variables, and that of database.toml would be refused too.
             .filter(|(other, _)| {
                 *other != file && !(server && other.component == Component::Database)
             })
@@ -247,7 +247,7 @@ fn broken_files_have_the_messages_that_an_operator_needs() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A finding of the originals' file stands at another place in a file that replaces it.
+/// A finding in a file has another place in a file that replaces it.
 fn without_place(line: &str) -> String {
     let mut words: Vec<_> = line.split(' ').collect();
     for word in &mut words {

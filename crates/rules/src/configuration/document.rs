@@ -60,7 +60,9 @@ pub fn parse(text: &str) -> Document {
         return refused((1, 1), problem);
     }
     if let Some(offset) = too_deep(text) {
-        let problem = format!("a key has at most {MOST_LEVELS} parts, and so many levels");
+        let problem = format!(
+            "a key has at most {MOST_LEVELS} parts, and a list or table at most {MOST_LEVELS} levels"
+        );
         return refused(places.of(offset), problem);
     }
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -87,7 +89,7 @@ pub fn parse(text: &str) -> Document {
     Document { items, problems }
 }
 
-/// What the parser says, in the words of somebody who wrote a file.
+/// What the parser says, in words for the author of a file.
 fn problem(message: &str, place: Option<&str>) -> String {
     match message
         .split_once(',')

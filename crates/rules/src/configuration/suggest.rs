@@ -1,4 +1,4 @@
-//! What somebody probably meant who wrote a name that does not exist.
+//! What a name that does not exist was probably meant to be.
 
 use super::component::Component;
 use super::key::Key;

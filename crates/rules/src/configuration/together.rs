@@ -219,7 +219,7 @@ impl Checked<'_> {
         texts.chain(numbers).collect()
     }
 
-    /// A key that stands in several files has one owner.
+    /// A key of several files has one owner.
     fn copies(&self) -> Vec<Finding> {
         self.values
             .iter()

@@ -77,7 +77,7 @@ fn written_out() -> Vec<Key> {
             "current_user_method",
             Shape::Text,
             "",
-            Home::Nothing("a method of Ruby; PostgreSQL's current_user says who it is"),
+            Home::Nothing("a method of Ruby; current_user of PostgreSQL does it"),
         ),
         key(
             CircuitBreakers,

@@ -119,7 +119,7 @@ fn only_what_is_said_is_checked_together() {
         "base/executor_pools.toml",
         &[("mail.max_executors", json!(500))][..],
     );
-    // Nobody said how many connections there are.
+    // No file says how many connections there are.
     assert!(messages(&set(&[pools]), None).is_empty());
     let connections = (
         "base/database.toml",
