@@ -36,6 +36,7 @@ const RULES: &[&str] = &[
     "events",
     "graph",
     "template",
+    "configuration",
     "operations",
     "lib",
 ];

@@ -305,7 +305,7 @@ impl Reader<'_> {
     /// Replaces secrets. Whether the mask is the value now; none if there is no value any more.
     fn hide(&mut self, key: &Key, path: &str, value: &mut Value, at: Place) -> Option<bool> {
         let secrets = self.rules.secrets;
-        // What stands at a `*` is a name that somebody chose, unless the value belongs to it.
+        // A part at a `*` is a free name and no key, unless the value belongs to it.
         let last = key.path.split('.').count();
         let parts: Vec<_> = path
             .split('.')

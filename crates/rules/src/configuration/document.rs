@@ -6,6 +6,8 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
+use crate::names::shown;
+
 /// The largest file, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;
 /// The most parts of a key and the most levels of inline tables. Both together limit how deep a table is: its drop is recursive.
@@ -58,14 +60,19 @@ pub fn parse(text: &str) -> Document {
         return refused((1, 1), problem);
     }
     if let Some(offset) = too_deep(text) {
-        let problem = format!("a key has at most {MOST_LEVELS} parts, and so many levels");
+        let problem = format!(
+            "a key has at most {MOST_LEVELS} parts, and a list or table at most {MOST_LEVELS} levels"
+        );
         return refused(places.of(offset), problem);
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems = Vec::new();
     for error in errors {
-        let at = places.of(error.span().map_or(0, |span| span.start));
-        let problem = (at, format!("no TOML: {}", error.message()));
+        let span = error.span().unwrap_or(0..0);
+        let problem = (
+            places.of(span.start),
+            problem(error.message(), text.get(span)),
+        );
         if !problems.contains(&problem) {
             problems.push(problem);
         }
@@ -80,6 +87,28 @@ pub fn parse(text: &str) -> Document {
     items.sort_by_key(|item| item.at);
     problems.sort();
     Document { items, problems }
+}
+
+/// What the parser says, in words for the author of a file.
+fn problem(message: &str, place: Option<&str>) -> String {
+    match message
+        .split_once(',')
+        .map_or(message, |(message, _)| message)
+    {
+        "duplicate key" => format!(
+            "{} stands twice; a file has a key and a section only once",
+            place
+                .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+                .map_or_else(|| "a name".to_owned(), shown)
+        ),
+        "invalid boolean" | "string values must be quoted" => {
+            "no TOML: a value is missing, or a text is not in quotes".to_owned()
+        }
+        "invalid basic string" | "invalid literal string" => {
+            "no TOML: a text has no end, or a character that it cannot have".to_owned()
+        }
+        _ => format!("no TOML: {message}"),
+    }
 }
 
 fn refused(at: Place, problem: String) -> Document {

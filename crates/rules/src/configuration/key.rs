@@ -3,7 +3,7 @@
 use super::Component;
 
 /// One key of a component. `path` is below the component: `max_backoff_seconds` of `[backoff]` in system.toml is
-/// `backoff.max_backoff_seconds`, and what stands in the section of the component's own name, `[system]`, has no prefix.
+/// `backoff.max_backoff_seconds`, and what is in the section of the component's own name, `[system]`, has no prefix.
 /// A part `*` stands for any name.
 #[derive(Debug)]
 pub struct Key {
@@ -15,9 +15,9 @@ pub struct Key {
     pub shape: Shape,
     /// `seconds`, `bytes`, `a share` ...; empty: a plain value.
     pub unit: &'static str,
-    /// JSON; empty: there is no value unless somebody says one.
+    /// JSON; empty: there is no value unless a file or a setting says one.
     pub default: &'static str,
-    /// Who reads it.
+    /// The reader of the value.
     pub home: Home,
     /// What a change needs.
     pub needs: Needs,
@@ -50,7 +50,7 @@ pub enum Shape {
     Numbers(f64, f64),
 }
 
-/// Who reads the value.
+/// The reader of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     /// The server's setting `tasker.<name>` comes before it, and has the same effect.

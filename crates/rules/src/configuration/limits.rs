@@ -1,4 +1,4 @@
-//! Limits of the originals that their own files break: outside of them the file wins, with a warning.
+//! Limits that a file can break: outside of them the file wins, with a warning.
 
 use serde_json::Value;
 
@@ -109,6 +109,6 @@ pub fn outside(component: Component, path: &str, value: &Value) -> Option<String
         (_, true) => format!("{most} or less"),
     };
     Some(format!(
-        "the original's limit is {inside}; {value} is taken all the same"
+        "the limit is {inside}; the file wins, and {value} holds"
     ))
 }

@@ -41,14 +41,14 @@ impl Default for Secrets {
 }
 
 impl Secrets {
-    /// With these parts of keys, and what stands in place of a value.
+    /// With these parts of keys, and what replaces a value.
     pub fn new<'p>(parameters: impl IntoIterator<Item = &'p str>, mask: &str) -> Self {
         Self {
             mask: Mask::new(parameters, mask),
         }
     }
 
-    /// What stands in place of a value.
+    /// What replaces a value.
     pub fn mask(&self) -> &str {
         self.mask.mask()
     }

@@ -66,7 +66,7 @@ impl Shape {
         }
     }
 
-    /// Whether the mask can stand in place of a value.
+    /// Whether the mask can replace a value.
     pub fn takes_text(&self) -> bool {
         matches!(self, Self::Text | Self::Name)
     }
@@ -81,7 +81,7 @@ impl Key {
         }
     }
 
-    /// The value when nobody says one.
+    /// The value when no file and no setting says one.
     pub fn default_value(&self) -> Option<Value> {
         serde_json::from_str(self.default).ok()
     }

@@ -1,4 +1,4 @@
-//! What somebody probably meant who wrote a name that does not exist.
+//! What a name that does not exist was probably meant to be.
 
 use super::component::Component;
 use super::key::Key;
@@ -20,11 +20,7 @@ pub fn key(keys: &Keys, component: Component, path: &str) -> String {
             component,
         );
     }
-    if let Some(other) = Component::ALL
-        .into_iter()
-        .find(|other| *other != component && keys.find(*other, path).is_some())
-        && let Some(key) = keys.find(other, path)
-    {
+    if let Some(key) = elsewhere().find(|key| key.path == path) {
         return belongs(key, path, component);
     }
     let full = format!("{component}.{path}");
@@ -56,9 +52,12 @@ pub fn key(keys: &Keys, component: Component, path: &str) -> String {
 
 /// The same for a section.
 pub fn section(keys: &Keys, component: Component, path: &str) -> String {
-    if let Some(other) = Component::ALL.into_iter().find(|other| {
-        *other != component && (other.name() == path || keys.has_section(*other, path))
-    }) {
+    // A name that fits `*` would fit anywhere.
+    let written = |other: Component| sections(keys, other).iter().any(|section| section == path);
+    if let Some(other) = Component::ALL
+        .into_iter()
+        .find(|other| *other != component && (other.name() == path || written(*other)))
+    {
         return format!("; it belongs to {other}.toml");
     }
     let sections: Vec<_> = sections(keys, component);

@@ -219,7 +219,7 @@ impl Checked<'_> {
         texts.chain(numbers).collect()
     }
 
-    /// A key that stands in several files has one owner.
+    /// A key of several files has one owner.
     fn copies(&self) -> Vec<Finding> {
         self.values
             .iter()
@@ -228,11 +228,14 @@ impl Checked<'_> {
                     return None;
                 };
                 let owner = self.keys.find_full(name)?;
-                let said = self.values.get(owner.component, owner.path).map(|(value, _)| value.clone());
+                let said = self
+                    .values
+                    .get(owner.component, owner.path)
+                    .map(|(value, _)| value.clone());
                 let owned = said.or_else(|| owner.default_value())?;
                 (!same(value, &owned)).then(|| {
                     let message = format!(
-                        "has no effect here: {} of {}.toml is what counts, and it is {owned}, not {value}",
+                        "is {value} here, but {} of {}.toml is what counts, and that is {owned}",
                         owner.path, owner.component
                     );
                     self.found(Severity::Warning, component, path, &message)
