@@ -10,7 +10,12 @@ fn load(session: &mut Session, component: &str, toml: &str) -> Vec<String> {
 }
 
 /// What the load says, a line for each row.
-fn load_for(session: &mut Session, component: &str, toml: &str, environment: Option<&str>) -> Vec<String> {
+fn load_for(
+    session: &mut Session,
+    component: &str,
+    toml: &str,
+    environment: Option<&str>,
+) -> Vec<String> {
     session.all(
         "SELECT concat_ws('|', l.severity, l.path, l.message) FROM tasker.load_config($1, $2, $3) l",
         &[&component, &toml, &environment],
@@ -25,7 +30,10 @@ fn loads(session: &mut Session, component: &str, toml: &str) {
 #[track_caller]
 fn loads_for(session: &mut Session, component: &str, toml: &str, environment: Option<&str>) {
     let said = load_for(session, component, toml, environment);
-    assert!(said.iter().all(|line| !line.starts_with("error")), "{said:?}");
+    assert!(
+        said.iter().all(|line| !line.starts_with("error")),
+        "{said:?}"
+    );
 }
 
 /// The wait in seconds after the first attempt of a step, as this session decides it. The list begins with 1000 seconds, so the cap decides.
@@ -46,7 +54,10 @@ fn cap(session: &mut Session) -> f64 {
 #[track_caller]
 fn caps_at(session: &mut Session, seconds: f64) {
     let found = cap(session);
-    assert!(found <= seconds && found > seconds - 10.0, "{found} instead of {seconds}");
+    assert!(
+        found <= seconds && found > seconds - 10.0,
+        "{found} instead of {seconds}"
+    );
 }
 
 const LONG: &str = "[backoff]\ndefault_backoff_seconds = [1000]\njitter_enabled = false\n";
@@ -101,7 +112,12 @@ fn an_environment_stands_above_the_base_and_can_be_changed() {
     let (database, mut session) = prepared();
     let mut other = database.connect();
     loads(&mut session, "system", &with_cap(100));
-    loads_for(&mut session, "system", "[backoff]\nmax_backoff_seconds = 200\n", Some("test"));
+    loads_for(
+        &mut session,
+        "system",
+        "[backoff]\nmax_backoff_seconds = 200\n",
+        Some("test"),
+    );
     caps_at(&mut other, 100.0);
     session.execute("SELECT tasker.set_environment('test')");
     caps_at(&mut other, 200.0);
@@ -109,10 +125,19 @@ fn an_environment_stands_above_the_base_and_can_be_changed() {
     session.execute("SELECT tasker.set_environment(NULL)");
     caps_at(&mut other, 100.0);
     // The setting comes before it, in sessions that begin from then on.
-    session.execute(&format!("ALTER DATABASE {} SET tasker.environment = 'test'", database.name()));
+    session.execute(&format!(
+        "ALTER DATABASE {} SET tasker.environment = 'test'",
+        database.name()
+    ));
     caps_at(&mut database.connect(), 200.0);
     for bad in ["", "a/b", "a b"] {
-        assert_eq!(session.fails("SELECT tasker.set_environment($1)", &[&bad]).code, "22023", "{bad}");
+        assert_eq!(
+            session
+                .fails("SELECT tasker.set_environment($1)", &[&bad])
+                .code,
+            "22023",
+            "{bad}"
+        );
     }
 }
 
@@ -134,7 +159,10 @@ fn the_environment_decides_which_overrides_of_templates_apply() {
     };
     session.execute("LOAD 'tasker_ext'");
     session.execute("SET tasker.environment = 'production'");
-    assert_eq!(session.take_notices(), ["SET has no effect on this setting"]);
+    assert_eq!(
+        session.take_notices(),
+        ["SET has no effect on this setting"]
+    );
     template.register(&mut session);
     assert_eq!(limit(&mut session), 5);
     session.execute("SELECT tasker.set_environment('production')");
@@ -154,7 +182,10 @@ fn with_an_error_nothing_changes_and_no_version_is_made() {
     );
     assert!(!said.is_empty());
     caps_at(&mut session, 100.0);
-    let versions = session.count("SELECT count(DISTINCT version) FROM tasker.config_history", &[]);
+    let versions = session.count(
+        "SELECT count(DISTINCT version) FROM tasker.config_history",
+        &[],
+    );
     assert_eq!(versions, 1);
     let said: Vec<String> = session.all(
         "SELECT l.severity FROM tasker.validate_config('system', $1) l WHERE l.severity = 'error'",
@@ -170,7 +201,13 @@ fn with_an_error_nothing_changes_and_no_version_is_made() {
     caps_at(&mut session, 100.0);
     // The same again makes no version.
     loads(&mut session, "system", &with_cap(100));
-    assert_eq!(session.count("SELECT count(DISTINCT version) FROM tasker.config_history", &[]), 1);
+    assert_eq!(
+        session.count(
+            "SELECT count(DISTINCT version) FROM tasker.config_history",
+            &[]
+        ),
+        1
+    );
 }
 
 #[test]
@@ -200,7 +237,10 @@ fn history_says_who_changed_which_key_and_rollback_makes_a_new_version() {
             "3|config_admin|-|environment|-|\"test\"",
         ]
     );
-    let of: String = session.one("SELECT DISTINCT session FROM tasker.config_history WHERE version = 2", &[]);
+    let of: String = session.one(
+        "SELECT DISTINCT session FROM tasker.config_history WHERE version = 2",
+        &[],
+    );
     assert!(of.starts_with("config_admin deploy"), "{of}");
     let version: i64 = admin.one("SELECT tasker.rollback_config(1, 'too slow')", &[]);
     assert_eq!(version, 4);
@@ -213,8 +253,14 @@ fn history_says_who_changed_which_key_and_rollback_makes_a_new_version() {
     );
     caps_at(&mut session, 100.0);
     session.execute("SELECT tasker.rollback_config(0)");
-    assert_eq!(lines(&mut session, "version = 5 AND new_value IS NOT NULL"), Vec::<String>::new());
-    assert_eq!(session.fails("SELECT tasker.rollback_config(77)", &[]).code, "P0002");
+    assert_eq!(
+        lines(&mut session, "version = 5 AND new_value IS NOT NULL"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        session.fails("SELECT tasker.rollback_config(77)", &[]).code,
+        "P0002"
+    );
     let mut worker = {
         session.execute(
             "DO $$ BEGIN CREATE ROLE config_operator LOGIN IN ROLE tasker_operator; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
@@ -238,10 +284,18 @@ fn history_says_who_changed_which_key_and_rollback_makes_a_new_version() {
 fn a_file_can_be_removed() {
     let (_database, mut session) = prepared();
     loads(&mut session, "system", &with_cap(100));
-    loads_for(&mut session, "system", "[backoff]\nmax_backoff_seconds = 200\n", Some("test"));
+    loads_for(
+        &mut session,
+        "system",
+        "[backoff]\nmax_backoff_seconds = 200\n",
+        Some("test"),
+    );
     session.execute("SELECT tasker.set_environment('test')");
     caps_at(&mut session, 200.0);
-    session.query("SELECT * FROM tasker.load_config_set($1)", &[&json!({"environments/test/system.toml": null})]);
+    session.query(
+        "SELECT * FROM tasker.load_config_set($1)",
+        &[&json!({"environments/test/system.toml": null})],
+    );
     caps_at(&mut session, 100.0);
 }
 
@@ -276,12 +330,27 @@ fn what_the_calls_refuse() {
         ("22004", "SELECT tasker.load_config_set(NULL)"),
         ("22004", "SELECT tasker.rollback_config(NULL)"),
         ("22023", "SELECT tasker.load_config('sistem', '')"),
-        ("22023", "SELECT tasker.load_config('system', '', 'no name')"),
+        (
+            "22023",
+            "SELECT tasker.load_config('system', '', 'no name')",
+        ),
         ("22023", "SELECT tasker.load_config_set('[]')"),
-        ("22023", "SELECT tasker.load_config_set('{\"system.toml\": \"\"}')"),
-        ("22023", "SELECT tasker.load_config_set('{\"base/system.txt\": \"\"}')"),
-        ("22023", "SELECT tasker.load_config_set('{\"base/system.toml\": 1}')"),
-        ("25001", "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT tasker.load_config('system', '')"),
+        (
+            "22023",
+            "SELECT tasker.load_config_set('{\"system.toml\": \"\"}')",
+        ),
+        (
+            "22023",
+            "SELECT tasker.load_config_set('{\"base/system.txt\": \"\"}')",
+        ),
+        (
+            "22023",
+            "SELECT tasker.load_config_set('{\"base/system.toml\": 1}')",
+        ),
+        (
+            "25001",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT tasker.load_config('system', '')",
+        ),
     ] {
         let failure = match session.client().batch_execute(call) {
             Ok(()) => panic!("{call} is accepted"),
@@ -294,7 +363,10 @@ fn what_the_calls_refuse() {
 
 /// A server that preloads, with a handler that says what the executor takes for the default retention.
 fn server() -> (Server, Session) {
-    let server = Server::start(&["shared_preload_libraries=tasker_ext", "max_worker_processes=24"]);
+    let server = Server::start(&[
+        "shared_preload_libraries=tasker_ext",
+        "max_worker_processes=24",
+    ]);
     let mut session = server.connect("postgres");
     database::install(&mut session);
     session.execute(
@@ -315,7 +387,11 @@ fn server() -> (Server, Session) {
 fn all_three(server: &Server, expected: &str) {
     let mut session = server.connect("postgres");
     session.take_notices();
-    assert_eq!(inside::default_retention(&mut session), expected, "the session");
+    assert_eq!(
+        inside::default_retention(&mut session),
+        expected,
+        "the session"
+    );
     let began = Instant::now();
     loop {
         let task = session.create("looks");
@@ -324,11 +400,18 @@ fn all_three(server: &Server, expected: &str) {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let seen = session.results(task, "look");
-        let expected = if expected == "00:00:00" { json!(null) } else { json!(expected) };
+        let expected = if expected == "00:00:00" {
+            json!(null)
+        } else {
+            json!(expected)
+        };
         if seen["completed"] == expected {
             break;
         }
-        assert!(began.elapsed() < patience(20), "the executor has {seen}, not {expected}");
+        assert!(
+            began.elapsed() < patience(20),
+            "the executor has {seen}, not {expected}"
+        );
     }
     while inside::coordinator_retention(&mut session).as_deref() != Some(expected) {
         assert!(
@@ -355,13 +438,25 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     let key = "retention.default_retention";
     all_three(&server, "00:00:00");
     assert_eq!(in_force(&mut session, key), "0|default");
-    loads(&mut session, "engine", "[retention]\ndefault_retention = 86400\n");
+    loads(
+        &mut session,
+        "engine",
+        "[retention]\ndefault_retention = 86400\n",
+    );
     all_three(&server, "1 day");
     assert_eq!(in_force(&mut session, key), "86400|base|base/engine.toml");
-    loads_for(&mut session, "engine", "[retention]\ndefault_retention = 172800\n", Some("test"));
+    loads_for(
+        &mut session,
+        "engine",
+        "[retention]\ndefault_retention = 172800\n",
+        Some("test"),
+    );
     session.execute("SELECT tasker.set_environment('test')");
     all_three(&server, "2 days");
-    assert_eq!(in_force(&mut session, key), "172800|environment|environments/test/engine.toml");
+    assert_eq!(
+        in_force(&mut session, key),
+        "172800|environment|environments/test/engine.toml"
+    );
 
     let file = server.folder().join("data/postgresql.conf");
     let before = std::fs::read_to_string(&file).expect("the server's file");
@@ -373,7 +468,10 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     session.execute("ALTER SYSTEM SET tasker.default_retention = '4d'");
     session.execute("SELECT pg_reload_conf()");
     all_three(&server, "4 days");
-    assert_eq!(in_force(&mut session, key), "345600|ALTER SYSTEM|postgresql.auto.conf");
+    assert_eq!(
+        in_force(&mut session, key),
+        "345600|ALTER SYSTEM|postgresql.auto.conf"
+    );
     // Sessions and processes that begin from then on have it.
     session.execute("ALTER DATABASE postgres SET tasker.default_retention = '5d'");
     let end = "SELECT pg_terminate_backend(pid) FROM tasker.background_workers WHERE kind IN ('coordinator', 'executor')";
@@ -387,9 +485,15 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     session.query(end, &[]);
     all_three(&server, "5 days");
     session.connect_again();
-    let said = psql(server.folder(), "postgres").args(["-c", "SELECT 1"]).output().expect("psql runs");
+    let said = psql(server.folder(), "postgres")
+        .args(["-c", "SELECT 1"])
+        .output()
+        .expect("psql runs");
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.contains("WARNING:  invalid value for parameter \"tasker.default_retention\""), "{said}");
+    assert!(
+        said.contains("WARNING:  invalid value for parameter \"tasker.default_retention\""),
+        "{said}"
+    );
     assert!(said.contains("Use ALTER DATABASE"), "{said}");
     assert_eq!(in_force(&mut session, key), "432000|DATABASE");
     session.execute("ALTER ROLE postgres RESET tasker.default_retention");
@@ -406,7 +510,11 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     ] {
         session.take_notices();
         session.execute(set);
-        assert_eq!(session.take_notices(), ["SET has no effect on this setting"], "{set}");
+        assert_eq!(
+            session.take_notices(),
+            ["SET has no effect on this setting"],
+            "{set}"
+        );
         assert_eq!(inside::default_retention(&mut session), "5 days");
         assert_eq!(in_force(&mut session, key), "432000|DATABASE");
     }
@@ -423,17 +531,33 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     session.execute("BEGIN; SET LOCAL tasker.default_retention = '8d'");
     assert_eq!(inside::default_retention(&mut session), "2 days");
     session.execute("ROLLBACK");
-    assert_eq!(in_force(&mut session, key), "172800|environment|environments/test/engine.toml");
+    assert_eq!(
+        in_force(&mut session, key),
+        "172800|environment|environments/test/engine.toml"
+    );
 }
 
 #[test]
 fn what_functions_set_stands_above_the_files() {
     let (_database, mut session) = prepared();
-    loads(&mut session, "executor_pools", "[executor_pools]\n[default]\nmin_executors = 1\nmax_executors = 3\n");
-    assert_eq!(in_force(&mut session, "default.max_executors"), "3|base|base/executor_pools.toml");
+    loads(
+        &mut session,
+        "executor_pools",
+        "[executor_pools]\n[default]\nmin_executors = 1\nmax_executors = 3\n",
+    );
+    assert_eq!(
+        in_force(&mut session, "default.max_executors"),
+        "3|base|base/executor_pools.toml"
+    );
     session.execute("SELECT tasker.configure_executor_pool('default', max_executors => 2)");
-    assert_eq!(in_force(&mut session, "default.max_executors"), "2|function");
-    assert_eq!(in_force(&mut session, "default.min_executors"), "1|base|base/executor_pools.toml");
+    assert_eq!(
+        in_force(&mut session, "default.max_executors"),
+        "2|function"
+    );
+    assert_eq!(
+        in_force(&mut session, "default.min_executors"),
+        "1|base|base/executor_pools.toml"
+    );
 }
 
 #[test]
@@ -442,8 +566,15 @@ fn for_the_settings_of_a_session_role_and_set_count() {
     let mut root = database.connect();
     root.execute("CREATE ROLE config_linker LOGIN IN ROLE tasker_reader; ALTER ROLE config_linker SET tasker.diagram_step_url = '/of/role'");
     let key = "diagram.step_url";
-    loads(&mut root, "telemetry", "[diagram]\nstep_url = \"/of/files\"\n");
-    assert_eq!(in_force(&mut root, key), "\"/of/files\"|base|base/telemetry.toml");
+    loads(
+        &mut root,
+        "telemetry",
+        "[diagram]\nstep_url = \"/of/files\"\n",
+    );
+    assert_eq!(
+        in_force(&mut root, key),
+        "\"/of/files\"|base|base/telemetry.toml"
+    );
     let mut session = database.connect_as("config_linker");
     assert_eq!(in_force(&mut session, key), "\"/of/role\"|ROLE");
     session.execute("SET tasker.diagram_step_url = '/of/session'");
@@ -464,8 +595,15 @@ fn without_preload_what_the_database_says_comes_back_from_below_what_the_role_sa
     let mut session = database.connect_as("config_late");
     assert_eq!(inside::default_retention(&mut session), "5 days");
     let said = session.take_notices();
-    assert!(said.iter().any(|line| line.contains("tasker.default_retention")), "{said:?}");
-    assert_eq!(in_force(&mut session, "retention.default_retention"), "432000|DATABASE");
+    assert!(
+        said.iter()
+            .any(|line| line.contains("tasker.default_retention")),
+        "{said:?}"
+    );
+    assert_eq!(
+        in_force(&mut session, "retention.default_retention"),
+        "432000|DATABASE"
+    );
 }
 
 #[test]
@@ -487,7 +625,8 @@ fn a_call_that_has_begun_keeps_what_it_has() {
     );
     session.create("changes");
     session.query("SELECT * FROM tasker.run_steps()", &[]);
-    session.execute("INSERT INTO public.seen (wait) SELECT tasker.calculate_backoff(1, jitter => 0)");
+    session
+        .execute("INSERT INTO public.seen (wait) SELECT tasker.calculate_backoff(1, jitter => 0)");
     let seen: Vec<String> = session.all("SELECT wait::text FROM public.seen ORDER BY n", &[]);
     assert_eq!(seen, ["00:01:40", "00:01:40", "00:03:20"]);
 }
@@ -497,7 +636,11 @@ fn a_standby_has_the_configuration_and_refuses_to_change_it() {
     let server = Server::start(&[]);
     let mut session = server.connect("postgres");
     database::install(&mut session);
-    loads(&mut session, "engine", "[retention]\ndefault_retention = 86400\n");
+    loads(
+        &mut session,
+        "engine",
+        "[retention]\ndefault_retention = 86400\n",
+    );
     let standby = server.standby();
     let mut there = standby.connect("postgres");
     assert_eq!(inside::default_retention(&mut there), "1 day");
@@ -511,7 +654,11 @@ fn a_standby_has_the_configuration_and_refuses_to_change_it() {
     }
     there.query("SELECT * FROM tasker.validate_config('engine', '')", &[]);
     // A change arrives while a session of the standby lives.
-    loads(&mut session, "engine", "[retention]\ndefault_retention = 172800\n");
+    loads(
+        &mut session,
+        "engine",
+        "[retention]\ndefault_retention = 172800\n",
+    );
     let began = Instant::now();
     while inside::default_retention(&mut there) != "2 days" {
         assert!(began.elapsed() < patience(20), "the change does not arrive");
@@ -532,7 +679,10 @@ fn a_server_that_is_killed_while_files_are_loaded_has_whole_versions() {
                 let files = json!({
                     "base/system.toml": with_cap(n), "environments/test/system.toml": format!("[backoff]\nmax_backoff_seconds = {n}\n"),
                 });
-                if session.try_query("SELECT * FROM tasker.load_config_set($1)", &[&files]).is_err() {
+                if session
+                    .try_query("SELECT * FROM tasker.load_config_set($1)", &[&files])
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -574,7 +724,10 @@ fn a_thousand_changes_under_load_fail_no_report() {
         loads(&mut session, "system", &with_cap(100 + n as u32 % 7));
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let reports: i32 = workers.into_iter().map(|worker| worker.join().expect("no report fails")).sum();
+    let reports: i32 = workers
+        .into_iter()
+        .map(|worker| worker.join().expect("no report fails"))
+        .sum();
     assert!(reports > 100, "{reports} reports");
     caps_at(&mut session, 106.0);
 }
@@ -594,7 +747,10 @@ impl Pool {
             .arg("-rL")
             .args([cache.join("tasker_ext/pgbouncer"), folder.clone()])
             .status();
-        assert!(copied.is_ok_and(|status| status.success()), "scripts/deps test unpacks pgbouncer");
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "scripts/deps test unpacks pgbouncer"
+        );
         let sockets = server.folder().display();
         let settings = format!(
             "[databases]\n* = host={sockets} port=5432 user=postgres\n[pgbouncer]\npool_mode = transaction\nlisten_addr =\nlisten_port = 6432\n\
@@ -603,7 +759,10 @@ impl Pool {
         std::fs::write(folder.join("pool.ini"), settings).expect("a file beside the server");
         let libraries = std::process::Command::new("sh")
             .arg("-c")
-            .arg(format!("dirname $(find {} -name 'libevent-2.1.so*' | head -n 1)", folder.display()))
+            .arg(format!(
+                "dirname $(find {} -name 'libevent-2.1.so*' | head -n 1)",
+                folder.display()
+            ))
             .output()
             .expect("find runs");
         let libraries = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
@@ -624,10 +783,17 @@ impl Pool {
         let began = Instant::now();
         loop {
             let mut pooled = postgres::Config::new();
-            pooled.host_path(server.folder()).port(6432).user("postgres").dbname("postgres");
+            pooled
+                .host_path(server.folder())
+                .port(6432)
+                .user("postgres")
+                .dbname("postgres");
             match Session::try_open(pooled) {
                 Ok(session) => return session,
-                Err(error) => assert!(began.elapsed() < patience(20), "pgbouncer does not answer: {error}"),
+                Err(error) => assert!(
+                    began.elapsed() < patience(20),
+                    "pgbouncer does not answer: {error}"
+                ),
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
@@ -667,7 +833,9 @@ fn behind_a_pool_in_transaction_mode_every_client_has_the_change_with_its_next_c
         let seconds = 10 + round;
         let said = simple(
             &mut clients[by],
-            &format!("SELECT l.message FROM tasker.load_config('system', E'[backoff]\\ndefault_backoff_seconds = [1000]\\nmax_backoff_seconds = {seconds}\\n') l"),
+            &format!(
+                "SELECT l.message FROM tasker.load_config('system', E'[backoff]\\ndefault_backoff_seconds = [1000]\\nmax_backoff_seconds = {seconds}\\n') l"
+            ),
         );
         assert_eq!(said, "");
         for client in &mut clients {
@@ -679,7 +847,10 @@ fn behind_a_pool_in_transaction_mode_every_client_has_the_change_with_its_next_c
     for client in &mut clients {
         assert_eq!(simple(client, wait), "00:00:29");
     }
-    simple(&mut clients[3], "SELECT tasker.load_config('system', E'[backoff]\\nmax_backoff_seconds = 5\\n', 'test')");
+    simple(
+        &mut clients[3],
+        "SELECT tasker.load_config('system', E'[backoff]\\nmax_backoff_seconds = 5\\n', 'test')",
+    );
     simple(&mut clients[4], "SELECT tasker.set_environment('test')");
     for client in &mut clients {
         assert_eq!(simple(client, wait), "00:00:05");

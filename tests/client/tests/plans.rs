@@ -716,8 +716,14 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker.grant_subscriber",
         "one row of a small table by its name",
     ),
-    ("tasker.load_config", "the small tables of the configuration"),
-    ("tasker.load_config_set", "the small tables of the configuration"),
+    (
+        "tasker.load_config",
+        "the small tables of the configuration",
+    ),
+    (
+        "tasker.load_config_set",
+        "the small tables of the configuration",
+    ),
     (
         "tasker.load_subscriptions",
         "a row of a small table by its name, for each subscription",
@@ -758,7 +764,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker.revoke_subscriber",
         "one row of a small table by its name",
     ),
-    ("tasker.rollback_config", "the small tables of the configuration"),
+    (
+        "tasker.rollback_config",
+        "the small tables of the configuration",
+    ),
     (
         "tasker.schedule_task",
         "one row of a small table by its name",
@@ -767,7 +776,10 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker.seek_subscriber",
         "one row by its name; move_subscriber and count_events have a list",
     ),
-    ("tasker.set_environment", "the small tables of the configuration"),
+    (
+        "tasker.set_environment",
+        "the small tables of the configuration",
+    ),
     ("tasker.subscribe", "one row of a small table by its name"),
     ("tasker.table_access", "reads no rows"),
     (
@@ -775,8 +787,14 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     ("tasker.unsubscribe", "one row of a small table by its name"),
-    ("tasker.validate_config", "the small tables of the configuration"),
-    ("tasker.validate_config", "the small tables of the configuration"),
+    (
+        "tasker.validate_config",
+        "the small tables of the configuration",
+    ),
+    (
+        "tasker.validate_config",
+        "the small tables of the configuration",
+    ),
     ("tasker.validate_resources", "reads the settings of pools"),
     ("tasker_engine.background_activity", "reads shared memory"),
     (
