@@ -41,7 +41,7 @@ GRANT EXECUTE ON FUNCTION tasker.validate_config(text, text, text, boolean) TO t
 
 CREATE OR REPLACE FUNCTION tasker.validate_config(files jsonb, force boolean DEFAULT false)
 RETURNS TABLE (severity text, path text, message text)
-AS 'MODULE_PATHNAME', 'validate_config_set' LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME', 'validate_config' LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.validate_config(jsonb, boolean) IS 'What load_config_set would return; nothing changes. Works on a standby too. Rule: docs/configuration.md.
 files: An object from path to text, as for load_config_set.
 force: Whether errors that can be forced are warnings.

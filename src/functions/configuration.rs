@@ -25,7 +25,6 @@ crate::pg::call::sql_function! {
     rollback_config;
     set_environment;
     validate_config;
-    validate_config_set;
 }
 
 // A second loader waits here, and sees what the first has loaded.
@@ -123,13 +122,12 @@ fn load_config_set(call: &mut Call) -> Result<Output> {
     load(call, texts, force)
 }
 
+/// With the parameters of load_config, or with those of load_config_set.
 fn validate_config(call: &mut Call) -> Result<Output> {
-    let (texts, force) = one_file(call)?;
-    validate(call, texts, force)
-}
-
-fn validate_config_set(call: &mut Call) -> Result<Output> {
-    let (texts, force) = several_files(call)?;
+    let (texts, force) = match call.parameter_count() {
+        4 => one_file(call)?,
+        _ => several_files(call)?,
+    };
     validate(call, texts, force)
 }
 

@@ -195,6 +195,12 @@ impl<'c> Call<'c> {
         }
     }
 
+    /// How many parameters its declaration has.
+    pub fn parameter_count(&self) -> usize {
+        // SAFETY: fcinfo belongs to this call.
+        usize::try_from(unsafe { (*self.fcinfo).nargs }).unwrap_or_default()
+    }
+
     /// The first parameters, which the SQL declaration gives these types, to be passed on as they are.
     pub fn parameters(&self, types: &[pg_sys::Oid]) -> Vec<Arg<'c>> {
         types

@@ -715,6 +715,15 @@ pub struct Spoken {
     pub file: Option<String>,
 }
 
+/// As JSON writes it: without a fraction where there is none.
+fn whole(number: f64) -> serde_json::Value {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        json!(number as i64)
+    } else {
+        json!(number)
+    }
+}
+
 /// What was set for the setting `tasker.<name>`; None: nothing that counts.
 pub fn spoken(name: &str) -> Option<Spoken> {
     let short = |listed: &Listed| {
@@ -728,7 +737,7 @@ pub fn spoken(name: &str) -> Option<Spoken> {
     let (scope, value) = match listed.value {
         Bool(setting) => (setting.scope(), json!(setting.counted()?)),
         Int(setting, ..) => (setting.scope(), json!(setting.counted()?)),
-        Float(setting, ..) => (setting.scope(), json!(setting.counted()?)),
+        Float(setting, ..) => (setting.scope(), whole(setting.counted()?)),
         Format(setting) => (setting.scope(), json!(setting.counted()?.name())),
         Text(setting) | Seconds(setting) | Events(setting) | StepUrl(setting)
         | TaskUrl(setting) => (setting.scope(), json!(text(setting.counted()?))),

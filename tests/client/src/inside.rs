@@ -989,20 +989,19 @@ pub fn event_log_has_begun(session: &mut Session) -> bool {
     )
 }
 
-/// Lets the coordinator note what it takes for the default retention, with each duty that it runs; [`coordinator_retention`] reads it.
+/// Lets the coordinator note what it takes for the default retention, each second; [`coordinator_retention`] reads it.
 pub fn watch_coordinator(session: &mut Session) {
     session.execute(
         "CREATE TABLE harness.retention_seen (at timestamptz, value text);
          GRANT ALL ON harness.retention_seen TO tasker_owner;
          GRANT USAGE ON SCHEMA harness TO tasker_owner;
-         CREATE FUNCTION harness.note_retention() RETURNS trigger LANGUAGE plpgsql AS $$
+         ALTER FUNCTION tasker_engine.duty_schedules() RENAME TO duty_schedules_proper;
+         CREATE FUNCTION tasker_engine.duty_schedules() RETURNS bigint LANGUAGE plpgsql AS $$
          BEGIN
              INSERT INTO harness.retention_seen VALUES (clock_timestamp(), tasker_engine.default_retention()::text);
-             RETURN NULL;
+             RETURN tasker_engine.duty_schedules_proper();
          END $$;
-         CREATE TRIGGER note_retention AFTER INSERT OR UPDATE ON tasker_engine.duty_runs
-             FOR EACH STATEMENT EXECUTE FUNCTION harness.note_retention();
-         SELECT tasker_engine.run_duty('leases')",
+         GRANT EXECUTE ON FUNCTION tasker_engine.duty_schedules() TO tasker_owner",
     );
 }
 

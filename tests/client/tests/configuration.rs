@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tasker_client_tests::server::Server;
+use tasker_client_tests::server::{Server, psql, root};
 use tasker_client_tests::{Database, Session, Template, database, inside, json, patience, shapes};
 
 fn load(session: &mut Session, component: &str, toml: &str) -> Vec<String> {
@@ -485,12 +485,16 @@ fn one_key_through_each_source_in_a_session_an_executor_and_the_coordinator() {
     session.query(end, &[]);
     all_three(&server, "5 days");
     session.connect_again();
-    let said = session.take_notices();
+    let said = psql(server.folder(), "postgres")
+        .args(["-c", "SELECT 1"])
+        .output()
+        .expect("psql runs");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(
-        said.iter()
-            .any(|line| line.contains("tasker.default_retention")),
-        "{said:?}"
+        said.contains("WARNING:  invalid value for parameter \"tasker.default_retention\""),
+        "{said}"
     );
+    assert!(said.contains("Use ALTER DATABASE"), "{said}");
     assert_eq!(in_force(&mut session, key), "432000|DATABASE");
     session.execute("ALTER ROLE postgres RESET tasker.default_retention");
     session.execute("ALTER ROLE postgres IN DATABASE postgres SET tasker.default_retention = '6d'");
@@ -539,7 +543,7 @@ fn what_functions_set_stands_above_the_files() {
     loads(
         &mut session,
         "executor_pools",
-        "[default]\nmin_executors = 1\nmax_executors = 3\n",
+        "[executor_pools]\n[default]\nmin_executors = 1\nmax_executors = 3\n",
     );
     assert_eq!(
         in_force(&mut session, "default.max_executors"),
@@ -726,4 +730,133 @@ fn a_thousand_changes_under_load_fail_no_report() {
         .sum();
     assert!(reports > 100, "{reports} reports");
     caps_at(&mut session, 106.0);
+}
+
+/// Debian's pgbouncer in transaction mode before a server, as `scripts/deps test` unpacks it.
+struct Pool(std::process::Child);
+
+impl Pool {
+    fn start(server: &Server) -> Self {
+        let cache = std::env::var("XDG_CACHE_HOME").map_or_else(
+            |_| std::path::Path::new(&std::env::var("HOME").expect("a home")).join(".cache"),
+            std::path::PathBuf::from,
+        );
+        // The server's user may not enter the home of another one.
+        let folder = server.folder().join("pool");
+        let copied = std::process::Command::new("cp")
+            .arg("-rL")
+            .args([cache.join("tasker_ext/pgbouncer"), folder.clone()])
+            .status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "scripts/deps test unpacks pgbouncer"
+        );
+        let sockets = server.folder().display();
+        let settings = format!(
+            "[databases]\n* = host={sockets} port=5432 user=postgres\n[pgbouncer]\npool_mode = transaction\nlisten_addr =\nlisten_port = 6432\n\
+             unix_socket_dir = {sockets}\nauth_type = any\nignore_startup_parameters = extra_float_digits\ndefault_pool_size = 3\nmax_client_conn = 50\n"
+        );
+        std::fs::write(folder.join("pool.ini"), settings).expect("a file beside the server");
+        let libraries = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "dirname $(find {} -name 'libevent-2.1.so*' | head -n 1)",
+                folder.display()
+            ))
+            .output()
+            .expect("find runs");
+        let libraries = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
+        let child = std::process::Command::new(root().join("scripts/as-server-user"))
+            .args(["env", &format!("LD_LIBRARY_PATH={libraries}")])
+            .arg(folder.join("usr/sbin/pgbouncer"))
+            .args(["-q", "-q"])
+            .arg(folder.join("pool.ini"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("pgbouncer starts");
+        Self(child)
+    }
+
+    fn connect(server: &Server) -> Session {
+        let began = Instant::now();
+        loop {
+            let mut pooled = postgres::Config::new();
+            pooled
+                .host_path(server.folder())
+                .port(6432)
+                .user("postgres")
+                .dbname("postgres");
+            match Session::try_open(pooled) {
+                Ok(session) => return session,
+                Err(error) => assert!(
+                    began.elapsed() < patience(20),
+                    "pgbouncer does not answer: {error}"
+                ),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // The pool ends with its server: it has lost its folder. It is asked to end before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The first column of a statement without parameters: the pool keeps no prepared statements.
+fn simple(session: &mut Session, sql: &str) -> String {
+    let messages = session.client().simple_query(sql).expect(sql);
+    messages
+        .iter()
+        .filter_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+        .last()
+        .unwrap_or_default()
+}
+
+#[test]
+fn behind_a_pool_in_transaction_mode_every_client_has_the_change_with_its_next_call() {
+    let server = Server::start(&[]);
+    database::install(&mut server.connect("postgres"));
+    let _pool = Pool::start(&server);
+    let mut clients: Vec<Session> = (0..8).map(|_| Pool::connect(&server)).collect();
+    let wait = "SELECT tasker.calculate_backoff(1, jitter => 0)::text";
+    for round in 1..20 {
+        let by = round % clients.len();
+        let seconds = 10 + round;
+        let said = simple(
+            &mut clients[by],
+            &format!(
+                "SELECT l.message FROM tasker.load_config('system', E'[backoff]\\ndefault_backoff_seconds = [1000]\\nmax_backoff_seconds = {seconds}\\n') l"
+            ),
+        );
+        assert_eq!(said, "");
+        for client in &mut clients {
+            assert_eq!(simple(client, wait), format!("00:00:{seconds}"));
+        }
+    }
+    // What one client sets reaches no other: it has no effect.
+    simple(&mut clients[0], "SET tasker.max_backoff_seconds = 7");
+    for client in &mut clients {
+        assert_eq!(simple(client, wait), "00:00:29");
+    }
+    simple(
+        &mut clients[3],
+        "SELECT tasker.load_config('system', E'[backoff]\\nmax_backoff_seconds = 5\\n', 'test')",
+    );
+    simple(&mut clients[4], "SELECT tasker.set_environment('test')");
+    for client in &mut clients {
+        assert_eq!(simple(client, wait), "00:00:05");
+    }
+    simple(&mut clients[5], "SELECT tasker.rollback_config(1)");
+    for client in &mut clients {
+        assert_eq!(simple(client, wait), "00:00:11");
+    }
 }

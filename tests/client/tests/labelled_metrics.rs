@@ -959,6 +959,8 @@ fn a_route_decides_what_is_counted_by_labels() {
         "SELECT tasker.set_event_route('task.initialize_requested', backends => '{metrics}')",
     );
     session.create("wide");
+    // The next session counts for itself.
+    session.execute(settle);
     session.set("tasker.event_sampling_rate = 0");
     session.create("wide");
     session.execute(settle);

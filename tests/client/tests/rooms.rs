@@ -34,6 +34,7 @@ const RULES: &[&str] = &[
     "names",
     "engine",
     "events",
+    "configuration",
     "graph",
     "template",
     "configuration",
