@@ -39,6 +39,7 @@ static BACKOFF_MULTIPLIER: Setting<f64> = Setting::of_database(GucSetting::<f64>
 static JITTER_ENABLED: Setting<bool> = Setting::of_database(GucSetting::<bool>::new(true));
 static JITTER_MAX_PERCENTAGE: Setting<f64> = Setting::of_database(GucSetting::<f64>::new(0.1));
 static EXECUTOR_MEMORY_MB: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(50));
+static MAX_CACHE_MB: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(64));
 static MAX_CONTEXT_SIZE: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(128 << 20));
 static MAX_DEPENDENCY_RESULTS_SIZE: Setting<i32> =
     Setting::of_database(GucSetting::<i32>::new(LARGEST_JSONB));
@@ -518,6 +519,11 @@ pub fn metrics_retention_us() -> i64 {
 /// The memory that checking a document or a template may use, bytes.
 pub fn max_working_memory() -> usize {
     bytes(&MAX_WORKING_MEMORY_MB).saturating_mul(1 << 20)
+}
+
+/// The memory of one cache in this backend, bytes.
+pub fn max_cache() -> usize {
+    bytes(&MAX_CACHE_MB).saturating_mul(1 << 20)
 }
 
 /// Megabytes that one executor is expected to use.
