@@ -152,7 +152,7 @@ use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Listed; 40] = [
+const SETTINGS: [Listed; 41] = [
     Listed {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -291,6 +291,13 @@ const SETTINGS: [Listed; 40] = [
         short: c"No retry waits longer than this, whatever the kind or a Retry-After says.",
         long: c"Seconds. A step's max_backoff_ms comes before it. Rule: docs/concepts.md#retry.",
         value: Int(&MAX_BACKOFF_SECONDS, 1, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Listed {
+        name: c"tasker.max_cache_mb",
+        short: c"Memory that one cache of compiled templates may use in each session.",
+        long: c"Megabytes. Templates that were not used for the longest time go first. Rule: docs/operating-with-psql.md#caches.",
+        value: Int(&MAX_CACHE_MB, 1, 1024, GucFlags::UNIT_MB),
         context: GucContext::Suset,
     },
     Listed {
