@@ -11,10 +11,11 @@ use tasker_rules::engine::readiness::{Counts, Step};
 use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
+use crate::pg::caches::{self, Unchanging};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
-use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Session, Statement};
 use crate::registry::{self, Template};
+use crate::settings;
 
 /// A step as its readers see it.
 pub struct Reading {
@@ -210,14 +211,12 @@ static NAMED_STEPS: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-/// When this many templates are known, all are forgotten together.
-const MOST_KEPT: usize = 512;
-
-static KEPT: Kept<FxHashMap<i32, Rc<Facts>>> = Kept::new();
+static KEPT: Unchanging<i32, Rc<Facts>> =
+    Unchanging::new(&caches::TEMPLATE_FACTS, registry::MOST_KEPT);
 
 /// The facts of a template, if this backend has them already.
 pub fn kept_facts(template_id: i32) -> Option<Rc<Facts>> {
-    KEPT.with(|kept| kept.get(&template_id).cloned())
+    KEPT.get(&template_id)
 }
 
 pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
@@ -237,12 +236,9 @@ pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
         longest,
         shortest,
     });
-    KEPT.with(|kept| {
-        if kept.len() >= MOST_KEPT {
-            kept.clear();
-        }
-        kept.insert(template_id, facts.clone());
-    });
+    // With the template: it stays in memory with them when its own cache lets it go.
+    let bytes = facts.template.bytes + size_of::<Facts>() + 12 * facts.longest.len();
+    KEPT.insert(template_id, facts.clone(), bytes, settings::max_cache())?;
     Ok(facts)
 }
 

@@ -8,6 +8,7 @@ mod analysis;
 mod arguments;
 mod background;
 mod bulk_operations;
+mod caches;
 mod config_changes;
 mod configuration;
 mod create;

@@ -40,6 +40,8 @@ pub static EVENT_ROUTES: Watched = Watched::new(c"changed_event_routes");
 
 /// The files of the configuration, and the environment.
 pub static CONFIGURATION: Watched = Watched::new(c"config_files");
+/// What a reset of caches changes whose values never change by themselves.
+pub static CACHES: Watched = Watched::new(c"caches");
 
 std::thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
@@ -68,17 +70,27 @@ pub fn of_roles() -> u64 {
 
 /// The same for a table that is watched.
 pub fn of(table: &Watched) -> u64 {
-    if !LISTENS_TO_TABLES.replace(true) {
-        // SAFETY: the callback lives as long as the backend.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null()) };
-    }
+    listen();
     // SAFETY: as each lock on a relation does it; nothing of PostgreSQL's caches is in use here.
     unsafe { pg_sys::AcceptInvalidationMessages() };
     table.changes.get()
 }
 
+/// The same number without a look for new messages: each lock on a relation looks for them.
+pub fn seen(table: &Watched) -> u64 {
+    table.changes.get()
+}
+
+fn listen() {
+    if !LISTENS_TO_TABLES.replace(true) {
+        // SAFETY: the callback lives as long as the backend.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null()) };
+    }
+}
+
 /// Starts counting the changes of this table, before it is read.
 pub fn watch(table: &Watched) -> Result<()> {
+    listen();
     table.oid.set(oid_of(table.name)?);
     Ok(())
 }
@@ -120,7 +132,13 @@ unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES, &CONFIGURATION] {
+    for table in [
+        &CLAIMANTS,
+        &EVENTS,
+        &EVENT_ROUTES,
+        &CONFIGURATION,
+        &CACHES,
+    ] {
         if relation == table.oid.get() || relation == pg_sys::InvalidOid {
             table.count();
         }

@@ -5,6 +5,7 @@
 pub mod append;
 pub mod backend;
 pub mod budget;
+pub mod caches;
 pub mod call;
 pub mod changes;
 pub mod datum;

@@ -15,7 +15,7 @@ use super::{home, spoken_environment};
 use crate::error::Result;
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{call, changes, datum, guc, rights, snapshot, tables};
+use crate::pg::{caches, call, changes, datum, guc, rights, snapshot, tables};
 
 static STATE: Statement = Statement::new(
     "SELECT s.environment FROM tasker_engine.config_state s",
@@ -63,10 +63,19 @@ pub fn look_now() -> Result<()> {
     let changes = changes::of(&changes::CONFIGURATION);
     let spoken = spoken_environment();
     if KNOWN.with(|known| known.changes == Some(changes) && known.spoken == spoken) {
+        caches::CONFIGURATION.hit();
         return Ok(());
     }
+    caches::CONFIGURATION.missed();
+    caches::CONFIGURATION.invalidated();
     let known = read(changes, spoken)?;
     SAYS_SOMETHING.set(known.by_setting.iter().any(Option::is_some));
+    let values = known.by_setting.iter().flatten();
+    caches::CONFIGURATION.holds(
+        known.by_setting.len(),
+        values.map(|value| value.to_string().len()).sum::<usize>()
+            + known.by_setting.len() * size_of::<Option<Value>>(),
+    );
     KNOWN.with(|kept| *kept = known);
     Ok(())
 }

@@ -39,6 +39,7 @@ static BACKOFF_MULTIPLIER: Setting<f64> = Setting::of_database(GucSetting::<f64>
 static JITTER_ENABLED: Setting<bool> = Setting::of_database(GucSetting::<bool>::new(true));
 static JITTER_MAX_PERCENTAGE: Setting<f64> = Setting::of_database(GucSetting::<f64>::new(0.1));
 static EXECUTOR_MEMORY_MB: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(50));
+static MAX_CACHE_MB: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(64));
 static MAX_CONTEXT_SIZE: Setting<i32> = Setting::of_database(GucSetting::<i32>::new(128 << 20));
 static MAX_DEPENDENCY_RESULTS_SIZE: Setting<i32> =
     Setting::of_database(GucSetting::<i32>::new(LARGEST_JSONB));
@@ -151,7 +152,7 @@ use Value::{Bool, Events, Float, Format, Int, Seconds, StepUrl, TaskUrl, Text};
 
 /// Every setting; alphabetical. A worker's role must not shorten its own backoff, so most need SET rights, which superusers
 /// can grant.
-const SETTINGS: [Listed; 40] = [
+const SETTINGS: [Listed; 41] = [
     Listed {
         name: c"tasker.backoff_multiplier",
         short: c"Exponent beyond the end of the backoff list, and factor of exponential backoff.",
@@ -290,6 +291,13 @@ const SETTINGS: [Listed; 40] = [
         short: c"No retry waits longer than this, whatever the kind or a Retry-After says.",
         long: c"Seconds. A step's max_backoff_ms comes before it. Rule: docs/concepts.md#retry.",
         value: Int(&MAX_BACKOFF_SECONDS, 1, 86_400, GucFlags::UNIT_S),
+        context: GucContext::Suset,
+    },
+    Listed {
+        name: c"tasker.max_cache_mb",
+        short: c"Memory that one cache of compiled templates may use in each session.",
+        long: c"Megabytes. Templates that were not used for the longest time go first. Rule: docs/operating-with-psql.md#caches.",
+        value: Int(&MAX_CACHE_MB, 1, 1024, GucFlags::UNIT_MB),
         context: GucContext::Suset,
     },
     Listed {
@@ -518,6 +526,11 @@ pub fn metrics_retention_us() -> i64 {
 /// The memory that checking a document or a template may use, bytes.
 pub fn max_working_memory() -> usize {
     bytes(&MAX_WORKING_MEMORY_MB).saturating_mul(1 << 20)
+}
+
+/// The memory of one cache in this backend, bytes.
+pub fn max_cache() -> usize {
+    bytes(&MAX_CACHE_MB).saturating_mul(1 << 20)
 }
 
 /// Megabytes that one executor is expected to use.

@@ -17,8 +17,6 @@ mod probes;
 mod remote_write;
 mod retry;
 mod settings;
-mod target;
-mod tls;
 mod webhook;
 
 use std::process::ExitCode;
@@ -35,7 +33,7 @@ use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
 use settings::Settings;
-use target::Target;
+use crate::connection::Target;
 
 /// What each part of the exporter works with.
 #[derive(Clone)]
@@ -89,7 +87,7 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), String> {
-    let target = Target::new(&options.dsn)?;
+    let target = Target::new(&options.dsn, "tasker exporter")?;
     let settings = Arc::new(Settings::new(&options));
     let metrics = Arc::new(OwnMetrics::new().map_err(|error| error.to_string())?);
     let database = Database::new(target, settings.clone(), metrics.clone());

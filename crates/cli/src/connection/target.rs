@@ -50,8 +50,13 @@ const OWN: &[&str] = &[
 ];
 
 impl Target {
-    pub fn new(dsn: &str) -> Result<Self, String> {
-        Self::from_parts(dsn, &|name| std::env::var(name).ok())
+    /// `name`: what the server calls the connection if nothing else says so.
+    pub fn new(dsn: &str, name: &str) -> Result<Self, String> {
+        let mut target = Self::from_parts(dsn, &|name| std::env::var(name).ok())?;
+        if target.config.get_application_name().is_none() {
+            target.config.application_name(name);
+        }
+        Ok(target)
     }
 
     /// The connection to make. `limit` bounds the waiting for what has been sent over TCP, so that dropped packets are noticed.
@@ -167,9 +172,6 @@ fn complete(config: &mut Config, variable: &dyn Fn(&str) -> Option<String>) {
         && let Some(user) = config.get_user().map(str::to_owned)
     {
         config.dbname(user);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("tasker exporter");
     }
 }
 
@@ -435,10 +437,7 @@ mod tests {
         .expect("complete");
         assert_eq!(target.describe(), "host=db dbname=app user=monitor");
         assert_eq!(target.config.get_password(), Some(b"secret".as_slice()));
-        assert_eq!(
-            target.config.get_application_name(),
-            Some("tasker exporter")
-        );
+        assert_eq!(target.config.get_application_name(), None);
     }
 
     #[test]
