@@ -24,6 +24,20 @@ pub fn of_subscriber(session: &mut Session, subscriber: &str, number: &str) -> i
     )
 }
 
+/// Events that a subscriber was handed and has neither acknowledged nor lost as dead letters. Those whose lease has ended
+/// count, too, which the row of the subscriber shows only when they are handed out again.
+#[track_caller]
+pub fn unacknowledged(session: &mut Session, subscriber: &str) -> i64 {
+    session.one(
+        "SELECT ((SELECT coalesce(sum(d.events - cardinality(d.gone)), 0) FROM tasker_engine.deliveries d
+                  WHERE d.subscriber_id = s.subscriber_id)
+               + (SELECT count(*) FROM tasker_engine.redeliveries r
+                  WHERE r.subscriber_id = s.subscriber_id AND r.dead_at IS NULL))::bigint
+         FROM tasker_engine.subscribers s WHERE s.subscriber = $1",
+        &[&subscriber],
+    )
+}
+
 /// What an exporter has counted of one of its exports.
 #[track_caller]
 pub fn counted(exporter: &Exporter, export: &str, name: &str, counter: &str) -> f64 {

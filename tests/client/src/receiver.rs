@@ -37,6 +37,10 @@ pub struct Received {
 }
 
 impl Received {
+    pub fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
     /// The body, without gzip.
     #[track_caller]
     pub fn plain(&self) -> Vec<u8> {
@@ -199,10 +203,16 @@ impl Receiver {
         self.shared.received.lock().expect("no panic").clone()
     }
 
+    /// Those after the first `count`.
+    pub fn received_after(&self, count: usize) -> Vec<Received> {
+        let received = self.shared.received.lock().expect("no panic");
+        received[count..].to_vec()
+    }
+
     /// Those that were accepted.
     pub fn accepted(&self) -> Vec<Received> {
         let mut received = self.received();
-        received.retain(|request| (200..300).contains(&request.code));
+        received.retain(Received::is_accepted);
         received
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tasker_client_tests::exporter::{Exporter, ROLE, dsn, make_role, signal};
-use tasker_client_tests::exports::{counted, of_subscriber, wait_for};
+use tasker_client_tests::exports::{counted, of_subscriber, unacknowledged, wait_for};
 use tasker_client_tests::receiver::{Answer, Identity, Received, Receiver, free_address};
 use tasker_client_tests::{Database, Session, Template, Uuid, Value, patience};
 
@@ -109,10 +109,12 @@ fn an_event_is_a_signed_cloud_event_and_is_acknowledged_when_it_is_accepted() {
         _ => Answer::code(204),
     });
     let exporter = started(&database, &receiver, &[]);
-    publish(&mut session, task, 0..3);
+    publish(&mut session, task, 0..1);
     receiver.wait_until("a request", |received| !received.is_empty());
     std::thread::sleep(hold / 4);
-    assert!(of_subscriber(&mut session, "mail", "in_flight") > 0);
+    // The answer is not there yet.
+    assert_eq!(of_subscriber(&mut session, "mail", "in_flight"), 1);
+    publish(&mut session, task, 1..3);
     let received = receiver.wait_until("all", |received| received.len() == 3);
     let rows: Vec<Value> = session.all(
         "SELECT payload FROM tasker.read_events(patterns => '{orders.*}', format => 'cloudevents') WHERE event_id IS NOT NULL",
@@ -147,9 +149,7 @@ fn an_event_is_a_signed_cloud_event_and_is_acknowledged_when_it_is_accepted() {
             .insert("webhook-timestamp".into(), (timestamp + 1).to_string());
         assert!(!verified(&later, SECRET));
     }
-    wait_for("acknowledged", || {
-        of_subscriber(&mut session, "mail", "in_flight + waiting") == 0
-    });
+    wait_for("acknowledged", || unacknowledged(&mut session, "mail") == 0);
     assert_eq!(counted(&exporter, "webhook", "mail", "sent_total"), 3.0);
 }
 
@@ -187,25 +187,29 @@ fn a_failed_event_holds_back_the_later_ones_of_its_task_only() {
         .iter()
         .position(|request| of(request) == (format!("task/{first}"), 1) && request.code == 200);
     assert!(last_of_second < accepted_at_last, "{received:?}");
-    wait_for("acknowledged", || {
-        of_subscriber(&mut session, "mail", "in_flight + waiting") == 0
-    });
+    wait_for("acknowledged", || unacknowledged(&mut session, "mail") == 0);
 }
 
 #[test]
 fn the_events_of_many_tasks_come_in_the_order_of_each() {
     let (database, mut session, _) = prepared("");
     let tasks = session.create_many("pay", 20);
-    let receiver = Receiver::start(|number, _| {
-        Answer::code(200).after(Duration::from_millis(number as u64 * 7 % 40))
-    });
+    let hold = |number: usize| Duration::from_millis(number as u64 * 7 % 40);
+    let receiver = Receiver::start(move |number, _| Answer::code(200).after(hold(number)));
     let _exporter = started(&database, &receiver, &[]);
     for number in 0..8 {
         for task in &tasks {
             publish(&mut session, *task, number..number + 1);
         }
     }
-    receiver.wait_until("all", |received| received.len() >= 160);
+    let received = receiver.wait_until("all", |received| received.len() >= 160);
+    // Each waits for the answer to the one before it.
+    let mut answered: BTreeMap<String, Instant> = BTreeMap::new();
+    for (number, request) in received.iter().enumerate() {
+        let until = request.at + hold(number);
+        let before = answered.insert(of(request).0, until);
+        assert!(before.is_none_or(|before| before <= request.at), "{number}");
+    }
     let accepted = accepted(&receiver);
     assert_eq!(accepted.len(), 20);
     for (task, numbers) in accepted {
@@ -265,11 +269,14 @@ fn temporary_answers_are_retried_and_then_the_delivery_has_failed() {
     let retries = counted(&exporter, "webhook", "mail", "retries_total");
     assert_eq!(retries, attempts as f64);
     for request in &received {
-        assert!(
-            verified(request, SECRET),
-            "each attempt has its own time and signature"
-        );
+        assert!(verified(request, SECRET), "{request:?}");
     }
+    // At least two seconds are between the first two attempts: each has its own time.
+    let times = [0, 1].map(|place: usize| {
+        let time = received[place].headers["webhook-timestamp"].parse::<u64>();
+        time.expect("a number")
+    });
+    assert!(times[1] > times[0], "{times:?}");
 }
 
 #[test]
@@ -302,9 +309,7 @@ fn a_crash_sends_again_and_loses_nothing() {
         .map(|request| of(request).1)
         .collect();
     assert_eq!(numbers, [0, 1, 1, 2, 3]);
-    wait_for("acknowledged", || {
-        of_subscriber(&mut session, "mail", "in_flight + waiting") == 0
-    });
+    wait_for("acknowledged", || unacknowledged(&mut session, "mail") == 0);
 }
 
 #[test]
@@ -328,11 +333,10 @@ fn a_stop_gives_back_what_was_not_sent() {
 }
 
 fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let output = Exporter::command("host=/nowhere", arguments, variables)
-        .output()
-        .expect("it runs");
-    assert!(!output.status.success());
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    let mut command = Exporter::command("host=/nowhere", arguments, variables);
+    let (code, log) = Exporter::ends(&mut command);
+    assert_eq!(code, Some(1), "{log}");
+    log
 }
 
 #[test]
