@@ -118,6 +118,7 @@ SELECT tasker.set_event_route('task.failed', backends => '{log}');
 SELECT * FROM tasker.load_config('system', E'[backoff]\nmax_backoff_seconds = 250\n');
 SELECT * FROM tasker.load_config_set('{"environments/test/system.toml": "[backoff]\nmax_backoff_seconds = 200\n"}');
 SELECT tasker.set_environment('test'), tasker.rollback_config(1);
+SELECT tasker.reset_cache(name) FROM tasker.caches;
 SELECT tasker.calculate_backoff(2), count(*) FROM tasker.health_status();
 SELECT count(*) FROM tasker.validate_resources();
 SELECT count(*) FROM tasker.table_access();
