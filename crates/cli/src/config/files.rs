@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tasker_rules::configuration::check::{Places, place};
-use tasker_rules::configuration::{
-    File, Finding, Keys, Rules, Secrets, Set, catalog, read, write,
-};
+use tasker_rules::configuration::{File, Finding, Keys, Rules, Secrets, Set, read, write};
+
+use super::catalog;
 
 /// What was read.
 pub struct Files {
