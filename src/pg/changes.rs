@@ -132,13 +132,7 @@ unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    for table in [
-        &CLAIMANTS,
-        &EVENTS,
-        &EVENT_ROUTES,
-        &CONFIGURATION,
-        &CACHES,
-    ] {
+    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES, &CONFIGURATION, &CACHES] {
         if relation == table.oid.get() || relation == pg_sys::InvalidOid {
             table.count();
         }

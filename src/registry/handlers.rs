@@ -5,8 +5,8 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 use crate::pg::datum::{self, Jsonb};
-use crate::pg::{restricted, rights};
 use crate::pg::spi::{Session, Statement};
+use crate::pg::{restricted, rights};
 use crate::settings;
 
 use super::Template;
@@ -269,8 +269,9 @@ pub fn make_key(session: &Session, template: &Template, request: Jsonb) -> Resul
         )
         .detail("Nothing was created.")
         .hint("Send the request again.")),
-        (_, Some(message)) => Err(refused(format!("{} failed: {message}", function(&handler)))
-            .hint(hint)),
+        (_, Some(message)) => {
+            Err(refused(format!("{} failed: {message}", function(&handler))).hint(hint))
+        }
         _ => Err(refused(format!(
             "{} returned NULL, or neither a text nor a number",
             function(&handler)

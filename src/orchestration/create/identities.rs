@@ -68,7 +68,9 @@ pub(super) fn settle_identities(
                 &template.name,
                 key,
             )),
-            None if template.makes_keys => Some(made_key(engine, request, template, bypass, index)?),
+            None if template.makes_keys => {
+                Some(made_key(engine, request, template, bypass, index)?)
+            }
             None if template.identity.is_some() => {
                 Some(hash_of_request(request, template, bypass, index)?)
             }

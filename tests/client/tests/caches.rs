@@ -107,7 +107,10 @@ fn templates_that_were_not_used_go_when_the_memory_is_full() {
     let large = json!({"text": "x".repeat(100_000)});
     for name in ["a", "b", "c", "d"] {
         shapes::chain(name, 1)
-            .with("task_handler", json!({"callable": "H", "initialization": large}))
+            .with(
+                "task_handler",
+                json!({"callable": "H", "initialization": large}),
+            )
             .register(&mut session);
     }
     session.set("tasker.max_cache_mb = 1");
@@ -143,7 +146,9 @@ fn a_hit_costs_less_than_two_microseconds() {
     let mut session = database.connect();
     shapes::chain("one", 1).register(&mut session);
     let id: i32 = session.one("SELECT named_task_id FROM tasker.named_tasks", &[]);
-    let call = format!("SELECT count(tasker_engine.step_level({id}, 1::smallint)) FROM generate_series(1, 100000)");
+    let call = format!(
+        "SELECT count(tasker_engine.step_level({id}, 1::smallint)) FROM generate_series(1, 100000)"
+    );
     session.query(&call, &[]);
     let begun = Instant::now();
     session.query(&call, &[]);

@@ -13,7 +13,8 @@ impl Files {
     fn new(files: &[(&str, &str)]) -> Self {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("tasker-config-{}-{number}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("tasker-config-{}-{number}", std::process::id()));
         let files_of = Self(folder);
         for (path, text) in files {
             files_of.write(path, text);
@@ -41,7 +42,13 @@ impl Drop for Files {
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(tasker());
     command.arg("config").args(arguments).stdin(Stdio::null());
-    for name in ["TASKER_ENV", "RAILS_ENV", "RACK_ENV", "APP_ENV", "TASKER_CONFIG_DSN"] {
+    for name in [
+        "TASKER_ENV",
+        "RAILS_ENV",
+        "RACK_ENV",
+        "APP_ENV",
+        "TASKER_CONFIG_DSN",
+    ] {
         command.env_remove(name);
     }
     command.envs(variables.iter().copied());
@@ -81,7 +88,10 @@ fn in_force(database: &Database, environment: &str) -> (Value, String) {
 #[test]
 fn check_says_what_is_wrong_and_where_and_needs_no_database() {
     let files = Files::new(&[
-        ("base/system.toml", "[system.backoff]\nmax_backof_seconds = 3\njitter_enabled = 5\n"),
+        (
+            "base/system.toml",
+            "[system.backoff]\nmax_backof_seconds = 3\njitter_enabled = 5\n",
+        ),
         ("base/engine.toml", "[engine\n"),
     ]);
     let dir = files.path().display().to_string();
@@ -115,7 +125,10 @@ fn what_cannot_be_done_is_another_exit_status_than_errors_in_files() {
     assert!(text.contains("did you mean system"), "{text}");
     let files = Files::new(&[("base/system.toml", &format!("{BACKOFF}60\n"))]);
     let dir = files.path().display().to_string();
-    let (code, text) = said(&run(&["load", &dir, "--dsn", "host=/nowhere user=none"], &[]));
+    let (code, text) = said(&run(
+        &["load", &dir, "--dsn", "host=/nowhere user=none"],
+        &[],
+    ));
     assert_eq!(code, 2, "{text}");
 }
 
@@ -128,15 +141,33 @@ fn load_show_and_diff_agree_with_the_database() {
         ("environments/test/system.toml", &format!("{BACKOFF}7\n")),
     ]);
     let dir = files.path().display().to_string();
-    let (code, text) = said(&run(&["diff", &dir, "--dsn", &dsn, "--environment", "test"], &[]));
+    let (code, text) = said(&run(
+        &["diff", &dir, "--dsn", &dsn, "--environment", "test"],
+        &[],
+    ));
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("system.backoff.max_backoff_seconds: 300 -> 7"), "{text}");
-    let (code, text) = said(&run(&["load", &dir, "--dsn", &dsn, "--environment", "test"], &[]));
+    assert!(
+        text.contains("system.backoff.max_backoff_seconds: 300 -> 7"),
+        "{text}"
+    );
+    let (code, text) = said(&run(
+        &["load", &dir, "--dsn", &dsn, "--environment", "test"],
+        &[],
+    ));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("2 files are loaded"), "{text}");
-    assert_eq!(in_force(&database, "test"), (Value::from(7), "environment".to_owned()));
-    assert_eq!(in_force(&database, "other"), (Value::from(60), "base".to_owned()));
-    let (_, text) = said(&run(&["diff", &dir, "--dsn", &dsn, "--environment", "test"], &[]));
+    assert_eq!(
+        in_force(&database, "test"),
+        (Value::from(7), "environment".to_owned())
+    );
+    assert_eq!(
+        in_force(&database, "other"),
+        (Value::from(60), "base".to_owned())
+    );
+    let (_, text) = said(&run(
+        &["diff", &dir, "--dsn", &dsn, "--environment", "test"],
+        &[],
+    ));
     assert!(text.contains("0 values change"), "{text}");
     // The environment comes from the first variable that is set.
     let output = run(
@@ -150,7 +181,10 @@ fn load_show_and_diff_agree_with_the_database() {
         .iter()
         .find(|row| row["key"] == "backoff.max_backoff_seconds")
         .expect("the key");
-    assert_eq!((&row["value"], &row["origin"]), (&Value::from(7), &Value::from("environment")));
+    assert_eq!(
+        (&row["value"], &row["origin"]),
+        (&Value::from(7), &Value::from("environment"))
+    );
 }
 
 #[test]
@@ -169,14 +203,23 @@ fn with_an_error_in_one_file_nothing_is_loaded() {
 #[test]
 fn a_variable_is_replaced_here_and_an_unset_one_without_a_default_is_an_error() {
     let database = Database::new();
-    let files = Files::new(&[("base/telemetry.toml", "[telemetry]\nservice_name = \"${SHOP_NAME}\"\n")]);
+    let files = Files::new(&[(
+        "base/telemetry.toml",
+        "[telemetry]\nservice_name = \"${SHOP_NAME}\"\n",
+    )]);
     let dir = files.path().display().to_string();
     let (code, text) = said(&run(&["check", &dir], &[]));
     assert_eq!(code, 1, "{text}");
-    assert!(text.contains("SHOP_NAME") && text.contains("telemetry.toml:2:"), "{text}");
+    assert!(
+        text.contains("SHOP_NAME") && text.contains("telemetry.toml:2:"),
+        "{text}"
+    );
     let (code, text) = said(&run(&["check", &dir], &[("SHOP_NAME", "shop")]));
     assert_eq!(code, 0, "{text}");
-    let (code, text) = said(&run(&["load", &dir, "--dsn", &dsn(&database)], &[("SHOP_NAME", "shop")]));
+    let (code, text) = said(&run(
+        &["load", &dir, "--dsn", &dsn(&database)],
+        &[("SHOP_NAME", "shop")],
+    ));
     assert_eq!(code, 0, "{text}");
     let names: Vec<String> = database.connect().all(
         "SELECT value #>> '{}' FROM tasker.effective_config() WHERE component = 'telemetry' AND key = 'service_name'",
@@ -187,7 +230,10 @@ fn a_variable_is_replaced_here_and_an_unset_one_without_a_default_is_an_error() 
 
 #[test]
 fn json_is_one_object_with_all_findings() {
-    let files = Files::new(&[("base/system.toml", "[system.backoff]\nmax_backof_seconds = 3\n")]);
+    let files = Files::new(&[(
+        "base/system.toml",
+        "[system.backoff]\nmax_backof_seconds = 3\n",
+    )]);
     let dir = files.path().display().to_string();
     let output = run(&["check", &dir, "--json"], &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -195,7 +241,13 @@ fn json_is_one_object_with_all_findings() {
     assert_eq!(found["ok"], false);
     let finding = &found["findings"][0];
     assert_eq!(finding["severity"], "error");
-    assert!(finding["path"].as_str().expect("a path").ends_with("base/system.toml:2:1"), "{finding}");
+    assert!(
+        finding["path"]
+            .as_str()
+            .expect("a path")
+            .ends_with("base/system.toml:2:1"),
+        "{finding}"
+    );
 }
 
 #[test]
@@ -214,7 +266,10 @@ fn the_files_of_this_repository_are_fine_in_each_environment() {
     let dir = dir.display().to_string();
     for environment in ["development", "test", "production"] {
         let variables = [("DATABASE_URL", "postgres://x"), ("TASKER_SECRET", "x")];
-        let (code, text) = said(&run(&["check", &dir, "--environment", environment], &variables));
+        let (code, text) = said(&run(
+            &["check", &dir, "--environment", environment],
+            &variables,
+        ));
         assert_eq!(code, 0, "{text}");
     }
 }

@@ -130,7 +130,10 @@ fn the_function_has_the_rights_of_the_role_that_registered_the_template() {
     // Another owner of the function would act with the registrar's rights.
     session.execute("ALTER FUNCTION app.reads(jsonb) OWNER TO CURRENT_USER");
     session
-        .fails("SELECT tasker.create_task('reading', '{}', reason => 'b')", &[])
+        .fails(
+            "SELECT tasker.create_task('reading', '{}', reason => 'b')",
+            &[],
+        )
         .is("22023")
         .message_says(&["belongs to role"]);
     drop(database);

@@ -96,8 +96,14 @@ fn value(text: Option<String>) -> Value {
 fn said(error: tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(inner) => {
-            let hint = inner.hint().map_or(String::new(), |hint| format!(" ({hint})"));
-            format!("{} (SQLSTATE {}){hint}", inner.message(), inner.code().code())
+            let hint = inner
+                .hint()
+                .map_or(String::new(), |hint| format!(" ({hint})"));
+            format!(
+                "{} (SQLSTATE {}){hint}",
+                inner.message(),
+                inner.code().code()
+            )
         }
         None => with_cause(&error),
     }

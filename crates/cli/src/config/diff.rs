@@ -29,7 +29,12 @@ fn changes(files: &Files, rows: &[Effective], environment: &str) -> Vec<Change> 
         let new = match resolved.get(component, &row.key) {
             Some((new, _)) => new,
             // A file is replaced whole.
-            None if from_file && row.origin_file.as_ref().is_some_and(|file| names.contains(file)) => {
+            None if from_file
+                && row
+                    .origin_file
+                    .as_ref()
+                    .is_some_and(|file| names.contains(file)) =>
+            {
                 &row.default_value
             }
             None => continue,
@@ -76,5 +81,8 @@ pub fn show(files: &Files, rows: &[Effective], environment: &str, as_json: bool)
             .map_or(String::new(), |by| format!("  # not in force: {by}"));
         println!("{}: {} -> {}{note}", change.key, change.old, change.new);
     }
-    println!("{} values change in environment {environment}", changes.len());
+    println!(
+        "{} values change in environment {environment}",
+        changes.len()
+    );
 }

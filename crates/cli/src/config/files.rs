@@ -36,8 +36,12 @@ impl Files {
                 return Err(format!("{shown}: larger than {LARGEST} bytes"));
             }
             let bytes = std::fs::read(&path).map_err(|error| format!("{shown}: {error}"))?;
-            let text = String::from_utf8(bytes)
-                .map_err(|error| format!("{shown}: not UTF-8 from byte {}", error.utf8_error().valid_up_to() + 1))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                format!(
+                    "{shown}: not UTF-8 from byte {}",
+                    error.utf8_error().valid_up_to() + 1
+                )
+            })?;
             let found = read(&file, &text, &rules);
             findings.extend(found.findings);
             places.insert(file.clone(), found.places);
@@ -76,7 +80,10 @@ fn listed(dir: &Path, environment: &str) -> Result<Vec<(PathBuf, File)>, String>
     let mut files = vec![];
     for (folder, environment) in [
         (base, None),
-        (dir.join("environments").join(environment), Some(environment)),
+        (
+            dir.join("environments").join(environment),
+            Some(environment),
+        ),
     ] {
         if environment.is_some() && !folder.is_dir() {
             continue;

@@ -71,7 +71,9 @@ impl Report {
     }
 
     pub fn has(&self, message: &str) -> bool {
-        self.findings.iter().any(|finding| finding.message == message)
+        self.findings
+            .iter()
+            .any(|finding| finding.message == message)
     }
 
     pub fn has_error(&self) -> bool {
@@ -95,9 +97,19 @@ impl Report {
             return !self.failed;
         }
         for finding in &self.findings {
-            println!("{}: {}: {}", finding.path, severity(finding), finding.message);
+            println!(
+                "{}: {}: {}",
+                finding.path,
+                severity(finding),
+                finding.message
+            );
         }
-        let count = |error| self.findings.iter().filter(|finding| finding.error == error).count();
+        let count = |error| {
+            self.findings
+                .iter()
+                .filter(|finding| finding.error == error)
+                .count()
+        };
         let what = match (&self.summary, self.failed) {
             (_, true) => "nothing is loaded",
             (Some(text), false) => text,
@@ -123,7 +135,13 @@ pub fn show(rows: &[Effective], environment: &str, json: bool) {
     for row in rows {
         let unit = row.unit.as_deref().filter(|unit| !unit.is_empty());
         let unit = unit.map_or(String::new(), |unit| format!(" {unit}"));
-        let file = row.origin_file.as_deref().map_or(String::new(), |file| format!(" {file}"));
-        println!("{}.{} = {}{unit}  # {}{file}", row.component, row.key, row.value, row.origin);
+        let file = row
+            .origin_file
+            .as_deref()
+            .map_or(String::new(), |file| format!(" {file}"));
+        println!(
+            "{}.{} = {}{unit}  # {}{file}",
+            row.component, row.key, row.value, row.origin
+        );
     }
 }

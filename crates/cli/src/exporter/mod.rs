@@ -28,12 +28,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::connection::Target;
 use access::Access;
 use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
 use settings::Settings;
-use crate::connection::Target;
 
 /// What each part of the exporter works with.
 #[derive(Clone)]

@@ -356,7 +356,10 @@ mod tests {
         assert_ne!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "d"));
         assert_eq!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "c"));
         assert_ne!(hash_of_made_key("a", "b", "c"), hash_of_key("a", "b", "c"));
-        assert_ne!(hash_of_made_key("a", "bc", "d"), hash_of_made_key("ab", "c", "d"));
+        assert_ne!(
+            hash_of_made_key("a", "bc", "d"),
+            hash_of_made_key("ab", "c", "d")
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ const LOOKING_FOR_A_NAME: u64 = 100_000;
 
 /// Checks the steps together. Returns the graph if there is one without cycles.
 pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
-    if body.identity_window.is_some() && !body
+    if body.identity_window.is_some()
+        && !body
             .identity_strategy
             .as_ref()
             .is_some_and(IdentityStrategy::refuses)
