@@ -257,3 +257,27 @@ fn without_place(line: &str) -> String {
     }
     words.join(" ")
 }
+
+/// The keys of the product, not those of the tests.
+#[test]
+fn the_catalog_has_every_key_of_the_files_and_finds_no_error_in_them() {
+    let keys = Keys::new(tasker_rules::configuration::catalog::keys());
+    let (set, findings) = load(&originals(), &keys, true);
+    let errors: Vec<_> = lines(&findings)
+        .into_iter()
+        .filter(|line| !line.starts_with("warning"))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    for (environment, count) in [
+        (None, 205),
+        (Some("development"), 211),
+        (Some("test"), 207),
+        (Some("production"), 205),
+    ] {
+        assert_eq!(
+            set.resolve(environment).iter().count(),
+            count,
+            "{environment:?}"
+        );
+    }
+}
