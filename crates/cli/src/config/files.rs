@@ -7,7 +7,7 @@ use serde_json::Value;
 use tasker_rules::configuration::check::{Places, place};
 use tasker_rules::configuration::{File, Finding, Keys, Rules, Secrets, Set, read, write};
 
-use super::catalog;
+use tasker_rules::configuration::catalog;
 
 /// What was read.
 pub struct Files {

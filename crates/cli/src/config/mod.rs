@@ -4,7 +4,6 @@
 //! value and goes on after an error, so that every problem is shown at once with line and column of the user's file. Crates that put
 //! layers together (figment, config) keep neither, and which layer wins is a rule of the engine.
 
-mod catalog;
 mod database;
 mod diff;
 mod files;

@@ -3,6 +3,7 @@
 //! The catalog lists all keys: checking a file, `effective_config`, the documentation and the command `tasker config`
 //! read it. A file is read into [`Leaves`], checked on its way; files together make the values that are in force.
 
+pub mod catalog;
 pub mod check;
 pub mod component;
 pub mod diff;
