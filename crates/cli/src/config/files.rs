@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tasker_rules::configuration::check::{Places, place};
-use tasker_rules::configuration::{File, Finding, Keys, Rules, Secrets, Set, read, write};
-
-use tasker_rules::configuration::catalog;
+use tasker_rules::configuration::{File, Finding, Keys, Rules, Secrets, Set, catalog, read, write};
 
 /// What was read.
 pub struct Files {
