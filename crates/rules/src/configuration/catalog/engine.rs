@@ -449,7 +449,7 @@ pub(super) static KEYS: &[Key] = &[
     .unit("seconds")
     .default("300")
     .setting("priority_aging_seconds")
-    .test("tests/client priorities"),
+    .test("tests/paths aging"),
     engine(
         "retention.default_retention",
         SECONDS,
@@ -531,4 +531,13 @@ pub(super) static KEYS: &[Key] = &[
     .default("1024")
     .setting("max_working_memory_mb")
     .test("tests/client limits"),
+    engine(
+        "limits.max_cache_mb",
+        Shape::Int(1, 1024),
+        "Memory that one cache of compiled templates may use in each session.",
+    )
+    .unit("MB")
+    .default("64")
+    .setting("max_cache_mb")
+    .test("tests/client caches"),
 ];
