@@ -38,7 +38,8 @@ pub struct Effective {
 impl Database {
     pub async fn open(dsn: &str) -> Result<Self, String> {
         let target = Target::new(dsn, "tasker config")?;
-        let connecting = target.config(LIMIT).connect(target.tls.clone());
+        let config = target.config(LIMIT);
+        let connecting = config.connect(target.tls.clone());
         let (client, connection) = tokio::time::timeout(LIMIT, connecting)
             .await
             .map_err(|_| format!("no answer from {}", target.describe()))?
@@ -49,43 +50,51 @@ impl Database {
 
     /// Loads files, as one change.
     pub async fn load(&self, files: &Value, force: bool) -> Result<Vec<Row>, String> {
-        let rows = self.client.query(
+        let rows = within(self.client.query(
             "SELECT severity, path, message FROM tasker.load_config_set($1::text::jsonb, $2)",
             &[&files.to_string(), &force],
-        );
-        let rows = within(rows).await?;
-        let row = |row: &tokio_postgres::Row| {
-            Ok(Row {
-                severity: row.try_get(0)?,
-                path: row.try_get::<_, Option<String>>(1)?.unwrap_or_default(),
-                message: row.try_get(2)?,
-            })
-        };
-        rows.iter().map(row).collect::<Result<_, _>>().map_err(said)
+        ))
+        .await?;
+        rows.iter()
+            .map(loaded)
+            .collect::<Result<_, _>>()
+            .map_err(said)
     }
 
     /// The values in force in an environment.
     pub async fn effective(&self, environment: &str) -> Result<Vec<Effective>, String> {
-        let rows = self.client.query(
+        let rows = within(self.client.query(
             "SELECT component, key, value::text, unit, origin, origin_file, default_value::text, needs
              FROM tasker.effective_config($1) ORDER BY component, key",
             &[&environment],
-        );
-        let rows = within(rows).await?;
-        let row = |row: &tokio_postgres::Row| {
-            Ok(Effective {
-                component: row.try_get(0)?,
-                key: row.try_get(1)?,
-                value: value(row.try_get(2)?),
-                unit: row.try_get(3)?,
-                origin: row.try_get(4)?,
-                origin_file: row.try_get(5)?,
-                default_value: value(row.try_get(6)?),
-                needs: row.try_get(7)?,
-            })
-        };
-        rows.iter().map(row).collect::<Result<_, _>>().map_err(said)
+        ))
+        .await?;
+        rows.iter()
+            .map(in_force)
+            .collect::<Result<_, _>>()
+            .map_err(said)
     }
+}
+
+fn loaded(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    Ok(Row {
+        severity: row.try_get(0)?,
+        path: row.try_get::<_, Option<String>>(1)?.unwrap_or_default(),
+        message: row.try_get(2)?,
+    })
+}
+
+fn in_force(row: &tokio_postgres::Row) -> Result<Effective, tokio_postgres::Error> {
+    Ok(Effective {
+        component: row.try_get(0)?,
+        key: row.try_get(1)?,
+        value: value(row.try_get(2)?),
+        unit: row.try_get(3)?,
+        origin: row.try_get(4)?,
+        origin_file: row.try_get(5)?,
+        default_value: value(row.try_get(6)?),
+        needs: row.try_get(7)?,
+    })
 }
 
 fn value(text: Option<String>) -> Value {

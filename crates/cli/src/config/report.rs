@@ -112,7 +112,7 @@ impl Report {
         };
         let what = match (&self.summary, self.failed) {
             (_, true) => "nothing is loaded",
-            (Some(text), false) => text,
+            (Some(text), false) => text.as_str(),
             (None, false) => "done",
         };
         println!("{what}: {} errors, {} warnings", count(true), count(false));
