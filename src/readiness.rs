@@ -6,7 +6,6 @@
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use rustc_hash::FxHashMap;
 use tasker_rules::engine::readiness::{Counts, Step};
 use tasker_rules::engine::state::StepState;
 
