@@ -308,7 +308,7 @@ fn password_in(file: &Path, config: &Config) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(file).ok()?.permissions().mode();
     if mode & 0o077 != 0 {
-        super::log::warning(
+        crate::exporter::log::warning(
             "the password file is open to others and is ignored",
             &[("file", &file.display().to_string())],
         );

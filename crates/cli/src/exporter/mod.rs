@@ -8,7 +8,7 @@ mod export_metrics;
 mod exports;
 mod flight;
 mod http;
-mod log;
+pub mod log;
 mod options;
 mod otlp;
 mod own_metrics;
