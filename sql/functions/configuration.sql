@@ -61,7 +61,7 @@ value: The value in force; null: none.
 unit: What the value counts, if it has a unit.
 origin: default, base, environment, function (configure_executor_pool, set_retention and others), or of a setting of the server: file, ALTER SYSTEM, command line, DATABASE, ROLE ALL, and for settings of a session ROLE and SET.
 origin_file: The file that says it, where one does.
-default_value: What holds when nobody says anything.
+default_value: What holds where neither a file nor a setting has a value.
 needs: What a change needs before it has its effect: reconnect or restart; NULL: nothing.';
 GRANT EXECUTE ON FUNCTION tasker.effective_config(text) TO tasker_reader;
 

@@ -12,7 +12,7 @@ use super::datum;
 use super::spi::{Session, Statement};
 use crate::error::Result;
 
-/// Who decides a setting.
+/// How far a setting reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The database: all its sessions and background processes have the same value. SET and ALTER ROLE are ignored.
@@ -21,7 +21,7 @@ pub enum Scope {
     Session,
 }
 
-/// What somebody has said about a setting.
+/// What was said about a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     /// Nothing that counts.
@@ -158,7 +158,7 @@ fn counts(source: Source::Type) -> bool {
     )
 }
 
-/// Where the value comes from, in the words of `effective_config`; None: nobody has said anything that counts.
+/// Where the value comes from, in the words of `effective_config`; None: nothing counts.
 pub fn origin(name: &CStr, scope: Scope) -> Option<(&'static str, Option<String>)> {
     // SAFETY: a setting that lives as long as the process; its file is a text that ends with NUL.
     unsafe {

@@ -1,7 +1,7 @@
 //! Settings (`tasker.*`) and the configuration: the one reader of both. docs/operating-with-psql.md lists the settings. The long
 //! description says unit, special values and where the rule stands: docs/reference shows it.
 //!
-//! A setting counts before the files of the configuration, but only if somebody has set it, and for all of the database (`own`). What
+//! A setting counts before the files of the configuration, but only where it was set, and for all of the database (`own`). What
 //! the files say is kept in each backend (`files`).
 
 use std::ffi::{CStr, CString};
@@ -721,7 +721,7 @@ fn home(number: usize) -> Option<&'static Key> {
     catalog::key_of_setting(name.strip_prefix("tasker.")?)
 }
 
-/// What somebody has set that counts: the value, where it was set, and in which file.
+/// What was set and counts: the value, where it was set, and in which file.
 pub struct Spoken {
     pub value: serde_json::Value,
     pub origin: &'static str,

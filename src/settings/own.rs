@@ -1,4 +1,4 @@
-//! The value that counts: what somebody has set, else what the files say, else the default.
+//! The value that counts: what was set, else what the files say, else the default.
 
 use std::ffi::CString;
 
@@ -23,7 +23,7 @@ pub trait Read<T> {
     fn get(&self) -> T;
 }
 
-/// Reads what somebody has set that counts.
+/// Reads what was set and counts.
 pub trait Counted<T> {
     fn counted(&self) -> Option<T>;
 }

@@ -1,4 +1,4 @@
-//! The configuration: loading files, where a value comes from, who has it when, history and going back.
+//! The configuration: loading files, where a value comes from, when each process has it, history and going back.
 
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ fn a_loaded_file_holds_for_every_session_with_its_next_call() {
 }
 
 #[test]
-fn what_is_not_committed_is_seen_by_nobody_else_and_a_rollback_takes_it_back() {
+fn what_is_not_committed_is_seen_by_no_other_session_and_a_rollback_takes_it_back() {
     let (database, mut session) = prepared();
     let mut other = database.connect();
     loads(&mut session, "system", &with_cap(100));
@@ -211,7 +211,7 @@ fn with_an_error_nothing_changes_and_no_version_is_made() {
 }
 
 #[test]
-fn history_says_who_changed_which_key_and_rollback_makes_a_new_version() {
+fn history_names_the_role_and_the_keys_and_rollback_makes_a_new_version() {
     let (database, mut session) = prepared();
     session.execute(
         "DO $$ BEGIN CREATE ROLE config_admin LOGIN IN ROLE tasker_admin; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
@@ -741,7 +741,7 @@ impl Pool {
             |_| std::path::Path::new(&std::env::var("HOME").expect("a home")).join(".cache"),
             std::path::PathBuf::from,
         );
-        // The server's user may not enter the home of another one.
+        // The server's user cannot enter the home of another one.
         let folder = server.folder().join("pool");
         let copied = std::process::Command::new("cp")
             .arg("-rL")
