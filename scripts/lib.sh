@@ -25,8 +25,6 @@ VENV=$WORK/venv
 TOOLS=${XDG_CACHE_HOME:-${HOME:-$WORK}/.cache}/tasker_ext
 # Prometheus and its SQL exporter, as Debian's packages hold them.
 MONITORING=$TOOLS/monitoring
-# Debian's pgbouncer with its libraries.
-PGBOUNCER=$TOOLS/pgbouncer
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 # pgrx looks for its configuration here; our own, so that ~/.pgrx is neither needed nor touched.
 export PGRX_HOME=$WORK/pgrx-home PG_CONFIG

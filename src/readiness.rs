@@ -6,15 +6,15 @@
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
 use tasker_rules::engine::readiness::{Counts, Step};
 use tasker_rules::engine::state::StepState;
 
 use crate::error::{Error, Result};
-use crate::pg::caches::{self, Unchanging};
 use crate::pg::datum::{self, Arg, Timestamp, Uuid};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Rows, Session, Statement};
 use crate::registry::{self, Template};
-use crate::settings;
 
 /// A step as its readers see it.
 pub struct Reading {
@@ -210,12 +210,14 @@ static NAMED_STEPS: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-static KEPT: Unchanging<i32, Rc<Facts>> =
-    Unchanging::new(&caches::TEMPLATE_FACTS, registry::MOST_KEPT);
+/// When this many templates are known, all are forgotten together.
+const MOST_KEPT: usize = 512;
+
+static KEPT: Kept<FxHashMap<i32, Rc<Facts>>> = Kept::new();
 
 /// The facts of a template, if this backend has them already.
 pub fn kept_facts(template_id: i32) -> Option<Rc<Facts>> {
-    KEPT.get(&template_id)
+    KEPT.with(|kept| kept.get(&template_id).cloned())
 }
 
 pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
@@ -235,9 +237,12 @@ pub fn facts(session: &Session, template_id: i32) -> Result<Rc<Facts>> {
         longest,
         shortest,
     });
-    // With the template: it stays in memory with them when its own cache lets it go.
-    let bytes = facts.template.bytes + size_of::<Facts>() + 12 * facts.longest.len();
-    KEPT.insert(template_id, facts.clone(), bytes, settings::max_cache())?;
+    KEPT.with(|kept| {
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(template_id, facts.clone());
+    });
     Ok(facts)
 }
 

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION tasker.create_task(
 RETURNS uuid AS 'MODULE_PATHNAME', 'create_task' LANGUAGE c VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker.create_task(text, jsonb, text, text, text, text, text, jsonb, jsonb, integer, timestamptz, text, text, text, text) IS
-'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is not an object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request within the template''s identity_window where its identity_strategy is hash or a function (the existing uuid is in the DETAIL), 22023 if the function makes no key, and for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
+'Creates a task with all its steps and returns its uuid. P0002 for an unknown template, 23514 for a context that is not an object or breaks the input_schema, 22023 for a value out of range, 23505 for an equal request within the template''s identity_window where its identity_strategy is hash (the existing uuid is in the DETAIL), 22023 for bypass_steps that name anything but skippable steps of the template. Any isolation level. Rules: docs/concepts.md#tasks-and-steps, docs/concepts.md#idempotency.
 name: Name of the template.
 context: What the task works on, a JSON object that satisfies the template''s input_schema.
 namespace: Namespace of the template.

@@ -1,7 +1,7 @@
 -- Events that leave before a subscriber has them. Purge waits for it, and then it is told.
 
 CREATE OR REPLACE FUNCTION tasker_engine.max_subscriber_lag_text() RETURNS text
-AS 'MODULE_PATHNAME', 'max_subscriber_lag_text' LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME', 'max_subscriber_lag_text' LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.max_subscriber_lag_text() IS 'tasker.max_subscriber_lag as an interval is written, with all its digits.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.first_unread(OUT subscriber text, OUT read_to bigint, OUT written_at timestamptz)

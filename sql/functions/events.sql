@@ -79,7 +79,7 @@ COMMENT ON FUNCTION tasker_engine.tell_handlers_gone(tasker_engine.worker_handle
 'Writes the facts that announcements were removed, and plugins with their last handler of a worker. Called after the rows are deleted.';
 
 CREATE OR REPLACE FUNCTION tasker_engine.event_retention_text() RETURNS text
-AS 'MODULE_PATHNAME', 'event_retention_text' LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME', 'event_retention_text' LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.event_retention_text() IS 'tasker.event_retention as an interval is written, with all its digits.';
 
 -- A purge tells, and an answer counts, without a lock on the subscriber: what it writes while that is removed has no owner.

@@ -227,14 +227,13 @@ other_rows: How many other rows belonged to them.
 last_uuid: The last task of the batch; NULL if there was none.';
 GRANT EXECUTE ON FUNCTION tasker.purge_tasks(interval, integer, text, boolean, boolean, uuid) TO tasker_admin;
 
--- RESTRICTED: a parallel worker does not know what lies below a SET that does not count.
 CREATE OR REPLACE FUNCTION tasker_engine.default_retention_text() RETURNS text
-AS 'MODULE_PATHNAME', 'default_retention_text' LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME', 'default_retention_text' LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION tasker_engine.default_retention_text() IS 'tasker.default_retention as an interval is written, with all its digits.';
 GRANT EXECUTE ON FUNCTION tasker_engine.default_retention_text() TO tasker_reader;
 
 CREATE OR REPLACE FUNCTION tasker_engine.default_retention() RETURNS interval
-LANGUAGE sql STABLE PARALLEL RESTRICTED
+LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tasker_engine.default_retention_text()::interval;
 COMMENT ON FUNCTION tasker_engine.default_retention() IS 'tasker.default_retention as an interval; 0 keeps tasks forever.';
 GRANT EXECUTE ON FUNCTION tasker_engine.default_retention() TO tasker_reader;

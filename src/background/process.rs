@@ -13,7 +13,6 @@ pub use crate::pg::process::{
 use crate::pg::spi::{Session, Statement};
 use crate::pg::{installation, process, rights};
 use crate::processes::{self, Kind, State};
-use crate::settings;
 
 pub const SECOND_US: i64 = 1_000_000;
 /// The longest pause before what failed is tried again.
@@ -38,7 +37,6 @@ pub fn begin(kind: Kind, database: u32, pool: &str, worker_id: &str) {
 pub fn transaction<T>(body: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     process::transaction(|session| {
         may_work(session)?;
-        settings::look_now()?;
         body(session)
     })
 }

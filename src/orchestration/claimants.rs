@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::datum::{self, Arg};
 use crate::pg::installation::Kept;
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{caches, changes, rights};
+use crate::pg::{changes, rights};
 
 /// The number of the engine itself: executors, run_steps, and steps that an operator starts by hand.
 const ENGINE: i16 = 0;
@@ -85,21 +85,12 @@ impl Claimant {
                 .map(|(_, claimant)| claimant.clone())
         });
         if let Some(kept) = kept {
-            caches::CLAIMANTS.hit();
             return Ok(kept);
         }
-        caches::CLAIMANTS.missed();
         let claimant = Rc::new(Self::read(session, role)?);
         KNOWN.with(|known| {
-            if known.iter().any(|(since, _)| *since != changes) {
-                caches::CLAIMANTS.invalidated();
-            }
             known.retain(|(since, _)| *since == changes);
             known.push((changes, claimant.clone()));
-            let numbers =
-                |claimant: &Self| claimant.own.len() + claimant.may.as_ref().map_or(0, Vec::len);
-            let bytes = |(_, claimant): &(u64, Rc<Self>)| size_of::<Self>() + 2 * numbers(claimant);
-            caches::CLAIMANTS.holds(known.len(), known.iter().map(bytes).sum());
         });
         Ok(claimant)
     }

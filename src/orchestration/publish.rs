@@ -24,7 +24,7 @@ use crate::pg::installation::Kept;
 use crate::pg::scan::Walk;
 use crate::pg::spi::{Session, Statement};
 use crate::pg::xact;
-use crate::pg::{budget, caches, call, changes};
+use crate::pg::{budget, call, changes};
 use crate::registry::{self, StoredSchema, Tracing};
 use crate::subscribers::depth;
 use crate::{processes, settings, storage};
@@ -185,23 +185,15 @@ impl Rules {
         let mut unknown = vec![];
         KNOWN.with(|(since, known)| {
             if *since != changes || known.len() > MOST_KNOWN {
-                match known.len() {
-                    many if *since == changes => caches::EVENT_SCHEMAS.evicted(many),
-                    _ => caches::EVENT_SCHEMAS.invalidated(),
-                }
                 (*since, *known) = (changes, FxHashMap::default());
             }
             for name in names {
                 match known.get(name) {
                     Some(Some(schema)) => {
-                        caches::EVENT_SCHEMAS.hit();
                         found.insert(name.to_owned(), Rc::clone(schema));
                     }
-                    Some(None) => caches::EVENT_SCHEMAS.hit(),
-                    None => {
-                        caches::EVENT_SCHEMAS.missed();
-                        unknown.push(name);
-                    }
+                    Some(None) => {}
+                    None => unknown.push(name),
                 }
             }
         });
@@ -212,10 +204,6 @@ impl Rules {
                 KNOWN.with(|(_, known)| {
                     let entry = |name: &&str| ((*name).to_owned(), read.get(*name).cloned());
                     known.extend(unknown.iter().map(entry));
-                    let bytes = known.iter().map(|(name, schema)| {
-                        name.len() + schema.as_ref().map_or(0, |schema| schema.bytes())
-                    });
-                    caches::EVENT_SCHEMAS.holds(known.len(), bytes.sum());
                 });
             }
             found.extend(read);

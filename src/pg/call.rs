@@ -104,43 +104,6 @@ pub fn running() -> &'static str {
     RUNNING.get()
 }
 
-std::thread_local! {
-    /// How many functions of ours run, each called by the one before.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static AT_EACH: Cell<Option<fn()>> = const { Cell::new(None) };
-}
-
-/// One function more runs; an error that passes ends it too.
-struct Depth;
-
-impl Depth {
-    fn enter() -> Self {
-        if DEPTH.replace(DEPTH.get() + 1) == 0
-            && let Some(body) = AT_EACH.get()
-        {
-            body();
-        }
-        Self
-    }
-}
-
-impl Drop for Depth {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get().saturating_sub(1));
-    }
-}
-
-/// Whether a function of ours runs.
-pub fn is_inside() -> bool {
-    DEPTH.get() > 0
-}
-
-/// Registers what is to be done when a function is called and no other one of ours runs. It is on the way of every call, so it
-/// must be short.
-pub fn at_each_call(body: fn()) {
-    AT_EACH.set(Some(body));
-}
-
 /// Runs the body of a function and turns its result or error into what PostgreSQL expects.
 pub fn dispatch(
     fcinfo: FunctionCallInfo,
@@ -158,9 +121,7 @@ pub fn dispatch(
         alive: PhantomData,
     };
     let outer = RUNNING.replace(name);
-    let depth = Depth::enter();
     let outcome = body(&mut call);
-    drop(depth);
     // After an error that PostgreSQL has raised it stays: the next call sets it.
     RUNNING.set(outer);
     match outcome {
@@ -193,12 +154,6 @@ impl<'c> Call<'c> {
                 .then(|| pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index))
                 .flatten()
         }
-    }
-
-    /// How many parameters its declaration has.
-    pub fn parameter_count(&self) -> usize {
-        // SAFETY: fcinfo belongs to this call.
-        usize::try_from(unsafe { (*self.fcinfo).nargs }).unwrap_or_default()
     }
 
     /// The first parameters, which the SQL declaration gives these types, to be passed on as they are.

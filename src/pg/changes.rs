@@ -38,11 +38,6 @@ pub static EVENTS: Watched = Watched::new(c"registered_events");
 /// The routes of events.
 pub static EVENT_ROUTES: Watched = Watched::new(c"changed_event_routes");
 
-/// The files of the configuration, and the environment.
-pub static CONFIGURATION: Watched = Watched::new(c"config_files");
-/// What a reset of caches changes whose values never change by themselves.
-pub static CACHES: Watched = Watched::new(c"caches");
-
 std::thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
     static LISTENS_TO_TABLES: Cell<bool> = const { Cell::new(false) };
@@ -70,38 +65,19 @@ pub fn of_roles() -> u64 {
 
 /// The same for a table that is watched.
 pub fn of(table: &Watched) -> u64 {
-    listen();
+    if !LISTENS_TO_TABLES.replace(true) {
+        // SAFETY: the callback lives as long as the backend.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null()) };
+    }
     // SAFETY: as each lock on a relation does it; nothing of PostgreSQL's caches is in use here.
     unsafe { pg_sys::AcceptInvalidationMessages() };
     table.changes.get()
 }
 
-/// The same number without a look for new messages: each lock on a relation looks for them.
-pub fn seen(table: &Watched) -> u64 {
-    table.changes.get()
-}
-
-fn listen() {
-    if !LISTENS_TO_TABLES.replace(true) {
-        // SAFETY: the callback lives as long as the backend.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null()) };
-    }
-}
-
 /// Starts counting the changes of this table, before it is read.
 pub fn watch(table: &Watched) -> Result<()> {
-    listen();
     table.oid.set(oid_of(table.name)?);
     Ok(())
-}
-
-/// The same; false if the table is not there: before a script has made it.
-pub fn watch_if_there(table: &Watched) -> bool {
-    match oid_of(table.name) {
-        Ok(oid) => table.oid.set(oid),
-        Err(_) => return false,
-    }
-    true
 }
 
 /// Tells every backend that a table of the engine has changed: this one with the next statement, the others when the
@@ -116,7 +92,7 @@ pub fn tell(table: &Watched) -> Result<()> {
 fn oid_of(table: &CStr) -> Result<Oid> {
     // SAFETY: lookups in the system cache.
     let oid = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), true);
+        let schema = pg_sys::get_namespace_oid(c"tasker_engine".as_ptr(), false);
         pg_sys::get_relname_relid(table.as_ptr(), schema)
     };
     if oid == pg_sys::InvalidOid {
@@ -132,7 +108,7 @@ unsafe extern "C-unwind" fn catalog_changed(_argument: Datum, _cache: i32, _hash
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: Datum, relation: Oid) {
-    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES, &CONFIGURATION, &CACHES] {
+    for table in [&CLAIMANTS, &EVENTS, &EVENT_ROUTES] {
         if relation == table.oid.get() || relation == pg_sys::InvalidOid {
             table.count();
         }

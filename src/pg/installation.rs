@@ -25,15 +25,14 @@ const EXTENSION: &CStr = c"tasker_ext";
 const SCHEMA: &CStr = c"tasker_engine";
 const PUBLIC_SCHEMA: &CStr = c"tasker";
 
-/// Functions that must work with any pair of versions: those that a script of any version calls, the triggers that a restore
+/// Functions that must work with any pair of versions: those that a script of any version calls, the trigger that a restore
 /// fires, and the expression of an index. Autovacuum, REINDEX and a restore meet schemas of any version.
-const ANY_VERSION: [&str; 7] = [
+const ANY_VERSION: [&str; 6] = [
     "library",
     "record_privileges",
     "owner_fault",
     "wake_launcher",
     "claimants_changed",
-    "config_changed",
     "step_uuid",
 ];
 

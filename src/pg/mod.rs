@@ -5,7 +5,6 @@
 pub mod append;
 pub mod backend;
 pub mod budget;
-pub mod caches;
 pub mod call;
 pub mod changes;
 pub mod datum;

@@ -15,18 +15,3 @@ pub fn with_latest<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         outcome
     }
 }
-
-/// The same with what is committed now, under every isolation level: for what is no data of the transaction. While a query runs in parallel
-/// no snapshot can be taken; then it is that of the query, and false.
-pub fn with_newest<T>(body: impl FnOnce(bool) -> Result<T>) -> Result<T> {
-    // SAFETY: as above.
-    unsafe {
-        if pg_sys::IsInParallelMode() {
-            return body(false);
-        }
-        pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-        let outcome = body(true);
-        pg_sys::PopActiveSnapshot();
-        outcome
-    }
-}

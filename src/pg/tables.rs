@@ -34,30 +34,11 @@ use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::datum::{Arg, attribute};
 use super::spi::Statement;
-use super::{guc, installation, rights};
+use super::{installation, rights};
 use crate::error::{Error, Result};
 
 /// Off: every operation takes its SQL statement.
-pub static DIRECT_TABLE_ACCESS: guc::Setting<bool> =
-    guc::Setting::of_session(GucSetting::<bool>::new(true));
-
-std::thread_local! {
-    /// What the files say about it.
-    static DIRECT_BY_FILES: Cell<Option<bool>> = const { Cell::new(None) };
-}
-
-/// Takes what the files of the configuration say about direct table access.
-pub fn allow_direct(by_files: Option<bool>) {
-    DIRECT_BY_FILES.set(by_files);
-}
-
-fn is_direct() -> bool {
-    let by_files = match DIRECT_TABLE_ACCESS.says() {
-        guc::Says::Nothing => DIRECT_BY_FILES.get(),
-        _ => None,
-    };
-    by_files.unwrap_or_else(|| DIRECT_TABLE_ACCESS.shown())
-}
+pub static DIRECT_TABLE_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// A column of ours: its name and its type.
 pub type Column = (&'static CStr, Oid);
@@ -134,7 +115,7 @@ pub struct Facts<const N: usize> {
 impl<const N: usize> Facts<N> {
     /// Why the operation takes its SQL statement; None: it goes below SQL.
     pub fn why_sql(&self, operation: Operation) -> Option<&str> {
-        if !is_direct() {
+        if !DIRECT_TABLE_ACCESS.get() {
             return Some("the setting tasker.direct_table_access is off");
         }
         self.findings

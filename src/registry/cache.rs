@@ -1,10 +1,11 @@
-//! Compiled templates by named_task_id. An id never changes its meaning, so only reset_cache empties the cache.
+//! Compiled templates by named_task_id. An id never changes its meaning, so the cache needs no invalidation.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
 use tasker_rules::engine::backoff;
 use tasker_rules::engine::handler_key::handler_key;
 use tasker_rules::engine::identity::Window;
@@ -14,8 +15,8 @@ use tasker_rules::{Problem, Spent};
 
 use crate::error::{Error, Result};
 use crate::pg::budget;
-use crate::pg::caches::{self, Unchanging};
 use crate::pg::datum::{self, Jsonb, OwnedJsonb};
+use crate::pg::installation::Kept;
 use crate::pg::spi::{Row, Session, Statement};
 use crate::settings;
 
@@ -26,16 +27,12 @@ pub struct Template {
     pub name: String,
     pub version: String,
     pub input_schema: Option<StoredSchema>,
-    /// How long an equal request is refused; None: requests are never equal.
-    pub identity: Option<Window>,
-    /// Whether a function makes the key that says which requests are equal.
-    pub makes_keys: bool,
+    /// How long an equal request is refused; None: the identity strategy is not hash.
+    pub hashed_identity: Option<Window>,
     /// The longest time of a task from its start, in microseconds.
     pub timeout_us: Option<i64>,
     /// Why the stored template cannot be read; its steps then have their defaults. They must not run.
     pub unreadable: Option<String>,
-    /// About how much memory it takes.
-    pub bytes: usize,
     steps: Vec<TemplateStep>,
 }
 
@@ -51,11 +48,6 @@ impl StoredSchema {
             schema,
             compiled: OnceCell::new(),
         }
-    }
-
-    /// About how much memory it takes.
-    pub fn bytes(&self) -> usize {
-        size_of::<Self>() + 4 * self.schema.to_string().len()
     }
 
     fn of(schema: Option<serde_json::Value>) -> Option<Self> {
@@ -192,18 +184,23 @@ static LOAD_STEPS: Statement = Statement::new(
     &[pg_sys::INT4OID],
 );
 
-/// Versions that one backend keeps; another loads in a millisecond.
-pub const MOST_KEPT: usize = 512;
+/// More versions than this in one backend are forgotten together; they load again in a millisecond each.
+const MOST_KEPT: usize = 512;
 
-static KEPT: Unchanging<i32, Rc<Template>> = Unchanging::new(&caches::TEMPLATES, MOST_KEPT);
+static KEPT: Kept<FxHashMap<i32, Rc<Template>>> = Kept::new();
 
 /// The compiled template with this id.
 pub fn get(session: &Session, id: i32) -> Result<Rc<Template>> {
-    if let Some(template) = KEPT.get(&id) {
+    if let Some(template) = KEPT.with(|kept| kept.get(&id).cloned()) {
         return Ok(template);
     }
     let template = Rc::new(load(session, id)?);
-    KEPT.insert(id, template.clone(), template.bytes, settings::max_cache())?;
+    KEPT.with(|kept| {
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(id, template.clone());
+    });
     Ok(template)
 }
 
@@ -265,26 +262,15 @@ fn load(session: &Session, id: i32) -> Result<Template> {
         })
     });
     let rules = rules.as_ref();
-    // The texts of the configuration are in it once; compiled schemas take several times their text.
-    let bytes = size_of::<Template>()
-        + steps.len() * size_of::<TemplateStep>()
-        + datum::jsonb_text(row.jsonb(4)?).len() * 4;
     Ok(Template {
         id,
-        bytes,
         namespace: row.get(1)?,
         name: row.get(2)?,
         version: row.get(3)?,
         input_schema: StoredSchema::of(rules.and_then(|rules| rules.input_schema.clone())),
-        identity: rules
-            .filter(|rules| rules.identity_strategy.refuses())
+        hashed_identity: rules
+            .filter(|rules| rules.identity_strategy == template::IdentityStrategy::Hash)
             .map(|rules| rules.identity_window),
-        makes_keys: rules.is_some_and(|rules| {
-            matches!(
-                rules.identity_strategy,
-                template::IdentityStrategy::Function(_)
-            )
-        }),
         timeout_us: microseconds(rules.and_then(|rules| rules.timeout_seconds)),
         unreadable,
         steps,

@@ -4,12 +4,9 @@
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::pg::datum::{self, Jsonb};
+use crate::pg::datum;
+use crate::pg::rights;
 use crate::pg::spi::{Session, Statement};
-use crate::pg::{restricted, rights};
-use crate::settings;
-
-use super::Template;
 
 static TABLE_OWNER: Statement = Statement::new(
     "SELECT r.oid FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner AND r.rolsuper
@@ -192,92 +189,6 @@ pub fn refresh_roles(session: &Session) -> Result<usize> {
     rights::work_as(owner, || {
         Ok(session.run(&REFRESH, &[])?.len() + session.run(&REFRESH_SUBSCRIBERS, &[])?.len())
     })
-}
-
-/// In place of the number of a step: the function that makes the keys of requests.
-pub const OF_TASK: i16 = 0;
-
-// The stored oid identifies the role, which can have another name now.
-static MAKER: Statement = Statement::new(
-    "SELECT h.handler, (SELECT r.oid FROM pg_roles r WHERE r.oid = h.role_oid), h.role_name,
-            h.function_owner_oid, tasker_engine.role_name(h.function_owner_oid, h.function_owner),
-            (SELECT r.rolsuper FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = h.tableoid)
-     FROM tasker_engine.sql_handlers h
-     WHERE h.named_task_id = $1 AND h.step_no = 0",
-    &[pg_sys::INT4OID],
-);
-
-static MADE: Statement = Statement::new(
-    "SELECT CASE WHEN jsonb_typeof(r.results) IN ('string', 'number') THEN r.results #>> '{}' END,
-            jsonb_typeof(r.results), r.sqlstate, r.message
-     FROM jsonb_to_record($1) AS r (results jsonb, sqlstate text, message text)",
-    &[pg_sys::JSONBOID],
-);
-
-/// The key that the function of a template makes of a request. It has the rights of the role that registered the template, as
-/// the handlers of its steps have. 22023 if it makes none.
-pub fn make_key(session: &Session, template: &Template, request: Jsonb) -> Result<String> {
-    let refused = |what: String| {
-        Error::parameter(format!("the request has no identity: {what}")).detail(format!(
-            "The identity_strategy of {} asks a function for the key of each request.",
-            template.full_name()
-        ))
-    };
-    let rows = session.run(&MAKER, &[datum::int4(template.id)])?;
-    let row = rows.first().ok_or_else(|| {
-        refused("no function is kept for the template".to_owned())
-            .hint("Register the template with register_template, as the role with whose rights the function must run.")
-    })?;
-    if row.opt::<bool>(6) != Some(true) {
-        return Err(table_of_another("tasker_engine.sql_handlers"));
-    }
-    let handler: String = row.get(1)?;
-    let Some(role) = row.opt::<pg_sys::Oid>(2) else {
-        let name: String = row.get(3)?;
-        return Err(refused(format!("role \"{name}\" does not exist")).hint(
-            "It registered the template, and its functions run with its rights. Register the template again with replace => true.",
-        ));
-    };
-    let owner: pg_sys::Oid = row.opt(4).unwrap_or(pg_sys::InvalidOid);
-    let owner_name: String = row.get(5)?;
-    let called = restricted::call(
-        caller(session)?,
-        role,
-        settings::handler_timeout_ms(),
-        [
-            datum::text(function(&handler)),
-            request.arg(),
-            datum::oid(owner),
-            datum::text(&owner_name),
-        ],
-    );
-    let rows = session.run(&MADE, &[called.result.as_jsonb().arg()])?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Error::corrupt("a record has a row"))?;
-    if let Some(key) = row.opt::<String>(1) {
-        return Ok(key);
-    }
-    let hint = format!(
-        "Let {}(jsonb) return a text or a number as jsonb, for every request.",
-        function(&handler)
-    );
-    match (row.opt::<String>(3), row.opt::<String>(4)) {
-        (Some(class), Some(message)) if class == "57014" && !called.timed_out => Err(Error::new(
-            pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-            message,
-        )
-        .detail("Nothing was created.")
-        .hint("Send the request again.")),
-        (_, Some(message)) => {
-            Err(refused(format!("{} failed: {message}", function(&handler))).hint(hint))
-        }
-        _ => Err(refused(format!(
-            "{} returned NULL, or neither a text nor a number",
-            function(&handler)
-        ))
-        .hint(hint)),
-    }
 }
 
 /// The function that a handler names.

@@ -6,5 +6,5 @@ pub mod register;
 pub mod routes;
 pub mod traces;
 
-pub use cache::{MOST_KEPT, StoredSchema, Template, TemplateStep, definition, get, get_readable};
+pub use cache::{StoredSchema, Template, TemplateStep, definition, get, get_readable};
 pub use traces::Tracing;

@@ -217,12 +217,6 @@ pub fn register(
         .iter()
         .filter(|step| step.handler.starts_with(template::SQL_PREFIX))
         .map(|step| (step.step_no, step.handler.as_str()))
-        .chain(match &template.identity_strategy {
-            template::IdentityStrategy::Function(function) => {
-                Some((handlers::OF_TASK, function.as_str()))
-            }
-            _ => None,
-        })
         .collect();
     declare_events(session, &template)?;
     // The second time another session registered the version at this moment: it is visible now.

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use tasker_rules::events::route::{Route, Routes};
 
 use crate::error::Result;
-use crate::pg::caches;
 use crate::pg::call;
 use crate::pg::changes;
 use crate::pg::installation::Kept;
@@ -40,11 +39,8 @@ pub fn current() -> Result<Rc<Routes>> {
         known.routes.clone().filter(|_| same)
     });
     if let Some(routes) = known {
-        caches::EVENT_ROUTES.hit();
         return Ok(routes);
     }
-    caches::EVENT_ROUTES.missed();
-    caches::EVENT_ROUTES.invalidated();
     let names = filtered.as_deref().map(settings::names).into_iter();
     let routes = Rc::new(Routes::in_force(read()?, sampling_rate, names.flatten()));
     // A snapshot of REPEATABLE READ is older than what was told.
@@ -55,7 +51,6 @@ pub fn current() -> Result<Rc<Routes>> {
             filtered,
             routes: Some(Rc::clone(&routes)),
         });
-        caches::EVENT_ROUTES.holds(1, size_of::<Routes>());
     }
     Ok(routes)
 }

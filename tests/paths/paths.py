@@ -218,14 +218,11 @@ def aging(w):
     w.claim()
     [low] = w.create("one", 1, ", priority => 1")
     w.create("one", 40, ", priority => 4")
-    # SET does not count for a setting of the engine.
-    w.a.execute("ALTER SYSTEM SET tasker.priority_aging_seconds = 1")
-    w.a.execute("SELECT pg_reload_conf()")
+    w.a.execute("SET tasker.priority_aging_seconds = 1")
     time.sleep(1.2)
     level = "SELECT priority FROM tasker_engine.queue_entries WHERE task_uuid = %s"
     w.until("the entry moves up", lambda: (w.complete(w.claim(most=1)), w.one(w.a, level, low) > 1)[1])
-    w.a.execute("ALTER SYSTEM RESET tasker.priority_aging_seconds")
-    w.a.execute("SELECT pg_reload_conf()")
+    w.a.execute("RESET tasker.priority_aging_seconds")
     w.work()
     equal(w.states([low]), ["complete"])
 

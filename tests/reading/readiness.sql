@@ -2,9 +2,8 @@
 -- psql -v ON_ERROR_STOP=1 -f tests/reading/readiness.sql, in a database of its own with the extension installed.
 -- Every check raises when it does not hold.
 \set QUIET on
-ALTER DATABASE :"DBNAME" SET tasker.jitter_enabled = off;
-\c -
 SET client_min_messages = warning;
+SET tasker.jitter_enabled = off;
 
 CREATE SCHEMA IF NOT EXISTS reading_test;
 

@@ -266,7 +266,7 @@ fn each_wrong_value_at_the_top_is_refused_at_its_path() {
         ),
         (
             "name: t\nidentity_strategy: custom",
-            "error identity_strategy: unknown identity strategy \"custom\"; use one of unique, hash, sql:<schema.function>",
+            "error identity_strategy: unknown identity strategy \"custom\"; use one of unique, hash",
         ),
         (
             "name: t\nschema: [1]",

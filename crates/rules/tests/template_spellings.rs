@@ -21,7 +21,7 @@ fn defaults_are_the_documented_ones() {
         (None, None)
     );
     assert_eq!(
-        (&template.input_schema, template.identity_strategy.clone()),
+        (&template.input_schema, template.identity_strategy),
         (&None, IdentityStrategy::Unique)
     );
     let step = &template.steps[0];

@@ -12,7 +12,7 @@ use crate::orchestration::bypass::Bypass;
 use crate::orchestration::{Engine, format_uuid};
 use crate::pg::datum::{self, Timestamp, Uuid};
 use crate::pg::spi::{Row, Statement};
-use crate::registry::{Template, handlers};
+use crate::registry::Template;
 
 static CLAIM_IDENTITIES: Statement = Statement::new(
     "INSERT INTO tasker_engine.task_identities (identity_hash, task_uuid, idempotency_key)
@@ -68,10 +68,7 @@ pub(super) fn settle_identities(
                 &template.name,
                 key,
             )),
-            None if template.makes_keys => {
-                Some(made_key(engine, request, template, bypass, index)?)
-            }
-            None if template.identity.is_some() => {
+            None if template.hashed_identity.is_some() => {
                 Some(hash_of_request(request, template, bypass, index)?)
             }
             None => None,
@@ -102,7 +99,7 @@ pub(super) fn settle_identities(
                 ),
             )
             .detail(format!("Existing task: {}.", format_uuid(&owner)))
-            .hint(hint(template.identity.unwrap_or_default())));
+            .hint(hint(template.hashed_identity.unwrap_or_default())));
         }
         created[index] = Created {
             task_uuid: owner,
@@ -153,7 +150,7 @@ fn claim(
         {
             let (identity, owner): (String, Uuid) = (row.get(1)?, row.get(2)?);
             let window = template
-                .identity
+                .hashed_identity
                 .filter(|_| request.key(first_of[&identity]).is_none());
             if window.is_some_and(|window| is_over(&row, window, engine.now)) {
                 over.push((identity, owner));
@@ -199,36 +196,6 @@ fn forget(engine: &Engine, over: &[(String, Uuid)]) -> Result<()> {
             .run(statement, &[datum::texts(identities), datum::uuids(owners)])?;
     }
     Ok(())
-}
-
-/// The identity by the key that the template's function makes of the request.
-fn made_key(
-    engine: &Engine,
-    request: &TaskRequest,
-    template: &Template,
-    bypass: &Bypass,
-    index: usize,
-) -> Result<String> {
-    let asked = serde_json::json!({
-        "namespace": template.namespace,
-        "name": template.name,
-        "version": template.version,
-        "context": read_json(request.contexts[index], "context")?,
-        "initiator": request.initiator,
-        "source_system": request.source_system,
-        "reason": request.reason,
-        "tags": read_json(request.tags, "tags")?,
-        "bypass_steps": bypass.names,
-        "priority": request.priority,
-    });
-    let asked = datum::jsonb_from_text(&asked.to_string())
-        .ok_or_else(|| Error::corrupt("a request is JSON"))?;
-    let key = handlers::make_key(engine.session, template, asked)?;
-    Ok(identity::hash_of_made_key(
-        &template.namespace,
-        &template.name,
-        &key,
-    ))
 }
 
 fn hash_of_request(

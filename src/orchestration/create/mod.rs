@@ -63,7 +63,7 @@ pub fn create(engine: &mut Engine, request: &TaskRequest) -> Result<Vec<Created>
                 existing: false,
             })
             .collect();
-    if template.identity.is_some() || request.idempotency_keys.iter().any(Option::is_some) {
+    if template.hashed_identity.is_some() || request.idempotency_keys.iter().any(Option::is_some) {
         settle_identities(engine, request, &template, &bypass, &mut created)?;
     }
     insert(engine, request, &template, &bypass, &created)?;

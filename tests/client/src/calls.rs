@@ -49,10 +49,6 @@ fn argument(
         {
             "'default'".into()
         }
-        (_, "component") => "'engine'".into(),
-        (_, "toml") => "'[engine]'".into(),
-        ("set_environment", "name") | (_, "environment") => "'test'".into(),
-        ("rollback_config", "version") => "0".into(),
         ("configure_executor_pool" | "remove_executor_pool", "name") => "'default'".into(),
         ("find_step_by_name", "name") => "'elm'".into(),
         ("tasks_by_annotation", "name") => "'note'".into(),

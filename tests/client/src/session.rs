@@ -11,7 +11,6 @@ pub type Param<'a> = &'a (dyn ToSql + Sync);
 
 /// One connection.
 pub struct Session {
-    config: Config,
     client: Client,
     notices: Arc<Mutex<Vec<Aside>>>,
 }
@@ -35,7 +34,6 @@ impl Session {
     pub fn try_open(mut config: Config) -> Result<Self, postgres::Error> {
         let notices = Arc::new(Mutex::new(vec![]));
         let kept = notices.clone();
-        let plain = config.clone();
         config.notice_callback(move |notice| {
             if let Ok(mut kept) = kept.lock() {
                 kept.push(Aside {
@@ -45,38 +43,9 @@ impl Session {
             }
         });
         Ok(Self {
-            config: plain,
             client: config.connect(NoTls)?,
             notices,
         })
-    }
-
-    /// Sets settings of the engine, `tasker.max_context_size = 1024; tasker.filter_mask = '***'`, for the database: SET does not count
-    /// for them. Connects again, to have them.
-    #[track_caller]
-    pub fn set(&mut self, settings: &str) {
-        for setting in settings.split(';') {
-            self.alter_database(&format!("SET {}", setting.trim()));
-        }
-        self.connect_again();
-    }
-
-    /// Resets a setting of the engine for the database, and connects again.
-    #[track_caller]
-    pub fn reset(&mut self, setting: &str) {
-        self.alter_database(&format!("RESET {setting}"));
-        self.connect_again();
-    }
-
-    #[track_caller]
-    fn alter_database(&mut self, what: &str) {
-        let database: String = self.one("SELECT current_database()::text", &[]);
-        self.execute(&format!("ALTER DATABASE {database} {what}"));
-    }
-
-    #[track_caller]
-    pub fn connect_again(&mut self) {
-        *self = Self::open(self.config.clone());
     }
 
     /// The connection itself, for what has no short way.

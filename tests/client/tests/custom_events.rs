@@ -220,7 +220,7 @@ fn what_cannot_be_published_is_refused_as_a_whole() {
         )
     );
     // Small enough is a matter of the setting.
-    session.set("tasker.max_event_bytes = '4MB'");
+    session.execute("SET tasker.max_event_bytes = '4MB'");
     session.query(
         "SELECT tasker.publish_event('orders.x', jsonb_build_object('long', repeat('x', 2000000)))",
         &[],
@@ -368,11 +368,11 @@ fn events_are_kept_as_long_as_the_setting_says_and_leave_a_slot_at_a_time() {
     session.query("SELECT tasker.purge_tasks('0 seconds')", &[]);
     assert_eq!(mine(&mut session).len(), 1, "an event outlives its task");
     assert_eq!(maintain(&mut session), 0);
-    session.set("tasker.event_retention = 0");
+    session.execute("SET tasker.event_retention = 0");
     inside::age_events(&mut session, "1000 days");
     assert_eq!(maintain(&mut session), 0, "0 is forever");
 
-    session.set("tasker.event_retention = '6h'");
+    session.execute("SET tasker.event_retention = '6h'");
     inside::age_events(&mut session, "-1000 days");
     // An hour later the ring turns; the first slot is emptied when its last row is six hours old.
     for hour in 1..=6 {
@@ -423,7 +423,7 @@ fn events_are_kept_as_long_as_the_setting_says_and_leave_a_slot_at_a_time() {
 #[test]
 fn a_transaction_with_an_old_turn_keeps_its_slot_until_it_is_old_enough() {
     let (database, mut session, _) = started(&shapes::chain("one", 1));
-    session.set("tasker.event_retention = '6h'");
+    session.execute("SET tasker.event_retention = '6h'");
     let mut old = database.connect();
     publish(&mut session, 1, 1);
     old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");

@@ -57,19 +57,6 @@ fn live(session: &mut Session) -> Live {
         &[],
     );
     session.create_with("hashed", &json!({"a": 1}));
-    // The configuration, its history and the environment.
-    for files in [
-        json!({"base/system.toml": "[backoff]\nmax_backoff_seconds = 7\n"}),
-        json!({"environments/test/system.toml": "[backoff]\nmax_backoff_seconds = 8\n"}),
-    ] {
-        assert_eq!(
-            session
-                .query("SELECT * FROM tasker.load_config_set($1)", &[&files])
-                .len(),
-            0
-        );
-    }
-    session.execute("SELECT tasker.set_environment('test')");
     session.query("SELECT tasker.pause_namespace('paused')", &[]);
     session.query(
         "SELECT tasker.create_task('quiet', namespace => 'paused')",

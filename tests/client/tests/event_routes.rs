@@ -258,10 +258,10 @@ fn an_old_snapshot_does_not_make_a_session_forget_a_change() {
 fn the_share_of_all_events_and_the_names_left_out_hold_for_every_route() {
     let database = Database::new();
     let mut session = database.connect();
-    session.set("tasker.event_sampling_rate = 0.25");
+    session.execute("SET tasker.event_sampling_rate = 0.25");
     assert_eq!(share(&mut session, "task.completed", "trace"), 0.25);
     assert_eq!(share(&mut session, "order.paid", "metrics"), 0.25);
-    session.set("tasker.filtered_events = 'task.started, order.paid'");
+    session.execute("SET tasker.filtered_events = 'task.started, order.paid'");
     for event in ["task.started", "task.start_requested", "order.paid"] {
         for backend in ["trace", "metrics", "log"] {
             assert_eq!(share(&mut session, event, backend), 0.0, "{event}");

@@ -804,6 +804,20 @@ fn tls_to_the_database_is_as_sslmode_says() {
     let sessions: i64 = server.connect(PATTERN).count(
         "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE s.ssl AND a.application_name = 'tasker exporter'", &[]);
     assert!(sessions >= 1);
+    // Who wants TLS does not go on without it where the server has none.
+    let (port, _) = network(&server);
+    for (mode, wanted) in [
+        ("prefer", 200),
+        ("require", 503),
+        ("verify-ca", 503),
+        ("verify-full", 503),
+    ] {
+        let dsn = format!(
+            "host=127.0.0.1 port={port} user={ROLE} dbname={PATTERN} sslmode={mode} sslrootcert={root}"
+        );
+        let exporter = Exporter::start(&dsn, &[], &[]);
+        assert_eq!(exporter.get("/health/ready").code, wanted, "{mode}");
+    }
 }
 
 // ---- behind haproxy ---------------------------------------------------------------------------------------------------

@@ -605,7 +605,7 @@ fn series_that_give_back_their_places_lose_no_count() {
     let released = AtomicU32::new(0);
     let release = |end: &AtomicBool| {
         let mut session = home.connect();
-        session.set("tasker.metrics_retention_hours = 0.0000001");
+        session.execute("SET tasker.metrics_retention_hours = 0.0000001");
         while !end.load(Ordering::Acquire) {
             let count: i32 = session.one("SELECT tasker_engine.release_shared_series()", &[]);
             released.fetch_add(count as u32, Ordering::Relaxed);
@@ -780,7 +780,7 @@ fn a_series_without_counts_gives_back_its_place() {
             before,
             "a day has not passed"
         );
-        session.set("tasker.metrics_retention_hours = 0");
+        session.execute("SET tasker.metrics_retention_hours = 0");
         maintain(&mut session);
         assert_eq!(
             value(&mut session, "tasker_metric_series"),
@@ -795,7 +795,7 @@ fn a_series_without_counts_gives_back_its_place() {
         }
         session.create("new");
         home.settle(&mut session);
-        session.set("tasker.metrics_retention_hours = 0.0003");
+        session.execute("SET tasker.metrics_retention_hours = 0.0003");
         maintain(&mut session);
         agree(&mut session);
         assert_eq!(value(&mut session, "tasker_metric_series"), 1.0);
@@ -811,7 +811,7 @@ fn a_series_without_counts_gives_back_its_place() {
             0.0
         );
         // It can come again.
-        session.reset("tasker.metrics_retention_hours");
+        session.execute("RESET tasker.metrics_retention_hours");
         session.create("old");
         home.settle(&mut session);
         assert_eq!(
@@ -919,7 +919,7 @@ fn a_route_decides_what_is_counted_by_labels() {
         "SELECT tasker.set_event_route('task.initialize_requested', backends => '{trace}')",
     );
     session.execute("SELECT tasker.set_event_route('step.completed', sampling_rate => 0.5)");
-    session.set("tasker.filtered_events = 'step.started'");
+    session.execute("SET tasker.filtered_events = 'step.started'");
     session.create_many("wide", 200);
     session.work(|_| done());
     session.execute(settle);
@@ -959,9 +959,7 @@ fn a_route_decides_what_is_counted_by_labels() {
         "SELECT tasker.set_event_route('task.initialize_requested', backends => '{metrics}')",
     );
     session.create("wide");
-    // The next session counts for itself.
-    session.execute(settle);
-    session.set("tasker.event_sampling_rate = 0");
+    session.execute("SET tasker.event_sampling_rate = 0");
     session.create("wide");
     session.execute(settle);
     assert_eq!(

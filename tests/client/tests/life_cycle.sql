@@ -1,11 +1,8 @@
 -- Every function of schema tasker that writes, called once at least on a server without background processes: for tests of what a DBA
 -- puts around the tables. psql with ON_ERROR_STOP; needs the extension in the database and nothing else.
 
--- SET does not count for settings of the engine.
-ALTER DATABASE :"DBNAME" SET tasker.priority_aging_seconds = 1;
-ALTER DATABASE :"DBNAME" SET tasker.max_subscriber_lag = 0;
-\c -
 SET track_functions = 'all';
+SET tasker.priority_aging_seconds = 1;
 SET client_min_messages = warning;
 \o /dev/null
 
@@ -115,10 +112,6 @@ SELECT tasker.set_operational_state('graceful_shutdown'), tasker.set_operational
 SELECT count(*) FROM tasker.trace_spans(limit_count => 10);
 SELECT count(*) FROM tasker.spans_of_events(ARRAY(SELECT event_id FROM tasker.read_events() WHERE event_id IS NOT NULL));
 SELECT tasker.set_event_route('task.failed', backends => '{log}');
-SELECT * FROM tasker.load_config('system', E'[backoff]\nmax_backoff_seconds = 250\n');
-SELECT * FROM tasker.load_config_set('{"environments/test/system.toml": "[backoff]\nmax_backoff_seconds = 200\n"}');
-SELECT tasker.set_environment('test'), tasker.rollback_config(1);
-SELECT tasker.reset_cache(name) FROM tasker.caches;
 SELECT tasker.calculate_backoff(2), count(*) FROM tasker.health_status();
 SELECT count(*) FROM tasker.validate_resources();
 SELECT count(*) FROM tasker.table_access();
@@ -138,6 +131,7 @@ SELECT * FROM tasker.retry_tasks(dry_run => false, max_tasks => 1);
 SELECT * FROM tasker.resolve_tasks(dry_run => false, resolved_by => 'me');
 SELECT * FROM tasker.cancel_tasks(dry_run => false, max_tasks => 1);
 SELECT tasker.cancel_task(t.task_uuid) FROM tasker.tasks t WHERE t.state IN ('pending', 'in_progress');
+SET tasker.max_subscriber_lag = 0;
 SELECT tasker.purge_tasks('0 seconds', include_failed => true);
 SELECT count(*) FROM tasker.poll_events('audit');
 SELECT tasker.reset_metrics();

@@ -179,7 +179,7 @@ fn results_that_do_not_fit_together_fail_their_step_and_the_next_goes_out() {
     let big = session.create("big");
     // The long form reaches the limit of jsonb itself.
     if scaled(0, 1) == 0 {
-        session.set("tasker.max_dependency_results_size = '2MB'");
+        session.execute("SET tasker.max_dependency_results_size = '2MB'");
     }
     session.query(
         "SELECT tasker.complete_step(step_uuid, claim_number, jsonb_build_object('blob', repeat(md5(random()::text), $1)))
@@ -237,7 +237,7 @@ fn contexts_and_results_have_a_limit_when_they_are_written() {
     big_and_small(&mut session);
     let (long, longer) = ("x".repeat(50_000), "x".repeat(2_000));
     let before = session.create_with("small", &json!({"old": long}));
-    session.set("tasker.max_context_size = 10000; tasker.max_results_size = 10000");
+    session.execute("SET tasker.max_context_size = 10000; SET tasker.max_results_size = 10000");
     session
         .fails(
             "SELECT tasker.create_task('small', jsonb_build_object('a', $1::text))",
@@ -285,7 +285,7 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
     let mut session = database.connect();
     big_and_small(&mut session);
     session.create_many("small", 4);
-    session.set("tasker.max_results_size = 10000");
+    session.execute("SET tasker.max_results_size = 10000");
     let (long, longer) = ("x".repeat(50_000), "x".repeat(2_000));
     // A report with a claim: the neighbour is stored, and the claim is made.
     let ask = Ask::by("w", 2);
@@ -303,7 +303,7 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
 
     // As a text it is longer than a text can be.
     let digits = "(SELECT jsonb_agg('1e131000'::jsonb) FROM generate_series(1, 9000))";
-    session.reset("tasker.max_results_size");
+    session.execute("RESET tasker.max_results_size");
     session
         .fails(
             &format!("SELECT tasker.complete_step($1, $2, jsonb_build_object('n', {digits}))"),
@@ -311,7 +311,7 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
         )
         .is("54000")
         .says(&["text"]);
-    session.set("tasker.max_results_size = 10000");
+    session.execute("SET tasker.max_results_size = 10000");
 
     for claim in &more {
         session.fail_for_good(claim);
@@ -326,7 +326,7 @@ fn results_by_hand_and_beside_a_claim_have_the_same_limit() {
     let state: String = session.one(resolve, &[&more[0].step, &longer]);
     assert_eq!(state, "resolved_manually");
     assert_eq!(session.results(more[0].task, "s")["a"], json!(longer));
-    session.reset("tasker.max_results_size");
+    session.execute("RESET tasker.max_results_size");
     session
         .fails(
             &format!("SELECT tasker.resolve_step_manually($1, jsonb_build_object('n', {digits}))"),
@@ -370,7 +370,7 @@ fn reports_are_stored_when_what_is_next_cannot_be_handed_out() {
     let database = Database::new();
     let mut session = database.connect();
     big_and_small(&mut session);
-    session.set("tasker.max_dependency_results_size = '2MB'");
+    session.execute("SET tasker.max_dependency_results_size = '2MB'");
     let ask = Ask::by("w", 10);
     let small = session.create("small");
     let claim = session.claim_one("w");

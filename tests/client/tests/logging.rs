@@ -427,7 +427,7 @@ fn a_line_of_an_event_hides_its_secrets() {
     session.execute("SELECT tasker.set_event_route('orders.secret', backends => '{log}')");
     maintain(&mut session);
     session.execute("SELECT tasker.publish_event('orders.secret', '{\"a\": [{\"card_token\": \"4711-0815\", \"n\": 1}]}')");
-    session.set("tasker.log_format = 'json'");
+    session.execute("SET tasker.log_format = 'json'");
     assert_eq!(maintain(&mut session), 1);
     let log = database.server().log();
     let line = log
@@ -456,15 +456,14 @@ fn the_share_of_a_route_and_filtered_events_hold_for_lines() {
         .filter(|task| log.contains(&task.to_string()))
         .count();
     assert!((5..36).contains(&told), "{told} of 40");
-    session.set("tasker.event_sampling_rate = 0");
+    session.execute("SET tasker.event_sampling_rate = 0");
     let unsampled = run_one(&mut session, "one");
     assert_eq!(maintain(&mut session), 0);
-    session.reset("tasker.event_sampling_rate");
-    session.execute("SELECT tasker.set_event_route('task.completed', sampling_rate => 1)");
-    session.set("tasker.filtered_events = 'task.completed'");
+    session.execute("RESET tasker.event_sampling_rate; SELECT tasker.set_event_route('task.completed', sampling_rate => 1)");
+    session.execute("SET tasker.filtered_events = 'task.completed'");
     let filtered = run_one(&mut session, "one");
     assert_eq!(maintain(&mut session), 0);
-    session.reset("tasker.filtered_events");
+    session.execute("RESET tasker.filtered_events");
     maintain(&mut session);
     let told = run_one(&mut session, "one");
     assert_eq!(maintain(&mut session), 1);
@@ -477,7 +476,7 @@ fn the_share_of_a_route_and_filtered_events_hold_for_lines() {
 fn a_slow_operation_warns_in_the_log_and_not_the_client() {
     let (database, mut session, _) = started(&shapes::chain("slow", 1));
     // This session's lines, and no others'.
-    session.set("tasker.environment = 'slow test'; tasker.log_format = 'json'");
+    session.execute("SET tasker.environment = 'slow test'; SET tasker.log_format = 'json'");
     let slow = |database: &Database| -> Vec<Value> {
         let log = database.server().log();
         log.lines()
@@ -488,10 +487,10 @@ fn a_slow_operation_warns_in_the_log_and_not_the_client() {
     session.take_notices();
     run_one(&mut session, "slow");
     assert_eq!(slow(&database).len(), 0);
-    session.set("tasker.slow_query_threshold_seconds = 0");
+    session.execute("SET tasker.slow_query_threshold_seconds = 0");
     run_one(&mut session, "slow");
     assert_eq!(slow(&database).len(), 0);
-    session.set("tasker.slow_query_threshold_seconds = 0.000001");
+    session.execute("SET tasker.slow_query_threshold_seconds = 0.000001");
     run_one(&mut session, "slow");
     session.query("SELECT * FROM tasker.run_maintenance()", &[]);
     let found = slow(&database);
@@ -530,7 +529,7 @@ fn a_warning_of_a_session_is_an_object_in_the_log_and_a_sentence_for_the_client(
          CREATE TRIGGER refuse BEFORE UPDATE ON tasker_engine.steps FOR EACH ROW EXECUTE FUNCTION public.refuse()",
     );
     let mut other = database.connect();
-    other.set("tasker.log_format = 'json'; tasker.environment = 'warning test'");
+    other.execute("SET tasker.log_format = 'json'; SET tasker.environment = 'warning test'");
     assert_eq!(other.claim(&Ask::by("v", 1)).len(), 0);
     let notices = other.take_notices();
     let warned: Vec<&String> = notices

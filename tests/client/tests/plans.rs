@@ -717,14 +717,6 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     (
-        "tasker.load_config",
-        "the small tables of the configuration",
-    ),
-    (
-        "tasker.load_config_set",
-        "the small tables of the configuration",
-    ),
-    (
         "tasker.load_subscriptions",
         "a row of a small table by its name, for each subscription",
     ),
@@ -765,20 +757,12 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     (
-        "tasker.rollback_config",
-        "the small tables of the configuration",
-    ),
-    (
         "tasker.schedule_task",
         "one row of a small table by its name",
     ),
     (
         "tasker.seek_subscriber",
         "one row by its name; move_subscriber and count_events have a list",
-    ),
-    (
-        "tasker.set_environment",
-        "the small tables of the configuration",
     ),
     ("tasker.subscribe", "one row of a small table by its name"),
     ("tasker.table_access", "reads no rows"),
@@ -787,21 +771,12 @@ const UNLISTED: &[(&str, &str)] = &[
         "one row of a small table by its name",
     ),
     ("tasker.unsubscribe", "one row of a small table by its name"),
-    (
-        "tasker.validate_config",
-        "the small tables of the configuration",
-    ),
-    (
-        "tasker.validate_config",
-        "the small tables of the configuration",
-    ),
     ("tasker.validate_resources", "reads the settings of pools"),
     ("tasker_engine.background_activity", "reads shared memory"),
     (
         "tasker_engine.claimants_changed",
         "a trigger that only invalidates caches",
     ),
-    ("tasker_engine.config_changed", "only invalidates caches"),
     (
         "tasker_engine.count_finalization",
         "writes shared memory, or inserts a row",

@@ -754,7 +754,7 @@ fn pools_share_what_the_server_carries() {
         "{reason}"
     );
     assert!(reason.contains("of which 2 are other pools'"), "{reason}");
-    session.set("tasker.memory_budget_mb = 110");
+    session.execute("SET tasker.memory_budget_mb = 110");
     session.execute("SELECT tasker.configure_executor_pool('other', enabled => false)");
     evaluate(
         &mut session,
@@ -773,7 +773,7 @@ fn pools_share_what_the_server_carries() {
         "{reason}"
     );
     // Less than a megabyte is not 0, which is no budget.
-    session.set("tasker.memory_budget_mb = '100kB'");
+    session.execute("SET tasker.memory_budget_mb = '100kB'");
     let problems: Vec<String> = session.all("SELECT message FROM tasker.validate_resources()", &[]);
     assert!(
         problems
@@ -1038,22 +1038,21 @@ fn resources_are_validated_against_connections_and_memory() {
     session.execute(
         "SELECT tasker.configure_executor_pool('default', min_executors => 3, max_executors => 10)",
     );
-    session.set("tasker.memory_budget_mb = 200; tasker.executor_memory_mb = 100");
+    session.execute("SET tasker.memory_budget_mb = 200; SET tasker.executor_memory_mb = 100");
     assert_eq!(
         findings(&mut session),
         [
             "error | the pools want at least 3 executors, but tasker.memory_budget_mb 200 holds 2 of 100 MB"
         ]
     );
-    session.set("tasker.memory_budget_mb = 500");
+    session.execute("SET tasker.memory_budget_mb = 500");
     assert_eq!(
         findings(&mut session),
         [
             "warning | the pools may grow to 10 executors, but tasker.memory_budget_mb 500 holds 5 of 100 MB"
         ]
     );
-    session.set("tasker.memory_budget_mb = 0");
-    session.execute("SELECT tasker.configure_executor_pool('empty', max_executors => 0)");
+    session.execute("SET tasker.memory_budget_mb = 0; SELECT tasker.configure_executor_pool('empty', max_executors => 0)");
     assert_eq!(
         findings(&mut session),
         ["warning | empty | its maximum is 0: it never has an executor"]

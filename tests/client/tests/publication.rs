@@ -213,8 +213,7 @@ fn an_outbox_router_gets_each_published_event_once_as_columns_of_one_table() {
     // The ring turns and empties a slot: that is no change for a router.
     let read = "SELECT event_id, name, payload::text FROM tasker.read_events(patterns => '{orders.*}') WHERE event_id IS NOT NULL ORDER BY 1";
     let mut before = session.query(read, &[]);
-    session.set("tasker.event_retention = '1ms'");
-    session.execute("SELECT pg_sleep(0.01); SELECT tasker_engine.duty_events(); SELECT tasker_engine.duty_events()");
+    session.execute("SET tasker.event_retention = '1ms'; SELECT pg_sleep(0.01); SELECT tasker_engine.duty_events(); SELECT tasker_engine.duty_events()");
     session.query("SELECT tasker.publish_event('orders.next', step_uuid => tasker.step_uuid($1, 1::smallint))", &[&task]);
     before.extend(session.query(read, &[]));
     let messages: Vec<Vec<u8>> = session.all(

@@ -467,7 +467,7 @@ fn backoff_follows_the_settings_for_list_multiplier_and_cap() {
     let mut session = database.connect();
     // Loaded, so that its settings are known.
     backoff(&mut session, "1");
-    session.set("tasker.default_backoff_seconds = '5,10'; tasker.backoff_multiplier = 1.5; tasker.max_backoff_seconds = 60");
+    session.execute("SET tasker.default_backoff_seconds = '5,10'; SET tasker.backoff_multiplier = 1.5; SET tasker.max_backoff_seconds = 60");
     for (attempt, seconds) in [(1, 5.0), (2, 10.0), (3, 5.0), (100, 60.0)] {
         assert_eq!(
             backoff(&mut session, &attempt.to_string()),

@@ -273,7 +273,7 @@ fn a_new_context_is_checked_and_the_old_one_is_not() {
         (new, json!({ "n": 2 }))
     );
     session.complete(&claim, &json!({}));
-    session.set("tasker.max_context_size = 1024");
+    session.execute("SET tasker.max_context_size = 1024");
     let long = json!({ "n": 3, "text": "x".repeat(2000) });
     session.fails(call, &[&old, &long]).is("54000");
     agrees(&mut session);

@@ -553,7 +553,7 @@ fn maintenance_keeps_to_the_retention_of_each_namespace() {
         ["cancelled", "in_progress", "pending"]
     );
     // Young ones stay, and 0 means without limit, whatever the default says.
-    session.set("tasker.default_retention = '1h'");
+    session.execute("SET tasker.default_retention = '1h'");
     session.query("SELECT tasker.set_retention('default', '0')", &[]);
     assert_eq!(
         retention(&mut session),
@@ -582,7 +582,7 @@ fn a_retention_of_less_than_a_second_is_not_forever() {
         ("1234567", Some("342:56:07")),
         ("2147483647", Some("596523:14:07")),
     ] {
-        session.set(&format!("tasker.default_retention = '{value}'"));
+        session.execute(&format!("SET tasker.default_retention = '{value}'"));
         let completed: Option<String> = session.one(
             "SELECT completed::text FROM tasker.retention WHERE namespace_name = 'default'",
             &[],
@@ -591,7 +591,7 @@ fn a_retention_of_less_than_a_second_is_not_forever() {
     }
     session.create("two");
     session.work(|_| done());
-    session.set("tasker.default_retention = '1ms'");
+    session.execute("SET tasker.default_retention = '1ms'");
     assert_eq!(maintain(&mut session), 1);
 }
 

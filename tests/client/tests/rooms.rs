@@ -34,7 +34,6 @@ const RULES: &[&str] = &[
     "names",
     "engine",
     "events",
-    "configuration",
     "graph",
     "template",
     "configuration",

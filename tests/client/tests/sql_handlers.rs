@@ -305,7 +305,7 @@ fn the_setting_is_the_timeout_of_steps_that_have_none() {
     // A fraction is not 0, which is no timeout.
     for timeout in ["1", "1ms", "0.4", "1us"] {
         let task = session.create("slow");
-        session.set(&format!("tasker.handler_timeout_seconds = '{timeout}'"));
+        session.execute(&format!("SET tasker.handler_timeout_seconds = '{timeout}'"));
         assert_eq!(run(&mut session), ["only error"], "{timeout}");
         assert_eq!(problem(&mut session, task).0, "57014", "{timeout}");
     }

@@ -250,7 +250,7 @@ fn secrets_are_masked_at_any_depth_and_in_messages() {
         "{}",
         found[1]
     );
-    session.set("tasker.filter_parameters = 'card, user'; tasker.filter_mask = '***'");
+    session.execute("SET tasker.filter_parameters = 'card, user'; SET tasker.filter_mask = '***'");
     let found = reported(&mut session, &logs);
     assert!(
         found[0].contains("password=hunter2 user=*** | "),

@@ -179,7 +179,7 @@ fn a_missing_handler_is_refused_and_an_empty_text_removes_it() {
 #[test]
 fn a_handler_that_runs_too_long_fails() {
     let (_database, mut session) = database();
-    session.set("tasker.handler_timeout_seconds = 0.1");
+    session.execute("SET tasker.handler_timeout_seconds = 0.1");
     subscribe(
         &mut session,
         "handler => 'sql:app.sleep', batch_size => 100",

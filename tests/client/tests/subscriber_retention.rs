@@ -84,7 +84,7 @@ fn ended(session: &mut Session, count: usize) -> Vec<Uuid> {
 
 /// Purge waits for nothing that is there now.
 fn wait_no_longer(session: &mut Session) {
-    session.set("tasker.max_subscriber_lag = '10ms'");
+    session.execute("SET tasker.max_subscriber_lag = '10ms'");
     std::thread::sleep(Duration::from_millis(20));
 }
 
@@ -319,8 +319,7 @@ fn a_slot_of_published_events_that_is_emptied_is_told_to_those_that_have_not_rea
         &[],
     );
     assert_eq!(drain(&mut session, "other").len(), 5);
-    session.set("tasker.event_retention = '1ms'");
-    session.execute("SELECT pg_sleep(0.01)");
+    session.execute("SET tasker.event_retention = '1ms'; SELECT pg_sleep(0.01)");
     session.execute("SELECT tasker_engine.duty_events()");
     session.execute("SELECT tasker_engine.duty_events()");
     assert_eq!(

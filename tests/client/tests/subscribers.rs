@@ -658,7 +658,7 @@ fn after_max_deliveries_an_event_is_a_dead_letter_until_it_is_driven_again() {
 #[test]
 fn a_nack_waits_as_long_as_it_says_or_as_the_backoff_says() {
     let (_database, mut session, _) = started(&pay());
-    session.set("tasker.default_backoff_seconds = '1'; tasker.jitter_enabled = off");
+    session.execute("SET tasker.default_backoff_seconds = '1'; SET tasker.jitter_enabled = off");
     subscribe(
         &mut session,
         "'audit', '{task.initialize_requested}', 'beginning'",

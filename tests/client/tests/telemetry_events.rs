@@ -139,7 +139,7 @@ fn places_in_shared_memory_that_are_given_back_are_told_once_a_run() {
         &[],
     );
     session.create("one");
-    session.set("tasker.metrics_retention_hours = 0.0000001");
+    session.execute("SET tasker.metrics_retention_hours = 0.0000001");
     std::thread::sleep(std::time::Duration::from_millis(20));
     let done: i64 = session.one("SELECT tasker_engine.duty_metrics()", &[]);
     assert!(done > 0);

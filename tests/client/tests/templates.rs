@@ -72,7 +72,7 @@ fn an_environment_overrides_only_what_it_names() {
         .with("environments", json!({
             "production": {"steps": [{"name": "first", "default_retry_limit": 9, "handler": {"initialization": {"url": "b"}}}]},
         }));
-    session.set("tasker.environment = 'production'");
+    session.execute("SET tasker.environment = 'production'");
     template.register(&mut session);
     session.create("staged");
     let claim = session.claim_one("worker");
@@ -87,7 +87,7 @@ fn an_environment_overrides_only_what_it_names() {
     assert_eq!(claim.handler_config, json!({"url": "b", "keep": true}));
     session.complete(&claim, &json!({}));
     assert_eq!(session.claim_one("worker").retry_limit, 3);
-    session.set("tasker.environment = ''");
+    session.execute("SET tasker.environment = ''");
     template
         .with("version", json!("0.2.0"))
         .register(&mut session);

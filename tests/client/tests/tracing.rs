@@ -496,7 +496,7 @@ fn spans_have_the_keys_of_the_service_and_those_of_opentelemetry() {
             );
         }
     }
-    session.set("tasker.service_name = 'shop'");
+    session.execute("SET tasker.service_name = 'shop'");
     let again = of_task(&mut session, task);
     assert_eq!(again[0].attributes["shop.task_id"], json!(task.to_string()));
     assert_eq!(again[0].attributes.get("tasker.task_id"), None);
@@ -789,19 +789,19 @@ fn routes_the_rate_and_the_filter_decide_what_is_recorded() {
         &[],
     );
 
-    session.set("tasker.filtered_events = 'step.started'");
+    session.execute("SET tasker.filtered_events = 'step.started'");
     assert_eq!(
         [RUN, QUEUED, TASK].map(|name| count(&mut session, name)),
         [0, 0, 1]
     );
-    session.set("tasker.filtered_events = 'task.completed'");
+    session.execute("SET tasker.filtered_events = 'task.completed'");
     // The others hang on it, so it stays, without the event.
     let all = exported(&mut session);
     assert_eq!((all.len(), roots(&all)), (6, 1));
     assert_eq!(named(&all, TASK)[0].event_names(), ["task.started"]);
-    session.set("tasker.filtered_events = 'task.initialize_requested'");
+    session.execute("SET tasker.filtered_events = 'task.initialize_requested'");
     assert_eq!(count(&mut session, INITIALIZE), 0);
-    session.reset("tasker.filtered_events");
+    session.execute("RESET tasker.filtered_events");
 
     session.query(
         "SELECT tasker.set_event_route('task.start_requested', '{metrics}')",
@@ -812,14 +812,15 @@ fn routes_the_rate_and_the_filter_decide_what_is_recorded() {
         "SELECT tasker.set_event_route('task.start_requested', '{trace}')",
         &[],
     );
-    session.set("tasker.event_sampling_rate = 0");
+    session.execute("SET tasker.event_sampling_rate = 0");
     assert_eq!(exported(&mut session), []);
     // What is handed out says so.
     create(&mut session, "two", None);
     let claim = session.claim_one("worker");
     assert_eq!(&handed_out(&claim)[53..], "00");
-    session.reset("tasker.event_sampling_rate");
-    session.set("tasker.filtered_events = 'step.execution_requested'");
+    session.execute(
+        "SET tasker.filtered_events = 'step.execution_requested'; RESET tasker.event_sampling_rate",
+    );
     session.complete(&claim, &json!({}));
     assert_eq!(&handed_out(&session.claim_one("worker"))[53..], "00");
 }
@@ -829,7 +830,7 @@ fn a_share_of_the_tasks_is_recorded_whole_and_a_caller_that_records_counts_more(
     let database = Database::new();
     let mut session = database.connect();
     two().register(&mut session);
-    session.set("tasker.event_sampling_rate = 0.3");
+    session.execute("SET tasker.event_sampling_rate = 0.3");
     session.query(
         "SELECT tasker.create_tasks('two', array_fill('{}'::jsonb, '{300}'))",
         &[],
@@ -1065,8 +1066,7 @@ fn secrets_are_hidden_in_what_a_span_says() {
         run.message.as_deref(),
         Some("no entry: password=[FILTERED] for bob")
     );
-    session
-        .set("tasker.filter_parameters = 'step_name, exception.type'; tasker.filter_mask = '***'");
+    session.execute("SET tasker.filter_parameters = 'step_name, exception.type'; SET tasker.filter_mask = '***'");
     let spans = of_task(&mut session, task);
     let run = named(&spans, RUN)[0];
     assert_eq!(run.attributes["tasker.step_name"], "***");

@@ -1,6 +1,5 @@
 -- Both state machines by hand: every pair of states, allowed or refused. transition_task, transition_step and the try_ functions.
-ALTER DATABASE :"DBNAME" SET tasker.jitter_enabled = off;
-\c -
+SET tasker.jitter_enabled = off;
 SELECT play.templates('states');
 SELECT tasker.create_task('line', namespace => 'states') AS task \gset
 
@@ -81,4 +80,3 @@ SELECT play.refusal(format('SELECT tasker.transition_task(%L, ''complete'')', :'
 SELECT tasker.transition_task(:'task', 'done'); \echo :SQLSTATE
 SELECT tasker.try_transition_step(:'task', NULL); \echo :SQLSTATE
 SELECT tasker.transition_step(play.step(:'task', 'first'), 'in_progress', '[]'); \echo :SQLSTATE
-ALTER DATABASE :"DBNAME" RESET tasker.jitter_enabled;

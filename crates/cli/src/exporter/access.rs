@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn a_setting_of_the_database_that_wants_a_token_lets_nobody_in_without_one() {
         let rows = [
-            ("health.ready_requires_authentication", "true"),
-            ("health.status_requires_authentication", "true"),
-            ("metrics_auth_required", "true"),
+            ("tasker.ready_requires_authentication", "on"),
+            ("tasker.status_requires_authentication", "on"),
+            ("tasker.metrics_auth_required", "on"),
         ];
         let closed = access(&options(), None, &rows).expect("no option wants one");
         assert_eq!(open(&closed, &headers("Bearer ")), [false; 3]);

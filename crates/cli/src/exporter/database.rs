@@ -18,7 +18,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Error, Row};
 use super::log;
 use super::own_metrics::OwnMetrics;
 use super::settings::Settings;
-use crate::connection::{Target, with_cause};
+use super::target::{Target, with_cause};
 
 /// A parameter of a statement, which outlives the asker.
 pub type Parameter = Box<dyn ToSql + Sync + Send>;

@@ -17,6 +17,8 @@ mod probes;
 mod remote_write;
 mod retry;
 mod settings;
+mod target;
+mod tls;
 mod webhook;
 
 use std::process::ExitCode;
@@ -28,12 +30,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::connection::Target;
 use access::Access;
 use database::Database;
 pub use options::Options;
 use own_metrics::OwnMetrics;
 use settings::Settings;
+use target::Target;
 
 /// What each part of the exporter works with.
 #[derive(Clone)]
@@ -87,7 +89,7 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), String> {
-    let target = Target::new(&options.dsn, "tasker exporter")?;
+    let target = Target::new(&options.dsn)?;
     let settings = Arc::new(Settings::new(&options));
     let metrics = Arc::new(OwnMetrics::new().map_err(|error| error.to_string())?);
     let database = Database::new(target, settings.clone(), metrics.clone());

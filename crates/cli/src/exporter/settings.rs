@@ -7,9 +7,11 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::options::{self, AccessOptions, Options};
 
-/// What nobody has set is the exporter's own matter: it wants a token for /health/status where it has one.
-const STATEMENT: &str = "SELECT key, value::text FROM tasker.effective_config() \
-WHERE component = 'telemetry' AND (key LIKE 'health.%' OR key = 'metrics_auth_required') AND origin <> 'default'";
+/// A call loads the library, and only then are its settings known by name.
+const STATEMENT: &str = "SELECT FROM tasker.health_ready(); \
+SELECT name, CASE source WHEN 'default' THEN '' ELSE setting END FROM pg_catalog.pg_settings WHERE name IN (\
+'tasker.readiness_timeout_seconds', 'tasker.health_cache_duration_seconds', 'tasker.ready_requires_authentication', \
+'tasker.status_requires_authentication', 'tasker.metrics_auth_required')";
 
 const READINESS_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHE_DURATION: Duration = Duration::from_secs(15);
@@ -57,6 +59,7 @@ impl Settings {
         let mut database = self.database();
         database.at = Some(Instant::now());
         if let Ok(messages) = answer {
+            // The first statement's rows have no column.
             database.values = Values::of(messages.iter().filter_map(|message| match message {
                 SimpleQueryMessage::Row(row) => {
                     let name = row.try_get(0).ok().flatten()?;
@@ -129,24 +132,24 @@ impl Values {
         let mut values = Self::default();
         for (name, value) in rows {
             let flag = match value {
-                "true" => Some(true),
-                "false" => Some(false),
+                "on" => Some(true),
+                "off" => Some(false),
                 _ => None,
             };
             match name {
-                "health.readiness_timeout_seconds" => {
+                "tasker.readiness_timeout_seconds" => {
                     values.readiness_timeout = options::some_seconds(value).ok()
                 }
-                "health.cache_duration_seconds" => {
+                "tasker.health_cache_duration_seconds" => {
                     values.cache_duration = options::seconds(value).ok()
                 }
-                "health.ready_requires_authentication" => {
+                "tasker.ready_requires_authentication" => {
                     values.ready_requires_authentication = flag
                 }
-                "health.status_requires_authentication" => {
+                "tasker.status_requires_authentication" => {
                     values.status_requires_authentication = flag
                 }
-                "metrics_auth_required" => values.metrics_auth_required = flag,
+                "tasker.metrics_auth_required" => values.metrics_auth_required = flag,
                 _ => {}
             }
         }
@@ -183,11 +186,11 @@ mod tests {
         assert_eq!(none.status_requires_authentication(), None);
 
         let rows = [
-            ("health.readiness_timeout_seconds", "2.5"),
-            ("health.cache_duration_seconds", "0"),
-            ("health.ready_requires_authentication", "true"),
-            ("health.status_requires_authentication", "false"),
-            ("metrics_auth_required", "true"),
+            ("tasker.readiness_timeout_seconds", "2.5"),
+            ("tasker.health_cache_duration_seconds", "0"),
+            ("tasker.ready_requires_authentication", "on"),
+            ("tasker.status_requires_authentication", "off"),
+            ("tasker.metrics_auth_required", "on"),
         ];
         let said = settings(Values::default(), &rows);
         assert_eq!(said.readiness_timeout(), Duration::from_millis(2500));
@@ -209,9 +212,9 @@ mod tests {
     fn what_nobody_set_or_what_cannot_be_read_is_not_said() {
         let values = Values::of(
             [
-                ("health.readiness_timeout_seconds", ""),
-                ("metrics_auth_required", ""),
-                ("health.ready_requires_authentication", "perhaps"),
+                ("tasker.readiness_timeout_seconds", ""),
+                ("tasker.metrics_auth_required", ""),
+                ("tasker.ready_requires_authentication", "perhaps"),
             ]
             .into_iter(),
         );

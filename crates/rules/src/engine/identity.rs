@@ -151,16 +151,6 @@ pub fn hash_of_key(namespace: &str, name: &str, key: &str) -> String {
     form.finish()
 }
 
-/// The identity of a request whose key a function of the template has made: 64 lowercase hexadecimal digits. It is no key that
-/// a request can bring itself.
-pub fn hash_of_made_key(namespace: &str, name: &str, key: &str) -> String {
-    let mut form = Form::new("tasker made key 1");
-    form.text(namespace);
-    form.text(name);
-    form.text(key);
-    form.finish()
-}
-
 /// The canonical text of a JSON value, as it goes into the hash: for tests and explanations.
 pub fn canonical(value: &Value) -> String {
     let mut form = Form { out: String::new() };
@@ -355,11 +345,6 @@ mod tests {
         assert_ne!(hash_of_key("a", "bc", "d"), hash_of_key("ab", "c", "d"));
         assert_ne!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "d"));
         assert_eq!(hash_of_key("a", "b", "c"), hash_of_key("a", "b", "c"));
-        assert_ne!(hash_of_made_key("a", "b", "c"), hash_of_key("a", "b", "c"));
-        assert_ne!(
-            hash_of_made_key("a", "bc", "d"),
-            hash_of_made_key("ab", "c", "d")
-        );
     }
 
     #[test]

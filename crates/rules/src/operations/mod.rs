@@ -1,7 +1,6 @@
 //! The rules of operating: analysis, diagrams, health, metrics, operational states, scaling, schedules, files of subscriptions.
 
 pub mod analysis;
-pub mod caching;
 pub mod diagram;
 pub mod health;
 pub mod metrics;

@@ -16,12 +16,7 @@ const LOOKING_FOR_A_NAME: u64 = 100_000;
 
 /// Checks the steps together. Returns the graph if there is one without cycles.
 pub(super) fn check(body: &RawBody, findings: &mut Findings) -> Option<Dag> {
-    if body.identity_window.is_some()
-        && !body
-            .identity_strategy
-            .as_ref()
-            .is_some_and(IdentityStrategy::refuses)
-    {
+    if body.identity_window.is_some() && body.identity_strategy != Some(IdentityStrategy::Hash) {
         findings.warning(
             "identity_window",
             "has no effect without identity_strategy: hash",

@@ -54,9 +54,7 @@ fn put_body(out: &mut Map<String, Value>, body: &RawBody, budget: &Budget) -> Re
     put(
         out,
         "identity_strategy",
-        body.identity_strategy
-            .as_ref()
-            .map(|strategy| strategy.as_str()),
+        body.identity_strategy.map(|strategy| strategy.as_str()),
     );
     put(
         out,

@@ -180,60 +180,12 @@ impl Priority {
     }
 }
 
-/// When two requests for a task count as the same one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdentityStrategy {
-    /// Never: every request is a task of its own.
-    Unique,
-    /// When their hash is the same: see [`crate::engine::identity`].
-    Hash,
-    /// When a function of the database gives them the same key: its name after [`SQL_PREFIX`], with it.
-    Function(String),
-}
-
-impl IdentityStrategy {
-    /// The strategies that are words.
-    pub const WORDS: [Self; 2] = [Self::Unique, Self::Hash];
-
-    /// As a template says it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Unique => "unique",
-            Self::Hash => "hash",
-            Self::Function(function) => function,
-        }
-    }
-
-    /// Whether an equal request is refused.
-    pub fn refuses(&self) -> bool {
-        *self != Self::Unique
-    }
-}
-
-impl FromStr for IdentityStrategy {
-    type Err = String;
-
-    /// Errors: the sentence to show.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(function) = text.strip_prefix(SQL_PREFIX) {
-            let named = function
-                .split_once('.')
-                .is_some_and(|(schema, name)| !schema.is_empty() && !name.is_empty());
-            return if named {
-                Ok(Self::Function(text.to_owned()))
-            } else {
-                Err(format!(
-                    "identity strategy {} names no schema; write sql:<schema.function>",
-                    crate::names::shown(text)
-                ))
-            };
-        }
-        let known = Self::WORDS.into_iter().find(|one| one.as_str() == text);
-        known.ok_or_else(|| {
-            format!(
-                "unknown identity strategy {}; use one of unique, hash, sql:<schema.function>",
-                crate::names::shown(text)
-            )
-        })
+words! {
+    /// When two requests for a task count as the same one.
+    IdentityStrategy, "identity strategy" {
+        /// Never: every request is a task of its own.
+        Unique = "unique",
+        /// When their hash is the same: see [`crate::engine::identity`].
+        Hash = "hash",
     }
 }

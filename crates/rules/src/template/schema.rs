@@ -74,10 +74,8 @@ fn whole(in_environment: bool) -> Vec<Field> {
         ),
         (
             top::IDENTITY,
-            json!({"anyOf": [
-                {"enum": IdentityStrategy::WORDS.iter().map(|one| one.as_str()).chain(["default"]).collect::<Vec<_>>()},
-                {"type": "string", "pattern": r"^sql:[^.]+\..+$", "maxLength": names::HANDLER_MAX}],
-                "description": "unique: every request is a task of its own. hash: an equal request is refused. sql:<schema.function>: a request with an equal key is refused; the function makes the key of the request."}),
+            json!({"enum": IdentityStrategy::ALL.iter().map(|one| one.as_str()).chain(["default"]).collect::<Vec<_>>(),
+                "description": "unique: every request is a task of its own. hash: an equal request is refused."}),
         ),
         (
             top::IDENTITY_WINDOW,

@@ -48,7 +48,7 @@ pub fn all<'p>(proof: &'p Proof) -> Vec<Consumer<'p>> {
         });
     });
     let poisoned: Consumer = Box::new(move |mut session, end| {
-        session.set("tasker.default_backoff_seconds = '1'");
+        session.execute("SET tasker.default_backoff_seconds = '1'");
         until_lost(end, session, |session| {
             handle(session).map(|_| std::thread::sleep(Duration::from_millis(50)))
         });
@@ -141,7 +141,7 @@ fn open_elsewhere(proof: &Proof, end: &End) {
 /// Each of them has done what it can, beside the three.
 pub fn each_has_done_its_part(session: &mut Session, ledger: &Ledger) {
     // The handler gets the rest, and what has failed once more.
-    session.set("tasker.default_backoff_seconds = '1'");
+    session.execute("SET tasker.default_backoff_seconds = '1'");
     let began = Instant::now();
     let open =
         "SELECT (in_flight + waiting)::bigint FROM tasker.subscribers WHERE subscriber = 'poison'";

@@ -209,15 +209,6 @@ fn words_for(name: &str) -> &'static [&'static str] {
         "event" => &["export_requested", "export_failed", "plugin_registered"],
         "error_class" => &["ReadTimeout", "Odd"],
         "error_message" => &["HTTP 404", "no answer"],
-        "component" => &["engine", "system", "executor_pools", "auth"],
-        "environment" => &["test", "production"],
-        "toml" => &[
-            "[backoff]\nmax_backoff_seconds = 7\n",
-            "[backoff]\nmax_backoff_secs = 7\n",
-            "[engine]\na = [1, {b = 2}]",
-            "a = ",
-            "",
-        ],
         "cron" => &["* * * * *", "0 3 * * 1-5"],
         "time_zone" => &["UTC", "Europe/Berlin"],
         "version" => &["1.0.0"],
@@ -337,9 +328,6 @@ fn jsonb(name: &str, hostile: bool, world: &World, rng: &mut Rng) -> String {
         "steps" => {
             let (step, number) = claim(world, rng);
             json!([{"step_uuid": step, "claim_number": number}])
-        }
-        "files" => {
-            json!({"base/system.toml": "[backoff]\nmax_backoff_seconds = 7\n", "environments/test/system.toml": null})
         }
         "tags" => json!(["nightly", "x"]),
         "bypass_steps" => json!(["a", "b"]),

@@ -799,11 +799,6 @@ pub const CASES: &[Case] = &[
         helps: false,
     },
     reads(
-        "SELECT DISTINCT version FROM tasker.config_history lists them",
-        Hint::Refusal("SELECT tasker.rollback_config(77)"),
-        &[("SELECT DISTINCT version FROM tasker.config_history", "{}")],
-    ),
-    reads(
         "or use BEGIN ISOLATION LEVEL READ COMMITTED",
         Hint::Refusal("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT tasker.claim_steps('w')"),
         &[

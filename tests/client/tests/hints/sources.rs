@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tasker_client_tests::server::root;
-use tasker_client_tests::{Database, Failure, Session, json, started};
+use tasker_client_tests::{Database, Session, json, started};
 
 use super::cases::{CASES, Case, ELSEWHERE, Hint};
 use tasker_client_tests::shapes;
@@ -268,24 +268,14 @@ fn says(hint: &str, words: &str) -> bool {
     })
 }
 
-/// Runs a statement. A setting of the engine is set for the database: SET does not count for it.
-fn run(session: &mut Session, statement: &str) -> Result<usize, Failure> {
-    match statement.strip_prefix("SET ") {
-        Some(setting) if setting.starts_with("tasker.") => {
-            session.set(setting);
-            Ok(0)
-        }
-        _ => session.attempt_rows(statement),
-    }
-}
-
 /// Does what the hint says; then what was refused is allowed, if the hint is about that.
 fn follow(case: &Case) -> Result<(), String> {
     let (_database, mut session, task) = started(&shapes::chain("two", 2));
     let (task, step) = (task.to_string(), session.step(task, "step_1").to_string());
     let fill = |text: &str| text.replace("{task}", &task).replace("{step}", &step);
     for statement in case.before {
-        run(&mut session, &fill(statement))
+        session
+            .attempt_rows(&fill(statement))
             .map_err(|failure| format!("before: {statement}: {failure}"))?;
     }
     let hint = hint_of(&mut session, case, &fill)?;
@@ -295,7 +285,9 @@ fn follow(case: &Case) -> Result<(), String> {
             return Err(format!("{said:?} is not said: {hint}"));
         }
         let call = fill(call).replace("{}", &said);
-        run(&mut session, &call).map_err(|failure| format!("{hint}\n  {call}: {failure}"))?;
+        session
+            .attempt_rows(&call)
+            .map_err(|failure| format!("{hint}\n  {call}: {failure}"))?;
     }
     match case.hint {
         Hint::Refusal(call) if case.helps => {

@@ -87,7 +87,7 @@ impl Run {
     fn new() -> Self {
         let database = Database::new();
         let mut session = database.connect();
-        session.set("tasker.jitter_enabled = off");
+        session.execute("SET tasker.jitter_enabled = off");
         let reader = Reader::new(&database, 1000);
         Self {
             session,

@@ -448,9 +448,9 @@ pub fn missed(run: &mut Run) {
     inside::read_all(&mut run.session, "late");
     let task = run.linear();
     run.finish(task);
-    run.session.set("tasker.max_subscriber_lag = 0");
-    run.session
-        .execute("SELECT tasker.purge_tasks('0', include_failed => true)");
+    run.session.execute(
+        "SET tasker.max_subscriber_lag = 0; SELECT tasker.purge_tasks('0', include_failed => true)",
+    );
     run.polled(
         "A subscriber is behind, and purge does not wait: its next poll",
         "late",

@@ -7,8 +7,7 @@ const SEARCH: &str =
     "templates come with tasker.register_template, and the loader reads config/tasker";
 /// Weights of the analysis.
 const WEIGHT: Shape = Shape::Float(0.0, 1e6);
-const WEIGHTS: &str =
-    "tests/client configuration_effects::weights_of_the_analysis_come_from_the_files";
+const WEIGHTS: &str = "nothing does yet: the analysis has constants";
 const SECONDS: Shape = Shape::Float(0.0, 2_147_483_647.0);
 const BYTES: Shape = Shape::Int(1024, 0x0fff_ffff);
 
@@ -26,7 +25,7 @@ const fn weight(
         .unit("points")
         .default(default)
         .old(old)
-        .test(WEIGHTS)
+        .nothing(WEIGHTS)
 }
 
 const fn later(
@@ -450,7 +449,7 @@ pub(super) static KEYS: &[Key] = &[
     .unit("seconds")
     .default("300")
     .setting("priority_aging_seconds")
-    .test("tests/client priorities"),
+    .test("tests/paths aging"),
     engine(
         "retention.default_retention",
         SECONDS,
@@ -532,4 +531,13 @@ pub(super) static KEYS: &[Key] = &[
     .default("1024")
     .setting("max_working_memory_mb")
     .test("tests/client limits"),
+    engine(
+        "limits.max_cache_mb",
+        Shape::Int(1, 1024),
+        "Memory that one cache of compiled templates may use in each session.",
+    )
+    .unit("MB")
+    .default("64")
+    .setting("max_cache_mb")
+    .test("tests/client caches"),
 ];

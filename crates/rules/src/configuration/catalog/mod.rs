@@ -11,6 +11,7 @@ mod query_cache;
 mod system;
 mod telemetry;
 
+use super::keys::fits;
 use super::{Component, Home, Key, Needs, Shape};
 
 /// All keys, by component.
@@ -36,16 +37,6 @@ pub fn find(component: Component, path: &str) -> Option<&'static Key> {
     let of = || keys().filter(|key| key.component == component);
     of().find(|key| key.path == path)
         .or_else(|| of().find(|key| fits(key.path, path)))
-}
-
-/// A `*` stands for one part of the name.
-fn fits(pattern: &str, path: &str) -> bool {
-    let mut parts = path.split('.');
-    pattern.split('.').all(|wanted| {
-        parts
-            .next()
-            .is_some_and(|part| wanted == "*" || wanted == part)
-    }) && parts.next().is_none()
 }
 
 /// What no later line of a list says: no unit, no default, no setting.

@@ -120,7 +120,7 @@ pub(super) static KEYS: &[Key] = &[
         .nothing("nothing does yet: the duty health runs every 30 seconds"),
     telemetry("health.alert_thresholds.error_rate", SHARE, "share", "Share of failed runs beyond which there is an alert.")
         .default("0.05")
-        .test("tests/client configuration_effects::the_share_of_errors_that_alerts_comes_from_the_files"),
+        .nothing("nothing does yet: the threshold is a constant, 0.05"),
     telemetry("health.alert_thresholds.queue_depth", AMOUNT, "steps", "Ready steps beyond which there is an alert.")
         .nothing("nothing does yet: health has no measure of waiting steps"),
     telemetry("health.readiness_timeout_seconds", Shape::Float(0.05, 86_400.0), "seconds", "Time limit of the exporter's answers about readiness.")

@@ -50,13 +50,8 @@ const OWN: &[&str] = &[
 ];
 
 impl Target {
-    /// `name`: what the server calls the connection if nothing else says so.
-    pub fn new(dsn: &str, name: &str) -> Result<Self, String> {
-        let mut target = Self::from_parts(dsn, &|name| std::env::var(name).ok())?;
-        if target.config.get_application_name().is_none() {
-            target.config.application_name(name);
-        }
-        Ok(target)
+    pub fn new(dsn: &str) -> Result<Self, String> {
+        Self::from_parts(dsn, &|name| std::env::var(name).ok())
     }
 
     /// The connection to make. `limit` bounds the waiting for what has been sent over TCP, so that dropped packets are noticed.
@@ -172,6 +167,9 @@ fn complete(config: &mut Config, variable: &dyn Fn(&str) -> Option<String>) {
         && let Some(user) = config.get_user().map(str::to_owned)
     {
         config.dbname(user);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("tasker exporter");
     }
 }
 
@@ -437,7 +435,10 @@ mod tests {
         .expect("complete");
         assert_eq!(target.describe(), "host=db dbname=app user=monitor");
         assert_eq!(target.config.get_password(), Some(b"secret".as_slice()));
-        assert_eq!(target.config.get_application_name(), None);
+        assert_eq!(
+            target.config.get_application_name(),
+            Some("tasker exporter")
+        );
     }
 
     #[test]
