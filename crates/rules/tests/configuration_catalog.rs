@@ -103,7 +103,7 @@ fn a_star_stands_for_one_part() {
     assert_eq!(found(Component::Pgmq, "batch_sizes"), None);
 }
 
-/// The leaves of the Rails configuration, by group.
+/// The leaves of the configuration in Ruby, by group.
 const OLD: &str = "
 auth authentication_enabled authenticator_class current_user_method authenticate_user_method authorization_enabled authorization_coordinator_class user_class strategy
 database name enable_secondary_database

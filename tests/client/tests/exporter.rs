@@ -804,7 +804,7 @@ fn tls_to_the_database_is_as_sslmode_says() {
     let sessions: i64 = server.connect(PATTERN).count(
         "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE s.ssl AND a.application_name = 'tasker exporter'", &[]);
     assert!(sessions >= 1);
-    // Who wants TLS does not go on without it where the server has none.
+    // A client that wants TLS does not go on without it where the server has none.
     let (port, _) = network(&server);
     for (mode, wanted) in [
         ("prefer", 200),

@@ -427,7 +427,7 @@ fn in_a_copy_claims_return_nothing_what_writes_is_refused_and_reads_work() {
 }
 
 /// Functions that are VOLATILE and are not refused in a copy, and why.
-const NOT_REFUSED: [(&str, &str); 10] = [
+const NOT_REFUSED: [(&str, &str); 11] = [
     ("claim_steps", CLAIMS),
     ("report_and_claim", CLAIMS),
     ("run_steps", CLAIMS),

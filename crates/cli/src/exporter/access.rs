@@ -150,21 +150,21 @@ mod tests {
 
     #[test]
     fn the_status_wants_the_token_where_there_is_one() {
-        let nobody = HeaderMap::new();
+        let stranger = HeaderMap::new();
         let free = access(&options(), None, &[]).expect("open");
-        assert_eq!(open(&free, &nobody), [true; 3]);
+        assert_eq!(open(&free, &stranger), [true; 3]);
         let usual = access(&options(), Some(TOKEN), &[]).expect("with a token");
-        assert_eq!(open(&usual, &nobody), [true, false, true]);
+        assert_eq!(open(&usual, &stranger), [true, false, true]);
         let opened = AccessOptions {
             status_requires_authentication: Some(false),
             ..options()
         };
         let opened = access(&opened, Some(TOKEN), &[]).expect("open");
-        assert_eq!(open(&opened, &nobody), [true; 3]);
+        assert_eq!(open(&opened, &stranger), [true; 3]);
     }
 
     #[test]
-    fn a_setting_of_the_database_that_wants_a_token_lets_nobody_in_without_one() {
+    fn a_setting_of_the_database_that_wants_a_token_refuses_requests_without_one() {
         let rows = [
             ("tasker.ready_requires_authentication", "on"),
             ("tasker.status_requires_authentication", "on"),

@@ -224,7 +224,7 @@ mod tests {
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(resolver))
             .no_proxy()
-            // Nobody answers a connection that ought not to come.
+            // No process answers a connection that ought not to come.
             .timeout(std::time::Duration::from_secs(2))
             .build()
             .expect("a client");

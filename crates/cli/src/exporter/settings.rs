@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_set_or_what_cannot_be_read_is_not_said() {
+    fn what_is_not_set_or_cannot_be_read_is_not_said() {
         let values = Values::of(
             [
                 ("tasker.readiness_timeout_seconds", ""),

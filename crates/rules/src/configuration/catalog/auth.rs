@@ -2,7 +2,7 @@
 
 use super::{Component, ENGINE_READY, Key, RUBY, Shape, key};
 
-const WHO: &str = "PostgreSQL authenticates: pg_hba.conf says how, roles say who";
+const AUTHENTICATION: &str = "PostgreSQL authenticates: pg_hba.conf says how, and with which roles";
 
 const fn auth(path: &'static str, shape: Shape, meaning: &'static str) -> Key {
     key(Component::Auth, path, shape, meaning)
@@ -15,11 +15,11 @@ pub(super) static KEYS: &[Key] = &[
         "Whether users must authenticate.",
     )
     .default("false")
-    .nothing(WHO)
+    .nothing(AUTHENTICATION)
     .old(&["auth.authentication_enabled"]),
     auth("strategy", Shape::Text, "How users authenticate.")
         .default(r#""none""#)
-        .nothing(WHO)
+        .nothing(AUTHENTICATION)
         .old(&["auth.strategy"]),
     auth(
         "current_user_method",

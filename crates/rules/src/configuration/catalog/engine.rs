@@ -377,7 +377,7 @@ pub(super) static KEYS: &[Key] = &[
     )
     .nothing("durations are measured: a step in error counts with those of its runs")
     .old(&["dependency_graph.duration_estimates.retry_penalty_seconds"]),
-    // How many steps at once: the originals' client asks its pool; here PostgreSQL carries each claim.
+    // How many steps at once: a client of its own would ask its pool; here PostgreSQL carries each claim.
     later(
         "concurrency.min_concurrent_steps",
         COUNT,
@@ -432,7 +432,7 @@ pub(super) static KEYS: &[Key] = &[
     )
     .nothing("the timeouts of steps and the lease of a claim bound it")
     .old(&["execution.max_batch_timeout_seconds"]),
-    // Settings that the originals do not have.
+    // Settings beyond those files.
     engine(
         "direct_table_access",
         Shape::Bool,

@@ -18,7 +18,7 @@ pub(super) static KEYS: &[Key] = &[
         .nothing("nothing does yet: a step without dependent_system has none"),
     system("default_queue_name", Shape::Text, "", "Queue of steps that name none.")
         .nothing("nothing does yet: the queue of a template or step does, else default"),
-    system("version", Shape::Text, "", "Version of the configuration.").nothing("it only says what somebody wrote"),
+    system("version", Shape::Text, "", "Version of the configuration.").nothing("it only says what the file says"),
     system("max_recursion_depth", COUNT, "levels", "How deep a graph is followed.")
         .nothing("graphs are followed without recursion"),
     system("dependency_graph.max_depth", COUNT, "levels", "Deepest graph of a template.")

@@ -41,7 +41,7 @@ pub(super) static KEYS: &[Key] = &[
         .setting("filter_parameters")
         .old(&["telemetry.filter_parameters"])
         .test("tests/client step_logs"),
-    telemetry("filter_mask", Shape::Text, "", "What stands in their place.")
+    telemetry("filter_mask", Shape::Text, "", "What is written for their values.")
         .default(r#""[FILTERED]""#)
         .setting("filter_mask")
         .old(&["telemetry.filter_mask"])
