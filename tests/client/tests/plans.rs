@@ -732,6 +732,7 @@ const UNLISTED: &[(&str, &str)] = &[
         "tasker.pause_subscriber",
         "one row of a small table by its name",
     ),
+    ("tasker.processor_seconds", "reads the clock of its process"),
     (
         "tasker.redrive_events",
         "the rows of one subscriber by an index",
