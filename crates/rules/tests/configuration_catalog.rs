@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tasker_rules::configuration::{Component, Home, Key, Shape, catalog};
+use tasker_rules::configuration::{Component, Home, Key, Keys, Shape, catalog};
 
 fn name(key: &Key) -> String {
     format!("{}.{}", key.component, key.path)
@@ -81,18 +81,20 @@ fn no_key_and_no_setting_is_there_twice() {
 
 #[test]
 fn a_copy_names_a_key_that_is_no_copy_and_takes_the_same_values() {
-    for key in catalog::keys() {
+    let keys = Keys::new(catalog::keys());
+    for key in keys.iter() {
         if let Home::CopyOf(owner) = key.home {
-            let (component, path) = owner.split_once('.').unwrap();
-            let owner = catalog::find(component.parse().unwrap(), path).unwrap();
+            let owner = keys.find_full(owner).unwrap();
             assert!(!matches!(owner.home, Home::CopyOf(_)), "{}", name(key));
+            assert_eq!(key.shape, owner.shape, "{}", name(key));
         }
     }
 }
 
 #[test]
 fn a_star_stands_for_one_part() {
-    let found = |component, path| catalog::find(component, path).map(|key| key.path);
+    let keys = Keys::new(catalog::keys());
+    let found = |component, path| keys.find(component, path).map(|key| key.path);
     assert_eq!(
         found(Component::ExecutorPools, "task_claimer.min_executors"),
         Some("*.min_executors")

@@ -65,28 +65,32 @@ async fn ready(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    if !app.access.ready(&headers) {
-        return unauthorized();
-    }
     let while_draining =
         query.is_some_and(|query| query.split('&').any(|word| word == "while_draining"));
-    app.probes.ready(while_draining).await.into_response()
+    let answer = app.probes.ready(while_draining);
+    guarded(|| app.access.ready(&headers), answer).await
 }
 
 async fn status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if !app.access.status(&headers) {
-        return unauthorized();
-    }
-    app.probes.status().await.into_response()
+    guarded(|| app.access.status(&headers), app.probes.status()).await
 }
 
 /// 200 also while the database is away: then `tasker_up` is 0, and the exporter's own metrics say why.
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if !app.access.metrics(&headers) {
+    let answer = async {
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        ([(CONTENT_TYPE, kind)], app.probes.metrics().await)
+    };
+    guarded(|| app.access.metrics(&headers), answer).await
+}
+
+/// Asks for the right before the work and after it: the first request of a connection is what reads the settings.
+async fn guarded(may: impl Fn() -> bool, answer: impl Future<Output: IntoResponse>) -> Response {
+    if !may() {
         return unauthorized();
     }
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], app.probes.metrics().await).into_response()
+    let answer = answer.await.into_response();
+    if may() { answer } else { unauthorized() }
 }
 
 async fn no_such_path() -> Response {

@@ -233,21 +233,21 @@ pub(super) static KEYS: &[Key] = &[
     .old(&["cache.adaptive_calculation_interval"]),
     engine(
         "reenqueue.has_ready_steps",
-        COUNT,
+        AMOUNT,
         "Delay of a task that has ready steps.",
     )
     .unit("seconds")
     .copy_of("system.reenqueue.has_ready_steps"),
     engine(
         "reenqueue.waiting_for_dependencies",
-        COUNT,
+        AMOUNT,
         "Delay of a task whose steps wait.",
     )
     .unit("seconds")
     .copy_of("system.reenqueue.waiting_for_dependencies"),
     engine(
         "reenqueue.processing",
-        COUNT,
+        AMOUNT,
         "Delay of a task whose steps run.",
     )
     .unit("seconds")
@@ -531,13 +531,4 @@ pub(super) static KEYS: &[Key] = &[
     .default("1024")
     .setting("max_working_memory_mb")
     .test("tests/client limits"),
-    engine(
-        "limits.max_cache_mb",
-        Shape::Int(1, 1024),
-        "Memory that one cache of compiled templates may use in each session.",
-    )
-    .unit("MB")
-    .default("64")
-    .setting("max_cache_mb")
-    .test("tests/client caches"),
 ];

@@ -11,7 +11,6 @@ mod query_cache;
 mod system;
 mod telemetry;
 
-use super::keys::fits;
 use super::{Component, Home, Key, Needs, Shape};
 
 /// All keys, by component.
@@ -30,13 +29,6 @@ pub fn keys() -> impl Iterator<Item = &'static Key> + Clone {
     ]
     .into_iter()
     .flatten()
-}
-
-/// The key of this name. One that is written out comes before one with `*`.
-pub fn find(component: Component, path: &str) -> Option<&'static Key> {
-    let of = || keys().filter(|key| key.component == component);
-    of().find(|key| key.path == path)
-        .or_else(|| of().find(|key| fits(key.path, path)))
 }
 
 /// What no later line of a list says: no unit, no default, no setting.
